@@ -1,0 +1,295 @@
+import { execFile } from 'node:child_process';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { access, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { get } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { freePorts, type Log, ServerProcess, silent } from '../server-process.ts';
+import { type Binaries, ensureBinaries } from './binaries.ts';
+
+export interface User {
+  name: string;
+  groups?: string[];
+}
+
+export interface ControlPlaneOptions {
+  /** Kept after the stop, and continued from at the next start. Default: a temporary one, removed at the stop. */
+  dataDir?: string;
+  /** Users with a token each and no rights until RBAC grants them some. Default: `convercus-operator`. */
+  users?: User[];
+  /** An `audit.k8s.io/v1` Policy; the events go to `auditLog`, one JSON object a line. */
+  auditPolicy?: object;
+  log?: Log;
+}
+
+export interface KubectlOptions {
+  /** Standard input, for `apply -f -`. */
+  input?: string;
+  /** Default: the administrator's. */
+  kubeconfig?: string;
+  /** Default 120. */
+  timeoutSeconds?: number;
+}
+
+const admin: User = { name: 'admin', groups: ['system:masters'] };
+
+/**
+ * A kube-apiserver and its etcd on free loopback ports, ready when the promise resolves.
+ * @throws what is missing, or the end of the log of the server that did not start
+ */
+export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
+  const binaries = await ensureBinaries(options.log ?? silent);
+  const controlPlane = await ControlPlane.prepare(binaries, options);
+  try {
+    await controlPlane.start();
+    return controlPlane;
+  } catch (error) {
+    await controlPlane.stop();
+    throw error;
+  }
+}
+
+export class ControlPlane {
+  readonly binaries: Binaries;
+  /** Everything it writes: certificates, kubeconfigs, logs, etcd's data. */
+  readonly dir: string;
+  readonly url: string;
+  readonly #options: ControlPlaneOptions;
+  readonly #tokens: ReadonlyMap<string, string>;
+  readonly #ports: readonly number[];
+  #etcd: ServerProcess | undefined;
+  #apiServer: ServerProcess | undefined;
+
+  private constructor(
+    binaries: Binaries,
+    options: ControlPlaneOptions,
+    dir: string,
+    ports: number[],
+  ) {
+    this.binaries = binaries;
+    this.dir = dir;
+    this.#options = options;
+    this.#ports = ports;
+    this.url = `https://127.0.0.1:${ports[0]}`;
+    this.#tokens = new Map(this.#users.map((user) => [user.name, randomUUID()]));
+  }
+
+  static async prepare(binaries: Binaries, options: ControlPlaneOptions): Promise<ControlPlane> {
+    const dir = options.dataDir
+      ? resolve(options.dataDir)
+      : await mkdtemp(join(tmpdir(), 'control-plane-'));
+    await mkdir(dir, { recursive: true, mode: 0o700 });
+    return new ControlPlane(binaries, options, dir, await freePorts(3));
+  }
+
+  /** The certificate that clients have to trust. */
+  get caFile(): string {
+    return join(this.dir, 'certificates', 'apiserver.crt');
+  }
+
+  get adminKubeconfig(): string {
+    return this.#kubeconfigPath(admin.name);
+  }
+
+  /** Grows while the server runs; absent without an audit policy. */
+  get auditLog(): string {
+    return join(this.dir, 'audit.log');
+  }
+
+  get pids(): number[] {
+    return [this.#etcd?.pid, this.#apiServer?.pid].filter((pid) => pid !== undefined);
+  }
+
+  get #users(): User[] {
+    return [admin, ...(this.#options.users ?? [{ name: 'convercus-operator' }])];
+  }
+
+  /** Used by `startControlPlane`. */
+  async start(): Promise<void> {
+    await this.#writeTokens();
+    await this.#writeServiceAccountKeys();
+    if (this.#options.auditPolicy) {
+      await writeFile(this.#file('audit-policy.json'), JSON.stringify(this.#options.auditPolicy));
+    }
+    this.#etcd = this.#spawn('etcd', this.binaries.etcd, this.#etcdFlags());
+    await this.startApiServer();
+    for (const [name, token] of this.#tokens) await this.#writeKubeconfig(name, token);
+  }
+
+  /** With the same port, certificate, users and data as before. */
+  async startApiServer(): Promise<void> {
+    const flags = this.#apiServerFlags();
+    this.#apiServer = this.#spawn('kube-apiserver', this.binaries.kubeApiserver, flags);
+    await this.#apiServer.untilReady(() => this.#isReady(), 90);
+  }
+
+  /** An outage: connections are refused until `startApiServer`. A grace of 0 is a crash. */
+  async stopApiServer(graceSeconds = 15): Promise<void> {
+    await this.#apiServer?.stop(graceSeconds);
+  }
+
+  /** The API server first: without etcd it hangs in its shutdown. */
+  async stop(): Promise<void> {
+    await this.stopApiServer();
+    await this.#etcd?.stop(10);
+    if (!this.#options.dataDir) await rm(this.dir, { recursive: true, force: true });
+  }
+
+  /** The kubeconfig file of one of `options.users`. */
+  userKubeconfig(name: string): string {
+    if (!this.#tokens.has(name)) throw new Error(`The control plane has no user ${name}`);
+    return this.#kubeconfigPath(name);
+  }
+
+  /** A new kubeconfig file with a token of an existing service account, good for an hour. */
+  async serviceAccountKubeconfig(namespace: string, name: string): Promise<string> {
+    const token = await this.kubectl(['create', 'token', '-n', namespace, name, '--duration=1h']);
+    return this.#writeKubeconfig(`${namespace}-${name}`, token.trim());
+  }
+
+  /**
+   * The standard output of kubectl.
+   * @throws with its standard error when it fails
+   */
+  async kubectl(args: string[], options: KubectlOptions = {}): Promise<string> {
+    const kubeconfig = options.kubeconfig ?? this.adminKubeconfig;
+    const flags = [`--kubeconfig=${kubeconfig}`, `--cache-dir=${this.#file('kubectl-cache')}`];
+    const timeout = (options.timeoutSeconds ?? 120) * 1000;
+    return new Promise((resolve, reject) => {
+      const child = execFile(
+        this.binaries.kubectl,
+        [...flags, ...args],
+        { timeout, maxBuffer: 64 << 20 },
+        (error, stdout, stderr) => {
+          if (error) reject(new Error(`kubectl ${args[0]} failed: ${stderr || error.message}`));
+          else resolve(stdout);
+        },
+      );
+      child.stdin?.end(options.input ?? '');
+    });
+  }
+
+  /** The API server's own metrics, in the Prometheus text format. */
+  metrics(): Promise<string> {
+    return this.#get('/metrics');
+  }
+
+  /** /readyz covers the built-in roles; the default namespace is made last, and after it. */
+  async #isReady(): Promise<void> {
+    await this.#get('/readyz');
+    await this.#get('/api/v1/namespaces/default');
+  }
+
+  #etcdFlags(): string[] {
+    const [, clientPort, peerPort] = this.#ports;
+    const client = `http://127.0.0.1:${clientPort}`;
+    const peer = `http://127.0.0.1:${peerPort}`;
+    return [
+      `--data-dir=${this.#file('etcd')}`,
+      `--listen-client-urls=${client}`,
+      `--advertise-client-urls=${client}`,
+      `--listen-peer-urls=${peer}`,
+      `--initial-advertise-peer-urls=${peer}`,
+      `--initial-cluster=default=${peer}`,
+      '--unsafe-no-fsync',
+      '--log-level=warn',
+    ];
+  }
+
+  #apiServerFlags(): string[] {
+    const [securePort, etcdPort] = this.#ports;
+    const audit = [
+      `--audit-policy-file=${this.#file('audit-policy.json')}`,
+      `--audit-log-path=${this.auditLog}`,
+    ];
+    return [
+      `--etcd-servers=http://127.0.0.1:${etcdPort}`,
+      `--cert-dir=${this.#file('certificates')}`,
+      `--secure-port=${securePort}`,
+      '--bind-address=127.0.0.1',
+      '--advertise-address=127.0.0.1',
+      '--service-account-issuer=https://kubernetes.default.svc',
+      `--service-account-key-file=${this.#file('service-accounts.pub')}`,
+      `--service-account-signing-key-file=${this.#file('service-accounts.key')}`,
+      `--token-auth-file=${this.#file('tokens.csv')}`,
+      '--authorization-mode=RBAC',
+      '--service-cluster-ip-range=10.0.0.0/24',
+      // Nobody here creates the default service account that this one would make every Pod wait for.
+      '--disable-admission-plugins=ServiceAccount',
+      '--endpoint-reconciler-type=none',
+      // Without it one open watch holds up the stop for a minute.
+      '--shutdown-watch-termination-grace-period=2s',
+      ...(this.#options.auditPolicy ? audit : []),
+    ];
+  }
+
+  #spawn(name: string, command: string, args: string[]): ServerProcess {
+    return new ServerProcess({ name, command, args, logFile: this.#file(`${name}.log`) });
+  }
+
+  async #writeTokens(): Promise<void> {
+    const lines = this.#users.map(({ name, groups = [] }) => {
+      return `${this.#tokens.get(name)},${name},${name},"${groups.join(',')}"\n`;
+    });
+    await writeFile(this.#file('tokens.csv'), lines.join(''), { mode: 0o600 });
+  }
+
+  /** Kept with the data, or the tokens of an earlier run would be void. */
+  async #writeServiceAccountKeys(): Promise<void> {
+    if (await exists(this.#file('service-accounts.key'))) return;
+    const { publicKey, privateKey } = generateKeyPairSync('rsa', {
+      modulusLength: 2048,
+      publicKeyEncoding: { type: 'spki', format: 'pem' },
+      privateKeyEncoding: { type: 'pkcs8', format: 'pem' },
+    });
+    await writeFile(this.#file('service-accounts.pub'), publicKey);
+    await writeFile(this.#file('service-accounts.key'), privateKey, { mode: 0o600 });
+  }
+
+  async #writeKubeconfig(name: string, token: string): Promise<string> {
+    const config = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [
+        { name: 'local', cluster: { server: this.url, 'certificate-authority': this.caFile } },
+      ],
+      users: [{ name, user: { token } }],
+      contexts: [{ name: 'local', context: { cluster: 'local', user: name } }],
+      'current-context': 'local',
+    };
+    const path = this.#kubeconfigPath(name);
+    await writeFile(path, JSON.stringify(config, undefined, 2), { mode: 0o600 });
+    return path;
+  }
+
+  #kubeconfigPath(name: string): string {
+    return this.#file(`${name.replaceAll(':', '-')}.kubeconfig`);
+  }
+
+  #file(name: string): string {
+    return join(this.dir, name);
+  }
+
+  /** As the administrator. The time limit matters: an API server without its etcd never answers. */
+  async #get(path: string): Promise<string> {
+    const ca = await readFile(this.caFile);
+    const headers = { authorization: `Bearer ${this.#tokens.get(admin.name)}` };
+    const signal = AbortSignal.timeout(5000);
+    return new Promise((resolve, reject) => {
+      get(`${this.url}${path}`, { ca, headers, signal, agent: false }, (response) => {
+        const { statusCode } = response;
+        const body = text(response);
+        if (statusCode === 200) resolve(body);
+        else body.finally(() => reject(new Error(`${path} answered ${statusCode}`))).catch(reject);
+      }).once('error', reject);
+    });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
+}

@@ -1,0 +1,25 @@
+import { parseArgs } from 'node:util';
+import { missingForControlPlane } from './binaries.ts';
+import { startControlPlane } from './control-plane.ts';
+
+/** `node dev/control-plane/main.ts [--data DIR]`: an API server to try things on, until Ctrl-C. */
+
+const { values } = parseArgs({ options: { data: { type: 'string' } } });
+const missing = await missingForControlPlane();
+if (missing.length > 0) {
+  console.error(missing.join('\n'));
+  process.exit(1);
+}
+const interrupted = new Promise<void>((resolve) => {
+  process.once('SIGINT', () => resolve()).once('SIGTERM', () => resolve());
+});
+
+const controlPlane = await startControlPlane({
+  log: console.log,
+  ...(values.data === undefined ? {} : { dataDir: values.data }),
+});
+console.log(`export KUBECONFIG=${controlPlane.adminKubeconfig}`);
+console.log(`# the operator's user: ${controlPlane.userKubeconfig('convercus-operator')}`);
+console.log('# Ctrl-C stops it.');
+await interrupted;
+await controlPlane.stop();

@@ -1,0 +1,215 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ControlPlane, startControlPlane } from '../control-plane/control-plane.ts';
+import { startIdentityProvider } from '../identity-provider/identity-provider.ts';
+import { abcRealm, startKeycloak } from '../keycloak/keycloak.ts';
+import {
+  installCluster,
+  localStaging,
+  OPERATOR_NAMESPACE,
+  OPERATOR_USER,
+  Operator,
+} from '../operator.ts';
+
+const NAMESPACE = 'shop';
+const TOKEN_SECONDS = 20;
+
+const credential = (name: string, secretName: string, data: Record<string, string>) => ({
+  apiVersion: 'convercus.io/v1alpha1',
+  kind: 'ConvercusCredential',
+  metadata: { name, namespace: NAMESPACE },
+  spec: {
+    program: 'ABC',
+    environment: 'staging',
+    credentialsSecretRef: { name: secretName },
+    target: { data },
+  },
+});
+
+const secret = (name: string, clientSecret: string) => ({
+  apiVersion: 'v1',
+  kind: 'Secret',
+  metadata: { name, namespace: NAMESPACE },
+  stringData: { client_secret: clientSecret },
+});
+
+/** What a pod that mounts a target would have read so far. */
+interface Reader {
+  readonly name: string;
+  readonly file: string;
+  readonly seen: string[];
+}
+
+interface DemoOptions {
+  readonly realKeycloak: boolean;
+  readonly log: (line: string) => void;
+}
+
+export class Demo {
+  readonly #options: DemoOptions;
+  readonly #clientSecret = randomUUID();
+  readonly #cleanUps: (() => Promise<unknown>)[] = [];
+  #controlPlane: ControlPlane | undefined;
+  #operator: Operator | undefined;
+  #readers: Reader[] = [];
+  #table = '';
+
+  constructor(options: DemoOptions) {
+    this.#options = options;
+  }
+
+  async start(signal: AbortSignal): Promise<void> {
+    const { log } = this.#options;
+    const steps: [string, () => Promise<void>][] = [
+      ['Starting kube-apiserver and etcd', () => this.#startControlPlane()],
+      [
+        this.#options.realKeycloak ? 'Starting Keycloak' : 'Starting the identity provider',
+        () => this.#startProvider(),
+      ],
+      ['Starting the operator', () => this.#startOperator()],
+      ['Applying three credentials (one of them with a wrong client secret)', () => this.#apply()],
+    ];
+    for (const [title, step] of steps) {
+      signal.throwIfAborted();
+      log(`${title} …`);
+      await step();
+    }
+  }
+
+  async #startControlPlane(): Promise<void> {
+    const { log } = this.#options;
+    const controlPlane = await startControlPlane({ users: [{ name: OPERATOR_USER }], log });
+    this.#cleanUps.push(() => controlPlane.stop());
+    this.#controlPlane = controlPlane;
+    await installCluster(controlPlane);
+  }
+
+  async #startProvider(): Promise<void> {
+    const abc = await abcRealm(this.#clientSecret, randomUUID());
+    const realm = { ...abc, realm: 'abc-staging', accessTokenLifespan: TOKEN_SECONDS };
+    if (this.#options.realKeycloak) {
+      const keycloak = await startKeycloak({ realms: [realm], log: this.#options.log });
+      this.#cleanUps.push(() => keycloak.stop());
+      this.#providerUrl = keycloak.url;
+    } else {
+      const provider = await startIdentityProvider();
+      this.#cleanUps.push(() => provider.close());
+      provider.realms.add(realm);
+      this.#providerUrl = provider.url;
+    }
+  }
+
+  #providerUrl = '';
+
+  async #startOperator(): Promise<void> {
+    const operator = await Operator.start({
+      kubeconfig: this.#cluster.userKubeconfig(OPERATOR_USER),
+      config: {
+        environments: localStaging(this.#providerUrl),
+        leaderElection: { namespace: OPERATOR_NAMESPACE },
+        renewal: { minimumSeconds: 1 },
+      },
+    });
+    this.#cleanUps.push(() => operator.stop());
+    this.#operator = operator;
+  }
+
+  async #apply(): Promise<void> {
+    const objects = [
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: NAMESPACE } },
+      secret('convercus-abc', this.#clientSecret),
+      secret('convercus-wrong', 'not-the-client-secret'),
+      credential('loyalty', 'convercus-abc', { token: '{{access_token}}' }),
+      credential('checkout', 'convercus-abc', { header: 'Authorization: Bearer {{access_token}}' }),
+      credential('broken', 'convercus-wrong', { token: '{{access_token}}' }),
+    ];
+    const input = objects.map((object) => JSON.stringify(object)).join('\n---\n');
+    await this.#cluster.kubectl(['apply', '-f', '-'], { input });
+    const dir = await mkdtemp(join(tmpdir(), 'convercus-demo-'));
+    this.#cleanUps.push(() => rm(dir, { recursive: true, force: true }));
+    for (const [name, key] of [
+      ['loyalty', 'token'],
+      ['checkout', 'header'],
+    ] as const) {
+      await mkdir(join(dir, name));
+      this.#readers.push({ name, file: join(dir, name, key), seen: [] });
+    }
+  }
+
+  hints(): string {
+    const kubectl = `${this.#cluster.binaries.kubectl} --kubeconfig ${this.#cluster.adminKubeconfig} -n ${NAMESPACE}`;
+    return `
+Try it from another terminal:
+  alias k='${kubectl}'
+  k describe cvc broken                                  # what is wrong, in words
+  k annotate cvc loyalty convercus.io/renew-requested-at="$(date -Is)" --overwrite
+  k delete secret loyalty-token                          # comes back at once
+  k patch secret convercus-wrong -p '{"data":{"client_secret":"'$(k get secret convercus-abc -o jsonpath='{.data.client_secret}')'"}}'   # mends "broken"
+  k explain cvc.spec.target
+  curl -s ${this.#operator?.url}/metrics | grep ^convercus
+The operator's log: ${this.#operator?.logFile}
+Ctrl-C ends the demo and removes everything.
+`;
+  }
+
+  /** The cluster as kubectl shows it, and what a pod would read, about once a second. */
+  async look(signal: AbortSignal): Promise<string> {
+    await sleep(1_000, undefined, { signal }).catch(() => {});
+    for (const reader of this.#readers) await this.#mount(reader);
+    this.#table = await this.#cluster.kubectl(['get', 'cvc', '-n', NAMESPACE]);
+    const files = this.#readers.map(
+      ({ name, file, seen }) =>
+        `${name}: ${file} ends in …${(seen.at(-1) ?? '').slice(-8)}, changed ${Math.max(seen.length - 1, 0)} times`,
+    );
+    return `${this.#table}\n${files.join('\n')}`;
+  }
+
+  /** As kubelet does it: the new file replaces the old one in one step. */
+  async #mount({ name, file, seen }: Reader): Promise<void> {
+    const key = file.split('/').at(-1);
+    const encoded = await this.#cluster
+      .kubectl(['get', 'secret', `${name}-token`, '-n', NAMESPACE, '-o', `jsonpath={.data.${key}}`])
+      .catch(() => '');
+    if (encoded === '') return;
+    await writeFile(`${file}.new`, Buffer.from(encoded, 'base64'), { mode: 0o600 });
+    await rename(`${file}.new`, file);
+    const content = await readFile(file, 'utf8');
+    if (content !== seen.at(-1)) seen.push(content);
+  }
+
+  /** Why this was no success, or nothing. */
+  problems(): string[] {
+    const rowOf = (name: string) =>
+      this.#table.split('\n').find((row) => row.startsWith(name)) ?? '';
+    return [
+      ...this.#readers
+        .filter(({ seen }) => seen.length === 0)
+        .map(({ name }) => `${name}: no token was issued`),
+      ...this.#readers
+        .filter(({ seen }) => seen.length === 1)
+        .map(({ name }) => `${name}: the token was not renewed`),
+      ...(rowOf('broken').includes('ClientSecretRejected') || rowOf('broken').includes('True')
+        ? []
+        : ['broken: kubectl get does not show ClientSecretRejected']),
+    ];
+  }
+
+  summary(): string {
+    const counts = this.#readers.map(
+      ({ name, seen }) => `${name} was issued a token and renewed it ${seen.length - 1} times`,
+    );
+    return `${counts.join('; ')}.`;
+  }
+
+  async stop(): Promise<void> {
+    for (const cleanUp of this.#cleanUps.reverse()) await cleanUp();
+  }
+
+  get #cluster(): ControlPlane {
+    if (this.#controlPlane === undefined) throw new Error('the control plane is not started');
+    return this.#controlPlane;
+  }
+}

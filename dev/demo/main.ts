@@ -1,0 +1,73 @@
+/**
+ * `npm run demo`: a real kube-apiserver and etcd, an identity provider that speaks Keycloak's dialect
+ * (`--keycloak`: the real one), the operator as its own process, and three credentials to watch.
+ * `--for 60s` ends by itself and exits 0 only if tokens were issued and renewed.
+ */
+import { parseArgs } from 'node:util';
+import { missingForControlPlane } from '../control-plane/binaries.ts';
+import { missingForKeycloak } from '../keycloak/distribution.ts';
+import { Demo } from './demo.ts';
+import { Screen } from './screen.ts';
+
+const HELP = `npm run demo -- [--keycloak] [--for 60s]
+
+  --keycloak   use a real Keycloak instead of the built-in identity provider (needs a JDK and Maven)
+  --for TIME   end after 90s, 5m, …; exit 0 only if tokens were issued and renewed`;
+
+const { values } = parseArgs({
+  options: {
+    keycloak: { type: 'boolean', default: false },
+    for: { type: 'string' },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+process.exitCode = await main();
+
+async function main(): Promise<number> {
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
+  const milliseconds = values.for === undefined ? undefined : durationOf(values.for);
+  if (Number.isNaN(milliseconds)) {
+    console.error(`--for ${values.for}: write a time such as 60s or 5m`);
+    return 2;
+  }
+  const missing = [
+    ...(await missingForControlPlane()),
+    ...(values.keycloak ? await missingForKeycloak() : []),
+  ];
+  if (missing.length > 0) {
+    console.error(`Before the demo can start:\n${missing.map((line) => `  - ${line}`).join('\n')}`);
+    return 1;
+  }
+  return watch(milliseconds);
+}
+
+async function watch(milliseconds: number | undefined): Promise<number> {
+  const ended = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
+  const screen = new Screen(process.stdout);
+  const demo = new Demo({ realKeycloak: values.keycloak, log: (line) => screen.line(line) });
+  try {
+    await demo.start(ended.signal);
+    screen.line(demo.hints());
+    if (milliseconds !== undefined) setTimeout(() => ended.abort(), milliseconds).unref();
+    while (!ended.signal.aborted) screen.show(await demo.look(ended.signal));
+    const problems = demo.problems();
+    screen.line(problems.length === 0 ? demo.summary() : problems.join('\n'));
+    return problems.length === 0 || milliseconds === undefined ? 0 : 1;
+  } catch (error) {
+    if (ended.signal.aborted) return milliseconds === undefined ? 0 : 1;
+    throw error;
+  } finally {
+    screen.line('Cleaning up …');
+    await demo.stop();
+  }
+}
+
+function durationOf(text: string): number {
+  const [, amount, unit] = /^(\d+)(s|m)$/.exec(text) ?? [];
+  return Number(amount) * (unit === 'm' ? 60_000 : 1_000);
+}

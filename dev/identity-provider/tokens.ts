@@ -1,0 +1,181 @@
+import { createHash, createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import type { Client, Realm, Session, User } from './realm.ts';
+
+/** What one answer is issued for. Session-less for client_credentials. */
+export type Grant = {
+  realm: Realm;
+  client: Client;
+  user: User;
+  scope: readonly string[];
+  session: Session | undefined;
+  issuer: string;
+  /** Added to every time in the tokens; a fault. */
+  skewSeconds: number;
+};
+
+export type RefreshClaims = {
+  exp: number;
+  iat: number;
+  jti: string;
+  iss: string;
+  azp: string;
+  sid: string;
+};
+
+const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
+
+/** As long as an RS256 signature, and as opaque: nobody here verifies access tokens. */
+const signature = (): string => randomBytes(256).toString('base64url');
+
+/** Requested scopes first, the words in no stable order: Keycloak's order differs between answers. */
+function scopeText(scope: readonly string[]): string {
+  const [first, ...rest] = scope;
+  return first === 'openid' && Math.random() < 0.5
+    ? [first, ...rest.reverse()].join(' ')
+    : scope.join(' ');
+}
+
+function lifetimes({ realm, client, session }: Grant): {
+  now: number;
+  accessExpires: number;
+  refreshExpires: number;
+} {
+  const { settings, seconds: now } = realm;
+  const sessionEnd = (session?.started ?? now) + settings.ssoSessionMaxLifespan;
+  const own = Number(client.attributes['access.token.lifespan'] ?? settings.accessTokenLifespan);
+  return {
+    now,
+    accessExpires: own === -1 ? sessionEnd : Math.min(now + own, sessionEnd),
+    refreshExpires: Math.min(now + settings.ssoSessionIdleTimeout, sessionEnd),
+  };
+}
+
+function userClaims({ client, user }: Grant): Record<string, unknown> {
+  if (user.serviceAccountClientId !== undefined) {
+    return {
+      clientHost: '127.0.0.1',
+      email_verified: false,
+      preferred_username: user.username,
+      clientAddress: '127.0.0.1',
+      client_id: client.clientId,
+    };
+  }
+  return {
+    email_verified: user.emailVerified,
+    name: `${user.firstName} ${user.lastName}`,
+    preferred_username: user.username,
+    given_name: user.firstName,
+    family_name: user.lastName,
+    email: user.email,
+  };
+}
+
+function accessToken(grant: Grant, times: { iat: number; exp: number }, scope: string): string {
+  const { realm, client, user, session, issuer } = grant;
+  const claims = {
+    ...times,
+    jti: `${session ? 'onrtro' : 'trrtcc'}:${randomUUID()}`,
+    iss: issuer,
+    aud: 'account',
+    sub: user.id,
+    typ: 'Bearer',
+    azp: client.clientId,
+    sid: session?.id,
+    acr: '1',
+    realm_access: { roles: ['offline_access', 'uma_authorization', `default-roles-${realm.name}`] },
+    resource_access: {
+      account: { roles: ['manage-account', 'manage-account-links', 'view-profile'] },
+    },
+    scope,
+    ...userClaims(grant),
+  };
+  return `${encode({ alg: 'RS256', typ: 'JWT', kid: realm.keyIds.access })}.${encode(claims)}.${signature()}`;
+}
+
+function idToken(grant: Grant, times: { iat: number; exp: number }, access: string): string {
+  const { realm, client, user, session, issuer } = grant;
+  const claims = {
+    ...times,
+    jti: randomUUID(),
+    iss: issuer,
+    aud: client.clientId,
+    sub: user.id,
+    typ: 'ID',
+    azp: client.clientId,
+    sid: session?.id,
+    at_hash: createHash('sha256').update(access).digest().subarray(0, 16).toString('base64url'),
+    acr: '1',
+    ...userClaims(grant),
+  };
+  return `${encode({ alg: 'RS256', typ: 'JWT', kid: realm.keyIds.access })}.${encode(claims)}.${signature()}`;
+}
+
+function refreshToken(grant: Grant, session: Session, times: { iat: number; exp: number }): string {
+  const { realm, client, user, issuer } = grant;
+  const claims = {
+    ...times,
+    jti: randomUUID(),
+    iss: issuer,
+    aud: issuer,
+    sub: user.id,
+    typ: 'Refresh',
+    azp: client.clientId,
+    sid: session.id,
+    scope: `${session.scope.join(' ')} web-origins basic roles acr service_account`,
+    prov: 'default',
+    ...(realm.settings.revokeRefreshToken ? { reuse_id: session.reuseId } : {}),
+  };
+  const content = `${encode({ alg: 'HS512', typ: 'JWT', kid: realm.keyIds.refresh })}.${encode(claims)}`;
+  return `${content}.${createHmac('sha512', realm.key).update(content).digest('base64url')}`;
+}
+
+/** The body of a good answer, in Keycloak's order of fields. */
+export function tokenAnswer(grant: Grant): Record<string, unknown> {
+  const { realm, client, user, session, skewSeconds } = grant;
+  const { now, accessExpires, refreshExpires } = lifetimes(grant);
+  const scope = scopeText(grant.scope);
+  const times = { exp: accessExpires + skewSeconds, iat: now + skewSeconds };
+  const access = accessToken(grant, times, scope);
+  const refreshTimes = { exp: refreshExpires, iat: now };
+  return {
+    access_token: access,
+    expires_in: accessExpires - now,
+    refresh_expires_in: session ? refreshExpires - now : 0,
+    ...(session ? { refresh_token: refreshToken(grant, session, refreshTimes) } : {}),
+    token_type: 'Bearer',
+    ...(grant.scope.includes('openid') ? { id_token: idToken(grant, times, access) } : {}),
+    'not-before-policy': realm.notBefore(client, user),
+    ...(session ? { session_state: session.id } : {}),
+    scope,
+  };
+}
+
+/** The claims of a refresh token that this realm signed, else undefined. Says nothing on its validity in time. */
+export function readRefreshToken(realm: Realm, token: string): RefreshClaims | undefined {
+  const [header, payload, presented] = token.split('.');
+  if (header === undefined || payload === undefined || presented === undefined) return undefined;
+  const expected = createHmac('sha512', realm.key).update(`${header}.${payload}`).digest();
+  const given = Buffer.from(presented, 'base64url');
+  if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
+  // The signature says that refreshToken() above wrote these claims.
+  const claims: RefreshClaims = JSON.parse(Buffer.from(payload, 'base64url').toString());
+  return claims;
+}
+
+/** A token of the legacy login; without `exp` when no lifetime is given. */
+export function loginToken(claims: Record<string, unknown>): string {
+  return `${encode({ alg: 'RS256', typ: 'JWT' })}.${encode(claims)}.${signature()}`;
+}
+
+/** Whether the text is a JWT that `issuer` issued and that lives at `now` (seconds). */
+export function isLivingAccessToken(token: string, issuer: string, now: number): boolean {
+  try {
+    const claims: unknown = JSON.parse(
+      Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
+    );
+    if (typeof claims !== 'object' || claims === null) return false;
+    return 'iss' in claims && claims.iss === issuer && 'exp' in claims && Number(claims.exp) >= now;
+  } catch {
+    return false;
+  }
+}

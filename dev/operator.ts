@@ -1,0 +1,124 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseAllDocuments, stringify } from 'yaml';
+import type { ControlPlane } from './control-plane/control-plane.ts';
+import { freePorts, ServerProcess } from './server-process.ts';
+
+/** The operator as its own process, set up as an administrator would: CRD, permissions, configuration file. */
+
+const ROOT = join(import.meta.dirname, '..');
+export const OPERATOR_USER = 'convercus-operator';
+export const OPERATOR_NAMESPACE = 'convercus-operator';
+
+/** Installs the CRD and grants the operator's user exactly what `deploy/base/rbac.yaml` grants its service account. */
+export async function installCluster(controlPlane: ControlPlane): Promise<void> {
+  const crd = join(ROOT, 'crds/convercus.io_convercuscredentials.yaml');
+  await controlPlane.kubectl(['apply', '--server-side', '-f', crd]);
+  await controlPlane.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
+  await controlPlane.kubectl(['create', 'namespace', OPERATOR_NAMESPACE]);
+  await controlPlane.kubectl(['apply', '-f', '-'], { input: await permissionsOfUser() });
+}
+
+async function permissionsOfUser(): Promise<string> {
+  const text = await readFile(join(ROOT, 'deploy/base/rbac.yaml'), 'utf8');
+  const objects = parseAllDocuments(text).map((document) => document.toJS());
+  for (const object of objects) {
+    if (object.metadata.namespace !== undefined) object.metadata.namespace = OPERATOR_NAMESPACE;
+    if (object.subjects === undefined) continue;
+    object.subjects = [
+      { kind: 'User', name: OPERATOR_USER, apiGroup: 'rbac.authorization.k8s.io' },
+    ];
+  }
+  return objects.map((object) => stringify(object)).join('---\n');
+}
+
+export interface OperatorOptions {
+  readonly kubeconfig: string;
+  /** The configuration file's content; the operations address is filled in. */
+  readonly config: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
+/** The environment `staging` with an identity provider on loopback in place of the vendor's. */
+export const localStaging = (url: string) => ({
+  staging: {
+    tokenUrl: `${url}/realms/{realm}/protocol/openid-connect/token`,
+    loginUrl: `${url}/auth/login`,
+    apiUrl: url,
+    insecureHttp: true,
+  },
+});
+
+export class Operator {
+  readonly url: string;
+  readonly #dir: string;
+  readonly #args: readonly string[];
+  readonly #env: Record<string, string>;
+  #process: ServerProcess | undefined;
+
+  private constructor(dir: string, port: number, { kubeconfig, env = {} }: OperatorOptions) {
+    this.#dir = dir;
+    this.url = `http://127.0.0.1:${port}`;
+    this.#args = [
+      join(ROOT, 'src/main.ts'),
+      '--config',
+      join(dir, 'config.yaml'),
+      '--kubeconfig',
+      kubeconfig,
+    ];
+    this.#env = { ...env, NODE_OPTIONS: '' };
+  }
+
+  /** Started and ready (`/readyz`) when the promise resolves. */
+  static async start(options: OperatorOptions): Promise<Operator> {
+    const dir = await mkdtemp(join(tmpdir(), 'convercus-operator-'));
+    const [port = 0] = await freePorts(1);
+    const config = { ...options.config, operations: { host: '127.0.0.1', port } };
+    await writeFile(join(dir, 'config.yaml'), stringify(config));
+    const operator = new Operator(dir, port, options);
+    await operator.run();
+    return operator;
+  }
+
+  /** Starts the process again after `kill`, with the same configuration. */
+  async run(): Promise<void> {
+    this.#process = new ServerProcess({
+      name: 'operator',
+      command: process.execPath,
+      args: [...this.#args],
+      env: this.#env,
+      logFile: this.logFile,
+    });
+    await this.#process.untilReady(() => this.get('/readyz').then(() => {}), 60);
+  }
+
+  get pid(): number | undefined {
+    return this.#process?.pid;
+  }
+
+  get logFile(): string {
+    return join(this.#dir, 'operator.log');
+  }
+
+  log(): Promise<string> {
+    return readFile(this.logFile, 'utf8');
+  }
+
+  async get(path: string): Promise<string> {
+    const response = await fetch(`${this.url}${path}`, { signal: AbortSignal.timeout(5_000) });
+    const body = await response.text();
+    if (!response.ok) throw new Error(`${path} answered ${response.status}: ${body}`);
+    return body;
+  }
+
+  /** SIGTERM, and SIGKILL after the grace; a grace of 0 is a crash. */
+  async kill(graceSeconds = 20): Promise<void> {
+    await this.#process?.stop(graceSeconds);
+  }
+
+  async stop(): Promise<void> {
+    await this.kill();
+    await rm(this.#dir, { recursive: true, force: true });
+  }
+}

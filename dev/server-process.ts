@@ -1,0 +1,142 @@
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { homedir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+
+/** What the real servers of tests and demo share: free ports, a cache, and processes that never outlive us. */
+
+export type Log = (line: string) => void;
+
+export const silent: Log = () => {};
+
+/** Where downloads and builds are kept between runs, outside the checkout. */
+export function cacheDir(): string {
+  const base = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
+  return join(base, 'convercus-operator');
+}
+
+/** Standard output and error of a command that ends by itself; undefined when it is absent or fails. */
+export async function outputOf(command: string, args: string[]): Promise<string | undefined> {
+  try {
+    const { stdout, stderr } = await promisify(execFile)(command, args, { timeout: 60_000 });
+    return stdout + stderr;
+  } catch {
+    return undefined;
+  }
+}
+
+/** So many different loopback ports that nobody listened on a moment ago. */
+export async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
+  await Promise.all(servers.map((server) => once(server, 'listening')));
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === 'object' && address ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
+}
+
+export interface ServerOptions {
+  name: string;
+  command: string;
+  args: string[];
+  env?: Record<string, string>;
+  /** Gets both output streams, appended. */
+  logFile: string;
+}
+
+/** A server in a process group of its own: a Ctrl-C in the terminal reaches us, and we stop it in order. */
+export class ServerProcess {
+  readonly #options: ServerOptions;
+  readonly #child: ChildProcess;
+  readonly #exited: Promise<void>;
+
+  constructor(options: ServerOptions) {
+    this.#options = options;
+    const log = openSync(options.logFile, 'a');
+    this.#child = spawn(options.command, options.args, {
+      detached: true,
+      stdio: ['ignore', log, log],
+      env: { ...process.env, ...options.env },
+    });
+    closeSync(log);
+    const watchdog = watchOver(this.#child.pid);
+    this.#exited = new Promise((resolve) => {
+      const ended = (): void => {
+        signalGroup(this.#child.pid, 'SIGKILL');
+        watchdog.kill('SIGKILL');
+        resolve();
+      };
+      this.#child.once('exit', ended).once('error', ended);
+    });
+  }
+
+  get pid(): number | undefined {
+    return this.#child.pid;
+  }
+
+  get running(): boolean {
+    const { pid, exitCode, signalCode } = this.#child;
+    return pid !== undefined && exitCode === null && signalCode === null;
+  }
+
+  /**
+   * Resolves when `probe` does.
+   * @throws with the end of the log when the process ends before that, or the time is up
+   */
+  async untilReady(probe: () => Promise<unknown>, seconds: number): Promise<void> {
+    const deadline = Date.now() + seconds * 1000;
+    while (!(await succeeds(probe))) {
+      if (!this.running) throw await this.#failure('ended before it was ready');
+      if (Date.now() > deadline) throw await this.#failure(`was not ready within ${seconds} s`);
+      await sleep(100);
+    }
+  }
+
+  /** SIGTERM, and SIGKILL when the grace is over; a grace of 0 is a SIGKILL at once. */
+  async stop(graceSeconds: number): Promise<void> {
+    if (this.running && graceSeconds > 0) signalGroup(this.#child.pid, 'SIGTERM');
+    const grace = setTimeout(() => signalGroup(this.#child.pid, 'SIGKILL'), graceSeconds * 1000);
+    await this.#exited;
+    clearTimeout(grace);
+  }
+
+  async #failure(what: string): Promise<Error> {
+    const { name, logFile } = this.#options;
+    const log = await readFile(logFile, 'utf8').catch(() => '');
+    const tail = log.trimEnd().split('\n').slice(-25).join('\n');
+    return new Error(`${name} ${what}. The end of its log:\n${tail}`);
+  }
+}
+
+/**
+ * Kills the group when we are gone: our end of the pipe closes however we die, and only then does `read` return.
+ */
+function watchOver(pid: number | undefined): ChildProcess {
+  const script = 'read -r _; kill -s KILL -- "-$1"';
+  const args = ['-c', script, 'watchdog', String(pid ?? '')];
+  return spawn('sh', args, { detached: true, stdio: ['pipe', 'ignore', 'ignore'] });
+}
+
+function signalGroup(pid: number | undefined, signal: NodeJS.Signals): void {
+  try {
+    if (pid !== undefined) process.kill(-pid, signal);
+  } catch {
+    // The whole group has already ended.
+  }
+}
+
+async function succeeds(probe: () => Promise<unknown>): Promise<boolean> {
+  try {
+    await probe();
+    return true;
+  } catch {
+    return false;
+  }
+}

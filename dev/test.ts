@@ -1,0 +1,53 @@
+/**
+ * `npm test`: every check and every test, one after the other, whatever fails before.
+ * Arguments go to jest: `npm test -- test/domain` runs a part. Ends with a line `N passed, N failed`.
+ */
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+const jestArguments = process.argv.slice(2);
+const isPart = jestArguments.some((argument) => !argument.startsWith('-'));
+const scratch = mkdtempSync(join(tmpdir(), 'convercus-test-'));
+const report = join(scratch, 'jest.json');
+
+const checks: [title: string, command: string, ...args: string[]][] = [
+  ['types', 'tsc', '--noEmit'],
+  ['lint', 'oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'dev'],
+  ['format', 'biome', 'check'],
+  ['generated files', 'node', 'dev/generate.ts', '--check'],
+];
+
+function run(title: string, [command, ...args]: string[], env: NodeJS.ProcessEnv = {}): boolean {
+  console.log(`\n== ${title}: ${command} ${args.join(' ')}`);
+  const { status, error } = spawnSync(command ?? '', args, {
+    stdio: 'inherit',
+    env: { ...process.env, ...env },
+  });
+  if (error !== undefined) console.error(error.message);
+  if (status !== 0) console.log(`== ${title}: failed`);
+  return status === 0;
+}
+
+/** Failed suites count too: a file that can't be loaded runs no test. */
+function jestCounts(): { passed: number; failed: number } {
+  const { numPassedTests, numFailedTests, numRuntimeErrorTestSuites } = JSON.parse(
+    readFileSync(report, 'utf8'),
+  );
+  return { passed: numPassedTests, failed: numFailedTests + numRuntimeErrorTestSuites };
+}
+
+const passedChecks = isPart ? [] : checks.map(([title, ...command]) => run(title, command));
+const coverage = isPart ? [] : ['--coverage', '--coverageReporters=text'];
+const jest = ['jest', ...coverage, '--json', `--outputFile=${report}`, ...jestArguments];
+const jestPassed = run('tests', jest, {
+  NODE_OPTIONS: '--experimental-vm-modules --disable-warning=ExperimentalWarning',
+});
+const { passed, failed } = jestCounts();
+rmSync(scratch, { recursive: true });
+
+const failedChecks = passedChecks.filter((ok) => !ok).length;
+const failures = failed + failedChecks + (failed === 0 && !jestPassed ? 1 : 0);
+console.log(`\n${passed + passedChecks.length - failedChecks} passed, ${failures} failed`);
+process.exitCode = failures === 0 ? 0 : 1;

@@ -1,0 +1,15 @@
+/** @type {import('jest').Config} */
+export default {
+  testEnvironment: 'node',
+  extensionsToTreatAsEsm: ['.ts'],
+  transform: {
+    '^.+\\.ts$': ['@swc/jest', { jsc: { target: 'es2024', parser: { syntax: 'typescript' } } }],
+  },
+  testMatch: ['<rootDir>/test/**/*.test.ts'],
+  collectCoverageFrom: ['src/**/*.ts', '!src/domain/api.ts'],
+  coverageThreshold: {
+    './src/domain/': { lines: 95, branches: 95 },
+    './src/runtime/': { lines: 95, branches: 95 },
+  },
+  injectGlobals: false,
+};

@@ -1,0 +1,69 @@
+import pRetry from 'p-retry';
+import { type Dispatcher, fetch, type Response } from 'undici';
+import type { HttpAnswer } from '../../domain/http-answer.ts';
+import type { EpochMs } from '../../domain/time.ts';
+import type { Clock } from '../../ports.ts';
+import { isTransient } from './to-failure.ts';
+
+export interface HttpRequest {
+  readonly url: string;
+  readonly method: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: string;
+}
+
+export interface Exchange {
+  readonly answer: HttpAnswer;
+  /** When the try that was answered was sent. */
+  readonly requestedAt: EpochMs;
+  readonly receivedAt: EpochMs;
+}
+
+const LARGEST_BODY = 64 * 1024;
+/** Three tries, 0.2 s and 0.6 s apart. */
+const TRIES = { retries: 2, minTimeout: 200, factor: 3 } as const;
+
+/**
+ * Sends a request and reads its answer, whatever it is. Tries again after transient faults of the network, but never
+ * once a status line has arrived. Redirects are answers like any other: a secret is sent only where it was meant to go.
+ */
+export async function exchange(
+  request: HttpRequest,
+  dispatcher: Dispatcher,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Exchange> {
+  const { url, ...init } = request;
+  let requestedAt = clock.now();
+  const send = () => {
+    requestedAt = clock.now();
+    return fetch(url, { ...init, redirect: 'manual', dispatcher, signal });
+  };
+  const shouldRetry = ({ error }: { error: Error }) => isTransient(error);
+  const response = await pRetry(send, { ...TRIES, signal, shouldRetry });
+  return { answer: await answerOf(response), requestedAt, receivedAt: clock.now() };
+}
+
+async function answerOf(response: Response): Promise<HttpAnswer> {
+  const retryAfter = response.headers.get('retry-after');
+  const date = response.headers.get('date');
+  return {
+    status: response.status,
+    contentType: response.headers.get('content-type') ?? '',
+    text: await textOf(response),
+    ...(retryAfter !== null && { retryAfter }),
+    ...(date !== null && { date }),
+  };
+}
+
+/** The body, or an empty text as soon as it proves too large; leaving the loop closes the connection. */
+async function textOf(response: Response): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of response.body ?? []) {
+    size += chunk.length;
+    if (size > LARGEST_BODY) return '';
+    chunks.push(chunk);
+  }
+  return new TextDecoder().decode(Buffer.concat(chunks));
+}

@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import type { RequestOptions } from 'node:https';
+import { KubeConfig } from '@kubernetes/client-node';
+import { Agent, type Dispatcher, ProxyAgent } from 'undici';
+import { type EpochMs, type Ms, minutes, seconds } from '../../domain/time.ts';
+
+const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
+
+/** client-go looks at token and certificate files as often as this. */
+const FRESH_FOR: Ms = minutes(1);
+
+/** A refused credential is read again at once, but not for every one of many refusals. */
+const RELOAD_PAUSE: Ms = seconds(10);
+
+/** Given a path, that kubeconfig; else the service account of the pod; else `KUBECONFIG` or `~/.kube/config`. */
+export function loadKubeConfig(path: string | undefined): KubeConfig {
+  const config = new KubeConfig();
+  if (path !== undefined) config.loadFromFile(path);
+  else if (existsSync(SERVICE_ACCOUNT_TOKEN)) config.loadFromCluster();
+  else config.loadFromDefault();
+  return config;
+}
+
+/** What a request needs to get through: connections made with the right certificates, and who we are. */
+interface Access {
+  readonly dispatcher: Dispatcher;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** Connections and credentials of one API server, read again as they rotate. */
+export class ApiAccess {
+  readonly origin: string;
+  /** Path in front of every request, for servers behind a gateway. */
+  readonly basePath: string;
+  readonly #load: () => KubeConfig;
+  readonly #now: () => EpochMs;
+  #config: KubeConfig;
+  #reading: Promise<Access> | undefined;
+  #readAt = 0;
+  #reloadedAt = Number.NEGATIVE_INFINITY;
+  #current: { readonly fingerprint: string; readonly dispatcher: Dispatcher } | undefined;
+
+  /** @throws Error when there is no usable kubeconfig */
+  constructor(load: () => KubeConfig, now: () => EpochMs = Date.now) {
+    this.#load = load;
+    this.#now = now;
+    this.#config = load();
+    const server = this.#config.getCurrentCluster()?.server;
+    if (!server) throw new Error('the kubeconfig names no current cluster');
+    const url = new URL(server);
+    this.origin = url.origin;
+    this.basePath = url.pathname.replace(/\/+$/, '');
+  }
+
+  /** Rejects when a file cannot be read or a credential plugin fails. */
+  get(): Promise<Access> {
+    const isFresh = this.#now() - this.#readAt <= FRESH_FOR;
+    return this.#reading !== undefined && isFresh ? this.#reading : this.#readAgain();
+  }
+
+  /** The server has refused what we know: read everything anew, unless that was done just now. Answers whether it was. */
+  reload(): boolean {
+    if (this.#now() - this.#reloadedAt < RELOAD_PAUSE) return false;
+    this.#reloadedAt = this.#now();
+    try {
+      this.#config = this.#load();
+    } catch {
+      return false; // half-written file: what we have is as good
+    }
+    this.#reading = undefined;
+    return true;
+  }
+
+  /** Lets running requests end. */
+  async close(): Promise<void> {
+    await this.#current?.dispatcher.close();
+  }
+
+  #readAgain(): Promise<Access> {
+    this.#readAt = this.#now();
+    const reading = this.#read();
+    this.#reading = reading;
+    reading.catch(() => {
+      if (this.#reading === reading) this.#reading = undefined;
+    });
+    return reading;
+  }
+
+  async #read(): Promise<Access> {
+    const options: RequestOptions = {};
+    await this.#config.applyToHTTPSOptions(options);
+    return { dispatcher: this.#dispatcherFor(options), headers: headersOf(options) };
+  }
+
+  #dispatcherFor(options: RequestOptions): Dispatcher {
+    const { ca, cert, key, passphrase, rejectUnauthorized, servername } = options;
+    const given = { ca, cert, key, passphrase, rejectUnauthorized, servername };
+    const tls = Object.fromEntries(
+      Object.entries(given).filter(([, value]) => value !== undefined && value !== null),
+    );
+    const proxy = this.#config.getCurrentCluster()?.proxyUrl;
+    const fingerprint = createHash('sha256')
+      .update(JSON.stringify([tls, proxy]))
+      .digest('hex');
+    if (this.#current?.fingerprint === fingerprint) return this.#current.dispatcher;
+    this.#current?.dispatcher.close().catch(() => undefined);
+    this.#current = { fingerprint, dispatcher: connect(tls, proxy) };
+    return this.#current.dispatcher;
+  }
+}
+
+/** HTTP/1.1: watches do not share a connection with anything. Idle connections go before a load balancer drops them (60 s). */
+function connect(tls: object, proxy: string | undefined): Dispatcher {
+  const pool = { allowH2: false, keepAliveTimeout: seconds(30), keepAliveMaxTimeout: seconds(50) };
+  const socket = { keepAlive: true, keepAliveInitialDelay: seconds(30), timeout: seconds(10) };
+  if (proxy === undefined) return new Agent({ ...pool, connect: { ...socket, ...tls } });
+  if (!/^https?:/.test(proxy)) throw new Error('proxy-url of the kubeconfig must be http or https');
+  return new ProxyAgent({ ...pool, uri: proxy, connect: socket, requestTls: tls });
+}
+
+function headersOf(options: RequestOptions): Record<string, string> {
+  const headers: Record<string, string> = {};
+  for (const [name, value] of Object.entries(options.headers ?? {})) {
+    headers[name.toLowerCase()] = String(value).trim();
+  }
+  if (typeof options.auth === 'string') {
+    headers['authorization'] = `Basic ${Buffer.from(options.auth).toString('base64')}`;
+  }
+  return headers;
+}

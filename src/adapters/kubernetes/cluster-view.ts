@@ -1,0 +1,165 @@
+import type { ConvercusCredential } from '../../domain/api.ts';
+import { RENEW_REQUEST_ANNOTATION, targetNameOf } from '../../domain/credential.ts';
+import type { KnownSecret, SecretMeta } from '../../domain/secret.ts';
+import type { ClusterView, Key, WatchSink } from '../../ports.ts';
+import { sourceNameOf } from './credential-object.ts';
+import type { WatchedSecret } from './list-watch.ts';
+import { SecretIndex } from './secret-index.ts';
+
+/**
+ * What the watches have shown, and who has to look again when it changes. List the credentials of a scope before
+ * its Secrets: only Secrets that a credential already names are kept, any other costs a request when it is named later.
+ */
+export class ClusterCache implements ClusterView {
+  readonly #onChange: (keys: readonly Key[]) => void;
+  readonly #credentials = new Map<Key, ConvercusCredential>();
+  readonly #secrets = new SecretIndex();
+
+  constructor(onChange: (keys: readonly Key[]) => void) {
+    this.#onChange = onChange;
+  }
+
+  get size(): number {
+    return this.#credentials.size;
+  }
+
+  credentials(): Iterable<ConvercusCredential> {
+    return this.#credentials.values();
+  }
+
+  credential(key: Key): ConvercusCredential | undefined {
+    return this.#credentials.get(key);
+  }
+
+  secret(namespace: string, name: string): KnownSecret {
+    return this.#secrets.get(namespace, name);
+  }
+
+  claimants(namespace: string, targetName: string): readonly ConvercusCredential[] {
+    return this.#referrers(namespace, targetName).filter(
+      (credential) => targetNameOf(credential) === targetName,
+    );
+  }
+
+  /**
+   * Takes in what a request has shown of a Secret. Its event comes later and, being no news then, wakes nobody.
+   * @param how `written`: it is our own write of a target, which is news only to those who read it as their source
+   */
+  learn(
+    namespace: string,
+    name: string,
+    meta: SecretMeta | 'absent',
+    how: 'read' | 'written' = 'read',
+  ): void {
+    const before =
+      meta === 'absent'
+        ? this.#secrets.remove(namespace, name)
+        : this.#secrets.put(namespace, name, meta);
+    if (before === undefined || (how === 'read' && before === 'unknown')) return;
+    const concerned = this.#referrers(namespace, name).filter(
+      (credential) => how === 'read' || sourceNameOf(credential) === name,
+    );
+    this.#wake(concerned.map(keyOf));
+  }
+
+  /** @param namespace of the informer that feeds it; none: the whole cluster */
+  credentialSink(namespace?: string): WatchSink<ConvercusCredential> {
+    let seen: Set<Key> | undefined;
+    return {
+      listStarted: () => {
+        seen = new Set();
+      },
+      present: (item) => {
+        seen?.add(keyOf(item));
+        this.#credentialPresent(item);
+      },
+      deleted: (item) => this.#credentialDeleted(keyOf(item)),
+      listEnded: () => {
+        for (const [key, { metadata }] of this.#credentials) {
+          const inScope = namespace === undefined || metadata.namespace === namespace;
+          if (inScope && seen?.has(key) === false) this.#credentialDeleted(key);
+        }
+        seen = undefined;
+      },
+    };
+  }
+
+  /** @param scope namespace of the informer that feeds it; none: the whole cluster */
+  secretSink(scope = ''): WatchSink<WatchedSecret> {
+    return {
+      listStarted: () => this.#secrets.listStarted(scope),
+      present: ({ namespace, name, meta }) => {
+        const before = this.#secrets.put(namespace, name, meta);
+        if (before !== undefined) this.#wake(this.#secrets.referrers(namespace, name));
+      },
+      deleted: ({ namespace, name, meta }) => {
+        const before = this.#secrets.remove(namespace, name, meta.uid);
+        if (before !== undefined) this.#wake(this.#secrets.referrers(namespace, name));
+      },
+      listEnded: () => this.#wake(this.#secrets.listEnded(scope)),
+    };
+  }
+
+  #credentialPresent(item: ConvercusCredential): void {
+    const key = keyOf(item);
+    const before = this.#credentials.get(key);
+    this.#credentials.set(key, item);
+    if (before !== undefined && !isNews(before, item)) return;
+    this.#track(item, key);
+    if (before !== undefined) this.#forget(before, key, namesOf(item));
+    this.#wake([key]);
+  }
+
+  #credentialDeleted(key: Key): void {
+    const before = this.#credentials.get(key);
+    if (before === undefined) return;
+    this.#credentials.delete(key);
+    this.#forget(before, key, []);
+    this.#wake([key]);
+  }
+
+  #track(item: ConvercusCredential, key: Key): void {
+    for (const name of namesOf(item)) this.#secrets.track(item.metadata.namespace, name, key);
+  }
+
+  /** The credential names these Secrets no more, so its target is free for others. */
+  #forget(before: ConvercusCredential, key: Key, stillNamed: readonly string[]): void {
+    const { namespace } = before.metadata;
+    for (const name of namesOf(before)) {
+      if (!stillNamed.includes(name)) this.#secrets.untrack(namespace, name, key);
+    }
+    const others = this.claimants(namespace, targetNameOf(before)).map(keyOf);
+    this.#wake(others.filter((other) => other !== key));
+  }
+
+  #referrers(namespace: string, name: string): ConvercusCredential[] {
+    return this.#secrets
+      .referrers(namespace, name)
+      .map((key) => this.#credentials.get(key))
+      .filter((credential) => credential !== undefined);
+  }
+
+  #wake(keys: readonly Key[]): void {
+    if (keys.length > 0) this.#onChange(keys);
+  }
+}
+
+const keyOf = ({ metadata }: ConvercusCredential): Key => `${metadata.namespace}/${metadata.name}`;
+
+const namesOf = (credential: ConvercusCredential): readonly string[] => [
+  sourceNameOf(credential),
+  targetNameOf(credential),
+];
+
+/** Not so when only the status has changed, which is our own doing. */
+function isNews(
+  { metadata: a }: ConvercusCredential,
+  { metadata: b }: ConvercusCredential,
+): boolean {
+  return (
+    a.uid !== b.uid ||
+    a.generation !== b.generation ||
+    a.deletionTimestamp !== b.deletionTimestamp ||
+    a.annotations?.[RENEW_REQUEST_ANNOTATION] !== b.annotations?.[RENEW_REQUEST_ANNOTATION]
+  );
+}

@@ -1,0 +1,130 @@
+import type { ConvercusCredential } from '../../domain/api.ts';
+import type { Failure } from '../../domain/failure.ts';
+import type { DesiredSecret, SecretContents, SecretMeta } from '../../domain/secret.ts';
+import { API_VERSION, FIELD_MANAGER, KIND } from '../../domain/target-secret.ts';
+import type { Cluster, CredentialEvent } from '../../ports.ts';
+import { ApiError } from './api-error.ts';
+import type { ClusterCache } from './cluster-view.ts';
+import type { EventRecorder } from './event-recorder.ts';
+import { textAt } from './json.ts';
+import { CREDENTIALS, pathOf, SECRETS } from './resources.ts';
+import { applyRequest, contentsFrom, metaFrom, metaRequest, refusalOf } from './secrets.ts';
+import { toFailure } from './to-failure.ts';
+import type { ApiResponse, Transport } from './transport.ts';
+
+/** Secrets, statuses and events by way of one transport; what it learns of Secrets the cache knows at once. */
+export class KubernetesCluster implements Cluster {
+  readonly #transport: Transport;
+  readonly #cache: ClusterCache;
+  readonly #events: EventRecorder;
+
+  constructor(transport: Transport, cache: ClusterCache, events: EventRecorder) {
+    this.#transport = transport;
+    this.#cache = cache;
+    this.#events = events;
+  }
+
+  async readSecretMeta(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<SecretMeta | 'absent' | Failure> {
+    const answer = await this.#transport.request(metaRequest(namespace, name, signal));
+    const meta = this.#found(answer, metaFrom);
+    return this.#learnt(namespace, name, meta, meta);
+  }
+
+  async readSecret(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<SecretContents | 'absent' | Failure> {
+    const path = pathOf(SECRETS, namespace, name);
+    const answer = await this.#transport.request({ method: 'GET', path, signal });
+    const contents = this.#found(answer, contentsFrom);
+    const isThere = contents !== 'absent' && !(contents instanceof ApiError);
+    return this.#learnt(namespace, name, isThere ? contents.meta : contents, contents);
+  }
+
+  async applySecret(desired: DesiredSecret, signal: AbortSignal): Promise<SecretMeta | Failure> {
+    const { namespace, name } = desired;
+    const answer = await this.#transport.request(applyRequest(desired, signal));
+    const meta = answer instanceof ApiError ? answer : metaFrom(answer);
+    if (meta instanceof ApiError) return this.#refused(meta, desired, signal);
+    this.#cache.learn(namespace, name, meta, 'written');
+    return meta;
+  }
+
+  async applyStatus(
+    { metadata }: ConvercusCredential,
+    status: NonNullable<ConvercusCredential['status']>,
+    signal: AbortSignal,
+  ): Promise<'written' | 'gone' | Failure> {
+    const { namespace, name, uid } = metadata;
+    const answer = await this.#transport.request({
+      method: 'PATCH',
+      path: pathOf(CREDENTIALS, namespace, name, 'status'),
+      query: { fieldManager: FIELD_MANAGER, force: 'true' },
+      contentType: 'application/apply-patch+yaml', // JSON is YAML
+      body: {
+        apiVersion: API_VERSION,
+        kind: KIND,
+        metadata: { namespace, name, uid },
+        status,
+      },
+      signal,
+    });
+    if (!(answer instanceof ApiError)) return isOf(answer, uid) ? 'written' : 'gone';
+    if (answer.code === 404) return 'gone';
+    return toFailure(answer, { verb: 'patch', resource: STATUS, namespace, name });
+  }
+
+  recordEvent(credential: ConvercusCredential, event: CredentialEvent): void {
+    this.#events.record(credential, event);
+  }
+
+  #found<T>(
+    answer: ApiResponse | ApiError,
+    parse: (answer: ApiResponse) => T | ApiError,
+  ): T | 'absent' | ApiError {
+    if (!(answer instanceof ApiError)) return parse(answer);
+    return answer.code === 404 ? 'absent' : answer;
+  }
+
+  #learnt<T>(
+    namespace: string,
+    name: string,
+    meta: SecretMeta | 'absent' | ApiError,
+    result: T | ApiError,
+  ): T | Failure {
+    if (!(meta instanceof ApiError)) this.#cache.learn(namespace, name, meta);
+    if (!(result instanceof ApiError)) return result;
+    return toFailure(result, { verb: 'get', resource: SECRETS, namespace, name });
+  }
+
+  async #refused(error: ApiError, desired: DesiredSecret, signal: AbortSignal): Promise<Failure> {
+    const { namespace, name, data } = desired;
+    const refusal = refusalOf(error, desired);
+    if (refusal !== undefined) {
+      await this.readSecretMeta(namespace, name, signal);
+      return refusal;
+    }
+    return toFailure(error, {
+      verb: 'patch',
+      resource: SECRETS,
+      namespace,
+      name,
+      sent: Object.values(data),
+      quotable: desired.type !== undefined, // a Secret that we merge into holds what we do not know
+    });
+  }
+}
+
+/**
+ * The API server does not compare uids when it applies a status (seen with 1.37). Another credential of that name
+ * has got it, then; its own first pass replaces it.
+ */
+const isOf = ({ body }: ApiResponse, uid: string): boolean =>
+  textAt(body, 'metadata', 'uid') === uid;
+
+const STATUS = { ...CREDENTIALS, plural: `${CREDENTIALS.plural}/status` };

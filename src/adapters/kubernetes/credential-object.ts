@@ -1,0 +1,45 @@
+import type { ConvercusCredential } from '../../domain/api.ts';
+import { RENEW_REQUEST_ANNOTATION } from '../../domain/credential.ts';
+import { member, numberAt, objectOf, textAt } from './json.ts';
+
+export const sourceNameOf = (credential: ConvercusCredential): string =>
+  credential.spec.credentialsSecretRef.name;
+
+/** The parts of a ConvercusCredential that we keep, or undefined when it is no stored object. */
+export function credentialFrom(object: unknown): ConvercusCredential | undefined {
+  const name = textAt(object, 'metadata', 'name');
+  const namespace = textAt(object, 'metadata', 'namespace');
+  const uid = textAt(object, 'metadata', 'uid');
+  if (name === undefined || namespace === undefined || uid === undefined) return undefined;
+  const generation = numberAt(object, 'metadata', 'generation') ?? 0;
+  const status = member(object, 'status');
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the API server has validated and defaulted spec and status against the schema that the type is generated from
+  return {
+    metadata: { name, namespace, uid, generation, ...optionalMeta(object) },
+    spec: specFrom(member(object, 'spec')),
+    ...(status === undefined ? {} : { status: objectOf(status) }),
+  } as ConvercusCredential;
+}
+
+/** An object stored under an older schema may lack what is required now: it gets empty names, which planning calls invalid. */
+function specFrom(spec: unknown): object {
+  const source = member(spec, 'credentialsSecretRef');
+  return {
+    program: '',
+    environment: '',
+    ...objectOf(spec),
+    credentialsSecretRef: { ...objectOf(source), name: textAt(source, 'name') ?? '' },
+    target: { data: {}, ...objectOf(member(spec, 'target')) },
+  };
+}
+
+function optionalMeta(object: unknown): object {
+  const creationTimestamp = textAt(object, 'metadata', 'creationTimestamp');
+  const deletionTimestamp = textAt(object, 'metadata', 'deletionTimestamp');
+  const request = textAt(object, 'metadata', 'annotations', RENEW_REQUEST_ANNOTATION);
+  return {
+    ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
+    ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
+    ...(request === undefined ? {} : { annotations: { [RENEW_REQUEST_ANNOTATION]: request } }),
+  };
+}

@@ -1,0 +1,94 @@
+import type { ConvercusCredential } from '../../domain/api.ts';
+import { API_VERSION, FIELD_MANAGER, KIND } from '../../domain/target-secret.ts';
+import { type EpochMs, type Ms, seconds } from '../../domain/time.ts';
+import type { CredentialEvent, Log } from '../../ports.ts';
+import { ApiError } from './api-error.ts';
+import { EVENTS, pathOf } from './resources.ts';
+import { toFailure } from './to-failure.ts';
+import type { Transport } from './transport.ts';
+
+const AT_ONCE = 2;
+const LONGEST_QUEUE = 200;
+const TIMEOUT: Ms = seconds(10);
+
+/** What events.k8s.io/v1 allows, in bytes. */
+const LONGEST_NOTE = 1_024;
+
+function noteOf(message: string): string {
+  const bytes = Buffer.from(message);
+  if (bytes.length <= LONGEST_NOTE) return message;
+  const start = bytes.subarray(0, LONGEST_NOTE - Buffer.byteLength('…'));
+  return `${new TextDecoder().decode(start, { stream: true })}…`; // drops half a character at the end
+}
+
+export interface EventRecorderOptions {
+  readonly transport: Transport;
+  /** Which of several replicas it is: the name of the pod or host. */
+  readonly instance: string;
+  readonly log: Log;
+  /** Ends everything that still waits. */
+  readonly signal: AbortSignal;
+  readonly now: () => EpochMs;
+}
+
+/** Writes events in the background, a few at once; when they come faster than that, the newest are lost. */
+export class EventRecorder {
+  readonly #options: EventRecorderOptions;
+  readonly #queue: { credential: ConvercusCredential; body: object }[] = [];
+  #running = 0;
+
+  constructor(options: EventRecorderOptions) {
+    this.#options = options;
+  }
+
+  record(credential: ConvercusCredential, event: CredentialEvent): void {
+    const { namespace, name } = credential.metadata;
+    if (this.#queue.length >= LONGEST_QUEUE) {
+      this.#options.log.warn('Too many events at once; one is lost', { namespace, name });
+      return;
+    }
+    this.#queue.push({ credential, body: this.#objectFrom(credential, event) });
+    if (this.#running < AT_ONCE) void this.#work();
+  }
+
+  /** Never rejects. */
+  async #work(): Promise<void> {
+    this.#running += 1;
+    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+      await this.#post(next.credential, next.body);
+    }
+    this.#running -= 1;
+  }
+
+  async #post({ metadata }: ConvercusCredential, body: object): Promise<void> {
+    const { namespace, name } = metadata;
+    const { transport, signal, log } = this.#options;
+    const path = pathOf(EVENTS, namespace);
+    const answer = await transport
+      .request({ method: 'POST', path, body, signal, timeout: TIMEOUT })
+      .catch(() => ApiError.network('Aborted'));
+    if (!(answer instanceof ApiError)) return;
+    const failure = toFailure(answer, { verb: 'create', resource: EVENTS, namespace });
+    log.warn('An event could not be recorded', { namespace, name, reason: failure.message });
+  }
+
+  #objectFrom({ metadata }: ConvercusCredential, event: CredentialEvent): object {
+    const { namespace, name, uid } = metadata;
+    return {
+      apiVersion: EVENTS.apiVersion,
+      kind: 'Event',
+      metadata: { namespace, generateName: prefixOf(name) },
+      eventTime: new Date(this.#options.now()).toISOString().replace('Z', '000Z'), // six digits
+      type: event.type,
+      reason: event.reason,
+      note: noteOf(event.message),
+      action: 'Reconcile',
+      regarding: { apiVersion: API_VERSION, kind: KIND, namespace, name, uid },
+      reportingController: `convercus.io/${FIELD_MANAGER}`,
+      reportingInstance: this.#options.instance.slice(0, 128),
+    };
+  }
+}
+
+/** The server adds five characters. What stands before the dash has to end with a letter or digit. */
+const prefixOf = (name: string): string => `${name.slice(0, 50).replace(/[^a-z0-9]+$/, '')}-`;

@@ -1,0 +1,88 @@
+import type { Failure } from '../../domain/failure.ts';
+import { type EpochMs, type Ms, parseTime, seconds } from '../../domain/time.ts';
+import type { LeaseRecord, LeaseStore } from '../../ports.ts';
+import { ApiError, NO_OBJECT } from './api-error.ts';
+import { numberAt, textAt } from './json.ts';
+import { LEASES, pathOf } from './resources.ts';
+import { type Attempt, toFailure } from './to-failure.ts';
+import type { ApiResponse, Transport } from './transport.ts';
+
+/** Shorter than any sensible lease: an answer that comes later is of no use. */
+const TIMEOUT: Ms = seconds(5);
+
+/** Answers to a write which mean that somebody else was faster, or that the Lease has been deleted. */
+const CONFLICTS = new Set([404, 409]);
+
+export interface LeaseName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** The Lease (coordination.k8s.io/v1) of that name. */
+export const leaseStore = (transport: Transport, lease: LeaseName): LeaseStore => ({
+  async read(signal) {
+    const path = pathOf(LEASES, lease.namespace, lease.name);
+    const answer = await transport.request({ method: 'GET', path, signal, timeout: TIMEOUT });
+    if (answer instanceof ApiError && answer.code === 404) return 'absent';
+    return recordOf(answer, lease, 'get');
+  },
+
+  async write(record, signal) {
+    const exists = record.resourceVersion !== undefined;
+    const answer = await transport.request({
+      method: exists ? 'PUT' : 'POST',
+      path: pathOf(LEASES, lease.namespace, ...(exists ? [lease.name] : [])),
+      body: objectFrom(record, lease),
+      signal,
+      timeout: TIMEOUT,
+    });
+    if (answer instanceof ApiError && isConflict(answer, exists)) return 'conflict';
+    return recordOf(answer, lease, exists ? 'update' : 'create');
+  },
+});
+
+/** A missing namespace answers 404 to a creation, which is no conflict. */
+const isConflict = ({ code }: ApiError, exists: boolean): boolean =>
+  exists ? CONFLICTS.has(code) : code === 409;
+
+function recordOf(
+  answer: ApiResponse | ApiError,
+  { namespace, name }: LeaseName,
+  verb: Attempt['verb'],
+): LeaseRecord | Failure {
+  const record = answer instanceof ApiError ? answer : recordFrom(answer.body);
+  if (!(record instanceof ApiError)) return record;
+  return toFailure(record, { verb, resource: LEASES, namespace, name });
+}
+
+function objectFrom(record: LeaseRecord, lease: LeaseName): object {
+  const { resourceVersion } = record;
+  return {
+    apiVersion: LEASES.apiVersion,
+    kind: 'Lease',
+    metadata: { ...lease, ...(resourceVersion === undefined ? {} : { resourceVersion }) },
+    spec: {
+      holderIdentity: record.holder,
+      leaseDurationSeconds: Math.ceil(record.duration / 1_000),
+      acquireTime: microTime(record.acquiredAt),
+      renewTime: microTime(record.renewedAt),
+      leaseTransitions: record.transitions,
+    },
+  };
+}
+
+function recordFrom(object: unknown): LeaseRecord | ApiError {
+  const resourceVersion = textAt(object, 'metadata', 'resourceVersion');
+  if (resourceVersion === undefined) return ApiError.network(NO_OBJECT);
+  return {
+    holder: textAt(object, 'spec', 'holderIdentity') ?? '',
+    duration: seconds(numberAt(object, 'spec', 'leaseDurationSeconds') ?? 0),
+    acquiredAt: parseTime(textAt(object, 'spec', 'acquireTime')) ?? 0,
+    renewedAt: parseTime(textAt(object, 'spec', 'renewTime')) ?? 0,
+    transitions: numberAt(object, 'spec', 'leaseTransitions') ?? 0,
+    resourceVersion,
+  };
+}
+
+/** MicroTime is RFC 3339 with exactly six digits after the second. */
+const microTime = (at: EpochMs): string => new Date(at).toISOString().replace('Z', '000Z');

@@ -1,0 +1,196 @@
+import type { ConvercusCredential } from '../../domain/api.ts';
+import type { SecretMeta } from '../../domain/secret.ts';
+import type { Ms } from '../../domain/time.ts';
+import { type ListWatch, type Page, type WatchEvent, WatchProblem } from '../../ports.ts';
+import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
+import { credentialFrom } from './credential-object.ts';
+import { listAt, member, textAt } from './json.ts';
+import { CREDENTIALS, pathOf, type Resource, SECRETS } from './resources.ts';
+import { secretMetaFrom } from './secret-meta.ts';
+import { type Attempt, toFailure } from './to-failure.ts';
+import type { ApiResponse, Transport } from './transport.ts';
+
+/** Of a page; the smaller one where objects are so large that a page does not fit into memory. */
+const PAGE_SIZES = ['500', '50'] as const;
+
+const JSON_ONLY = 'application/json';
+
+/**
+ * Without a fallback to plain JSON on purpose: a server that cannot leave the contents of Secrets out is to refuse.
+ */
+const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+export const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+
+/** A Secret as the watch shows it. */
+export interface WatchedSecret {
+  readonly namespace: string;
+  readonly name: string;
+  readonly meta: SecretMeta;
+}
+
+/** Where to look: one namespace, or the whole cluster. */
+export interface Scope {
+  readonly namespace?: string;
+  readonly labelSelector?: string;
+}
+
+interface Collection<T> extends Scope {
+  readonly resource: Resource;
+  readonly accept: { readonly list: string; readonly watch: string };
+  /** What we keep of an object; undefined for what is no such object. */
+  readonly project: (object: unknown) => T | undefined;
+}
+
+export const credentialListWatch = (
+  transport: Transport,
+  scope: Scope,
+): ListWatch<ConvercusCredential> =>
+  new ApiListWatch(transport, {
+    ...scope,
+    resource: CREDENTIALS,
+    accept: { list: JSON_ONLY, watch: JSON_ONLY },
+    project: credentialFrom,
+  });
+
+/** Metadata only: the contents of Secrets do not come over the wire. */
+export const secretListWatch = (
+  transport: Transport,
+  { namespace }: Pick<Scope, 'namespace'>,
+): ListWatch<WatchedSecret> =>
+  new ApiListWatch(transport, {
+    ...(namespace === undefined ? {} : { namespace }),
+    resource: SECRETS,
+    accept: { list: METADATA_LIST, watch: METADATA },
+    project: secretFrom,
+  });
+
+function secretFrom(object: unknown): WatchedSecret | undefined {
+  const meta = secretMetaFrom(member(object, 'metadata'));
+  const namespace = textAt(object, 'metadata', 'namespace');
+  const name = textAt(object, 'metadata', 'name');
+  if (meta === undefined || namespace === undefined || name === undefined) return undefined;
+  return { namespace, name, meta };
+}
+
+class ApiListWatch<T> implements ListWatch<T> {
+  readonly #transport: Transport;
+  readonly #collection: Collection<T>;
+  readonly #path: string;
+
+  constructor(transport: Transport, collection: Collection<T>) {
+    this.#transport = transport;
+    this.#collection = collection;
+    this.#path = pathOf(collection.resource, collection.namespace);
+  }
+
+  async list(continueToken: string | undefined, signal: AbortSignal): Promise<Page<T>> {
+    const answer = await this.#page(continueToken, signal);
+    if (answer instanceof ApiError) throw this.#problem(answer, 'list');
+    const resourceVersion = textAt(answer.body, 'metadata', 'resourceVersion');
+    if (resourceVersion === undefined) throw this.#problem(ApiError.network(NO_OBJECT), 'list');
+    const next = textAt(answer.body, 'metadata', 'continue');
+    return {
+      items: listAt(answer.body, 'items')
+        .map(this.#collection.project)
+        .filter((item) => item !== undefined),
+      resourceVersion,
+      ...(next === undefined || next === '' ? {} : { continue: next }),
+    };
+  }
+
+  async *watch(
+    resourceVersion: string,
+    timeout: Ms,
+    signal: AbortSignal,
+  ): AsyncGenerator<WatchEvent<T>> {
+    const query = {
+      ...this.#selection(),
+      watch: '1',
+      allowWatchBookmarks: 'true',
+      resourceVersion,
+      timeoutSeconds: String(Math.ceil(timeout / 1_000)),
+    };
+    const { accept } = this.#collection;
+    try {
+      const lines = this.#transport.stream({
+        method: 'GET',
+        path: this.#path,
+        query,
+        accept: accept.watch,
+        signal,
+      });
+      for await (const line of lines) {
+        const event = this.#eventFrom(line);
+        if (event !== undefined) yield event;
+      }
+    } catch (error) {
+      throw error instanceof ApiError ? this.#problem(error, 'watch') : error;
+    }
+  }
+
+  async #page(
+    continueToken: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ApiResponse | ApiError> {
+    let answer: ApiResponse | ApiError = ApiError.network(BODY_TOO_LARGE);
+    for (const limit of PAGE_SIZES) {
+      answer = await this.#transport.request({
+        method: 'GET',
+        path: this.#path,
+        query: {
+          ...this.#selection(),
+          limit,
+          ...(continueToken === undefined ? {} : { continue: continueToken }),
+        },
+        accept: this.#collection.accept.list,
+        signal,
+      });
+      if (!(answer instanceof ApiError && answer.reason === BODY_TOO_LARGE)) break;
+    }
+    return answer;
+  }
+
+  #selection(): Record<string, string> {
+    const { labelSelector = '' } = this.#collection;
+    return labelSelector === '' ? {} : { labelSelector };
+  }
+
+  /** @throws ApiError for an event that ends the watch */
+  #eventFrom(line: unknown): WatchEvent<T> | undefined {
+    const object = member(line, 'object');
+    const resourceVersion = textAt(object, 'metadata', 'resourceVersion') ?? '';
+    switch (textAt(line, 'type') ?? '') {
+      case 'BOOKMARK':
+        return { type: 'bookmark', resourceVersion };
+      case 'ADDED':
+      case 'MODIFIED':
+        return this.#itemEvent('present', object, resourceVersion);
+      case 'DELETED':
+        return this.#itemEvent('deleted', object, resourceVersion);
+      case 'ERROR':
+        throw new ApiError(codeOf(object), object);
+      default:
+        return undefined;
+    }
+  }
+
+  #itemEvent(
+    type: 'present' | 'deleted',
+    object: unknown,
+    resourceVersion: string,
+  ): WatchEvent<T> | undefined {
+    const item = this.#collection.project(object);
+    return item === undefined ? undefined : { type, item, resourceVersion };
+  }
+
+  #problem(error: ApiError, verb: Attempt['verb']): WatchProblem {
+    if (error.code === 410 || error.reason === 'Expired') return new WatchProblem('gone');
+    const { resource, namespace } = this.#collection;
+    return new WatchProblem(toFailure(error, { verb, resource, namespace }));
+  }
+}
+
+function codeOf(status: unknown): number {
+  const code = member(status, 'code');
+  return typeof code === 'number' ? code : 500;
+}

@@ -1,0 +1,38 @@
+import type { SecretMeta } from '../../domain/secret.ts';
+import { readMark } from '../../domain/target-mark.ts';
+import { CREDENTIAL_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL } from '../../domain/target-secret.ts';
+import { listAt, member, textAt, textsAt } from './json.ts';
+
+/**
+ * What we keep of a Secret's metadata. Everything else is dropped here, above all the annotation
+ * `last-applied-configuration`, which holds the data of a Secret made by `kubectl apply`.
+ * Undefined when it is no metadata of a stored object.
+ */
+export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
+  const uid = textAt(objectMeta, 'uid');
+  const resourceVersion = textAt(objectMeta, 'resourceVersion');
+  if (uid === undefined || resourceVersion === undefined) return undefined;
+  const controllerUid = controllerOf(objectMeta);
+  const credentialName = credentialOf(objectMeta);
+  const mark = readMark(textsAt(objectMeta, 'annotations'));
+  return {
+    uid,
+    resourceVersion,
+    ...(controllerUid === undefined ? {} : { controllerUid }),
+    ...(credentialName === undefined ? {} : { credentialName }),
+    ...(mark === undefined ? {} : { mark }),
+  };
+}
+
+function controllerOf(objectMeta: unknown): string | undefined {
+  const owners = listAt(objectMeta, 'ownerReferences');
+  return textAt(
+    owners.find((owner) => member(owner, 'controller') === true),
+    'uid',
+  );
+}
+
+const credentialOf = (objectMeta: unknown): string | undefined =>
+  textAt(objectMeta, 'labels', MANAGED_BY_LABEL) === FIELD_MANAGER
+    ? textAt(objectMeta, 'labels', CREDENTIAL_LABEL)
+    : undefined;

@@ -1,0 +1,107 @@
+import { Failure } from '../../domain/failure.ts';
+import type { DesiredSecret, SecretContents, SecretMeta } from '../../domain/secret.ts';
+import { presentable, Sensitive } from '../../domain/sensitive.ts';
+import { ApiError, NO_OBJECT } from './api-error.ts';
+import { member, textsAt } from './json.ts';
+import { METADATA } from './list-watch.ts';
+import { pathOf, SECRETS } from './resources.ts';
+import { secretMetaFrom } from './secret-meta.ts';
+import type { ApiRequest, ApiResponse } from './transport.ts';
+
+/** kubectl keeps the whole object in it, data and all. */
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
+/** Asks for metadata only. */
+export const metaRequest = (namespace: string, name: string, signal: AbortSignal): ApiRequest => ({
+  method: 'GET',
+  path: pathOf(SECRETS, namespace, name),
+  accept: METADATA,
+  signal,
+});
+
+/** Server-side apply. The answer is metadata only, for we know the rest. */
+export const applyRequest = (desired: DesiredSecret, signal: AbortSignal): ApiRequest => ({
+  method: 'PATCH',
+  path: pathOf(SECRETS, desired.namespace, desired.name),
+  query: { fieldManager: desired.fieldManager, force: String(desired.force) },
+  contentType: 'application/apply-patch+yaml', // JSON is YAML
+  accept: METADATA,
+  body: objectFrom(desired),
+  signal,
+});
+
+function objectFrom({ namespace, name, uid, type, owner, ...desired }: DesiredSecret): object {
+  const { labels, annotations, data } = desired;
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    ...(type === undefined ? {} : { type }),
+    metadata: {
+      namespace,
+      name,
+      ...(uid === undefined ? {} : { uid }),
+      labels,
+      annotations,
+      ...(owner === undefined ? {} : { ownerReferences: [{ ...owner, controller: true }] }),
+    },
+    data: Object.fromEntries(
+      Object.entries(data).map(([key, value]) => [
+        key,
+        Buffer.from(value.reveal()).toString('base64'),
+      ]),
+    ),
+  };
+}
+
+export const metaFrom = (answer: ApiResponse): SecretMeta | ApiError =>
+  secretMetaFrom(member(answer.body, 'metadata')) ?? ApiError.network(NO_OBJECT);
+
+export function contentsFrom(answer: ApiResponse): SecretContents | ApiError {
+  const meta = metaFrom(answer);
+  if (meta instanceof ApiError) return meta;
+  const { [LAST_APPLIED]: _, ...annotations } = textsAt(answer.body, 'metadata', 'annotations');
+  const data = Object.entries(textsAt(answer.body, 'data'));
+  return {
+    meta,
+    labels: textsAt(answer.body, 'metadata', 'labels'),
+    annotations,
+    data: new Map(
+      data.map(([key, value]) => [key, new Sensitive(Buffer.from(value, 'base64').toString())]),
+    ),
+  };
+}
+
+/**
+ * Why the API server did not apply, where the reason is the Secret that it found: somebody else's, which is for a person
+ * to settle, or another than we knew, which the next pass settles. Undefined for every other reason.
+ */
+export function refusalOf(error: ApiError, desired: DesiredSecret): Failure | undefined {
+  const details = { code: String(error.code) };
+  const reason = error.code === 409 || error.code === 422 ? foreignness(error, desired) : undefined;
+  if (reason !== undefined) return new Failure('TargetNotOurs', reason, details);
+  const isAnother = error.code === 404 || error.code === 409 || fieldsOf(error).has('metadata.uid');
+  if (!isAnother) return undefined;
+  const text = `Secret "${desired.name}" has changed or gone while it was being written; the next pass looks again`;
+  return new Failure('ClusterUnavailable', text, details);
+}
+
+const fieldsOf = ({ causes }: ApiError): Set<string> => new Set(causes.map(({ field }) => field));
+
+function foreignness(error: ApiError, { name, type }: DesiredSecret): string | undefined {
+  const fields = fieldsOf(error);
+  const elsewhere = 'choose another spec.target.name, or remove that Secret';
+  if (fields.has('type') && type !== undefined) {
+    return `Secret "${name}" exists and is not of the type ${type}; ${elsewhere}`;
+  }
+  if (fields.has('metadata.ownerReferences')) {
+    return `Secret "${name}" is controlled by another object; ${elsewhere}`;
+  }
+  const taken = error.causes.filter(({ reason }) => reason === 'FieldManagerConflict');
+  if (taken.length === 0) return undefined;
+  const whose = new Set(taken.map(({ field, detail }) => `${field} (${managerIn(detail)})`));
+  return `Other field managers own fields of Secret "${name}": ${presentable([...whose].join(', '), [])}; use other keys, or let them give these up`;
+}
+
+/** `conflict with "NAME" using v1`, perhaps with a time. The name is the other client's; nothing else is shown. */
+const managerIn = (detail: Sensitive): string =>
+  /^conflict with "([\w./:@ -]{1,128})"/.exec(detail.reveal())?.[1] ?? 'unknown';

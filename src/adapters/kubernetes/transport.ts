@@ -1,0 +1,204 @@
+import type { Dispatcher } from 'undici';
+import { type Ms, seconds } from '../../domain/time.ts';
+import { ApiAccess, loadKubeConfig } from './access.ts';
+import { ApiError, BODY_TOO_LARGE } from './api-error.ts';
+import { member, textAt } from './json.ts';
+import { jsonLines, parseJson } from './json-lines.ts';
+
+const MIB = 1024 * 1024;
+
+/** No answer that we ask for is larger; a page of a list that is gets asked for in smaller pages. */
+const LARGEST_BODY = 32 * MIB;
+const LARGEST_ERROR = MIB;
+const DEFAULT_TIMEOUT: Ms = seconds(30);
+
+export interface TransportOptions {
+  /** Absent: the service account of the pod if there is one, else the default kubeconfig. */
+  readonly kubeconfigPath?: string;
+  readonly userAgent: string;
+  /** Told of every request that was sent; `code` is the HTTP status or `<error>`. */
+  readonly onRequest?: (method: string, host: string, code: string) => void;
+}
+
+export interface ApiRequest {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH';
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  readonly contentType?: string;
+  readonly accept?: string;
+  readonly signal: AbortSignal;
+  /** For the whole exchange; 30 s when absent. */
+  readonly timeout?: Ms;
+}
+
+export interface ApiResponse {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
+  /** Parsed JSON. Foreign: read it with the functions of json.ts. */
+  readonly body: unknown;
+}
+
+/** Requests to one API server. Everything but an abort by the caller's signal, which rejects with its reason, is a value. */
+export interface Transport {
+  request(request: ApiRequest): Promise<ApiResponse | ApiError>;
+  /** The JSON lines of an answer that does not end by itself. Rejects with an ApiError. */
+  stream(request: Omit<ApiRequest, 'body' | 'timeout'>): AsyncIterable<unknown>;
+  /** Lets running requests end. */
+  close(): Promise<void>;
+}
+
+/** @throws Error when there is no usable kubeconfig */
+export function createTransport(options: TransportOptions): Transport {
+  return new UndiciTransport(new ApiAccess(() => loadKubeConfig(options.kubeconfigPath)), options);
+}
+
+class UndiciTransport implements Transport {
+  readonly #access: ApiAccess;
+  readonly #options: TransportOptions;
+
+  constructor(access: ApiAccess, options: TransportOptions) {
+    this.#access = access;
+    this.#options = options;
+  }
+
+  async request(request: ApiRequest): Promise<ApiResponse | ApiError> {
+    return within(request.timeout ?? DEFAULT_TIMEOUT, request.signal, async (signal) => {
+      const answer = await this.#send({ ...request, signal });
+      const body = await readJson(answer.body, LARGEST_BODY);
+      return { status: answer.statusCode, headers: answer.headers, body };
+    });
+  }
+
+  async *stream(request: Omit<ApiRequest, 'body' | 'timeout'>): AsyncGenerator {
+    try {
+      const access = await within(DEFAULT_TIMEOUT, request.signal, () => this.#ready());
+      if (access instanceof ApiError) throw access;
+      const limits = { headersTimeout: DEFAULT_TIMEOUT, bodyTimeout: 0 };
+      const answer = await this.#send(request, limits);
+      yield* jsonLines(answer.body);
+    } catch (error) {
+      throw translated(error, request.signal);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#access.close();
+  }
+
+  /** Sends, and once more where the server's answer means that what we know of credentials or connections is stale. */
+  async #send(request: ApiRequest, limits: object = {}): Promise<Dispatcher.ResponseData> {
+    try {
+      return await this.#sendOnce(request, limits);
+    } catch (error) {
+      if (request.signal.aborted || !this.#isWorthAnotherTry(request, error)) throw error;
+      return this.#sendOnce(request, limits);
+    }
+  }
+
+  #isWorthAnotherTry({ method }: ApiRequest, error: unknown): boolean {
+    if (error instanceof ApiError) return error.code === 401 && this.#access.reload();
+    const code = networkCode(error);
+    if (isCertificateProblem(code)) return this.#access.reload();
+    // A kept connection that the server closed meanwhile. Only requests that may be repeated: PATCH here is always apply.
+    return CLOSED_CONNECTION.has(code) && (method === 'GET' || method === 'PATCH');
+  }
+
+  /** Files and plug-ins of the kubeconfig may fail with any text, even with a token in it. */
+  #ready(): ReturnType<ApiAccess['get']> {
+    return this.#access.get().catch(() => {
+      throw ApiError.network('NoCredentials');
+    });
+  }
+
+  async #sendOnce(request: ApiRequest, limits: object): Promise<Dispatcher.ResponseData> {
+    const { dispatcher, headers } = await this.#ready();
+    const { method, path, query = {}, body, signal } = request;
+    const search = new URLSearchParams(query).toString();
+    const answer = await dispatcher
+      .request({
+        origin: this.#access.origin,
+        path: `${this.#access.basePath}${path}${search === '' ? '' : `?${search}`}`,
+        method,
+        headers: { ...this.#headersOf(request), ...headers },
+        body: body === undefined ? null : JSON.stringify(body),
+        signal,
+        ...limits,
+      })
+      .catch((error: unknown) => {
+        this.#count(method, '<error>');
+        throw error;
+      });
+    this.#count(method, String(answer.statusCode));
+    if (answer.statusCode >= 200 && answer.statusCode < 300) return answer;
+    const status = await readJson(answer.body, LARGEST_ERROR).catch(() => undefined);
+    throw new ApiError(answer.statusCode, status, answer.headers['retry-after']);
+  }
+
+  #headersOf({ accept, body, contentType }: ApiRequest): Record<string, string> {
+    return {
+      accept: accept ?? 'application/json',
+      'user-agent': this.#options.userAgent,
+      ...(body === undefined ? {} : { 'content-type': contentType ?? 'application/json' }),
+    };
+  }
+
+  #count(method: string, code: string): void {
+    this.#options.onRequest?.(method, new URL(this.#access.origin).host, code);
+  }
+}
+
+/** Runs the exchange under the caller's signal and a time limit of its own. What it throws becomes a value, but for the caller's abort. */
+async function within<T>(
+  timeout: Ms,
+  outer: AbortSignal,
+  exchange: (signal: AbortSignal) => Promise<T>,
+): Promise<T | ApiError> {
+  outer.throwIfAborted();
+  const controller = new AbortController();
+  const { promise: cut, reject } = Promise.withResolvers<never>();
+  const abort = (reason: unknown): void => {
+    reject(reason);
+    controller.abort(reason);
+  };
+  const abortFromOutside = (): void => abort(outer.reason);
+  const timer = setTimeout(abort, timeout, ApiError.network('Timeout'));
+  outer.addEventListener('abort', abortFromOutside, { once: true });
+  try {
+    return await Promise.race([exchange(controller.signal), cut]);
+  } catch (error) {
+    return translated(error, outer);
+  } finally {
+    clearTimeout(timer);
+    outer.removeEventListener('abort', abortFromOutside);
+  }
+}
+
+async function readJson(body: AsyncIterable<Uint8Array>, largest: number): Promise<unknown> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of body) {
+    length += chunk.length;
+    if (length > largest) throw ApiError.network(BODY_TOO_LARGE);
+    chunks.push(chunk);
+  }
+  return length === 0 ? undefined : parseJson(Buffer.concat(chunks).toString('utf8'));
+}
+
+const CLOSED_CONNECTION = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+
+const isCertificateProblem = (code: string): boolean =>
+  /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|^ERR_(SSL|TLS)/.test(code);
+
+/** @throws the caller's reason when the caller has aborted */
+function translated(error: unknown, signal: AbortSignal): ApiError {
+  signal.throwIfAborted();
+  return error instanceof ApiError ? error : ApiError.network(networkCode(error));
+}
+
+/** The code of a network error; the texts of these errors are not kept, for parsers quote what they read. */
+function networkCode(error: unknown): string {
+  const cause = member(error, 'cause');
+  const ofCause = cause === undefined ? 'Unknown' : networkCode(cause);
+  return textAt(error, 'code') ?? ofCause;
+}

@@ -1,0 +1,13 @@
+import type { Clock } from '../ports.ts';
+
+/** `setTimeout` fires at once for anything longer. */
+const LONGEST_DELAY = 2 ** 31 - 1;
+
+export const systemClock: Clock = {
+  now: () => Date.now(),
+
+  after(delay, callback) {
+    const timer = setTimeout(callback, Math.min(delay, LONGEST_DELAY));
+    return () => clearTimeout(timer);
+  },
+};

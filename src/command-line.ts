@@ -1,0 +1,74 @@
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { Command, CommanderError } from 'commander';
+
+export type Arguments =
+  | { readonly config?: string; readonly kubeconfig?: string }
+  /** Nothing is to be run: `text` belongs on standard output for 0 and on standard error for 2. */
+  | { readonly exit: 0 | 2; readonly text: string };
+
+export const readVersion = (): string =>
+  JSON.parse(readFileSync(join(import.meta.dirname, '../package.json'), 'utf8')).version;
+
+/** @param argv what follows the name of the program */
+export function parseArguments(argv: readonly string[]): Arguments {
+  let text = '';
+  const write = (piece: string): void => {
+    text += piece;
+  };
+  const command = new Command('convercus-operator')
+    .description('Keeps Convercus API access tokens fresh in Kubernetes Secrets.')
+    .option('--config <file>', 'configuration file (YAML); the defaults hold without one')
+    .option('--kubeconfig <file>', 'kubeconfig; default: in-cluster, else KUBECONFIG')
+    .version(readVersion(), '--version', 'show the version')
+    .helpOption('--help', 'show this help')
+    .allowExcessArguments(false)
+    .exitOverride()
+    .configureOutput({ writeOut: write, writeErr: write });
+  try {
+    return command.parse(argv, { from: 'user' }).opts<{ config?: string; kubeconfig?: string }>();
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    return { exit: error.exitCode === 0 ? 0 : 2, text };
+  }
+}
+
+export interface Surroundings {
+  /** Where the operator itself runs. */
+  readonly namespace: string;
+  /** Ours alone among all replicas. */
+  readonly identity: string;
+  /** Proxy for the token hosts, and which hosts to reach without it; empty for none. */
+  readonly proxy: { readonly https: string; readonly except: string };
+}
+
+const NAMESPACE_FILE = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';
+
+type Variables = Readonly<Record<string, string | undefined>>;
+
+/** What the environment says of us. Every name of a proxy variable counts in upper and lower case. */
+export function fromEnvironment(
+  env: Variables,
+  readFile: (path: string) => string = (path) => readFileSync(path, 'utf8'),
+): Surroundings {
+  const either = (name: string): string => env[name] || env[name.toLowerCase()] || '';
+  return {
+    namespace: env['POD_NAMESPACE'] || contentOf(NAMESPACE_FILE, readFile) || 'default',
+    identity: identityFrom(env),
+    proxy: { https: either('HTTPS_PROXY'), except: either('NO_PROXY') },
+  };
+}
+
+/** The name of a pod is unique; that of a host need not be, for two replicas may run on one. */
+function identityFrom(env: Variables): string {
+  return env['POD_NAME'] || `${env['HOSTNAME'] || 'convercus-operator'}_${randomUUID()}`;
+}
+
+function contentOf(path: string, readFile: (path: string) => string): string {
+  try {
+    return readFile(path).trim();
+  } catch {
+    return '';
+  }
+}

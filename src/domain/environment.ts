@@ -1,0 +1,44 @@
+/** One Convercus environment, as the administrator configured it. Tenants name it; they never write a URL. */
+export interface Environment {
+  readonly name: string;
+  /** Realm pattern with `{program}`. */
+  readonly realm: string;
+  /** Token endpoint with `{realm}`. */
+  readonly tokenUrl: string;
+  /** Legacy login endpoint. */
+  readonly loginUrl: string;
+  readonly apiUrl: string;
+  readonly insecureHttp: boolean;
+  /** PEM file with additional trust, or empty. */
+  readonly caFile: string;
+}
+
+export type Environments = ReadonlyMap<string, Environment>;
+
+/** What Convercus publishes (API Authentication page): the two environments that every program has. */
+export const BUILT_IN_ENVIRONMENTS: readonly Environment[] = [
+  {
+    name: 'staging',
+    realm: '{program}-staging',
+    tokenUrl: 'https://auth-staging.convercus.io/realms/{realm}/protocol/openid-connect/token',
+    loginUrl: 'https://staging.convercus.io/auth/login',
+    apiUrl: 'https://staging.convercus.io',
+    insecureHttp: false,
+    caFile: '',
+  },
+  {
+    name: 'production',
+    realm: '{program}',
+    tokenUrl: 'https://auth.convercus.io/realms/{realm}/protocol/openid-connect/token',
+    loginUrl: 'https://api.convercus.io/auth/login',
+    apiUrl: 'https://api.convercus.io',
+    insecureHttp: false,
+    caFile: '',
+  },
+];
+
+export const realmOf = (environment: Environment, program: string): string =>
+  environment.realm.replaceAll('{program}', program.toLowerCase());
+
+export const tokenUrlOf = (environment: Environment, realm: string): string =>
+  environment.tokenUrl.replaceAll('{realm}', encodeURIComponent(realm));

@@ -1,0 +1,90 @@
+import { type Condition, conditionOf, type Status } from './status.ts';
+
+/** What is worth an Event: something changed for people. A routine renewal is not. */
+export interface CredentialEvent {
+  readonly type: 'Normal' | 'Warning';
+  /** CamelCase: a plan reason, a failure kind, `TokenIssued`, `TokenExpired` or `Recovered`. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+interface Change {
+  readonly readyBefore: Condition | undefined;
+  readonly ready: Condition;
+  readonly renewedBefore: Condition | undefined;
+  readonly renewed: Condition;
+  readonly isPublished: boolean;
+}
+
+/**
+ * At most one event per change of status, read off the conditions before and after; the first that fits.
+ * @param isPublished the target was written in between
+ */
+export function eventFor(
+  before: Status | undefined,
+  after: Status,
+  isPublished: boolean,
+): CredentialEvent | undefined {
+  const ready = conditionOf(after, 'Ready');
+  const renewed = conditionOf(after, 'Renewed');
+  if (ready === undefined || renewed === undefined) return undefined;
+  const change = {
+    readyBefore: conditionOf(before, 'Ready'),
+    ready,
+    renewedBefore: conditionOf(before, 'Renewed'),
+    renewed,
+    isPublished,
+  };
+  return EVENTS.find(([holds]) => holds(change))?.[1](change);
+}
+
+type EventRule = readonly [
+  (change: Change) => boolean,
+  (change: Change) => CredentialEvent | undefined,
+];
+
+const EVENTS: readonly EventRule[] = [
+  [expired, ({ ready }) => warning(ready)],
+  [({ renewed }) => renewed.reason === 'Throttled', () => undefined],
+  [failedAsBefore, () => undefined],
+  [({ renewed }) => renewed.status === 'False', ({ renewed }) => warning(renewed)],
+  [({ renewed }) => renewed.status === 'Unknown', () => undefined],
+  [
+    ({ renewedBefore }) => renewedBefore?.status === 'False',
+    ({ ready }) => normal('Recovered', ready),
+  ],
+  [becameReady, ({ ready }) => normal('TokenIssued', ready)],
+  [outOfRoutine, ({ renewed }) => normal(renewed.reason, renewed)],
+];
+
+function expired({ readyBefore, ready }: Change): boolean {
+  return ready.reason === 'TokenExpired' && readyBefore?.reason !== 'TokenExpired';
+}
+
+function failedAsBefore({ renewedBefore, renewed }: Change): boolean {
+  return (
+    renewed.status === 'False' &&
+    renewedBefore?.reason === renewed.reason &&
+    renewedBefore.message === renewed.message
+  );
+}
+
+function becameReady({ readyBefore, ready }: Change): boolean {
+  return ready.status === 'True' && readyBefore?.status !== 'True';
+}
+
+function outOfRoutine({ renewed, isPublished }: Change): boolean {
+  return isPublished && renewed.reason !== 'RenewalDue';
+}
+
+const warning = ({ reason, message }: Condition): CredentialEvent => ({
+  type: 'Warning',
+  reason,
+  message,
+});
+
+const normal = (reason: string, { message }: Condition): CredentialEvent => ({
+  type: 'Normal',
+  reason,
+  message,
+});

@@ -1,0 +1,116 @@
+import { type EpochMs, hours, type Ms, minutes, seconds } from './time.ts';
+
+/**
+ * How long to wait before the next try, first and at most; the wait doubles in between.
+ * `on-change` never tries again by itself: a watch on what the failure names wakes it.
+ */
+export const RETRY_RULES = {
+  soon: { first: seconds(2), longest: minutes(5) },
+  patient: { first: minutes(1), longest: minutes(15) },
+  slow: { first: minutes(15), longest: hours(1) },
+  hourly: { first: hours(1), longest: hours(1) },
+  'on-change': undefined,
+} as const satisfies Record<string, { first: Ms; longest: Ms } | undefined>;
+
+export type RetryRule = keyof typeof RETRY_RULES;
+
+interface KindRules {
+  readonly retry: RetryRule;
+  /** A person has to act: the condition `Stalled` is set (kstatus: the resource has failed). */
+  readonly needsPerson: boolean;
+}
+
+const passing = (retry: RetryRule): KindRules => ({ retry, needsPerson: false });
+const stalling = (retry: RetryRule): KindRules => ({ retry, needsPerson: true });
+
+/** Every way to fail. The names are API: condition reasons, event reasons and metric labels. */
+export const FAILURE_KINDS = {
+  // What the user wrote
+  InvalidSpec: stalling('on-change'),
+  InputMissing: stalling('on-change'),
+  InputInvalid: stalling('on-change'),
+  TargetNotOurs: stalling('on-change'),
+  TargetMissing: stalling('on-change'),
+  // What the token endpoint said of the credential
+  CredentialsRejected: stalling('on-change'),
+  AccountDisabled: stalling('hourly'),
+  AccountNotReady: stalling('hourly'),
+  ClientSecretRejected: stalling('slow'),
+  ClientUnknownOrDisabled: stalling('hourly'),
+  GrantNotAllowed: stalling('hourly'),
+  InvalidScope: stalling('on-change'),
+  InvalidRequest: stalling('on-change'),
+  RealmNotFound: stalling('hourly'),
+  InsecureEndpoint: stalling('on-change'),
+  UnexpectedRedirect: stalling('on-change'),
+  UnsupportedByOperator: stalling('on-change'),
+  // What stood in the way for now
+  NetworkError: passing('soon'),
+  TLSError: passing('patient'),
+  ServerUnavailable: passing('soon'),
+  RateLimited: passing('soon'),
+  Throttled: passing('soon'),
+  UnexpectedResponse: passing('patient'),
+  EndpointNotFound: passing('patient'),
+  RealmDisabled: passing('slow'),
+  AccessBlocked: passing('slow'),
+  ShortLivedToken: passing('patient'),
+  ClockSkew: passing('patient'),
+  SessionEnded: passing('soon'),
+  RefreshTokenReused: passing('soon'),
+  SessionContention: passing('slow'),
+  // What the cluster or this program did
+  TargetRefused: passing('patient'),
+  ClusterUnavailable: passing('soon'),
+  InternalError: passing('patient'),
+} as const satisfies Record<string, KindRules>;
+
+export type FailureKind = keyof typeof FAILURE_KINDS;
+
+/**
+ * Something that went wrong, as a value. `message` says what, where and what to do, is fit for conditions,
+ * events and logs, and holds nothing that came from a Secret. `code` is the foreign error's code (`ECONNREFUSED`,
+ * `invalid_scope`); foreign error objects are never kept, for their texts may hold anything.
+ */
+export class Failure {
+  readonly kind: FailureKind;
+  readonly message: string;
+  readonly code: string | undefined;
+  /** The server asked for this much patience (`Retry-After`), already capped. */
+  readonly retryAfter: Ms | undefined;
+
+  constructor(
+    kind: FailureKind,
+    message: string,
+    details: { code?: string; retryAfter?: Ms } = {},
+  ) {
+    this.kind = kind;
+    this.message = message;
+    this.code = details.code;
+    this.retryAfter = details.retryAfter;
+  }
+
+  get needsPerson(): boolean {
+    return FAILURE_KINDS[this.kind].needsPerson;
+  }
+}
+
+export const isFailure = (value: unknown): value is Failure => value instanceof Failure;
+
+/**
+ * When to try again after the `attempts`-th failure in a row (1 is the first), or undefined for "not by itself".
+ * @param random uniform in [0, 1): short waits are spread over their whole length (full jitter), long ones by ±10 %
+ */
+export function retryAt(
+  failure: Failure,
+  attempts: number,
+  now: EpochMs,
+  random: number,
+): EpochMs | undefined {
+  const rule = RETRY_RULES[FAILURE_KINDS[failure.kind].retry];
+  if (failure.retryAfter !== undefined) return now + failure.retryAfter * (1 + random / 10);
+  if (rule === undefined) return undefined;
+  const wait = Math.min(rule.first * 2 ** Math.min(attempts - 1, 30), rule.longest);
+  const isShort = rule.longest <= minutes(5);
+  return now + (isShort ? Math.max(wait * random, seconds(1)) : wait * (0.9 + random / 5));
+}

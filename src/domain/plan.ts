@@ -1,0 +1,157 @@
+import type { Credential } from './credential.ts';
+import { Failure } from './failure.ts';
+import type { KnownSecret, SecretMeta, TargetMark } from './secret.ts';
+import { type EpochMs, isFromTheFuture } from './time.ts';
+
+/** Everything that a decision rests on, gathered before it is made. */
+export interface Observation {
+  readonly credential: Credential;
+  readonly source: KnownSecret;
+  readonly target: SecretMeta | 'absent';
+  /** The target's contents are what we published; only looked into when somebody else has written to it. */
+  readonly targetIntact: boolean;
+  /** Another credential that names the same target and has the better claim. */
+  readonly rival: string | undefined;
+  /** The last renew request that was answered, be it by a failure. */
+  readonly handledRenewRequest: string | undefined;
+}
+
+/** Why a token is to be published. Condition reason, event reason and metric label. */
+export type RenewReason =
+  | 'TokenMissing'
+  | 'CredentialChanged'
+  | 'SpecChanged'
+  | 'TargetEdited'
+  | 'RenewRequested'
+  | 'RenewalDue';
+
+export type Plan =
+  | { readonly do: 'nothing' }
+  | { readonly do: 'report'; readonly failure: Failure }
+  | { readonly do: 'publish'; readonly reason: RenewReason; readonly need: Need };
+
+/** Which token will do. */
+export interface Need {
+  /** One that was obtained for another credential serves as well if it was issued after this moment. */
+  readonly newerThan: EpochMs;
+  /** A person asks: an earlier refusal does not count. */
+  readonly requested: boolean;
+}
+
+/** Reads only what it is given. The first fault is reported; else the first reason to publish is acted on. */
+export function plan(seen: Observation, now: EpochMs): Plan {
+  for (const check of FAULT_CHECKS) {
+    const failure = check(seen);
+    if (failure !== undefined) return { do: 'report', failure };
+  }
+  if (seen.credential.suspended) return { do: 'nothing' };
+  for (const [reason, holds] of PUBLISH_CHECKS) {
+    if (holds(seen, now)) return { do: 'publish', reason, need: needFor(reason, seen, now) };
+  }
+  return { do: 'nothing' };
+}
+
+type FaultCheck = (seen: Observation) => Failure | undefined;
+
+const FAULT_CHECKS: readonly FaultCheck[] = [claimedByRival, mergeTargetMissing, targetNotOurs];
+
+type PublishCheck = (seen: Observation, now: EpochMs) => boolean;
+
+/** Later checks may rely on the earlier ones not holding. */
+const PUBLISH_CHECKS: readonly (readonly [RenewReason, PublishCheck])[] = [
+  ['TokenMissing', (seen) => markOf(seen) === undefined],
+  ['CredentialChanged', credentialChanged],
+  ['SpecChanged', (seen) => markOf(seen)?.specHash !== seen.credential.specHash],
+  ['TargetEdited', (seen) => !isInPlace(seen)],
+  ['RenewRequested', renewRequested],
+  ['RenewalDue', renewalDue],
+];
+
+/** The mark of the token in the target, whoever has touched it since. */
+export const markOf = ({ target }: Pick<Observation, 'target'>): TargetMark | undefined =>
+  target === 'absent' ? undefined : target.mark;
+
+/** The target is as we published it: contents, owner and label. */
+export function isInPlace({ credential, target, targetIntact }: Observation): boolean {
+  if (target === 'absent' || !targetIntact) return false;
+  if (credential.target.creationPolicy === 'Merge') return isOurs(credential, target);
+  const owner = credential.target.deletionPolicy === 'Delete' ? credential.uid : undefined;
+  return target.controllerUid === owner && target.credentialName === credential.name;
+}
+
+function claimedByRival({ credential, rival }: Observation): Failure | undefined {
+  if (rival === undefined) return undefined;
+  return new Failure(
+    'TargetNotOurs',
+    `Secret "${credential.target.name}" is already the target of ConvercusCredential "${rival}"; give this one a spec.target.name of its own`,
+  );
+}
+
+function mergeTargetMissing({ credential, target }: Observation): Failure | undefined {
+  if (credential.target.creationPolicy === 'Owner' || target !== 'absent') return undefined;
+  return new Failure(
+    'TargetMissing',
+    `Secret "${credential.target.name}" does not exist and spec.target.creationPolicy is Merge; create it, or use Owner`,
+  );
+}
+
+function targetNotOurs({ credential, target }: Observation): Failure | undefined {
+  if (target === 'absent' || isOurs(credential, target)) return undefined;
+  return new Failure(
+    'TargetNotOurs',
+    `Secret "${credential.target.name}" exists and was not made for this ConvercusCredential; delete it, choose another spec.target.name, or use creationPolicy Merge`,
+  );
+}
+
+interface Claimant {
+  readonly uid: string;
+  readonly name: string;
+  readonly target: Pick<Credential['target'], 'creationPolicy'>;
+}
+
+/** This credential may write to the Secret: it owns it, or merges into one that was not made for another. */
+export function isOurs(claimant: Claimant, target: SecretMeta): boolean {
+  if (claimant.target.creationPolicy === 'Owner') return isOwnedBy(claimant, target);
+  return target.credentialName === undefined || target.credentialName === claimant.name;
+}
+
+/** Owned by this very credential, or kept (`Retain`) from one of the same name and owned by nobody. */
+export const isOwnedBy = (
+  { uid, name }: Pick<Claimant, 'uid' | 'name'>,
+  { controllerUid, credentialName }: SecretMeta,
+): boolean => (controllerUid === undefined ? credentialName === name : controllerUid === uid);
+
+function credentialChanged({ source, target }: Observation): boolean {
+  if (source === 'unknown') return false;
+  const version = source === 'absent' ? undefined : versionOf(source);
+  return markOf({ target })?.sourceVersion !== version;
+}
+
+/** What tells one state of a Secret from another without looking into it. */
+export const versionOf = ({ uid, resourceVersion }: SecretMeta): string =>
+  `${uid}/${resourceVersion}`;
+
+function renewRequested({ credential, target, handledRenewRequest }: Observation): boolean {
+  const { renewRequest } = credential;
+  if (renewRequest === undefined || renewRequest === handledRenewRequest) return false;
+  return renewRequest !== markOf({ target })?.renewRequest;
+}
+
+function renewalDue({ target }: Observation, now: EpochMs): boolean {
+  const mark = markOf({ target });
+  return mark !== undefined && (mark.renewAt <= now || isFromTheFuture(mark.issuedAt, now));
+}
+
+/** A request to renew now is content with a token younger than the least time between two renewals. */
+function needFor(reason: RenewReason, seen: Observation, now: EpochMs): Need {
+  const issuedAt = markOf(seen)?.issuedAt ?? 0;
+  const held = isFromTheFuture(issuedAt, now) ? 0 : issuedAt;
+  const requested = renewRequested(seen);
+  if (requested)
+    return { requested, newerThan: Math.max(held, now - seen.credential.renewal.minimum) };
+  return { requested, newerThan: reason === 'RenewalDue' ? held : 0 };
+}
+
+/** The mark of the token that people can read from the target right now, or undefined when there is none of ours. */
+export const heldMark = (seen: Observation): TargetMark | undefined =>
+  seen.rival === undefined && isInPlace(seen) ? markOf(seen) : undefined;

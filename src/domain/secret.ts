@@ -1,0 +1,62 @@
+import type { Sensitive } from './sensitive.ts';
+import type { EpochMs } from './time.ts';
+
+/** Everything that we keep of a Secret's metadata. `last-applied-configuration` and all other annotations are dropped at the edge. */
+export interface SecretMeta {
+  readonly uid: string;
+  readonly resourceVersion: string;
+  /** uid of the owner reference with `controller: true`. */
+  readonly controllerUid?: string;
+  /** Label `convercus.io/credential`, when `app.kubernetes.io/managed-by` is this operator. */
+  readonly credentialName?: string;
+  /** Our annotations; absent on a Secret into which no token was ever published. */
+  readonly mark?: TargetMark;
+}
+
+/** What is known of a Secret without asking: its metadata, that there is none, or nothing at all. */
+export type KnownSecret = SecretMeta | 'absent' | 'unknown';
+
+/** What a target says about the token in it: annotations `convercus.io/*`. This, not status, is the operator's memory. */
+export interface TargetMark {
+  readonly issuedAt: EpochMs;
+  readonly expiresAt: EpochMs;
+  readonly renewAt: EpochMs;
+  /** Digest of the parts of the spec that shape the token or the target. */
+  readonly specHash: string;
+  /** `uid/resourceVersion` of the credentials Secret that the token was obtained with. */
+  readonly sourceVersion: string;
+  /** Digest of the published data. It holds a token, so there is nothing to guess. */
+  readonly contentHash: string;
+  /** The last `convercus.io/renew-requested-at` that led to a token. */
+  readonly renewRequest?: string;
+}
+
+/** A Secret read by name: metadata and decoded data. */
+export interface SecretContents {
+  readonly meta: SecretMeta;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly data: ReadonlyMap<string, Sensitive>;
+}
+
+/** A Secret as it shall be, whole: what we own of it. */
+export interface DesiredSecret {
+  readonly namespace: string;
+  readonly name: string;
+  /** Present: only if the Secret is still this one. Absent: only if it is new or already of our type. */
+  readonly uid?: string;
+  /** Absent for `Merge`, where the Secret has a type of its own. */
+  readonly type?: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly owner?: {
+    readonly apiVersion: string;
+    readonly kind: string;
+    readonly name: string;
+    readonly uid: string;
+  };
+  readonly data: Readonly<Record<string, Sensitive>>;
+  /** Take back fields that somebody else has set. Never for `Merge`. */
+  readonly force: boolean;
+  readonly fieldManager: string;
+}

@@ -1,0 +1,64 @@
+import { inspect } from 'node:util';
+
+const REDACTED = '[redacted]';
+
+/**
+ * A text that came from a Secret or a token endpoint.
+ * However it is printed, joined, serialised or inspected, it shows as `[redacted]`; only `reveal` gives the value.
+ */
+export class Sensitive {
+  readonly #value: string;
+
+  constructor(value: string) {
+    this.#value = value;
+  }
+
+  reveal(): string {
+    return this.#value;
+  }
+
+  toString(): string {
+    return REDACTED;
+  }
+
+  toJSON(): string {
+    return REDACTED;
+  }
+
+  [inspect.custom](): string {
+    return REDACTED;
+  }
+}
+
+const TOKEN_SHAPED = /[\w-]{8,}\.[\w-]{8,}\.[\w-]*/g;
+const CONTROL_CHARACTERS = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu;
+const HALF_CHARACTER = /\p{Cs}$/u;
+const LONGEST = 200;
+
+/**
+ * Foreign text made fit to be shown: known secrets (as they are, form-encoded and in base64) and anything
+ * shaped like a JWT are replaced, control and format characters become spaces, and at most 200 characters stay.
+ */
+export function presentable(text: string, secrets: readonly Sensitive[]): string {
+  let shown = text.toWellFormed();
+  const forms = secrets.flatMap((secret) => formsOf(secret.reveal().toWellFormed()));
+  for (const form of forms.sort((a, b) => b.length - a.length)) {
+    shown = shown.replaceAll(form, REDACTED);
+  }
+  shown = shown.replace(TOKEN_SHAPED, REDACTED).replace(CONTROL_CHARACTERS, ' ').trim();
+  if (shown.length <= LONGEST) return shown;
+  return `${shown.slice(0, LONGEST - 1).replace(HALF_CHARACTER, '')}…`;
+}
+
+function formsOf(value: string): string[] {
+  const encoded = [
+    value,
+    value.trim(),
+    encodeURIComponent(value),
+    new URLSearchParams({ v: value }).toString().slice(2),
+    JSON.stringify(value).slice(1, -1),
+    Buffer.from(value).toString('base64'),
+    Buffer.from(value).toString('base64url'),
+  ];
+  return encoded.filter((form) => form.length > 0);
+}

@@ -1,0 +1,162 @@
+import type { ConvercusCredential } from './api.ts';
+import type { Failure } from './failure.ts';
+import type { RenewReason } from './plan.ts';
+import type { TargetMark } from './secret.ts';
+import { type EpochMs, rfc3339 } from './time.ts';
+
+export type Status = NonNullable<ConvercusCredential['status']>;
+export type Condition = NonNullable<Status['conditions']>[number];
+
+/** How a pass ended, as far as people need to know. */
+export interface Outcome {
+  readonly resource: ConvercusCredential;
+  readonly targetName: string;
+  readonly targetVersion: string | undefined;
+  readonly tokenUrl?: string;
+  /** The mark of the token that the target holds, untouched by others. */
+  readonly held: TargetMark | undefined;
+  readonly suspended: boolean;
+  readonly handledRenewRequest: string | undefined;
+  /** What came of an attempt to renew, if there was one. */
+  readonly attempt: Attempt | undefined;
+}
+
+export type Attempt = { readonly renewed: RenewReason } | { readonly failed: Failure };
+
+type Draft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+
+/** The whole status. It holds no countdown and no attempt count, so an equal outcome gives an equal status. */
+export function statusFor(outcome: Outcome, now: EpochMs): Status {
+  const { resource, held, targetName, targetVersion, tokenUrl, handledRenewRequest } = outcome;
+  const renewed = renewedCondition(outcome);
+  const drafts = [readyCondition(outcome, renewed, now), renewed, stalledCondition(outcome)];
+  return {
+    observedGeneration: resource.metadata.generation,
+    conditions: drafts
+      .filter((draft) => draft !== undefined)
+      .map((draft) => dated(draft, resource, now)),
+    ...(tokenUrl === undefined ? {} : { tokenUrl }),
+    ...(held === undefined ? {} : times(held)),
+    target: {
+      name: targetName,
+      ...(targetVersion === undefined ? {} : { resourceVersion: targetVersion }),
+    },
+    ...(handledRenewRequest === undefined ? {} : { lastHandledRenewRequest: handledRenewRequest }),
+  };
+}
+
+const times = ({ issuedAt, expiresAt, renewAt }: TargetMark) => ({
+  issuedAt: rfc3339(issuedAt),
+  expiresAt: rfc3339(expiresAt),
+  renewAt: rfc3339(renewAt),
+});
+
+function readyCondition(
+  { held, targetName, suspended, ...rest }: Outcome,
+  renewed: Draft,
+  now: EpochMs,
+): Draft {
+  const failure = failureOf(rest);
+  if (held !== undefined && now < held.expiresAt) {
+    const reason = suspended ? 'Suspended' : 'TokenValid';
+    return {
+      type: 'Ready',
+      status: 'True',
+      reason,
+      message: `Secret "${targetName}" holds a valid token`,
+    };
+  }
+  if (held !== undefined) {
+    const cause = suspended ? 'renewal is suspended' : renewed.message;
+    return {
+      type: 'Ready',
+      status: 'False',
+      reason: 'TokenExpired',
+      message: `The token in Secret "${targetName}" has expired: ${cause}`,
+    };
+  }
+  if (failure !== undefined) {
+    return { type: 'Ready', status: 'False', reason: failure.kind, message: failure.message };
+  }
+  return {
+    type: 'Ready',
+    status: 'False',
+    reason: 'Suspended',
+    message: 'No token is obtained while spec.suspend is true',
+  };
+}
+
+function renewedCondition({ attempt, suspended, resource }: Outcome): Draft {
+  if (attempt !== undefined && 'failed' in attempt) {
+    return {
+      type: 'Renewed',
+      status: 'False',
+      reason: attempt.failed.kind,
+      message: attempt.failed.message,
+    };
+  }
+  if (attempt !== undefined) {
+    return {
+      type: 'Renewed',
+      status: 'True',
+      reason: attempt.renewed,
+      message: MESSAGES[attempt.renewed],
+    };
+  }
+  if (suspended) {
+    return {
+      type: 'Renewed',
+      status: 'Unknown',
+      reason: 'Suspended',
+      message: 'spec.suspend is true',
+    };
+  }
+  const before = conditionOf(resource.status, 'Renewed');
+  if (before?.status === 'True') return before;
+  return {
+    type: 'Renewed',
+    status: 'True',
+    reason: 'TokenValid',
+    message: 'The token was renewed and is not due yet',
+  };
+}
+
+const MESSAGES: Record<RenewReason, string> = {
+  TokenMissing: 'A token was issued because the target held none',
+  CredentialChanged: 'A token was published because the credentials Secret changed',
+  SpecChanged: 'A token was published because the spec changed',
+  TargetEdited: 'A token was published because the target was edited by somebody else',
+  RenewRequested: 'A token was issued because a renewal was requested',
+  RenewalDue: 'A token was issued because the one before was due for renewal',
+};
+
+/** Abnormal-true, as kstatus wants it: absent unless a person has to act. */
+function stalledCondition({ attempt }: Outcome): Draft | undefined {
+  const failure = failureOf({ attempt });
+  if (failure === undefined || !failure.needsPerson) return undefined;
+  return { type: 'Stalled', status: 'True', reason: failure.kind, message: failure.message };
+}
+
+export const failureOf = ({ attempt }: Pick<Outcome, 'attempt'>): Failure | undefined =>
+  attempt !== undefined && 'failed' in attempt ? attempt.failed : undefined;
+
+function dated(
+  { type, status, reason, message }: Draft,
+  { metadata, status: before }: ConvercusCredential,
+  now: EpochMs,
+): Condition {
+  const previous = conditionOf(before, type);
+  const lastTransitionTime =
+    previous?.status === status ? previous.lastTransitionTime : rfc3339(now);
+  return {
+    type,
+    status,
+    reason,
+    message,
+    lastTransitionTime,
+    observedGeneration: metadata.generation,
+  };
+}
+
+export const conditionOf = (status: Status | undefined, type: string): Condition | undefined =>
+  status?.conditions?.find((condition) => condition.type === type);

@@ -1,0 +1,133 @@
+import { type Credential, digest } from './credential.ts';
+import { Failure, isFailure } from './failure.ts';
+import type { DesiredSecret, SecretContents, SecretMeta, TargetMark } from './secret.ts';
+import { Sensitive } from './sensitive.ts';
+import { writeMark } from './target-mark.ts';
+import { fill, type Placeholder, uses } from './template.ts';
+import { rfc3339 } from './time.ts';
+import { renewalDate, type Token } from './token.ts';
+
+export const API_VERSION = 'convercus.io/v1alpha1';
+export const KIND = 'ConvercusCredential';
+export const FIELD_MANAGER = 'convercus-operator';
+
+/**
+ * The type of targets that we create. The type of a Secret can't be changed, so the API server itself
+ * refuses to apply a target onto somebody else's Secret, however the two race.
+ */
+export const TARGET_TYPE = 'convercus.io/token';
+
+export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
+export const CREDENTIAL_LABEL = 'convercus.io/credential';
+
+/** How a token came about: what the mark says besides the token's own times. */
+export interface Provenance {
+  readonly sourceVersion: string;
+  readonly renewRequest: string | undefined;
+}
+
+export function markFor(
+  credential: Credential,
+  token: Token,
+  data: Readonly<Record<string, Sensitive>>,
+  { sourceVersion, renewRequest }: Provenance,
+): TargetMark {
+  return {
+    issuedAt: token.issuedAt,
+    expiresAt: token.expiresAt,
+    renewAt: renewalDate(token, credential.renewal),
+    specHash: credential.specHash,
+    sourceVersion,
+    contentHash: hashOf(Object.entries(data)),
+    ...(renewRequest === undefined ? {} : { renewRequest }),
+  };
+}
+
+/** The values of the target's keys. Fails with `InvalidSpec` when the answer lacks what a template asks for. */
+export function renderData(
+  credential: Credential,
+  token: Token,
+): Readonly<Record<string, Sensitive>> | Failure {
+  const templates = Object.entries(credential.target.data);
+  const wantsIdToken = templates.find(([, template]) => uses(template, 'id_token'));
+  if (wantsIdToken !== undefined && token.idToken === undefined) {
+    return new Failure(
+      'InvalidSpec',
+      `spec.target.data.${wantsIdToken[0]} uses {{id_token}}, but the server sent none; is "openid" in spec.scope?`,
+    );
+  }
+  const valueOf = (name: Placeholder): string => valueFor(name, credential, token);
+  return Object.fromEntries(
+    templates.map(([key, template]) => [key, new Sensitive(fill(template, valueOf))]),
+  );
+}
+
+function valueFor(name: Placeholder, credential: Credential, token: Token): string {
+  const values: Record<Placeholder, () => string> = {
+    access_token: () => token.accessToken.reveal(),
+    id_token: () => token.idToken?.reveal() ?? '',
+    token_type: () => token.tokenType,
+    scope: () => token.scope,
+    issued_at: () => rfc3339(token.issuedAt),
+    expires_at: () => rfc3339(token.expiresAt),
+    expires_at_unix: () => String(Math.floor(token.expiresAt / 1_000)),
+    program: () => credential.program,
+    environment: () => credential.environment.name,
+    realm: () => credential.realm,
+    api_url: () => credential.environment.apiUrl,
+  };
+  return values[name]();
+}
+
+/** The target as it shall be, whole. Fails with `InvalidSpec`. */
+export function renderTarget(
+  credential: Credential,
+  token: Token,
+  provenance: Provenance,
+  existing: SecretMeta | 'absent',
+): { secret: DesiredSecret; mark: TargetMark } | Failure {
+  const data = renderData(credential, token);
+  if (isFailure(data)) return data;
+  const mark = markFor(credential, token, data, provenance);
+  const { target, namespace, name, uid } = credential;
+  const secret = {
+    namespace,
+    name: target.name,
+    ...(existing === 'absent' ? {} : { uid: existing.uid }),
+    annotations: { ...target.annotations, ...writeMark(mark) },
+    data,
+  };
+  if (target.creationPolicy === 'Merge') {
+    const fieldManager = `${FIELD_MANAGER}.${name}`;
+    return { mark, secret: { ...secret, labels: target.labels, force: false, fieldManager } };
+  }
+  const labels = { ...target.labels, [MANAGED_BY_LABEL]: FIELD_MANAGER, [CREDENTIAL_LABEL]: name };
+  const owner = { apiVersion: API_VERSION, kind: KIND, name, uid };
+  const owned = { ...secret, type: TARGET_TYPE, labels, force: true, fieldManager: FIELD_MANAGER };
+  return { mark, secret: target.deletionPolicy === 'Delete' ? { ...owned, owner } : owned };
+}
+
+/** Whether a target that somebody else has written to still holds what we published. */
+export function isIntact(found: SecretContents, { target }: Credential): boolean {
+  const mark = found.meta.mark;
+  if (mark === undefined) return false;
+  const values: [string, Sensitive][] = [];
+  for (const key of Object.keys(target.data)) {
+    const value = found.data.get(key);
+    if (value === undefined) return false;
+    values.push([key, value]);
+  }
+  return (
+    hashOf(values) === mark.contentHash &&
+    holds(found.labels, target.labels) &&
+    holds(found.annotations, target.annotations)
+  );
+}
+
+function holds(found: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>) {
+  return Object.entries(wanted).every(([key, value]) => found[key] === value);
+}
+
+function hashOf(data: readonly (readonly [string, Sensitive])[]): string {
+  return digest(Object.fromEntries(data.map(([key, value]) => [key, value.reveal()])));
+}

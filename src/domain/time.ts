@@ -1,0 +1,32 @@
+/** A moment, in milliseconds since the Unix epoch. Always passed in; nothing in the domain reads a clock. */
+export type EpochMs = number;
+
+/** A length of time in milliseconds. */
+export type Ms = number;
+
+export const seconds = (n: number): Ms => n * 1_000;
+export const minutes = (n: number): Ms => n * 60_000;
+export const hours = (n: number): Ms => n * 3_600_000;
+
+const CLOCK_TOLERANCE = minutes(1);
+
+/** What happened further ahead than clocks differ was dated by a clock that was wrong. */
+export const isFromTheFuture = (at: EpochMs, now: EpochMs): boolean => at > now + CLOCK_TOLERANCE;
+
+/** RFC 3339 in UTC with whole seconds, the form of every time in Kubernetes objects. */
+export const rfc3339 = (at: EpochMs): string => `${new Date(at).toISOString().slice(0, 19)}Z`;
+
+/** The moment that an RFC 3339 text names, or undefined when it names none. */
+export function parseTime(text: string | undefined): EpochMs | undefined {
+  const at = Date.parse(text ?? '');
+  return Number.isNaN(at) ? undefined : at;
+}
+
+/** What a pass answers: when to look at its key again, or never unless something changes. */
+export type Action = { readonly lookAgainAt: EpochMs } | 'await-change';
+
+/** The action for the earliest of some moments; undefined ones do not count. */
+export function lookAgainAtEarliest(...moments: (EpochMs | undefined)[]): Action {
+  const known = moments.filter((at) => at !== undefined);
+  return known.length === 0 ? 'await-change' : { lookAgainAt: Math.min(...known) };
+}

@@ -1,0 +1,99 @@
+import { Failure } from './failure.ts';
+import { type HttpAnswer, jsonOf, numberMember, parseJson, textMember } from './http-answer.ts';
+import { presentable, Sensitive } from './sensitive.ts';
+import { type EpochMs, hours, type Ms, seconds } from './time.ts';
+import type { Token } from './token.ts';
+import { failureFromAnswer, isOAuthError, type TokenQuestion, whereOf } from './token-refusal.ts';
+
+/** The question, and what only the asker knows of its answer. */
+export interface AnswerContext extends TokenQuestion {
+  /** When the request was sent: validity counts from here, so a slow answer never stretches it. */
+  readonly requestedAt: EpochMs;
+  readonly receivedAt: EpochMs;
+  /** In [-1, 1], drawn once per token. */
+  readonly jitter: number;
+}
+
+const LONGEST_VALIDITY = hours(24);
+/** What an HTTP header can carry as one word; RFC 6750 allows even less. */
+const HEADER_WORD = /^[\x21-\x7e]+$/;
+const SCOPE = /^[\x20-\x7e]+$/;
+
+/** A token endpoint's answer (RFC 6749, 5.1 and 5.2), whatever it may be. */
+export function readTokenAnswer(answer: HttpAnswer, context: AnswerContext): Token | Failure {
+  const body = jsonOf(answer);
+  const isSuccess = answer.status >= 200 && answer.status < 300 && !isOAuthError(body);
+  return isSuccess ? tokenFromAnswer(body, context) : failureFromAnswer(answer, context);
+}
+
+/** The token in the body of a successful answer. Every defect is an `UnexpectedResponse`. */
+export function tokenFromAnswer(body: unknown, context: AnswerContext): Token | Failure {
+  if (typeof body !== 'object') return unusable('is not JSON of at most 64 KiB', context);
+  const accessToken = headerWord(body, 'access_token');
+  if (accessToken === undefined) return unusable('holds no usable access_token', context);
+  const tokenType = textMember(body, 'token_type') ?? '';
+  if (tokenType.toLowerCase() !== 'bearer') {
+    return unusable(`holds a token of the type "${tokenType}" instead of Bearer`, context);
+  }
+  const validity = validityOf(body, accessToken);
+  if (validity === undefined) {
+    return unusable('does not say how long its token is valid', context);
+  }
+  const idToken = headerWord(body, 'id_token');
+  return {
+    accessToken: new Sensitive(accessToken),
+    ...(idToken !== undefined && { idToken: new Sensitive(idToken) }),
+    tokenType: 'Bearer',
+    scope: scopeOf(body) ?? context.scope,
+    issuedAt: context.requestedAt,
+    expiresAt: context.requestedAt + validity,
+    jitter: context.jitter,
+    notBefore: notBeforeOf(body, context.requestedAt),
+  };
+}
+
+function unusable(defect: string, { secrets, ...question }: AnswerContext): Failure {
+  return new Failure(
+    'UnexpectedResponse',
+    `The answer ${presentable(defect, secrets)} (${whereOf({ secrets, ...question })}). ` +
+      'Check tokenUrl of the environment and what stands in front of the server.',
+  );
+}
+
+function headerWord(body: unknown, name: string): string | undefined {
+  const value = textMember(body, name) ?? '';
+  return HEADER_WORD.test(value) ? value : undefined;
+}
+
+function scopeOf(body: unknown): string | undefined {
+  const scope = textMember(body, 'scope') ?? '';
+  return SCOPE.test(scope) ? scope : undefined;
+}
+
+/**
+ * The smaller of what the answer says and what the token says of itself, if it is a JWT. Both are lengths by the
+ * server's clock, so ours may be wrong. `expires_in` 0 has been seen with tokens that are accepted: it says nothing.
+ */
+function validityOf(body: unknown, accessToken: string): Ms | undefined {
+  const claims = claimsOf(accessToken);
+  const said = numberMember(body, 'expires_in') ?? 0;
+  const signed = (numberMember(claims, 'exp') ?? 0) - (numberMember(claims, 'iat') ?? Infinity);
+  const known = [said, signed].filter((length) => length >= 1).map(seconds);
+  return known.length === 0 ? undefined : Math.min(...known, LONGEST_VALIDITY);
+}
+
+/** The claims of a JWT, unverified; undefined for an opaque token. */
+function claimsOf(token: string): unknown {
+  const [, payload, ...rest] = token.split('.');
+  if (payload === undefined || rest.length !== 1) return undefined;
+  return parseJson(Buffer.from(payload, 'base64url').toString());
+}
+
+/**
+ * `not-before-policy` (seconds) as a moment, 0 when there is none. Never after the request: the server has just
+ * issued this token, so it cannot be void, however far apart the clocks are.
+ */
+function notBeforeOf(body: unknown, requestedAt: EpochMs): EpochMs {
+  const at = seconds(numberMember(body, 'not-before-policy') ?? 0);
+  return Math.min(Math.max(at, 0), requestedAt);
+}

@@ -1,0 +1,143 @@
+import type { ConvercusCredential } from './domain/api.ts';
+import type { CredentialEvent } from './domain/events.ts';
+import type { Failure, FailureKind } from './domain/failure.ts';
+import type { RenewReason } from './domain/plan.ts';
+import type { DesiredSecret, KnownSecret, SecretContents, SecretMeta } from './domain/secret.ts';
+import type { EpochMs, Ms } from './domain/time.ts';
+import type { Token, TokenRequest } from './domain/token.ts';
+
+/** What the operator needs from outside, as narrow as it can be said. Adapters and runtime implement it; main wires it. */
+
+export interface Clock {
+  now(): EpochMs;
+  /** Runs `callback` once after `delay` (clamped to what timers can hold); the answer cancels it. */
+  after(delay: Ms, callback: () => void): () => void;
+}
+
+/** Uniform in [0, 1). */
+export type Random = () => number;
+
+export type { CredentialEvent };
+
+/** `namespace/name` of a ConvercusCredential. */
+export type Key = string;
+
+/** The cluster as the watches have shown it so far. No call here makes a request. */
+export interface ClusterView {
+  credential(key: Key): ConvercusCredential | undefined;
+  secret(namespace: string, name: string): KnownSecret;
+  /** Every credential of the namespace that names this Secret as its target. */
+  claimants(namespace: string, targetName: string): readonly ConvercusCredential[];
+}
+
+/** Requests to the API server. What they learn of a Secret is known to the ClusterView at once. */
+export interface Cluster {
+  readSecretMeta(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<SecretMeta | 'absent' | Failure>;
+  readSecret(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<SecretContents | 'absent' | Failure>;
+  applySecret(desired: DesiredSecret, signal: AbortSignal): Promise<SecretMeta | Failure>;
+  /** Replaces the whole status. `gone` when the credential does not exist any more. */
+  applyStatus(
+    credential: ConvercusCredential,
+    status: NonNullable<ConvercusCredential['status']>,
+    signal: AbortSignal,
+  ): Promise<'written' | 'gone' | Failure>;
+  /** Best effort, in the background; a lost event is logged and costs nothing else. */
+  recordEvent(credential: ConvercusCredential, event: CredentialEvent): void;
+}
+
+/** What the runtime gives to a pass. */
+export interface PassContext {
+  /** Fires when the pass must not write any more: the Lease is lost or the process ends. */
+  readonly signal: AbortSignal;
+  /** Waits without holding a worker, so that a slow host delays nobody else. */
+  readonly parked: <T>(wait: () => Promise<T>) => Promise<T>;
+}
+
+export interface Telemetry {
+  renewal(reason: RenewReason, outcome: 'success' | FailureKind): void;
+}
+
+/** One token request to one server, with no memory; at most a few quick tries on transport faults. */
+export type TokenSource = (request: TokenRequest, signal: AbortSignal) => Promise<Token | Failure>;
+
+/** The careful way to a host: at most so many requests a second and at once, most urgent first. */
+export interface RequestBudget {
+  /**
+   * Runs `task` when the host has room. Rejects with the signal's reason when that fires first.
+   * @param urgency smaller goes first: the moment at which somebody would be left without a token
+   */
+  run<T>(host: string, urgency: EpochMs, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
+  /** Nobody is sent to the host before `until`. */
+  pause(host: string, until: EpochMs): void;
+}
+
+export interface Log {
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
+}
+
+/** Chosen fields only, never a whole foreign object or error. */
+export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** One kind of resource, listed in pages and watched. Everything is projected to what we keep before it gets here. */
+export interface ListWatch<T> {
+  /** One page; `continue` names the next. Rejects with a WatchProblem. */
+  list(continueToken: string | undefined, signal: AbortSignal): Promise<Page<T>>;
+  /** Ends cleanly when the server ends it (time-out). Rejects with a WatchProblem. */
+  watch(resourceVersion: string, timeout: Ms, signal: AbortSignal): AsyncIterable<WatchEvent<T>>;
+}
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  readonly resourceVersion: string;
+  readonly continue?: string;
+}
+
+export type WatchEvent<T> =
+  | { readonly type: 'present' | 'deleted'; readonly item: T; readonly resourceVersion: string }
+  | { readonly type: 'bookmark'; readonly resourceVersion: string };
+
+/** Why a list or watch ended: the server forgot our place (`gone`, HTTP 410: list again) or anything else (back off). */
+export class WatchProblem extends Error {
+  readonly problem: 'gone' | Failure;
+
+  constructor(problem: 'gone' | Failure) {
+    super(problem === 'gone' ? 'the resource version is too old' : problem.message);
+    this.problem = problem;
+  }
+}
+
+/** Where an informer puts what it sees. Between `listStarted` and `listEnded` everything that exists is `present` once. */
+export interface WatchSink<T> {
+  listStarted(): void;
+  present(item: T): void;
+  deleted(item: T): void;
+  listEnded(): void;
+}
+
+/** coordination.k8s.io/v1 Lease, in our units. */
+export interface LeaseRecord {
+  /** Empty when nobody holds it. */
+  readonly holder: string;
+  readonly duration: Ms;
+  readonly acquiredAt: EpochMs;
+  readonly renewedAt: EpochMs;
+  readonly transitions: number;
+  /** Absent: the Lease is to be created. Present: only if it is still this version. */
+  readonly resourceVersion?: string;
+}
+
+export interface LeaseStore {
+  read(signal: AbortSignal): Promise<LeaseRecord | 'absent' | Failure>;
+  write(record: LeaseRecord, signal: AbortSignal): Promise<LeaseRecord | 'conflict' | Failure>;
+}

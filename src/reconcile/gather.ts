@@ -1,0 +1,75 @@
+import type { ConvercusCredential } from '../domain/api.ts';
+import type { Credential } from '../domain/credential.ts';
+import { type Failure, isFailure } from '../domain/failure.ts';
+import { isOwnedBy, type Observation } from '../domain/plan.ts';
+import type { SecretMeta } from '../domain/secret.ts';
+import { isIntact } from '../domain/target-secret.ts';
+import type { Cluster, ClusterView } from '../ports.ts';
+import type { Memory } from './memory.ts';
+
+/**
+ * Reads only. Nearly everything comes from the watches; a request is made when a target's existence is unknown
+ * or when somebody else has written to it. Fails with what the API server said.
+ */
+export async function gather(
+  { view, cluster }: { readonly view: ClusterView; readonly cluster: Cluster },
+  { resource, credential, memory }: Subject,
+  signal: AbortSignal,
+): Promise<Observation | Failure> {
+  const {
+    namespace,
+    target: { name },
+  } = credential;
+  const known = view.secret(namespace, name);
+  const target =
+    known === 'unknown' ? await cluster.readSecretMeta(namespace, name, signal) : known;
+  if (isFailure(target)) return target;
+  const targetIntact = await isUntouched(cluster, { resource, credential, memory }, target, signal);
+  if (isFailure(targetIntact)) return targetIntact;
+  return {
+    credential,
+    source: view.secret(namespace, credential.source.name),
+    target,
+    targetIntact,
+    rival: rivalOf(resource, view.claimants(namespace, name), target),
+    handledRenewRequest: resource.status?.lastHandledRenewRequest,
+  };
+}
+
+/** One credential in the middle of a pass. */
+export interface Subject {
+  readonly resource: ConvercusCredential;
+  readonly credential: Credential;
+  readonly memory: Memory;
+}
+
+async function isUntouched(
+  cluster: Cluster,
+  { resource, credential, memory }: Subject,
+  target: SecretMeta | 'absent',
+  signal: AbortSignal,
+): Promise<boolean | Failure> {
+  if (target === 'absent' || target.mark === undefined) return true;
+  const { resourceVersion } = target;
+  if (resourceVersion === memory.intactVersion) return true;
+  if (resourceVersion === resource.status?.target?.resourceVersion) return true;
+  const found = await cluster.readSecret(credential.namespace, credential.target.name, signal);
+  if (isFailure(found)) return found;
+  const intact = found !== 'absent' && isIntact(found, credential);
+  if (intact) memory.intactVersion = found.meta.resourceVersion;
+  return intact;
+}
+
+/** Of several claimants the one that owns the target has the best claim, then the oldest, then the first by name. */
+function rivalOf(
+  { metadata: own }: ConvercusCredential,
+  claimants: readonly ConvercusCredential[],
+  target: SecretMeta | 'absent',
+): string | undefined {
+  const rank = ({ metadata }: ConvercusCredential): string => {
+    const owns = target !== 'absent' && isOwnedBy(metadata, target);
+    return `${owns ? 0 : 1} ${metadata.creationTimestamp ?? ''} ${metadata.name}`;
+  };
+  const [best] = [...claimants].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
+  return best === undefined || best.metadata.uid === own.uid ? undefined : best.metadata.name;
+}

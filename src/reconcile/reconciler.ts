@@ -1,0 +1,124 @@
+import type { ConvercusCredential } from '../domain/api.ts';
+import { parseCredential, type Settings, targetNameOf } from '../domain/credential.ts';
+import { type Failure, type FailureKind, isFailure } from '../domain/failure.ts';
+import {
+  heldMark,
+  isOurs,
+  type Observation,
+  type Plan,
+  plan,
+  type RenewReason,
+} from '../domain/plan.ts';
+import type { Action } from '../domain/time.ts';
+import type { ClusterView, Key, PassContext } from '../ports.ts';
+import { conclude, type Ports, type Result } from './conclude.ts';
+import { gather, type Subject } from './gather.ts';
+import { Memories } from './memory.ts';
+import { type Published, publish } from './publish.ts';
+import type { Refusal } from './shared-tokens.ts';
+
+export type Pass = (key: Key, context: PassContext) => Promise<Action>;
+
+/** gather (reads only) → plan (pure) → carry out (writes only) → when to look again. */
+export function reconciler(ports: Ports, settings: Settings): Pass {
+  const memories = new Memories();
+  return async (key, context) => {
+    const resource = ports.view.credential(key);
+    if (resource === undefined || resource.metadata.deletionTimestamp !== undefined) {
+      memories.forget(key);
+      return 'await-change';
+    }
+    const memory = memories.of(key);
+    const credential = parseCredential(resource, settings);
+    if (isFailure(credential)) {
+      return conclude(
+        ports,
+        { resource, memory },
+        unusable(ports.view, resource, credential),
+        context,
+      );
+    }
+    const subject = { resource, memory, credential };
+    const seen = await gather(ports, subject, context.signal);
+    if (isFailure(seen)) {
+      const { tokenUrl } = credential;
+      return conclude(
+        ports,
+        subject,
+        { ...unusable(ports.view, resource, seen), tokenUrl },
+        context,
+      );
+    }
+    const next = plan(seen, ports.clock.now());
+    const result = await carryOut(ports, subject, { seen, next }, context);
+    return conclude(ports, subject, result, context);
+  };
+}
+
+async function carryOut(
+  ports: Ports,
+  subject: Subject,
+  { seen, next }: { readonly seen: Observation; readonly next: Plan },
+  context: PassContext,
+): Promise<Result> {
+  const unchanged = asItIs(subject, seen);
+  switch (next.do) {
+    case 'nothing': {
+      const lookAgainAt = unchanged.suspended ? undefined : unchanged.held?.renewAt;
+      return { ...unchanged, attempt: undefined, lookAgainAt };
+    }
+    case 'report':
+      return { ...unchanged, attempt: { failed: next.failure }, lookAgainAt: undefined };
+    case 'publish': {
+      const done = await publish(ports, subject, { seen, need: next.need }, context);
+      const { renewRequest } = subject.credential;
+      const handledRenewRequest = isAnswer(done) ? renewRequest : unchanged.handledRenewRequest;
+      return { ...unchanged, handledRenewRequest, ...published(ports, next.reason, done) };
+    }
+  }
+}
+
+/** What stops us before the token endpoint has answered, or before its token is in place. */
+const NO_ANSWER: ReadonlySet<FailureKind> = new Set<FailureKind>([
+  'Throttled',
+  'ClusterUnavailable',
+]);
+
+const isAnswer = (done: Published | Refusal): boolean =>
+  !('failure' in done && NO_ANSWER.has(done.failure.kind));
+
+function asItIs({ credential }: Subject, seen: Observation) {
+  const held = heldMark(seen);
+  const known = held !== undefined && seen.target !== 'absent';
+  return {
+    held,
+    targetVersion: known ? seen.target.resourceVersion : undefined,
+    tokenUrl: credential.tokenUrl,
+    suspended: credential.suspended,
+    handledRenewRequest: seen.handledRenewRequest,
+  };
+}
+
+function published({ telemetry }: Ports, reason: RenewReason, done: Published | Refusal) {
+  const isRefused = 'failure' in done;
+  telemetry.renewal(reason, isRefused ? done.failure.kind : 'success');
+  if (isRefused) return { attempt: { failed: done.failure }, lookAgainAt: done.retryAt };
+  const { mark, targetVersion } = done;
+  return { held: mark, targetVersion, attempt: { renewed: reason }, lookAgainAt: mark.renewAt };
+}
+
+/** What we can't make sense of or can't look into is left alone; a token in the target stays as good as it was. */
+function unusable(view: ClusterView, resource: ConvercusCredential, failed: Failure): Result {
+  const { uid, namespace, name } = resource.metadata;
+  const found = view.secret(namespace, targetNameOf(resource));
+  const isKnown =
+    typeof found === 'object' && isOurs({ uid, name, target: resource.spec.target }, found);
+  return {
+    held: isKnown ? found.mark : undefined,
+    targetVersion: isKnown ? found.resourceVersion : undefined,
+    suspended: resource.spec.suspend,
+    handledRenewRequest: resource.status?.lastHandledRenewRequest,
+    attempt: { failed },
+    lookAgainAt: undefined,
+  };
+}

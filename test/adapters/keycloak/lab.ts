@@ -1,0 +1,116 @@
+import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { Server } from 'node:net';
+import {
+  createTokenSource,
+  type RequestReport,
+  type TokenSourceOptions,
+} from '../../../src/adapters/keycloak/token-source.ts';
+import type { Environment } from '../../../src/domain/environment.ts';
+import { Sensitive } from '../../../src/domain/sensitive.ts';
+import type { TokenRequest } from '../../../src/domain/token.ts';
+
+const cleanUps: (() => Promise<unknown>)[] = [];
+
+/** Frees whatever a test opened, last first. For `afterEach`. */
+export async function freeEverything(): Promise<void> {
+  for (const cleanUp of cleanUps.splice(0).reverse()) await cleanUp();
+}
+
+export const later = (cleanUp: () => Promise<unknown>): void => {
+  cleanUps.push(cleanUp);
+};
+
+/** Listens on a free loopback port, cut off without mercy at the end of the test. */
+export async function listening(server: Server & { closeAllConnections(): void }): Promise<number> {
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  later(async () => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    server.closeAllConnections();
+    await closed;
+  });
+  const address = server.address();
+  return typeof address === 'object' ? (address?.port ?? 0) : 0;
+}
+
+type Script = (...exchange: Parameters<RequestListener>) => unknown;
+
+/** A scripted server; `requests` and `connections` count what reached it. */
+export async function serve(script: Script, tls?: { key: string; cert: string }) {
+  const seen = { requests: 0, connections: 0 };
+  const listener: RequestListener = (request, response) => {
+    seen.requests += 1;
+    void script(request, response);
+  };
+  const server = tls ? createTlsServer(tls, listener) : createServer(listener);
+  server.on('connection', () => {
+    seen.connections += 1;
+  });
+  const port = await listening(server);
+  const tokenUrl = `${tls ? 'https' : 'http'}://127.0.0.1:${port}/realms/abc-staging/token`;
+  return { seen, port, tokenUrl };
+}
+
+export async function formOf(request: IncomingMessage): Promise<URLSearchParams> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) chunks.push(chunk);
+  return new URLSearchParams(Buffer.concat(chunks).toString());
+}
+
+export const GOOD = JSON.stringify({ access_token: 'abc', token_type: 'Bearer', expires_in: 1800 });
+export const answerWith =
+  (status: number, body: string, headers: Record<string, string> = {}): RequestListener =>
+  (_request, response) => {
+    response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(body);
+  };
+
+export const anEnvironment = (changes: Partial<Environment> = {}): Environment => ({
+  name: 'staging',
+  realm: '{program}-staging',
+  tokenUrl: 'https://auth.test/realms/{realm}/token',
+  loginUrl: 'https://api.test/auth/login',
+  apiUrl: 'https://api.test',
+  insecureHttp: true,
+  caFile: '',
+  ...changes,
+});
+
+export const aRequest = (tokenUrl: string, changes: Partial<TokenRequest> = {}): TokenRequest => ({
+  grantType: 'client_credentials',
+  environment: 'staging',
+  realm: 'abc-staging',
+  tokenUrl,
+  clientId: 'machine-2-machine',
+  scope: 'openid',
+  clientSecret: new Sensitive('correct horse'),
+  ...changes,
+});
+
+/** A token source whose clock stands still until `passTime`, and what it reported. */
+export function aSource(
+  environment: Partial<Environment> = {},
+  options: Partial<TokenSourceOptions> = {},
+) {
+  const reports: RequestReport[] = [];
+  const time = { now: Date.parse('2026-03-01T12:00:00Z') };
+  const source = createTokenSource({
+    environments: new Map([['staging', anEnvironment(environment)]]),
+    timeouts: { connect: 2_000, total: 10_000 },
+    clock: { now: () => time.now, after: () => () => {} },
+    random: () => 0.75,
+    userAgent: 'convercus-operator/test',
+    proxy: { https: '', except: '' },
+    onRequest: (report) => reports.push(report),
+    ...options,
+  });
+  later(() => source.close());
+  const never = new AbortController().signal;
+  return {
+    obtain: (request: TokenRequest, signal = never) => source.obtain(request, signal),
+    reports,
+    time,
+    passTime: (ms: number) => {
+      time.now += ms;
+    },
+  };
+}

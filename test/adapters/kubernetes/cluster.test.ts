@@ -1,0 +1,334 @@
+import { describe, expect, it } from '@jest/globals';
+import { KubernetesCluster } from '../../../src/adapters/kubernetes/cluster.ts';
+import { ClusterCache } from '../../../src/adapters/kubernetes/cluster-view.ts';
+import { credentialFrom } from '../../../src/adapters/kubernetes/credential-object.ts';
+import { EventRecorder } from '../../../src/adapters/kubernetes/event-recorder.ts';
+import type { ConvercusCredential } from '../../../src/domain/api.ts';
+import { isFailure } from '../../../src/domain/failure.ts';
+import type { DesiredSecret } from '../../../src/domain/secret.ts';
+import { Sensitive } from '../../../src/domain/sensitive.ts';
+import type { Log, LogFields } from '../../../src/ports.ts';
+import {
+  type Answer,
+  type Asked,
+  never,
+  type ScriptedApiServer,
+  startScriptedApiServer,
+  status,
+} from './scripted-api-server.ts';
+
+const TOKEN = 'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJtYWNoaW5lIn0.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg';
+
+const desired: DesiredSecret = {
+  namespace: 'shop',
+  name: 'loyalty-token',
+  uid: 'secret-uid',
+  type: 'convercus.io/token',
+  labels: { l: '1' },
+  annotations: { a: '2' },
+  owner: {
+    apiVersion: 'convercus.io/v1alpha1',
+    kind: 'ConvercusCredential',
+    name: 'loyalty',
+    uid: 'u',
+  },
+  data: { token: new Sensitive(TOKEN), note: new Sensitive('ä') },
+  force: true,
+  fieldManager: 'convercus-operator',
+};
+
+const stored = (resourceVersion: string, rest: object = {}): Answer => ({
+  body: { metadata: { uid: 'secret-uid', resourceVersion, ...rest } },
+});
+
+interface World extends AsyncDisposable {
+  readonly cluster: KubernetesCluster;
+  readonly cache: ClusterCache;
+  readonly asked: Asked[];
+  readonly warnings: (LogFields | undefined)[];
+}
+
+/** A cluster whose Secret loyalty-token is the target of the credential shop/loyalty. */
+async function aWorld(answer: (asked: Asked) => Answer): Promise<World> {
+  const asked: Asked[] = [];
+  const server: ScriptedApiServer = await startScriptedApiServer((request) => {
+    asked.push(request);
+    return answer(request);
+  });
+  const { transport } = server;
+  const cache = new ClusterCache(() => {});
+  cache.credentialSink().present(aCredential());
+  const warnings: (LogFields | undefined)[] = [];
+  const silent = (): void => {};
+  const warn: Log['warn'] = (_, fields) => warnings.push(fields);
+  const log: Log = { debug: silent, info: silent, warn, error: silent };
+  const now = (): number => Date.parse('2026-11-24T00:00:00.123Z');
+  const events = new EventRecorder({ transport, instance: 'pod-1', log, signal: never, now });
+  const cluster = new KubernetesCluster(transport, cache, events);
+  const dispose = async (): Promise<void> => server[Symbol.asyncDispose]();
+  return { cluster, cache, asked, warnings, [Symbol.asyncDispose]: dispose };
+}
+
+function aCredential(name = 'loyalty'): ConvercusCredential {
+  const metadata = { name, namespace: 'shop', uid: 'u', generation: 1 };
+  const spec = { credentialsSecretRef: { name: 'source' }, target: { name: `loyalty-token` } };
+  const credential = credentialFrom({ metadata, spec });
+  if (credential === undefined) throw new Error('no credential');
+  return credential;
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  while (!holds()) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+describe('reading a Secret', () => {
+  it('by its metadata asks for no contents and is remembered', async () => {
+    await using world = await aWorld(() => stored('7'));
+    const meta = { uid: 'secret-uid', resourceVersion: '7' };
+    expect(await world.cluster.readSecretMeta('shop', 'loyalty-token', never)).toEqual(meta);
+    expect(world.cache.secret('shop', 'loyalty-token')).toEqual(meta);
+    expect(world.asked[0]?.headers.accept).toContain('as=PartialObjectMetadata');
+  });
+
+  it('decodes its data and leaves out the copy that kubectl keeps', async () => {
+    const annotations = {
+      kept: 'x',
+      'kubectl.kubernetes.io/last-applied-configuration': '{"data":{}}',
+    };
+    await using world = await aWorld(() => ({
+      body: {
+        metadata: { uid: 'secret-uid', resourceVersion: '7', labels: { l: '1' }, annotations },
+        data: { client_secret: Buffer.from('hunter2 ä').toString('base64'), broken: 7 },
+      },
+    }));
+    const contents = await world.cluster.readSecret('shop', 'source', never);
+    if (contents === 'absent' || isFailure(contents)) throw new Error('not read');
+    expect(contents).toMatchObject({
+      meta: { uid: 'secret-uid', resourceVersion: '7' },
+      labels: { l: '1' },
+    });
+    expect(contents.annotations).toEqual({ kept: 'x' });
+    expect([...contents.data.keys()]).toEqual(['client_secret']);
+    expect(contents.data.get('client_secret')?.reveal()).toBe('hunter2 ä');
+    expect(world.cache.secret('shop', 'source')).toEqual(contents.meta);
+  });
+
+  it('that does not exist is remembered as well', async () => {
+    await using world = await aWorld(() => status(404, 'NotFound'));
+    expect(await world.cluster.readSecretMeta('shop', 'loyalty-token', never)).toBe('absent');
+    expect(await world.cluster.readSecret('shop', 'source', never)).toBe('absent');
+    expect(world.cache.secret('shop', 'source')).toBe('absent');
+  });
+
+  it.each([
+    ['a fault', status(500, 'InternalError'), '500'],
+    ['something that is no Secret', { body: { data: {} } }, 'UnexpectedBody'],
+  ])('fails on %s and teaches nothing', async (_, answer: Answer, code) => {
+    await using world = await aWorld(() => answer);
+    const failure = { kind: 'ClusterUnavailable', code };
+    expect(await world.cluster.readSecret('shop', 'source', never)).toMatchObject(failure);
+    expect(await world.cluster.readSecretMeta('shop', 'source', never)).toMatchObject(failure);
+    expect(world.cache.secret('shop', 'source')).toBe('unknown');
+  });
+});
+
+describe('applying a Secret', () => {
+  it('sends it whole, with one owner who does not block deletions', async () => {
+    await using world = await aWorld(() => stored('8', { ownerReferences: [] }));
+    const meta = { uid: 'secret-uid', resourceVersion: '8' };
+    expect(await world.cluster.applySecret(desired, never)).toEqual(meta);
+    expect(world.cache.secret('shop', 'loyalty-token')).toEqual(meta);
+    const [request] = world.asked;
+    expect(request).toMatchObject({
+      method: 'PATCH',
+      path: '/api/v1/namespaces/shop/secrets/loyalty-token',
+      query: { fieldManager: 'convercus-operator', force: 'true' },
+      headers: { 'content-type': 'application/apply-patch+yaml' },
+    });
+    expect(JSON.parse(request?.body ?? '')).toEqual({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      type: 'convercus.io/token',
+      metadata: {
+        namespace: 'shop',
+        name: 'loyalty-token',
+        uid: 'secret-uid',
+        labels: { l: '1' },
+        annotations: { a: '2' },
+        ownerReferences: [{ ...desired.owner, controller: true }],
+      },
+      data: { token: Buffer.from(TOKEN).toString('base64'), note: 'w6Q=' },
+    });
+  });
+
+  it('sends of a Secret to merge into only what is ours', async () => {
+    await using world = await aWorld(() => stored('8'));
+    const { uid: _, type: __, owner: ___, ...merged } = desired;
+    await world.cluster.applySecret({ ...merged, force: false }, never);
+    const [request] = world.asked;
+    expect(request?.query['force']).toBe('false');
+    const body = JSON.parse(request?.body ?? '');
+    expect(Object.keys(body)).toEqual(['apiVersion', 'kind', 'metadata', 'data']);
+    expect(Object.keys(body.metadata)).toEqual(['namespace', 'name', 'labels', 'annotations']);
+  });
+
+  const cause = (field: string, reason = 'FieldValueInvalid', message = TOKEN): object => ({
+    message: TOKEN,
+    details: { causes: [{ field, reason, message }] },
+  });
+
+  it.each<[string, Answer, string, RegExp]>([
+    ['another type', status(422, 'Invalid', cause('type')), 'TargetNotOurs', /not of the type/],
+    [
+      'another controller',
+      status(422, 'Invalid', cause('metadata.ownerReferences')),
+      'TargetNotOurs',
+      /controlled by another/,
+    ],
+    [
+      'keys of another manager',
+      status(
+        409,
+        'Conflict',
+        cause('.data.token', 'FieldManagerConflict', `conflict with "helm" using v1: ${TOKEN}`),
+      ),
+      'TargetNotOurs',
+      /\.data\.token \(helm\)/,
+    ],
+    [
+      'another uid',
+      status(422, 'Invalid', cause('metadata.uid')),
+      'ClusterUnavailable',
+      /looks again/,
+    ],
+    ['no such uid', status(409, 'Conflict'), 'ClusterUnavailable', /looks again/],
+    ['nothing', status(404, 'NotFound'), 'ClusterUnavailable', /looks again/],
+  ])('onto %s fails and learns the truth', async (_, refusal, kind, text) => {
+    await using world = await aWorld(({ method }) =>
+      method === 'PATCH' ? refusal : stored('9', { uid: 'theirs' }),
+    );
+    const failure = await world.cluster.applySecret(desired, never);
+    expect(failure).toMatchObject({ kind });
+    expect(JSON.stringify(failure)).toMatch(text);
+    expect(JSON.stringify(failure)).not.toContain(TOKEN.slice(0, 12));
+    expect(world.cache.secret('shop', 'loyalty-token')).toEqual({
+      uid: 'theirs',
+      resourceVersion: '9',
+    });
+  });
+
+  it('that a policy refuses says so without any value', async () => {
+    const echo = `denied: ${TOKEN} ${Buffer.from(TOKEN).toString('base64').slice(0, 60)}`;
+    const message = `admission webhook "a.example.com" ${echo}`;
+    await using world = await aWorld(() => status(403, 'Forbidden', { message }));
+    expect(await world.cluster.applySecret(desired, never)).toMatchObject({
+      kind: 'TargetRefused',
+      message:
+        'The API server refuses to store secrets "loyalty-token" (403 Forbidden): admission webhook "a.example.com" denied: [redacted] [redacted]',
+    });
+    const { type: _, ...merged } = desired;
+    expect(await world.cluster.applySecret(merged, never)).toMatchObject({
+      message: 'The API server refuses to store secrets "loyalty-token" (403 Forbidden)',
+    });
+  });
+});
+
+describe('applying a status', () => {
+  it('replaces it whole', async () => {
+    await using world = await aWorld(() => ({ body: { metadata: { uid: 'u' } } }));
+    const given = { observedGeneration: 1 };
+    expect(await world.cluster.applyStatus(aCredential(), given, never)).toBe('written');
+    const [request] = world.asked;
+    expect(request).toMatchObject({
+      method: 'PATCH',
+      path: '/apis/convercus.io/v1alpha1/namespaces/shop/convercuscredentials/loyalty/status',
+      query: { fieldManager: 'convercus-operator', force: 'true' },
+    });
+    expect(JSON.parse(request?.body ?? '')).toEqual({
+      apiVersion: 'convercus.io/v1alpha1',
+      kind: 'ConvercusCredential',
+      metadata: { namespace: 'shop', name: 'loyalty', uid: 'u' },
+      status: given,
+    });
+  });
+
+  it.each([
+    ['none', status(404, 'NotFound'), 'gone'],
+    ['another one', { body: { metadata: { uid: 'another' } } }, 'gone'],
+    ['a newer version', status(409, 'Conflict'), { kind: 'ClusterUnavailable' }],
+    ['a fault', status(503, 'ServiceUnavailable'), { kind: 'ClusterUnavailable' }],
+  ])('of a credential of which there is %s', async (_, answer: Answer, expected) => {
+    await using world = await aWorld(() => answer);
+    const result = await world.cluster.applyStatus(aCredential(), {}, never);
+    expect(typeof expected === 'string' ? { result } : result).toMatchObject(
+      typeof expected === 'string' ? { result: expected } : expected,
+    );
+  });
+});
+
+describe('an event', () => {
+  const renewed = { type: 'Normal', reason: 'Renewed', message: 'A new token' } as const;
+
+  it('is recorded about its credential', async () => {
+    await using world = await aWorld(() => ({ status: 201 }));
+    world.cluster.recordEvent(aCredential(), renewed);
+    await until(() => world.asked.length > 0);
+    expect(world.asked[0]?.path).toBe('/apis/events.k8s.io/v1/namespaces/shop/events');
+    expect(JSON.parse(world.asked[0]?.body ?? '')).toEqual({
+      apiVersion: 'events.k8s.io/v1',
+      kind: 'Event',
+      metadata: { namespace: 'shop', generateName: 'loyalty-' },
+      eventTime: '2026-11-24T00:00:00.123000Z',
+      type: 'Normal',
+      reason: 'Renewed',
+      note: 'A new token',
+      action: 'Reconcile',
+      regarding: {
+        apiVersion: 'convercus.io/v1alpha1',
+        kind: 'ConvercusCredential',
+        namespace: 'shop',
+        name: 'loyalty',
+        uid: 'u',
+      },
+      reportingController: 'convercus.io/convercus-operator',
+      reportingInstance: 'pod-1',
+    });
+  });
+
+  it('fits into what the API allows', async () => {
+    await using world = await aWorld(() => ({ status: 201 }));
+    const name = `${'a'.repeat(49)}.${'b'.repeat(100)}`;
+    world.cluster.recordEvent(aCredential(name), { ...renewed, message: `x${'ä'.repeat(900)}` });
+    await until(() => world.asked.length > 0);
+    const { note, metadata } = JSON.parse(world.asked[0]?.body ?? '');
+    expect(Buffer.byteLength(note)).toBeLessThanOrEqual(1_024);
+    expect(note).toMatch(/^xä+…$/);
+    expect(metadata.generateName).toBe(`${'a'.repeat(49)}-`);
+  });
+
+  it('that is refused costs a warning', async () => {
+    await using world = await aWorld(() => status(403, 'Forbidden', { message: 'no' }));
+    world.cluster.recordEvent(aCredential(), renewed);
+    await until(() => world.warnings.length > 0);
+    expect(world.warnings).toMatchObject([{ namespace: 'shop', name: 'loyalty' }]);
+  });
+
+  it('is one of two at a time, and lost when too many wait', async () => {
+    let open = 0;
+    let most = 0;
+    let answered = 0;
+    await using world = await aWorld(() => (response) => {
+      open += 1;
+      most = Math.max(most, open);
+      setTimeout(() => {
+        open -= 1;
+        answered += 1;
+        response.writeHead(201).end('{}');
+      }, 1);
+    });
+    for (let i = 0; i < 210; i += 1) world.cluster.recordEvent(aCredential(), renewed);
+    await until(() => answered === 202);
+    expect(world.warnings).toHaveLength(8);
+    expect(most).toBe(2);
+  });
+});

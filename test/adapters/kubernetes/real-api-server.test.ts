@@ -1,0 +1,227 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type ControlPlane, startControlPlane } from '../../../dev/control-plane/control-plane.ts';
+import { KubernetesCluster } from '../../../src/adapters/kubernetes/cluster.ts';
+import { ClusterCache } from '../../../src/adapters/kubernetes/cluster-view.ts';
+import { credentialFrom } from '../../../src/adapters/kubernetes/credential-object.ts';
+import { EventRecorder } from '../../../src/adapters/kubernetes/event-recorder.ts';
+import { leaseStore } from '../../../src/adapters/kubernetes/lease.ts';
+import {
+  credentialListWatch,
+  secretListWatch,
+} from '../../../src/adapters/kubernetes/list-watch.ts';
+import { createTransport, type Transport } from '../../../src/adapters/kubernetes/transport.ts';
+import type { ConvercusCredential } from '../../../src/domain/api.ts';
+import { isFailure } from '../../../src/domain/failure.ts';
+import type { DesiredSecret, SecretMeta } from '../../../src/domain/secret.ts';
+import { Sensitive } from '../../../src/domain/sensitive.ts';
+import { collect, never } from './scripted-api-server.ts';
+
+const SOMEBODY = '11111111-2222-3333-4444-555555555555';
+
+const ownedBy = (name: string, uid: string, rest: Partial<DesiredSecret> = {}): DesiredSecret => ({
+  namespace: 'default',
+  name: 'loyalty-token',
+  type: 'convercus.io/token',
+  labels: {},
+  annotations: {},
+  owner: { apiVersion: 'convercus.io/v1alpha1', kind: 'ConvercusCredential', name, uid },
+  data: { token: new Sensitive('the first token') },
+  force: true,
+  fieldManager: 'convercus-operator',
+  ...rest,
+});
+
+describe('against a real API server', () => {
+  let controlPlane: ControlPlane;
+  let transport: Transport;
+  let cache: ClusterCache;
+  let cluster: KubernetesCluster;
+
+  const kubectl = (...args: string[]): Promise<string> => controlPlane.kubectl(args);
+  const create = (object: object): Promise<string> =>
+    controlPlane.kubectl(['create', '-f', '-'], { input: JSON.stringify(object) });
+  const apply = async (desired: DesiredSecret): Promise<SecretMeta> => {
+    const meta = await cluster.applySecret(desired, never);
+    if (isFailure(meta)) throw new Error(meta.message);
+    return meta;
+  };
+  const open = (kubeconfigPath: string): Transport =>
+    createTransport({ kubeconfigPath, userAgent: 'convercus-operator/test' });
+  const clusterOn = (transport: Transport): KubernetesCluster => {
+    const silent = (): void => {};
+    const log = { debug: silent, info: silent, warn: silent, error: silent };
+    const now = Date.now;
+    const recorder = { transport, instance: 'test', log, signal: never, now };
+    return new KubernetesCluster(transport, cache, new EventRecorder(recorder));
+  };
+
+  async function createCredential(name: string): Promise<ConvercusCredential> {
+    const credentialsSecretRef = { name: 'source' };
+    const spec = { program: 'ABC', environment: 'staging', credentialsSecretRef };
+    const metadata = { name, namespace: 'default' };
+    await create({
+      apiVersion: 'convercus.io/v1alpha1',
+      kind: 'ConvercusCredential',
+      metadata,
+      spec,
+    });
+    const json = await kubectl('get', 'convercuscredentials', name, '-o', 'json');
+    const credential = credentialFrom(JSON.parse(json));
+    if (credential === undefined) throw new Error('no credential');
+    return credential;
+  }
+
+  beforeAll(async () => {
+    controlPlane = await startControlPlane();
+    cache = new ClusterCache(() => {});
+    transport = open(controlPlane.adminKubeconfig);
+    cluster = clusterOn(transport);
+  }, 15 * 60_000);
+
+  afterAll(async () => {
+    await transport.close();
+    await controlPlane.stop();
+  }, 60_000);
+
+  it('says that the CRD is missing, and after its installation lists and watches', async () => {
+    const credentials = credentialListWatch(transport, { namespace: 'default' });
+    await expect(credentials.list(undefined, never)).rejects.toThrow('install the CRD');
+    await kubectl('create', '-f', 'crds');
+    await kubectl('wait', '--for=condition=Established', 'crd', '--all');
+    const { resourceVersion } = await credentials.list(undefined, never);
+    const { metadata } = await createCredential('watched');
+    const [event] = await collect(credentials.watch(resourceVersion, 1_000, never));
+    expect(event).toMatchObject({ type: 'present', item: { metadata: { uid: metadata.uid } } });
+  });
+
+  it('writes a status until the credential is gone or another one', async () => {
+    const credential = await createCredential('with-status');
+    expect(await cluster.applyStatus(credential, { observedGeneration: 1 }, never)).toBe('written');
+    const read = await kubectl('get', 'convercuscredentials', 'with-status', '-o', 'json');
+    expect(JSON.parse(read).status).toEqual({ observedGeneration: 1 });
+    await kubectl('delete', 'convercuscredentials', 'with-status');
+    expect(await cluster.applyStatus(credential, {}, never)).toBe('gone');
+    await createCredential('with-status');
+    expect(await cluster.applyStatus(credential, {}, never)).toBe('gone');
+  });
+
+  it('shows events to kubectl', async () => {
+    const credential = await createCredential('eventful');
+    cluster.recordEvent(credential, { type: 'Normal', reason: 'Renewed', message: 'A new token' });
+    let shown = '';
+    while (!shown.includes('A new token')) shown = await kubectl('events', '-A');
+    expect(shown).toContain('Renewed');
+  });
+
+  it('writes a target, and knows it before the watch tells', async () => {
+    const meta = await apply(ownedBy('loyalty', SOMEBODY));
+    expect(meta).toMatchObject({ controllerUid: SOMEBODY });
+    const read = await cluster.readSecret('default', 'loyalty-token', never);
+    if (read === 'absent' || isFailure(read)) throw new Error('not read');
+    expect(read.meta).toEqual(meta);
+    expect(read.data.get('token')?.reveal()).toBe('the first token');
+  });
+
+  it('lists and watches Secrets without their contents', async () => {
+    const { resourceVersion, uid } = await apply(ownedBy('loyalty', SOMEBODY, { name: 'seen' }));
+    const secrets = secretListWatch(transport, {});
+    const page = await secrets.list(undefined, never);
+    expect(page.items).toContainEqual(
+      expect.objectContaining({ name: 'seen', meta: expect.objectContaining({ uid }) }),
+    );
+    const changed = ownedBy('loyalty', SOMEBODY, { name: 'seen', labels: { changed: 'yes' } });
+    const { resourceVersion: newer } = await apply(changed);
+    await kubectl('delete', 'secret', 'seen');
+    const events = await collect(secrets.watch(resourceVersion, 1_000, never));
+    expect(events.filter(({ type }) => type !== 'bookmark')).toMatchObject([
+      { type: 'present', item: { name: 'seen', meta: { resourceVersion: newer } } },
+      { type: 'deleted', item: { name: 'seen', meta: { uid } } },
+    ]);
+  });
+
+  it('leaves alone a Secret of another type', async () => {
+    await kubectl('create', 'secret', 'generic', 'foreign', '--from-literal=token=theirs');
+    const failure = await cluster.applySecret(ownedBy('a', SOMEBODY, { name: 'foreign' }), never);
+    expect(failure).toMatchObject({ kind: 'TargetNotOurs' });
+    const read = await cluster.readSecret('default', 'foreign', never);
+    expect(read !== 'absent' && !isFailure(read) && read.data.get('token')?.reveal()).toBe(
+      'theirs',
+    );
+  });
+
+  it('leaves alone a Secret that another field manager controls', async () => {
+    await apply(ownedBy('a', SOMEBODY, { name: 'controlled', fieldManager: 'another' }));
+    const ours = ownedBy('b', SOMEBODY.replace('1', '9'), { name: 'controlled' });
+    const failure = await cluster.applySecret(ours, never);
+    expect(failure).toMatchObject({ kind: 'TargetNotOurs' });
+    expect(isFailure(failure) && failure.message).toMatch(/controlled by another/);
+  });
+
+  it('merges only into keys that nobody else owns', async () => {
+    await kubectl('create', 'secret', 'generic', 'shared', '--from-literal=token=theirs');
+    const {
+      type: _,
+      owner: __,
+      ...merged
+    } = ownedBy('a', SOMEBODY, {
+      name: 'shared',
+      force: false,
+    });
+    expect(await cluster.applySecret(merged, never)).toMatchObject({
+      kind: 'TargetNotOurs',
+      message: expect.stringContaining('.data.token (kubectl-create)'),
+    });
+    await apply({ ...merged, data: { ours: new Sensitive('ours') } });
+    const read = await cluster.readSecret('default', 'shared', never);
+    const keys = read !== 'absent' && !isFailure(read) ? [...read.data.keys()].sort() : [];
+    expect(keys).toEqual(['ours', 'token']);
+  });
+
+  it('does not write onto another Secret than it knew', async () => {
+    const { uid } = await apply(ownedBy('a', SOMEBODY, { name: 'replaced' }));
+    await kubectl('delete', 'secret', 'replaced');
+    const again = ownedBy('a', SOMEBODY, { name: 'replaced', uid });
+    const failure = { kind: 'ClusterUnavailable', message: expect.stringContaining('looks again') };
+    expect(await cluster.applySecret(again, never)).toMatchObject(failure);
+    await apply(ownedBy('a', SOMEBODY, { name: 'replaced' }));
+    expect(await cluster.applySecret(again, never)).toMatchObject(failure);
+  });
+
+  it('names the key that the API server does not take, not its value', async () => {
+    const data = { 'no key': new Sensitive('hunter2hunter2') };
+    const failure = await cluster.applySecret(ownedBy('a', SOMEBODY, { name: 'bad', data }), never);
+    expect(failure).toMatchObject({
+      kind: 'TargetRefused',
+      message: expect.stringContaining('data[no key]'),
+    });
+    expect(JSON.stringify(failure)).not.toContain('hunter2');
+  });
+
+  it('names the permission that is missing', async () => {
+    const poor = open(controlPlane.userKubeconfig('convercus-operator'));
+    const read = await clusterOn(poor).readSecretMeta('default', 'loyalty-token', never);
+    expect(isFailure(read) && read.message).toMatch(/may not get secrets in namespace "default"/);
+    const list = secretListWatch(poor, {}).list(undefined, never);
+    await expect(list).rejects.toThrow('may not list secrets in the whole cluster');
+    await poor.close();
+  });
+
+  it('keeps a Lease that only one can write', async () => {
+    const lease = leaseStore(transport, { namespace: 'default', name: 'leader' });
+    expect(await lease.read(never)).toBe('absent');
+    const record = {
+      holder: 'a',
+      duration: 15_000,
+      acquiredAt: 1_790_000_000_123,
+      renewedAt: 1_790_000_000_456,
+      transitions: 0,
+    };
+    const written = await lease.write(record, never);
+    expect(written).toMatchObject(record);
+    expect(await lease.read(never)).toEqual(written);
+    expect(await lease.write(record, never)).toBe('conflict');
+    if (isFailure(written) || written === 'conflict') throw new Error('not written');
+    expect(await lease.write({ ...written, holder: '' }, never)).toMatchObject({ holder: '' });
+    expect(await lease.write(written, never)).toBe('conflict');
+  });
+});

@@ -1,0 +1,216 @@
+import { expect } from '@jest/globals';
+import { claimsOf, clientCredentials, password, refresh } from './lab.ts';
+import {
+  CLIENT_UNKNOWN,
+  ID,
+  NOT_ACTIVE,
+  REALM_DISABLED,
+  type Row,
+  refused,
+  row,
+  type Said,
+  SESSION,
+  STALE,
+  tokens,
+  USER_DISABLED,
+} from './rows.ts';
+
+export const bruteForceRows = (rejected: Said): Row[] => [
+  refused(
+    'the right password of a locked user',
+    async (lab) => {
+      await lab.backend.clearBruteForce('guarded');
+      await lab.fail('guarded', 3);
+      return lab.token(password, 'guarded');
+    },
+    rejected,
+  ),
+  row(
+    'one try less does not lock',
+    async (lab) => {
+      await lab.backend.clearBruteForce('guarded');
+      await lab.fail('guarded', 2);
+      return lab.token(password, 'guarded');
+    },
+    ({ status }) => expect(status).toBe(200),
+  ),
+  row(
+    'success resets the count',
+    async (lab) => {
+      await lab.backend.clearBruteForce('guarded');
+      for (let round = 0; round < 2; round += 1) {
+        await lab.fail('guarded', 2);
+        await lab.token(password, 'guarded');
+        expect(await lab.backend.failures('guarded', 'api-user')).toBe(0);
+      }
+      return lab.token(password, 'guarded');
+    },
+    ({ status }) => expect(status).toBe(200),
+  ),
+  row(
+    'a lock touches neither sessions nor the client',
+    async (lab) => {
+      await lab.backend.clearBruteForce('guarded');
+      const token = await lab.login('guarded');
+      await lab.fail('guarded', 3);
+      expect((await lab.token(clientCredentials, 'guarded')).status).toBe(200);
+      return lab.token(refresh(token), 'guarded');
+    },
+    ({ status }) => expect(status).toBe(200),
+  ),
+  refused(
+    'two quick failures lock long before the limit',
+    async (lab) => {
+      await lab.fail('quick', 2);
+      return lab.token(password, 'quick');
+    },
+    rejected,
+  ),
+  refused(
+    'a permanent lock looks like a wrong password',
+    async (lab) => {
+      await lab.fail('permanent', 3);
+      return lab.token(password, 'permanent');
+    },
+    rejected,
+  ),
+];
+
+/** Runs with a change in place and takes it back. */
+async function during<T>(change: Promise<void>, act: () => Promise<T>, undo: () => Promise<void>) {
+  await change;
+  try {
+    return await act();
+  } finally {
+    await undo();
+  }
+}
+
+export const CHANGES: Row[] = [
+  refused(
+    'user disabled in a session',
+    async (lab) => {
+      const token = await lab.login('changing');
+      return during(
+        lab.backend.updateUser('changing', { username: 'api-user', enabled: false }),
+        () => lab.token(refresh(token), 'changing'),
+        () => lab.backend.updateUser('changing', { username: 'api-user', enabled: true }),
+      );
+    },
+    USER_DISABLED,
+  ),
+  tokens(
+    'a disabled user does not lose the session',
+    async (lab) => {
+      const token = await lab.login('changing');
+      await during(
+        lab.backend.updateUser('changing', { username: 'api-user', enabled: false }),
+        () => lab.token(refresh(token), 'changing'),
+        () => lab.backend.updateUser('changing', { username: 'api-user', enabled: true }),
+      );
+      return lab.token(refresh(token), 'changing');
+    },
+    { ...ID, ...SESSION },
+  ),
+  refused(
+    'client disabled in a session',
+    async (lab) => {
+      const token = await lab.login('changing');
+      return during(
+        lab.backend.updateClient('changing', { clientId: 'machine-2-machine', enabled: false }),
+        () => lab.token(refresh(token), 'changing'),
+        () =>
+          lab.backend.updateClient('changing', { clientId: 'machine-2-machine', enabled: true }),
+      );
+    },
+    CLIENT_UNKNOWN,
+  ),
+  row(
+    'secret changed: the old one is refused, the refresh token stays good for the new one',
+    async (lab) => {
+      const form = refresh(await lab.login('changing'));
+      return during(
+        lab.backend.updateClient('changing', { clientId: 'machine-2-machine', secret: 'newer' }),
+        async () => {
+          const old = await lab.token(form, 'changing');
+          expect(old).toMatchObject({ status: 401, body: { error: 'unauthorized_client' } });
+          return lab.token({ ...form, client_secret: 'newer' }, 'changing');
+        },
+        () =>
+          lab.backend.updateClient('changing', { clientId: 'machine-2-machine', secret: 'known' }),
+      );
+    },
+    ({ status }) => expect(status).toBe(200),
+  ),
+  refused(
+    'realm disabled in a session',
+    async (lab) => {
+      const token = await lab.login('changing');
+      return during(
+        lab.backend.updateRealm('changing', { enabled: false }),
+        () => lab.token(refresh(token), 'changing'),
+        () => lab.backend.updateRealm('changing', { enabled: true }),
+      );
+    },
+    REALM_DISABLED,
+  ),
+  refused(
+    'a refresh token from before not-before',
+    async (lab) => {
+      const token = await lab.login('changing');
+      const notBefore = Number(claimsOf(token)['iat']) + 1;
+      return during(
+        lab.backend.updateRealm('changing', { notBefore }),
+        () => lab.token(refresh(token), 'changing'),
+        () => lab.backend.updateRealm('changing', { notBefore: 0 }),
+      );
+    },
+    STALE,
+  ),
+  row(
+    'not-before is announced with the next token',
+    (lab) =>
+      during(
+        lab.backend.updateRealm('changing', { notBefore: 1_700_000_000 }),
+        () => lab.token(clientCredentials, 'changing'),
+        () => lab.backend.updateRealm('changing', { notBefore: 0 }),
+      ),
+    ({ body }) => expect(body).toMatchObject({ 'not-before-policy': 1_700_000_000 }),
+  ),
+  refused(
+    'the user was logged out by an administrator',
+    async (lab) => {
+      const token = await lab.login('changing');
+      await lab.backend.logoutUser('changing', 'api-user');
+      return lab.token(refresh(token), 'changing');
+    },
+    NOT_ACTIVE,
+  ),
+  row(
+    "not-before-policy follows the user's own instant",
+    async (lab) => {
+      await lab.backend.logoutUser('changing', 'api-user');
+      return lab.token(password, 'changing');
+    },
+    ({ body }) => expect(body['not-before-policy']).toBeGreaterThan(1_700_000_000),
+  ),
+  row(
+    'all were logged out: session over, not-before moved, a new login works',
+    async (lab) => {
+      const token = await lab.login('changing');
+      await lab.backend.logoutAll('changing');
+      expect((await lab.token(refresh(token), 'changing')).body['error']).toBe('invalid_grant');
+      return lab.token(clientCredentials, 'changing');
+    },
+    ({ body }) => expect(body['not-before-policy']).toBeGreaterThan(1_700_000_000),
+  ),
+  refused(
+    'the user was deleted',
+    async (lab) => {
+      const token = await lab.login('changing');
+      await lab.backend.deleteUser('changing', 'api-user');
+      return lab.token(refresh(token), 'changing');
+    },
+    NOT_ACTIVE,
+  ),
+];

@@ -1,0 +1,34 @@
+import {
+  type IdentityProviderOptions,
+  startIdentityProvider,
+} from '../../dev/identity-provider/identity-provider.ts';
+import type { Backend } from './backend.ts';
+import { tokenEndpointContract } from './token-endpoint.contract.ts';
+
+async function startBackend(era: NonNullable<IdentityProviderOptions['era']>): Promise<Backend> {
+  let ahead = 0;
+  const provider = await startIdentityProvider({ era, clock: () => Date.now() + ahead });
+  const { realms } = provider;
+  return {
+    url: provider.url,
+    createRealm: async (realm) => void realms.add(realm),
+    updateRealm: async (realm, changes) => realms.get(realm).update(changes),
+    updateClient: async (realm, changes) => void realms.get(realm).putClient(changes),
+    updateUser: async (realm, changes) => void realms.get(realm).putUser(changes),
+    deleteUser: async (realm, username) => realms.get(realm).deleteUser(username),
+    logoutAll: async (realm) => realms.get(realm).logoutAll(),
+    logoutUser: async (realm, username) => realms.get(realm).logoutUser(username),
+    failures: async (realm, username) => {
+      const id = realms.get(realm).findUser(username)?.id ?? '';
+      return realms.get(realm).failures.get(id)?.count ?? 0;
+    },
+    clearBruteForce: async (realm) => realms.get(realm).clearBruteForce(),
+    elapse: async (seconds) => {
+      ahead += seconds * 1000;
+    },
+    stop: () => provider.close(),
+  };
+}
+
+tokenEndpointContract('the identity provider of dev/, like 26.7', () => startBackend('26.6'));
+tokenEndpointContract('the identity provider of dev/, like 26.5', () => startBackend('26.5'), 401);

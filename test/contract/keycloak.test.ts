@@ -1,0 +1,69 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { describe, it } from '@jest/globals';
+import { KeycloakAdmin } from '../../dev/keycloak/admin.ts';
+import { startKeycloak } from '../../dev/keycloak/keycloak.ts';
+import type { Backend } from './backend.ts';
+import { tokenEndpointContract } from './token-endpoint.contract.ts';
+
+type Server = { url: string; admin: KeycloakAdmin; stop(): Promise<void> };
+
+const fieldsOf = (value: unknown): Record<string, unknown> => {
+  if (typeof value !== 'object' || value === null) throw new Error('no such representation');
+  return { ...value };
+};
+
+/** A running one for KEYCLOAK_URL and KEYCLOAK_ADMIN_PASSWORD (user `admin`), else one of our own. */
+async function startServer(): Promise<Server> {
+  const { KEYCLOAK_URL: url, KEYCLOAK_ADMIN_PASSWORD: secret } = process.env;
+  if (url === undefined || secret === undefined) return startKeycloak();
+  return { url, admin: new KeycloakAdmin(url, secret), stop: async () => {} };
+}
+
+async function startBackend(): Promise<Backend> {
+  const server = await startServer();
+  const { url, admin } = server;
+  const created = new Set<string>();
+  const pathOf = async (list: string, query: string): Promise<string> => {
+    const found = await admin.get(`${list}?${query}`);
+    return `${list}/${String(fieldsOf(Array.isArray(found) ? found[0] : undefined)['id'])}`;
+  };
+  const change = async (path: string, changes: object): Promise<void> => {
+    await admin.put(path, { ...fieldsOf(await admin.get(path)), ...changes });
+  };
+  const user = (realm: string, name: string): Promise<string> =>
+    pathOf(`/realms/${realm}/users`, `exact=true&username=${name}`);
+  const attacks = (realm: string): string => `/realms/${realm}/attack-detection/brute-force/users`;
+  return {
+    url,
+    createRealm: async (realm) => {
+      created.add(realm.realm);
+      await admin.post('/realms', realm);
+    },
+    updateRealm: async (realm, changes) => void (await admin.put(`/realms/${realm}`, changes)),
+    updateClient: async (realm, changes) =>
+      change(await pathOf(`/realms/${realm}/clients`, `clientId=${changes.clientId}`), changes),
+    updateUser: async (realm, changes) => change(await user(realm, changes.username), changes),
+    deleteUser: async (realm, name) => void (await admin.delete(await user(realm, name))),
+    logoutAll: async (realm) => void (await admin.post(`/realms/${realm}/logout-all`)),
+    logoutUser: async (realm, name) => void (await admin.post(`${await user(realm, name)}/logout`)),
+    failures: async (realm, name) => {
+      const path = await user(realm, name);
+      const id = path.slice(path.lastIndexOf('/') + 1);
+      return Number(fieldsOf(await admin.get(`${attacks(realm)}/${id}`))['numFailures']);
+    },
+    clearBruteForce: async (realm) => void (await admin.delete(attacks(realm))),
+    elapse: (seconds) => pause(seconds * 1000),
+    stop: async () => {
+      for (const realm of created) await admin.delete(`/realms/${realm}`);
+      await server.stop();
+    },
+  };
+}
+
+if (process.env['KEYCLOAK'] === '1' || process.env['KEYCLOAK_URL'] !== undefined) {
+  tokenEndpointContract('a real Keycloak', startBackend);
+} else {
+  describe('a real Keycloak', () => {
+    it.todo('keeps the contract: set KEYCLOAK=1 to start one (needs Java and Maven)');
+  });
+}

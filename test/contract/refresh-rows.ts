@@ -1,0 +1,227 @@
+import { expect } from '@jest/globals';
+import { claimsOf, clientCredentials, Lab, password, refresh } from './lab.ts';
+import {
+  about,
+  DETACHED,
+  EXPIRED,
+  GARBAGE,
+  ID,
+  MISMATCH,
+  REUSED,
+  type Row,
+  refused,
+  row,
+  SCOPE_NOPE,
+  SESSION,
+  STALE,
+  tokens,
+  without,
+} from './rows.ts';
+
+/** Asks with a token older than one that was spent in a later second. */
+async function outOfTurn(lab: Lab): Promise<{ oldest: string; newest: string }> {
+  const oldest = await lab.login();
+  await lab.backend.elapse(1.1);
+  const middle = await lab.renew(oldest);
+  await lab.backend.elapse(1.1);
+  return { oldest, newest: await lab.renew(middle) };
+}
+
+/** Two refreshes within the second of the login; on a slow server it may take a few tries. */
+async function threeOfOneSecond(lab: Lab): Promise<[string, string, string]> {
+  const first = await lab.login();
+  const second = await lab.renew(first);
+  const third = await lab.renew(second);
+  const sameSecond = claimsOf(first)['iat'] === claimsOf(third)['iat'];
+  return sameSecond ? [first, second, third] : threeOfOneSecond(lab);
+}
+
+export const REFRESH: Row[] = [
+  tokens('gives a new refresh token', async (lab) => lab.token(refresh(await lab.login())), {
+    ...ID,
+    ...SESSION,
+  }),
+  row(
+    'stays in the session',
+    async (lab) => {
+      const first = await lab.token(password);
+      const next = await lab.token(refresh(String(first.body['refresh_token'])));
+      expect(next.body['session_state']).toBe(first.body['session_state']);
+      expect(next.body['refresh_token']).not.toBe(first.body['refresh_token']);
+      return next;
+    },
+    ({ status }) => expect(status).toBe(200),
+  ),
+  tokens(
+    'keeps the scope of the login whatever is asked',
+    async (lab) => lab.token({ ...refresh(await lab.login()), scope: 'profile' }),
+    { ...ID, ...SESSION },
+  ),
+  refused(
+    'a spent token',
+    async (lab) => {
+      const first = await lab.login();
+      await lab.renew(first);
+      return lab.token(refresh(first));
+    },
+    REUSED,
+  ),
+  refused(
+    'the newest token after a spent one was seen',
+    async (lab) => {
+      const first = await lab.login();
+      const newest = await lab.renew(first);
+      await lab.token(refresh(first));
+      return lab.token(refresh(newest));
+    },
+    DETACHED,
+  ),
+  refused(
+    'a token older than a spent one',
+    async (lab) => lab.token(refresh((await outOfTurn(lab)).oldest)),
+    STALE,
+  ),
+  refused(
+    'the newest token after a stale one was seen',
+    async (lab) => {
+      const { oldest, newest } = await outOfTurn(lab);
+      await lab.token(refresh(oldest));
+      return lab.token(refresh(newest));
+    },
+    DETACHED,
+  ),
+  tokens(
+    'a replay goes unseen while the newest token is of the same second',
+    async (lab) => {
+      const [first, second, third] = await threeOfOneSecond(lab);
+      expect(new Set([first, second, third]).size).toBe(3);
+      return lab.token(refresh(first));
+    },
+    { ...ID, ...SESSION },
+  ),
+  row(
+    'four at once: one is served, the session is lost',
+    async (lab) => {
+      const form = refresh(await lab.login());
+      const answers = await Promise.all([1, 2, 3, 4].map(() => lab.token(form)));
+      const [winner, ...more] = answers.filter(({ status }) => status === 200);
+      expect(more).toEqual([]);
+      return lab.token(refresh(String(winner?.body['refresh_token'])));
+    },
+    ({ body }) =>
+      expect(body).toMatchObject({ error: DETACHED[1], error_description: DETACHED[2] }),
+  ),
+  tokens(
+    'the same token again while rotation is off',
+    async (lab) => {
+      const first = await lab.login('unrotated');
+      await lab.renew(first, 'unrotated');
+      return lab.token(refresh(first), 'unrotated');
+    },
+    { ...ID, ...SESSION },
+  ),
+  tokens(
+    'a second use where one reuse is allowed',
+    async (lab) => {
+      const first = await lab.login('reuse-once');
+      await lab.renew(first, 'reuse-once');
+      return lab.token(refresh(first), 'reuse-once');
+    },
+    { ...ID, ...SESSION },
+  ),
+  refused(
+    'a third use where one reuse is allowed',
+    async (lab) => {
+      const first = await lab.login('reuse-once');
+      await lab.renew(first, 'reuse-once');
+      await lab.renew(first, 'reuse-once');
+      return lab.token(refresh(first), 'reuse-once');
+    },
+    REUSED,
+  ),
+  refused('no refresh token', (lab) => lab.token(without(refresh(''), 'refresh_token')), [
+    400,
+    'invalid_request',
+    'No refresh token',
+  ]),
+  refused('garbage', (lab) => lab.token(refresh('garbage')), GARBAGE),
+  refused(
+    'an access token',
+    async (lab) => {
+      const { body } = await lab.token(clientCredentials);
+      return lab.token(refresh(String(body['access_token'])));
+    },
+    GARBAGE,
+  ),
+  refused(
+    'a token of another realm',
+    async (lab) => lab.token(refresh(await lab.login('unrotated'))),
+    GARBAGE,
+  ),
+  refused(
+    'a token of another client',
+    async (lab) => lab.token({ ...refresh(await lab.login()), client_id: 'other' }),
+    MISMATCH,
+  ),
+  refused(
+    'unknown scope',
+    async (lab) => lab.token({ ...refresh(await lab.login()), scope: 'nope' }),
+    SCOPE_NOPE,
+  ),
+  tokens(
+    'a refused secret or scope does not spend the token',
+    async (lab) => {
+      const form = refresh(await lab.login());
+      await lab.token({ ...form, client_secret: 'wrong' });
+      await lab.token({ ...form, scope: 'nope' });
+      return lab.token(form);
+    },
+    { ...ID, ...SESSION },
+  ),
+];
+
+export const LIFETIMES: Row[] = [
+  tokens('session max binds both tokens', (lab) => lab.token(password, 'ending'), {
+    ...ID,
+    ...SESSION,
+    expires_in: about(10),
+    refresh_expires_in: about(10),
+  }),
+  row(
+    'expires_in shrinks towards session max',
+    async (lab) => {
+      const first = await lab.login('ending');
+      await lab.backend.elapse(5);
+      return lab.token(refresh(first), 'ending');
+    },
+    ({ body }) =>
+      expect(body).toMatchObject({ expires_in: about(5), refresh_expires_in: about(5) }),
+  ),
+  refused(
+    'after session max',
+    async (lab) => {
+      const first = await lab.login('ending');
+      await lab.backend.elapse(11.5);
+      return lab.token(refresh(first), 'ending');
+    },
+    EXPIRED,
+  ),
+  row(
+    'idle time starts anew with every refresh',
+    async (lab) => {
+      const first = await lab.login('idle');
+      await lab.backend.elapse(1);
+      return lab.token(refresh(first), 'idle');
+    },
+    ({ body }) => expect(body).toMatchObject({ refresh_expires_in: 2 }),
+  ),
+  refused(
+    'after the idle time',
+    async (lab) => {
+      const first = await lab.login('idle');
+      await lab.backend.elapse(3.5);
+      return lab.token(refresh(first), 'idle');
+    },
+    EXPIRED,
+  ),
+];

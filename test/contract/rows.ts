@@ -1,0 +1,102 @@
+import { expect } from '@jest/globals';
+import { type Answer, clientCredentials, type Lab } from './lab.ts';
+
+export type Ask = (lab: Lab) => Promise<Answer>;
+/** Status, `error` and `error_description`. */
+export type Said = [number, string, string];
+export type Row = { title: string; ask: Ask; check: (answer: Answer) => void };
+
+export const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+export const WEEK = 604_800;
+export const CLIENT = 'Invalid client or Invalid client credentials';
+export const USER = 'Invalid user credentials';
+
+export const SECRET_REFUSED: Said = [401, 'unauthorized_client', CLIENT];
+export const CLIENT_UNKNOWN: Said = [401, 'invalid_client', CLIENT];
+export const REALM_DISABLED: Said = [403, 'access_denied', 'Realm not enabled'];
+export const DUPLICATED: Said = [400, 'invalid_request', 'duplicated parameter'];
+export const GRANT_UNKNOWN: Said = [400, 'unsupported_grant_type', 'Unsupported grant_type'];
+export const GRANT_MISSING: Said = [400, 'invalid_request', 'Missing form parameter: grant_type'];
+export const SCOPE_NOPE: Said = [400, 'invalid_scope', 'Invalid scopes: nope'];
+export const NOT_SET_UP = invalidGrant('Account is not fully set up');
+export const USER_DISABLED = invalidGrant('User disabled');
+export const EXPIRED = invalidGrant('Token is not active');
+export const NOT_ACTIVE = invalidGrant('Session not active');
+export const DETACHED = invalidGrant("Session doesn't have required client");
+export const REUSED = invalidGrant('Maximum allowed refresh token reuse exceeded');
+export const STALE = invalidGrant('Stale token');
+export const GARBAGE = invalidGrant('Invalid refresh token');
+export const MISMATCH = invalidGrant(
+  "Invalid refresh token. Token client and authorized client don't match",
+);
+export const NO_REALM: [number, string] = [404, 'Realm does not exist'];
+
+export function invalidGrant(description: string): Said {
+  return [400, 'invalid_grant', description];
+}
+
+/** Keycloak reports one second less when a second passes between session and token. */
+export const about = (seconds: number): unknown => ({
+  asymmetricMatch: (value: unknown) => typeof value === 'number' && Math.abs(value - seconds) <= 2,
+});
+export const sorted = (scope: unknown): string => String(scope).split(' ').sort().join(' ');
+
+export function row(title: string, ask: Ask, check: (answer: Answer) => void): Row {
+  return { title, ask, check };
+}
+
+/** An OAuth refusal: JSON that may not be cached, with exactly these two fields. */
+export function refused(title: string, ask: Ask, [status, error, text]: Said): Row {
+  return row(title, ask, (answer) => {
+    expect(answer).toMatchObject({ status, type: 'json' });
+    expect(answer.body).toEqual({ error, error_description: text });
+    expect(answer.cacheControl).toBe('no-store');
+  });
+}
+
+/** A refusal of the logout or revoke endpoint: the same, but without a word on caching. */
+export function declined(title: string, ask: Ask, [status, error, text]: Said): Row {
+  return row(title, ask, (answer) => {
+    expect(answer).toMatchObject({ status, type: 'json', cacheControl: '' });
+    expect(answer.body).toEqual({ error, error_description: text });
+  });
+}
+
+/** What the framework says before the token endpoint is reached: prose in `error`. */
+export function prose(title: string, ask: Ask, [status, error]: [number, string]): Row {
+  return row(title, ask, (answer) => {
+    expect(answer).toMatchObject({ status, type: 'json', cacheControl: '', body: { error } });
+  });
+}
+
+export function tokens(title: string, ask: Ask, more: Record<string, unknown>): Row {
+  return row(title, ask, (answer) => {
+    expect(answer).toMatchObject({ status: 200, type: 'json', cacheControl: 'no-store' });
+    expect(answer.body).toEqual({
+      access_token: expect.stringMatching(JWT),
+      token_type: 'Bearer',
+      'not-before-policy': 0,
+      scope: expect.any(String),
+      expires_in: about(1800),
+      ...more,
+    });
+  });
+}
+
+export const SESSION = {
+  refresh_token: expect.stringMatching(JWT),
+  refresh_expires_in: about(WEEK),
+  session_state: expect.stringMatching(/^[\w-]{20,}$/),
+};
+export const ID = { id_token: expect.stringMatching(JWT) };
+export const as = (clientId: string): Record<string, string> => ({
+  ...clientCredentials,
+  client_id: clientId,
+});
+export const basic = (text: string): Record<string, string> => ({
+  authorization: `Basic ${btoa(text)}`,
+});
+export const without = (form: Record<string, string>, name: string): Record<string, string> =>
+  Object.fromEntries(Object.entries(form).filter(([key]) => key !== name));
+export const twice = (form: Record<string, string>, name: string): string =>
+  `${new URLSearchParams(form).toString()}&${name}=again`;

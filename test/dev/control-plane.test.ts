@@ -1,0 +1,71 @@
+import { existsSync } from 'node:fs';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
+
+describe('a real control plane', () => {
+  let controlPlane: ControlPlane;
+
+  beforeAll(async () => {
+    controlPlane = await startControlPlane({ log: console.log });
+  }, 15 * 60_000);
+
+  afterAll(() => controlPlane.stop(), 60_000);
+
+  it('says the version that was asked for', async () => {
+    const version: unknown = JSON.parse(await controlPlane.kubectl(['version', '-o', 'json']));
+    const gitVersion = expect.stringMatching(/^v1\.\d+\.\d+$/);
+    expect(version).toMatchObject({ serverVersion: { gitVersion } });
+  });
+
+  it('stores what the administrator applies', async () => {
+    const configMap = {
+      apiVersion: 'v1',
+      kind: 'ConfigMap',
+      metadata: { name: 'kept', namespace: 'default' },
+      data: { word: 'stored' },
+    };
+    await controlPlane.kubectl(['apply', '-f', '-'], { input: JSON.stringify(configMap) });
+    expect(await readWord(controlPlane)).toBe('stored');
+  });
+
+  it('gives the operator and new service accounts no rights of their own', async () => {
+    const operator = controlPlane.userKubeconfig('convercus-operator');
+    await controlPlane.kubectl(['create', 'serviceaccount', 'somebody']);
+    const somebody = await controlPlane.serviceAccountKubeconfig('default', 'somebody');
+    for (const kubeconfig of [operator, somebody]) {
+      const listing = controlPlane.kubectl(['get', 'secrets'], { kubeconfig });
+      await expect(listing).rejects.toThrow(/forbidden/i);
+    }
+  });
+
+  it('counts requests in its metrics', async () => {
+    expect(await controlPlane.metrics()).toContain('apiserver_request_total{');
+  });
+
+  it('comes back with its data after an outage', async () => {
+    await controlPlane.stopApiServer();
+    await expect(readWord(controlPlane)).rejects.toThrow(/refused/);
+    await controlPlane.startApiServer();
+    expect(await readWord(controlPlane)).toBe('stored');
+  }, 120_000);
+
+  it('leaves no process and no file behind', async () => {
+    const { pids, dir } = controlPlane;
+    expect(pids.filter(isRunning)).toHaveLength(2);
+    await controlPlane.stop();
+    expect(pids.filter(isRunning)).toEqual([]);
+    expect(existsSync(dir)).toBe(false);
+  }, 60_000);
+});
+
+function readWord(controlPlane: ControlPlane): Promise<string> {
+  return controlPlane.kubectl(['get', 'configmap', 'kept', '-o', 'jsonpath={.data.word}']);
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,308 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { type Fault, type FaultEffect, proxies } from '../../dev/identity-provider/faults.ts';
+import {
+  type IdentityProvider,
+  startIdentityProvider,
+} from '../../dev/identity-provider/identity-provider.ts';
+import type { LegacyShape } from '../../dev/identity-provider/legacy-login.ts';
+import { sha256 } from '../../dev/identity-provider/request-log.ts';
+
+const SECRET = 'hidden-client-secret';
+const FORM = {
+  grant_type: 'client_credentials',
+  client_id: 'machine-2-machine',
+  client_secret: SECRET,
+  scope: 'openid',
+};
+const LOGIN = { org: 'shop', userName: 'api', password: 'hidden-password' };
+const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
+
+let provider: IdentityProvider;
+let now: number;
+
+beforeEach(async () => {
+  now = Date.UTC(2026, 0, 1);
+  provider = await startIdentityProvider({ clock: () => now, admin: true });
+  provider.realms.add({
+    realm: 'abc',
+    accessTokenLifespan: 1800,
+    clients: [
+      {
+        clientId: 'machine-2-machine',
+        secret: SECRET,
+        serviceAccountsEnabled: true,
+        directAccessGrantsEnabled: true,
+      },
+    ],
+    users: [
+      {
+        username: 'api-user',
+        email: 'api-user@example.test',
+        firstName: 'Api',
+        lastName: 'User',
+        credentials: [{ type: 'password', value: 'right' }],
+      },
+    ],
+  });
+  provider.legacy.accounts.push(LOGIN);
+});
+afterEach(() => provider.close());
+
+const ask = (more: Record<string, string> = {}): Promise<Response> =>
+  fetch(provider.tokenUrl('abc'), {
+    method: 'POST',
+    redirect: 'manual',
+    body: new URLSearchParams({ ...FORM, ...more }),
+  });
+const login = (account: Record<string, string> = LOGIN): Promise<Response> =>
+  fetch(provider.loginUrl, { method: 'POST', body: JSON.stringify(account) });
+const fieldsOf = async (answer: Response): Promise<Record<string, unknown>> =>
+  JSON.parse(await answer.text());
+const claimsOf = (token: unknown): Record<string, unknown> =>
+  JSON.parse(Buffer.from(String(token).split('.')[1] ?? '', 'base64url').toString());
+
+describe('faults', () => {
+  const meeting = (fault: Fault): Promise<Response> => {
+    provider.faults.add(fault);
+    return ask();
+  };
+
+  it('answers in the place of a proxy, without doing any work', async () => {
+    const statuses: FaultEffect[] = [
+      proxies.badGateway,
+      proxies.forbidden,
+      proxies.unavailable('120'),
+      proxies.tooManyRequests(new Date(now).toUTCString()),
+      proxies.redirect('https://login.example.test/'),
+    ];
+    const seen = [];
+    for (const effect of statuses) {
+      const answer = await meeting({ times: 1, ...effect });
+      seen.push([
+        answer.status,
+        answer.headers.get('retry-after') ?? answer.headers.get('location'),
+      ]);
+    }
+    expect(seen).toEqual([
+      [502, null],
+      [403, null],
+      [503, '120'],
+      [429, 'Thu, 01 Jan 2026 00:00:00 GMT'],
+      [302, 'https://login.example.test/'],
+    ]);
+    expect((await ask()).status).toBe(200);
+  });
+
+  it('stays until cleared when no number is given', async () => {
+    provider.faults.add(proxies.badGateway);
+    expect([(await ask()).status, (await ask()).status]).toEqual([502, 502]);
+    provider.faults.clear();
+    expect((await ask()).status).toBe(200);
+  });
+
+  it('meets only the realm, endpoint and grant that it names', async () => {
+    provider.faults.add({ realm: 'other', ...proxies.badGateway });
+    provider.faults.add({ endpoint: 'login', ...proxies.forbidden });
+    provider.faults.add({ grantType: 'refresh_token', ...proxies.badGateway });
+    expect([(await ask()).status, (await login()).status]).toEqual([200, 403]);
+    expect((await ask({ grant_type: 'refresh_token' })).status).toBe(502);
+  });
+
+  it.each<[string, FaultEffect]>([
+    ['reset', { kind: 'reset' }],
+    ['reset after the work', { kind: 'reset', afterWork: true }],
+  ])('%s: the connection fails', async (_, effect) => {
+    await expect(meeting(effect)).rejects.toThrow('fetch failed');
+  });
+
+  it('loses the answer of a refresh that was carried out', async () => {
+    provider.realms.get('abc').update({ revokeRefreshToken: true });
+    const user = { grant_type: 'password', username: 'api-user', password: 'right' };
+    const { refresh_token: token } = await fieldsOf(await ask(user));
+    const refresh = { grant_type: 'refresh_token', refresh_token: String(token) };
+    provider.faults.add({ kind: 'reset', afterWork: true, times: 1 });
+    await expect(ask(refresh)).rejects.toThrow('fetch failed');
+    expect(await fieldsOf(await ask(refresh))).toMatchObject({
+      error_description: 'Maximum allowed refresh token reuse exceeded',
+    });
+  });
+
+  it('hangs until the caller gives up', async () => {
+    provider.faults.add({ kind: 'hang', times: 1 });
+    const signal = AbortSignal.timeout(100);
+    await expect(fetch(provider.tokenUrl('abc'), { method: 'POST', signal })).rejects.toThrow();
+    expect(provider.log.entries.at(-1)?.status).toBe(0);
+  });
+
+  it('delays, and still answers', async () => {
+    expect((await meeting({ kind: 'delay', milliseconds: 20 })).status).toBe(200);
+  });
+
+  it('cuts the body short of its length', async () => {
+    const answer = await meeting({ kind: 'cut-body' });
+    expect(answer.status).toBe(200);
+    await expect(answer.text()).rejects.toThrow();
+  });
+
+  it('streams more than anybody wants', async () => {
+    const answer = await meeting({ kind: 'huge-body', bytes: 3 << 20 });
+    expect((await answer.text()).length).toBeGreaterThan(3 << 20);
+  });
+
+  it.each<[FaultEffect, RegExp]>([
+    [{ kind: 'empty-body' }, /^$/],
+    [{ kind: 'not-json' }, /^access_token=/],
+    [{ kind: 'fields', set: { expires_in: -1 } }, /"expires_in":-1\b/],
+    [{ kind: 'fields', set: { expires_in: 1e12, token_type: 'DPoP' } }, /"DPoP"/],
+    [{ kind: 'fields', remove: ['access_token'] }, /^\{"expires_in"/],
+    [{ kind: 'proto-keys' }, /^\{"__proto__":\{.*"access_token"/],
+  ])('bends the body: %j', async (effect, expected) => {
+    expect(await (await meeting(effect)).text()).toMatch(expected);
+  });
+
+  it('bends the content type', async () => {
+    const answer = await meeting({ kind: 'content-type', contentType: 'text/html' });
+    expect(answer.headers.get('content-type')).toBe('text/html');
+  });
+
+  it('shrinks expires_in from answer to answer', async () => {
+    provider.faults.add({ kind: 'shrinking-expires-in', from: 100, factor: 0.5 });
+    const seen = [];
+    for (let round = 0; round < 3; round += 1)
+      seen.push((await fieldsOf(await ask()))['expires_in']);
+    expect(seen).toEqual([100, 50, 25]);
+  });
+
+  it('repeats the presented secret in an error text', async () => {
+    expect(await fieldsOf(await meeting({ kind: 'echo-secrets' }))).toEqual({
+      error: 'unauthorized_client',
+      error_description: `Invalid client secret: ${SECRET}`,
+    });
+  });
+
+  it('shifts the Date header and the times in the token', async () => {
+    const answer = await meeting({ kind: 'clock-skew', seconds: -3600 });
+    expect(answer.headers.get('date')).toBe('Wed, 31 Dec 2025 23:00:00 GMT');
+    const { access_token: token, expires_in: expiresIn } = await fieldsOf(answer);
+    expect(claimsOf(token)).toMatchObject({ iat: now / 1000 - 3600, exp: now / 1000 - 1800 });
+    expect(expiresIn).toBe(1800);
+  });
+});
+
+describe('the legacy login', () => {
+  it.each<[LegacyShape, RegExp]>([
+    ['text', JWT],
+    ['quoted', /^"[^"]+"$/],
+    ['object', /^\{"token":"/],
+    ['bearer', /^Bearer [\w.-]+$/],
+    ['opaque', /^[0-9a-f]{64}$/],
+    ['without-exp', JWT],
+    ['empty', /^$/],
+    ['html', /^</],
+    ['header', /^$/],
+  ])('hands the token over as %s', async (shape, expected) => {
+    provider.legacy.shape = shape;
+    const answer = await login();
+    expect(answer.status).toBe(200);
+    expect(await answer.text()).toMatch(expected);
+  });
+
+  it('dates the token for 24 hours, or not at all', async () => {
+    const dated = claimsOf(await (await login()).text());
+    provider.legacy.shape = 'without-exp';
+    const undated = claimsOf(await (await login()).text());
+    expect([dated['exp'], undated['exp']]).toEqual([now / 1000 + 86_400, undefined]);
+  });
+
+  it('refuses a wrong password and an incomplete request', async () => {
+    expect((await login({ ...LOGIN, password: 'wrong' })).status).toBe(401);
+    expect((await login({ org: 'shop' })).status).toBe(400);
+  });
+});
+
+describe('the log', () => {
+  it('tells who asked for what and how it ended', async () => {
+    await ask();
+    await ask({ client_secret: 'wrong' });
+    await login();
+    expect(provider.log.entries).toEqual([
+      {
+        time: now,
+        endpoint: 'token',
+        realm: 'abc',
+        grantType: 'client_credentials',
+        clientId: 'machine-2-machine',
+        username: '',
+        status: 200,
+        error: '',
+        credential: sha256(SECRET),
+      },
+      expect.objectContaining({ status: 401, error: 'unauthorized_client' }),
+      expect.objectContaining({ endpoint: 'login', realm: 'shop', username: 'api', status: 200 }),
+    ]);
+    expect(provider.log.counts()).toEqual({
+      'abc client_credentials 200': 1,
+      'abc client_credentials 401 unauthorized_client': 1,
+      'shop login 200': 1,
+    });
+  });
+
+  it('holds no secret', async () => {
+    await ask();
+    await ask({ grant_type: 'password', username: 'api-user', password: 'right-password' });
+    await login();
+    expect(JSON.stringify(provider.log.entries)).not.toMatch(/hidden|right-password/);
+  });
+
+  it('forgets old entries but not the counts', async () => {
+    const small = await startIdentityProvider({ logLimit: 4 });
+    for (let count = 0; count < 9; count += 1) await fetch(small.tokenUrl('x'), { method: 'POST' });
+    expect(small.log.entries.length).toBeLessThanOrEqual(4);
+    expect(small.log.counts()).toEqual({ 'x token 404 Realm does not exist': 9 });
+    await small.close();
+  });
+});
+
+describe('time and administration', () => {
+  it('ages sessions by its own clock', async () => {
+    const user = { grant_type: 'password', username: 'api-user', password: 'right' };
+    const { refresh_token: token } = await fieldsOf(await ask(user));
+    now += 1801 * 1000;
+    const answer = await ask({ grant_type: 'refresh_token', refresh_token: String(token) });
+    expect(await fieldsOf(answer)).toMatchObject({ error_description: 'Token is not active' });
+  });
+
+  it('unlocks a user when the wait is over', async () => {
+    provider.realms.get('abc').update({ bruteForceProtected: true, failureFactor: 2 });
+    const user = { grant_type: 'password', username: 'api-user', password: 'wrong' };
+    await ask(user);
+    now += 5000;
+    await ask(user);
+    now += 59_000;
+    expect((await ask({ ...user, password: 'right' })).status).toBe(400);
+    now += 1000;
+    expect((await ask({ ...user, password: 'right' })).status).toBe(200);
+  });
+
+  it('is steered over HTTP when it was asked for', async () => {
+    const admin = (method: string, path: string, body?: unknown): Promise<Response> =>
+      fetch(`${provider.url}/admin/${path}`, { method, body: JSON.stringify(body) ?? null });
+    await admin('POST', 'faults', { kind: 'answer', status: 500 });
+    expect((await ask()).status).toBe(500);
+    await admin('DELETE', 'faults');
+    await admin('PUT', 'realms/abc/clients/machine-2-machine/secret', { secret: 'newer' });
+    expect((await ask()).status).toBe(401);
+    expect((await ask({ client_secret: 'newer' })).status).toBe(200);
+    expect(await (await admin('GET', 'counts')).json()).toEqual({
+      'abc client_credentials 500': 1,
+      'abc client_credentials 401 unauthorized_client': 1,
+      'abc client_credentials 200': 1,
+    });
+  });
+
+  it('gives no hold to anybody when it was not', async () => {
+    const closed = await startIdentityProvider();
+    expect((await fetch(`${closed.url}/admin/counts`)).status).toBe(404);
+    await closed.close();
+  });
+});

@@ -1,0 +1,70 @@
+import { describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { hours, minutes, seconds } from '../../src/domain/time.ts';
+import { renewalDate } from '../../src/domain/token.ts';
+import { START } from '../support/builders.ts';
+
+const aPolicy = fc.record({
+  percent: fc.integer({ min: 1, max: 99 }),
+  jitterPercent: fc.integer({ min: 0, max: 50 }),
+  minimum: fc.integer({ min: 0, max: minutes(10) }),
+});
+const aValidity = fc.integer({ min: 1, max: hours(24) });
+const aJitter = fc.double({ min: -1, max: 1, noNaN: true });
+const aToken = (validity: number, jitter: number) => ({
+  issuedAt: START,
+  expiresAt: START + validity,
+  jitter,
+});
+
+describe('the date of renewal', () => {
+  it.each<[number, number, number, number, number]>([
+    // validity s, percent, jitterPercent, jitter, expected s
+    [300, 80, 5, 0, 240],
+    [300, 80, 5, -1, 225],
+    [300, 80, 5, 1, 255],
+    [300, 99, 20, 1, 297],
+    [300, 1, 20, -1, 30],
+    [3_600, 1, 20, -1, 180],
+    [20, 80, 5, 0, 30],
+    [0, 80, 5, 0, 30],
+  ])('of %d s at %d ± %d %% (jitter %d) is %d s after the issue', (...row) => {
+    const [validity, percent, jitterPercent, jitter, expected] = row;
+    const policy = { percent, jitterPercent, minimum: seconds(30) };
+    expect(renewalDate(aToken(seconds(validity), jitter), policy)).toBe(START + seconds(expected));
+  });
+
+  it('is a whole millisecond within the validity, or at the minimum', () => {
+    fc.assert(
+      fc.property(aValidity, aJitter, aPolicy, (validity, jitter, policy) => {
+        const at = renewalDate(aToken(validity, jitter), policy);
+        expect(Number.isInteger(at)).toBe(true);
+        expect(at).toBeGreaterThanOrEqual(START + policy.minimum);
+        expect(at).toBeLessThanOrEqual(START + Math.max(policy.minimum, validity));
+      }),
+    );
+  });
+
+  it('lies within the jitter window wherever that lies within the validity', () => {
+    fc.assert(
+      fc.property(aValidity, aJitter, (validity, jitter) => {
+        const policy = { percent: 60, jitterPercent: 10, minimum: 0 };
+        const share = (renewalDate(aToken(validity, jitter), policy) - START) / validity;
+        expect(share).toBeGreaterThanOrEqual(0.5 - 0.5 / validity);
+        expect(share).toBeLessThanOrEqual(0.7 + 0.5 / validity);
+      }),
+    );
+  });
+
+  it('is never earlier for a token that is valid for longer, or for a higher percentage', () => {
+    fc.assert(
+      fc.property(aValidity, aValidity, aJitter, aPolicy, (one, other, jitter, policy) => {
+        const [less, more] = [Math.min(one, other), Math.max(one, other)];
+        const dateOf = (validity: number, percent = policy.percent) =>
+          renewalDate(aToken(validity, jitter), { ...policy, percent });
+        expect(dateOf(less)).toBeLessThanOrEqual(dateOf(more));
+        expect(dateOf(one)).toBeLessThanOrEqual(dateOf(one, policy.percent + 1));
+      }),
+    );
+  });
+});

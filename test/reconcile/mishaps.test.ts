@@ -1,0 +1,256 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import type { ConvercusCredential } from '../../src/domain/api.ts';
+import { Failure } from '../../src/domain/failure.ts';
+import { hours, minutes, seconds } from '../../src/domain/time.ts';
+import { aCredential, CANARY } from '../support/builders.ts';
+import type { Call } from '../support/fake-cluster.ts';
+import { KEY, SOURCE, TARGET, until, World } from '../support/world.ts';
+
+let world: World;
+
+beforeEach(() => {
+  world = World.with();
+});
+
+afterEach(() => {
+  expect(world.shown).not.toContain(CANARY);
+});
+
+const token = () => world.cluster.stored(TARGET)?.data['token'];
+
+const CALLS: Call[] = ['readSecretMeta', 'readSecret', 'applySecret', 'applyStatus'];
+
+describe('an API server that fails', () => {
+  it.each(CALLS)('once at %s costs a short wait, and nobody hears of it', async (call) => {
+    world.cluster.hide(TARGET);
+    world.cluster.failNext(call);
+    const action = await world.pass();
+    expect(world.cluster.statusOf(KEY)).toBeUndefined();
+    await world.runFor(seconds(10), action);
+
+    expect(token()).toBe(`${CANARY}-token-1`);
+    expect(world.tokenRequests).toBe(1);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.eventSummaries).toEqual(['Normal TokenIssued']);
+  });
+
+  it.each(['applySecret', 'applyStatus'] as const)(
+    'to answer %s, though it did it, costs no second token request',
+    async (call) => {
+      world.cluster.failNext(call, undefined, true);
+      await world.runFor(seconds(10), await world.pass());
+
+      expect(world.tokenRequests).toBe(1);
+      expect(world.summary('Ready')).toBe('True TokenValid');
+    },
+  );
+
+  it.each(['readSecretMeta', 'readSecret', 'applySecret'] as const)(
+    'again and again at %s is said in the status, and forgotten when it is over',
+    async (call) => {
+      world.cluster.hide(TARGET);
+      for (let times = 0; times < 4; times += 1) world.cluster.failNext(call);
+      await world.pass();
+      const action = await world.pass();
+      expect(world.summary('Ready')).toBe('False ClusterUnavailable');
+      expect(world.summary('Stalled')).toBe('absent');
+
+      await world.runFor(minutes(2), action);
+      expect(world.summary('Ready')).toBe('True TokenValid');
+      expect(world.eventSummaries).toEqual(['Warning ClusterUnavailable', 'Normal Recovered']);
+      expect(world.tokenRequests).toBe(1);
+    },
+  );
+
+  it('waits longer and longer', async () => {
+    const waits: number[] = [];
+    for (let times = 0; times < 12; times += 1) {
+      world.cluster.failNext('applyStatus');
+      const action = await world.pass();
+      if (action === 'await-change') throw new Error('nobody would look again');
+      waits.push(action.lookAgainAt - world.clock.now());
+    }
+
+    expect(waits).toEqual(waits.toSorted((a, b) => a - b));
+    expect(waits[0]).toBe(seconds(1));
+    expect(waits.at(-1)).toBe(minutes(2.5));
+  });
+
+  it('while a token is in place does not make it less Ready', async () => {
+    await world.pass();
+    world.cluster.putSecret(TARGET, {
+      annotations: world.cluster.stored(TARGET)?.annotations ?? {},
+    });
+    world.cluster.failNext('readSecret');
+    world.cluster.failNext('readSecret');
+    await world.pass();
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Renewed')).toBe('False ClusterUnavailable');
+    expect(world.cluster.statusOf(KEY)?.tokenUrl).toBeDefined();
+  });
+
+  it('to store a refusal asks the token endpoint no second time', async () => {
+    world.idp.outage = new Failure('RealmNotFound', 'There is no such realm');
+    world.cluster.failNext('applyStatus');
+    await world.runFor(minutes(1), await world.pass());
+
+    expect(world.tokenRequests).toBe(1);
+    expect(world.summary('Ready')).toBe('False RealmNotFound');
+  });
+
+  it('because it refuses the target is tried ever more slowly with the same token', async () => {
+    const quota = new Failure('TargetRefused', 'exceeded quota: secrets');
+    const moments: number[] = [];
+    for (let times = 0; times < 6; times += 1) {
+      world.cluster.failNext('applySecret', quota);
+      const action = await world.pass();
+      if (action === 'await-change') throw new Error('nobody would look again');
+      moments.push(action.lookAgainAt - world.clock.now());
+    }
+
+    expect(world.tokenRequests).toBe(1);
+    expect(world.summary('Ready')).toBe('False TargetRefused');
+    expect(moments[0]).toBe(minutes(1));
+    expect(moments.at(-1)).toBe(minutes(15));
+  });
+
+  it('because the credential is gone is left in peace', async () => {
+    const release = world.idp.hold();
+    const passing = world.pass();
+    await until(() => world.tokenRequests > 0);
+    world.cluster.remove(KEY);
+    release();
+    await passing;
+
+    expect(world.eventSummaries).toEqual([]);
+    expect(await world.pass()).toBe('await-change');
+  });
+});
+
+describe('a clock', () => {
+  it('that jumps ahead leads to a renewal, not to an expired token', async () => {
+    await world.pass();
+    world.clock.jump(hours(2));
+    await world.pass();
+
+    expect(token()).toBe(`${CANARY}-token-2`);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('that jumps back leads to one renewal for all who share the credential', async () => {
+    world.cluster.put(aCredential({ metadata: { name: 'second' } }));
+    await world.pass();
+    await world.pass('shop/second');
+    world.clock.jump(-hours(2));
+    for (const key of [KEY, 'shop/second', KEY, 'shop/second']) {
+      world.clock.advance(10);
+      await world.pass(key);
+    }
+
+    expect(world.tokenRequests).toBe(2);
+    expect(world.cluster.stored('shop/second-token')?.data['token']).toBe(token());
+    expect(world.cluster.statusOf(KEY)?.issuedAt).toBe('2026-09-21T10:00:00Z');
+  });
+
+  it('that jumps back does not make a refusal stand for longer', async () => {
+    world.idp.outage = new Failure('ServerUnavailable', 'Bad gateway');
+    world.clock.jump(hours(24));
+    await world.pass();
+    world.clock.jump(-hours(24));
+    world.idp.outage = undefined;
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+});
+
+describe('short-lived tokens', () => {
+  it('are not published once they have expired', async () => {
+    world.idp.validity = seconds(20);
+    await world.pass();
+    world.clock.advance(seconds(25));
+    world.cluster.removeSecret(TARGET);
+    await world.pass();
+
+    expect(token()).toBe(`${CANARY}-token-2`);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('are renewed no sooner than the minimum', async () => {
+    world.idp.validity = seconds(20);
+    await world.runFor(minutes(5), await world.pass());
+
+    expect(world.tokenRequests).toBe(11);
+  });
+});
+
+describe('many credentials', () => {
+  it('that present the same client credential share every request', async () => {
+    const names = ['a', 'b', 'c', 'd'];
+    for (const name of names) world.cluster.put(aCredential({ metadata: { name } }));
+    await Promise.all(names.map((name) => world.pass(`shop/${name}`)));
+    expect(world.tokenRequests).toBe(1);
+
+    world.clock.advance(minutes(4));
+    await Promise.all(names.map((name) => world.pass(`shop/${name}`)));
+    expect(world.tokenRequests).toBe(2);
+    const tokens = names.map((name) => world.cluster.stored(`shop/${name}-token`)?.data['token']);
+    expect(tokens).toEqual(names.map(() => `${CANARY}-token-2`));
+  });
+
+  it('renewed on request at once share one request too', async () => {
+    const annotations = { 'convercus.io/renew-requested-at': 'now' };
+    const names = ['a', 'b', 'c'];
+    for (const name of names) world.cluster.put(aCredential({ metadata: { name } }));
+    for (const name of names) await world.pass(`shop/${name}`);
+    world.clock.advance(minutes(1));
+    for (const name of names) {
+      world.cluster.annotate(`shop/${name}`, annotations);
+      await world.pass(`shop/${name}`);
+    }
+
+    expect(world.tokenRequests).toBe(2);
+  });
+});
+
+describe('a pass that is told to stop', () => {
+  it('writes nothing more', async () => {
+    const stop = new AbortController();
+    world.idp.hold();
+    const passing = world.pass(KEY, stop.signal);
+    await until(() => world.tokenRequests > 0);
+    stop.abort(new Error('the Lease is lost'));
+
+    await expect(passing).rejects.toThrow('the Lease is lost');
+    expect(world.cluster.requests).toEqual(['readSecret convercus-abc']);
+    expect(world.clock.pendingTimers).toBe(0);
+  });
+
+  it('does not even begin to ask for a token', async () => {
+    await expect(world.pass(KEY, AbortSignal.abort(new Error('over')))).rejects.toThrow('over');
+    expect(world.tokenRequests).toBe(0);
+  });
+});
+
+describe('secrets', () => {
+  it('stay out of everything that is shown, whatever happens', async () => {
+    const odd = `${CANARY}"\\\n\u001b[31mü 100%&`;
+    world.cluster.putSecret(SOURCE, { data: { client_secret: odd } });
+    await world.pass();
+    world.cluster.putSecret(SOURCE, { data: { other: odd } });
+    await world.pass();
+    world.cluster.putSecret(TARGET, { data: { token: odd }, controllerUid: 'theirs' });
+    await world.pass();
+    const target: ConvercusCredential['spec']['target'] = {
+      ...aCredential().spec.target,
+      data: { token: '{{client_secret}}' },
+    };
+    world.cluster.edit(KEY, (spec) => ({ ...spec, target }));
+    await world.pass();
+
+    expect(world.logged.length).toBeGreaterThan(2);
+    expect(world.shown).not.toContain(CANARY);
+  });
+});

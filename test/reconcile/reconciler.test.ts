@@ -1,0 +1,594 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Failure } from '../../src/domain/failure.ts';
+import { minutes, seconds } from '../../src/domain/time.ts';
+import { CANARY, type CredentialOverrides, START } from '../support/builders.ts';
+import { GOOD_SECRET, KEY, SOURCE, TARGET, until, World, WRONG_SECRET } from '../support/world.ts';
+
+const RENEW_AT = START + minutes(4);
+const EXPIRY = START + minutes(5);
+const OFFLINE = new Failure('NetworkError', 'No connection to auth-staging.convercus.io');
+const REQUEST = 'convercus.io/renew-requested-at';
+
+let world: World;
+
+beforeEach(() => {
+  world = World.with();
+});
+
+afterEach(() => {
+  expect(world.shown).not.toContain(CANARY);
+});
+
+const token = () => world.cluster.stored(TARGET)?.data['token'];
+const requests = () => world.cluster.requests.splice(0);
+const events = () => world.cluster.events.splice(0).map(({ type, reason }) => `${type} ${reason}`);
+
+describe('the first sync', () => {
+  it('publishes a token at the price of one read, two writes and one event', async () => {
+    const action = await world.pass();
+
+    expect(token()).toBe(`${CANARY}-token-1`);
+    expect(requests()).toEqual([
+      'readSecret convercus-abc',
+      'applySecret loyalty-token',
+      'applyStatus loyalty',
+    ]);
+    expect(events()).toEqual(['Normal TokenIssued']);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Renewed')).toBe('True TokenMissing');
+    expect(world.summary('Stalled')).toBe('absent');
+    expect(world.cluster.statusOf(KEY)).toMatchObject({
+      observedGeneration: 1,
+      tokenUrl: expect.stringMatching(/realms\/abc-staging\//),
+      issuedAt: '2026-09-21T12:00:00Z',
+      expiresAt: '2026-09-21T12:05:00Z',
+      renewAt: '2026-09-21T12:04:00Z',
+      target: { name: 'loyalty-token' },
+    });
+    expect(action).toEqual({ lookAgainAt: RENEW_AT });
+    expect(world.renewals).toEqual(['TokenMissing success']);
+  });
+
+  it('presents the client secret to the realm of the program', async () => {
+    await world.pass();
+
+    expect(world.idp.requests).toHaveLength(1);
+    expect(world.idp.requests[0]).toMatchObject({ realm: 'abc-staging', scope: 'openid' });
+    expect(world.idp.requests[0]?.clientSecret.reveal()).toBe(GOOD_SECRET);
+  });
+
+  it('asks the API server about a target that the watches have not shown', async () => {
+    world.cluster.hide(TARGET);
+    await world.pass();
+
+    expect(requests()).toContain('readSecretMeta loyalty-token');
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('says what is missing when there is no credentials Secret, and goes on once there is', async () => {
+    world.cluster.removeSecret(SOURCE);
+
+    expect(await world.pass()).toBe('await-change');
+    expect(world.summary('Ready')).toBe('False InputMissing');
+    expect(world.summary('Stalled')).toBe('True InputMissing');
+    expect(events()).toEqual(['Warning InputMissing']);
+    expect(world.tokenRequests).toBe(0);
+
+    world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
+    await world.pass();
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Stalled')).toBe('absent');
+    expect(events()).toEqual(['Normal Recovered']);
+  });
+
+  it('stops at a client secret that ends with a line break', async () => {
+    world.cluster.putSecret(SOURCE, { data: { client_secret: `${GOOD_SECRET}\n` } });
+
+    expect(await world.pass()).toBe('await-change');
+    expect(world.summary('Ready')).toBe('False InputInvalid');
+    expect(world.tokenRequests).toBe(0);
+  });
+
+  it('asks once with a wrong client secret, and again when it was corrected', async () => {
+    world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
+    const action = await world.pass();
+    await world.pass();
+    await world.runFor(minutes(10), action);
+
+    expect(world.tokenRequests).toBe(1);
+    expect(world.summary('Ready')).toBe('False ClientSecretRejected');
+    expect(world.summary('Stalled')).toBe('True ClientSecretRejected');
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+    expect(events()).toEqual(['Warning ClientSecretRejected']);
+
+    world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
+    await world.pass();
+    expect(world.tokenRequests).toBe(2);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('stops at a spec that the server can not fulfil, without asking again and again', async () => {
+    world = World.with({ target: { data: { id: '{{id_token}}' } } });
+
+    expect(await world.pass()).toBe('await-change');
+    await world.pass();
+    expect(world.summary('Ready')).toBe('False InvalidSpec');
+    expect(world.tokenRequests).toBe(1);
+  });
+});
+
+describe('a token in place', () => {
+  beforeEach(async () => {
+    await world.pass();
+    requests();
+    events();
+  });
+
+  it('costs nothing while nothing is due', async () => {
+    const action = await world.pass();
+    await world.runFor(minutes(3), action);
+
+    expect(requests()).toEqual([]);
+    expect(events()).toEqual([]);
+    expect(world.tokenRequests).toBe(1);
+  });
+
+  it('is renewed when due, at the price of two writes and no event', async () => {
+    const action = await world.runFor(minutes(4), { lookAgainAt: RENEW_AT });
+
+    expect(token()).toBe(`${CANARY}-token-2`);
+    expect(requests()).toEqual(['applySecret loyalty-token', 'applyStatus loyalty']);
+    expect(events()).toEqual([]);
+    expect(world.summary('Renewed')).toBe('True RenewalDue');
+    expect(action).toEqual({ lookAgainAt: RENEW_AT + minutes(4) });
+  });
+
+  it('is renewed again and again with the same two writes, and never expires', async () => {
+    await world.runFor(minutes(60), { lookAgainAt: RENEW_AT });
+
+    expect(world.tokenRequests).toBe(16);
+    expect(requests()).toHaveLength(2 * 15);
+    expect(world.condition('Ready')?.lastTransitionTime).toBe('2026-09-21T12:00:00Z');
+  });
+
+  it('costs nothing after a restart', async () => {
+    world.restart();
+
+    expect(await world.pass()).toEqual({ lookAgainAt: RENEW_AT });
+    expect(requests()).toEqual([]);
+    expect(world.tokenRequests).toBe(1);
+  });
+
+  it('survives a wiped status without a token request', async () => {
+    world.cluster.wipeStatus(KEY);
+    world.restart();
+    await world.pass();
+
+    expect(world.tokenRequests).toBe(1);
+    expect(requests()).toEqual(['readSecret loyalty-token', 'applyStatus loyalty']);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('is not asked for again when the credentials Secret was touched without a change', async () => {
+    world.cluster.putSecret(SOURCE, { annotations: { team: 'shop' } });
+    await world.pass();
+    expect(requests()).toContain('readSecret convercus-abc');
+    await world.pass();
+
+    expect(world.tokenRequests).toBe(1);
+    expect(world.summary('Renewed')).toBe('True CredentialChanged');
+  });
+
+  it('is replaced at once when the client secret has changed', async () => {
+    world.cluster.putSecret(SOURCE, { data: { client_secret: `${GOOD_SECRET}-2` } });
+    await world.pass();
+
+    expect(token()).toBe(`${CANARY}-token-2`);
+    expect(events()).toEqual(['Normal CredentialChanged']);
+  });
+
+  it('outlives its credentials Secret, but not longer than it is valid', async () => {
+    world.cluster.removeSecret(SOURCE);
+    const action = await world.pass();
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Renewed')).toBe('False InputMissing');
+    expect(action).toEqual({ lookAgainAt: EXPIRY });
+
+    await world.runFor(minutes(5), action);
+    expect(world.summary('Ready')).toBe('False TokenExpired');
+    expect(world.condition('Ready')?.message).toMatch(/does not exist/);
+    expect(token()).toBe(`${CANARY}-token-1`);
+  });
+
+  it('is rewritten after a change of the spec, from the token that is known', async () => {
+    world.cluster.edit(KEY, (spec) => ({
+      ...spec,
+      target: { ...spec.target, data: { header: 'Bearer {{access_token}}' } },
+    }));
+    await world.pass();
+
+    expect(world.cluster.stored(TARGET)?.data['header']).toBe(`Bearer ${CANARY}-token-1`);
+    expect(world.tokenRequests).toBe(1);
+    expect(world.cluster.statusOf(KEY)?.observedGeneration).toBe(2);
+    expect(events()).toEqual(['Normal SpecChanged']);
+  });
+
+  it('is asked for anew after a change of what shapes the token', async () => {
+    world.cluster.edit(KEY, (spec) => ({ ...spec, scope: 'openid profile' }));
+    await world.pass();
+
+    expect(world.tokenRequests).toBe(2);
+    expect(world.idp.requests[1]?.scope).toBe('openid profile');
+  });
+
+  it.each<[string, Target]>([
+    ['owned by the credential', {}],
+    ['kept for the time after', { deletionPolicy: 'Retain' }],
+    ['merged into', { creationPolicy: 'Merge' }],
+  ])('stays Ready beside a spec that makes no sense (%s)', async (_, target) => {
+    world = World.with({ target });
+    world.cluster.putSecret(TARGET, target.creationPolicy === undefined ? OURS : {});
+    await world.pass();
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    world.cluster.edit(KEY, (spec) => ({ ...spec, environment: 'moon' }));
+    const action = await world.pass();
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Renewed')).toBe('False InvalidSpec');
+    expect(world.summary('Stalled')).toBe('True InvalidSpec');
+    expect(action).toEqual({ lookAgainAt: EXPIRY });
+  });
+
+  it('is left alone while suspended, and renewed afterwards', async () => {
+    world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
+    const action = await world.pass();
+    expect(world.summary('Ready')).toBe('True Suspended');
+    expect(action).toEqual({ lookAgainAt: EXPIRY });
+
+    await world.runFor(minutes(6), action);
+    expect(world.summary('Ready')).toBe('False TokenExpired');
+    expect(world.tokenRequests).toBe(1);
+
+    world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
+    await world.pass();
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(token()).toBe(`${CANARY}-token-2`);
+  });
+
+  it('goes with its credential, and nothing is done any more', async () => {
+    world.cluster.remove(KEY);
+
+    expect(await world.pass()).toBe('await-change');
+    expect(requests()).toEqual([]);
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+  });
+
+  it('is not renewed while its credential is being deleted', async () => {
+    const credential = world.cluster.credential(KEY);
+    if (credential === undefined) throw new Error('unreachable');
+    const deletionTimestamp = '2026-09-21T12:00:01Z';
+    world.cluster.put({ ...credential, metadata: { ...credential.metadata, deletionTimestamp } });
+
+    world.clock.advance(minutes(4));
+    expect(await world.pass()).toBe('await-change');
+    expect(world.tokenRequests).toBe(1);
+  });
+
+  it('belongs to nobody else when another credential of that name takes its place', async () => {
+    world.cluster.remove(KEY);
+    await world.pass();
+    world = World.with({ metadata: { uid: 'another-uid' } });
+    await world.pass();
+
+    expect(world.cluster.stored(TARGET)?.controllerUid).toBe('another-uid');
+  });
+});
+
+describe('a failing renewal', () => {
+  beforeEach(async () => {
+    await world.pass();
+    requests();
+    events();
+    world.idp.outage = OFFLINE;
+  });
+
+  it('keeps the token, and Ready true until the token expires', async () => {
+    const action = await world.runFor(minutes(5) - seconds(1), { lookAgainAt: RENEW_AT });
+
+    expect(token()).toBe(`${CANARY}-token-1`);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Renewed')).toBe('False NetworkError');
+    expect(world.summary('Stalled')).toBe('absent');
+    expect(events()).toEqual(['Warning NetworkError']);
+
+    await world.runFor(seconds(1), action);
+    expect(world.summary('Ready')).toBe('False TokenExpired');
+    expect(world.condition('Ready')?.lastTransitionTime).toBe('2026-09-21T12:05:00Z');
+    expect(world.condition('Ready')?.message).toContain(OFFLINE.message);
+    expect(events()).toEqual(['Warning TokenExpired']);
+  });
+
+  it('writes no status while nothing changes for people', async () => {
+    await world.runFor(minutes(60), { lookAgainAt: RENEW_AT });
+
+    expect(requests()).toEqual(['applyStatus loyalty', 'applyStatus loyalty']);
+    expect(world.tokenRequests).toBeGreaterThan(10);
+    expect(world.tokenRequests).toBeLessThan(40);
+  });
+
+  it('recovers when the server does', async () => {
+    const action = await world.runFor(minutes(7), { lookAgainAt: RENEW_AT });
+    world.idp.outage = undefined;
+    await world.runFor(minutes(5), action);
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(events().at(-1)).toBe('Normal Recovered');
+  });
+
+  it('is not tried sooner because of a restart of the watch or any other pass', async () => {
+    world.clock.advance(minutes(4));
+    await world.pass();
+    const { length } = world.idp.requests;
+    await world.pass();
+    await world.pass();
+
+    expect(world.tokenRequests).toBe(length);
+  });
+
+  it('with a rejected secret says so at once, although the token is still good', async () => {
+    world.idp.outage = undefined;
+    world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
+    const action = await world.pass();
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Stalled')).toBe('True ClientSecretRejected');
+    expect(action).toEqual({ lookAgainAt: EXPIRY });
+  });
+});
+
+describe('a renewal on request', () => {
+  beforeEach(async () => {
+    await world.pass();
+    events();
+    world.clock.advance(minutes(1));
+  });
+
+  it('happens once per value', async () => {
+    world.cluster.annotate(KEY, { [REQUEST]: 'a' });
+    await world.pass();
+    await world.pass();
+    world.restart();
+    await world.pass();
+    world.cluster.wipeStatus(KEY);
+    await world.pass();
+
+    expect(world.tokenRequests).toBe(2);
+    expect(token()).toBe(`${CANARY}-token-2`);
+    expect(events()[0]).toBe('Normal RenewRequested');
+
+    world.clock.advance(minutes(1));
+    world.cluster.annotate(KEY, { [REQUEST]: 'b' });
+    await world.pass();
+    expect(world.tokenRequests).toBe(3);
+    expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('b');
+  });
+
+  it('that fails is answered by the failure, once per value', async () => {
+    world.idp.outage = OFFLINE;
+    world.cluster.annotate(KEY, { [REQUEST]: 'a' });
+    await world.pass();
+    expect(world.summary('Renewed')).toBe('False NetworkError');
+    expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('a');
+
+    world.clock.advance(minutes(1));
+    await world.pass();
+    world.restart();
+    await world.pass();
+    expect(world.tokenRequests).toBe(2);
+  });
+
+  it('is not lost when the API server does not take the new token', async () => {
+    world.cluster.annotate(KEY, { [REQUEST]: 'a' });
+    for (let times = 0; times < 3; times += 1) world.cluster.failNext('applySecret');
+    await world.runFor(minutes(1), await world.pass());
+
+    expect(token()).toBe(`${CANARY}-token-2`);
+    expect(world.tokenRequests).toBe(2);
+  });
+
+  it('is not lost when it has to wait for its turn', async () => {
+    const release = world.budget.hold();
+    world.cluster.annotate(KEY, { [REQUEST]: 'a' });
+    const waiting = world.pass();
+    await until(() => world.budget.waiting > 0);
+    world.clock.advance(minutes(5));
+    await waiting;
+    expect(world.summary('Renewed')).toBe('False Throttled');
+
+    release();
+    await world.pass();
+    expect(token()).toBe(`${CANARY}-token-2`);
+    expect(world.tokenRequests).toBe(2);
+  });
+
+  it('gets past a refusal that would have stood for long', async () => {
+    world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
+    await world.pass();
+    expect(world.tokenRequests).toBe(2);
+
+    world.clock.advance(minutes(1));
+    world.cluster.annotate(KEY, { [REQUEST]: 'a' });
+    await world.pass();
+    await world.pass();
+    expect(world.tokenRequests).toBe(3);
+  });
+});
+
+describe('a target that others have to do with', () => {
+  beforeEach(async () => {
+    await world.pass();
+    requests();
+    events();
+  });
+
+  it('comes back when it was deleted', async () => {
+    world.cluster.removeSecret(TARGET);
+    await world.pass();
+
+    expect(token()).toBe(`${CANARY}-token-1`);
+    expect(world.tokenRequests).toBe(1);
+    expect(world.summary('Renewed')).toBe('True TokenMissing');
+  });
+
+  it('is restored when it was edited', async () => {
+    world.cluster.putSecret(TARGET, { data: { token: 'nonsense' } });
+    await world.pass();
+
+    expect(token()).toBe(`${CANARY}-token-1`);
+    expect(requests()).toEqual([
+      'readSecret loyalty-token',
+      'applySecret loyalty-token',
+      'applyStatus loyalty',
+    ]);
+    expect(events()).toEqual(['Normal TargetEdited']);
+    expect(world.tokenRequests).toBe(1);
+  });
+
+  it('is not Ready while an edited token can not be restored', async () => {
+    world.restart();
+    world.idp.outage = OFFLINE;
+    world.cluster.putSecret(TARGET, { data: { token: 'nonsense' } });
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('False NetworkError');
+  });
+
+  it('is looked into once, and no event is told, when others wrote what is none of our business', async () => {
+    const { annotations = {} } = world.cluster.stored(TARGET) ?? {};
+    world.cluster.putSecret(TARGET, { annotations: { ...annotations, team: 'shop' } });
+    await world.pass();
+    await world.pass();
+
+    expect(requests()).toEqual(['readSecret loyalty-token', 'applyStatus loyalty']);
+    expect(events()).toEqual([]);
+
+    world.restart();
+    await world.pass();
+    expect(requests()).toEqual([]);
+  });
+
+  it('is taken back when its owner reference was removed', async () => {
+    const stored = world.cluster.stored(TARGET);
+    if (stored === undefined) throw new Error('unreachable');
+    const { controllerUid: _, ...orphan } = stored;
+    world.cluster.removeSecret(TARGET);
+    world.cluster.putSecret(TARGET, orphan);
+    await world.pass();
+
+    expect(world.cluster.stored(TARGET)?.controllerUid).toBe('uid-of-loyalty');
+    expect(world.tokenRequests).toBe(1);
+  });
+
+  it('is never overwritten when it belongs to somebody else', async () => {
+    world.cluster.removeSecret(TARGET);
+    world.cluster.putSecret(TARGET, { data: { password: 'theirs' }, controllerUid: 'their-uid' });
+
+    expect(await world.pass()).toBe('await-change');
+    expect(world.cluster.stored(TARGET)?.data).toEqual({ password: 'theirs' });
+    expect(world.summary('Ready')).toBe('False TargetNotOurs');
+    expect(world.summary('Stalled')).toBe('True TargetNotOurs');
+  });
+
+  it('is never overwritten when it only looks like ours', async () => {
+    world.cluster.removeSecret(TARGET);
+    world.cluster.putSecret(TARGET, { ...OURS, type: 'Opaque', data: { password: 'theirs' } });
+
+    expect(await world.pass()).toBe('await-change');
+    expect(world.cluster.stored(TARGET)?.data).toEqual({ password: 'theirs' });
+    expect(world.summary('Ready')).toBe('False TargetNotOurs');
+  });
+
+  it('has one owner when two credentials name it, and the other takes over after its deletion', async () => {
+    const second = 'shop/second';
+    world.cluster.put(aSecond());
+    expect(await world.pass(second)).toBe('await-change');
+    expect(await world.pass()).toEqual({ lookAgainAt: RENEW_AT });
+
+    expect(world.summary('Ready', second)).toBe('False TargetNotOurs');
+    expect(world.condition('Ready', second)?.message).toContain('"loyalty"');
+    expect(world.summary('Ready')).toBe('True TokenValid');
+
+    world.cluster.remove(KEY);
+    await world.pass(second);
+    expect(world.summary('Ready', second)).toBe('True TokenValid');
+  });
+
+  it('of two claimants stays with the one that published to it, even when it is kept by Retain', async () => {
+    world = World.with({ target: { deletionPolicy: 'Retain' } });
+    await world.pass();
+    world.cluster.put(aSecond());
+    await world.pass('shop/second');
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Ready', 'shop/second')).toBe('False TargetNotOurs');
+  });
+});
+
+describe('a target to merge into', () => {
+  beforeEach(() => {
+    world = World.with({ target: { creationPolicy: 'Merge' } });
+  });
+
+  it('is awaited, then filled without touching the rest', async () => {
+    expect(await world.pass()).toBe('await-change');
+    expect(world.summary('Ready')).toBe('False TargetMissing');
+    expect(world.tokenRequests).toBe(0);
+
+    world.cluster.putSecret(TARGET, { data: { theirs: 'stays' } });
+    await world.pass();
+    expect(world.cluster.stored(TARGET)).toMatchObject({
+      type: 'Opaque',
+      data: { theirs: 'stays', token: `${CANARY}-token-1` },
+    });
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('is not Ready when it is the leftover target of another credential', async () => {
+    const other = World.with({ metadata: { name: 'other' }, target: { deletionPolicy: 'Retain' } });
+    await other.pass('shop/other');
+    const leftover = other.cluster.stored('shop/other-token');
+    if (leftover === undefined) throw new Error('unreachable');
+    world.cluster.putSecret(TARGET, leftover);
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('False TargetNotOurs');
+  });
+});
+
+type Target = NonNullable<CredentialOverrides['target']>;
+
+/** A Secret that carries our labels, as one kept by Retain. */
+const OURS = {
+  type: 'convercus.io/token',
+  labels: {
+    'app.kubernetes.io/managed-by': 'convercus-operator',
+    'convercus.io/credential': 'loyalty',
+  },
+};
+
+function aSecond() {
+  const credential = world.cluster.credential(KEY);
+  if (credential === undefined) throw new Error('unreachable');
+  const { metadata, spec } = credential;
+  return {
+    metadata: {
+      ...metadata,
+      name: 'second',
+      uid: 'uid-of-second',
+      creationTimestamp: '2026-08-01T00:00:00Z',
+    },
+    spec: { ...spec, target: { ...spec.target, name: 'loyalty-token' } },
+  };
+}

@@ -1,0 +1,249 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import { Failure } from '../../src/domain/failure.ts';
+import { Sensitive } from '../../src/domain/sensitive.ts';
+import { hours, minutes, seconds } from '../../src/domain/time.ts';
+import type { Token, TokenRequest } from '../../src/domain/token.ts';
+import {
+  isRefusal,
+  type Refusal,
+  SharedTokens,
+  type Wish,
+} from '../../src/reconcile/shared-tokens.ts';
+import { CANARY, SETTINGS, START } from '../support/builders.ts';
+import { FakeClock } from '../support/fake-clock.ts';
+import { FakeIdentityProvider, OpenBudget, until, WRONG_SECRET } from '../support/world.ts';
+
+const HOST = 'auth-staging.convercus.io';
+const never = new AbortController().signal;
+
+let clock: FakeClock;
+let idp: FakeIdentityProvider;
+let budget: OpenBudget;
+let tokens: SharedTokens;
+let stop: AbortController;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  idp = new FakeIdentityProvider(clock);
+  budget = new OpenBudget();
+  stop = new AbortController();
+  const parts = { source: idp.answer, budget, clock, random: () => 0.5, signal: stop.signal };
+  tokens = new SharedTokens(parts);
+});
+
+const aRequest = (overrides: Partial<TokenRequest> = {}): TokenRequest => ({
+  grantType: 'client_credentials',
+  environment: 'staging',
+  realm: 'abc-staging',
+  tokenUrl: `https://${HOST}/realms/abc-staging/protocol/openid-connect/token`,
+  clientId: 'machine-2-machine',
+  scope: 'openid',
+  clientSecret: new Sensitive(`${CANARY}-good`),
+  ...overrides,
+});
+
+const aWish = (overrides: Partial<Wish> = {}): Wish => ({
+  request: aRequest(),
+  need: { newerThan: 0, requested: false },
+  policy: SETTINGS.renewal,
+  urgency: START,
+  patience: minutes(1),
+  ...overrides,
+});
+
+const obtain = (overrides: Partial<Wish> = {}) => tokens.obtain(aWish(overrides), never);
+const wrong = () => obtain({ request: aRequest({ clientSecret: new Sensitive(WRONG_SECRET) }) });
+const requested = { newerThan: 0, requested: true };
+
+function refusalIn(answer: Token | Refusal): Refusal {
+  if (!isRefusal(answer)) throw new Error('got a token');
+  return answer;
+}
+
+describe('tokens', () => {
+  it('are asked for once by all who wish for the same at the same time', async () => {
+    const answers = await Promise.all(Array.from({ length: 20 }, () => obtain()));
+
+    expect(idp.requests).toHaveLength(1);
+    expect(new Set(answers).size).toBe(1);
+  });
+
+  it('are handed on while they need no renewal', async () => {
+    await obtain();
+    clock.advance(minutes(4) - 1);
+    await obtain();
+    expect(idp.requests).toHaveLength(1);
+
+    clock.advance(1);
+    await obtain();
+    expect(idp.requests).toHaveLength(2);
+  });
+
+  it('are not handed on to who needs a newer one', async () => {
+    await obtain();
+    clock.advance(1);
+    await obtain({ need: { newerThan: START, requested: false } });
+
+    expect(idp.requests).toHaveLength(2);
+  });
+
+  it.each<[string, Partial<TokenRequest>]>([
+    ['client secret', { clientSecret: new Sensitive('another') }],
+    ['client', { clientId: 'another' }],
+    ['scope', { scope: 'openid profile' }],
+    ['token URL', { tokenUrl: `https://${HOST}/realms/xyz/protocol/openid-connect/token` }],
+    ['environment', { environment: 'another' }],
+  ])('are never shared with another %s', async (_, difference) => {
+    const [one, other] = await Promise.all([obtain(), obtain({ request: aRequest(difference) })]);
+
+    expect(idp.requests).toHaveLength(2);
+    expect(one).not.toBe(other);
+  });
+
+  it('are never handed on after their end, however long the least time between renewals is', async () => {
+    idp.validity = seconds(10);
+    await obtain();
+    clock.advance(seconds(10));
+    await obtain();
+
+    expect(idp.requests).toHaveLength(2);
+  });
+});
+
+describe('a refusal', () => {
+  it('stands for everybody with that client secret, and for nobody else, until its time', async () => {
+    const first = refusalIn(await wrong());
+    await wrong();
+    expect(idp.requests).toHaveLength(1);
+    expect(first.retryAt).toBe(START + minutes(15));
+    expect(isRefusal(await obtain())).toBe(false);
+
+    clock.advance(minutes(15));
+    await wrong();
+    expect(idp.requests).toHaveLength(3);
+  });
+
+  it('that nothing but a change can lift stands for good', async () => {
+    idp.outage = new Failure('CredentialsRejected', 'no');
+    expect(refusalIn(await obtain()).retryAt).toBeUndefined();
+    clock.advance(hours(1_000));
+    await obtain();
+
+    expect(idp.requests).toHaveLength(1);
+  });
+
+  it('makes each wait longer, and is forgotten after a success', async () => {
+    idp.outage = new Failure('TLSError', 'no');
+    const waits: number[] = [];
+    for (let times = 0; times < 7; times += 1) {
+      const { retryAt = 0 } = refusalIn(await obtain());
+      waits.push((retryAt - clock.now()) / minutes(1));
+      clock.advance(retryAt - clock.now());
+    }
+    expect(waits).toEqual([1, 2, 4, 8, 15, 15, 15]);
+
+    idp.outage = undefined;
+    await obtain();
+    idp.outage = new Failure('TLSError', 'no');
+    clock.advance(minutes(5));
+    expect(refusalIn(await obtain()).retryAt).toBe(clock.now() + minutes(1));
+  });
+
+  it('yields to a person, but not within the least time between renewals', async () => {
+    idp.outage = new Failure('CredentialsRejected', 'no');
+    await obtain();
+    clock.advance(seconds(30) - 1);
+    await obtain({ need: requested });
+    expect(idp.requests).toHaveLength(1);
+
+    clock.advance(1);
+    await obtain({ need: requested });
+    await obtain({ need: requested });
+    expect(idp.requests).toHaveLength(2);
+  });
+
+  it('that an earlier clock dated into the future does not stand', async () => {
+    idp.outage = new Failure('CredentialsRejected', 'no');
+    await obtain();
+    clock.jump(-hours(1));
+    await obtain();
+
+    expect(idp.requests).toHaveLength(2);
+  });
+
+  it.each(['RateLimited', 'ServerUnavailable'] as const)(
+    'for %s keeps everybody away from the host',
+    async (kind) => {
+      idp.outage = new Failure(kind, 'later', { retryAfter: minutes(2) });
+      const { retryAt } = refusalIn(await obtain());
+
+      expect(retryAt).toBeGreaterThanOrEqual(START + minutes(2));
+      expect(budget.paused.get(HOST)).toBe(retryAt);
+    },
+  );
+
+  it('for any other reason keeps nobody else away', async () => {
+    await wrong();
+    expect(budget.paused.size).toBe(0);
+  });
+});
+
+describe('who waits', () => {
+  it('longer than its patience is told so, while its request keeps its place', async () => {
+    const release = budget.hold();
+    const asked = obtain({ patience: minutes(1) });
+    await until(() => budget.waiting > 0);
+    clock.advance(minutes(1));
+    const { failure, retryAt } = refusalIn(await asked);
+    expect(failure.kind).toBe('Throttled');
+    expect(failure.message).toContain(HOST);
+    expect(retryAt).toBe(clock.now());
+
+    const again = obtain();
+    release();
+    expect(isRefusal(await again)).toBe(false);
+    expect(idp.requests).toHaveLength(1);
+  });
+
+  it('leaves no timer behind', async () => {
+    await obtain();
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('and is told to stop leaves at once, while others get what they wait for', async () => {
+    const release = budget.hold();
+    const leaving = new AbortController();
+    const leaver = tokens.obtain(aWish(), leaving.signal);
+    const other = obtain();
+    await until(() => budget.waiting > 0);
+    leaving.abort(new Error('leave'));
+    await expect(leaver).rejects.toThrow('leave');
+    expect(clock.pendingTimers).toBe(1);
+
+    release();
+    expect(isRefusal(await other)).toBe(false);
+    expect(idp.requests).toHaveLength(1);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it('sends nothing when it was told to stop before', async () => {
+    const over = AbortSignal.abort(new Error('over'));
+    await expect(tokens.obtain(aWish(), over)).rejects.toThrow('over');
+    expect(idp.requests).toHaveLength(0);
+  });
+
+  it('for a request that breaks hears of it, and the next one asks again', async () => {
+    let calls = 0;
+    const source = async (): Promise<Failure> => {
+      calls += 1;
+      throw new Error('a bug');
+    };
+    const parts = { source, budget, clock, random: () => 0.5, signal: stop.signal };
+    tokens = new SharedTokens(parts);
+
+    await expect(obtain()).rejects.toThrow('a bug');
+    await expect(obtain()).rejects.toThrow('a bug');
+    expect(calls).toBe(2);
+    expect(clock.pendingTimers).toBe(0);
+  });
+});

@@ -1,0 +1,113 @@
+import type { ConvercusCredential } from '../../src/domain/api.ts';
+import { type Credential, parseCredential, type Settings } from '../../src/domain/credential.ts';
+import { BUILT_IN_ENVIRONMENTS } from '../../src/domain/environment.ts';
+import { isFailure } from '../../src/domain/failure.ts';
+import type { SecretMeta, TargetMark } from '../../src/domain/secret.ts';
+import { Sensitive } from '../../src/domain/sensitive.ts';
+import { type EpochMs, minutes, seconds } from '../../src/domain/time.ts';
+import type { Token } from '../../src/domain/token.ts';
+
+/** The moment at which every test begins, with whole seconds. */
+export const START: EpochMs = Date.parse('2026-09-21T12:00:00Z');
+
+/** Part of every secret and token in a test: it must turn up nowhere but in Secrets and token requests. */
+export const CANARY = 'CaNaRy';
+
+export const SETTINGS: Settings = {
+  environments: new Map(BUILT_IN_ENVIRONMENTS.map((each) => [each.name, each])),
+  renewal: { percent: 80, jitterPercent: 5, minimum: seconds(30) },
+};
+
+type Spec = ConvercusCredential['spec'];
+
+export interface CredentialOverrides {
+  readonly metadata?: Partial<ConvercusCredential['metadata']>;
+  readonly spec?: Partial<Omit<Spec, 'target'>>;
+  readonly target?: Partial<Spec['target']>;
+  readonly status?: ConvercusCredential['status'];
+}
+
+/** The resource shop/loyalty as the API server shows it, every default filled in. */
+export function aCredential({
+  metadata,
+  spec,
+  target,
+  status,
+}: CredentialOverrides = {}): ConvercusCredential {
+  const name = metadata?.name ?? 'loyalty';
+  return {
+    metadata: {
+      name,
+      namespace: 'shop',
+      uid: `uid-of-${name}`,
+      generation: 1,
+      creationTimestamp: '2026-09-01T00:00:00Z',
+      ...metadata,
+    },
+    spec: {
+      program: 'ABC',
+      environment: 'staging',
+      grantType: 'client_credentials',
+      clientId: 'machine-2-machine',
+      scope: 'openid',
+      credentialsSecretRef: {
+        name: 'convercus-abc',
+        keys: {
+          clientSecret: 'client_secret',
+          username: 'username',
+          password: 'password',
+          org: 'org',
+        },
+      },
+      suspend: false,
+      ...spec,
+      target: {
+        creationPolicy: 'Owner',
+        deletionPolicy: 'Delete',
+        data: { token: '{{access_token}}' },
+        ...target,
+      },
+    },
+    ...(status !== undefined && { status }),
+  };
+}
+
+/** The same, parsed. */
+export function aParsedCredential(overrides: CredentialOverrides = {}): Credential {
+  const credential = parseCredential(aCredential(overrides), SETTINGS);
+  if (isFailure(credential)) throw new Error(credential.message);
+  return credential;
+}
+
+/** Issued at START and valid for five minutes. */
+export const aToken = (overrides: Partial<Token> = {}): Token => ({
+  accessToken: new Sensitive(`${CANARY}-access-token`),
+  tokenType: 'Bearer',
+  scope: 'openid',
+  issuedAt: START,
+  expiresAt: START + minutes(5),
+  jitter: 0,
+  notBefore: 0,
+  ...overrides,
+});
+
+/** The mark of `aToken()` in the target of `aCredential()`. */
+export const aMark = (overrides: Partial<TargetMark> = {}): TargetMark => ({
+  issuedAt: START,
+  expiresAt: START + minutes(5),
+  renewAt: START + minutes(4),
+  specHash: aParsedCredential().specHash,
+  sourceVersion: 'source-uid/1',
+  contentHash: 'content',
+  ...overrides,
+});
+
+/** The target of `aCredential()` with a token in it. */
+export const aSecretMeta = (overrides: Partial<SecretMeta> = {}): SecretMeta => ({
+  uid: 'target-uid',
+  resourceVersion: '7',
+  controllerUid: 'uid-of-loyalty',
+  credentialName: 'loyalty',
+  mark: aMark(),
+  ...overrides,
+});

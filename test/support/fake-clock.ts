@@ -1,0 +1,49 @@
+import type { EpochMs, Ms } from '../../src/domain/time.ts';
+import type { Clock } from '../../src/ports.ts';
+import { START } from './builders.ts';
+
+interface Timer {
+  at: EpochMs;
+  readonly callback: () => void;
+}
+
+/** Stands still until a test moves it. */
+export class FakeClock implements Clock {
+  #now: EpochMs = START;
+  readonly #timers = new Set<Timer>();
+
+  now(): EpochMs {
+    return this.#now;
+  }
+
+  after(delay: Ms, callback: () => void): () => void {
+    const timer = { at: this.#now + delay, callback };
+    this.#timers.add(timer);
+    return () => this.#timers.delete(timer);
+  }
+
+  get pendingTimers(): number {
+    return this.#timers.size;
+  }
+
+  /** Time passes: timers fire in their order, each at its moment. */
+  advance(by: Ms): void {
+    const end = this.#now + by;
+    for (let next = this.#nextUntil(end); next !== undefined; next = this.#nextUntil(end)) {
+      this.#timers.delete(next);
+      this.#now = Math.max(this.#now, next.at);
+      next.callback();
+    }
+    this.#now = end;
+  }
+
+  /** Somebody sets the clock: it shows another time, yet no time has passed and no timer fires. */
+  jump(by: Ms): void {
+    this.#now += by;
+    for (const timer of this.#timers) timer.at += by;
+  }
+
+  #nextUntil(end: EpochMs): Timer | undefined {
+    return [...this.#timers].filter(({ at }) => at <= end).sort((a, b) => a.at - b.at)[0];
+  }
+}

@@ -1,0 +1,266 @@
+import type { ConvercusCredential } from '../../src/domain/api.ts';
+import { targetNameOf } from '../../src/domain/credential.ts';
+import { Failure } from '../../src/domain/failure.ts';
+import type {
+  DesiredSecret,
+  KnownSecret,
+  SecretContents,
+  SecretMeta,
+} from '../../src/domain/secret.ts';
+import { Sensitive } from '../../src/domain/sensitive.ts';
+import { readMark } from '../../src/domain/target-mark.ts';
+import {
+  CREDENTIAL_LABEL,
+  FIELD_MANAGER,
+  MANAGED_BY_LABEL,
+} from '../../src/domain/target-secret.ts';
+import type { Cluster, ClusterView, CredentialEvent, Key } from '../../src/ports.ts';
+
+/** A Secret as the API server stores it. */
+export interface StoredSecret {
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly type: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly data: Readonly<Record<string, string>>;
+  readonly controllerUid?: string;
+}
+
+export type Call = 'readSecretMeta' | 'readSecret' | 'applySecret' | 'applyStatus';
+
+export interface RecordedEvent extends CredentialEvent {
+  readonly about: Key;
+}
+
+/** As much of an API server, and of the watches on it, as ports.ts promises. The watches are never late. */
+export class FakeCluster implements Cluster, ClusterView {
+  readonly events: RecordedEvent[] = [];
+  /** Every request so far, as `call name`. */
+  readonly requests: string[] = [];
+  readonly #credentials = new Map<Key, ConvercusCredential>();
+  readonly #secrets = new Map<Key, StoredSecret>();
+  readonly #unknown = new Set<Key>();
+  readonly #failures: { call: Call; failure: Failure; carriedOut: boolean }[] = [];
+  #count = 0;
+
+  // What people and other programs do
+
+  put(credential: ConvercusCredential): void {
+    this.#credentials.set(keyOf(credential.metadata), credential);
+  }
+
+  remove(key: Key): void {
+    const uid = this.#credentials.get(key)?.metadata.uid;
+    this.#credentials.delete(key);
+    for (const [name, secret] of this.#secrets) {
+      if (secret.controllerUid === uid) this.#secrets.delete(name);
+    }
+  }
+
+  /** Changes a credential as `kubectl edit` would: a new generation. */
+  edit(key: Key, change: (spec: ConvercusCredential['spec']) => ConvercusCredential['spec']): void {
+    const { metadata, spec, ...rest } = this.#existing(key);
+    const next = { ...metadata, generation: metadata.generation + 1 };
+    this.put({ ...rest, metadata: next, spec: change(spec) });
+  }
+
+  annotate(key: Key, annotations: Record<string, string>): void {
+    const { metadata, ...rest } = this.#existing(key);
+    this.put({ ...rest, metadata: { ...metadata, annotations } });
+  }
+
+  wipeStatus(key: Key): void {
+    const { status: _, ...rest } = this.#existing(key);
+    this.put(rest);
+  }
+
+  /** Creates the Secret or changes the given parts of it. */
+  putSecret(key: Key, change: Partial<StoredSecret>): void {
+    const before = this.#secrets.get(key) ?? {
+      uid: `uid-${this.#next()}`,
+      type: 'Opaque',
+      labels: {},
+      annotations: {},
+      data: {},
+    };
+    this.#secrets.set(key, { ...before, ...change, resourceVersion: this.#next() });
+  }
+
+  removeSecret(key: Key): void {
+    this.#secrets.delete(key);
+  }
+
+  /** The watches have not shown this Secret: only a request tells. */
+  hide(key: Key): void {
+    this.#unknown.add(key);
+  }
+
+  /**
+   * The next call of that kind fails.
+   * @param carriedOut the server did as it was told, only its answer was lost
+   */
+  failNext(call: Call, failure: Failure = OUTAGE, carriedOut = false): void {
+    this.#failures.push({ call, failure, carriedOut });
+  }
+
+  // What a test looks at
+
+  stored(key: Key): StoredSecret | undefined {
+    return this.#secrets.get(key);
+  }
+
+  statusOf(key: Key): NonNullable<ConvercusCredential['status']> | undefined {
+    return this.#credentials.get(key)?.status;
+  }
+
+  count(call: Call): number {
+    return this.requests.filter((request) => request.startsWith(`${call} `)).length;
+  }
+
+  get statuses(): unknown[] {
+    return [...this.#credentials.values()].map(({ status }) => status);
+  }
+
+  // ClusterView
+
+  credential(key: Key): ConvercusCredential | undefined {
+    return this.#credentials.get(key);
+  }
+
+  secret(namespace: string, name: string): KnownSecret {
+    const key = `${namespace}/${name}`;
+    return this.#unknown.has(key) ? 'unknown' : this.#metaOf(key);
+  }
+
+  claimants(namespace: string, targetName: string): readonly ConvercusCredential[] {
+    return [...this.#credentials.values()].filter(
+      (each) => each.metadata.namespace === namespace && targetNameOf(each) === targetName,
+    );
+  }
+
+  // Cluster
+
+  async readSecretMeta(namespace: string, name: string): Promise<SecretMeta | 'absent' | Failure> {
+    return this.#handle('readSecretMeta', name, () => {
+      this.#unknown.delete(`${namespace}/${name}`);
+      return this.#metaOf(`${namespace}/${name}`);
+    });
+  }
+
+  async readSecret(namespace: string, name: string): Promise<SecretContents | 'absent' | Failure> {
+    return this.#handle('readSecret', name, () => {
+      const key = `${namespace}/${name}`;
+      this.#unknown.delete(key);
+      const found = this.#secrets.get(key);
+      const meta = this.#metaOf(key);
+      if (found === undefined || meta === 'absent') return 'absent';
+      const data = Object.entries(found.data).map(
+        ([name, value]) => [name, new Sensitive(value)] as const,
+      );
+      return { meta, labels: found.labels, annotations: found.annotations, data: new Map(data) };
+    });
+  }
+
+  async applySecret(desired: DesiredSecret): Promise<SecretMeta | Failure> {
+    return this.#handle('applySecret', desired.name, () => this.#apply(desired));
+  }
+
+  async applyStatus(
+    { metadata }: ConvercusCredential,
+    status: NonNullable<ConvercusCredential['status']>,
+  ): Promise<'written' | 'gone' | Failure> {
+    return this.#handle('applyStatus', metadata.name, () => {
+      const current = this.#credentials.get(keyOf(metadata));
+      if (current === undefined || current.metadata.uid !== metadata.uid) return 'gone';
+      // What comes back from a server has been through JSON.
+      this.put({ ...current, status: JSON.parse(JSON.stringify(status)) });
+      return 'written';
+    });
+  }
+
+  recordEvent({ metadata }: ConvercusCredential, event: CredentialEvent): void {
+    this.events.push({ about: keyOf(metadata), ...event });
+  }
+
+  async #handle<T>(call: Call, name: string, carryOut: () => T): Promise<T | Failure> {
+    this.requests.push(`${call} ${name}`);
+    await Promise.resolve();
+    const at = this.#failures.findIndex((planned) => planned.call === call);
+    const [planned] = at < 0 ? [] : this.#failures.splice(at, 1);
+    if (planned?.carriedOut !== false) {
+      const result = carryOut();
+      if (planned === undefined) return result;
+    }
+    return planned.failure;
+  }
+
+  #apply(desired: DesiredSecret): SecretMeta | Failure {
+    const key = `${desired.namespace}/${desired.name}`;
+    const before = this.#secrets.get(key);
+    const problem = problemWith(desired, before);
+    if (problem !== undefined) return problem;
+    const { type = 'Opaque', labels, annotations, owner } = desired;
+    const values = Object.entries(desired.data).map(([name, value]) => [name, value.reveal()]);
+    this.#secrets.set(key, {
+      uid: before?.uid ?? `uid-${this.#next()}`,
+      resourceVersion: this.#next(),
+      type: before?.type ?? type,
+      labels: { ...before?.labels, ...labels },
+      annotations: { ...before?.annotations, ...annotations },
+      data: { ...before?.data, ...Object.fromEntries(values) },
+      ...(owner !== undefined && { controllerUid: owner.uid }),
+    });
+    this.#unknown.delete(key);
+    const meta = this.#metaOf(key);
+    return meta === 'absent' ? OUTAGE : meta;
+  }
+
+  #metaOf(key: Key): SecretMeta | 'absent' {
+    const found = this.#secrets.get(key);
+    if (found === undefined) return 'absent';
+    const { uid, resourceVersion, controllerUid, labels, annotations } = found;
+    const isManaged = labels[MANAGED_BY_LABEL] === FIELD_MANAGER;
+    const credentialName = isManaged ? labels[CREDENTIAL_LABEL] : undefined;
+    const mark = readMark(annotations);
+    return {
+      uid,
+      resourceVersion,
+      ...(controllerUid !== undefined && { controllerUid }),
+      ...(credentialName !== undefined && { credentialName }),
+      ...(mark !== undefined && { mark }),
+    };
+  }
+
+  #existing(key: Key): ConvercusCredential {
+    const found = this.#credentials.get(key);
+    if (found === undefined) throw new Error(`no credential ${key}`);
+    return found;
+  }
+
+  #next(): string {
+    this.#count += 1;
+    return String(this.#count);
+  }
+}
+
+export const OUTAGE = new Failure('ClusterUnavailable', 'No answer from the API server', {
+  code: 'ECONNREFUSED',
+});
+
+const keyOf = ({ namespace, name }: ConvercusCredential['metadata']): Key => `${namespace}/${name}`;
+
+function problemWith(
+  desired: DesiredSecret,
+  before: StoredSecret | undefined,
+): Failure | undefined {
+  if (desired.uid !== undefined && desired.uid !== before?.uid) {
+    return new Failure('ClusterUnavailable', `Secret "${desired.name}" has changed or gone`);
+  }
+  const isForeign = desired.type !== undefined && (before?.type ?? desired.type) !== desired.type;
+  if (!isForeign) return undefined;
+  return new Failure(
+    'TargetNotOurs',
+    `Secret "${desired.name}" is not of the type ${desired.type}`,
+  );
+}
