@@ -1,6 +1,7 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { parseAllDocuments, stringify } from 'yaml';
 import type { ControlPlane } from './control-plane/control-plane.ts';
 import { freePorts, ServerProcess } from './server-process.ts';
@@ -11,13 +12,30 @@ const ROOT = join(import.meta.dirname, '..');
 export const OPERATOR_USER = 'convercus-operator';
 export const OPERATOR_NAMESPACE = 'convercus-operator';
 
-/** Installs the CRD and grants the operator's user exactly what `deploy/base/rbac.yaml` grants its service account. */
+/** Installs the CRD, and grants the operator's user exactly what `deploy/base/rbac.yaml` grants its service account. */
 export async function installCluster(controlPlane: ControlPlane): Promise<void> {
-  const crd = join(ROOT, 'crds/convercus.io_convercuscredentials.yaml');
-  await controlPlane.kubectl(['apply', '--server-side', '-f', crd]);
-  await controlPlane.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
+  await installCrd(controlPlane);
   await controlPlane.kubectl(['create', 'namespace', OPERATOR_NAMESPACE]);
   await controlPlane.kubectl(['apply', '-f', '-'], { input: await permissionsOfUser() });
+}
+
+export async function installCrd(controlPlane: ControlPlane): Promise<void> {
+  const crd = join(ROOT, 'crds/convercus.io_convercuscredentials.yaml');
+  await controlPlane.kubectl(['apply', '--server-side', '-f', crd]);
+  await untilServed(controlPlane);
+}
+
+/** An established CRD is served a moment later. */
+async function untilServed(controlPlane: ControlPlane): Promise<void> {
+  for (let tries = 0; ; tries += 1) {
+    try {
+      await controlPlane.kubectl(['get', 'cvc', '-A']);
+      return;
+    } catch (error) {
+      if (tries === 100) throw error;
+      await sleep(100);
+    }
+  }
 }
 
 async function permissionsOfUser(): Promise<string> {

@@ -1,111 +1,202 @@
 import { X509Certificate } from 'node:crypto';
 import { parseDocument } from 'yaml';
 import { z } from 'zod';
-import type { RenewalPolicy } from './domain/credential.ts';
-import { BUILT_IN_ENVIRONMENTS, type Environment, type Environments } from './domain/environment.ts';
-import { type Ms, seconds } from './domain/time.ts';
-
-/** The configuration file, complete and in our units. */
-export interface Config {
-  readonly environments: Environments;
-  /** No namespaces: the whole cluster. */
-  readonly watch: { readonly namespaces: readonly string[]; readonly selector: string };
-  readonly workers: number;
-  readonly leaderElection: {
-    readonly enabled: boolean;
-    readonly name: string;
-    readonly namespace: string;
-    readonly lease: Ms;
-    readonly renew: Ms;
-    readonly retry: Ms;
-  };
-  readonly tokenHosts: {
-    /** 0: without a limit. */
-    readonly requestsPerSecond: number;
-    readonly burst: number;
-    readonly concurrency: number;
-    readonly passwordLoginsPerSecond: number;
-    readonly connectTimeout: Ms;
-    readonly timeout: Ms;
-  };
-  readonly renewal: RenewalPolicy;
-  readonly operations: { readonly host: string; readonly port: number };
-  readonly log: {
-    readonly level: 'error' | 'warn' | 'info' | 'debug';
-    readonly format: 'json' | 'text';
-  };
-}
+import { BUILT_IN_ENVIRONMENTS, type Environments } from './domain/environment.ts';
+import { seconds } from './domain/time.ts';
 
 export interface Checks {
-  /** @throws when there is no such file or it may not be read */
   readonly readFile: (path: string) => string;
   /** Where the Lease goes when none is configured; `default` when absent. */
   readonly namespace?: string;
 }
+
+/** The configuration file, complete. Times are in milliseconds and have lost `Seconds` from their names. */
+export type Config = Readonly<z.output<ReturnType<typeof schemaWith>>>;
 
 /**
  * The configuration, or every problem with it: the path and what to write there.
  * @param text YAML, or undefined for the defaults
  */
 export function parseConfig(text: string | undefined, checks: Checks): Config | string[] {
-  const document = parseDocument(text ?? '', { prettyErrors: true });
-  if (document.errors.length > 0) return document.errors.map(({ message }) => firstLine(message));
+  const document = parseDocument(text ?? '');
   try {
-    return validate(document.toJS({ reviver: dropNull }), checks);
+    if (document.errors.length > 0) return document.errors.map(({ message }) => firstLine(message));
+    const raw: unknown = document.toJS({ reviver: dropEmpty }) ?? {};
+    const { data, error } = schemaWith(checks).safeParse(withBuiltIns(raw));
+    if (data !== undefined) return data;
+    return error.issues.map(({ path, message }) => `${path.join('.') || 'the file'}: ${message}`);
   } catch (error) {
-    return [error instanceof Error ? firstLine(error.message) : 'the YAML cannot be read'];
+    return [firstLine(String(error))];
   }
 }
 
-/** A key without a value is one that was not written, as in a section whose lines are all commented out. */
-const dropNull = (_: unknown, value: unknown): unknown => value ?? undefined;
-
-const firstLine = (text: string): string => text.split('\n', 1)[0]?.replace(/:$/, '') ?? '';
-
-function validate(raw: unknown, checks: Checks): Config | string[] {
-  const parsed = schemaWith(checks).safeParse(withBuiltIns(raw ?? {}));
-  return parsed.success
-    ? parsed.data
-    : parsed.error.issues.map(({ path, message }) => `${path.join('.') || 'file'}: ${message}`);
-}
+/** A key without a value was not written, as that of a section whose lines are all commented out. */
+const dropEmpty = (_: unknown, value: unknown): unknown =>
+  value === '' ? undefined : (value ?? undefined);
+const firstLine = (text: string): string => text.replace(/:?\n[^]*/, '');
 
 /** A built-in environment is kept but for what is written of it. */
 function withBuiltIns(raw: unknown): unknown {
   if (!isObject(raw)) return raw;
-  const written = raw['environments'] ?? {};
+  const { environments: written = {} } = raw;
   if (!isObject(written)) return raw;
-  const environments: Record<string, unknown> = { ...written };
-  for (const { name, ...builtIn } of BUILT_IN_ENVIRONMENTS) {
-    const own = written[name] ?? {};
-    environments[name] = isObject(own) ? { ...builtIn, ...own } : own;
-  }
-  return { ...raw, environments };
+  const builtIn = BUILT_IN_ENVIRONMENTS.map(({ name, ...known }) => {
+    const own = Object.hasOwn(written, name) ? written[name] : {};
+    return [name, isObject(own) ? { ...known, ...own } : own];
+  });
+  return { ...raw, environments: { ...written, ...Object.fromEntries(builtIn) } };
 }
 
 const isObject = (value: unknown): value is Record<string, unknown> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-// Every schema says in one sentence what to write, whatever is wrong
+function schemaWith({ readFile, namespace = 'default' }: Checks) {
+  return section({
+    environments: environments(readFile),
+    watch: section({
+      namespaces: z.array(text(LABEL, 'write the name of a namespace'), 'write a list').default([]),
+      selector: z.string('write a label selector, such as team=shop').default(''),
+    }).prefault({}),
+    workers: wholeNumber(1, 1_000).default(16),
+    leaderElection: leaderElection(namespace).prefault({}),
+    tokenHosts: section({
+      requestsPerSecond: number(0, 10_000).default(5),
+      burst: wholeNumber(1, 10_000).default(10),
+      concurrency: wholeNumber(1, 1_000).default(4),
+      passwordLoginsPerSecond: number(0, 10_000).default(1),
+      connectTimeoutSeconds: number(0.1, 300).default(3),
+      timeoutSeconds: number(0.1, 300).default(10),
+    })
+      .transform(({ connectTimeoutSeconds, timeoutSeconds, ...rest }) => ({
+        ...rest,
+        connectTimeout: seconds(connectTimeoutSeconds),
+        timeout: seconds(timeoutSeconds),
+      }))
+      .prefault({}),
+    renewal: renewal.prefault({}),
+    operations: section({
+      host: text(/./, 'write an address to listen on').default('0.0.0.0'),
+      port: wholeNumber(0, 65_535).default(8080),
+    }).prefault({}),
+    log: section({
+      level: oneOf('error', 'warn', 'info', 'debug').default('info'),
+      format: oneOf('json', 'text').default('json'),
+    }).prefault({}),
+  });
+}
 
-function text(pattern: RegExp, error: string) {
-  return z.string({ error }).regex(pattern, { error });
+/** An object that knows all its keys. Every schema below says in one sentence what to write, whatever is wrong. */
+function section<T extends z.ZodRawShape>(shape: T) {
+  const known = Object.keys(shape).join(', ');
+  return z.strictObject(shape, {
+    error: ({ code, keys }) =>
+      code === 'unrecognized_keys'
+        ? `unknown key ${JSON.stringify(keys).slice(1, -1)}; known are: ${known}`
+        : `write a section with the keys: ${known}`,
+  });
 }
 
 function number(from: number, to: number) {
   const error = `write a number from ${from} to ${to}`;
-  return z.number({ error }).min(from, { error }).max(to, { error });
+  return z.number(error).min(from, error).max(to, error);
 }
 
-function wholeNumber(from: number, to: number) {
-  const error = `write a whole number from ${from} to ${to}`;
-  return z.int({ error }).min(from, { error }).max(to, { error });
+const wholeNumber = (from: number, to: number) => number(from, to).int('write a whole number');
+const text = (pattern: RegExp, error: string) => z.string(error).regex(pattern, error);
+const flag = z.boolean('write true or false');
+const oneOf = <const T extends string[]>(...names: T) =>
+  z.enum(names, `write one of: ${names.join(', ')}`);
+
+/** A rule over several fields is looked at whatever else is wrong, so it must bear any values. */
+const rule = (field: string, write: string) => ({
+  error: `write ${write}`,
+  path: [field],
+  when: () => true,
+});
+
+const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+const DNS_NAME = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
+
+const leaderElection = (namespace: string) =>
+  section({
+    enabled: flag.default(true),
+    name: text(DNS_NAME, 'write a name for the Lease').default('convercus-operator'),
+    namespace: text(LABEL, 'write the name of a namespace').default(namespace),
+    leaseSeconds: wholeNumber(1, 3_600).default(15),
+    renewSeconds: number(0.5, 3_600).default(10),
+    retrySeconds: number(0.1, 3_600).default(2),
+  })
+    .refine(
+      (s) => !(s.renewSeconds >= s.leaseSeconds),
+      rule('renewSeconds', 'less than leaseSeconds'),
+    )
+    .refine(
+      ({ retrySeconds, renewSeconds }) => !(retrySeconds * 1.2 >= renewSeconds),
+      rule('retrySeconds', 'less than renewSeconds / 1.2'),
+    )
+    .transform(({ leaseSeconds, renewSeconds, retrySeconds, ...rest }) => ({
+      ...rest,
+      lease: seconds(leaseSeconds),
+      renew: seconds(renewSeconds),
+      retry: seconds(retrySeconds),
+    }));
+
+const renewal = section({
+  percent: number(10, 95).default(80),
+  jitterPercent: number(0, 20).default(5),
+  minimumSeconds: number(1, 86_400).default(30),
+})
+  .refine((s) => !(s.percent + s.jitterPercent > 99), rule('jitterPercent', 'at most 99 - percent'))
+  .transform(({ minimumSeconds, ...rest }) => ({ ...rest, minimum: seconds(minimumSeconds) }));
+
+function environments(readFile: Checks['readFile']) {
+  const fileError = 'write the path of a readable file with PEM certificates';
+  const each = section({
+    realm: text(/^[\w.-]*\{program\}[\w.-]*$/, 'write a name with {program} in it'),
+    tokenUrl: url('{realm}', ' and with {realm} in its path'),
+    loginUrl: url('', '').optional(),
+    apiUrl: url('', '').transform((text) => text.replace(/\/+$/, '')),
+    insecureHttp: flag.default(false),
+    caFile: text(/^/, fileError)
+      .refine((path) => path === '' || holdsCertificate(path, readFile), fileError)
+      .default(''),
+  })
+    .refine(
+      ({ insecureHttp, ...given }) => insecureHttp || !Object.values(given).some(isHttp),
+      rule('insecureHttp', 'true to allow http:// URLs, or make them https://'),
+    )
+    .transform((each) => ({ ...each, loginUrl: each.loginUrl ?? `${each.apiUrl}/auth/login` }));
+  return z
+    .record(
+      z.string().regex(LABEL),
+      each,
+      'write sections, each under a name of lower-case letters, digits and dashes',
+    )
+    .transform(
+      (all): Environments =>
+        new Map(Object.entries(all).map(([name, rest]) => [name, { name, ...rest }])),
+    );
 }
 
-const duration = (from: number, to: number) => number(from, to).transform(seconds);
+const isHttp = (value: unknown): boolean => /^http:/i.test(String(value));
 
-const flag = z.boolean({ error: 'write true or false' });
+/** The realm may come from a tenant, so it must not reach into the host. */
+function url(placeholder: '' | '{realm}', more: string) {
+  const error = `write an absolute URL without credentials, query or fragment${more}`;
+  const isFit = (url: string): boolean => {
+    if (!/^https?:\/\/[^\s?#]+$/i.test(url) || !URL.canParse(url)) return false;
+    const { username, password, host } = new URL(url);
+    const isPlain = !/[{}]/.test(host + url.replaceAll(placeholder, ''));
+    return isPlain && username + password === '' && url.includes(placeholder);
+  };
+  return z.string(error).refine(isFit, error);
+}
 
-const oneOf = <const T extends string>(...names: T[]) =>
-  z.enum(names, { error: `write one of: ${names.join(', ')}` });
-
-const DNS_LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
+function holdsCertificate(path: string, readFile: Checks['readFile']): boolean {
+  try {
+    void new X509Certificate(readFile(path));
+    return true;
+  } catch {
+    return false;
+  }
+}

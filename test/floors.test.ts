@@ -29,7 +29,7 @@ const FLOORS: readonly Floor[] = [
     mayUse: [/^domain\//, /^command-line\.ts$/],
     packages: [/^node:/, /^zod$/, /^yaml$/, /^commander$/],
   },
-  { at: /^main\.ts$/, mayUse: [/./], packages: [/^node:/] },
+  { at: /^(main|operator)\.ts$/, mayUse: [/./], packages: [/^node:/] },
 ];
 
 interface Floor {

@@ -71,6 +71,7 @@ export function parseCredential(
   const target = parseTarget(resource);
   if (isFailure(target)) return target;
 
+  const source = spec.credentialsSecretRef;
   const realm = spec.realm ?? realmOf(environment, spec.program);
   const tokenUrl = tokenUrlOf(environment, realm);
   return {
@@ -84,13 +85,14 @@ export function parseCredential(
     scope: spec.scope,
     realm,
     tokenUrl,
-    source: spec.credentialsSecretRef,
+    source,
     target,
     renewal: { ...settings.renewal, ...spec.renewal },
     suspended: spec.suspend,
     renewRequest: metadata.annotations?.[RENEW_REQUEST_ANNOTATION],
     specHash: digest([
-      [grantType, tokenUrl, spec.clientId, spec.scope, spec.renewal, target],
+      [grantType, tokenUrl, spec.clientId, spec.scope, source.keys.clientSecret],
+      [spec.renewal, target],
       shownBy(target, {
         program: spec.program,
         environment: environment.name,

@@ -96,14 +96,15 @@ export function renderTarget(
     ...(existing === 'absent' ? {} : { uid: existing.uid }),
     annotations: { ...target.annotations, ...writeMark(mark) },
     data,
+    // One per credential: under a shared one a second credential could take over what the first has applied.
+    fieldManager: `${FIELD_MANAGER}.${name}`,
   };
   if (target.creationPolicy === 'Merge') {
-    const fieldManager = `${FIELD_MANAGER}.${name}`;
-    return { mark, secret: { ...secret, labels: target.labels, force: false, fieldManager } };
+    return { mark, secret: { ...secret, labels: target.labels, force: false } };
   }
   const labels = { ...target.labels, [MANAGED_BY_LABEL]: FIELD_MANAGER, [CREDENTIAL_LABEL]: name };
   const owner = { apiVersion: API_VERSION, kind: KIND, name, uid };
-  const owned = { ...secret, type: TARGET_TYPE, labels, force: true, fieldManager: FIELD_MANAGER };
+  const owned = { ...secret, type: TARGET_TYPE, labels, force: true };
   return { mark, secret: target.deletionPolicy === 'Delete' ? { ...owned, owner } : owned };
 }
 

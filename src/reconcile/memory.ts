@@ -6,8 +6,8 @@ import type { Key } from '../ports.ts';
  * it saves a read or spreads retries, and nothing is decided from it alone.
  */
 export interface Memory {
-  /** The client secret as read from that version of the credentials Secret: saves a read per renewal. */
-  source?: { readonly version: string; readonly clientSecret: Sensitive };
+  /** The client secret as read from that key and version of the credentials Secret: saves a read per renewal. */
+  source?: { readonly version: string; readonly key: string; readonly clientSecret: Sensitive };
   /** The version of the target that was last written by us or found as we wrote it. */
   intactVersion?: string;
   /** Requests to the API server that failed in a row. */

@@ -62,14 +62,15 @@ async function presented(
   { source }: Observation,
   signal: AbortSignal,
 ): Promise<Presented | Failure> {
-  if (typeof source === 'object' && memory.source?.version === versionOf(source))
-    return memory.source;
+  const key = credential.source.keys.clientSecret;
+  const known = memory.source?.key === key ? memory.source : undefined;
+  if (typeof source === 'object' && known?.version === versionOf(source)) return known;
   const contents = await cluster.readSecret(credential.namespace, credential.source.name, signal);
   if (isFailure(contents)) return contents;
   if (contents === 'absent') return sourceMissing(credential);
   const clientSecret = parseClientSecret(contents, credential);
   if (isFailure(clientSecret)) return clientSecret;
-  memory.source = { version: versionOf(contents.meta), clientSecret };
+  memory.source = { version: versionOf(contents.meta), key, clientSecret };
   return memory.source;
 }
 

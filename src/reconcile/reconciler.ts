@@ -29,29 +29,17 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
       return 'await-change';
     }
     const memory = memories.of(key);
+    const finish = (result: Result) => conclude(ports, { resource, memory }, result, context);
     const credential = parseCredential(resource, settings);
-    if (isFailure(credential)) {
-      return conclude(
-        ports,
-        { resource, memory },
-        unusable(ports.view, resource, credential),
-        context,
-      );
-    }
+    if (isFailure(credential)) return finish(unusable(ports.view, resource, credential));
     const subject = { resource, memory, credential };
     const seen = await gather(ports, subject, context.signal);
     if (isFailure(seen)) {
       const { tokenUrl } = credential;
-      return conclude(
-        ports,
-        subject,
-        { ...unusable(ports.view, resource, seen), tokenUrl },
-        context,
-      );
+      return finish({ ...unusable(ports.view, resource, seen), tokenUrl });
     }
     const next = plan(seen, ports.clock.now());
-    const result = await carryOut(ports, subject, { seen, next }, context);
-    return conclude(ports, subject, result, context);
+    return finish(await carryOut(ports, subject, { seen, next }, context));
   };
 }
 

@@ -1,125 +1,144 @@
-import type { Action } from '../domain/time.ts';
-import type { PassContext } from '../ports.ts';
+import type { Action, Ms } from '../domain/time.ts';
+import type { Clock, Key, PassContext } from '../ports.ts';
+import { type Seat, Seats } from './seats.ts';
 import type { WorkQueue } from './work-queue.ts';
+
+/** Parked passes cost memory (a few kB each): beyond this many no new key is taken. */
+const MOST_PASSES = 10_000;
+
+export interface AttemptContext extends PassContext {
+  /** How often in a row the pass for this key threw before. */
+  readonly attempt: number;
+}
+
+/** The values are those of the label `result` of controller-runtime's `controller_runtime_reconcile_total`. */
+export type PassResult = 'success' | 'requeue_after' | 'error';
 
 export interface ControllerOptions {
   readonly queue: WorkQueue;
-  /** So many passes run at once; those that wait in `parked` do not count. */
+  /** How many passes run at once; parked ones do not count. */
   readonly workers: number;
-  readonly pass: (key: string, context: PassContext) => Promise<Action>;
-  /** A pass threw, which is a bug. `attempts` counts how often in a row for this key. */
-  readonly onThrow: (error: unknown, key: string, attempts: number) => Action;
+  readonly pass: (key: Key, context: AttemptContext) => Promise<Action>;
+  /** A pass threw, which is a bug: says when to look again. `attempts` counts from 1. Must not throw. */
+  readonly onThrow: (error: unknown, key: Key, attempts: number) => Action;
+  readonly clock: Clock;
+  /** A pass has ended, and was not aborted. */
+  readonly onPass: (result: PassResult, took: Ms) => void;
 }
 
-export interface StopSignals {
-  /** No new passes; running ones may end. */
+export interface Stops {
+  /** No new keys; running passes may finish. */
   readonly stop: AbortSignal;
-  /** Running passes must not write any more. */
+  /** The signal of every pass: nothing may be written any more. Also a stop. */
   readonly abort: AbortSignal;
 }
 
-/** Takes keys from the queue, runs passes, and puts keys back for when the passes want to look again. */
+/** Takes keys from the queue and runs passes for them. */
 export class Controller {
   readonly #options: ControllerOptions;
-  readonly #throws = new Map<string, number>();
-  /** Passes whose wait is over and that want a worker again. They go before new keys. */
-  readonly #resuming: (() => void)[] = [];
-  #running = 0;
-  #passes = 0;
-  #signals: StopSignals | undefined;
-  #onIdle: () => void = () => {};
+  readonly #seats: Seats;
+  readonly #attempts = new Map<Key, number>();
+  readonly #passes = new Set<Promise<void>>();
+  /** While it runs: the signal of the passes. */
+  #abort: AbortSignal | undefined;
+  #isWoken = false;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
+    this.#seats = new Seats(options.workers, () => this.#wake());
   }
 
-  /** Passes that hold a worker. */
-  get activeWorkers(): number {
-    return this.#running;
+  /** Passes that have begun and not ended, parked ones included. */
+  get active(): number {
+    return this.#passes.size;
   }
 
-  /** Resolves when `stop` or `abort` has fired and the last pass has ended. */
-  async run(signals: StopSignals): Promise<void> {
+  /** Works until one of the signals fires; resolves when the last pass has ended. May be called again after that. */
+  async run({ stop, abort }: Stops): Promise<void> {
+    this.#abort = abort;
+    this.#options.queue.onReady(() => this.#wake());
+    this.#wake();
+    await firstOf(stop, abort);
+    this.#abort = undefined;
+    await Promise.all(this.#passes);
+  }
+
+  /** In a microtask, so that no pass starts in the middle of the event that made its key due. */
+  #wake(): void {
+    if (this.#isWoken) return;
+    this.#isWoken = true;
+    queueMicrotask(() => {
+      this.#isWoken = false;
+      this.#startPasses();
+    });
+  }
+
+  #startPasses(): void {
     const { queue } = this.#options;
-    this.#signals = signals;
-    queue.onReady = () => this.#pump();
-    this.#pump();
-    await firstOf(signals);
-    queue.shutDown();
-    while (this.#passes > 0) {
-      const { promise, resolve } = Promise.withResolvers<void>();
-      this.#onIdle = resolve;
-      await promise;
+    while (this.#abort !== undefined && this.#hasRoom()) {
+      const key = queue.take();
+      if (key === undefined) return;
+      this.#start(key, this.#abort);
     }
   }
 
-  #pump(): void {
-    const signals = this.#signals;
-    if (signals === undefined) return;
-    while (this.#running < this.#options.workers) {
-      const resume = this.#resuming.shift();
-      const key = resume === undefined && !isOver(signals) ? this.#options.queue.take() : undefined;
-      if (resume === undefined && key === undefined) return;
-      this.#running += 1;
-      if (resume !== undefined) resume();
-      else if (key !== undefined) void this.#work(key, signals.abort);
-    }
+  #hasRoom(): boolean {
+    return this.#seats.hasFree && this.#passes.size < MOST_PASSES;
   }
 
-  async #work(key: string, signal: AbortSignal): Promise<void> {
-    const { queue } = this.#options;
-    this.#passes += 1;
-    const action = await this.#attempt(key, signal);
+  #start(key: Key, abort: AbortSignal): void {
+    const seat = this.#seats.take();
+    const pass = this.#work(key, seat, abort).finally(() => {
+      this.#passes.delete(pass);
+      seat.leave();
+      this.#wake();
+    });
+    this.#passes.add(pass);
+  }
+
+  async #work(key: Key, seat: Seat, signal: AbortSignal): Promise<void> {
+    const { queue, clock, onPass } = this.#options;
+    const began = clock.now();
+    const attempt = this.#attempts.get(key) ?? 0;
+    const result = await this.#resultOf(key, { signal, attempt, parked: seat.parked });
     queue.done(key);
-    if (action !== 'await-change') queue.addAt(key, action.lookAgainAt);
-    this.#passes -= 1;
-    this.#running -= 1;
-    if (this.#passes === 0) this.#onIdle();
-    this.#pump();
+    if (result !== 'aborted') onPass(result, Math.max(clock.now() - began, 0));
   }
 
-  async #attempt(key: string, signal: AbortSignal): Promise<Action> {
-    const { pass, onThrow } = this.#options;
+  async #resultOf(key: Key, context: AttemptContext): Promise<PassResult | 'aborted'> {
     try {
-      const action = await pass(key, { signal, parked: (wait) => this.#parked(wait) });
-      this.#throws.delete(key);
-      return action;
+      const action = await this.#options.pass(key, context);
+      this.#schedule(key, action);
+      this.#attempts.delete(key);
+      return action === 'await-change' ? 'success' : 'requeue_after';
     } catch (error) {
-      if (this.#signals !== undefined && isOver(this.#signals)) return 'await-change';
-      const attempts = (this.#throws.get(key) ?? 0) + 1;
-      this.#throws.set(key, attempts);
-      return onThrow(error, key, attempts);
+      if (context.signal.aborted) return this.#aborted(key);
+      const attempts = context.attempt + 1;
+      this.#attempts.set(key, attempts);
+      this.#schedule(key, this.#options.onThrow(error, key, attempts));
+      return 'error';
     }
   }
 
-  async #parked<T>(wait: () => Promise<T>): Promise<T> {
-    this.#running -= 1;
-    this.#pump();
-    try {
-      return await wait();
-    } finally {
-      await this.#worker();
-    }
+  /** It is due for whoever works next. */
+  #aborted(key: Key): 'aborted' {
+    this.#options.queue.add(key);
+    return 'aborted';
   }
 
-  /** A worker for a pass that has waited. */
-  async #worker(): Promise<void> {
-    if (this.#running < this.#options.workers) {
-      this.#running += 1;
-      return;
-    }
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#resuming.push(resolve);
-    await promise;
+  #schedule(key: Key, action: Action): void {
+    if (action !== 'await-change') this.#options.queue.addAt(key, action.lookAgainAt);
   }
 }
 
-const isOver = ({ stop, abort }: StopSignals): boolean => stop.aborted || abort.aborted;
-
-function firstOf({ stop, abort }: StopSignals): Promise<void> {
-  const either = AbortSignal.any([stop, abort]);
+function firstOf(...signals: AbortSignal[]): Promise<void> {
   return new Promise((resolve) => {
-    if (either.aborted) resolve();
-    else either.addEventListener('abort', () => resolve(), { once: true });
+    const over = new AbortController();
+    const end = () => {
+      over.abort();
+      resolve();
+    };
+    if (signals.some(({ aborted }) => aborted)) return end();
+    for (const signal of signals) signal.addEventListener('abort', end, { signal: over.signal });
   });
 }

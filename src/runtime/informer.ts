@@ -1,129 +1,152 @@
 import { Failure } from '../domain/failure.ts';
 import { type Ms, minutes, seconds } from '../domain/time.ts';
-import { type Clock, type ListWatch, type Random, WatchProblem, type WatchSink } from '../ports.ts';
-import { sleep } from './sleep.ts';
+import {
+  type Clock,
+  type ListWatch,
+  type Random,
+  type WatchEvent,
+  WatchProblem,
+  type WatchSink,
+} from '../ports.ts';
+import { Problems, unexpected } from './problems.ts';
+import { sleep, within } from './waiting.ts';
+
+/** A watch is asked to last between this and twice as long, so that not all of them end at once. */
+const WATCH: Ms = minutes(5);
+/** A watch that is silent for so much longer than it was asked to last is dead. */
+const SLACK: Ms = seconds(30);
+/** A watch that ends sooner, even cleanly, counts as failed: opening it at once again would spin. */
+const SHORTEST_WATCH: Ms = seconds(1);
+const PAGE: Ms = minutes(1);
+const BACK_OFF = { first: seconds(1), longest: seconds(30) };
+
+const TOO_SHORT = new Failure(
+  'ClusterUnavailable',
+  'The API server ended the watch as soon as it had begun',
+);
+const SILENT = new Failure(
+  'ClusterUnavailable',
+  'The watch was silent for too long and has been cut',
+);
+const NO_PAGE = new Failure('ClusterUnavailable', 'The API server did not answer a list in time');
 
 export interface InformerOptions<T> {
   readonly source: ListWatch<T>;
+  /** A `listStarted` without a `listEnded` after the one before starts over. */
   readonly sink: WatchSink<T>;
   readonly clock: Clock;
   readonly random: Random;
-  /** The first list is complete. */
-  readonly onSynced?: () => void;
-  /** What stands in the way, once per change of words; undefined when it is over. */
-  readonly onProblem?: (problem: Failure | undefined) => void;
+  /** Once, when the first list is complete. */
+  readonly onSynced: () => void;
+  /** Trouble that is being retried, once per change of its message; undefined when the watch works again. */
+  readonly onProblem: (failure: Failure | undefined) => void;
 }
 
-const BACK_OFF: { readonly first: Ms; readonly longest: Ms } = {
-  first: seconds(1),
-  longest: seconds(30),
-};
-
-/** A watch that ends so soon and without an event was no success. */
-const TOO_SOON: Ms = seconds(1);
-
-/** How much longer than asked for a watch may stay silent before we cut it. */
-const GRACE: Ms = seconds(30);
-
-/** Keeps a sink in step with the cluster: lists, watches from there, and lists again when it has lost its place. */
-export async function runInformer<T>(
-  options: InformerOptions<T>,
-  signal: AbortSignal,
-): Promise<void> {
-  const informer = new Informer(options, signal);
-  while (!signal.aborted) await informer.step();
-}
+/** Lists and then watches until the signal fires, whatever goes wrong in between. */
+export const runInformer = <T>(options: InformerOptions<T>, signal: AbortSignal): Promise<void> =>
+  new Informer(options, signal).run();
 
 class Informer<T> {
   readonly #options: InformerOptions<T>;
   readonly #signal: AbortSignal;
-  /** Where to watch from; undefined when a list is needed. */
+  readonly #problems: Problems;
+  /** Where the next watch begins; undefined: list first. */
   #version: string | undefined;
   #failures = 0;
-  #problem: string | undefined;
+  #isSynced = false;
 
   constructor(options: InformerOptions<T>, signal: AbortSignal) {
     this.#options = options;
     this.#signal = signal;
+    this.#problems = new Problems(options.onProblem);
   }
 
-  async step(): Promise<void> {
-    const { clock } = this.#options;
-    try {
-      if (this.#version === undefined) await this.#list();
-      else await this.#watch(this.#version);
-    } catch (error) {
-      if (this.#signal.aborted) return;
-      const { problem } = error instanceof WatchProblem ? error : new WatchProblem(surprise());
-      // Gone once is routine and needs a list at once; gone right after a list is a failure like any other.
-      if (problem === 'gone') this.#version = undefined;
-      this.#failures += 1;
-      if (problem !== 'gone') this.#report(problem);
-      if (problem !== 'gone' || this.#failures > 1)
-        await sleep(clock, this.#backOff(), this.#signal);
-    }
-  }
-
-  async #list(): Promise<void> {
-    const { source, sink, onSynced } = this.#options;
-    sink.listStarted();
-    let token: string | undefined;
-    let version: string;
-    do {
-      const page = await source.list(token, this.#signal);
-      for (const item of page.items) sink.present(item);
-      token = page.continue;
-      version = page.resourceVersion;
-    } while (token !== undefined);
-    sink.listEnded();
-    this.#version = version;
-    this.#report(undefined);
-    onSynced?.();
-  }
-
-  async #watch(from: string): Promise<void> {
-    const { source, clock, random } = this.#options;
-    const timeout = minutes(5) + Math.floor(random() * minutes(5));
-    const startedAt = clock.now();
-    const cut = new AbortController();
-    const cancel = clock.after(timeout + GRACE, () => cut.abort(new WatchProblem(silence())));
-    let events = 0;
-    try {
-      for await (const event of source.watch(
-        from,
-        timeout,
-        AbortSignal.any([this.#signal, cut.signal]),
-      )) {
-        events += 1;
-        this.#failures = 0;
-        this.#version = event.resourceVersion;
-        if (event.type === 'present') this.#options.sink.present(event.item);
-        if (event.type === 'deleted') this.#options.sink.deleted(event.item);
-        this.#report(undefined);
+  async run(): Promise<void> {
+    while (!this.#signal.aborted) {
+      try {
+        this.#version ??= await this.#list();
+        if (this.#version !== undefined) await this.#watch(this.#version);
+      } catch (error) {
+        await this.#recover(error);
       }
-    } finally {
-      cancel();
     }
-    if (events === 0 && clock.now() - startedAt < TOO_SOON) throw new WatchProblem(tooSoon());
+  }
+
+  /** The version at which to begin watching, or undefined when the signal has fired. */
+  async #list(): Promise<string | undefined> {
+    const { sink } = this.#options;
+    sink.listStarted();
+    const first = await this.#page(undefined);
+    let page = first;
+    while (page !== undefined) {
+      for (const item of page.items) sink.present(item);
+      if (page.continue === undefined) return this.#listed(first?.resourceVersion);
+      page = await this.#page(page.continue);
+    }
+    return undefined;
+  }
+
+  async #page(continueToken: string | undefined) {
+    const { source, clock } = this.#options;
+    const page = await within({ clock, limit: PAGE, signal: this.#signal }, (signal) =>
+      source.list(continueToken, signal),
+    );
+    if (page === undefined && !this.#signal.aborted) throw new WatchProblem(NO_PAGE);
+    return page;
+  }
+
+  #listed(version: string | undefined): string | undefined {
+    const { sink, onSynced } = this.#options;
+    sink.listEnded();
+    if (!this.#isSynced) onSynced();
+    this.#isSynced = true;
+    return version;
+  }
+
+  async #watch(version: string): Promise<void> {
+    const { source, clock, random } = this.#options;
+    const timeout = WATCH * (1 + random());
+    const began = clock.now();
+    const end = new AbortController();
+    const events = source.watch(version, timeout, end.signal)[Symbol.asyncIterator]();
+    try {
+      const isAlive = { clock, limit: timeout + SLACK, signal: this.#signal };
+      let next = await within(isAlive, () => events.next());
+      while (next !== undefined && next.done !== true) {
+        this.#take(next.value);
+        next = await within(isAlive, () => events.next());
+      }
+      if (this.#signal.aborted) return;
+      if (next === undefined) throw new WatchProblem(SILENT);
+    } finally {
+      end.abort();
+      events.return?.().catch(() => undefined);
+    }
+    if (clock.now() - began < SHORTEST_WATCH) throw new WatchProblem(TOO_SHORT);
+    this.#succeeded();
+  }
+
+  #take(event: WatchEvent<T>): void {
+    const { sink } = this.#options;
+    if (event.type === 'present') sink.present(event.item);
+    if (event.type === 'deleted') sink.deleted(event.item);
+    if (event.resourceVersion !== '') this.#version = event.resourceVersion;
+    this.#succeeded();
+  }
+
+  #succeeded(): void {
     this.#failures = 0;
-    this.#report(undefined);
+    this.#problems.clear();
   }
 
-  #backOff(): Ms {
-    const { random } = this.#options;
-    const wait = Math.min(BACK_OFF.first * 2 ** Math.min(this.#failures - 1, 10), BACK_OFF.longest);
-    return wait * (0.5 + random() / 2);
-  }
-
-  #report(problem: Failure | undefined): void {
-    if (problem?.message === this.#problem) return;
-    this.#problem = problem?.message;
-    this.#options.onProblem?.(problem);
+  /** A list alone is no success: one that is too old again at once must not be repeated without a pause. */
+  async #recover(error: unknown): Promise<void> {
+    const { clock, random } = this.#options;
+    const problem = error instanceof WatchProblem ? error.problem : unexpected('The watch', error);
+    if (problem === 'gone') this.#version = undefined;
+    else this.#problems.add(problem);
+    const wait = Math.min(BACK_OFF.first * 2 ** Math.min(this.#failures, 10), BACK_OFF.longest);
+    this.#failures += 1;
+    await sleep({ clock, limit: wait * (0.5 + random() / 2), signal: this.#signal });
   }
 }
-
-const surprise = () => new Failure('InternalError', 'A watch failed in a way that nobody foresaw');
-const silence = () =>
-  new Failure('ClusterUnavailable', 'A watch stayed open longer than asked for and was cut');
-const tooSoon = () =>
-  new Failure('ClusterUnavailable', 'The API server ends watches as soon as they are opened');

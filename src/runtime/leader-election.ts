@@ -1,145 +1,103 @@
-import { isFailure } from '../domain/failure.ts';
-import type { EpochMs, Ms } from '../domain/time.ts';
-import type { Clock, LeaseRecord, LeaseStore, Log, Random } from '../ports.ts';
-import { sleep } from './sleep.ts';
+import type { Ms } from '../domain/time.ts';
+import type { Random } from '../ports.ts';
+import { LeaseHolder, type LeaseHolderOptions, type Term } from './lease-holder.ts';
+import { sleep } from './waiting.ts';
 
-export interface ElectionOptions {
-  readonly store: LeaseStore;
-  readonly identity: string;
-  /** How long others wait after the last renewal that they saw. */
-  readonly leaseDuration: Ms;
-  /** A leader that could not renew for so long stops leading. Shorter than the duration. */
-  readonly renewDeadline: Ms;
+/** As in client-go: contenders look again after the retry period and up to 1.2 times as long on top. */
+const JITTER = 1.2;
+
+export interface LeaderElectionOptions extends LeaseHolderOptions {
+  /** Between two renewals, and between two tries. */
   readonly retryPeriod: Ms;
-  readonly clock: Clock;
   readonly random: Random;
-  readonly log: Log;
-  /** One term: until it ends by itself (the Lease is released then) or `lost` fires, after which nothing may be written. */
+  /**
+   * The work of the leader. When `lost` fires nothing may be written any more and it must end; it must also end by
+   * itself on a stop, and keeps the Lease until it has ended.
+   */
   readonly lead: (lost: AbortSignal) => Promise<void>;
 }
 
 /**
- * Leads whenever the Lease is ours, until the signal fires. Single writer by time: others take over only when
- * `leaseDuration` has passed since they saw the record change (by their own clock), and we stop `renewDeadline`
- * after our last success.
+ * Contends for the Lease until `signal` fires, and leads at most once. Holds two promises together with its peers,
+ * as long as all their timers run at about the same pace: nobody leads beyond `renewDeadline` after the sending of
+ * its last successful renewal, and nobody takes the Lease before it was unchanged for `leaseDuration`.
+ * @returns `stopped` when the work has ended and the Lease was released, or there was no chance to lead;
+ *   `lost` when leading was cut short. It may be called again in either case.
+ * @throws RangeError for times that cannot work; whatever the work throws
  */
 export async function runLeaderElection(
-  options: ElectionOptions,
+  options: LeaderElectionOptions,
   signal: AbortSignal,
-): Promise<void> {
-  const elector = new Elector(options);
-  while (!signal.aborted) {
-    await elector.acquire(signal);
-    if (!signal.aborted) await elector.lead();
+): Promise<'stopped' | 'lost'> {
+  const { leaseDuration, renewDeadline, retryPeriod } = options;
+  if (!(leaseDuration > renewDeadline && renewDeadline > retryPeriod * JITTER)) {
+    throw new RangeError('leaseDuration > renewDeadline > 1.2 × retryPeriod must hold');
+  }
+  const lease = new LeaseHolder(options);
+  try {
+    const term = await contend(lease, options, signal);
+    return term === undefined ? 'stopped' : await lead(lease, options, term);
+  } finally {
+    lease.close();
   }
 }
 
-class Elector {
-  readonly #options: ElectionOptions;
-  /** The record as last seen, and when it was first seen like that. */
-  #seen: LeaseRecord | undefined;
-  #seenAt: EpochMs = 0;
-  #problem: string | undefined;
-
-  constructor(options: ElectionOptions) {
-    this.#options = options;
+async function contend(
+  lease: LeaseHolder,
+  { clock, random, retryPeriod }: LeaderElectionOptions,
+  signal: AbortSignal,
+): Promise<Term | undefined> {
+  while (!signal.aborted) {
+    const term = await lease.acquire(signal);
+    if (typeof term === 'object') return term;
+    await sleep({ clock, limit: retryPeriod * (1 + JITTER * random()), signal });
   }
+  return undefined;
+}
 
-  async acquire(signal: AbortSignal): Promise<void> {
-    const { clock, retryPeriod, random } = this.#options;
-    while (!signal.aborted && !(await this.#tryToHold(signal))) {
-      await sleep(clock, retryPeriod * (1 + random() * 0.2), signal);
-    }
-  }
-
-  async lead(): Promise<void> {
-    const { lead, log, identity } = this.#options;
-    const lost = new AbortController();
-    const over = new AbortController();
-    log.info('Leading', { identity });
-    const renewing = this.#keep(lost, over.signal);
-    await lead(lost.signal);
-    over.abort();
+async function lead(
+  lease: LeaseHolder,
+  options: LeaderElectionOptions,
+  first: Term,
+): Promise<'stopped' | 'lost'> {
+  const lost = new AbortController();
+  const ended = new AbortController();
+  const renewing = keepRenewing(lease, options, { first, lost, ended: ended.signal });
+  try {
+    await options.lead(lost.signal);
+  } finally {
+    ended.abort();
     await renewing;
-    if (lost.signal.aborted) log.warn('Leadership lost', { identity });
-    else await this.#release();
+    if (!lost.signal.aborted) await lease.release(lost.signal);
   }
+  return lost.signal.aborted ? 'lost' : 'stopped';
+}
 
-  /** Renews until `over`; gives up `renewDeadline` after the last success. */
-  async #keep(lost: AbortController, over: AbortSignal): Promise<void> {
-    const { clock, retryPeriod, renewDeadline } = this.#options;
-    let renewedAt = clock.now();
-    while (!over.aborted) {
-      await sleep(clock, retryPeriod, over);
-      if (over.aborted) return;
-      const startedAt = clock.now();
-      const attempt = new AbortController();
-      const cancel = clock.after(renewedAt + renewDeadline - startedAt, () => attempt.abort());
-      const isOurs = await this.#tryToHold(AbortSignal.any([over, attempt.signal]));
-      cancel();
-      if (isOurs) renewedAt = startedAt;
-      const isTaken = !isOurs && this.#seen !== undefined && !this.#isMine(this.#seen);
-      if (isTaken || clock.now() - renewedAt >= renewDeadline) return lost.abort();
-    }
+interface Leading {
+  readonly first: Term;
+  readonly lost: AbortController;
+  readonly ended: AbortSignal;
+}
+
+/** Until the work has ended or the Lease is lost. A renewal on its way is waited for, so that a release fits on it. */
+async function keepRenewing(
+  lease: LeaseHolder,
+  { clock, retryPeriod }: LeaderElectionOptions,
+  { first, lost, ended }: Leading,
+): Promise<void> {
+  const lose = () => lost.abort(new Error('The Lease is lost'));
+  const over = AbortSignal.any([lost.signal, ended]);
+  let term = first;
+  term.signal.addEventListener('abort', lose);
+  while (!over.aborted) {
+    await sleep({ clock, limit: retryPeriod, signal: over });
+    if (over.aborted) break;
+    const next = await lease.renew(lost.signal);
+    if (next === 'taken') lose();
+    if (typeof next !== 'object') continue;
+    term.cancel();
+    term = next;
+    term.signal.addEventListener('abort', lose);
   }
-
-  /** One try to take or renew the Lease. Any failure is a no. */
-  async #tryToHold(signal: AbortSignal): Promise<boolean> {
-    const { store } = this.#options;
-    try {
-      const current = await store.read(signal);
-      if (isFailure(current)) return this.#failed(current.message);
-      if (current !== 'absent' && !this.#mayTake(current)) return false;
-      const written = await store.write(this.#claim(current), signal);
-      if (isFailure(written)) return this.#failed(written.message);
-      if (written === 'conflict') return false;
-      this.#observe(written);
-      this.#problem = undefined;
-      return true;
-    } catch {
-      return false; // the signal fired
-    }
-  }
-
-  #claim(before: LeaseRecord | 'absent'): LeaseRecord {
-    const { clock, identity: holder, leaseDuration: duration } = this.#options;
-    const renewedAt = clock.now();
-    if (before === 'absent') {
-      return { holder, duration, acquiredAt: renewedAt, renewedAt, transitions: 0 };
-    }
-    if (this.#isMine(before)) return { ...before, duration, renewedAt };
-    const transitions = before.transitions + 1;
-    return { ...before, holder, duration, acquiredAt: renewedAt, renewedAt, transitions };
-  }
-
-  #mayTake(record: LeaseRecord): boolean {
-    this.#observe(record);
-    if (record.holder === '' || this.#isMine(record)) return true;
-    return this.#options.clock.now() >= this.#seenAt + record.duration;
-  }
-
-  #isMine = ({ holder }: LeaseRecord): boolean => holder === this.#options.identity;
-
-  #observe(record: LeaseRecord): void {
-    if (this.#seen?.resourceVersion === record.resourceVersion && this.#seen !== undefined) return;
-    this.#seen = record;
-    this.#seenAt = this.#options.clock.now();
-  }
-
-  /** So that a successor need not wait. Best effort: it is the end of us anyway. */
-  async #release(): Promise<void> {
-    const { store, clock } = this.#options;
-    if (this.#seen === undefined) return;
-    const record = { ...this.#seen, holder: '', duration: 1_000, renewedAt: clock.now() };
-    const limit = new AbortController();
-    const cancel = clock.after(this.#options.retryPeriod, () => limit.abort());
-    await store.write(record, limit.signal).catch(() => 'conflict');
-    cancel();
-  }
-
-  #failed(message: string): false {
-    if (message !== this.#problem) this.#options.log.warn(message);
-    this.#problem = message;
-    return false;
-  }
+  term.cancel();
 }

@@ -1,153 +1,173 @@
-import { type EpochMs, type Ms, minutes } from '../domain/time.ts';
-import type { Clock } from '../ports.ts';
-import { Heap } from './heap.ts';
+import type { EpochMs, Ms } from '../domain/time.ts';
+import { seconds } from '../domain/time.ts';
+import type { Clock, Key } from '../ports.ts';
+import { PriorityMap } from './priority-map.ts';
 
-/** What a queue tells whoever measures it. */
+/** No timer runs longer, so that a jump of the system clock is noticed within this time. */
+const LONGEST_TIMER: Ms = seconds(60);
+
+/** The names in brackets are those of client-go's metrics. */
 export interface QueueObserver {
+  /** A key became due (`workqueue_adds_total`). */
   added(): void;
-  /** A key was handed out after it had been ready for so long. */
+  /** A key is to be looked at again later (`workqueue_retries_total`). */
+  deferred(): void;
+  /** A key that was due for so long is now in work (`workqueue_queue_duration_seconds`). */
   taken(waited: Ms): void;
-  finished(worked: Ms): void;
+  /** A key was in work for so long (`workqueue_work_duration_seconds`). */
+  done(worked: Ms): void;
 }
 
-interface Wake {
-  readonly key: string;
+export interface QueueSnapshot {
+  /** Due and not in work (`workqueue_depth`). */
+  readonly ready: number;
+  /** To be looked at later. */
+  readonly deferred: number;
+  readonly inWork: number;
+  readonly oldestWait: Ms;
+  /** Sum over everything in work (`workqueue_unfinished_work_seconds`). */
+  readonly unfinishedWork: Ms;
+  /** (`workqueue_longest_running_processor_seconds`) */
+  readonly longestWork: Ms;
+}
+
+interface Timer {
   readonly at: EpochMs;
+  readonly cancel: () => void;
 }
 
-/** Timers are never set for longer, so that a jump of the system's clock is noticed soon. */
-const LONGEST_SLEEP = minutes(1);
+const NOBODY: QueueObserver = {
+  added: () => undefined,
+  deferred: () => undefined,
+  taken: () => undefined,
+  done: () => undefined,
+};
 
-/**
- * Keys that want to be worked on, now or later. A key is in work at most once; one that is added meanwhile
- * is handed out once more afterwards; of two wake-up times the earlier one counts.
- */
+/** Keys that need a pass, now or later. A key is never in work twice, and no `add` is ever lost. */
 export class WorkQueue {
   readonly #clock: Clock;
-  readonly #observer: QueueObserver | undefined;
-  /** Ready keys in order, with the moment since when. */
-  readonly #ready = new Map<string, EpochMs>();
-  /** Keys in work, with the moment since when. */
-  readonly #inWork = new Map<string, EpochMs>();
-  /** Keys that were added while they were in work. */
-  readonly #again = new Set<string>();
-  /** The one wake-up that counts per key; entries of the heap that differ from it are stale. */
-  readonly #wakes = new Map<string, Wake>();
-  #heap = new Heap<Wake>();
-  #cancelTimer: (() => void) | undefined;
-  #timerAt = Number.POSITIVE_INFINITY;
-  #isShut = false;
-  #onReady: () => void = () => {};
+  readonly #observer: QueueObserver;
+  /** Due and not in work, by the moment at which they became due. */
+  readonly #ready = new PriorityMap<Key>();
+  /** In work, and since when. */
+  readonly #inWork = new Map<Key, EpochMs>();
+  /** In work, and due once more as soon as that is done. Always a subset of `#inWork`. */
+  readonly #again = new Set<Key>();
+  /** When to wake which key. */
+  readonly #deferred = new PriorityMap<Key>();
+  #onReady: () => void = () => undefined;
+  #timer: Timer | undefined;
+  #isShutDown = false;
 
-  constructor(clock: Clock, observer?: QueueObserver) {
+  constructor(clock: Clock, observer: QueueObserver = NOBODY) {
     this.#clock = clock;
     this.#observer = observer;
   }
 
-  /** Called whenever a key may be taken. */
-  set onReady(listener: () => void) {
-    this.#onReady = listener;
+  /** `callback` is told whenever there is something to take; it replaces the one before. */
+  onReady(callback: () => void): void {
+    this.#onReady = callback;
   }
 
-  get depth(): number {
-    return this.#ready.size;
+  add(key: Key): void {
+    if (this.#isShutDown || this.#ready.has(key) || this.#again.has(key)) return;
+    this.#observer.added();
+    if (this.#inWork.has(key)) this.#again.add(key);
+    else this.#makeReady(key);
   }
 
-  /** Since when each key in work is. */
-  get inWork(): Iterable<EpochMs> {
-    return this.#inWork.values();
-  }
-
-  get scheduled(): number {
-    return this.#wakes.size;
-  }
-
-  add(key: string): void {
-    if (this.#isShut) return;
-    this.#wakes.delete(key);
-    if (this.#inWork.has(key)) {
-      if (!this.#again.has(key)) this.#observer?.added();
-      this.#again.add(key);
-      return;
-    }
-    if (this.#ready.has(key)) return;
-    this.#observer?.added();
-    this.#ready.set(key, this.#clock.now());
-    this.#onReady();
-  }
-
-  addAt(key: string, at: EpochMs): void {
-    if (this.#isShut || this.#ready.has(key) || this.#again.has(key)) return;
+  /**
+   * Adds the key at that moment; of two moments the earlier one wins.
+   * @throws RangeError when `at` is NaN
+   */
+  addAt(key: Key, at: EpochMs): void {
+    if (this.#isShutDown) return;
+    this.#observer.deferred();
     if (at <= this.#clock.now()) return this.add(key);
-    const known = this.#wakes.get(key);
-    if (known !== undefined && known.at <= at) return;
-    const wake = { key, at };
-    this.#wakes.set(key, wake);
-    this.#heap.push(at, wake);
-    this.#dropStale();
+    if (at >= (this.#deferred.get(key) ?? Infinity)) return;
+    this.#deferred.set(key, at);
     this.#arm();
   }
 
-  /** The next key, which is in work from now on. What it was to be woken for is dropped: its pass decides anew. */
-  take(): string | undefined {
-    const [next] = this.#ready;
-    if (next === undefined || this.#isShut) return undefined;
-    const [key, since] = next;
-    const now = this.#clock.now();
+  /** The next key, now in work, or undefined. Its wake-up is dropped: the pass decides anew when to look again. */
+  take(): Key | undefined {
+    const next = this.#ready.first();
+    if (next === undefined) return undefined;
+    const { key, priority: since } = next;
     this.#ready.delete(key);
-    this.#wakes.delete(key);
-    this.#inWork.set(key, now);
-    this.#observer?.taken(now - since);
+    this.#deferred.delete(key);
+    this.#inWork.set(key, this.#clock.now());
+    this.#observer.taken(this.#since(since));
     return key;
   }
 
-  done(key: string): void {
+  done(key: Key): void {
     const since = this.#inWork.get(key);
     if (since === undefined) return;
     this.#inWork.delete(key);
-    this.#observer?.finished(this.#clock.now() - since);
-    if (!this.#again.delete(key) || this.#isShut) return;
-    this.#wakes.delete(key);
+    this.#observer.done(this.#since(since));
+    if (this.#again.delete(key)) this.#makeReady(key);
+  }
+
+  /** Nothing is due for the key any more; if it is in work it stays so until it is done. */
+  forget(key: Key): void {
+    this.#ready.delete(key);
+    this.#again.delete(key);
+    this.#deferred.delete(key);
+  }
+
+  /** Drops everything that is due, now or later, and takes in nothing more. */
+  shutDown(): void {
+    this.#isShutDown = true;
+    this.#timer?.cancel();
+    this.#ready.clear();
+    this.#again.clear();
+    this.#deferred.clear();
+  }
+
+  snapshot(): QueueSnapshot {
+    const oldest = this.#ready.first();
+    const work = [...this.#inWork.values()].map((since) => this.#since(since));
+    return {
+      ready: this.#ready.size,
+      deferred: this.#deferred.size,
+      inWork: work.length,
+      oldestWait: oldest === undefined ? 0 : this.#since(oldest.priority),
+      unfinishedWork: work.reduce((sum, worked) => sum + worked, 0),
+      longestWork: work.reduce((most, worked) => Math.max(most, worked), 0),
+    };
+  }
+
+  #makeReady(key: Key): void {
     this.#ready.set(key, this.#clock.now());
     this.#onReady();
   }
 
-  /** Hands out nothing any more and lets no timer run. */
-  shutDown(): void {
-    this.#isShut = true;
-    this.#ready.clear();
-    this.#again.clear();
-    this.#wakes.clear();
-    this.#heap = new Heap();
-    this.#cancelTimer?.();
+  /** Never negative, even when somebody has set the clock back. */
+  #since(moment: EpochMs): Ms {
+    return Math.max(this.#clock.now() - moment, 0);
   }
 
+  /** One timer, for the earliest wake-up. One that fires for nothing does no harm. */
   #arm(): void {
-    const next = this.#heap.peek()?.rank ?? Number.POSITIVE_INFINITY;
-    if (next === Number.POSITIVE_INFINITY || next >= this.#timerAt) return;
-    this.#cancelTimer?.();
-    this.#timerAt = next;
-    const delay = Math.min(Math.max(next - this.#clock.now(), 0), LONGEST_SLEEP);
-    this.#cancelTimer = this.#clock.after(delay, () => this.#wake());
+    const next = this.#deferred.first();
+    if (next === undefined) return;
+    const delay = Math.min(next.priority - this.#clock.now(), LONGEST_TIMER);
+    const at = this.#clock.now() + delay;
+    if (this.#timer !== undefined && this.#timer.at <= at) return;
+    this.#timer?.cancel();
+    this.#timer = { at, cancel: this.#clock.after(delay, () => this.#wake()) };
   }
 
   #wake(): void {
-    this.#cancelTimer = undefined;
-    this.#timerAt = Number.POSITIVE_INFINITY;
+    this.#timer = undefined;
     const now = this.#clock.now();
-    for (let next = this.#heap.peek(); next !== undefined; next = this.#heap.peek()) {
-      const isStale = this.#wakes.get(next.value.key) !== next.value;
-      if (!isStale && next.rank > now) break;
-      this.#heap.pop();
-      if (!isStale) this.add(next.value.key);
+    let next = this.#deferred.first();
+    while (next !== undefined && next.priority <= now) {
+      this.#deferred.delete(next.key);
+      this.add(next.key);
+      next = this.#deferred.first();
     }
     this.#arm();
-  }
-
-  /** Keeps the heap from growing with wake-ups that do not count any more. */
-  #dropStale(): void {
-    if (this.#heap.size < 64 || this.#heap.size < 2 * this.#wakes.size) return;
-    this.#heap = new Heap();
-    for (const wake of this.#wakes.values()) this.#heap.push(wake.at, wake);
   }
 }

@@ -1,7 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import {
-  type Credential,
   digest,
   parseClientSecret,
   parseCredential,
@@ -42,7 +41,7 @@ describe('a credential', () => {
     });
   });
 
-  it.each<[string, CredentialOverrides, Partial<Credential>]>([
+  it.each<[string, CredentialOverrides, object]>([
     ['production', { spec: { environment: 'production' } }, { realm: 'abc' }],
     ['its own realm, as it is written', { spec: { realm: 'AbC' } }, { realm: 'AbC' }],
     [
@@ -148,6 +147,17 @@ describe('the digest of the spec', () => {
     ['the realm', { spec: { realm: 'other' } }],
     ['the client', { spec: { clientId: 'other' } }],
     ['the scope', { spec: { scope: 'openid profile' } }],
+    [
+      'the key of the client secret',
+      {
+        spec: {
+          credentialsSecretRef: {
+            name: 'convercus-abc',
+            keys: { ...aCredential().spec.credentialsSecretRef.keys, clientSecret: 'other' },
+          },
+        },
+      },
+    ],
     ['the renewal', { spec: { renewal: { percent: 50 } } }],
     ['the target', { target: { name: 'other' } }],
     ['the deletion policy', { target: { deletionPolicy: 'Retain' } }],
@@ -258,13 +268,10 @@ describe('the client secret', () => {
     return parseClientSecret(contents, { ...credential, source });
   };
 
-  it.each([`${CANARY}`, ` ${CANARY} `, `${CANARY}\nmiddle`, '漢字', '"\\'])(
-    'may be %j',
-    (value) => {
-      const secret = parse({ client_secret: value });
-      expect(secret instanceof Sensitive && secret.reveal()).toBe(value);
-    },
-  );
+  it.each([CANARY, ` ${CANARY} `, `${CANARY}\nmiddle`, '漢字', '"\\'])('may be %j', (value) => {
+    const secret = parse({ client_secret: value });
+    expect(secret instanceof Sensitive && secret.reveal()).toBe(value);
+  });
 
   it('may have another key', () => {
     const secret = parse({ other: CANARY }, { clientSecret: 'other' });

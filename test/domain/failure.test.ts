@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import {
   FAILURE_KINDS,
   Failure,
@@ -9,8 +9,8 @@ import {
   retryAt,
 } from '../../src/domain/failure.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
+import { KINDS } from '../support/builders.ts';
 
-const KINDS = Object.keys(FAILURE_KINDS) as FailureKind[];
 const aKind = fc.constantFrom(...KINDS);
 const anAttempt = fc.integer({ min: 1, max: 10_000 });
 const aRandom = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });

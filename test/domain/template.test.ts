@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { fill, PLACEHOLDERS, unknownPlaceholders, uses } from '../../src/domain/template.ts';
 
 describe('a template', () => {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/domain/failure.ts';
 import { minutes, seconds } from '../../src/domain/time.ts';
-import { CANARY, type CredentialOverrides, START } from '../support/builders.ts';
+import { aCredential, CANARY, type CredentialOverrides, START } from '../support/builders.ts';
 import { GOOD_SECRET, KEY, SOURCE, TARGET, until, World, WRONG_SECRET } from '../support/world.ts';
 
 const RENEW_AT = START + minutes(4);
@@ -47,6 +47,8 @@ describe('the first sync', () => {
     });
     expect(action).toEqual({ lookAgainAt: RENEW_AT });
     expect(world.renewals).toEqual(['TokenMissing success']);
+    const fields = { namespace: 'shop', name: 'loyalty', reason: 'TokenIssued' };
+    expect(world.logged).toMatchObject([{ level: 'info', fields }]);
   });
 
   it('presents the client secret to the realm of the program', async () => {
@@ -72,6 +74,7 @@ describe('the first sync', () => {
     expect(world.summary('Ready')).toBe('False InputMissing');
     expect(world.summary('Stalled')).toBe('True InputMissing');
     expect(events()).toEqual(['Warning InputMissing']);
+    expect(world.logged).toMatchObject([{ level: 'warn', fields: { reason: 'InputMissing' } }]);
     expect(world.tokenRequests).toBe(0);
 
     world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
@@ -104,6 +107,18 @@ describe('the first sync', () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
     await world.pass();
     expect(world.tokenRequests).toBe(2);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('reads the client secret anew when the spec names another key of the same Secret', async () => {
+    world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET, right: GOOD_SECRET } });
+    await world.pass();
+    world.cluster.edit(KEY, ({ credentialsSecretRef: { name, keys }, ...spec }) => ({
+      ...spec,
+      credentialsSecretRef: { name, keys: { ...keys, clientSecret: 'right' } },
+    }));
+    await world.pass();
+
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
 
@@ -240,6 +255,14 @@ describe('a token in place', () => {
     expect(action).toEqual({ lookAgainAt: EXPIRY });
   });
 
+  it('does not count beside a spec that makes no sense when it is somebody else’s', async () => {
+    world.cluster.putSecret(TARGET, { controllerUid: 'their-uid' });
+    world.cluster.edit(KEY, (spec) => ({ ...spec, environment: 'moon' }));
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('False InvalidSpec');
+  });
+
   it('is left alone while suspended, and renewed afterwards', async () => {
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
     const action = await world.pass();
@@ -264,6 +287,17 @@ describe('a token in place', () => {
     expect(world.cluster.stored(TARGET)).toBeUndefined();
   });
 
+  it('is forgotten with its credential: what comes after begins anew', async () => {
+    const credential = aCredential({ metadata: { uid: 'another-uid' } });
+    world.cluster.remove(KEY);
+    await world.pass();
+    world.cluster.put(credential);
+    await world.pass();
+
+    expect(world.cluster.stored(TARGET)?.controllerUid).toBe('another-uid');
+    expect(requests()).toContain('readSecret convercus-abc');
+  });
+
   it('is not renewed while its credential is being deleted', async () => {
     const credential = world.cluster.credential(KEY);
     if (credential === undefined) throw new Error('unreachable');
@@ -273,15 +307,6 @@ describe('a token in place', () => {
     world.clock.advance(minutes(4));
     expect(await world.pass()).toBe('await-change');
     expect(world.tokenRequests).toBe(1);
-  });
-
-  it('belongs to nobody else when another credential of that name takes its place', async () => {
-    world.cluster.remove(KEY);
-    await world.pass();
-    world = World.with({ metadata: { uid: 'another-uid' } });
-    await world.pass();
-
-    expect(world.cluster.stored(TARGET)?.controllerUid).toBe('another-uid');
   });
 });
 
@@ -334,6 +359,25 @@ describe('a failing renewal', () => {
     await world.pass();
 
     expect(world.tokenRequests).toBe(length);
+  });
+
+  it('because the host is busy says so when the token expires, and goes on waiting', async () => {
+    world.idp.outage = undefined;
+    const release = world.budget.hold();
+    world.clock.advance(minutes(4));
+    const waiting = world.pass();
+    await until(() => world.budget.waiting > 0);
+    world.clock.advance(minutes(1));
+
+    expect(await waiting).toEqual({ lookAgainAt: EXPIRY });
+    expect(world.summary('Ready')).toBe('False TokenExpired');
+    expect(world.condition('Ready')?.message).toContain('Waiting for a turn');
+    expect(events()).toEqual(['Warning TokenExpired']);
+
+    release();
+    await world.pass();
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.tokenRequests).toBe(2);
   });
 
   it('with a rejected secret says so at once, although the token is still good', async () => {
@@ -462,6 +506,9 @@ describe('a target that others have to do with', () => {
     await world.pass();
 
     expect(world.summary('Ready')).toBe('False NetworkError');
+    world.restart();
+    await world.pass();
+    expect(world.summary('Ready')).toBe('False NetworkError');
   });
 
   it('is looked into once, and no event is told, when others wrote what is none of our business', async () => {
@@ -524,6 +571,23 @@ describe('a target that others have to do with', () => {
     expect(world.summary('Ready', second)).toBe('True TokenValid');
   });
 
+  it.each([
+    ['the older', '2026-08-01T00:00:00Z', 'second'],
+    ['the first by name of two of the same age', '2026-09-01T00:00:00Z', 'loyalty'],
+    ['the older, be it the first by name', '2026-10-01T00:00:00Z', 'loyalty'],
+  ])('of two claimants goes to %s while nobody has published', async (_, created, winner) => {
+    world = World.with();
+    const second = aSecond();
+    const metadata = { ...second.metadata, creationTimestamp: created };
+    world.cluster.put({ ...second, metadata });
+    await world.pass();
+    await world.pass('shop/second');
+
+    const ready = (name: string) => world.summary('Ready', `shop/${name}`);
+    const loser = winner === 'second' ? 'loyalty' : 'second';
+    expect([ready(winner), ready(loser)]).toEqual(['True TokenValid', 'False TargetNotOurs']);
+  });
+
   it('of two claimants stays with the one that published to it, even when it is kept by Retain', async () => {
     world = World.with({ target: { deletionPolicy: 'Retain' } });
     await world.pass();
@@ -547,7 +611,9 @@ describe('a target to merge into', () => {
     expect(world.tokenRequests).toBe(0);
 
     world.cluster.putSecret(TARGET, { data: { theirs: 'stays' } });
+    requests();
     await world.pass();
+    expect(requests()).not.toContain('readSecret loyalty-token');
     expect(world.cluster.stored(TARGET)).toMatchObject({
       type: 'Opaque',
       data: { theirs: 'stays', token: `${CANARY}-token-1` },

@@ -3,6 +3,7 @@ import { Failure } from '../../src/domain/failure.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import type { Token, TokenRequest } from '../../src/domain/token.ts';
+import type { TokenSource } from '../../src/ports.ts';
 import {
   isRefusal,
   type Refusal,
@@ -20,15 +21,24 @@ let clock: FakeClock;
 let idp: FakeIdentityProvider;
 let budget: OpenBudget;
 let tokens: SharedTokens;
-let stop: AbortController;
+let closing: AbortController;
+
+const tokensFrom = (source: TokenSource) =>
+  new SharedTokens({
+    source,
+    budget,
+    clock,
+    random: () => 0.5,
+    closing: closing.signal,
+    signal: never,
+  });
 
 beforeEach(() => {
   clock = new FakeClock();
   idp = new FakeIdentityProvider(clock);
   budget = new OpenBudget();
-  stop = new AbortController();
-  const parts = { source: idp.answer, budget, clock, random: () => 0.5, signal: stop.signal };
-  tokens = new SharedTokens(parts);
+  closing = new AbortController();
+  tokens = tokensFrom(idp.answer);
 });
 
 const aRequest = (overrides: Partial<TokenRequest> = {}): TokenRequest => ({
@@ -232,14 +242,33 @@ describe('who waits', () => {
     expect(idp.requests).toHaveLength(0);
   });
 
+  it('does so in vain once no request leaves any more', async () => {
+    budget.hold();
+    const asked = obtain();
+    await until(() => budget.waiting > 0);
+    closing.abort(new Error('closing'));
+
+    await expect(asked).rejects.toThrow('closing');
+    expect(idp.requests).toHaveLength(0);
+  });
+
+  it('for a request under way still gets its token while everything closes', async () => {
+    const release = idp.hold();
+    const asked = obtain();
+    await until(() => idp.requests.length > 0);
+    closing.abort(new Error('closing'));
+    release();
+
+    expect(isRefusal(await asked)).toBe(false);
+  });
+
   it('for a request that breaks hears of it, and the next one asks again', async () => {
     let calls = 0;
     const source = async (): Promise<Failure> => {
       calls += 1;
       throw new Error('a bug');
     };
-    const parts = { source, budget, clock, random: () => 0.5, signal: stop.signal };
-    tokens = new SharedTokens(parts);
+    tokens = tokensFrom(source);
 
     await expect(obtain()).rejects.toThrow('a bug');
     await expect(obtain()).rejects.toThrow('a bug');

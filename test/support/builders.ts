@@ -1,7 +1,7 @@
 import type { ConvercusCredential } from '../../src/domain/api.ts';
 import { type Credential, parseCredential, type Settings } from '../../src/domain/credential.ts';
 import { BUILT_IN_ENVIRONMENTS } from '../../src/domain/environment.ts';
-import { isFailure } from '../../src/domain/failure.ts';
+import { FAILURE_KINDS, type FailureKind, isFailure } from '../../src/domain/failure.ts';
 import type { SecretMeta, TargetMark } from '../../src/domain/secret.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
 import { type EpochMs, minutes, seconds } from '../../src/domain/time.ts';
@@ -17,6 +17,10 @@ export const SETTINGS: Settings = {
   environments: new Map(BUILT_IN_ENVIRONMENTS.map((each) => [each.name, each])),
   renewal: { percent: 80, jitterPercent: 5, minimum: seconds(30) },
 };
+
+export const KINDS = Object.keys(FAILURE_KINDS).filter(
+  (kind): kind is FailureKind => kind in FAILURE_KINDS,
+);
 
 type Spec = ConvercusCredential['spec'];
 

@@ -114,10 +114,6 @@ export class FakeCluster implements Cluster, ClusterView {
     return this.#credentials.get(key)?.status;
   }
 
-  count(call: Call): number {
-    return this.requests.filter((request) => request.startsWith(`${call} `)).length;
-  }
-
   get statuses(): unknown[] {
     return [...this.#credentials.values()].map(({ status }) => status);
   }

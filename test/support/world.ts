@@ -71,9 +71,17 @@ export class OpenBudget implements RequestBudget {
     return resolve;
   }
 
-  async run<T>(_host: string, _urgency: EpochMs, task: () => Promise<T>): Promise<T> {
+  async run<T>(
+    _host: string,
+    _urgency: EpochMs,
+    task: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
     this.waiting += 1;
-    await this.#gate;
+    const aborted = new Promise((_, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+    });
+    await Promise.race([this.#gate, aborted]);
     this.waiting -= 1;
     return task();
   }
@@ -169,7 +177,8 @@ export class World {
     const { clock, cluster, budget, idp } = this;
     const random = () => 0.5;
     const { signal } = this.#stop;
-    const tokens = new SharedTokens({ source: idp.answer, budget, clock, random, signal });
+    const source = idp.answer;
+    const tokens = new SharedTokens({ source, budget, clock, random, closing: signal, signal });
     const log = this.#log();
     const telemetry = {
       renewal: (reason: string, outcome: string) => this.renewals.push(`${reason} ${outcome}`),

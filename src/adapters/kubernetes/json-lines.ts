@@ -35,8 +35,26 @@ function* parsed(line: readonly Uint8Array[]): Generator {
   if (text !== '') yield parseJson(text);
 }
 
+/**
+ * The one JSON value that a byte stream holds; undefined when it is empty.
+ * @throws ApiError when it has more than `largest` bytes or is no JSON
+ */
+export async function readJson(
+  chunks: AsyncIterable<Uint8Array>,
+  largest: number,
+): Promise<unknown> {
+  const body: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of chunks) {
+    length += chunk.length;
+    if (length > largest) throw ApiError.network(BODY_TOO_LARGE);
+    body.push(chunk);
+  }
+  return length === 0 ? undefined : parseJson(Buffer.concat(body).toString('utf8'));
+}
+
 /** Like JSON.parse, but the error does not quote the text. */
-export function parseJson(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {

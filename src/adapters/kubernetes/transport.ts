@@ -1,9 +1,9 @@
 import type { Dispatcher } from 'undici';
 import { type Ms, seconds } from '../../domain/time.ts';
 import { ApiAccess, loadKubeConfig } from './access.ts';
-import { ApiError, BODY_TOO_LARGE } from './api-error.ts';
+import { ApiError } from './api-error.ts';
 import { member, textAt } from './json.ts';
-import { jsonLines, parseJson } from './json-lines.ts';
+import { jsonLines, readJson } from './json-lines.ts';
 
 const MIB = 1024 * 1024;
 
@@ -172,17 +172,6 @@ async function within<T>(
     clearTimeout(timer);
     outer.removeEventListener('abort', abortFromOutside);
   }
-}
-
-async function readJson(body: AsyncIterable<Uint8Array>, largest: number): Promise<unknown> {
-  const chunks: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of body) {
-    length += chunk.length;
-    if (length > largest) throw ApiError.network(BODY_TOO_LARGE);
-    chunks.push(chunk);
-  }
-  return length === 0 ? undefined : parseJson(Buffer.concat(chunks).toString('utf8'));
 }
 
 const CLOSED_CONNECTION = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);

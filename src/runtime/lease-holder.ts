@@ -1,0 +1,160 @@
+import { type Failure, isFailure } from '../domain/failure.ts';
+import { type Ms, seconds } from '../domain/time.ts';
+import type { Clock, LeaseRecord, LeaseStore, Log } from '../ports.ts';
+import { Problems, unexpected } from './problems.ts';
+import { within } from './waiting.ts';
+
+export interface LeaseHolderOptions {
+  readonly store: LeaseStore;
+  /** Must be of one process only. */
+  readonly identity: string;
+  /** Others wait this long after the last sign of life. */
+  readonly leaseDuration: Ms;
+  /** A holder may act for this long after it sent its last successful write. Less than `leaseDuration`. */
+  readonly renewDeadline: Ms;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** How long a successful write counts. */
+export interface Term {
+  /** Fires when it is over. */
+  readonly signal: AbortSignal;
+  /** Lets it never be over, for another term has taken its place or nobody asks any more. */
+  readonly cancel: () => void;
+}
+
+/** `taken`: somebody else holds the Lease. Undefined: it did not work this time. */
+export type Written = Term | 'taken' | undefined;
+
+/**
+ * One contender's view of the Lease, and its writes. Only timers measure time here, never two readings of a clock:
+ * it does not matter what the clocks of the machines show or whether somebody sets them.
+ */
+export class LeaseHolder {
+  readonly #options: LeaseHolderOptions;
+  readonly #problems: Problems;
+  /** The Lease as last seen; undefined when there is none. */
+  #seen: LeaseRecord | undefined;
+  /** Its holder has given no sign of life for the whole duration since we saw the last one. */
+  #isExpired = false;
+  #cancelExpiry: () => void = () => undefined;
+  #lastHolder = '';
+
+  constructor(options: LeaseHolderOptions) {
+    this.#options = options;
+    this.#problems = new Problems((failure) => report(options.log, failure));
+  }
+
+  /** Takes the Lease when it is nobody's, ours or expired. */
+  async acquire(signal: AbortSignal): Promise<Written> {
+    if (!(await this.#look(signal))) return undefined;
+    const isFree = (this.#seen?.holder ?? '') === '' || this.#isOurs || this.#isExpired;
+    return isFree ? this.#put(() => this.#ours(), signal) : 'taken';
+  }
+
+  renew(signal: AbortSignal): Promise<Written> {
+    return this.#put(() => this.#ours(), signal);
+  }
+
+  /** Spares the others the wait for the duration. Best effort. Call it when nothing is done any more as the holder. */
+  async release(signal: AbortSignal): Promise<void> {
+    const written = await this.#put(
+      () => ({ ...this.#ours(), holder: '', duration: seconds(1) }),
+      signal,
+    );
+    if (typeof written === 'object') written.cancel();
+  }
+
+  /** Ends the one timer that runs between the calls. */
+  close(): void {
+    this.#cancelExpiry();
+  }
+
+  get #isOurs(): boolean {
+    return this.#seen?.holder === this.#options.identity;
+  }
+
+  #ours(): LeaseRecord {
+    const { identity, leaseDuration, clock } = this.#options;
+    const now = clock.now();
+    const mine = { holder: identity, duration: leaseDuration, renewedAt: now };
+    const seen = this.#seen;
+    if (seen === undefined) return { ...mine, acquiredAt: now, transitions: 0 };
+    if (this.#isOurs) return { ...seen, ...mine };
+    return { ...seen, ...mine, acquiredAt: now, transitions: seen.transitions + 1 };
+  }
+
+  async #put(make: () => LeaseRecord, signal: AbortSignal): Promise<Written> {
+    const first = await this.#write(make(), signal);
+    if (first !== 'conflict') return first;
+    // Perhaps an earlier write of ours did arrive although its answer did not.
+    if (!(await this.#look(signal))) return undefined;
+    if (!this.#isOurs) return 'taken';
+    const second = await this.#write(make(), signal);
+    return second === 'conflict' ? undefined : second;
+  }
+
+  /** The term counts from before the request is sent, so that it ends before others may think that it has. */
+  async #write(record: LeaseRecord, signal: AbortSignal): Promise<Term | 'conflict' | undefined> {
+    const { store, clock, renewDeadline } = this.#options;
+    const over = new AbortController();
+    const cancel = clock.after(renewDeadline, () => over.abort());
+    const written = await this.#ask((own) => store.write(record, own), signal);
+    if (typeof written === 'object') this.#observe(written);
+    if (typeof written === 'object' && !over.signal.aborted) return { signal: over.signal, cancel };
+    cancel();
+    return written === 'conflict' ? 'conflict' : undefined;
+  }
+
+  async #look(signal: AbortSignal): Promise<boolean> {
+    const seen = await this.#ask((own) => this.#options.store.read(own), signal);
+    if (seen === undefined) return false;
+    this.#observe(seen === 'absent' ? undefined : seen);
+    return true;
+  }
+
+  /** Undefined when it failed, did not answer in time or is no longer wanted. */
+  async #ask<T extends LeaseRecord | string>(
+    task: (signal: AbortSignal) => Promise<T | Failure>,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    const { clock, renewDeadline } = this.#options;
+    const answer = await within({ clock, limit: renewDeadline, signal }, task).catch(
+      (error: unknown) => unexpected('The request for the Lease', error),
+    );
+    if (isFailure(answer)) {
+      this.#problems.add(answer);
+      return undefined;
+    }
+    if (answer !== undefined) this.#problems.clear();
+    return answer;
+  }
+
+  /** Any change is a sign of life: the whole duration begins anew. */
+  #observe(record: LeaseRecord | undefined): void {
+    const isNews = record?.resourceVersion !== this.#seen?.resourceVersion;
+    this.#seen = record;
+    if (!isNews) return;
+    this.#cancelExpiry();
+    this.#isExpired = false;
+    const { clock, leaseDuration } = this.#options;
+    const patience = Math.max(record?.duration ?? 0, leaseDuration);
+    this.#cancelExpiry = clock.after(patience, () => {
+      this.#isExpired = true;
+    });
+    this.#announce(record?.holder ?? '');
+  }
+
+  #announce(holder: string): void {
+    if (holder !== '' && holder !== this.#lastHolder) {
+      this.#options.log.info('The Lease has a new holder', { holder });
+    }
+    this.#lastHolder = holder;
+  }
+}
+
+function report(log: Log, failure: Failure | undefined): void {
+  if (failure === undefined) log.info('The Lease can be reached again');
+  else log.warn(failure.message, { reason: failure.kind });
+}

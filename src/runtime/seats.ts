@@ -1,0 +1,73 @@
+/** So many may work at once. Whoever comes back from a wait sits down before anybody new. */
+export class Seats {
+  #free: number;
+  readonly #returning: (() => void)[] = [];
+  readonly #onFree: () => void;
+
+  constructor(count: number, onFree: () => void) {
+    this.#free = count;
+    this.#onFree = onFree;
+  }
+
+  get hasFree(): boolean {
+    return this.#free > 0;
+  }
+
+  /** Call it only while one is free. */
+  take(): Seat {
+    this.#free -= 1;
+    return new Seat(this);
+  }
+
+  /** Resolves when there is a seat again. */
+  regain(): Promise<void> {
+    if (this.#free > 0) {
+      this.#free -= 1;
+      return Promise.resolve();
+    }
+    return new Promise((resolve) => this.#returning.push(resolve));
+  }
+
+  release(): void {
+    const handOver = this.#returning.shift();
+    if (handOver !== undefined) return handOver();
+    this.#free += 1;
+    this.#onFree();
+  }
+}
+
+/** One worker's place, given back while it only waits. */
+export class Seat {
+  readonly #seats: Seats;
+  #isTaken = true;
+  #hasLeft = false;
+
+  constructor(seats: Seats) {
+    this.#seats = seats;
+  }
+
+  /** A wait within a wait gives nothing back a second time. */
+  readonly parked = async <T>(wait: () => Promise<T>): Promise<T> => {
+    if (!this.#isTaken) return wait();
+    this.#isTaken = false;
+    this.#seats.release();
+    try {
+      return await wait();
+    } finally {
+      await this.#comeBack();
+    }
+  };
+
+  leave(): void {
+    this.#hasLeft = true;
+    if (this.#isTaken) this.#seats.release();
+    this.#isTaken = false;
+  }
+
+  /** Somebody may have left without waiting for the end of its wait: then the seat goes on to the next. */
+  async #comeBack(): Promise<void> {
+    await this.#seats.regain();
+    if (this.#hasLeft) this.#seats.release();
+    else this.#isTaken = true;
+  }
+}

@@ -1,0 +1,196 @@
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { type ControlPlane, startControlPlane } from '../dev/control-plane/control-plane.ts';
+import { installCrd } from '../dev/operator.ts';
+
+jest.setTimeout(60_000);
+
+const GOOD = {
+  program: 'ABC',
+  environment: 'staging',
+  credentialsSecretRef: { name: 'convercus-abc' },
+};
+
+describe('the CRD in a real API server', () => {
+  let controlPlane: ControlPlane;
+
+  beforeAll(async () => {
+    controlPlane = await startControlPlane();
+    await installCrd(controlPlane);
+  }, 600_000);
+
+  afterAll(() => controlPlane?.stop());
+
+  const apply = (name: string, spec: object, ...flags: string[]): Promise<string> => {
+    const object = {
+      apiVersion: 'convercus.io/v1alpha1',
+      kind: 'ConvercusCredential',
+      metadata: { name, namespace: 'default' },
+      spec,
+    };
+    return controlPlane.kubectl(['apply', ...flags, '-f', '-'], { input: JSON.stringify(object) });
+  };
+
+  it('fills in every default', async () => {
+    await apply('defaults', GOOD);
+    const { spec } = JSON.parse(
+      await controlPlane.kubectl(['get', 'cvc', 'defaults', '-o', 'json']),
+    );
+    expect(spec).toEqual({
+      ...GOOD,
+      grantType: 'client_credentials',
+      clientId: 'machine-2-machine',
+      scope: 'openid',
+      credentialsSecretRef: {
+        name: 'convercus-abc',
+        keys: {
+          clientSecret: 'client_secret',
+          username: 'username',
+          password: 'password',
+          org: 'org',
+        },
+      },
+      target: {
+        creationPolicy: 'Owner',
+        deletionPolicy: 'Delete',
+        data: { token: '{{access_token}}' },
+      },
+      suspend: false,
+    });
+  });
+
+  const refusals: [fault: string, change: Record<string, unknown>, sentence: string][] = [
+    ['no program', { program: undefined }, 'spec.program: Required value'],
+    [
+      'a program with a blank',
+      { program: 'A C' },
+      'write the name of the program, letters and digits, such as ABC',
+    ],
+    [
+      'a program that is an address',
+      { program: 'evil.example/x' },
+      'write the name of the program',
+    ],
+    [
+      'an environment in upper case',
+      { environment: 'Staging' },
+      'write staging, production, or the name of a configured environment',
+    ],
+    [
+      'an unknown grant',
+      { grantType: 'implicit' },
+      'supported values: "client_credentials", "password", "legacy_login"',
+    ],
+    ['a client id with a line break', { clientId: 'a\nb' }, 'write the client id without spaces'],
+    [
+      'scopes with two blanks',
+      { scope: 'openid  profile' },
+      'write scopes separated by single spaces',
+    ],
+    ['an empty scope', { scope: '' }, 'spec.scope'],
+    ['a realm that is a path', { realm: '../master' }, 'write the name of the realm alone'],
+    [
+      'a realm with legacy_login',
+      { grantType: 'legacy_login', realm: 'abc' },
+      'spec.realm has no meaning for grantType legacy_login',
+    ],
+    [
+      'no credentials Secret',
+      { credentialsSecretRef: undefined },
+      'spec.credentialsSecretRef: Required value',
+    ],
+    [
+      'a Secret of another namespace',
+      { credentialsSecretRef: { name: 'other/secret' } },
+      'write the name of a Secret',
+    ],
+    [
+      'a key with a slash',
+      { credentialsSecretRef: { name: 's', keys: { clientSecret: 'a/b' } } },
+      'write a key of the Secret',
+    ],
+    [
+      'the target as source',
+      { target: { name: 'convercus-abc' } },
+      'give the token a Secret of its own',
+    ],
+    [
+      'the default target as source',
+      { credentialsSecretRef: { name: 'bad-token' } },
+      'give the token a Secret of its own',
+    ],
+    [
+      'a label of the operator',
+      { target: { labels: { 'convercus.io/credential': 'x' } } },
+      "are the operator's; choose other keys",
+    ],
+    [
+      'the managed-by label',
+      { target: { labels: { 'app.kubernetes.io/managed-by': 'x' } } },
+      "are the operator's; choose other keys",
+    ],
+    [
+      'an annotation of the operator',
+      { target: { annotations: { 'convercus.io/renew-at': 'x' } } },
+      "are the operator's; choose other keys",
+    ],
+    [
+      'a label key with a blank',
+      { target: { labels: { 'bad key': 'x' } } },
+      'a label key is a name, or a DNS prefix',
+    ],
+    ['no key at all', { target: { data: {} } }, 'should have at least 1 propert'],
+    [
+      'a data key with a slash',
+      { target: { data: { 'a/b': 'x' } } },
+      'a key of the Secret consists of letters',
+    ],
+    ['a huge template', { target: { data: { token: 'x'.repeat(5_000) } } }, 'Too long'],
+    ['renewal after expiry', { renewal: { percent: 120 } }, 'less than or equal to 95'],
+    ['a grace of text', { suspend: 'yes' }, 'must be of type boolean'],
+  ];
+
+  it.each(refusals)('refuses %s and says what to write', async (_, change, sentence) => {
+    await expect(apply('bad', { ...GOOD, ...change })).rejects.toThrow(sentence);
+  });
+
+  it('refuses a field that it does not know', async () => {
+    await expect(
+      apply('bad', { ...GOOD, tokenUrl: 'https://evil.example' }, '--validate=strict'),
+    ).rejects.toThrow('unknown field "spec.tokenUrl"');
+  });
+
+  it('refuses a name that would not fit into a label', async () => {
+    await expect(apply('x'.repeat(64), GOOD)).rejects.toThrow('at most 63 characters');
+  });
+
+  it('lets neither the name nor the policy of the target change', async () => {
+    await apply('fixed', { ...GOOD, target: { name: 'fixed' } });
+    await expect(apply('fixed', { ...GOOD, target: { name: 'other' } })).rejects.toThrow(
+      "spec.target.name can't be changed",
+    );
+    await expect(apply('fixed', GOOD)).rejects.toThrow("spec.target.name can't be changed");
+    await expect(
+      apply('fixed', { ...GOOD, target: { name: 'fixed', creationPolicy: 'Merge' } }),
+    ).rejects.toThrow("spec.target.creationPolicy can't be changed");
+    await apply('fixed', {
+      ...GOOD,
+      program: 'XYZ',
+      target: { name: 'fixed', deletionPolicy: 'Retain' },
+    });
+  });
+
+  it('explains every field', async () => {
+    for (const field of [
+      'spec',
+      'spec.program',
+      'spec.credentialsSecretRef.keys',
+      'spec.target.data',
+      'spec.renewal',
+      'status.conditions',
+    ]) {
+      const text = await controlPlane.kubectl(['explain', `cvc.${field}`]);
+      expect([field, text]).toEqual([field, expect.stringMatching(/DESCRIPTION:\n {4}\w/)]);
+      expect(text).not.toContain('<empty>');
+    }
+  });
+});

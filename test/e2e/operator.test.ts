@@ -1,0 +1,528 @@
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { proxies } from '../../dev/identity-provider/faults.ts';
+import { eventually, expiryOf, type Tenant, World } from './world.ts';
+
+jest.setTimeout(120_000);
+
+/** Against a real API server, as a user with exactly the permissions of `deploy/base/rbac.yaml`. */
+describe('the operator', () => {
+  let world: World;
+  const seen: string[] = [];
+
+  beforeAll(async () => {
+    world = await World.start();
+  }, 600_000);
+
+  afterAll(() => world?.stop());
+
+  /** Remembers the token in a target, for the canary test at the end. */
+  const token = async (tenant: Tenant, secret: string, key = 'token'): Promise<string> => {
+    const text = (await tenant.file(secret, key)) ?? '';
+    if (text !== '') seen.push(text);
+    return text;
+  };
+
+  it('turns a credential into a token Secret, at the price of one read, two writes and an event', async () => {
+    const shop = await world.tenant();
+    const before = await world.auditLines();
+    await shop.credential('loyalty', {
+      target: {
+        labels: { 'example.com/team': 'shop' },
+        data: {
+          token: '{{access_token}}',
+          header: 'Authorization: Bearer {{access_token}}',
+          at: '{{expires_at}}',
+        },
+      },
+    });
+    await shop.ready('loyalty');
+
+    const { metadata, type } = (await shop.target('loyalty-token')) ?? {};
+    const text = await token(shop, 'loyalty-token');
+    expect(expiryOf(text)).toBeGreaterThan(Date.now());
+    expect(await shop.file('loyalty-token', 'header')).toBe(`Authorization: Bearer ${text}`);
+    expect(type).toBe('convercus.io/token');
+    expect(metadata?.labels).toMatchObject({
+      'example.com/team': 'shop',
+      'app.kubernetes.io/managed-by': 'convercus-operator',
+      'convercus.io/credential': 'loyalty',
+    });
+    const credential = await shop.get('loyalty');
+    expect(metadata?.ownerReferences).toMatchObject([
+      { uid: credential.metadata.uid, controller: true },
+    ]);
+    expect(credential.status).toMatchObject({
+      observedGeneration: 1,
+      tokenUrl: world.provider.tokenUrl(shop.realm),
+      target: { name: 'loyalty-token', resourceVersion: metadata?.resourceVersion },
+    });
+    expect(await shop.file('loyalty-token', 'at')).toBe(credential.status?.expiresAt);
+    expect(
+      await eventually(
+        () => shop.events('loyalty'),
+        (events) => events.length > 0,
+      ),
+    ).toEqual(['Normal TokenIssued']);
+    const requests = (await world.requestsSince(before)).filter(
+      ({ namespace }) => namespace === shop.namespace,
+    );
+    expect(requests.map(({ verb, resource }) => `${verb} ${resource}`)).toEqual([
+      'get secrets',
+      'patch secrets',
+      'patch convercuscredentials/status',
+      'create events',
+    ]);
+    expect(shop.tokenRequests()).toBe(1);
+  });
+
+  it('shows what people look for in kubectl get', async () => {
+    const shop = await world.tenant();
+    await shop.credential('loyalty');
+    await shop.ready('loyalty');
+    const [header = '', row = ''] = (await shop.kubectl('get', 'cvc', '-o', 'wide')).split('\n');
+    expect(header.split(/\s+/)).toEqual([
+      'NAME',
+      'PROGRAM',
+      'ENVIRONMENT',
+      'GRANT',
+      'READY',
+      'STATUS',
+      'EXPIRES',
+      'AGE',
+      'TARGET',
+      'RENEWS',
+    ]);
+    expect(row).toMatch(
+      /^loyalty\s+T\d+\s+staging\s+client_credentials\s+True\s+TokenValid\s+20\S+Z\s+\d+s\s+loyalty-token\s+20\S+Z$/,
+    );
+  });
+
+  it('renews before the token expires, with two writes each time and no further event', async () => {
+    const shop = await world.tenant({ accessTokenLifespan: 5 });
+    await shop.credential('loyalty');
+    await shop.ready('loyalty');
+    const before = await world.auditLines();
+    const tokens = new Set<string>();
+    await eventually(
+      async () => {
+        const text = await token(shop, 'loyalty-token');
+        if (expiryOf(text) + 1_000 < Date.now()) throw new Error('an expired token was readable');
+        tokens.add(text);
+      },
+      () => tokens.size >= 4,
+    );
+    expect(tokens.size).toBe(4);
+    const requests = (await world.requestsSince(before)).filter(
+      ({ namespace }) => namespace === shop.namespace,
+    );
+    const kinds = new Set(requests.map(({ verb, resource }) => `${verb} ${resource}`));
+    expect(kinds).toEqual(new Set(['patch secrets', 'patch convercuscredentials/status']));
+    expect(await shop.events('loyalty')).toEqual(['Normal TokenIssued']);
+  });
+
+  it('asks once for twenty credentials that present the same client secret in four namespaces', async () => {
+    const first = await world.tenant();
+    const namespaces = [first.namespace];
+    for (const extra of ['a', 'b', 'c']) {
+      const namespace = `${first.namespace}-${extra}`;
+      await world.controlPlane.kubectl(['create', 'namespace', namespace]);
+      namespaces.push(namespace);
+    }
+    const objects = namespaces.flatMap((namespace) => [
+      {
+        apiVersion: 'v1',
+        kind: 'Secret',
+        metadata: { name: 'source', namespace },
+        stringData: { client_secret: first.clientSecret },
+      },
+      ...[1, 2, 3, 4, 5].map((n) => ({
+        apiVersion: 'convercus.io/v1alpha1',
+        kind: 'ConvercusCredential',
+        metadata: { name: `loyalty-${n}`, namespace },
+        spec: {
+          program: first.program,
+          environment: 'staging',
+          credentialsSecretRef: { name: 'source' },
+        },
+      })),
+    ]);
+    const input = objects.map((object) => JSON.stringify(object)).join('\n---\n');
+    await world.controlPlane.kubectl(['apply', '-f', '-'], { input });
+    for (const namespace of namespaces) {
+      await world.controlPlane.kubectl([
+        'wait',
+        '--for=condition=Ready',
+        'cvc',
+        '--all',
+        '-n',
+        namespace,
+        '--timeout=30s',
+      ]);
+    }
+    expect(first.tokenRequests()).toBe(1);
+  });
+
+  it('brings a deleted target back and undoes an edit', async () => {
+    const shop = await world.tenant();
+    await shop.credential('loyalty');
+    await shop.ready('loyalty');
+    const text = await token(shop, 'loyalty-token');
+    await shop.kubectl('delete', 'secret', 'loyalty-token');
+    expect(
+      await eventually(
+        () => shop.file('loyalty-token'),
+        (file) => file !== undefined,
+      ),
+    ).toBe(text);
+    await shop.kubectl(
+      'patch',
+      'secret',
+      'loyalty-token',
+      '-p',
+      '{"stringData":{"token":"rubbish"}}',
+    );
+    expect(
+      await eventually(
+        () => shop.file('loyalty-token'),
+        (file) => file !== 'rubbish',
+      ),
+    ).toBe(text);
+    await shop.kubectl('annotate', 'secret', 'loyalty-token', 'example.com/note=mine');
+    await shop.kubectl('label', 'secret', 'loyalty-token', 'convercus.io/credential-');
+    await eventually(
+      async () =>
+        (await shop.target('loyalty-token'))?.metadata.labels?.['convercus.io/credential'],
+      (label) => label === 'loyalty',
+    );
+    const { metadata } = (await shop.target('loyalty-token')) ?? {};
+    expect(metadata?.annotations?.['example.com/note']).toBe('mine');
+    expect(metadata?.labels?.['convercus.io/credential']).toBe('loyalty');
+    expect(shop.tokenRequests()).toBe(1);
+  });
+
+  it('waits for a Secret that is missing, incomplete or badly written, and goes on as soon as it is right', async () => {
+    const shop = await world.tenant();
+    const reason = (wanted: string) =>
+      eventually(
+        () => shop.conditions('loyalty'),
+        ({ Ready }) => Ready === `False/${wanted}`,
+      );
+    await shop.credential('loyalty', { credentialsSecretRef: { name: 'later' } as never });
+    expect(await reason('InputMissing')).toMatchObject({
+      Ready: 'False/InputMissing',
+      Stalled: 'True/InputMissing',
+    });
+    await shop.secret('later', { wrong_key: 'x' });
+    await eventually(
+      () => shop.message('loyalty', 'Ready'),
+      (text) => text.includes('has no key'),
+    );
+    expect(await shop.message('loyalty', 'Ready')).toBe(
+      'Secret "later" has no key "client_secret"; put the client secret there',
+    );
+    await shop.secret('later', { client_secret: `${shop.clientSecret}\n` });
+    expect((await reason('InputInvalid'))['Ready']).toBe('False/InputInvalid');
+    expect(shop.tokenRequests()).toBe(0);
+    expect(await shop.target('loyalty-token')).toBeUndefined();
+    await shop.secret('later', { client_secret: shop.clientSecret });
+    await shop.ready('loyalty');
+    expect(await shop.conditions('loyalty')).toEqual({
+      Ready: 'True/TokenValid',
+      Renewed: 'True/TokenMissing',
+    });
+    expect(
+      await eventually(
+        () => shop.events('loyalty'),
+        (events) => events.length === 4,
+      ),
+    ).toEqual(
+      expect.arrayContaining(['Warning InputMissing', 'Warning InputInvalid', 'Normal Recovered']),
+    );
+  });
+
+  it('asks once with a wrong client secret, says so, and recovers when it is corrected', async () => {
+    const shop = await world.tenant();
+    await shop.secret('source', { client_secret: 'canary-wrong' });
+    world.secrets.push('canary-wrong');
+    await shop.credential('loyalty');
+    await shop.credential('checkout');
+    const rejected = {
+      Ready: 'False/ClientSecretRejected',
+      Renewed: 'False/ClientSecretRejected',
+      Stalled: 'True/ClientSecretRejected',
+    };
+    for (const name of ['loyalty', 'checkout']) {
+      expect(
+        await eventually(
+          () => shop.conditions(name),
+          ({ Ready }) => Ready !== undefined,
+        ),
+      ).toEqual(rejected);
+    }
+    await shop.kubectl('label', 'secret', 'source', 'touched=yes');
+    expect(shop.tokenRequests()).toBe(1);
+    await shop.secret('source', { client_secret: shop.clientSecret });
+    await shop.ready('loyalty');
+    await shop.ready('checkout');
+    expect(shop.tokenRequests()).toBe(2);
+  });
+
+  it('keeps the last good token through an outage of the provider, says when it expires, and recovers', async () => {
+    const shop = await world.tenant({ accessTokenLifespan: 5 });
+    await shop.credential('loyalty');
+    await shop.ready('loyalty');
+    const mend = world.provider.faults.add({ realm: shop.realm, ...proxies.badGateway });
+    const failing = await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Renewed }) => Renewed?.startsWith('False') === true,
+    );
+    expect(failing).toMatchObject({ Ready: 'True/TokenValid', Renewed: 'False/ServerUnavailable' });
+    const text = await token(shop, 'loyalty-token');
+    expect(expiryOf(text)).toBeGreaterThan(Date.now() - 1_000);
+    const expired = await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Ready }) => Ready === 'False/TokenExpired',
+    );
+    expect(expired).toMatchObject({
+      Ready: 'False/TokenExpired',
+      Renewed: 'False/ServerUnavailable',
+    });
+    expect(await shop.file('loyalty-token')).toBe(text);
+    mend();
+    await shop.ready('loyalty');
+    expect(await shop.file('loyalty-token')).not.toBe(text);
+  });
+
+  it('renews on request, once per value', async () => {
+    const shop = await world.tenant();
+    await shop.credential('loyalty');
+    await shop.ready('loyalty');
+    const text = await token(shop, 'loyalty-token');
+    await shop.kubectl('annotate', 'cvc', 'loyalty', 'convercus.io/renew-requested-at=now');
+    await eventually(
+      () => shop.file('loyalty-token'),
+      (file) => file !== text,
+    );
+    expect(await token(shop, 'loyalty-token')).not.toBe(text);
+    await eventually(
+      () => shop.get('loyalty'),
+      ({ status }) => status?.lastHandledRenewRequest === 'now',
+    );
+    await shop.kubectl('annotate', 'cvc', 'loyalty', 'example.com/other=change');
+    await shop.kubectl(
+      'annotate',
+      'cvc',
+      'loyalty',
+      'convercus.io/renew-requested-at=now',
+      '--overwrite',
+    );
+    await shop.kubectl('label', 'secret', 'source', 'touched=yes');
+    expect(shop.tokenRequests()).toBe(2);
+  });
+
+  it('does nothing while it is suspended', async () => {
+    const shop = await world.tenant();
+    await shop.credential('loyalty', { suspend: true });
+    const conditions = await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Ready }) => Ready !== undefined,
+    );
+    expect(conditions).toEqual({ Ready: 'False/Suspended', Renewed: 'Unknown/Suspended' });
+    expect(shop.tokenRequests()).toBe(0);
+    await shop.credential('loyalty', { suspend: false });
+    await shop.ready('loyalty');
+  });
+
+  it('follows a change of the spec', async () => {
+    const shop = await world.tenant();
+    await shop.credential('loyalty');
+    await shop.ready('loyalty');
+    await shop.credential('loyalty', { target: { data: { jwt: '{{access_token}}' } } });
+    await eventually(
+      () => shop.file('loyalty-token', 'jwt'),
+      (file) => file !== undefined,
+    );
+    expect(Object.keys((await shop.target('loyalty-token'))?.data ?? {})).toEqual(['jwt']);
+    await shop.credential('loyalty', {
+      environment: 'nowhere',
+      target: { data: { jwt: '{{access_token}}' } },
+    });
+    const invalid = await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Renewed }) => Renewed?.startsWith('False') === true,
+    );
+    expect(invalid).toEqual({
+      Ready: 'True/TokenValid',
+      Renewed: 'False/InvalidSpec',
+      Stalled: 'True/InvalidSpec',
+    });
+    expect(await shop.message('loyalty', 'Renewed')).toContain('the operator knows: ');
+  });
+
+  it('never touches a Secret that is not its own', async () => {
+    const shop = await world.tenant();
+    await shop.secret('loyalty-token', { password: 'theirs' });
+    const before = (await shop.target('loyalty-token'))?.metadata.resourceVersion;
+    await shop.credential('loyalty');
+    const conditions = await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Ready }) => Ready !== undefined,
+    );
+    expect(conditions).toMatchObject({
+      Ready: 'False/TargetNotOurs',
+      Stalled: 'True/TargetNotOurs',
+    });
+    expect((await shop.target('loyalty-token'))?.metadata.resourceVersion).toBe(before);
+    expect(shop.tokenRequests()).toBe(0);
+    await shop.kubectl('delete', 'secret', 'loyalty-token');
+    await shop.ready('loyalty');
+  });
+
+  it('lets one of two credentials have a target and tells the other', async () => {
+    const shop = await world.tenant();
+    await shop.credential('first', { target: { name: 'shared' } });
+    await shop.ready('first');
+    await shop.credential('second', { target: { name: 'shared' } });
+    const conditions = await eventually(
+      () => shop.conditions('second'),
+      ({ Ready }) => Ready !== undefined,
+    );
+    expect(conditions).toMatchObject({ Ready: 'False/TargetNotOurs' });
+    expect(await shop.message('second', 'Ready')).toContain('ConvercusCredential "first"');
+    expect(await shop.conditions('first')).toMatchObject({ Ready: 'True/TokenValid' });
+    await shop.kubectl('delete', 'cvc', 'first');
+    await shop.kubectl('delete', 'secret', 'shared'); // what the garbage collector does
+    await shop.ready('second');
+  });
+
+  it('merges into a Secret that exists and takes over no key of others', async () => {
+    const shop = await world.tenant();
+    const merge = (data: Record<string, string>) => ({
+      target: { name: 'app', creationPolicy: 'Merge' as const, data },
+    });
+    await shop.credential('loyalty', merge({ token: '{{access_token}}' }));
+    await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Ready }) => Ready === 'False/TargetMissing',
+    );
+    expect(await shop.conditions('loyalty')).toMatchObject({ Ready: 'False/TargetMissing' });
+    await shop.secret('app', { password: 'theirs' });
+    await shop.ready('loyalty');
+    expect(await shop.file('app', 'password')).toBe('theirs');
+    expect(expiryOf(await token(shop, 'app'))).toBeGreaterThan(Date.now());
+    await shop.credential('greedy', merge({ password: '{{access_token}}' }));
+    await eventually(
+      () => shop.conditions('greedy'),
+      ({ Ready }) => Ready !== undefined,
+    );
+    expect(await shop.conditions('greedy')).toMatchObject({ Ready: 'False/TargetNotOurs' });
+    expect(await shop.file('app', 'password')).toBe('theirs');
+  });
+
+  it('keeps a target with deletionPolicy Retain, and takes it up again under the same name', async () => {
+    const shop = await world.tenant();
+    const spec = { target: { deletionPolicy: 'Retain' as const } };
+    await shop.credential('loyalty', spec);
+    await shop.ready('loyalty');
+    const before = await shop.target('loyalty-token');
+    expect(before?.metadata.ownerReferences).toBeUndefined();
+    await shop.kubectl('delete', 'cvc', 'loyalty');
+    await shop.credential('loyalty', spec);
+    await shop.ready('loyalty');
+    expect((await shop.target('loyalty-token'))?.metadata.uid).toBe(before?.metadata.uid);
+  });
+
+  it('asks for nothing and writes nothing after a restart while tokens are valid', async () => {
+    const shop = await world.tenant();
+    for (const name of ['one', 'two', 'three']) await shop.credential(name);
+    await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=30s');
+    const asked = shop.tokenRequests();
+    await world.operator.kill();
+    const before = await world.auditLines();
+    await world.operator.run();
+    await shop.credential('four'); // its token shows that the passes of the others are over
+    await shop.ready('four');
+    const mine = (await world.requestsSince(before)).filter(
+      ({ namespace }) => namespace === shop.namespace,
+    );
+    const writes = mine.filter(({ verb }) => verb !== 'list' && verb !== 'get');
+    expect(
+      writes
+        .filter(({ name }) => !name?.startsWith('four'))
+        .filter(({ resource }) => resource !== 'events'),
+    ).toEqual([]);
+    expect(shop.tokenRequests()).toBe(asked + 1);
+  });
+
+  it('lives through an API server that goes away, and renews at once when it is back', async () => {
+    const shop = await world.tenant({ accessTokenLifespan: 8 });
+    await shop.credential('loyalty');
+    await shop.ready('loyalty');
+    const text = await token(shop, 'loyalty-token');
+    await world.controlPlane.stopApiServer(0);
+    await new Promise((resolve) => setTimeout(resolve, 9_000));
+    await world.controlPlane.startApiServer();
+    const renewed = await eventually(
+      () => shop.file('loyalty-token'),
+      (file) => file !== text && expiryOf(file ?? '') > Date.now(),
+    );
+    expect(renewed).not.toBe(text);
+    await shop.ready('loyalty');
+  });
+
+  it('says what it is doing on its operations port', async () => {
+    expect(await world.operator.get('/livez')).toContain('ok');
+    const metrics = await world.operator.get('/metrics');
+    for (const name of [
+      'convercus_credential_ready{namespace="',
+      'convercus_credential_token_expiry_timestamp_seconds{',
+      'convercus_credential_stalled{',
+      'convercus_token_requests_total{',
+      'convercus_token_request_duration_seconds_bucket{',
+      'convercus_renewals_total{',
+      'workqueue_depth{',
+      'controller_runtime_reconcile_total{',
+      'rest_client_requests_total{',
+      'leader_election_master_status{',
+    ]) {
+      expect(metrics).toContain(name);
+    }
+  });
+
+  it('has let no secret and no token out of Secrets', async () => {
+    const { stdout } = {
+      stdout: await world.controlPlane.kubectl(['get', 'cvc,events', '-A', '-o', 'json']),
+    };
+    const places = {
+      log: await world.operator.log(),
+      metrics: await world.operator.get('/metrics'),
+      'statuses and events': stdout,
+    };
+    const signatures = seen.map((text) => text.split('.').at(-1) ?? text);
+    expect(signatures.length).toBeGreaterThan(10);
+    for (const [place, text] of Object.entries(places)) {
+      expect(text.length).toBeGreaterThan(1_000);
+      for (const secret of [...world.secrets, ...signatures]) {
+        expect([place, text.includes(secret)]).toEqual([place, false]);
+        expect([place, text.includes(Buffer.from(secret).toString('base64').slice(0, -4))]).toEqual(
+          [place, false],
+        );
+      }
+    }
+  });
+
+  it('stops cleanly on SIGTERM and hands the Lease back', async () => {
+    await world.operator.kill();
+    expect(await world.operator.log()).toContain('Stopped');
+    const holder = await world.controlPlane.kubectl([
+      'get',
+      'lease',
+      'convercus-operator',
+      '-n',
+      'convercus-operator',
+      '-o',
+      'jsonpath={.spec.holderIdentity}',
+    ]);
+    expect(holder).toBe('');
+  });
+});

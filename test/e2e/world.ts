@@ -1,0 +1,242 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
+import {
+  type IdentityProvider,
+  startIdentityProvider,
+} from '../../dev/identity-provider/identity-provider.ts';
+import { abcRealm } from '../../dev/keycloak/keycloak.ts';
+import {
+  installCluster,
+  localStaging,
+  OPERATOR_NAMESPACE,
+  OPERATOR_USER,
+  Operator,
+} from '../../dev/operator.ts';
+import type { ConvercusCredential } from '../../src/domain/api.ts';
+
+/** Every request of the operator, one line each: who did what to which object. */
+const AUDIT_OPERATOR = {
+  apiVersion: 'audit.k8s.io/v1',
+  kind: 'Policy',
+  omitStages: ['RequestReceived'],
+  rules: [{ level: 'Metadata', users: [OPERATOR_USER] }, { level: 'None' }],
+};
+
+export interface AuditedRequest {
+  readonly verb: string;
+  readonly resource: string;
+  readonly namespace?: string;
+  readonly name?: string;
+}
+
+interface SecretObject {
+  readonly metadata: {
+    readonly uid: string;
+    readonly resourceVersion: string;
+    readonly labels?: Record<string, string>;
+    readonly annotations?: Record<string, string>;
+    readonly ownerReferences?: readonly { readonly uid: string; readonly controller?: boolean }[];
+  };
+  readonly type: string;
+  readonly data: Readonly<Record<string, string>>;
+}
+
+type Spec = ConvercusCredential['spec'];
+
+export type SpecOverrides = Partial<Omit<Spec, 'target'>> & {
+  readonly target?: Partial<Spec['target']>;
+};
+
+/** A real API server, the identity provider, and the operator as its own process under its own user. */
+export class World {
+  readonly controlPlane: ControlPlane;
+  readonly provider: IdentityProvider;
+  readonly operator: Operator;
+  /** Everything secret that was ever put in: none of it may turn up anywhere else. */
+  readonly secrets: string[] = [];
+  #namespaces = 0;
+
+  private constructor(controlPlane: ControlPlane, provider: IdentityProvider, operator: Operator) {
+    this.controlPlane = controlPlane;
+    this.provider = provider;
+    this.operator = operator;
+  }
+
+  static async start(config: Record<string, unknown> = {}): Promise<World> {
+    const users = [{ name: OPERATOR_USER }];
+    const controlPlane = await startControlPlane({ users, auditPolicy: AUDIT_OPERATOR });
+    await installCluster(controlPlane);
+    const provider = await startIdentityProvider();
+    const operator = await Operator.start({
+      kubeconfig: controlPlane.userKubeconfig(OPERATOR_USER),
+      config: {
+        environments: localStaging(provider.url),
+        renewal: { minimumSeconds: 1 },
+        leaderElection: { namespace: OPERATOR_NAMESPACE },
+        log: { level: 'debug' },
+        ...config,
+      },
+    });
+    return new World(controlPlane, provider, operator);
+  }
+
+  async stop(): Promise<void> {
+    await this.operator.stop();
+    await this.provider.close();
+    await this.controlPlane.stop();
+  }
+
+  /** A namespace and a realm of its own, and a Secret `source` with that realm's client secret. */
+  async tenant(settings: Record<string, unknown> = {}): Promise<Tenant> {
+    this.#namespaces += 1;
+    const name = `shop-${this.#namespaces}`;
+    const clientSecret = `canary-${randomUUID()}`;
+    this.secrets.push(clientSecret);
+    const realm = `t${this.#namespaces}-staging`;
+    this.provider.realms.add({
+      ...(await abcRealm(clientSecret, randomUUID())),
+      realm,
+      ...settings,
+    });
+    await this.controlPlane.kubectl(['create', 'namespace', name]);
+    const tenant = new Tenant(this, {
+      namespace: name,
+      program: `T${this.#namespaces}`,
+      realm,
+      clientSecret,
+    });
+    await tenant.secret('source', { client_secret: clientSecret });
+    return tenant;
+  }
+
+  /** The operator's requests since some line of the audit log, its Lease and watches left out. */
+  async requestsSince(line: number): Promise<AuditedRequest[]> {
+    const lines = (await readFile(this.controlPlane.auditLog, 'utf8')).trim().split('\n');
+    return lines
+      .slice(line)
+      .map((text) => JSON.parse(text))
+      .filter(({ verb, objectRef }) => objectRef?.resource !== 'leases' && verb !== 'watch')
+      .map(({ verb, objectRef: { resource, subresource, namespace, name } }) => ({
+        verb,
+        resource: subresource === undefined ? resource : `${resource}/${subresource}`,
+        namespace,
+        name,
+      }));
+  }
+
+  async auditLines(): Promise<number> {
+    return (await readFile(this.controlPlane.auditLog, 'utf8')).trim().split('\n').length;
+  }
+}
+
+interface TenantFacts {
+  readonly namespace: string;
+  readonly program: string;
+  readonly realm: string;
+  readonly clientSecret: string;
+}
+
+export class Tenant {
+  readonly world: World;
+  readonly namespace: string;
+  readonly program: string;
+  readonly realm: string;
+  readonly clientSecret: string;
+
+  constructor(world: World, { namespace, program, realm, clientSecret }: TenantFacts) {
+    this.world = world;
+    this.namespace = namespace;
+    this.program = program;
+    this.realm = realm;
+    this.clientSecret = clientSecret;
+  }
+
+  kubectl(...args: string[]): Promise<string> {
+    return this.world.controlPlane.kubectl([...args, '-n', this.namespace]);
+  }
+
+  async secret(name: string, data: Record<string, string>): Promise<void> {
+    await this.apply({ apiVersion: 'v1', kind: 'Secret', metadata: { name }, stringData: data });
+  }
+
+  async credential(name: string, { target, ...spec }: SpecOverrides = {}): Promise<void> {
+    await this.apply(credentialObject(name, { program: this.program, ...spec }, target));
+  }
+
+  async apply(...objects: object[]): Promise<void> {
+    const input = objects.map((object) => JSON.stringify(object)).join('\n---\n');
+    await this.world.controlPlane.kubectl(['apply', '-n', this.namespace, '-f', '-'], { input });
+  }
+
+  async get(name: string): Promise<ConvercusCredential> {
+    return JSON.parse(await this.kubectl('get', 'cvc', name, '-o', 'json'));
+  }
+
+  async target(name: string): Promise<SecretObject | undefined> {
+    const text = await this.kubectl('get', 'secret', name, '-o', 'json', '--ignore-not-found');
+    return text === '' ? undefined : JSON.parse(text);
+  }
+
+  /** What a pod would read from the mounted file. */
+  async file(secret: string, key = 'token'): Promise<string | undefined> {
+    const encoded = (await this.target(secret))?.data?.[key];
+    return encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString();
+  }
+
+  /** `Ready=True/TokenValid` and so on, as people read them. */
+  async conditions(name: string): Promise<Record<string, string>> {
+    const { status } = await this.get(name);
+    return Object.fromEntries(
+      (status?.conditions ?? []).map((each) => [each.type, `${each.status}/${each.reason}`]),
+    );
+  }
+
+  async message(name: string, type: string): Promise<string> {
+    const { status } = await this.get(name);
+    return status?.conditions?.find((condition) => condition.type === type)?.message ?? '';
+  }
+
+  async events(name: string): Promise<string[]> {
+    const text = await this.kubectl('get', 'events.v1.events.k8s.io', '-o', 'json');
+    return JSON.parse(text)
+      .items.filter((event: { regarding: { name: string } }) => event.regarding.name === name)
+      .map((event: { type: string; reason: string }) => `${event.type} ${event.reason}`);
+  }
+
+  /** Token requests that this tenant's realm has seen. */
+  tokenRequests(): number {
+    return this.world.provider.log.entries.filter(({ realm }) => realm === this.realm).length;
+  }
+
+  ready(name: string): Promise<string> {
+    return this.kubectl('wait', '--for=condition=Ready', `cvc/${name}`, '--timeout=30s');
+  }
+}
+
+export const credentialObject = (name: string, spec: object, target: object = {}) => ({
+  apiVersion: 'convercus.io/v1alpha1',
+  kind: 'ConvercusCredential',
+  metadata: { name },
+  spec: { environment: 'staging', credentialsSecretRef: { name: 'source' }, target, ...spec },
+});
+
+/** Looks until the look pleases; after 30 s it answers the last look, for the assertion to complain about. */
+export async function eventually<T>(
+  look: () => Promise<T>,
+  pleases: (seen: T) => boolean,
+): Promise<T> {
+  const deadline = Date.now() + 30_000;
+  for (;;) {
+    const seen = await look();
+    if (pleases(seen) || Date.now() > deadline) return seen;
+    await sleep(100);
+  }
+}
+
+/** The expiry that a token carries itself. */
+export function expiryOf(token: string): number {
+  const [, payload = ''] = token.split('.');
+  return JSON.parse(Buffer.from(payload, 'base64url').toString()).exp * 1_000;
+}

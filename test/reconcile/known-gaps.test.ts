@@ -1,0 +1,50 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import { Failure } from '../../src/domain/failure.ts';
+import { minutes, seconds } from '../../src/domain/time.ts';
+import { aCredential } from '../support/builders.ts';
+import { GOOD_SECRET, KEY, SOURCE, TARGET, until, World, WRONG_SECRET } from '../support/world.ts';
+
+const REQUEST = { 'convercus.io/renew-requested-at': 'a' };
+
+let world: World;
+
+beforeEach(() => {
+  world = World.with();
+});
+
+/** What should hold and does not yet. A test that begins to pass fails here: move it to its place. */
+describe('not yet so', () => {
+  it.failing('a rejection in answer to a request stays in the status after the next pass', async () => {
+    await world.pass();
+    world.clock.advance(minutes(1));
+    world.idp.outage = new Failure('ClientSecretRejected', 'no');
+    world.cluster.annotate(KEY, REQUEST);
+    await world.pass();
+    await world.pass();
+
+    expect(world.summary('Stalled')).toBe('True ClientSecretRejected');
+  });
+
+  it.failing('a request soon after a refusal leads to an attempt, if later', async () => {
+    world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
+    await world.pass();
+    world.clock.advance(seconds(10));
+    world.cluster.annotate(KEY, REQUEST);
+    await world.runFor(minutes(2), await world.pass());
+
+    expect(world.tokenRequests).toBe(2);
+  });
+
+  it.failing('a kept target is not written for a credential that went while it waited', async () => {
+    world.cluster.put(aCredential({ target: { deletionPolicy: 'Retain' } }));
+    world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
+    const release = world.budget.hold();
+    const passing = world.pass();
+    await until(() => world.budget.waiting > 0);
+    world.cluster.remove(KEY);
+    release();
+    await passing;
+
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+  });
+});

@@ -1,0 +1,339 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import fc from 'fast-check';
+import { type Action, type Ms, seconds } from '../../src/domain/time.ts';
+import {
+  type AttemptContext,
+  Controller,
+  type ControllerOptions,
+  type PassResult,
+} from '../../src/runtime/controller.ts';
+import { Seats } from '../../src/runtime/seats.ts';
+import { WorkQueue } from '../../src/runtime/work-queue.ts';
+import { FakeClock, settle } from './fake-clock.ts';
+
+/** A promise that a test resolves. */
+const gate = () => Promise.withResolvers<void>();
+
+let clock: FakeClock;
+let queue: WorkQueue;
+let results: [PassResult, Ms][];
+let running: Set<string>;
+let stop: AbortController;
+let abort: AbortController;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  queue = new WorkQueue(clock);
+  results = [];
+  running = new Set();
+  stop = new AbortController();
+  abort = new AbortController();
+});
+
+const controller = (pass: ControllerOptions['pass'], more: Partial<ControllerOptions> = {}) =>
+  new Controller({
+    queue,
+    workers: 2,
+    pass,
+    onThrow: () => 'await-change',
+    clock,
+    onPass: (...result) => results.push(result),
+    ...more,
+  });
+
+const run = (it: Controller) => it.run({ stop: stop.signal, abort: abort.signal });
+
+/** A pass that runs until its gate opens. */
+function gated(gates: Record<string, { promise: Promise<void> }>) {
+  return async (key: string): Promise<Action> => {
+    running.add(key);
+    await gates[key]?.promise;
+    running.delete(key);
+    return 'await-change';
+  };
+}
+
+const addAll = (...keys: string[]) => {
+  for (const key of keys) queue.add(key);
+};
+
+describe('a controller', () => {
+  it('runs at most as many passes as it has workers, and the next as soon as one ends', async () => {
+    const gates = { a: gate(), b: gate(), c: gate() };
+    addAll('a', 'b', 'c');
+    const ended = run(controller(gated(gates)));
+    await settle();
+    expect([...running]).toEqual(['a', 'b']);
+    gates.b.resolve();
+    await settle();
+    expect([...running]).toEqual(['a', 'c']);
+    gates.a.resolve();
+    gates.c.resolve();
+    stop.abort();
+    await ended;
+    expect(results.map(([result]) => result)).toEqual(['success', 'success', 'success']);
+  });
+
+  it('looks again when the pass says so', async () => {
+    const looks: number[] = [];
+    queue.add('a');
+    const ended = run(
+      controller(async () => {
+        looks.push(clock.passed);
+        return looks.length < 3 ? { lookAgainAt: clock.now() + seconds(7) } : 'await-change';
+      }),
+    );
+    await clock.advance(seconds(60));
+    expect(looks).toEqual([0, seconds(7), seconds(14)]);
+    expect(results.map(([result]) => result)).toEqual([
+      'requeue_after',
+      'requeue_after',
+      'success',
+    ]);
+    stop.abort();
+    await ended;
+  });
+
+  it('starts no pass in the middle of the call that adds the key', async () => {
+    const ended = run(controller(gated({})));
+    await settle();
+    queue.add('a');
+    expect(queue.snapshot()).toMatchObject({ ready: 1, inWork: 0 });
+    await settle();
+    expect(results).toHaveLength(1);
+    stop.abort();
+    await ended;
+  });
+
+  it('counts the throws in a row of each key, asks what to do, and goes on with the others', async () => {
+    const thrown: [unknown, string, number][] = [];
+    const attempts: number[] = [];
+    const bug = new TypeError('a bug');
+    addAll('bad', 'good');
+    const ended = run(
+      controller(
+        async (key, { attempt }) => {
+          if (key === 'good') return 'await-change';
+          attempts.push(attempt);
+          if (attempts.length === 3) return { lookAgainAt: clock.now() + 1 };
+          throw bug;
+        },
+        {
+          onThrow: (...what) => {
+            thrown.push(what);
+            return thrown.length < 4 ? { lookAgainAt: clock.now() + seconds(1) } : 'await-change';
+          },
+        },
+      ),
+    );
+    await clock.advance(seconds(10));
+    expect(thrown).toEqual([
+      [bug, 'bad', 1],
+      [bug, 'bad', 2],
+      [bug, 'bad', 1],
+      [bug, 'bad', 2],
+    ]);
+    expect(attempts).toEqual([0, 1, 2, 0, 1]);
+    expect(results.map(([result]) => result).filter((result) => result === 'success')).toHaveLength(
+      1,
+    );
+    stop.abort();
+    await ended;
+  });
+
+  it('treats an answer that makes no sense like a throw', async () => {
+    const thrown: unknown[] = [];
+    queue.add('a');
+    const onThrow = (error: unknown): Action => {
+      thrown.push(error);
+      return 'await-change';
+    };
+    const ended = run(controller(async () => ({ lookAgainAt: Number.NaN }), { onThrow }));
+    await settle();
+    expect(thrown).toEqual([expect.any(RangeError)]);
+    expect(queue.snapshot().inWork).toBe(0);
+    stop.abort();
+    await ended;
+  });
+
+  it('measures how long a pass takes, also while somebody sets the clock back', async () => {
+    const gates = { a: gate(), b: gate() };
+    addAll('a', 'b');
+    const ended = run(controller(gated(gates)));
+    await clock.advance(50);
+    gates.a.resolve();
+    await settle();
+    clock.jump(-1_000);
+    gates.b.resolve();
+    stop.abort();
+    await ended;
+    expect(results).toEqual([
+      ['success', 50],
+      ['success', 0],
+    ]);
+  });
+});
+
+describe('a parked pass', () => {
+  it('gives its worker to others, keeps its key in work, and comes back before new keys', async () => {
+    const order: string[] = [];
+    const host = gate();
+    const gates: Record<string, ReturnType<typeof gate>> = { b: gate(), c: gate() };
+    const pass = async (key: string, { parked }: AttemptContext): Promise<Action> => {
+      order.push(`${key} starts`);
+      if (key === 'slow') expect(await parked(async () => host.promise.then(() => 42))).toBe(42);
+      else await gates[key]?.promise;
+      order.push(`${key} ends`);
+      return 'await-change';
+    };
+    const it = controller(pass, { workers: 1 });
+    addAll('slow', 'b', 'c');
+    const ended = run(it);
+    await settle();
+    expect(order).toEqual(['slow starts', 'b starts']);
+    expect(it.active).toBe(2);
+    queue.add('slow');
+    host.resolve();
+    await settle();
+    expect(order).toEqual(['slow starts', 'b starts']);
+    gates['b']?.resolve();
+    await settle();
+    expect(order.slice(2)).toEqual(['b ends', 'slow ends', 'c starts']);
+    gates['c']?.resolve();
+    await settle();
+    expect(order.slice(5)).toEqual(['c ends', 'slow starts', 'slow ends']);
+    stop.abort();
+    await ended;
+  });
+
+  it('gives nothing back twice by a wait within a wait, and passes rejections on', async () => {
+    const seats = new Seats(1, () => undefined);
+    const seat = seats.take();
+    const waits = seat.parked(() => seat.parked(() => Promise.reject(new Error('no'))));
+    expect(seats.hasFree).toBe(true);
+    await expect(waits).rejects.toThrow('no');
+    expect(seats.hasFree).toBe(false);
+    seat.leave();
+    expect(seats.hasFree).toBe(true);
+  });
+
+  it('takes no seat with it when it ends without waiting for its wait', async () => {
+    const seats = new Seats(1, () => undefined);
+    const host = gate();
+    const seat = seats.take();
+    const waits = seat.parked(() => host.promise);
+    seat.leave();
+    host.resolve();
+    await waits;
+    expect(seats.hasFree).toBe(true);
+    seats.take();
+    expect(seats.hasFree).toBe(false);
+  });
+});
+
+describe('the end of a controller', () => {
+  it('takes no new keys after a stop and lets passes finish', async () => {
+    const gates = { a: gate(), b: gate() };
+    addAll('a', 'b', 'c');
+    let isOver = false;
+    const ended = run(controller(gated(gates))).then(() => {
+      isOver = true;
+    });
+    await settle();
+    stop.abort();
+    gates.a.resolve();
+    await settle();
+    expect([[...running], isOver]).toEqual([['b'], false]);
+    gates.b.resolve();
+    await ended;
+    expect(queue.snapshot()).toMatchObject({ ready: 1, inWork: 0 });
+  });
+
+  it('aborts running passes when it must, and leaves their keys to whoever works next', async () => {
+    const hanging = (_: string, { signal }: AttemptContext): Promise<Action> =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason));
+      });
+    const thrown: unknown[] = [];
+    const onThrow = (error: unknown): Action => {
+      thrown.push(error);
+      return 'await-change';
+    };
+    addAll('a', 'b');
+    const ended = run(controller(hanging, { onThrow }));
+    await settle();
+    abort.abort();
+    await ended;
+    expect([thrown, results]).toEqual([[], []]);
+    expect([queue.take(), queue.take()]).toEqual(['a', 'b']);
+  });
+
+  it('runs nothing when it was stopped before it began, and can be run again', async () => {
+    queue.add('a');
+    stop.abort();
+    const it = controller(gated({}));
+    await run(it);
+    expect(results).toEqual([]);
+    stop = new AbortController();
+    const ended = run(it);
+    await settle();
+    expect(results).toHaveLength(1);
+    stop.abort();
+    await ended;
+  });
+});
+
+describe('a controller under any load', () => {
+  const aPass = fc.record({
+    key: fc.integer({ min: 0, max: 6 }).map(String),
+    at: fc.integer({ min: 0, max: 50 }),
+    work: fc.integer({ min: 0, max: 9 }),
+    park: fc.option(fc.integer({ min: 0, max: 30 }), { nil: undefined }),
+    throws: fc.boolean(),
+  });
+
+  it('never has more passes at work than workers, no key twice, and ends with nothing left over', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(aPass, { maxLength: 25 }),
+        fc.integer({ min: 1, max: 3 }),
+        async (plan, workers) => {
+          clock = new FakeClock();
+          queue = new WorkQueue(clock);
+          stop = new AbortController();
+          const inWork = new Set<string>();
+          const looked = new Map<string, number>();
+          let atWork = 0;
+          const busy = async (time: Ms) => {
+            atWork += 1;
+            expect(atWork).toBeLessThanOrEqual(workers);
+            await new Promise<void>((resolve) => clock.after(time, resolve));
+            atWork -= 1;
+          };
+          const pass = async (key: string, { parked }: AttemptContext): Promise<Action> => {
+            const { work, park, throws } = plan.find((item) => item.key === key)!;
+            expect(inWork.has(key)).toBe(false);
+            inWork.add(key);
+            looked.set(key, clock.passed);
+            await busy(work);
+            if (park !== undefined) {
+              await parked(() => new Promise<void>((resolve) => clock.after(park, resolve)));
+              await busy(work);
+            }
+            inWork.delete(key);
+            if (throws) throw new Error('a bug');
+            return 'await-change';
+          };
+          for (const { at, key } of plan) clock.after(at, () => queue.add(key));
+          const ended = run(controller(pass, { workers }));
+          await clock.advance(seconds(5));
+          for (const { key, at } of plan) expect(looked.get(key)).toBeGreaterThanOrEqual(at);
+          expect(queue.snapshot()).toMatchObject({ ready: 0, inWork: 0 });
+          stop.abort();
+          await ended;
+        },
+      ),
+      { numRuns: 60 },
+    );
+  }, 60_000);
+});
