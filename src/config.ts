@@ -167,18 +167,14 @@ function environments(readFile: Checks['readFile']) {
     )
     .transform((each) => ({ ...each, loginUrl: each.loginUrl ?? `${each.apiUrl}/auth/login` }));
   return z
-    .record(
-      z.string().regex(LABEL),
-      each,
-      'write sections, each under a name of lower-case letters, digits and dashes',
-    )
+    .record(z.string().regex(LABEL), each, 'write sections with lower-case names')
     .transform(
       (all): Environments =>
         new Map(Object.entries(all).map(([name, rest]) => [name, { name, ...rest }])),
     );
 }
 
-const isHttp = (value: unknown): boolean => /^http:/i.test(String(value));
+const isHttp = (value: unknown): boolean => typeof value === 'string' && /^http:/i.test(value);
 
 /** The realm may come from a tenant, so it must not reach into the host. */
 function url(placeholder: '' | '{realm}', more: string) {

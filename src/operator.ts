@@ -222,6 +222,7 @@ async function lead(
     workers: config.workers,
     pass,
     onThrow: (error, key, attempts) => onBug(log, { error, key, attempts }),
+    clock,
     onPass: metrics.reconciled,
   });
   metrics.observe({ queue, controller, budget });

@@ -76,7 +76,8 @@ describe('the floors of the house', () => {
 
   it('keeps clocks, timers, randomness and the environment out of everything but the edges', () => {
     const inner = files.filter((file) => /^(domain|runtime|reconcile)\/|^ports\.ts$/.test(file));
-    const impure = /Date\.now\(|new Date\(\)|setTimeout\(|setInterval\(|Math\.random\(|process\.(env|exit|on)/;
+    const impure =
+      /Date\.now\(|new Date\(\)|setTimeout\(|setInterval\(|Math\.random\(|process\.(env|exit|on)/;
     const found = inner.filter((file) => impure.test(readFileSync(join(SRC, file), 'utf8')));
     expect(found).toEqual([]);
   });

@@ -4,15 +4,16 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Ms, seconds } from '../domain/time.ts';
 
-/** Named checks; what is not true says what is wrong. */
-export type Checks = Readonly<Record<string, () => true | string>>;
+/** The name of a check, and `true` or what is wrong. */
+export type CheckResult = readonly [name: string, result: true | string];
 
 export interface OperationsOptions {
   readonly host: string;
   /** 0: any that is free. */
   readonly port: number;
-  readonly live: Checks;
-  readonly ready: Checks;
+  readonly readiness: () => Iterable<CheckResult>;
+  /** Absent: whoever can answer is alive. */
+  readonly liveness?: () => Iterable<CheckResult>;
   readonly metrics: {
     readonly contentType: string;
     readonly chunks: () => AsyncIterable<string>;
@@ -24,7 +25,7 @@ export interface OperationsServer {
   readonly url: string;
   readonly port: number;
   /** Lets answers under way end, within a short time. */
-  close(): Promise<void>;
+  readonly close: () => Promise<void>;
 }
 
 const LIMITS = {
@@ -42,7 +43,7 @@ const TEXT = 'text/plain; charset=utf-8';
 /** /livez, /readyz and /metrics. Rejects when it cannot listen. */
 export async function startOperationsServer(options: OperationsOptions): Promise<OperationsServer> {
   const server = createServer(LIMITS, (request, response) => {
-    answer(options, request, response).catch(() => response.destroy());
+    answer(options, request, response).catch(() => giveUp(response));
   });
   server.setTimeout(IDLE_LIMIT);
   server.maxConnections = 256;
@@ -63,8 +64,14 @@ export async function startOperationsServer(options: OperationsOptions): Promise
   return { url: `http://${host}:${port}`, port, close };
 }
 
+/** A check or a metric threw, or the client went away. */
+function giveUp(response: ServerResponse): void {
+  if (response.headersSent) response.destroy();
+  else say(response, 500, 'internal error');
+}
+
 async function answer(
-  { live, ready, metrics }: OperationsOptions,
+  { liveness = () => [], readiness, metrics }: OperationsOptions,
   { method, url = '/' }: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -74,27 +81,22 @@ async function answer(
     return say(response, 404, 'not found');
   }
   if (method !== 'GET') return say(response.setHeader('allow', 'GET'), 405, 'only GET');
-  if (path === '/livez') return sayHealth(response, live, isVerbose);
-  if (path === '/readyz') return sayHealth(response, ready, isVerbose);
+  if (path === '/livez') return sayHealth(response, [...liveness()], isVerbose);
+  if (path === '/readyz') return sayHealth(response, [...readiness()], isVerbose);
   response.setHeader('content-type', metrics.contentType);
   await pipeline(Readable.from(metrics.chunks()), response);
 }
 
-function sayHealth(response: ServerResponse, checks: Checks, isVerbose: boolean): void {
-  const results = Object.entries(checks).map(([name, check]) => ({ name, result: outcome(check) }));
+function sayHealth(
+  response: ServerResponse,
+  results: readonly CheckResult[],
+  isVerbose: boolean,
+): void {
   const lines = results
-    .filter(({ result }) => isVerbose || result !== true)
-    .map(({ name, result }) => (result === true ? `[+] ${name}` : `[-] ${name}: ${result}`));
-  const isHealthy = results.every(({ result }) => result === true);
+    .filter(([, result]) => isVerbose || result !== true)
+    .map(([name, result]) => (result === true ? `[+] ${name}` : `[-] ${name}: ${result}`));
+  const isHealthy = results.every(([, result]) => result === true);
   say(response, isHealthy ? 200 : 503, [...lines, isHealthy ? 'ok' : 'failed'].join('\n'));
-}
-
-function outcome(check: () => true | string): true | string {
-  try {
-    return check();
-  } catch {
-    return 'the check itself failed';
-  }
 }
 
 function say(response: ServerResponse, status: number, text: string): void {

@@ -50,7 +50,8 @@ const EVENTS: readonly EventRule[] = [
   [({ renewed }) => renewed.status === 'False', ({ renewed }) => warning(renewed)],
   [({ renewed }) => renewed.status === 'Unknown', () => undefined],
   [
-    ({ renewedBefore }) => renewedBefore?.status === 'False',
+    ({ renewedBefore }) =>
+      renewedBefore?.status === 'False' && renewedBefore.reason !== 'Throttled',
     ({ ready }) => normal('Recovered', ready),
   ],
   [becameReady, ({ ready }) => normal('TokenIssued', ready)],

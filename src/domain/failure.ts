@@ -67,10 +67,27 @@ export const FAILURE_KINDS = {
 
 export type FailureKind = keyof typeof FAILURE_KINDS;
 
+const ELSEWHERE: readonly FailureKind[] = [
+  'InvalidSpec',
+  'InputMissing',
+  'InputInvalid',
+  'TargetNotOurs',
+  'TargetMissing',
+  'TargetRefused',
+  'Throttled',
+  'ClusterUnavailable',
+  'InternalError',
+];
+
+/** The failures that a token endpoint answers with. */
+export const TOKEN_FAILURES: ReadonlySet<FailureKind> = new Set(
+  (Object.keys(FAILURE_KINDS) as FailureKind[]).filter((kind) => !ELSEWHERE.includes(kind)),
+);
+
 /**
  * Something that went wrong, as a value. `message` says what, where and what to do, is fit for conditions,
  * events and logs, and holds nothing that came from a Secret. `code` is the foreign error's code (`ECONNREFUSED`,
- * `invalid_scope`); foreign error objects are never kept, for their texts may hold anything.
+ * `invalid_scope`, or the HTTP status where there is no other); foreign error objects are never kept, for their texts may hold anything.
  */
 export class Failure {
   readonly kind: FailureKind;

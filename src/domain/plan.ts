@@ -26,7 +26,7 @@ export type RenewReason =
   | 'RenewalDue';
 
 export type Plan =
-  | { readonly do: 'nothing' }
+  | { readonly do: 'nothing'; readonly lookAgainAt: EpochMs | undefined }
   | { readonly do: 'report'; readonly failure: Failure }
   | { readonly do: 'publish'; readonly reason: RenewReason; readonly need: Need };
 
@@ -44,11 +44,11 @@ export function plan(seen: Observation, now: EpochMs): Plan {
     const failure = check(seen);
     if (failure !== undefined) return { do: 'report', failure };
   }
-  if (seen.credential.suspended) return { do: 'nothing' };
+  if (seen.credential.suspended) return { do: 'nothing', lookAgainAt: undefined };
   for (const [reason, holds] of PUBLISH_CHECKS) {
     if (holds(seen, now)) return { do: 'publish', reason, need: needFor(reason, seen, now) };
   }
-  return { do: 'nothing' };
+  return { do: 'nothing', lookAgainAt: nextRenewal(seen, now) };
 }
 
 type FaultCheck = (seen: Observation) => Failure | undefined;
@@ -131,10 +131,28 @@ function credentialChanged({ source, target }: Observation): boolean {
 export const versionOf = ({ uid, resourceVersion }: SecretMeta): string =>
   `${uid}/${resourceVersion}`;
 
-function renewRequested({ credential, target, handledRenewRequest }: Observation): boolean {
+function isRequestOpen({ credential, target, handledRenewRequest }: Observation): boolean {
   const { renewRequest } = credential;
   if (renewRequest === undefined || renewRequest === handledRenewRequest) return false;
   return renewRequest !== markOf({ target })?.renewRequest;
+}
+
+/** A token that is younger than the least time between two renewals is left in place until then. */
+function renewRequested(seen: Observation, now: EpochMs): boolean {
+  return isRequestOpen(seen) && now >= requestableAt(seen, now);
+}
+
+function requestableAt({ credential, target }: Observation, now: EpochMs): EpochMs {
+  const issuedAt = markOf({ target })?.issuedAt;
+  if (issuedAt === undefined || isFromTheFuture(issuedAt, now)) return now;
+  return issuedAt + credential.renewal.minimum;
+}
+
+/** When the token in place is due, or may be renewed because somebody has asked for it. */
+function nextRenewal(seen: Observation, now: EpochMs): EpochMs | undefined {
+  const renewAt = markOf(seen)?.renewAt;
+  if (renewAt === undefined || !isRequestOpen(seen)) return renewAt;
+  return Math.min(renewAt, requestableAt(seen, now));
 }
 
 function renewalDue({ target }: Observation, now: EpochMs): boolean {
@@ -146,7 +164,7 @@ function renewalDue({ target }: Observation, now: EpochMs): boolean {
 function needFor(reason: RenewReason, seen: Observation, now: EpochMs): Need {
   const issuedAt = markOf(seen)?.issuedAt ?? 0;
   const held = isFromTheFuture(issuedAt, now) ? 0 : issuedAt;
-  const requested = renewRequested(seen);
+  const requested = isRequestOpen(seen);
   if (requested)
     return { requested, newerThan: Math.max(held, now - seen.credential.renewal.minimum) };
   return { requested, newerThan: reason === 'RenewalDue' ? held : 0 };

@@ -25,7 +25,7 @@ export interface TargetMark {
   readonly specHash: string;
   /** `uid/resourceVersion` of the credentials Secret that the token was obtained with. */
   readonly sourceVersion: string;
-  /** Digest of the published data. It holds a token, so there is nothing to guess. */
+  /** Digest of the published data and the three times. It covers a token, so there is nothing to guess. */
   readonly contentHash: string;
   /** The last `convercus.io/renew-requested-at` that led to a token. */
   readonly renewRequest?: string;

@@ -1,5 +1,5 @@
 import type { ConvercusCredential } from './api.ts';
-import type { Failure } from './failure.ts';
+import { type Failure, TOKEN_FAILURES } from './failure.ts';
 import type { RenewReason } from './plan.ts';
 import type { TargetMark } from './secret.ts';
 import { type EpochMs, rfc3339 } from './time.ts';
@@ -67,7 +67,7 @@ function readyCondition(
     };
   }
   if (held !== undefined) {
-    const cause = suspended ? 'renewal is suspended' : renewed.message;
+    const cause = suspended ? 'renewal is suspended' : causeOf(renewed);
     return {
       type: 'Ready',
       status: 'False',
@@ -112,7 +112,7 @@ function renewedCondition({ attempt, suspended, resource }: Outcome): Draft {
     };
   }
   const before = conditionOf(resource.status, 'Renewed');
-  if (before?.status === 'True') return before;
+  if (before?.status === 'True' || isLasting(before)) return before;
   return {
     type: 'Renewed',
     status: 'True',
@@ -120,6 +120,10 @@ function renewedCondition({ attempt, suspended, resource }: Outcome): Draft {
     message: 'The token was renewed and is not due yet',
   };
 }
+
+/** A token can outlive its renewal date only when it is shorter than the least time between two renewals. */
+const causeOf = ({ status, message }: Draft): string =>
+  status === 'True' ? 'it is shorter than the least time between two renewals' : message;
 
 const MESSAGES: Record<RenewReason, string> = {
   TokenMissing: 'A token was issued because the target held none',
@@ -130,9 +134,15 @@ const MESSAGES: Record<RenewReason, string> = {
   RenewalDue: 'A token was issued because the one before was due for renewal',
 };
 
+/** What a token endpoint said holds until it says something else; every other failure is found anew by each pass. */
+const isLasting = (before: Condition | undefined): before is Condition =>
+  before !== undefined && (TOKEN_FAILURES as ReadonlySet<string>).has(before.reason);
+
 /** Abnormal-true, as kstatus wants it: absent unless a person has to act. */
-function stalledCondition({ attempt }: Outcome): Draft | undefined {
+function stalledCondition({ attempt, resource }: Outcome): Draft | undefined {
   const failure = failureOf({ attempt });
+  const before = conditionOf(resource.status, 'Stalled');
+  if (attempt === undefined && isLasting(before)) return before;
   if (failure === undefined || !failure.needsPerson) return undefined;
   return { type: 'Stalled', status: 'True', reason: failure.kind, message: failure.message };
 }

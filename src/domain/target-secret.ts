@@ -32,13 +32,16 @@ export function markFor(
   data: Readonly<Record<string, Sensitive>>,
   { sourceVersion, renewRequest }: Provenance,
 ): TargetMark {
-  return {
+  const times = {
     issuedAt: token.issuedAt,
     expiresAt: token.expiresAt,
     renewAt: renewalDate(token, credential.renewal),
+  };
+  return {
+    ...times,
     specHash: credential.specHash,
     sourceVersion,
-    contentHash: hashOf(Object.entries(data)),
+    contentHash: hashOf(Object.entries(data), times),
     ...(renewRequest === undefined ? {} : { renewRequest }),
   };
 }
@@ -119,7 +122,7 @@ export function isIntact(found: SecretContents, { target }: Credential): boolean
     values.push([key, value]);
   }
   return (
-    hashOf(values) === mark.contentHash &&
+    hashOf(values, mark) === mark.contentHash &&
     holds(found.labels, target.labels) &&
     holds(found.annotations, target.annotations)
   );
@@ -129,6 +132,11 @@ function holds(found: Readonly<Record<string, string>>, wanted: Readonly<Record<
   return Object.entries(wanted).every(([key, value]) => found[key] === value);
 }
 
-function hashOf(data: readonly (readonly [string, Sensitive])[]): string {
-  return digest(Object.fromEntries(data.map(([key, value]) => [key, value.reveal()])));
+/** Covers the times as well, so that an edited date is not believed. */
+function hashOf(
+  data: readonly (readonly [string, Sensitive])[],
+  { issuedAt, expiresAt, renewAt }: Pick<TargetMark, 'issuedAt' | 'expiresAt' | 'renewAt'>,
+): string {
+  const values = Object.fromEntries(data.map(([key, value]) => [key, value.reveal()]));
+  return digest([values, issuedAt, expiresAt, renewAt]);
 }

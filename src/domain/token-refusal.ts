@@ -169,7 +169,7 @@ export function failureFromAnswer(
   return new Failure(
     kind,
     `${what} (${whereOf(question)}). ${todo} The server answered ${quoted}.`,
-    { ...(code && { code }), ...(retryAfter !== undefined && { retryAfter }) },
+    { code: code || String(answer.status), ...(retryAfter !== undefined && { retryAfter }) },
   );
 }
 

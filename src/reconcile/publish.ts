@@ -6,11 +6,12 @@ import type { Sensitive } from '../domain/sensitive.ts';
 import { renderTarget } from '../domain/target-secret.ts';
 import { type Ms, minutes } from '../domain/time.ts';
 import type { Token, TokenRequest } from '../domain/token.ts';
-import type { Clock, Cluster, PassContext, Random } from '../ports.ts';
+import type { Clock, Cluster, ClusterView, PassContext, Random } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import { isRefusal, type Refusal, type SharedTokens } from './shared-tokens.ts';
 
 interface Ports {
+  readonly view: ClusterView;
   readonly cluster: Cluster;
   readonly tokens: SharedTokens;
   readonly clock: Clock;
@@ -25,13 +26,16 @@ export interface Published {
 /** How long somebody without any token waits for a turn before its status says why nothing happens. */
 const PATIENCE = minutes(1);
 
-/** Source Secret → token → target Secret. Nothing is written unless a whole, valid target can be. */
+/**
+ * Source Secret → token → target Secret. Nothing is written unless a whole, valid target can be.
+ * `superseded`: the credential has changed or gone while we waited for the token; its next pass decides anew.
+ */
 export async function publish(
   ports: Ports,
   subject: Subject,
   { seen, need }: { readonly seen: Observation; readonly need: Need },
   context: PassContext,
-): Promise<Published | Refusal> {
+): Promise<Published | Refusal | 'superseded'> {
   const { credential, memory } = subject;
   const source = await presented(ports.cluster, subject, seen, context.signal);
   if (isFailure(source)) return refusal(ports, memory.failedRequests, source);
@@ -40,6 +44,7 @@ export async function publish(
     { credential, seen, need, clientSecret: source.clientSecret },
     context,
   );
+  if (isSuperseded(ports.view, subject)) return 'superseded';
   if (isRefusal(token)) return token;
   const provenance = { sourceVersion: source.version, renewRequest: credential.renewRequest };
   const rendered = renderTarget(credential, token, provenance, seen.target);
@@ -48,6 +53,12 @@ export async function publish(
   if (isFailure(written)) return refusal(ports, memory.failedRequests, written);
   memory.intactVersion = written.resourceVersion;
   return { mark: rendered.mark, targetVersion: written.resourceVersion };
+}
+
+function isSuperseded(view: ClusterView, { resource: { metadata } }: Subject): boolean {
+  const now = view.credential(`${metadata.namespace}/${metadata.name}`)?.metadata;
+  const isSame = now?.uid === metadata.uid && now.generation === metadata.generation;
+  return !isSame || now.deletionTimestamp !== undefined;
 }
 
 interface Presented {

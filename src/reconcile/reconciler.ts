@@ -39,7 +39,8 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
       return finish({ ...unusable(ports.view, resource, seen), tokenUrl });
     }
     const next = plan(seen, ports.clock.now());
-    return finish(await carryOut(ports, subject, { seen, next }, context));
+    const result = await carryOut(ports, subject, { seen, next }, context);
+    return result === 'superseded' ? 'await-change' : finish(result);
   };
 }
 
@@ -48,17 +49,16 @@ async function carryOut(
   subject: Subject,
   { seen, next }: { readonly seen: Observation; readonly next: Plan },
   context: PassContext,
-): Promise<Result> {
+): Promise<Result | 'superseded'> {
   const unchanged = asItIs(subject, seen);
   switch (next.do) {
-    case 'nothing': {
-      const lookAgainAt = unchanged.suspended ? undefined : unchanged.held?.renewAt;
-      return { ...unchanged, attempt: undefined, lookAgainAt };
-    }
+    case 'nothing':
+      return { ...unchanged, attempt: undefined, lookAgainAt: next.lookAgainAt };
     case 'report':
       return { ...unchanged, attempt: { failed: next.failure }, lookAgainAt: undefined };
     case 'publish': {
       const done = await publish(ports, subject, { seen, need: next.need }, context);
+      if (done === 'superseded') return done;
       const { renewRequest } = subject.credential;
       const handledRenewRequest = isAnswer(done) ? renewRequest : unchanged.handledRenewRequest;
       return { ...unchanged, handledRenewRequest, ...published(ports, next.reason, done) };
@@ -70,10 +70,11 @@ async function carryOut(
 const NO_ANSWER: ReadonlySet<FailureKind> = new Set<FailureKind>([
   'Throttled',
   'ClusterUnavailable',
+  'TargetRefused',
 ]);
 
 const isAnswer = (done: Published | Refusal): boolean =>
-  !('failure' in done && NO_ANSWER.has(done.failure.kind));
+  !('failure' in done) || !(done.isRemembered || NO_ANSWER.has(done.failure.kind));
 
 function asItIs({ credential }: Subject, seen: Observation) {
   const held = heldMark(seen);
@@ -88,9 +89,11 @@ function asItIs({ credential }: Subject, seen: Observation) {
 }
 
 function published({ telemetry }: Ports, reason: RenewReason, done: Published | Refusal) {
-  const isRefused = 'failure' in done;
-  telemetry.renewal(reason, isRefused ? done.failure.kind : 'success');
-  if (isRefused) return { attempt: { failed: done.failure }, lookAgainAt: done.retryAt };
+  if ('failure' in done) {
+    if (!done.isRemembered) telemetry.renewal(reason, done.failure.kind);
+    return { attempt: { failed: done.failure }, lookAgainAt: done.retryAt };
+  }
+  telemetry.renewal(reason, 'success');
   const { mark, targetVersion } = done;
   return { held: mark, targetVersion, attempt: { renewed: reason }, lookAgainAt: mark.renewAt };
 }

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import type { RenewalPolicy } from '../domain/credential.ts';
-import { Failure, type FailureKind, isFailure, retryAt } from '../domain/failure.ts';
+import { Failure, isFailure, retryAt } from '../domain/failure.ts';
 import type { Need } from '../domain/plan.ts';
 import { type EpochMs, isFromTheFuture, type Ms } from '../domain/time.ts';
 import { renewalDate, type Token, type TokenRequest } from '../domain/token.ts';
@@ -11,16 +11,16 @@ import { Recent } from './recent.ts';
 const TOKENS = 2_000;
 const REFUSALS = 100_000;
 
-/** The answers after which everybody stays away from the host for a while, not only who asked. */
-const PAUSES_HOST: ReadonlySet<FailureKind> = new Set<FailureKind>([
-  'RateLimited',
-  'ServerUnavailable',
-]);
+/** After these answers everybody stays away from the host for a while, not only who asked. */
+const isWholeHosts = ({ kind, code, retryAfter }: Failure): boolean =>
+  kind === 'RateLimited' || code === '503' || retryAfter !== undefined;
 
 /** No token for now, and when it makes sense to ask again (undefined: not before something changes). */
 export interface Refusal {
   readonly failure: Failure;
   readonly retryAt: EpochMs | undefined;
+  /** An earlier refusal that still stands: nothing was sent this time. */
+  readonly isRemembered?: boolean;
 }
 
 interface Remembered extends Refusal {
@@ -74,7 +74,7 @@ export class SharedTokens {
     const token = this.#tokens.get(identity);
     if (token !== undefined && satisfies(token, wish, now)) return token;
     const refusal = this.#refusals.get(identity);
-    if (refusal !== undefined && stands(refusal, wish, now)) return refusal;
+    if (refusal !== undefined && stands(refusal, wish, now)) return handedOn(refusal, wish);
     return this.#patiently(this.#ask(identity, wish), wish, signal);
   }
 
@@ -102,7 +102,7 @@ export class SharedTokens {
     const attempts = (this.#refusals.get(identity)?.attempts ?? 0) + 1;
     const refusal = { failure, attempts, at, retryAt: retryAt(failure, attempts, at, random()) };
     this.#refusals.set(identity, refusal);
-    if (PAUSES_HOST.has(failure.kind)) budget.pause(host, refusal.retryAt ?? at);
+    if (isWholeHosts(failure)) budget.pause(host, refusal.retryAt ?? at);
     return refusal;
   }
 
@@ -157,6 +157,13 @@ function stands(refusal: Remembered, { need, policy }: Wish, now: EpochMs): bool
   if (isFromTheFuture(refusal.at, now)) return false;
   if (need.requested && refusal.at <= now - policy.minimum) return false;
   return refusal.retryAt === undefined || now < refusal.retryAt;
+}
+
+/** Whoever was asked to renew now tries as soon as the refusal is old enough. */
+function handedOn({ failure, at, retryAt }: Remembered, { need, policy }: Wish): Refusal {
+  const allowedAt = at + policy.minimum;
+  const requestedAt = Math.min(allowedAt, retryAt ?? allowedAt);
+  return { failure, retryAt: need.requested ? requestedAt : retryAt, isRemembered: true };
 }
 
 function throttled({ tokenUrl }: TokenRequest): Failure {

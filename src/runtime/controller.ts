@@ -39,8 +39,7 @@ export class Controller {
   readonly #seats: Seats;
   readonly #attempts = new Map<Key, number>();
   readonly #passes = new Set<Promise<void>>();
-  /** While it runs: the signal of the passes. */
-  #abort: AbortSignal | undefined;
+  #stops: Stops | undefined;
   #isWoken = false;
 
   constructor(options: ControllerOptions) {
@@ -54,12 +53,12 @@ export class Controller {
   }
 
   /** Works until one of the signals fires; resolves when the last pass has ended. May be called again after that. */
-  async run({ stop, abort }: Stops): Promise<void> {
-    this.#abort = abort;
+  async run(stops: Stops): Promise<void> {
+    this.#stops = stops;
     this.#options.queue.onReady(() => this.#wake());
     this.#wake();
-    await firstOf(stop, abort);
-    this.#abort = undefined;
+    await firstOf(stops.stop, stops.abort);
+    this.#stops = undefined;
     await Promise.all(this.#passes);
   }
 
@@ -74,11 +73,12 @@ export class Controller {
   }
 
   #startPasses(): void {
-    const { queue } = this.#options;
-    while (this.#abort !== undefined && this.#hasRoom()) {
-      const key = queue.take();
+    const stops = this.#stops;
+    if (stops === undefined || stops.stop.aborted || stops.abort.aborted) return;
+    while (this.#hasRoom()) {
+      const key = this.#options.queue.take();
       if (key === undefined) return;
-      this.#start(key, this.#abort);
+      this.#start(key, stops.abort);
     }
   }
 

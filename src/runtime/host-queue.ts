@@ -61,7 +61,6 @@ export class HostQueue {
       const giveUp = () => {
         this.#waiting.delete(start);
         reject(signal.reason);
-        this.#serve();
       };
       signal.addEventListener('abort', giveUp, { once: true });
       this.#waiting.set(start, urgency);

@@ -60,7 +60,7 @@ const retainHash = aParsedCredential(RETAIN).specHash;
 
 describe('the plan', () => {
   it('is to do nothing while all is well', () => {
-    expect(plan(seen(), NOW)).toEqual({ do: 'nothing' });
+    expect(plan(seen(), NOW)).toEqual({ do: 'nothing', lookAgainAt: RENEW_AT });
   });
 
   it.each<[string, string, Observation]>([
@@ -283,7 +283,16 @@ describe('the token that is needed', () => {
 
   it('is newer than the least time between renewals when a person asks, and than the one held', () => {
     expect(needOf(seen({}, REQUEST))).toEqual({ newerThan: NOW - seconds(30), requested: true });
-    expect(needOf(seen({}, REQUEST), START + 5)).toEqual({ newerThan: START, requested: true });
+    expect(needOf(seen({}, REQUEST), START + seconds(30))).toEqual({
+      newerThan: START,
+      requested: true,
+    });
+  });
+
+  it('is not asked for before the token held is as old as the least time between renewals', () => {
+    const until = START + seconds(30);
+    expect(plan(seen({}, REQUEST), until - 1)).toEqual({ do: 'nothing', lookAgainAt: until });
+    expect(plan(seen({}, REQUEST), until)).toMatchObject({ reason: 'RenewRequested' });
   });
 
   it('is what the person asks for, also where another reason comes first', () => {

@@ -327,7 +327,7 @@ describe('answers that are no OAuth answer', () => {
     [504, 'ServerUnavailable'],
   ])('go by their status: HTML with %d → %s', (status, kind) => {
     const failure = failureFromAnswer(html(status), question());
-    expect([failure.kind, failure.code]).toEqual([kind, undefined]);
+    expect([failure.kind, failure.code]).toEqual([kind, String(status)]);
     expect(failure.message).not.toContain('<html>');
   });
 

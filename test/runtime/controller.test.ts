@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { type Action, type Ms, seconds } from '../../src/domain/time.ts';
 import {
   type AttemptContext,
@@ -210,7 +210,9 @@ describe('a parked pass', () => {
     const seats = new Seats(1, () => undefined);
     const seat = seats.take();
     const waits = seat.parked(() => seat.parked(() => Promise.reject(new Error('no'))));
-    expect(seats.hasFree).toBe(true);
+    const other = seats.take();
+    expect(seats.hasFree).toBe(false);
+    other.leave();
     await expect(waits).rejects.toThrow('no');
     expect(seats.hasFree).toBe(false);
     seat.leave();
@@ -231,12 +233,35 @@ describe('a parked pass', () => {
   });
 });
 
+describe('very many parked passes', () => {
+  it('are bounded, and the next key is taken when one ends', async () => {
+    const host = gate();
+    const first = gate();
+    const it = controller(async (key, { parked }) => {
+      await parked(() => (key === '0' ? first : host).promise);
+      return 'await-change';
+    });
+    for (let key = 0; key < 10_002; key += 1) queue.add(String(key));
+    const ended = run(it);
+    await settle();
+    expect([it.active, queue.snapshot().ready]).toEqual([10_000, 2]);
+    first.resolve();
+    await settle();
+    expect([it.active, queue.snapshot().ready]).toEqual([10_000, 1]);
+    host.resolve();
+    await settle();
+    expect([it.active, queue.snapshot().ready]).toEqual([0, 0]);
+    stop.abort();
+    await ended;
+  });
+});
+
 describe('the end of a controller', () => {
   it('takes no new keys after a stop and lets passes finish', async () => {
     const gates = { a: gate(), b: gate() };
     addAll('a', 'b', 'c');
     let isOver = false;
-    const ended = run(controller(gated(gates))).then(() => {
+    const ended = run(controller(gated(gates))).finally(() => {
       isOver = true;
     });
     await settle();
@@ -268,19 +293,23 @@ describe('the end of a controller', () => {
     expect([queue.take(), queue.take()]).toEqual(['a', 'b']);
   });
 
-  it('runs nothing when it was stopped before it began, and can be run again', async () => {
-    queue.add('a');
-    stop.abort();
-    const it = controller(gated({}));
-    await run(it);
-    expect(results).toEqual([]);
-    stop = new AbortController();
-    const ended = run(it);
-    await settle();
-    expect(results).toHaveLength(1);
-    stop.abort();
-    await ended;
-  });
+  it.each(['stop', 'abort'])(
+    'runs nothing after a %s before it began, and can be run again',
+    async (how) => {
+      queue.add('a');
+      (how === 'stop' ? stop : abort).abort();
+      const it = controller(gated({}));
+      await run(it);
+      expect(results).toEqual([]);
+      stop = new AbortController();
+      abort = new AbortController();
+      const ended = run(it);
+      await settle();
+      expect(results).toHaveLength(1);
+      stop.abort();
+      await ended;
+    },
+  );
 });
 
 describe('a controller under any load', () => {

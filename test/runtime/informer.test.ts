@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Failure } from '../../src/domain/failure.ts';
 import { type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { PriorityMap } from '../../src/runtime/priority-map.ts';
 
 function drain<K>(map: PriorityMap<K>): K[] {

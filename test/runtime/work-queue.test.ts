@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import { WorkQueue } from '../../src/runtime/work-queue.ts';
 import { FakeClock } from './fake-clock.ts';

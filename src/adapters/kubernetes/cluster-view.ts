@@ -62,6 +62,14 @@ export class ClusterCache implements ClusterView {
     this.#wake(concerned.map(keyOf));
   }
 
+  /** Takes in the status that we have just written, so that the next pass need not wait for the watch. */
+  learnStatus({ metadata, status }: ConvercusCredential): void {
+    const key = keyOf({ metadata });
+    const known = this.#credentials.get(key);
+    if (known?.metadata.uid !== metadata.uid || status === undefined) return;
+    this.#credentials.set(key, { ...known, status });
+  }
+
   /** @param namespace of the informer that feeds it; none: the whole cluster */
   credentialSink(namespace?: string): WatchSink<ConvercusCredential> {
     let seen: Set<Key> | undefined;
@@ -144,7 +152,8 @@ export class ClusterCache implements ClusterView {
   }
 }
 
-const keyOf = ({ metadata }: ConvercusCredential): Key => `${metadata.namespace}/${metadata.name}`;
+const keyOf = ({ metadata }: Pick<ConvercusCredential, 'metadata'>): Key =>
+  `${metadata.namespace}/${metadata.name}`;
 
 const namesOf = (credential: ConvercusCredential): readonly string[] => [
   sourceNameOf(credential),

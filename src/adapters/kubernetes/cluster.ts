@@ -5,8 +5,8 @@ import { API_VERSION, FIELD_MANAGER, KIND } from '../../domain/target-secret.ts'
 import type { Cluster, CredentialEvent } from '../../ports.ts';
 import { ApiError } from './api-error.ts';
 import type { ClusterCache } from './cluster-view.ts';
+import { credentialFrom } from './credential-object.ts';
 import type { EventRecorder } from './event-recorder.ts';
-import { textAt } from './json.ts';
 import { CREDENTIALS, pathOf, SECRETS } from './resources.ts';
 import { applyRequest, contentsFrom, metaFrom, metaRequest, refusalOf } from './secrets.ts';
 import { toFailure } from './to-failure.ts';
@@ -74,9 +74,16 @@ export class KubernetesCluster implements Cluster {
       },
       signal,
     });
-    if (!(answer instanceof ApiError)) return isOf(answer, uid) ? 'written' : 'gone';
+    if (!(answer instanceof ApiError)) return this.#statusWritten(answer, uid);
     if (answer.code === 404) return 'gone';
     return toFailure(answer, { verb: 'patch', resource: STATUS, namespace, name });
+  }
+
+  #statusWritten(answer: ApiResponse, uid: string): 'written' | 'gone' {
+    const written = credentialFrom(answer.body);
+    if (written?.metadata.uid !== uid) return 'gone';
+    this.#cache.learnStatus(written);
+    return 'written';
   }
 
   recordEvent(credential: ConvercusCredential, event: CredentialEvent): void {
@@ -119,12 +126,5 @@ export class KubernetesCluster implements Cluster {
     });
   }
 }
-
-/**
- * The API server does not compare uids when it applies a status (seen with 1.37). Another credential of that name
- * has got it, then; its own first pass replaces it.
- */
-const isOf = ({ body }: ApiResponse, uid: string): boolean =>
-  textAt(body, 'metadata', 'uid') === uid;
 
 const STATUS = { ...CREDENTIALS, plural: `${CREDENTIALS.plural}/status` };

@@ -1,5 +1,4 @@
-import { type EpochMs, type Ms, seconds } from '../../domain/time.ts';
-import type { Clock } from '../../ports.ts';
+import { type Ms, seconds } from '../../domain/time.ts';
 import type { Instruments } from './instruments.ts';
 
 const PASS_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
@@ -8,14 +7,14 @@ const WAIT_SECONDS = [0.001, 0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600];
 const QUEUE = { name: 'credentials' };
 const CONTROLLER = { controller: 'convercuscredential' };
 
-export type PassResult = 'success' | 'error' | 'requeue';
+export type PassResult = 'success' | 'requeue_after' | 'error';
 
 /** controller_runtime_*, under the names that dashboards for controllers know. */
 export function controllerMetrics(
   make: Instruments,
   workers: number,
   activeWorkers: () => number,
-): (result: PassResult, seconds: number) => void {
+): (result: PassResult, took: Ms) => void {
   const name = (rest: string): string => `controller_runtime_${rest}`;
   const label = Object.keys(CONTROLLER);
   const { controller } = CONTROLLER;
@@ -34,42 +33,42 @@ export function controllerMetrics(
     label,
     PASS_SECONDS,
   );
-  for (const result of ['success', 'error', 'requeue']) passes([controller, result], 0);
+  for (const result of ['success', 'requeue_after', 'error']) passes([controller, result], 0);
   errors([controller], 0);
 
-  return (result, seconds) => {
+  return (result, took) => {
     passes([controller, result]);
     if (result === 'error') errors([controller]);
-    time([controller], seconds);
+    time([controller], inSeconds(took));
   };
 }
 
 export interface QueueState {
-  readonly queueDepth: () => number;
-  /** Since when each key in work is. */
-  readonly inWork: () => Iterable<EpochMs>;
+  readonly ready: number;
+  readonly unfinishedWork: Ms;
+  readonly longestWork: Ms;
 }
 
-/** workqueue_* of client-go. A retry is a pass that failed: its key is queued again by itself. */
-export function queueMetrics(make: Instruments, state: QueueState, clock: Clock) {
+/** workqueue_* of client-go. */
+export function queueMetrics(make: Instruments, read: () => QueueState) {
   const name = (rest: string): string => `workqueue_${rest}`;
   const label = Object.keys(QUEUE);
   const queue = Object.values(QUEUE);
   const gauge = (rest: string, help: string, read: () => number): void =>
     make.gauge(name(rest), help, label, () => [[QUEUE, read()]]);
-  const ages = (): Ms[] => {
-    const now = clock.now();
-    return [...state.inWork()].map((since) => Math.max(now - since, 0));
-  };
-  gauge('depth', 'Keys that are ready and wait for a worker.', state.queueDepth);
+  gauge('depth', 'Keys that are ready and wait for a worker.', () => read().ready);
   gauge('unfinished_work_seconds', 'Time spent so far on keys in work, in sum.', () =>
-    inSeconds(ages().reduce((sum, age) => sum + age, 0)),
+    inSeconds(read().unfinishedWork),
   );
-  gauge('longest_running_processor_seconds', 'Age of the oldest key in work.', () =>
-    inSeconds(Math.max(0, ...ages())),
+  gauge('longest_running_processor_seconds', 'How long the oldest key has been in work.', () =>
+    inSeconds(read().longestWork),
   );
   const adds = make.counter(name('adds_total'), 'Keys that were queued.', label);
-  const retries = make.counter(name('retries_total'), 'Keys whose pass failed.', label);
+  const retries = make.counter(
+    name('retries_total'),
+    'Keys that are to be looked at again later.',
+    label,
+  );
   const waits = make.histogram(
     name('queue_duration_seconds'),
     'How long keys waited for a worker.',
@@ -88,8 +87,8 @@ export function queueMetrics(make: Instruments, state: QueueState, clock: Clock)
   return {
     added: (): void => adds(queue),
     taken: (waited: Ms): void => waits(queue, inSeconds(waited)),
-    finished: (worked: Ms): void => works(queue, inSeconds(worked)),
-    retried: (): void => retries(queue),
+    done: (worked: Ms): void => works(queue, inSeconds(worked)),
+    deferred: (): void => retries(queue),
   };
 }
 

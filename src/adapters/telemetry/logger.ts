@@ -8,7 +8,6 @@ export interface LogOptions {
   readonly stream?: NodeJS.WritableStream;
 }
 
-/** What reaches the formats; the fields are kept apart, for winston gives a meaning to some names. */
 interface Entry {
   readonly timestamp: string;
   readonly level: string;
@@ -19,24 +18,21 @@ interface Entry {
 /** One line for each entry, whatever is in it. */
 export function createLog({ level, format: name, stream = process.stdout }: LogOptions): Log {
   const line = name === 'json' ? jsonLine : textLine;
+  // The whole line is ours: winston gives fields with some names a meaning
   const logger = createLogger({
     level,
-    format: format.combine(
-      format.timestamp(),
-      format.printf((info) => line(entryOf(info))),
-    ),
+    format: format.printf(({ message }) => String(message)),
     transports: [new transports.Stream({ stream, eol: '\n' })],
   });
   const at =
     (level: string): Log['info'] =>
     (message, fields = {}) => {
-      logger.log({ level, message, fields });
+      if (!logger.isLevelEnabled(level)) return;
+      const timestamp = new Date().toISOString();
+      logger.log(level, line({ timestamp, level, message, fields }));
     };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
-
-// What we gave to winston a moment ago, and its time stamp
-const entryOf = (info: object): Entry => info as Entry;
 
 /** The three usual names come first and are never replaced by a field. */
 const jsonLine = ({ timestamp, level, message, fields }: Entry): string => {

@@ -18,19 +18,20 @@ export interface MetricsOptions {
   readonly clock: Clock;
 }
 
-/** What is looked at when somebody asks for the metrics. */
-export interface Observed extends QueueState {
+/** What is looked at when somebody asks for the metrics. What is absent counts as empty. */
+export interface Observed {
   /** All that are known; a new iteration for each call. */
-  readonly credentials: () => Iterable<ConvercusCredential>;
-  readonly hosts: () => readonly HostState[];
-  readonly activeWorkers: () => number;
+  readonly credentials?: () => Iterable<ConvercusCredential>;
+  readonly queue?: { snapshot(): QueueState };
+  readonly controller?: { readonly active: number };
+  readonly budget?: { snapshot(): readonly HostState[] };
 }
 
 export interface HostState {
   readonly host: string;
   readonly queued: number;
   readonly running: number;
-  readonly pausedUntil: EpochMs;
+  readonly pausedUntil: EpochMs | undefined;
 }
 
 export interface TokenRequestReport {
@@ -44,33 +45,21 @@ export interface Metrics extends Telemetry {
   readonly contentType: string;
   /** Prometheus text in pieces, so that many credentials neither hold the process up nor fill its memory. */
   chunks(): AsyncGenerator<string>;
-  text(): Promise<string>;
   tokenRequest(report: TokenRequestReport): void;
   apiRequest(method: string, host: string, code: string): void;
-  reconciled(result: PassResult, seconds: number): void;
+  reconciled(result: PassResult, took: Ms): void;
   leading(isLeading: boolean): void;
-  readonly queueObserver: {
-    added(): void;
-    taken(waited: Ms): void;
-    finished(worked: Ms): void;
-  };
-  /** Until then, what is looked at is taken as empty. */
+  readonly queueObserver: ReturnType<typeof queueMetrics>;
+  /** Adds to what is looked at, or replaces it. */
   observe(observed: Observed): void;
 }
 
-const NOTHING: Observed = {
-  credentials: () => [],
-  hosts: () => [],
-  queueDepth: () => 0,
-  inWork: () => [],
-  activeWorkers: () => 0,
-};
-
+const EMPTY_QUEUE: QueueState = { ready: 0, unfinishedWork: 0, longestWork: 0 };
 const REQUEST_SECONDS = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
 /** Everything that is measured, in a registry of its own. */
 export function createMetrics({ version, workers, leaseName, clock }: MetricsOptions): Metrics {
-  let observed = NOTHING;
+  let observed: Observed = {};
   let isLeader = false;
   const make = new Instruments();
   make.addProcess();
@@ -80,14 +69,14 @@ export function createMetrics({ version, workers, leaseName, clock }: MetricsOpt
   make.gauge('leader_election_master_status', 'Whether this replica leads.', ['name'], () => [
     [{ name: leaseName }, Number(isLeader)],
   ]);
-  const state = { queueDepth: () => observed.queueDepth(), inWork: () => observed.inWork() };
-  const { retried, ...queueObserver } = queueMetrics(make, state, clock);
-  const passed = controllerMetrics(make, workers, () => observed.activeWorkers());
-  hostGauges(make, () => observed.hosts(), clock);
+  const queueObserver = queueMetrics(make, () => observed.queue?.snapshot() ?? EMPTY_QUEUE);
+  const reconciled = controllerMetrics(make, workers, () => observed.controller?.active ?? 0);
+  hostGauges(make, () => observed.budget?.snapshot() ?? [], clock);
 
   async function* chunks(): AsyncGenerator<string> {
+    const { credentials = () => [] } = observed;
     yield await make.text();
-    for (const chunk of credentialGauges(observed.credentials, clock.now())) {
+    for (const chunk of credentialGauges(credentials, clock.now())) {
       yield chunk;
       await setImmediate();
     }
@@ -96,23 +85,19 @@ export function createMetrics({ version, workers, leaseName, clock }: MetricsOpt
   return {
     contentType: make.contentType,
     chunks,
-    text: async () => (await Array.fromAsync(chunks())).join(''),
     ...requestMetrics(make),
     queueObserver,
-    reconciled(result, seconds) {
-      passed(result, seconds);
-      if (result === 'error') retried();
-    },
+    reconciled,
     leading(isLeading) {
       isLeader = isLeading;
     },
-    observe(sources) {
-      observed = sources;
+    observe(more) {
+      observed = { ...observed, ...more };
     },
   };
 }
 
-function hostGauges(make: Instruments, hosts: Observed['hosts'], clock: Clock): void {
+function hostGauges(make: Instruments, hosts: () => readonly HostState[], clock: Clock): void {
   const gauge = (rest: string, help: string, read: (host: HostState) => number): void =>
     make.gauge(`convercus_token_host_${rest}`, help, ['host'], () =>
       hosts().map((state) => [{ host: state.host }, read(state)]),
@@ -120,7 +105,7 @@ function hostGauges(make: Instruments, hosts: Observed['hosts'], clock: Clock): 
   gauge('queue_length', 'Token requests that wait for their turn.', ({ queued }) => queued);
   gauge('running', 'Token requests under way.', ({ running }) => running);
   gauge('paused', 'Whether nothing is sent to the host for now.', ({ pausedUntil }) =>
-    Number(pausedUntil > clock.now()),
+    Number((pausedUntil ?? 0) > clock.now()),
   );
 }
 

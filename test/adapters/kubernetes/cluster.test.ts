@@ -235,8 +235,9 @@ describe('applying a Secret', () => {
 
 describe('applying a status', () => {
   it('replaces it whole', async () => {
-    await using world = await aWorld(() => ({ body: { metadata: { uid: 'u' } } }));
     const given = { observedGeneration: 1 };
+    const stored = { metadata: { uid: 'u', name: 'loyalty', namespace: 'shop' }, status: given };
+    await using world = await aWorld(() => ({ body: stored }));
     expect(await world.cluster.applyStatus(aCredential(), given, never)).toBe('written');
     const [request] = world.asked;
     expect(request).toMatchObject({
