@@ -63,6 +63,7 @@ export async function runOperator(around: Surroundings, stop: AbortSignal): Prom
       queue.add(`${metadata.namespace}/${metadata.name}`);
     const parts = { ...around, transport, cache, queue, tokenSource: tokenSource.obtain };
     await lead(parts, { stop, lost });
+    queue.shutDown();
     queue = undefined;
   };
   await (config.leaderElection.enabled
@@ -175,7 +176,7 @@ async function elect(
       await term(lost).finally(() => metrics.leading(false));
     },
   };
-  await runLeaderElection(options, stop);
+  while (!stop.aborted) await runLeaderElection(options, stop);
 }
 
 interface Parts extends Surroundings {

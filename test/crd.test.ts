@@ -49,11 +49,7 @@ describe('the CRD in a real API server', () => {
           org: 'org',
         },
       },
-      target: {
-        creationPolicy: 'Owner',
-        deletionPolicy: 'Delete',
-        data: { token: '{{access_token}}' },
-      },
+      target: { creationPolicy: 'Owner', deletionPolicy: 'Delete' },
       suspend: false,
     });
   });

@@ -111,9 +111,9 @@ export interface ConvercusCredential {
       /**
        * Keys of the Secret and what to write there. {{access_token}} and the other placeholders are replaced:
        * access_token, id_token, token_type, scope, issued_at, expires_at (RFC 3339), expires_at_unix, program,
-       * environment, realm, api_url. Everything else is written as it is.
+       * environment, realm, api_url. Everything else is written as it is. Default: token: "{{access_token}}".
        */
-      data: {
+      data?: {
         [k: string]: string;
       };
     };

@@ -55,6 +55,9 @@ export interface Settings {
   readonly renewal: RenewalPolicy;
 }
 
+/** Not a default of the schema: `kubectl apply` would merge it with keys that are written later. */
+const DEFAULT_DATA = { token: '{{access_token}}' };
+
 export const targetNameOf = ({ metadata, spec }: ConvercusCredential): string =>
   spec.target.name ?? `${metadata.name}-token`;
 
@@ -134,7 +137,8 @@ function parseTarget(resource: ConvercusCredential): Target | Failure {
       `spec.target.name and spec.credentialsSecretRef.name are both "${name}"; the token needs a Secret of its own`,
     );
   }
-  for (const [key, template] of Object.entries(target.data)) {
+  const { data = DEFAULT_DATA } = target;
+  for (const [key, template] of Object.entries(data)) {
     const [unknown] = unknownPlaceholders(template);
     if (unknown !== undefined) {
       return new Failure(
@@ -143,7 +147,7 @@ function parseTarget(resource: ConvercusCredential): Target | Failure {
       );
     }
   }
-  const { creationPolicy, deletionPolicy, labels = {}, annotations = {}, data } = target;
+  const { creationPolicy, deletionPolicy, labels = {}, annotations = {} } = target;
   return { name, creationPolicy, deletionPolicy, labels, annotations, data };
 }
 

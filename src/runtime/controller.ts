@@ -112,7 +112,7 @@ export class Controller {
       this.#attempts.delete(key);
       return action === 'await-change' ? 'success' : 'requeue_after';
     } catch (error) {
-      if (context.signal.aborted) return this.#aborted(key);
+      if (context.signal.aborted || this.#stops === undefined) return this.#aborted(key);
       const attempts = context.attempt + 1;
       this.#attempts.set(key, attempts);
       this.#schedule(key, this.#options.onThrow(error, key, attempts));

@@ -408,7 +408,7 @@ describe('an informer in front of an unreliable server', () => {
         await seen.ended;
         expect(clock.timers).toBe(0);
       }),
-      { numRuns: 100 },
+      { numRuns: 2000 },
     );
   }, 60_000);
 });

@@ -5,6 +5,8 @@ import type { HostLimits } from '../../src/runtime/host-queue.ts';
 import { HostBudgets } from '../../src/runtime/request-budget.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
+/** In requests: a moment since 1970 as a double is good to 0.0002 ms. */
+const ROUNDING = 0.001;
 const LIMITS: HostLimits = { requestsPerSecond: 2, burst: 3, concurrency: 2 };
 const HOST = 'auth.example';
 
@@ -225,7 +227,10 @@ describe('a request budget under any load', () => {
               starts.push(clock.passed);
               expect(running).toBeLessThanOrEqual(limits.concurrency);
               expect(clock.passed).toBeGreaterThanOrEqual(pausedUntil);
-              for (const other of waiting) {
+              const others = [...waiting];
+              // Those whose turn has come in the same moment may begin a promise or two later.
+              for (let hop = 0; hop < 3; hop += 1) await Promise.resolve();
+              for (const other of others.filter((id) => waiting.has(id))) {
                 expect(requests[other]!.urgency).toBeGreaterThanOrEqual(urgency);
               }
               await pause(takes);
@@ -250,13 +255,13 @@ describe('a request budget under any load', () => {
           for (const [first, from] of starts.entries()) {
             for (const [more, to] of starts.slice(first).entries()) {
               const allowed = limits.burst + ((to - from) / 1_000) * limits.requestsPerSecond;
-              expect(more + 1).toBeLessThanOrEqual(allowed + 1e-6);
+              expect(more + 1).toBeLessThanOrEqual(allowed + ROUNDING);
             }
           }
           expect([budget.snapshot(), clock.timers]).toEqual([[], 0]);
         },
       ),
-      { numRuns: 150 },
+      { numRuns: 5000 },
     );
   }, 60_000);
 });

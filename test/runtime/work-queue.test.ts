@@ -260,7 +260,7 @@ describe('a work queue under any sequence of calls', () => {
           });
         }
       }),
-      { numRuns: 150 },
+      { numRuns: 3000 },
     );
   }, 60_000);
 });

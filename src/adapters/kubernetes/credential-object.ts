@@ -29,7 +29,7 @@ function specFrom(spec: unknown): object {
     environment: '',
     ...objectOf(spec),
     credentialsSecretRef: { ...objectOf(source), name: textAt(source, 'name') ?? '' },
-    target: { data: {}, ...objectOf(member(spec, 'target')) },
+    target: objectOf(member(spec, 'target')),
   };
 }
 

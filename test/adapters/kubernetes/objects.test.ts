@@ -100,7 +100,7 @@ describe('a ConvercusCredential of the API server', () => {
       program: '',
       environment: '',
       credentialsSecretRef: { name: '' },
-      target: { data: {} },
+      target: {},
     });
   });
 });
