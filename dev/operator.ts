@@ -108,7 +108,7 @@ export class Operator {
       env: this.#env,
       logFile: this.logFile,
     });
-    await this.#process.untilReady(() => this.get('/readyz').then(() => {}), 60);
+    await this.#process.untilReady(() => this.get('/readyz'), 60);
   }
 
   get pid(): number | undefined {

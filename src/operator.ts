@@ -45,7 +45,7 @@ export async function runOperator(around: Surroundings, stop: AbortSignal): Prom
   const transport = createTransport({
     ...(around.kubeconfig === undefined ? {} : { kubeconfigPath: around.kubeconfig }),
     userAgent: around.userAgent,
-    onRequest: metrics.apiRequest,
+    onRequest: (...request) => metrics.apiRequest(...request),
   });
   let queue: WorkQueue | undefined;
   const cache = new ClusterCache((keys) => {
@@ -126,7 +126,7 @@ function watch(
     return { synced: secrets.then((it) => it.synced), ended: credentials.ended };
   });
   return {
-    synced: Promise.all(started.map(({ synced }) => synced)).then(() => {}),
+    synced: Promise.all(started.map(({ synced }) => synced)).then(() => undefined),
     ended: Promise.all(started.map(({ ended }) => ended)),
   };
 }
@@ -211,7 +211,7 @@ async function lead(
     instance: identity,
     log,
     signal: abort,
-    now: clock.now,
+    now: () => clock.now(),
   });
   const cluster = new KubernetesCluster(transport, cache, events);
   const pass = reconciler(
@@ -224,7 +224,7 @@ async function lead(
     pass,
     onThrow: (error, key, attempts) => onBug(log, { error, key, attempts }),
     clock,
-    onPass: metrics.reconciled,
+    onPass: (...pass) => metrics.reconciled(...pass),
   });
   metrics.observe({ queue, controller, budget });
   await controller.run({ stop, abort });

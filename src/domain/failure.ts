@@ -67,7 +67,7 @@ export const FAILURE_KINDS = {
 
 export type FailureKind = keyof typeof FAILURE_KINDS;
 
-const ELSEWHERE: readonly FailureKind[] = [
+const ELSEWHERE: readonly string[] = [
   'InvalidSpec',
   'InputMissing',
   'InputInvalid',
@@ -80,8 +80,8 @@ const ELSEWHERE: readonly FailureKind[] = [
 ];
 
 /** The failures that a token endpoint answers with. */
-export const TOKEN_FAILURES: ReadonlySet<FailureKind> = new Set(
-  (Object.keys(FAILURE_KINDS) as FailureKind[]).filter((kind) => !ELSEWHERE.includes(kind)),
+export const TOKEN_FAILURES: ReadonlySet<string> = new Set(
+  Object.keys(FAILURE_KINDS).filter((kind) => !ELSEWHERE.includes(kind)),
 );
 
 /**

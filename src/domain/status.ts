@@ -136,7 +136,7 @@ const MESSAGES: Record<RenewReason, string> = {
 
 /** What a token endpoint said holds until it says something else; every other failure is found anew by each pass. */
 const isLasting = (before: Condition | undefined): before is Condition =>
-  before !== undefined && (TOKEN_FAILURES as ReadonlySet<string>).has(before.reason);
+  before !== undefined && TOKEN_FAILURES.has(before.reason);
 
 /** Abnormal-true, as kstatus wants it: absent unless a person has to act. */
 function stalledCondition({ attempt, resource }: Outcome): Draft | undefined {

@@ -207,7 +207,7 @@ describe('the operator', () => {
         () => shop.conditions('loyalty'),
         ({ Ready }) => Ready === `False/${wanted}`,
       );
-    await shop.credential('loyalty', { credentialsSecretRef: { name: 'later' } as never });
+    await shop.credential('loyalty', { credentialsSecretRef: { name: 'later' } });
     expect(await reason('InputMissing')).toMatchObject({
       Ready: 'False/InputMissing',
       Stalled: 'True/InputMissing',

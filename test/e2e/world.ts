@@ -45,7 +45,8 @@ interface SecretObject {
 
 type Spec = ConvercusCredential['spec'];
 
-export type SpecOverrides = Partial<Omit<Spec, 'target'>> & {
+export type SpecOverrides = Partial<Omit<Spec, 'target' | 'credentialsSecretRef'>> & {
+  readonly credentialsSecretRef?: Partial<Spec['credentialsSecretRef']>;
   readonly target?: Partial<Spec['target']>;
 };
 
