@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { isTransient, toFailure } from '../../../src/adapters/keycloak/to-failure.ts';
+import { isTransient, toFailure } from '../../../src/adapters/http/to-failure.ts';
 
 const coded = (code: string, cause?: unknown) =>
   Object.assign(new Error(`words with a secret in them`, { cause }), { code });
