@@ -24,6 +24,11 @@ const FLOORS: readonly Floor[] = [
     packages: [/^openid-client$/],
   },
   {
+    at: /^adapters\/legacy-login\//,
+    mayUse: [/^domain\//, /^ports\.ts$/, /^adapters\/http\//],
+    packages: [],
+  },
+  {
     at: /^adapters\/telemetry\//,
     mayUse: [/^domain\//, /^ports\.ts$/],
     packages: [/^node:/, /^prom-client$/, /^winston$/],
