@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { FAILURE_KINDS, type FailureKind } from '../../src/domain/failure.ts';
+import { FAILURE_KINDS, type FailureKind, type RetryRule } from '../../src/domain/failure.ts';
 import type { HttpAnswer } from '../../src/domain/http-answer.ts';
 import { failureFromLogin } from '../../src/domain/login-refusal.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
@@ -22,41 +22,43 @@ const page = (status: number): HttpAnswer => ({
   text: '<html>no</html>',
 });
 
+const STOPS = { retry: 'on-change', needsPerson: true };
+const passing = (retry: RetryRule) => ({ retry, needsPerson: false });
 const UNAUTHORIZED = json(401, { message: 'Unauthorized', code: 17 });
 
 describe('a refused login', () => {
-  it.each<[string, HttpAnswer, FailureKind, retry: string, needsPerson: boolean]>([
-    ['400', json(400), 'InvalidRequest', 'on-change', true],
-    ['400 as a page', page(400), 'InvalidRequest', 'on-change', true],
-    ['401', UNAUTHORIZED, 'CredentialsRejected', 'on-change', true],
-    ['401 as a page', page(401), 'CredentialsRejected', 'on-change', true],
-    ['403', json(403), 'CredentialsRejected', 'on-change', true],
-    ['403 without a body', { ...json(403), text: '' }, 'CredentialsRejected', 'on-change', true],
-    ['403 as a page', page(403), 'AccessBlocked', 'slow', false],
-    ['404', json(404), 'EndpointNotFound', 'patient', false],
-    ['404 as a page', page(404), 'EndpointNotFound', 'patient', false],
-    ['405', json(405), 'EndpointNotFound', 'patient', false],
-    ['410', json(410), 'EndpointNotFound', 'patient', false],
-    ['407', page(407), 'AccessBlocked', 'slow', false],
-    ['451', page(451), 'AccessBlocked', 'slow', false],
-    ['408', page(408), 'RateLimited', 'soon', false],
-    ['425', page(425), 'RateLimited', 'soon', false],
-    ['429', json(429), 'RateLimited', 'soon', false],
-    ['415', json(415), 'InvalidRequest', 'on-change', true],
-    ['422', json(422), 'InvalidRequest', 'on-change', true],
-    ['423', json(423), 'CredentialsRejected', 'on-change', true],
-    ['a 4xx that nobody knows', json(499), 'InvalidRequest', 'on-change', true],
-    ['301', page(301), 'UnexpectedRedirect', 'on-change', true],
-    ['302', page(302), 'UnexpectedRedirect', 'on-change', true],
-    ['500', json(500), 'ServerUnavailable', 'soon', false],
-    ['502', page(502), 'ServerUnavailable', 'soon', false],
-    ['503', page(503), 'ServerUnavailable', 'soon', false],
-    ['504', page(504), 'ServerUnavailable', 'soon', false],
-    ['a status that nobody knows', json(600), 'UnexpectedResponse', 'patient', false],
-  ])('with %s → its kind', (_, answer, kind, retry, needsPerson) => {
+  it.each<[string, HttpAnswer, FailureKind, rules: object]>([
+    ['400', json(400), 'InvalidRequest', STOPS],
+    ['400 as a page', page(400), 'InvalidRequest', STOPS],
+    ['401', UNAUTHORIZED, 'CredentialsRejected', STOPS],
+    ['401 as a page', page(401), 'CredentialsRejected', STOPS],
+    ['403', json(403), 'CredentialsRejected', STOPS],
+    ['403 without a body', { ...json(403), text: '' }, 'CredentialsRejected', STOPS],
+    ['403 as a page', page(403), 'AccessBlocked', passing('slow')],
+    ['404', json(404), 'EndpointNotFound', passing('patient')],
+    ['404 as a page', page(404), 'EndpointNotFound', passing('patient')],
+    ['405', json(405), 'EndpointNotFound', passing('patient')],
+    ['410', json(410), 'EndpointNotFound', passing('patient')],
+    ['407', page(407), 'AccessBlocked', passing('slow')],
+    ['451', page(451), 'AccessBlocked', passing('slow')],
+    ['408', page(408), 'RateLimited', passing('soon')],
+    ['425', page(425), 'RateLimited', passing('soon')],
+    ['429', json(429), 'RateLimited', passing('soon')],
+    ['415', json(415), 'InvalidRequest', STOPS],
+    ['422', json(422), 'InvalidRequest', STOPS],
+    ['423', json(423), 'CredentialsRejected', STOPS],
+    ['a 4xx that nobody knows', json(499), 'InvalidRequest', STOPS],
+    ['301', page(301), 'UnexpectedRedirect', STOPS],
+    ['302', page(302), 'UnexpectedRedirect', STOPS],
+    ['500', json(500), 'ServerUnavailable', passing('soon')],
+    ['502', page(502), 'ServerUnavailable', passing('soon')],
+    ['503', page(503), 'ServerUnavailable', passing('soon')],
+    ['504', page(504), 'ServerUnavailable', passing('soon')],
+    ['a status that nobody knows', json(600), 'UnexpectedResponse', passing('patient')],
+  ])('with %s → its kind', (_, answer, kind, rules) => {
     const failure = failureFromLogin(answer, question());
     expect([failure.kind, failure.code]).toEqual([kind, String(answer.status)]);
-    expect(FAILURE_KINDS[failure.kind]).toEqual({ retry, needsPerson });
+    expect(FAILURE_KINDS[failure.kind]).toEqual(rules);
     expect(failure.message).toContain('(login at api.convercus.test). ');
     expect(failure.message).toContain(`The server answered HTTP ${answer.status}`);
     expect(failure.message).not.toContain('<html>');
