@@ -4,7 +4,7 @@ import { stringify } from 'yaml';
 import { fromEnvironment, parseArguments, readVersion } from '../src/command-line.ts';
 import { type Checks, type Config, parseConfig } from '../src/config.ts';
 import { BUILT_IN_ENVIRONMENTS } from '../src/domain/environment.ts';
-import { selfSigned } from './adapters/keycloak/self-signed.ts';
+import { selfSigned } from './adapters/http/self-signed.ts';
 
 const FILES: Readonly<Record<string, string>> = {
   '/ca.pem': selfSigned().cert,

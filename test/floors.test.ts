@@ -14,9 +14,19 @@ const FLOORS: readonly Floor[] = [
     packages: [/^node:/, /^@kubernetes\/client-node$/, /^undici$/],
   },
   {
-    at: /^adapters\/keycloak\//,
+    at: /^adapters\/http\//,
     mayUse: [/^domain\//, /^ports\.ts$/],
-    packages: [/^node:/, /^openid-client$/, /^undici$/, /^p-retry$/],
+    packages: [/^node:/, /^undici$/, /^p-retry$/],
+  },
+  {
+    at: /^adapters\/keycloak\//,
+    mayUse: [/^domain\//, /^ports\.ts$/, /^adapters\/http\//],
+    packages: [/^openid-client$/],
+  },
+  {
+    at: /^adapters\/legacy-login\//,
+    mayUse: [/^domain\//, /^ports\.ts$/, /^adapters\/http\//],
+    packages: [],
   },
   {
     at: /^adapters\/telemetry\//,
@@ -71,6 +81,7 @@ describe('the floors of the house', () => {
   it('would notice an import in the wrong direction', () => {
     expect(violation('domain/plan.ts', '../ports.ts')).toBe('domain/plan.ts imports ports.ts');
     expect(violation('adapters/kubernetes/cluster.ts', '../keycloak/x.ts')).toContain('keycloak');
+    expect(violation('adapters/http/exchange.ts', '../keycloak/x.ts')).toContain('keycloak');
     expect(violation('runtime/informer.ts', 'undici')).toBe('runtime/informer.ts imports undici');
   });
 

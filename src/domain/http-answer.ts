@@ -10,6 +10,8 @@ export interface HttpAnswer {
   readonly retryAfter?: string;
   /** Header `Date` as sent. */
   readonly date?: string;
+  /** Header `Authorization` as sent: where some logins put their token. */
+  readonly authorization?: string;
 }
 
 const JSON_TYPE = /^application\/([\w.-]+\+)?json\s*(;|$)/i;
@@ -64,7 +66,7 @@ export function clockSkewOf(answer: HttpAnswer, receivedAt: EpochMs): Ms | undef
   return Math.abs(skew) > TOLERATED_SKEW ? skew : undefined;
 }
 
-function httpDate(text: string | undefined): EpochMs | undefined {
+export function httpDate(text: string | undefined): EpochMs | undefined {
   const at = text?.endsWith('GMT') ? Date.parse(text) : Number.NaN;
   return Number.isNaN(at) ? undefined : at;
 }

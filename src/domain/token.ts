@@ -30,6 +30,16 @@ export interface TokenRequest {
   readonly clientSecret: Sensitive;
 }
 
+/** Everything that one legacy login presents. */
+export interface LoginRequest {
+  readonly grantType: 'legacy_login';
+  readonly environment: string;
+  readonly loginUrl: string;
+  readonly org: Sensitive;
+  readonly username: Sensitive;
+  readonly password: Sensitive;
+}
+
 /** The parts of a token that decide about its renewal. */
 export type Lifetime = Pick<Token, 'issuedAt' | 'expiresAt' | 'jitter'>;
 

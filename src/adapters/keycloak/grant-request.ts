@@ -6,7 +6,7 @@ import {
   customFetch,
 } from 'openid-client';
 import type { TokenRequest } from '../../domain/token.ts';
-import type { HttpRequest } from './exchange.ts';
+import type { HttpRequest } from '../http/exchange.ts';
 
 /**
  * Has openid-client build the request of a grant and hands it to `send`: form fields (RFC 6749, 2.3.1), JSON wanted,

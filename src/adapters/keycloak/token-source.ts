@@ -5,10 +5,10 @@ import type { EpochMs, Ms } from '../../domain/time.ts';
 import type { Token, TokenRequest } from '../../domain/token.ts';
 import { readTokenAnswer } from '../../domain/token-answer.ts';
 import type { Random, TokenSource } from '../../ports.ts';
-import { type ConnectionOptions, Connections } from './connections.ts';
-import { type Exchange, exchange } from './exchange.ts';
+import { type ConnectionOptions, Connections } from '../http/connections.ts';
+import { type Exchange, exchange } from '../http/exchange.ts';
+import { toFailure } from '../http/to-failure.ts';
 import { sendGrant } from './grant-request.ts';
-import { toFailure } from './to-failure.ts';
 
 export interface TokenSourceOptions extends ConnectionOptions {
   readonly environments: Environments;

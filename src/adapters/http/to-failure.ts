@@ -64,15 +64,22 @@ export function toFailure(error: unknown, host: string): Failure {
 /** Faults that a second try a moment later may not meet. */
 export const isTransient = (error: unknown): boolean => TRANSIENT.has(codesOf(error)[0] ?? '');
 
-const TRANSIENT: ReadonlySet<string> = new Set([
+/** Transient faults from before there was a connection: the server has not seen the request. */
+export const isUnsent = (error: unknown): boolean => UNSENT.has(codesOf(error)[0] ?? '');
+
+const UNSENT: ReadonlySet<string> = new Set([
   'EAI_AGAIN',
   'ECONNREFUSED',
-  'ECONNRESET',
   'EHOSTUNREACH',
   'ENETUNREACH',
+  'UND_ERR_CONNECT_TIMEOUT',
+]);
+
+const TRANSIENT: ReadonlySet<string> = new Set([
+  ...UNSENT,
+  'ECONNRESET',
   'EPIPE',
   'ETIMEDOUT',
-  'UND_ERR_CONNECT_TIMEOUT',
   'UND_ERR_SOCKET',
 ]);
 

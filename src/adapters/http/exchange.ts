@@ -3,13 +3,15 @@ import { type Dispatcher, fetch, type Response } from 'undici';
 import type { HttpAnswer } from '../../domain/http-answer.ts';
 import type { EpochMs } from '../../domain/time.ts';
 import type { Clock } from '../../ports.ts';
-import { isTransient } from './to-failure.ts';
+import { isTransient, isUnsent } from './to-failure.ts';
 
 export interface HttpRequest {
   readonly url: string;
   readonly method: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
+  /** It counts at the server: never sent again once it may have arrived. */
+  readonly once?: boolean;
 }
 
 export interface Exchange {
@@ -33,13 +35,14 @@ export async function exchange(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Exchange> {
-  const { url, ...init } = request;
+  const { url, once = false, ...init } = request;
   let requestedAt = clock.now();
   const send = () => {
     requestedAt = clock.now();
     return fetch(url, { ...init, redirect: 'manual', dispatcher, signal });
   };
-  const shouldRetry = ({ error }: { error: Error }) => isTransient(error);
+  const isHarmless = once ? isUnsent : isTransient;
+  const shouldRetry = ({ error }: { error: Error }) => isHarmless(error);
   const response = await pRetry(send, { ...TRIES, signal, shouldRetry });
   return { answer: await answerOf(response), requestedAt, receivedAt: clock.now() };
 }
@@ -47,12 +50,14 @@ export async function exchange(
 async function answerOf(response: Response): Promise<HttpAnswer> {
   const retryAfter = response.headers.get('retry-after');
   const date = response.headers.get('date');
+  const authorization = response.headers.get('authorization');
   return {
     status: response.status,
     contentType: response.headers.get('content-type') ?? '',
     text: await textOf(response),
     ...(retryAfter !== null && { retryAfter }),
     ...(date !== null && { date }),
+    ...(authorization !== null && { authorization }),
   };
 }
 

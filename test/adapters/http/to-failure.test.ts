@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { isTransient, toFailure } from '../../../src/adapters/keycloak/to-failure.ts';
+import { isTransient, isUnsent, toFailure } from '../../../src/adapters/http/to-failure.ts';
 
 const coded = (code: string, cause?: unknown) =>
   Object.assign(new Error(`words with a secret in them`, { cause }), { code });
@@ -58,15 +58,23 @@ describe('a thrown error', () => {
   });
 
   it.each([
-    [true, 'ECONNRESET'],
-    [true, 'UND_ERR_CONNECT_TIMEOUT'],
-    [false, 'ENOTFOUND'],
-    [false, 'CERT_HAS_EXPIRED'],
-  ])('is worth a second try: %s for %s', (expected, code) => {
-    expect(isTransient(new TypeError('fetch failed', { cause: coded(code) }))).toBe(expected);
-  });
+    ['ECONNRESET', true, false],
+    ['UND_ERR_SOCKET', true, false],
+    ['ETIMEDOUT', true, false],
+    ['UND_ERR_CONNECT_TIMEOUT', true, true],
+    ['ECONNREFUSED', true, true],
+    ['EAI_AGAIN', true, true],
+    ['ENOTFOUND', false, false],
+    ['CERT_HAS_EXPIRED', false, false],
+  ])(
+    'of %s is worth a second try: %s, even if one must not arrive twice: %s',
+    (code, ...expected) => {
+      const error = new TypeError('fetch failed', { cause: coded(code) });
+      expect([isTransient(error), isUnsent(error)]).toEqual(expected);
+    },
+  );
 
   it('without a code is worth no second try', () => {
-    expect(isTransient(new Error('boom'))).toBe(false);
+    expect([isTransient, isUnsent].map((is) => is(new Error('boom')))).toEqual([false, false]);
   });
 });

@@ -14,7 +14,7 @@ import {
   later,
   listening,
   serve,
-} from './lab.ts';
+} from '../keycloak/lab.ts';
 import { selfSigned } from './self-signed.ts';
 
 afterEach(freeEverything);

@@ -1,0 +1,117 @@
+import type { Environment, Environments } from '../../domain/environment.ts';
+import { Failure, type FailureKind, isFailure } from '../../domain/failure.ts';
+import { clockSkewOf, type HttpAnswer } from '../../domain/http-answer.ts';
+import type { EpochMs, Ms } from '../../domain/time.ts';
+import type { Token } from '../../domain/token.ts';
+import type { Random } from '../../ports.ts';
+import { type ConnectionOptions, Connections } from './connections.ts';
+import { type Exchange, exchange, type HttpRequest } from './exchange.ts';
+import { toFailure } from './to-failure.ts';
+
+export interface TokenHostOptions extends ConnectionOptions {
+  readonly environments: Environments;
+  readonly random: Random;
+  readonly userAgent: string;
+  readonly onRequest: (report: RequestReport) => void;
+}
+
+/** What one call to a token host came to, its quick retries included. Nothing is reported of an aborted one. */
+export interface RequestReport {
+  readonly host: string;
+  readonly grantType: string;
+  readonly outcome: 'success' | FailureKind;
+  readonly seconds: number;
+  /** The server's clock minus ours, when they are more than 30 s apart. */
+  readonly skew?: Ms;
+}
+
+/** What only the asker knows of an answer. */
+export interface AskContext {
+  readonly host: string;
+  readonly requestedAt: EpochMs;
+  readonly receivedAt: EpochMs;
+  /** In [-1, 1], drawn once per answer. */
+  readonly jitter: number;
+}
+
+export interface Question {
+  readonly environment: string;
+  readonly url: string;
+  readonly grantType: string;
+  /** Builds the request of its protocol and hands it to `send`. */
+  readonly ask: (
+    environment: Environment,
+    send: (request: HttpRequest) => Promise<Exchange>,
+  ) => Promise<Exchange | Failure>;
+  readonly read: (answer: HttpAnswer, context: AskContext) => Token | Failure;
+}
+
+/**
+ * What all token protocols have in common: one exchange within the time allowed, over a connection that the
+ * environment trusts. Every fault is a Failure; only the signal's reason rejects. It logs nothing and remembers
+ * nothing but connections, which `close` ends.
+ */
+export class TokenHosts {
+  readonly #options: TokenHostOptions;
+  readonly #connections: Connections;
+
+  constructor(options: TokenHostOptions) {
+    this.#options = options;
+    this.#connections = new Connections(options);
+  }
+
+  async obtain(question: Question, signal: AbortSignal): Promise<Token | Failure> {
+    const environment = this.#options.environments.get(question.environment);
+    if (environment === undefined) return unknownEnvironment(question);
+    const startedAt = this.#options.clock.now();
+    const outcome = await this.#ask(question, environment, signal).catch((error: unknown) => {
+      signal.throwIfAborted();
+      return toFailure(error, hostOf(question.url));
+    });
+    return this.#settle(question, startedAt, outcome);
+  }
+
+  close(): Promise<void> {
+    return this.#connections.close();
+  }
+
+  async #ask({ ask }: Question, environment: Environment, signal: AbortSignal) {
+    signal.throwIfAborted();
+    const { timeouts, userAgent, clock } = this.#options;
+    const dispatcher = await this.#connections.dispatcherFor(environment);
+    if (isFailure(dispatcher)) return dispatcher;
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(timeouts.total)]);
+    return ask(environment, ({ headers, ...request }) => {
+      const ours = { ...headers, 'user-agent': userAgent };
+      return exchange({ ...request, headers: ours }, dispatcher, clock, deadline);
+    });
+  }
+
+  #settle({ url, grantType, read }: Question, startedAt: EpochMs, outcome: Exchange | Failure) {
+    const host = hostOf(url);
+    const result = isFailure(outcome)
+      ? outcome
+      : read(outcome.answer, this.#context(host, outcome));
+    const skew = isFailure(outcome) ? undefined : clockSkewOf(outcome.answer, outcome.receivedAt);
+    this.#options.onRequest({
+      host,
+      grantType,
+      outcome: isFailure(result) ? result.kind : 'success',
+      seconds: (this.#options.clock.now() - startedAt) / 1_000,
+      ...(skew !== undefined && { skew }),
+    });
+    return result;
+  }
+
+  #context(host: string, { requestedAt, receivedAt }: Exchange): AskContext {
+    return { host, requestedAt, receivedAt, jitter: this.#options.random() * 2 - 1 };
+  }
+}
+
+const hostOf = (url: string): string => (URL.canParse(url) ? new URL(url).host : url);
+
+const unknownEnvironment = ({ environment }: Question): Failure =>
+  new Failure(
+    'InvalidSpec',
+    `The operator's configuration has no environment "${environment}". Correct spec.environment.`,
+  );

@@ -1,0 +1,54 @@
+import { Failure } from '../../domain/failure.ts';
+import { readLoginAnswer } from '../../domain/login-answer.ts';
+import type { LoginRequest, Token } from '../../domain/token.ts';
+import type { HttpRequest } from '../http/exchange.ts';
+import { type TokenHostOptions, TokenHosts } from '../http/token-hosts.ts';
+
+export type LoginSource = (request: LoginRequest, signal: AbortSignal) => Promise<Token | Failure>;
+
+/**
+ * The login of the Convercus API that was there before OAuth. `obtain` answers every fault with a Failure and rejects
+ * only with the reason of its signal.
+ */
+export function createLoginSource(options: TokenHostOptions): {
+  obtain: LoginSource;
+  close(): Promise<void>;
+} {
+  const hosts = new TokenHosts(options);
+  const obtain: LoginSource = (request, signal) => {
+    const { environment, grantType, loginUrl: url, org, username, password } = request;
+    const secrets = [org, username, password];
+    return hosts.obtain(
+      {
+        environment,
+        grantType,
+        url,
+        ask: async ({ insecureHttp }, send) =>
+          insecureHttp || new URL(url).protocol !== 'http:' ? send(loginOf(request)) : tooOpen(url),
+        read: (answer, context) => readLoginAnswer(answer, { ...context, secrets }),
+      },
+      signal,
+    );
+  };
+  return { obtain, close: () => hosts.close() };
+}
+
+/** Sent at most once: a second wrong password within a moment may lock the account. */
+const loginOf = ({ loginUrl, org, username, password }: LoginRequest): HttpRequest => ({
+  url: loginUrl,
+  method: 'POST',
+  headers: { 'content-type': 'application/json', accept: 'application/json, text/plain, */*' },
+  body: JSON.stringify({
+    org: org.reveal(),
+    userName: username.reveal(),
+    password: password.reveal(),
+  }),
+  once: true,
+});
+
+const tooOpen = (url: string): Failure =>
+  new Failure(
+    'InsecureEndpoint',
+    `${new URL(url).host} is not asked over plain HTTP. ` +
+      'Use an https:// loginUrl, or set insecureHttp for the environment.',
+  );
