@@ -5,8 +5,10 @@ import { createLog } from './adapters/telemetry/logger.ts';
 import { createMetrics } from './adapters/telemetry/metrics.ts';
 import { type Arguments, fromEnvironment, parseArguments, readVersion } from './command-line.ts';
 import { type Config, parseConfig } from './config.ts';
-import { placeOf, type Readiness, runOperator } from './operator.ts';
+import { runOperator } from './operator.ts';
 import type { Log } from './ports.ts';
+import { placeOf } from './term.ts';
+import type { Readiness } from './watches.ts';
 
 const CONFIGURATION_ERROR = 2;
 

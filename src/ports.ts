@@ -1,6 +1,7 @@
 import type { ConvercusCredential } from './domain/api.ts';
 import type { CredentialEvent } from './domain/events.ts';
 import type { Failure, FailureKind } from './domain/failure.ts';
+import type { LogoutRequest } from './domain/logout.ts';
 import type { RenewReason } from './domain/plan.ts';
 import type { DesiredSecret, KnownSecret, SecretContents, SecretMeta } from './domain/secret.ts';
 import type { EpochMs, Ms } from './domain/time.ts';
@@ -28,6 +29,8 @@ export interface ClusterView {
   secret(namespace: string, name: string): KnownSecret;
   /** Every credential of the namespace that names this Secret as its target. */
   claimants(namespace: string, targetName: string): readonly ConvercusCredential[];
+  /** A Secret labelled as the session of that credential exists, whether the credential does or not. */
+  hasSession(key: Key): boolean;
 }
 
 /** Requests to the API server. What they learn of a Secret is known to the ClusterView at once. */
@@ -43,6 +46,14 @@ export interface Cluster {
     signal: AbortSignal,
   ): Promise<SecretContents | 'absent' | Failure>;
   applySecret(desired: DesiredSecret, signal: AbortSignal): Promise<SecretMeta | Failure>;
+  /** Only the Secret with that uid. Undefined when it is gone. */
+  deleteSecret(secret: SecretIdentity, signal: AbortSignal): Promise<Failure | undefined>;
+  /** Asks the API server, where the watch may show only a part of all credentials. */
+  readCredential(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<ConvercusCredential | 'absent' | Failure>;
   /** Replaces the whole status. `gone` when the credential does not exist any more. */
   applyStatus(
     credential: ConvercusCredential,
@@ -50,7 +61,18 @@ export interface Cluster {
     signal: AbortSignal,
   ): Promise<'written' | 'gone' | Failure>;
   /** Best effort, in the background; a lost event is logged and costs nothing else. */
-  recordEvent(credential: ConvercusCredential, event: CredentialEvent): void;
+  recordEvent(about: EventSubject, event: CredentialEvent): void;
+}
+
+export interface SecretIdentity {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
+/** A credential that may not exist any more. */
+export interface EventSubject {
+  readonly metadata: Pick<ConvercusCredential['metadata'], 'namespace' | 'name' | 'uid'>;
 }
 
 /** What the runtime gives to a pass. */
@@ -68,15 +90,24 @@ export interface Telemetry {
 /** One token request to one server, with no memory; at most a few quick tries on transport faults. */
 export type TokenSource = (request: TokenRequest, signal: AbortSignal) => Promise<Token | Failure>;
 
+/** Ends a session at the provider. Undefined when it is over. */
+export type LogOut = (request: LogoutRequest, signal: AbortSignal) => Promise<Failure | undefined>;
+
 /** The careful way to a host: at most so many requests a second and at once, most urgent first. */
 export interface RequestBudget {
-  /**
-   * Runs `task` when the host has room. Rejects with the signal's reason when that fires first.
-   * @param urgency smaller goes first: the moment at which somebody would be left without a token
-   */
-  run<T>(host: string, urgency: EpochMs, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
-  /** Nobody is sent to the host before `until`. */
+  /** Runs `task` when the host has room. Rejects with the signal's reason when that fires first. */
+  run<T>(host: string, turn: Turn, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
+  /** Nobody is sent to the host before `until`, and for some minutes after that more slowly. */
   pause(host: string, until: EpochMs): void;
+  /** How a request went; tell it from within its task. A host that is unreachable is left alone for a while. */
+  report(host: string, outcome: 'answered' | 'unreachable'): void;
+}
+
+export interface Turn {
+  /** Smaller goes first: the moment at which somebody would be left without a token. */
+  readonly urgency: EpochMs;
+  /** A password is presented, which costs the server much more: such turns have a budget of their own besides. */
+  readonly login?: boolean;
 }
 
 export interface Log {

@@ -39,7 +39,7 @@ const FLOORS: readonly Floor[] = [
     mayUse: [/^domain\//, /^command-line\.ts$/],
     packages: [/^node:/, /^zod$/, /^yaml$/, /^commander$/],
   },
-  { at: /^(main|operator)\.ts$/, mayUse: [/./], packages: [/^node:/] },
+  { at: /^(main|operator|term|watches)\.ts$/, mayUse: [/./], packages: [/^node:/] },
 ];
 
 interface Floor {

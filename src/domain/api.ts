@@ -206,5 +206,31 @@ export interface ConvercusCredential {
      * The last value of the annotation convercus.io/renew-requested-at that was acted upon.
      */
     lastHandledRenewRequest?: string;
+    /**
+     * A login that the server has rejected (grants password and legacy_login). Kept so that what was rejected
+     * is not tried again, not even after a restart. It holds nothing that was in a Secret.
+     */
+    rejectedLogin?: {
+      /**
+       * Digest of where the login went and of the version of the credentials Secret.
+       */
+      presented?: string;
+      /**
+       * When it was rejected last.
+       */
+      at?: string;
+      /**
+       * How often it was rejected.
+       */
+      count?: number;
+      /**
+       * It had been accepted before, so that a locked account is likelier than a wrong password.
+       */
+      hadWorked?: boolean;
+      /**
+       * When it may be tried once more. Absent: not before something changes.
+       */
+      retryAt?: string;
+    };
   };
 }

@@ -2,8 +2,7 @@ import { createHash } from 'node:crypto';
 import type { ConvercusCredential } from './api.ts';
 import { type Environment, type Environments, realmOf, tokenUrlOf } from './environment.ts';
 import { Failure, isFailure } from './failure.ts';
-import type { SecretContents } from './secret.ts';
-import { Sensitive } from './sensitive.ts';
+import { NEEDED_FIELDS } from './source.ts';
 import { fill, PLACEHOLDERS, type Placeholder, unknownPlaceholders } from './template.ts';
 import type { Ms } from './time.ts';
 
@@ -18,10 +17,11 @@ export interface Credential {
   readonly uid: string;
   readonly program: string;
   readonly environment: Environment;
-  readonly grantType: 'client_credentials';
+  readonly grantType: Spec['grantType'];
   readonly clientId: string;
   readonly scope: string;
   readonly realm: string;
+  /** The token endpoint; for `legacy_login` the login endpoint. */
   readonly tokenUrl: string;
   readonly source: { readonly name: string; readonly keys: Spec['credentialsSecretRef']['keys'] };
   readonly target: Target;
@@ -61,14 +61,15 @@ const DEFAULT_DATA = { token: '{{access_token}}' };
 export const targetNameOf = ({ metadata, spec }: ConvercusCredential): string =>
   spec.target.name ?? `${metadata.name}-token`;
 
-/** What the schema could not check is checked here. Fails with `InvalidSpec` or `UnsupportedByOperator`. */
+/** The Secret in which the session of a `password` credential is kept. */
+export const sessionNameOf = (name: string): string => `${name}-session`;
+
+/** What the schema could not check is checked here. Fails with `InvalidSpec`. */
 export function parseCredential(
   resource: ConvercusCredential,
   settings: Settings,
 ): Credential | Failure {
   const { metadata, spec } = resource;
-  const grantType = supportedGrant(spec);
-  if (isFailure(grantType)) return grantType;
   const environment = settings.environments.get(spec.environment);
   if (environment === undefined) return unknownEnvironment(spec, settings.environments);
   const target = parseTarget(resource);
@@ -76,7 +77,9 @@ export function parseCredential(
 
   const source = spec.credentialsSecretRef;
   const realm = spec.realm ?? realmOf(environment, spec.program);
-  const tokenUrl = tokenUrlOf(environment, realm);
+  const { grantType } = spec;
+  const isLegacy = grantType === 'legacy_login';
+  const tokenUrl = isLegacy ? environment.loginUrl : tokenUrlOf(environment, realm);
   return {
     namespace: metadata.namespace,
     name: metadata.name,
@@ -94,7 +97,7 @@ export function parseCredential(
     suspended: spec.suspend,
     renewRequest: metadata.annotations?.[RENEW_REQUEST_ANNOTATION],
     specHash: digest([
-      [grantType, tokenUrl, spec.clientId, spec.scope, source.keys.clientSecret],
+      [grantType, tokenUrl, spec.clientId, spec.scope, ...keysFor(grantType, source.keys)],
       [spec.renewal, target],
       shownBy(target, {
         program: spec.program,
@@ -106,19 +109,14 @@ export function parseCredential(
   };
 }
 
+const keysFor = (grantType: Spec['grantType'], keys: Credential['source']['keys']): string[] =>
+  NEEDED_FIELDS[grantType].map((field) => keys[field]);
+
 /** The target's data as far as it does not depend on the token. */
 const shownBy = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>
   Object.fromEntries(
     Object.entries(data).map(([key, text]) => [key, fill(text, (name) => fixed[name] ?? name)]),
   );
-
-function supportedGrant(spec: Spec): Credential['grantType'] | Failure {
-  if (spec.grantType === 'client_credentials') return spec.grantType;
-  return new Failure(
-    'UnsupportedByOperator',
-    `This version of the operator does not serve spec.grantType "${spec.grantType}"; use client_credentials`,
-  );
-}
 
 function unknownEnvironment(spec: Spec, environments: Environments): Failure {
   const known = [...environments.keys()].join(', ');
@@ -128,15 +126,29 @@ function unknownEnvironment(spec: Spec, environments: Environments): Failure {
   );
 }
 
-function parseTarget(resource: ConvercusCredential): Target | Failure {
-  const { target, credentialsSecretRef } = resource.spec;
-  const name = targetNameOf(resource);
-  if (name === credentialsSecretRef.name) {
+/** Source, target and session are three Secrets. */
+function clashOfNames({ metadata, spec }: ConvercusCredential): Failure | undefined {
+  const target = spec.target.name ?? `${metadata.name}-token`;
+  const source = spec.credentialsSecretRef.name;
+  if (target === source) {
     return new Failure(
       'InvalidSpec',
-      `spec.target.name and spec.credentialsSecretRef.name are both "${name}"; the token needs a Secret of its own`,
+      `spec.target.name and spec.credentialsSecretRef.name are both "${target}"; the token needs a Secret of its own`,
     );
   }
+  const session = sessionNameOf(metadata.name);
+  if (spec.grantType !== 'password' || (target !== session && source !== session)) return undefined;
+  return new Failure(
+    'InvalidSpec',
+    `The Secret "${session}" is where the operator keeps the session of this credential; use another name in ${target === session ? 'spec.target.name' : 'spec.credentialsSecretRef.name'}`,
+  );
+}
+
+function parseTarget(resource: ConvercusCredential): Target | Failure {
+  const { target } = resource.spec;
+  const name = targetNameOf(resource);
+  const clash = clashOfNames(resource);
+  if (clash !== undefined) return clash;
   const { data = DEFAULT_DATA } = target;
   for (const [key, template] of Object.entries(data)) {
     const [unknown] = unknownPlaceholders(template);
@@ -150,35 +162,6 @@ function parseTarget(resource: ConvercusCredential): Target | Failure {
   const { creationPolicy, deletionPolicy, labels = {}, annotations = {} } = target;
   return { name, creationPolicy, deletionPolicy, labels, annotations, data };
 }
-
-/** The client secret out of the credentials Secret. Fails with `InputMissing` or `InputInvalid`, naming Secret and key. */
-export function parseClientSecret(
-  contents: SecretContents,
-  { source }: Credential,
-): Sensitive | Failure {
-  const key = source.keys.clientSecret;
-  const value = contents.data.get(key)?.reveal();
-  if (value === undefined || value.trim() === '') {
-    const fault = value === undefined ? `has no key "${key}"` : `has an empty key "${key}"`;
-    return new Failure(
-      'InputMissing',
-      `Secret "${source.name}" ${fault}; put the client secret there`,
-    );
-  }
-  if (/[\r\n]$/.test(value)) {
-    return new Failure(
-      'InputInvalid',
-      `Key "${key}" of Secret "${source.name}" ends with a line break, which is hardly part of the client secret; write it without one (echo -n, printf, --from-literal)`,
-    );
-  }
-  return new Sensitive(value);
-}
-
-export const sourceMissing = ({ source }: Credential): Failure =>
-  new Failure(
-    'InputMissing',
-    `Secret "${source.name}" does not exist; create it with the key "${source.keys.clientSecret}"`,
-  );
 
 /** 128 bits of SHA-256 over a canonical form: the order of object keys does not matter, the order of lists does. */
 export function digest(value: unknown): string {

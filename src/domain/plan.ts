@@ -1,6 +1,8 @@
 import type { Credential } from './credential.ts';
 import { Failure } from './failure.ts';
-import type { KnownSecret, SecretMeta, TargetMark } from './secret.ts';
+import { mayLogIn, presentedBy, type Rejection } from './login-gate.ts';
+import { type KnownSecret, type SecretMeta, type TargetMark, versionOf } from './secret.ts';
+import { isSessionSecret, sessionNotOurs } from './session-secret.ts';
 import { type EpochMs, isFromTheFuture } from './time.ts';
 
 /** Everything that a decision rests on, gathered before it is made. */
@@ -8,12 +10,18 @@ export interface Observation {
   readonly credential: Credential;
   readonly source: KnownSecret;
   readonly target: SecretMeta | 'absent';
+  /** The Secret of the session; absent for all grants but `password`. */
+  readonly session: SecretMeta | 'absent';
   /** The target's contents are what we published; only looked into when somebody else has written to it. */
   readonly targetIntact: boolean;
   /** Another credential that names the same target and has the better claim. */
   readonly rival: string | undefined;
   /** The last renew request that was answered, be it by a failure. */
   readonly handledRenewRequest: string | undefined;
+  /** The last login that the server has rejected. */
+  readonly rejection: Rejection | undefined;
+  /** Tokens that were asked for before this moment are void. */
+  readonly voidBefore: EpochMs;
 }
 
 /** Why a token is to be published. Condition reason, event reason and metric label. */
@@ -22,6 +30,7 @@ export type RenewReason =
   | 'CredentialChanged'
   | 'SpecChanged'
   | 'TargetEdited'
+  | 'TokenRevoked'
   | 'RenewRequested'
   | 'RenewalDue';
 
@@ -46,14 +55,21 @@ export function plan(seen: Observation, now: EpochMs): Plan {
   }
   if (seen.credential.suspended) return { do: 'nothing', lookAgainAt: undefined };
   for (const [reason, holds] of PUBLISH_CHECKS) {
-    if (holds(seen, now)) return { do: 'publish', reason, need: needFor(reason, seen, now) };
+    if (!holds(seen, now)) continue;
+    if (isLockedOut(seen, now)) return { do: 'nothing', lookAgainAt: seen.rejection?.retryAt };
+    return { do: 'publish', reason, need: needFor(reason, seen, now) };
   }
   return { do: 'nothing', lookAgainAt: nextRenewal(seen, now) };
 }
 
 type FaultCheck = (seen: Observation) => Failure | undefined;
 
-const FAULT_CHECKS: readonly FaultCheck[] = [claimedByRival, mergeTargetMissing, targetNotOurs];
+const FAULT_CHECKS: readonly FaultCheck[] = [
+  claimedByRival,
+  mergeTargetMissing,
+  targetNotOurs,
+  sessionTaken,
+];
 
 type PublishCheck = (seen: Observation, now: EpochMs) => boolean;
 
@@ -63,6 +79,7 @@ const PUBLISH_CHECKS: readonly (readonly [RenewReason, PublishCheck])[] = [
   ['CredentialChanged', credentialChanged],
   ['SpecChanged', (seen) => markOf(seen)?.specHash !== seen.credential.specHash],
   ['TargetEdited', (seen) => !isInPlace(seen)],
+  ['TokenRevoked', ({ target, voidBefore }) => (markOf({ target })?.issuedAt ?? 0) < voidBefore],
   ['RenewRequested', renewRequested],
   ['RenewalDue', renewalDue],
 ];
@@ -103,6 +120,22 @@ function targetNotOurs({ credential, target }: Observation): Failure | undefined
   );
 }
 
+function sessionTaken({ credential, session }: Observation): Failure | undefined {
+  const isTaken = session !== 'absent' && !isSessionSecret(session, credential.name);
+  return isTaken ? sessionNotOurs(credential.name) : undefined;
+}
+
+/**
+ * What would be presented has been rejected, and there is no session to go on with. A restart must not try again:
+ * each wrong password brings the account nearer to a lock. A person may ask for one more try.
+ */
+function isLockedOut(seen: Observation, now: EpochMs): boolean {
+  const { credential, rejection, session, source } = seen;
+  if (rejection === undefined || session !== 'absent' || typeof source !== 'object') return false;
+  const isSame = rejection.presented === presentedBy(credential, source);
+  return isSame && !mayLogIn(rejection, now, isRequestOpen(seen) ? credential.renewal : undefined);
+}
+
 interface Claimant {
   readonly uid: string;
   readonly name: string;
@@ -126,10 +159,6 @@ function credentialChanged({ source, target }: Observation): boolean {
   const version = source === 'absent' ? undefined : versionOf(source);
   return markOf({ target })?.sourceVersion !== version;
 }
-
-/** What tells one state of a Secret from another without looking into it. */
-export const versionOf = ({ uid, resourceVersion }: SecretMeta): string =>
-  `${uid}/${resourceVersion}`;
 
 function isRequestOpen({ credential, target, handledRenewRequest }: Observation): boolean {
   const { renewRequest } = credential;
@@ -167,6 +196,7 @@ function needFor(reason: RenewReason, seen: Observation, now: EpochMs): Need {
   const requested = isRequestOpen(seen);
   if (requested)
     return { requested, newerThan: Math.max(held, now - seen.credential.renewal.minimum) };
+  if (reason === 'TokenRevoked') return { requested, newerThan: seen.voidBefore - 1 };
   return { requested, newerThan: reason === 'RenewalDue' ? held : 0 };
 }
 

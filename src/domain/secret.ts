@@ -9,9 +9,15 @@ export interface SecretMeta {
   readonly controllerUid?: string;
   /** Label `convercus.io/credential`, when `app.kubernetes.io/managed-by` is this operator. */
   readonly credentialName?: string;
+  /** Labelled as the Secret of a session. */
+  readonly isSession?: true;
   /** Our annotations; absent on a Secret into which no token was ever published. */
   readonly mark?: TargetMark;
 }
+
+/** What tells one state of a Secret from another without looking into it. */
+export const versionOf = ({ uid, resourceVersion }: SecretMeta): string =>
+  `${uid}/${resourceVersion}`;
 
 /** What is known of a Secret without asking: its metadata, that there is none, or nothing at all. */
 export type KnownSecret = SecretMeta | 'absent' | 'unknown';

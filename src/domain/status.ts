@@ -1,8 +1,9 @@
 import type { ConvercusCredential } from './api.ts';
 import { type Failure, TOKEN_FAILURES } from './failure.ts';
+import type { Rejection } from './login-gate.ts';
 import type { RenewReason } from './plan.ts';
 import type { TargetMark } from './secret.ts';
-import { type EpochMs, rfc3339 } from './time.ts';
+import { type EpochMs, parseTime, rfc3339 } from './time.ts';
 
 export type Status = NonNullable<ConvercusCredential['status']>;
 export type Condition = NonNullable<Status['conditions']>[number];
@@ -17,6 +18,7 @@ export interface Outcome {
   readonly held: TargetMark | undefined;
   readonly suspended: boolean;
   readonly handledRenewRequest: string | undefined;
+  readonly rejection: Rejection | undefined;
   /** What came of an attempt to renew, if there was one. */
   readonly attempt: Attempt | undefined;
 }
@@ -27,7 +29,8 @@ type Draft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
 /** The whole status. It holds no countdown and no attempt count, so an equal outcome gives an equal status. */
 export function statusFor(outcome: Outcome, now: EpochMs): Status {
-  const { resource, held, targetName, targetVersion, tokenUrl, handledRenewRequest } = outcome;
+  const { resource, held, targetName, targetVersion, tokenUrl, handledRenewRequest, rejection } =
+    outcome;
   const renewed = renewedCondition(outcome);
   const drafts = [readyCondition(outcome, renewed, now), renewed, stalledCondition(outcome)];
   return {
@@ -42,6 +45,7 @@ export function statusFor(outcome: Outcome, now: EpochMs): Status {
       ...(targetVersion === undefined ? {} : { resourceVersion: targetVersion }),
     },
     ...(handledRenewRequest === undefined ? {} : { lastHandledRenewRequest: handledRenewRequest }),
+    ...(rejection === undefined ? {} : { rejectedLogin: writeRejection(rejection) }),
   };
 }
 
@@ -50,6 +54,22 @@ const times = ({ issuedAt, expiresAt, renewAt }: TargetMark) => ({
   expiresAt: rfc3339(expiresAt),
   renewAt: rfc3339(renewAt),
 });
+
+const writeRejection = ({ presented, at, count, hadWorked, retryAt }: Rejection) => ({
+  presented,
+  at: rfc3339(at),
+  count,
+  hadWorked,
+  ...(retryAt === undefined ? {} : { retryAt: rfc3339(retryAt) }),
+});
+
+/** The rejection that a status tells of. */
+export function readRejection(status: Status | undefined): Rejection | undefined {
+  const { presented, at, count, hadWorked = false, retryAt } = status?.rejectedLogin ?? {};
+  const rejectedAt = parseTime(at);
+  if (presented === undefined || rejectedAt === undefined) return undefined;
+  return { presented, at: rejectedAt, count: count ?? 1, hadWorked, retryAt: parseTime(retryAt) };
+}
 
 function readyCondition(
   { held, targetName, suspended, ...rest }: Outcome,
@@ -78,6 +98,7 @@ function readyCondition(
   if (failure !== undefined) {
     return { type: 'Ready', status: 'False', reason: failure.kind, message: failure.message };
   }
+  if (renewed.status === 'False') return { ...renewed, type: 'Ready' };
   return {
     type: 'Ready',
     status: 'False',
@@ -129,6 +150,7 @@ const MESSAGES: Record<RenewReason, string> = {
   TokenMissing: 'A token was issued because the target held none',
   CredentialChanged: 'A token was published because the credentials Secret changed',
   SpecChanged: 'A token was published because the spec changed',
+  TokenRevoked: 'A token was issued because the provider has revoked all earlier ones of the realm',
   TargetEdited: 'A token was published because the target was edited by somebody else',
   RenewRequested: 'A token was issued because a renewal was requested',
   RenewalDue: 'A token was issued because the one before was due for renewal',

@@ -20,6 +20,10 @@ export const TARGET_TYPE = 'convercus.io/token';
 export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
 export const CREDENTIAL_LABEL = 'convercus.io/credential';
 
+/** Tells the Secret of a session, of whose metadata alone the type is no part. */
+export const SESSION_LABEL = 'app.kubernetes.io/component';
+export const SESSION_COMPONENT = 'session';
+
 /** How a token came about: what the mark says besides the token's own times. */
 export interface Provenance {
   readonly sourceVersion: string;

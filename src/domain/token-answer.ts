@@ -2,7 +2,7 @@ import { Failure } from './failure.ts';
 import { type HttpAnswer, jsonOf, numberMember, parseJson, textMember } from './http-answer.ts';
 import { presentable, Sensitive } from './sensitive.ts';
 import { type EpochMs, hours, type Ms, seconds } from './time.ts';
-import type { Token } from './token.ts';
+import type { RefreshToken, Token } from './token.ts';
 import { failureFromAnswer, isOAuthError, type TokenQuestion, whereOf } from './token-refusal.ts';
 
 /** The question, and what only the asker knows of its answer. */
@@ -40,15 +40,17 @@ export function tokenFromAnswer(body: unknown, context: AnswerContext): Token | 
     return unusable('does not say how long its token is valid', context);
   }
   const idToken = headerWord(body, 'id_token');
+  const refreshToken = refreshTokenOf(body, context.requestedAt);
   return {
     accessToken: new Sensitive(accessToken),
     ...(idToken !== undefined && { idToken: new Sensitive(idToken) }),
+    ...(refreshToken !== undefined && { refreshToken }),
     tokenType: 'Bearer',
     scope: scopeOf(body) ?? context.scope,
     issuedAt: context.requestedAt,
     expiresAt: context.requestedAt + validity,
     jitter: context.jitter,
-    notBefore: notBeforeOf(body, context.requestedAt),
+    notBefore: Math.max(seconds(numberMember(body, 'not-before-policy') ?? 0), 0),
   };
 }
 
@@ -89,11 +91,11 @@ function claimsOf(token: string): unknown {
   return parseJson(Buffer.from(payload, 'base64url').toString());
 }
 
-/**
- * `not-before-policy` (seconds) as a moment, 0 when there is none. Never after the request: the server has just
- * issued this token, so it cannot be void, however far apart the clocks are.
- */
-function notBeforeOf(body: unknown, requestedAt: EpochMs): EpochMs {
-  const at = seconds(numberMember(body, 'not-before-policy') ?? 0);
-  return Math.min(Math.max(at, 0), requestedAt);
+/** Whether there is one is told by its presence: `refresh_expires_in` is 0 for none and for one that never expires. */
+function refreshTokenOf(body: unknown, requestedAt: EpochMs): RefreshToken | undefined {
+  const value = headerWord(body, 'refresh_token');
+  if (value === undefined) return undefined;
+  const validity = numberMember(body, 'refresh_expires_in') ?? 0;
+  const expiresAt = validity > 0 ? requestedAt + seconds(validity) : undefined;
+  return { value: new Sensitive(value), expiresAt };
 }

@@ -3,17 +3,22 @@ import type { ConvercusCredential } from '../domain/api.ts';
 import { targetNameOf } from '../domain/credential.ts';
 import { eventFor } from '../domain/events.ts';
 import { type Failure, isFailure, retryAt } from '../domain/failure.ts';
+import type { Rejection } from '../domain/login-gate.ts';
 import type { TargetMark } from '../domain/secret.ts';
 import { type Attempt, failureOf, statusFor } from '../domain/status.ts';
 import { type Action, type EpochMs, lookAgainAtEarliest } from '../domain/time.ts';
 import type { Clock, Cluster, ClusterView, Log, PassContext, Random, Telemetry } from '../ports.ts';
 import type { Subject } from './gather.ts';
+import type { Sessions } from './sessions.ts';
 import type { SharedTokens } from './shared-tokens.ts';
+import type { TokenDesk } from './token-desk.ts';
 
 export interface Ports {
   readonly view: ClusterView;
   readonly cluster: Cluster;
   readonly tokens: SharedTokens;
+  readonly sessions: Sessions;
+  readonly desk: TokenDesk;
   readonly telemetry: Telemetry;
   readonly clock: Clock;
   readonly random: Random;
@@ -28,6 +33,7 @@ export interface Result {
   readonly tokenUrl?: string;
   readonly suspended: boolean;
   readonly handledRenewRequest: string | undefined;
+  readonly rejection: Rejection | undefined;
   readonly attempt: Attempt | undefined;
   /** When the plan wants to be asked again. */
   readonly lookAgainAt: EpochMs | undefined;

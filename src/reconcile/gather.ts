@@ -1,18 +1,20 @@
 import type { ConvercusCredential } from '../domain/api.ts';
-import type { Credential } from '../domain/credential.ts';
+import { type Credential, sessionNameOf } from '../domain/credential.ts';
 import { type Failure, isFailure } from '../domain/failure.ts';
 import { isOwnedBy, type Observation } from '../domain/plan.ts';
 import type { SecretMeta } from '../domain/secret.ts';
+import { readRejection } from '../domain/status.ts';
 import { isIntact } from '../domain/target-secret.ts';
 import type { Cluster, ClusterView } from '../ports.ts';
 import type { Memory } from './memory.ts';
+import type { Revocations } from './revocations.ts';
 
 /**
  * Reads only. Nearly everything comes from the watches; a request is made when a target's existence is unknown
  * or when somebody else has written to it. Fails with what the API server said.
  */
 export async function gather(
-  { view, cluster }: { readonly view: ClusterView; readonly cluster: Cluster },
+  { view, cluster, revocations }: Sight & { readonly revocations: Revocations },
   { resource, credential, memory }: Subject,
   signal: AbortSignal,
 ): Promise<Observation | Failure> {
@@ -24,16 +26,38 @@ export async function gather(
   const target =
     known === 'unknown' ? await cluster.readSecretMeta(namespace, name, signal) : known;
   if (isFailure(target)) return target;
+  const session = await sessionOf({ view, cluster }, credential, signal);
+  if (isFailure(session)) return session;
   const targetIntact = await isUntouched(cluster, { resource, credential, memory }, target, signal);
   if (isFailure(targetIntact)) return targetIntact;
   return {
     credential,
     source: view.secret(namespace, credential.source.name),
     target,
+    session,
     targetIntact,
     rival: rivalOf(resource, view.claimants(namespace, name), target),
     handledRenewRequest: resource.status?.lastHandledRenewRequest,
+    rejection: readRejection(resource.status),
+    voidBefore: revocations.voidBefore(credential.tokenUrl),
   };
+}
+
+interface Sight {
+  readonly view: ClusterView;
+  readonly cluster: Cluster;
+}
+
+async function sessionOf(
+  { view, cluster }: Sight,
+  { grantType, namespace, name }: Credential,
+  signal: AbortSignal,
+): Promise<SecretMeta | 'absent' | Failure> {
+  if (grantType !== 'password') return 'absent';
+  const known = view.secret(namespace, sessionNameOf(name));
+  return known === 'unknown'
+    ? cluster.readSecretMeta(namespace, sessionNameOf(name), signal)
+    : known;
 }
 
 /** One credential in the middle of a pass. */

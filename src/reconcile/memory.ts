@@ -1,17 +1,35 @@
-import type { Sensitive } from '../domain/sensitive.ts';
+import type { Session } from '../domain/session.ts';
+import type { SourceValues } from '../domain/source.ts';
+import type { EpochMs } from '../domain/time.ts';
 import type { Key } from '../ports.ts';
+import type { SessionStep } from './sessions.ts';
+import type { Refusal } from './wish.ts';
 
 /**
  * What is worth keeping of a credential between passes. All of it can be lost at any time:
  * it saves a read or spreads retries, and nothing is decided from it alone.
  */
 export interface Memory {
-  /** The client secret as read from that key and version of the credentials Secret: saves a read per renewal. */
-  source?: { readonly version: string; readonly key: string; readonly clientSecret: Sensitive };
+  /** The values as read from those keys and that version of the credentials Secret: saves a read per renewal. */
+  source?: { readonly version: string; readonly keys: string; readonly values: SourceValues };
   /** The version of the target that was last written by us or found as we wrote it. */
   intactVersion?: string;
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
+  /** The session as stored in that version of its Secret. */
+  session?: { readonly version: string; readonly session: Session } | undefined;
+  /** A request of the session whose answer nobody has waited for to the end. */
+  underWay?: SessionStep | undefined;
+  /** A session that could not be stored yet. */
+  unstored?: Session | undefined;
+  /** The latest login, if it was rejected. */
+  rejected?: Refusal | undefined;
+  /** The session of another user, client or realm, to be logged out when the new token is in place. */
+  retired?: Session | undefined;
+  /** When the session has ended before its time, within the last hour. */
+  sessionEnds: readonly EpochMs[];
+  /** Log-outs that failed in a row. */
+  failedLogouts: number;
 }
 
 export class Memories {
@@ -20,7 +38,7 @@ export class Memories {
   of(key: Key): Memory {
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const memory = { failedRequests: 0 };
+    const memory = { failedRequests: 0, sessionEnds: [], failedLogouts: 0 };
     this.#byKey.set(key, memory);
     return memory;
   }

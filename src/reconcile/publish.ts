@@ -1,19 +1,35 @@
-import { type Credential, parseClientSecret, sourceMissing } from '../domain/credential.ts';
-import { type Failure, isFailure, retryAt } from '../domain/failure.ts';
-import { markOf, type Need, type Observation, versionOf } from '../domain/plan.ts';
-import type { TargetMark } from '../domain/secret.ts';
-import type { Sensitive } from '../domain/sensitive.ts';
+import type { Credential } from '../domain/credential.ts';
+import { Failure, isFailure, retryAt } from '../domain/failure.ts';
+import { presentedBy, type Rejection } from '../domain/login-gate.ts';
+import { markOf, type Need, type Observation } from '../domain/plan.ts';
+import { type TargetMark, versionOf } from '../domain/secret.ts';
+import {
+  NEEDED_FIELDS,
+  readSource,
+  requestFrom,
+  type SourceValues,
+  sourceMissing,
+} from '../domain/source.ts';
 import { renderTarget } from '../domain/target-secret.ts';
-import { type Ms, minutes } from '../domain/time.ts';
-import type { Token, TokenRequest } from '../domain/token.ts';
-import type { Clock, Cluster, ClusterView, PassContext, Random } from '../ports.ts';
+import { type EpochMs, type Ms, minutes } from '../domain/time.ts';
+import type { GrantRequest, PasswordRequest, Token } from '../domain/token.ts';
+import type { Clock, Cluster, ClusterView, Log, PassContext, Random } from '../ports.ts';
 import type { Subject } from './gather.ts';
-import { isRefusal, type Refusal, type SharedTokens } from './shared-tokens.ts';
+import type { LoginPast } from './login-memory.ts';
+import type { Memory } from './memory.ts';
+import type { Sessions } from './sessions.ts';
+import type { SharedTokens } from './shared-tokens.ts';
+import { logOutRetired } from './sweep.ts';
+import type { TokenDesk } from './token-desk.ts';
+import { isRefusal, type Refusal } from './wish.ts';
 
 interface Ports {
   readonly view: ClusterView;
   readonly cluster: Cluster;
   readonly tokens: SharedTokens;
+  readonly sessions: Sessions;
+  readonly desk: TokenDesk;
+  readonly log: Log;
   readonly clock: Clock;
   readonly random: Random;
 }
@@ -39,19 +55,17 @@ export async function publish(
   const { credential, memory } = subject;
   const source = await presented(ports.cluster, subject, seen, context.signal);
   if (isFailure(source)) return refusal(ports, memory.failedRequests, source);
-  const token = await obtain(
-    ports,
-    { credential, seen, need, clientSecret: source.clientSecret },
-    context,
-  );
+  const token = await obtain(ports, subject, { seen, need, source }, context);
   if (isSuperseded(ports.view, subject)) return 'superseded';
   if (isRefusal(token)) return token;
+  if (isNoGain(token, need, seen)) return refusal(ports, 0, noGain(credential));
   const provenance = { sourceVersion: source.version, renewRequest: credential.renewRequest };
   const rendered = renderTarget(credential, token, provenance, seen.target);
   if (isFailure(rendered)) return refusal(ports, 0, rendered);
   const written = await ports.cluster.applySecret(rendered.secret, context.signal);
   if (isFailure(written)) return refusal(ports, memory.failedRequests, written);
   memory.intactVersion = written.resourceVersion;
+  logOutRetired(ports, subject, context.signal);
   return { mark: rendered.mark, targetVersion: written.resourceVersion };
 }
 
@@ -61,66 +75,120 @@ function isSuperseded(view: ClusterView, { resource: { metadata } }: Subject): b
   return !isSame || now.deletionTimestamp !== undefined;
 }
 
-interface Presented {
-  readonly version: string;
-  readonly clientSecret: Sensitive;
+/** A routine renewal that would leave people with less time than they have is none. */
+function isNoGain(token: Token, { newerThan, requested }: Need, seen: Observation): boolean {
+  const held = markOf(seen);
+  const isRoutine = held !== undefined && !requested && newerThan === held.issuedAt;
+  return isRoutine && token.expiresAt < held.expiresAt;
 }
 
-/** The client secret, read again only when its Secret has changed since the last time. */
+const noGain = ({ tokenUrl }: Credential): Failure =>
+  new Failure(
+    'ShortLivedToken',
+    `The new token from ${new URL(tokenUrl).host} would expire before the one in place, which therefore stays. The operator tries again; if this goes on, ask Convercus why tokens are so short.`,
+  );
+
+interface Presented {
+  readonly version: string;
+  readonly values: SourceValues;
+}
+
+/** What the credentials Secret holds, read again only when it has changed since the last time. */
 async function presented(
   cluster: Cluster,
   { credential, memory }: Subject,
   { source }: Observation,
   signal: AbortSignal,
 ): Promise<Presented | Failure> {
-  const key = credential.source.keys.clientSecret;
-  const known = memory.source?.key === key ? memory.source : undefined;
+  const keys = keysOf(credential);
+  const known = memory.source?.keys === keys ? memory.source : undefined;
   if (typeof source === 'object' && known?.version === versionOf(source)) return known;
   const contents = await cluster.readSecret(credential.namespace, credential.source.name, signal);
   if (isFailure(contents)) return contents;
   if (contents === 'absent') return sourceMissing(credential);
-  const clientSecret = parseClientSecret(contents, credential);
-  if (isFailure(clientSecret)) return clientSecret;
-  memory.source = { version: versionOf(contents.meta), key, clientSecret };
+  const values = readSource(contents, credential);
+  if (isFailure(values)) return values;
+  memory.source = { version: versionOf(contents.meta), keys, values };
   return memory.source;
 }
 
+const keysOf = ({ grantType, source: { keys } }: Credential): string =>
+  NEEDED_FIELDS[grantType].map((field) => keys[field]).join(' ');
+
 interface Asking {
-  readonly credential: Credential;
   readonly seen: Observation;
   readonly need: Need;
-  readonly clientSecret: Sensitive;
+  readonly source: Presented;
 }
 
 function obtain(
-  { tokens, clock }: Ports,
-  { credential, seen, need, clientSecret }: Asking,
-  { parked, signal }: PassContext,
+  { tokens, sessions, clock }: Ports,
+  subject: Subject,
+  { seen, need, source }: Asking,
+  context: PassContext,
 ): Promise<Token | Refusal> {
-  const now = clock.now();
-  const expiresAt = markOf(seen)?.expiresAt ?? now;
-  const patience: Ms = expiresAt > now ? Math.min(expiresAt - now, minutes(60)) : PATIENCE;
+  const { credential } = subject;
+  const request = requestFrom(credential, source.values);
   const wish = {
-    request: requestFor(credential, clientSecret),
     need,
     policy: credential.renewal,
-    urgency: expiresAt,
-    patience,
+    ...timesOf(seen, clock.now()),
+    past: pastOf(seen, source.version),
   };
-  return parked(() => tokens.obtain(wish, signal));
+  if (!isPassword(request)) {
+    return context.parked(() => tokens.obtain({ ...wish, request }, context.signal));
+  }
+  const { session } = seen;
+  const sessionWish = { ...wish, request, session, sourceVersion: source.version };
+  return sessions.obtain(subject, sessionWish, context);
 }
 
-const requestFor = (
-  { grantType, environment, realm, tokenUrl, clientId, scope }: Credential,
-  clientSecret: Sensitive,
-): TokenRequest => ({
-  grantType,
-  environment: environment.name,
-  realm,
-  tokenUrl,
-  clientId,
-  scope,
-  clientSecret,
+const isPassword = (request: GrantRequest): request is PasswordRequest =>
+  request.grantType === 'password';
+
+function timesOf(
+  seen: Observation,
+  now: EpochMs,
+): { readonly urgency: EpochMs; readonly patience: Ms } {
+  const urgency = markOf(seen)?.expiresAt ?? now;
+  return { urgency, patience: urgency > now ? Math.min(urgency - now, minutes(60)) : PATIENCE };
+}
+
+function pastOf(
+  { credential, rejection, source, target }: Observation,
+  version: string,
+): LoginPast {
+  const isSame =
+    typeof source === 'object' && rejection?.presented === presentedBy(credential, source);
+  return {
+    ...(isSame && { rejection }),
+    ...(rejection !== undefined && !isSame && { othersRejectedAt: rejection.at }),
+    hasWorked:
+      (isSame && rejection.hadWorked) ||
+      (credential.grantType === 'legacy_login' && markOf({ target })?.sourceVersion === version),
+  };
+}
+
+/** What is to be remembered of a login that was rejected, be it one that was not needed yet. */
+export function rejectionOf(
+  { credential, source, rejection: before }: Observation,
+  { rejected }: Memory,
+  done: Published | Refusal,
+): Rejection | undefined {
+  const failed = 'failure' in done ? done : undefined;
+  const latest = failed?.failure.kind === 'CredentialsRejected' ? failed : rejected;
+  if (latest !== undefined && typeof source === 'object') {
+    return rejectionFrom(presentedBy(credential, source), latest);
+  }
+  return failed === undefined ? undefined : before;
+}
+
+const rejectionFrom = (presented: string, refused: Refusal): Rejection => ({
+  presented,
+  at: refused.at ?? 0,
+  count: refused.attempts ?? 1,
+  hadWorked: refused.hadWorked ?? false,
+  retryAt: refused.retryAt,
 });
 
 const refusal = ({ clock, random }: Ports, failuresBefore: number, failure: Failure): Refusal => ({

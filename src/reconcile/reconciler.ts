@@ -9,13 +9,15 @@ import {
   plan,
   type RenewReason,
 } from '../domain/plan.ts';
+import { readRejection } from '../domain/status.ts';
 import type { Action } from '../domain/time.ts';
 import type { ClusterView, Key, PassContext } from '../ports.ts';
 import { conclude, type Ports, type Result } from './conclude.ts';
 import { gather, type Subject } from './gather.ts';
-import { Memories } from './memory.ts';
-import { type Published, publish } from './publish.ts';
-import type { Refusal } from './shared-tokens.ts';
+import { Memories, type Memory } from './memory.ts';
+import { type Published, publish, rejectionOf } from './publish.ts';
+import { sweepSession } from './sweep.ts';
+import type { Refusal } from './wish.ts';
 
 export type Pass = (key: Key, context: PassContext) => Promise<Action>;
 
@@ -24,25 +26,39 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
   const memories = new Memories();
   return async (key, context) => {
     const resource = ports.view.credential(key);
-    if (resource === undefined || resource.metadata.deletionTimestamp !== undefined) {
-      memories.forget(key);
-      return 'await-change';
-    }
     const memory = memories.of(key);
+    if (resource === undefined || resource.metadata.deletionTimestamp !== undefined) {
+      const action = await sweepLeftover(ports, key, memory, context);
+      if (action === 'await-change') memories.forget(key);
+      return action;
+    }
     const finish = (result: Result) => conclude(ports, { resource, memory }, result, context);
     const credential = parseCredential(resource, settings);
     if (isFailure(credential)) return finish(unusable(ports.view, resource, credential));
     const subject = { resource, memory, credential };
-    const seen = await gather(ports, subject, context.signal);
+    const { view, cluster, desk } = ports;
+    const sight = { view, cluster, revocations: desk.revocations };
+    const seen = await gather(sight, subject, context.signal);
     if (isFailure(seen)) {
       const { tokenUrl } = credential;
       return finish({ ...unusable(ports.view, resource, seen), tokenUrl });
     }
     const next = plan(seen, ports.clock.now());
     const result = await carryOut(ports, subject, { seen, next }, context);
-    return result === 'superseded' ? 'await-change' : finish(result);
+    if (result === 'superseded') return 'await-change';
+    if (credential.grantType !== 'password') await sweepLeftover(ports, key, memory, context);
+    return finish(result);
   };
 }
+
+/** The session of a credential that is gone, or that has another grant by now. */
+const sweepLeftover = async (
+  ports: Ports,
+  key: Key,
+  memory: Memory,
+  { signal }: PassContext,
+): Promise<Action> =>
+  ports.view.hasSession(key) ? sweepSession(ports, key, memory, signal) : 'await-change';
 
 async function carryOut(
   ports: Ports,
@@ -61,7 +77,9 @@ async function carryOut(
       if (done === 'superseded') return done;
       const { renewRequest } = subject.credential;
       const handledRenewRequest = isAnswer(done) ? renewRequest : unchanged.handledRenewRequest;
-      return { ...unchanged, handledRenewRequest, ...published(ports, next.reason, done) };
+      const rejection = rejectionOf(seen, subject.memory, done);
+      const remembered = { ...unchanged, handledRenewRequest, rejection };
+      return { ...remembered, ...published(ports, next.reason, done) };
     }
   }
 }
@@ -85,6 +103,7 @@ function asItIs({ credential }: Subject, seen: Observation) {
     tokenUrl: credential.tokenUrl,
     suspended: credential.suspended,
     handledRenewRequest: seen.handledRenewRequest,
+    rejection: seen.rejection,
   };
 }
 
@@ -109,6 +128,7 @@ function unusable(view: ClusterView, resource: ConvercusCredential, failed: Fail
     targetVersion: isKnown ? found.resourceVersion : undefined,
     suspended: resource.spec.suspend,
     handledRenewRequest: resource.status?.lastHandledRenewRequest,
+    rejection: readRejection(resource.status),
     attempt: { failed },
     lookAgainAt: undefined,
   };

@@ -1,20 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import {
-  digest,
-  parseClientSecret,
-  parseCredential,
-  sourceMissing,
-  targetNameOf,
-} from '../../src/domain/credential.ts';
+import { digest, parseCredential, targetNameOf } from '../../src/domain/credential.ts';
 import { BUILT_IN_ENVIRONMENTS } from '../../src/domain/environment.ts';
-import { Failure, isFailure } from '../../src/domain/failure.ts';
-import { Sensitive } from '../../src/domain/sensitive.ts';
+import { type Failure, isFailure } from '../../src/domain/failure.ts';
 import {
   aCredential,
   aParsedCredential,
-  aSecretMeta,
-  CANARY,
   type CredentialOverrides,
   SETTINGS,
 } from '../support/builders.ts';
@@ -113,16 +104,24 @@ describe('a credential', () => {
       /both "x-token"/,
     ],
     [
-      'a password grant',
-      { spec: { grantType: 'password' } },
-      'UnsupportedByOperator',
-      /"password".*client_credentials/,
+      'the Secret of its session as its target',
+      { spec: { grantType: 'password' }, target: { name: 'loyalty-session' } },
+      'InvalidSpec',
+      /"loyalty-session".*spec\.target\.name/,
     ],
     [
-      'a legacy login',
-      { spec: { grantType: 'legacy_login' } },
-      'UnsupportedByOperator',
-      /legacy_login/,
+      'the Secret of its session as its source',
+      {
+        spec: {
+          grantType: 'password',
+          credentialsSecretRef: {
+            ...aCredential().spec.credentialsSecretRef,
+            name: 'loyalty-session',
+          },
+        },
+      },
+      'InvalidSpec',
+      /"loyalty-session".*spec\.credentialsSecretRef\.name/,
     ],
   ])('fails with %s', (_, overrides, kind, message) => {
     const failure = failureIn(overrides);
@@ -251,56 +250,5 @@ describe('a digest', () => {
 
   it('is short and fit for an annotation', () => {
     expect(digest('x')).toMatch(/^[\w-]{22}$/);
-  });
-});
-
-describe('the client secret', () => {
-  const credential = aParsedCredential();
-  const parse = (data: Record<string, string>, keys?: { clientSecret: string }) => {
-    const values = Object.entries(data).map(([key, value]) => [key, new Sensitive(value)] as const);
-    const contents = {
-      meta: aSecretMeta(),
-      labels: {},
-      annotations: {},
-      data: new Map(values),
-    };
-    const source = { ...credential.source, keys: { ...credential.source.keys, ...keys } };
-    return parseClientSecret(contents, { ...credential, source });
-  };
-
-  it.each([CANARY, ` ${CANARY} `, `${CANARY}\nmiddle`, '漢字', '"\\'])('may be %j', (value) => {
-    const secret = parse({ client_secret: value });
-    expect(secret instanceof Sensitive && secret.reveal()).toBe(value);
-  });
-
-  it('may have another key', () => {
-    const secret = parse({ other: CANARY }, { clientSecret: 'other' });
-    expect(secret instanceof Sensitive && secret.reveal()).toBe(CANARY);
-  });
-
-  it.each<[string, Record<string, string>, string, RegExp]>([
-    ['is not there', { other: CANARY }, 'InputMissing', /no key "client_secret"/],
-    ['is empty', { client_secret: '' }, 'InputMissing', /empty key "client_secret"/],
-    ['is blank', { client_secret: ' \n' }, 'InputMissing', /empty key/],
-    ['ends with a line break', { client_secret: `${CANARY}\n` }, 'InputInvalid', /line break/],
-    ['ends as on Windows', { client_secret: `${CANARY}\r\n` }, 'InputInvalid', /line break/],
-    ['ends with a carriage return', { client_secret: `${CANARY}\r` }, 'InputInvalid', /line break/],
-  ])('is refused when it %s, and the message names Secret and key only', (_, data, kind, text) => {
-    const failure = parse(data);
-    if (!isFailure(failure)) throw new Error('it parsed');
-    expect(failure.kind).toBe(kind);
-    expect(failure.message).toMatch(text);
-    expect(failure.message).toContain('"convercus-abc"');
-    expect(failure.message).not.toContain(CANARY);
-  });
-
-  it.each(['__proto__', 'constructor', 'toString'])('is not found under %j by accident', (key) => {
-    expect(parse({}, { clientSecret: key })).toBeInstanceOf(Failure);
-  });
-
-  it('has no Secret to come from when that is missing', () => {
-    const { kind, message } = sourceMissing(credential);
-    expect(kind).toBe('InputMissing');
-    expect(message).toMatch(/"convercus-abc" does not exist.*"client_secret"/);
   });
 });

@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { heldMark, isInPlace, type Observation, plan, versionOf } from '../../src/domain/plan.ts';
-import type { SecretMeta } from '../../src/domain/secret.ts';
+import { heldMark, isInPlace, type Observation, plan } from '../../src/domain/plan.ts';
+import { type SecretMeta, versionOf } from '../../src/domain/secret.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import {
   aMark,
@@ -30,9 +30,12 @@ function seen(
     credential,
     source: SOURCE,
     target: aSecretMeta({ mark: aMark({ specHash: credential.specHash }) }),
+    session: 'absent',
     targetIntact: true,
     rival: undefined,
     handledRenewRequest: undefined,
+    rejection: undefined,
+    voidBefore: 0,
     ...changes,
   };
 }

@@ -24,6 +24,7 @@ const anOutcome = (overrides: Partial<Outcome> = {}): Outcome => ({
   held: aMark(),
   suspended: false,
   handledRenewRequest: undefined,
+  rejection: undefined,
   attempt: undefined,
   ...overrides,
 });

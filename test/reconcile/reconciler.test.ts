@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/domain/failure.ts';
 import { minutes, seconds } from '../../src/domain/time.ts';
+import { secretsOf } from '../../src/domain/token.ts';
 import { aCredential, CANARY, type CredentialOverrides, START } from '../support/builders.ts';
 import { GOOD_SECRET, KEY, SOURCE, TARGET, until, World, WRONG_SECRET } from '../support/world.ts';
 
@@ -55,8 +56,9 @@ describe('the first sync', () => {
     await world.pass();
 
     expect(world.idp.requests).toHaveLength(1);
-    expect(world.idp.requests[0]).toMatchObject({ realm: 'abc-staging', scope: 'openid' });
-    expect(world.idp.requests[0]?.clientSecret.reveal()).toBe(GOOD_SECRET);
+    const [request] = world.idp.requests;
+    expect(request).toMatchObject({ realm: 'abc-staging', scope: 'openid' });
+    expect(request && secretsOf(request).map((each) => each.reveal())).toEqual([GOOD_SECRET]);
   });
 
   it('asks the API server about a target that the watches have not shown', async () => {
@@ -234,7 +236,7 @@ describe('a token in place', () => {
     await world.pass();
 
     expect(world.tokenRequests).toBe(2);
-    expect(world.idp.requests[1]?.scope).toBe('openid profile');
+    expect(world.idp.requests[1]).toMatchObject({ scope: 'openid profile' });
   });
 
   it.each<[string, Target]>([

@@ -2,14 +2,11 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/domain/failure.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
-import type { Token, TokenRequest } from '../../src/domain/token.ts';
+import type { ClientCredentialsRequest, Token } from '../../src/domain/token.ts';
 import type { TokenSource } from '../../src/ports.ts';
-import {
-  isRefusal,
-  type Refusal,
-  SharedTokens,
-  type Wish,
-} from '../../src/reconcile/shared-tokens.ts';
+import { SharedTokens } from '../../src/reconcile/shared-tokens.ts';
+import { TokenDesk } from '../../src/reconcile/token-desk.ts';
+import { isRefusal, type Refusal, type Wish } from '../../src/reconcile/wish.ts';
 import { CANARY, SETTINGS, START } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { FakeIdentityProvider, OpenBudget, until, WRONG_SECRET } from '../support/world.ts';
@@ -24,14 +21,20 @@ let tokens: SharedTokens;
 let closing: AbortController;
 
 const tokensFrom = (source: TokenSource) =>
-  new SharedTokens({
-    source,
-    budget,
+  new SharedTokens(
+    new TokenDesk({
+      source,
+      logOut: idp.logOut,
+      environments: SETTINGS.environments,
+      budget,
+      clock,
+      random: () => 0.5,
+      closing: closing.signal,
+      signal: never,
+      onRevoked: () => undefined,
+    }),
     clock,
-    random: () => 0.5,
-    closing: closing.signal,
-    signal: never,
-  });
+  );
 
 beforeEach(() => {
   clock = new FakeClock();
@@ -41,7 +44,7 @@ beforeEach(() => {
   tokens = tokensFrom(idp.answer);
 });
 
-const aRequest = (overrides: Partial<TokenRequest> = {}): TokenRequest => ({
+const aRequest = (overrides: Partial<ClientCredentialsRequest> = {}): ClientCredentialsRequest => ({
   grantType: 'client_credentials',
   environment: 'staging',
   realm: 'abc-staging',
@@ -58,6 +61,7 @@ const aWish = (overrides: Partial<Wish> = {}): Wish => ({
   policy: SETTINGS.renewal,
   urgency: START,
   patience: minutes(1),
+  past: { hasWorked: false },
   ...overrides,
 });
 
@@ -97,7 +101,7 @@ describe('tokens', () => {
     expect(idp.requests).toHaveLength(2);
   });
 
-  it.each<[string, Partial<TokenRequest>]>([
+  it.each<[string, Partial<ClientCredentialsRequest>]>([
     ['client secret', { clientSecret: new Sensitive('another') }],
     ['client', { clientId: 'another' }],
     ['scope', { scope: 'openid profile' }],

@@ -13,8 +13,17 @@ import {
   CREDENTIAL_LABEL,
   FIELD_MANAGER,
   MANAGED_BY_LABEL,
+  SESSION_COMPONENT,
+  SESSION_LABEL,
 } from '../../src/domain/target-secret.ts';
-import type { Cluster, ClusterView, CredentialEvent, Key } from '../../src/ports.ts';
+import type {
+  Cluster,
+  ClusterView,
+  CredentialEvent,
+  EventSubject,
+  Key,
+  SecretIdentity,
+} from '../../src/ports.ts';
 
 /** A Secret as the API server stores it. */
 export interface StoredSecret {
@@ -27,7 +36,13 @@ export interface StoredSecret {
   readonly controllerUid?: string;
 }
 
-export type Call = 'readSecretMeta' | 'readSecret' | 'applySecret' | 'applyStatus';
+export type Call =
+  | 'readSecretMeta'
+  | 'readSecret'
+  | 'applySecret'
+  | 'deleteSecret'
+  | 'readCredential'
+  | 'applyStatus';
 
 export interface RecordedEvent extends CredentialEvent {
   readonly about: Key;
@@ -39,6 +54,8 @@ export class FakeCluster implements Cluster, ClusterView {
   /** Every request so far, as `call name`. */
   readonly requests: string[] = [];
   readonly #credentials = new Map<Key, ConvercusCredential>();
+  /** Credentials that exist, but that our watch does not show. */
+  readonly #others = new Map<Key, ConvercusCredential>();
   readonly #secrets = new Map<Key, StoredSecret>();
   readonly #unknown = new Set<Key>();
   readonly #failures: { call: Call; failure: Failure; carriedOut: boolean }[] = [];
@@ -50,11 +67,16 @@ export class FakeCluster implements Cluster, ClusterView {
     this.#credentials.set(keyOf(credential.metadata), credential);
   }
 
+  /** A credential that another release looks after. */
+  putUnwatched(credential: ConvercusCredential): void {
+    this.#others.set(keyOf(credential.metadata), credential);
+  }
+
   remove(key: Key): void {
     const uid = this.#credentials.get(key)?.metadata.uid;
     this.#credentials.delete(key);
     for (const [name, secret] of this.#secrets) {
-      if (secret.controllerUid === uid) this.#secrets.delete(name);
+      if (uid !== undefined && secret.controllerUid === uid) this.#secrets.delete(name);
     }
   }
 
@@ -135,6 +157,11 @@ export class FakeCluster implements Cluster, ClusterView {
     );
   }
 
+  hasSession(key: Key): boolean {
+    const meta = this.#metaOf(`${key}-session`);
+    return meta !== 'absent' && meta.isSession === true;
+  }
+
   // Cluster
 
   async readSecretMeta(namespace: string, name: string): Promise<SecretMeta | 'absent' | Failure> {
@@ -175,7 +202,25 @@ export class FakeCluster implements Cluster, ClusterView {
     });
   }
 
-  recordEvent({ metadata }: ConvercusCredential, event: CredentialEvent): void {
+  async deleteSecret({ namespace, name, uid }: SecretIdentity): Promise<Failure | undefined> {
+    return this.#handle('deleteSecret', name, () => {
+      const key = `${namespace}/${name}`;
+      if (this.#secrets.get(key)?.uid === uid) this.#secrets.delete(key);
+      return undefined;
+    });
+  }
+
+  async readCredential(
+    namespace: string,
+    name: string,
+  ): Promise<ConvercusCredential | 'absent' | Failure> {
+    return this.#handle('readCredential', name, () => {
+      const key = `${namespace}/${name}`;
+      return this.#credentials.get(key) ?? this.#others.get(key) ?? 'absent';
+    });
+  }
+
+  recordEvent({ metadata }: EventSubject, event: CredentialEvent): void {
     this.events.push({ about: keyOf(metadata), ...event });
   }
 
@@ -219,11 +264,13 @@ export class FakeCluster implements Cluster, ClusterView {
     const isManaged = labels[MANAGED_BY_LABEL] === FIELD_MANAGER;
     const credentialName = isManaged ? labels[CREDENTIAL_LABEL] : undefined;
     const mark = readMark(annotations);
+    const isSession = isManaged && labels[SESSION_LABEL] === SESSION_COMPONENT;
     return {
       uid,
       resourceVersion,
       ...(controllerUid !== undefined && { controllerUid }),
       ...(credentialName !== undefined && { credentialName }),
+      ...(isSession && { isSession }),
       ...(mark !== undefined && { mark }),
     };
   }
@@ -244,7 +291,7 @@ export const OUTAGE = new Failure('ClusterUnavailable', 'No answer from the API 
   code: 'ECONNREFUSED',
 });
 
-const keyOf = ({ namespace, name }: ConvercusCredential['metadata']): Key => `${namespace}/${name}`;
+const keyOf = ({ namespace, name }: EventSubject['metadata']): Key => `${namespace}/${name}`;
 
 function problemWith(
   desired: DesiredSecret,

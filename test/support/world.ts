@@ -1,13 +1,16 @@
 import { inspect } from 'node:util';
 import type { Settings } from '../../src/domain/credential.ts';
-import { Failure } from '../../src/domain/failure.ts';
+import { Failure, isFailure } from '../../src/domain/failure.ts';
+import type { LogoutRequest } from '../../src/domain/logout.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
 import { type Condition, conditionOf } from '../../src/domain/status.ts';
-import { type Action, type EpochMs, type Ms, minutes } from '../../src/domain/time.ts';
-import type { Token, TokenRequest } from '../../src/domain/token.ts';
-import type { Key, Log, LogFields, RequestBudget } from '../../src/ports.ts';
+import { type Action, type EpochMs, hours, type Ms, minutes } from '../../src/domain/time.ts';
+import type { RefreshRequest, Token, TokenRequest } from '../../src/domain/token.ts';
+import type { Key, Log, LogFields, RequestBudget, Turn } from '../../src/ports.ts';
 import { type Pass, reconciler } from '../../src/reconcile/reconciler.ts';
+import { Sessions } from '../../src/reconcile/sessions.ts';
 import { SharedTokens } from '../../src/reconcile/shared-tokens.ts';
+import { TokenDesk } from '../../src/reconcile/token-desk.ts';
 import { aCredential, CANARY, type CredentialOverrides, SETTINGS } from './builders.ts';
 import { FakeClock } from './fake-clock.ts';
 import { FakeCluster } from './fake-cluster.ts';
@@ -17,13 +20,33 @@ export const SOURCE: Key = 'shop/convercus-abc';
 export const TARGET: Key = 'shop/loyalty-token';
 export const GOOD_SECRET = `${CANARY}-good`;
 export const WRONG_SECRET = `${CANARY}-wrong`;
+export const SESSION: Key = 'shop/loyalty-session';
+export const USERNAME = `${CANARY}-user`;
+export const GOOD_PASSWORD = `${CANARY}-password`;
+export const WRONG_PASSWORD = `${CANARY}-wrong-password`;
 
-/** A token endpoint: knows one good client secret, and can be down or slow. */
+/** A login at the FakeIdentityProvider. */
+interface FakeSession {
+  readonly endsAt: EpochMs;
+  /** The one refresh token that has not been spent. */
+  current: string;
+}
+
+/** A token endpoint: knows one good client secret and one good password, rotates refresh tokens, can be down or slow. */
 export class FakeIdentityProvider {
   readonly requests: TokenRequest[] = [];
+  readonly logouts: LogoutRequest[] = [];
   validity: Ms = minutes(5);
+  /** How long a session lasts at most, however often it is refreshed. */
+  sessionMax: Ms = hours(10);
+  sessionIdle: Ms = hours(168);
+  notBefore: EpochMs = 0;
+  goodPassword = GOOD_PASSWORD;
   outage: Failure | undefined;
+  logoutFailure: Failure | undefined;
   #gate: Promise<void> = Promise.resolve();
+  #count = 0;
+  readonly #sessions = new Set<FakeSession>();
   readonly #clock: FakeClock;
 
   constructor(clock: FakeClock) {
@@ -37,25 +60,81 @@ export class FakeIdentityProvider {
     return resolve;
   }
 
+  /** As after a restart of a server that keeps sessions in memory. */
+  loseSessions(): void {
+    this.#sessions.clear();
+  }
+
+  get liveSessions(): number {
+    return this.#sessions.size;
+  }
+
+  grants(grantType: TokenRequest['grantType']): number {
+    return this.requests.filter((request) => request.grantType === grantType).length;
+  }
+
+  readonly logOut = async (request: LogoutRequest): Promise<Failure | undefined> => {
+    this.logouts.push(request);
+    if (this.logoutFailure !== undefined) return this.logoutFailure;
+    const value = request.refreshToken.reveal();
+    for (const session of this.#sessions) {
+      if (value === session.current) this.#sessions.delete(session);
+    }
+    return undefined;
+  };
+
   readonly answer = async (request: TokenRequest): Promise<Token | Failure> => {
     this.requests.push(request);
     const issuedAt = this.#clock.now();
-    const number = this.requests.length;
+    this.#count += 1;
+    const number = this.#count;
     await this.#gate;
     if (this.outage !== undefined) return this.outage;
-    if (request.clientSecret.reveal() === WRONG_SECRET) {
-      return new Failure('ClientSecretRejected', 'The server does not accept the client secret');
-    }
+    const session = this.#sessionFor(request, number);
+    if (isFailure(session)) return session;
+    const end = Math.min(issuedAt + this.validity, session?.endsAt ?? Infinity);
     return {
       accessToken: new Sensitive(`${CANARY}-token-${number}`),
       tokenType: 'Bearer',
-      scope: request.scope,
+      scope: 'openid',
       issuedAt,
-      expiresAt: issuedAt + this.validity,
+      expiresAt: end,
       jitter: 0,
-      notBefore: 0,
+      notBefore: this.notBefore,
+      ...(session !== undefined && { refreshToken: this.#refreshTokenOf(session) }),
     };
   };
+
+  #refreshTokenOf({ current, endsAt }: FakeSession) {
+    const expiresAt = Math.min(this.#clock.now() + this.sessionIdle, endsAt);
+    return { value: new Sensitive(current), expiresAt };
+  }
+
+  #sessionFor(request: TokenRequest, number: number): FakeSession | undefined | Failure {
+    if (request.grantType !== 'legacy_login' && request.clientSecret.reveal() === WRONG_SECRET) {
+      return new Failure('ClientSecretRejected', 'The server does not accept the client secret');
+    }
+    if (request.grantType === 'client_credentials') return undefined;
+    if (request.grantType === 'refresh_token') return this.#refresh(request, number);
+    if (request.password.reveal() !== this.goodPassword) {
+      return new Failure('CredentialsRejected', 'User name or password is wrong');
+    }
+    if (request.grantType === 'legacy_login') return undefined;
+    const current = `${CANARY}-refresh-${number}`;
+    const session = { endsAt: this.#clock.now() + this.sessionMax, current };
+    this.#sessions.add(session);
+    return session;
+  }
+
+  #refresh({ refreshToken }: RefreshRequest, number: number): FakeSession | Failure {
+    const sent = refreshToken.reveal();
+    const session = [...this.#sessions].find(({ current }) => current === sent);
+    if (session === undefined || session.endsAt <= this.#clock.now()) {
+      return new Failure('SessionEnded', 'The session has ended');
+    }
+    session.current = `${CANARY}-refresh-${number}`;
+    return session;
+  }
 }
 
 /** Everybody may go at once unless it is closed; remembers which hosts were to be left alone. */
@@ -73,7 +152,7 @@ export class OpenBudget implements RequestBudget {
 
   async run<T>(
     _host: string,
-    _urgency: EpochMs,
+    _turn: Turn,
     task: () => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
@@ -88,6 +167,10 @@ export class OpenBudget implements RequestBudget {
 
   pause(host: string, until: EpochMs): void {
     this.paused.set(host, until);
+  }
+
+  report(): void {
+    // Nobody is ever kept away.
   }
 }
 
@@ -110,6 +193,8 @@ export class World {
   readonly budget = new OpenBudget();
   readonly logged: LogLine[] = [];
   readonly renewals: string[] = [];
+  /** Token endpoints that have raised their not-before policy. */
+  readonly revoked: string[] = [];
   readonly #stop = new AbortController();
   #pass: Pass;
 
@@ -122,6 +207,15 @@ export class World {
     const world = new World();
     world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
     world.cluster.put(aCredential(overrides));
+    return world;
+  }
+
+  /** A credential of the grant `password`, and the Secret with all that it presents. */
+  static withPassword({ spec, ...rest }: CredentialOverrides = {}): World {
+    const world = World.with({ spec: { grantType: 'password', ...spec }, ...rest });
+    world.cluster.putSecret(SOURCE, {
+      data: { client_secret: GOOD_SECRET, username: USERNAME, password: GOOD_PASSWORD },
+    });
     return world;
   }
 
@@ -177,13 +271,25 @@ export class World {
     const { clock, cluster, budget, idp } = this;
     const random = () => 0.5;
     const { signal } = this.#stop;
-    const source = idp.answer;
-    const tokens = new SharedTokens({ source, budget, clock, random, closing: signal, signal });
     const log = this.#log();
+    const desk = new TokenDesk({
+      source: idp.answer,
+      logOut: idp.logOut,
+      environments: settings.environments,
+      budget,
+      clock,
+      random,
+      closing: signal,
+      signal,
+      onRevoked: (tokenUrl) => this.revoked.push(tokenUrl),
+    });
+    const tokens = new SharedTokens(desk, clock);
+    const sessions = new Sessions({ desk, cluster, clock, random, log });
     const telemetry = {
       renewal: (reason: string, outcome: string) => this.renewals.push(`${reason} ${outcome}`),
     };
-    return reconciler({ view: cluster, cluster, tokens, telemetry, clock, random, log }, settings);
+    const ports = { view: cluster, cluster, desk, tokens, sessions, telemetry, clock, random, log };
+    return reconciler(ports, settings);
   }
 
   #log(): Log {

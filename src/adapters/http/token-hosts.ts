@@ -2,7 +2,6 @@ import type { Environment, Environments } from '../../domain/environment.ts';
 import { Failure, type FailureKind, isFailure } from '../../domain/failure.ts';
 import { clockSkewOf, type HttpAnswer } from '../../domain/http-answer.ts';
 import type { EpochMs, Ms } from '../../domain/time.ts';
-import type { Token } from '../../domain/token.ts';
 import type { Random } from '../../ports.ts';
 import { type ConnectionOptions, Connections } from './connections.ts';
 import { type Exchange, exchange, type HttpRequest } from './exchange.ts';
@@ -34,7 +33,7 @@ export interface AskContext {
   readonly jitter: number;
 }
 
-export interface Question {
+export interface Question<T> {
   readonly environment: string;
   readonly url: string;
   readonly grantType: string;
@@ -43,7 +42,7 @@ export interface Question {
     environment: Environment,
     send: (request: HttpRequest) => Promise<Exchange>,
   ) => Promise<Exchange | Failure>;
-  readonly read: (answer: HttpAnswer, context: AskContext) => Token | Failure;
+  readonly read: (answer: HttpAnswer, context: AskContext) => T | Failure;
 }
 
 /**
@@ -60,11 +59,11 @@ export class TokenHosts {
     this.#connections = new Connections(options);
   }
 
-  async obtain(question: Question, signal: AbortSignal): Promise<Token | Failure> {
+  async ask<T>(question: Question<T>, signal: AbortSignal): Promise<T | Failure> {
     const environment = this.#options.environments.get(question.environment);
     if (environment === undefined) return unknownEnvironment(question);
     const startedAt = this.#options.clock.now();
-    const outcome = await this.#ask(question, environment, signal).catch((error: unknown) => {
+    const outcome = await this.#exchange(question, environment, signal).catch((error: unknown) => {
       signal.throwIfAborted();
       return toFailure(error, hostOf(question.url));
     });
@@ -75,7 +74,7 @@ export class TokenHosts {
     return this.#connections.close();
   }
 
-  async #ask({ ask }: Question, environment: Environment, signal: AbortSignal) {
+  async #exchange<T>({ ask }: Question<T>, environment: Environment, signal: AbortSignal) {
     signal.throwIfAborted();
     const { timeouts, userAgent, clock } = this.#options;
     const dispatcher = await this.#connections.dispatcherFor(environment);
@@ -87,7 +86,11 @@ export class TokenHosts {
     });
   }
 
-  #settle({ url, grantType, read }: Question, startedAt: EpochMs, outcome: Exchange | Failure) {
+  #settle<T>(
+    { url, grantType, read }: Question<T>,
+    startedAt: EpochMs,
+    outcome: Exchange | Failure,
+  ): T | Failure {
     const host = hostOf(url);
     const result = isFailure(outcome)
       ? outcome
@@ -110,7 +113,7 @@ export class TokenHosts {
 
 const hostOf = (url: string): string => (URL.canParse(url) ? new URL(url).host : url);
 
-const unknownEnvironment = ({ environment }: Question): Failure =>
+const unknownEnvironment = ({ environment }: { readonly environment: string }): Failure =>
   new Failure(
     'InvalidSpec',
     `The operator's configuration has no environment "${environment}". Correct spec.environment.`,

@@ -4,8 +4,10 @@ import {
   Configuration,
   clientCredentialsGrant,
   customFetch,
+  genericGrantRequest,
+  refreshTokenGrant,
 } from 'openid-client';
-import type { TokenRequest } from '../../domain/token.ts';
+import type { EndpointRequest } from '../../domain/token.ts';
 import type { HttpRequest } from '../http/exchange.ts';
 
 /**
@@ -16,7 +18,7 @@ import type { HttpRequest } from '../http/exchange.ts';
  * @returns what `send` came to
  */
 export async function sendGrant<T>(
-  request: TokenRequest,
+  request: EndpointRequest,
   insecureHttp: boolean,
   send: (request: HttpRequest) => Promise<T>,
 ): Promise<T> {
@@ -32,10 +34,26 @@ export async function sendGrant<T>(
   server[customFetch] = async (url, { method, headers, body }) => {
     // A grant's body is always a form; the type of customFetch is that of all its requests
     const form = body instanceof URLSearchParams ? body.toString() : '';
-    sent.resolve(await send({ url, method, headers, body: form }));
+    sent.resolve(await send({ url, method, headers, body: form, once: isOnce(request) }));
     return Response.json({ access_token: 'stand-in', token_type: 'Bearer' });
   };
-  const { scope } = request;
-  await clientCredentialsGrant(server, scope === '' ? {} : { scope });
+  await grant(server, request);
   return sent.promise;
+}
+
+/** A second refresh finds a spent refresh token, and a second wrong password within a moment may lock the account. */
+const isOnce = ({ grantType }: EndpointRequest): boolean => grantType !== 'client_credentials';
+
+function grant(server: Configuration, request: EndpointRequest): Promise<unknown> {
+  const scope = request.scope === '' ? {} : { scope: request.scope };
+  switch (request.grantType) {
+    case 'client_credentials':
+      return clientCredentialsGrant(server, scope);
+    case 'refresh_token':
+      return refreshTokenGrant(server, request.refreshToken.reveal(), scope);
+    case 'password': {
+      const user = { username: request.username.reveal(), password: request.password.reveal() };
+      return genericGrantRequest(server, 'password', { ...user, ...scope });
+    }
+  }
 }

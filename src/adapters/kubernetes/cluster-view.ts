@@ -1,10 +1,11 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
-import { RENEW_REQUEST_ANNOTATION, targetNameOf } from '../../domain/credential.ts';
+import { RENEW_REQUEST_ANNOTATION, sessionNameOf, targetNameOf } from '../../domain/credential.ts';
 import type { KnownSecret, SecretMeta } from '../../domain/secret.ts';
 import type { ClusterView, Key, WatchSink } from '../../ports.ts';
 import { sourceNameOf } from './credential-object.ts';
 import type { WatchedSecret } from './list-watch.ts';
 import { SecretIndex } from './secret-index.ts';
+import { SessionKeys } from './session-keys.ts';
 
 /**
  * What the watches have shown, and who has to look again when it changes. List the credentials of a scope before
@@ -14,6 +15,7 @@ export class ClusterCache implements ClusterView {
   readonly #onChange: (keys: readonly Key[]) => void;
   readonly #credentials = new Map<Key, ConvercusCredential>();
   readonly #secrets = new SecretIndex();
+  readonly #sessions = new SessionKeys();
 
   constructor(onChange: (keys: readonly Key[]) => void) {
     this.#onChange = onChange;
@@ -41,6 +43,16 @@ export class ClusterCache implements ClusterView {
     );
   }
 
+  hasSession(key: Key): boolean {
+    return this.#sessions.has(key);
+  }
+
+  /** Every credential, and every one that is gone but has left a session. */
+  *keys(): Iterable<Key> {
+    yield* this.#credentials.keys();
+    for (const key of this.#sessions.all()) if (!this.#credentials.has(key)) yield key;
+  }
+
   /**
    * Takes in what a request has shown of a Secret. Its event comes later and, being no news then, wakes nobody.
    * @param how `written`: it is our own write of a target, which is news only to those who read it as their source
@@ -51,6 +63,8 @@ export class ClusterCache implements ClusterView {
     meta: SecretMeta | 'absent',
     how: 'read' | 'written' = 'read',
   ): void {
+    if (meta === 'absent') this.#sessions.remove(namespace, name);
+    else this.#sessions.put(namespace, name, meta);
     const before =
       meta === 'absent'
         ? this.#secrets.remove(namespace, name)
@@ -95,17 +109,30 @@ export class ClusterCache implements ClusterView {
   /** @param scope namespace of the informer that feeds it; none: the whole cluster */
   secretSink(scope = ''): WatchSink<WatchedSecret> {
     return {
-      listStarted: () => this.#secrets.listStarted(scope),
+      listStarted: () => {
+        this.#secrets.listStarted(scope);
+        this.#sessions.listStarted(scope);
+      },
       present: ({ namespace, name, meta }) => {
+        const owner = this.#sessions.put(namespace, name, meta);
+        if (owner !== undefined && !this.#usesSession(owner)) this.#wake([owner]);
         const before = this.#secrets.put(namespace, name, meta);
         if (before !== undefined) this.#wake(this.#secrets.referrers(namespace, name));
       },
       deleted: ({ namespace, name, meta }) => {
+        this.#sessions.remove(namespace, name);
         const before = this.#secrets.remove(namespace, name, meta.uid);
         if (before !== undefined) this.#wake(this.#secrets.referrers(namespace, name));
       },
-      listEnded: () => this.#wake(this.#secrets.listEnded(scope)),
+      listEnded: () => {
+        this.#sessions.listEnded(scope);
+        this.#wake(this.#secrets.listEnded(scope));
+      },
     };
+  }
+
+  #usesSession(key: Key): boolean {
+    return this.#credentials.get(key)?.spec.grantType === 'password';
   }
 
   #credentialPresent(item: ConvercusCredential): void {
@@ -158,6 +185,7 @@ const keyOf = ({ metadata }: Pick<ConvercusCredential, 'metadata'>): Key =>
 const namesOf = (credential: ConvercusCredential): readonly string[] => [
   sourceNameOf(credential),
   targetNameOf(credential),
+  ...(credential.spec.grantType === 'password' ? [sessionNameOf(credential.metadata.name)] : []),
 ];
 
 /** Not so when only the status has changed, which is our own doing. */

@@ -2,8 +2,8 @@ import type { ConvercusCredential } from '../../domain/api.ts';
 import type { Failure } from '../../domain/failure.ts';
 import type { DesiredSecret, SecretContents, SecretMeta } from '../../domain/secret.ts';
 import { API_VERSION, FIELD_MANAGER, KIND } from '../../domain/target-secret.ts';
-import type { Cluster, CredentialEvent } from '../../ports.ts';
-import { ApiError } from './api-error.ts';
+import type { Cluster, CredentialEvent, EventSubject, SecretIdentity } from '../../ports.ts';
+import { ApiError, NO_OBJECT } from './api-error.ts';
 import type { ClusterCache } from './cluster-view.ts';
 import { credentialFrom } from './credential-object.ts';
 import type { EventRecorder } from './event-recorder.ts';
@@ -86,8 +86,37 @@ export class KubernetesCluster implements Cluster {
     return 'written';
   }
 
-  recordEvent(credential: ConvercusCredential, event: CredentialEvent): void {
-    this.#events.record(credential, event);
+  async deleteSecret(
+    { namespace, name, uid }: SecretIdentity,
+    signal: AbortSignal,
+  ): Promise<Failure | undefined> {
+    const path = pathOf(SECRETS, namespace, name);
+    const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid } };
+    const answer = await this.#transport.request({ method: 'DELETE', path, body, signal });
+    // 409: another Secret has that name by now, which its event will show
+    const isGone = !(answer instanceof ApiError) || answer.code === 404;
+    if (isGone) this.#cache.learn(namespace, name, 'absent', 'written');
+    if (isGone || answer.code === 409) return undefined;
+    return toFailure(answer, { verb: 'delete', resource: SECRETS, namespace, name });
+  }
+
+  async readCredential(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<ConvercusCredential | 'absent' | Failure> {
+    const path = pathOf(CREDENTIALS, namespace, name);
+    const answer = await this.#transport.request({ method: 'GET', path, signal });
+    const found = this.#found(
+      answer,
+      ({ body }) => credentialFrom(body) ?? ApiError.network(NO_OBJECT),
+    );
+    if (!(found instanceof ApiError)) return found;
+    return toFailure(found, { verb: 'get', resource: CREDENTIALS, namespace, name });
+  }
+
+  recordEvent(about: EventSubject, event: CredentialEvent): void {
+    this.#events.record(about, event);
   }
 
   #found<T>(

@@ -1,7 +1,6 @@
-import type { ConvercusCredential } from '../../domain/api.ts';
 import { API_VERSION, FIELD_MANAGER, KIND } from '../../domain/target-secret.ts';
 import { type EpochMs, type Ms, seconds } from '../../domain/time.ts';
-import type { CredentialEvent, Log } from '../../ports.ts';
+import type { CredentialEvent, EventSubject, Log } from '../../ports.ts';
 import { ApiError } from './api-error.ts';
 import { EVENTS, pathOf } from './resources.ts';
 import { toFailure } from './to-failure.ts';
@@ -34,20 +33,20 @@ export interface EventRecorderOptions {
 /** Writes events in the background, a few at once; when they come faster than that, the newest are lost. */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
-  readonly #queue: { credential: ConvercusCredential; body: object }[] = [];
+  readonly #queue: { about: EventSubject; body: object }[] = [];
   #running = 0;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
   }
 
-  record(credential: ConvercusCredential, event: CredentialEvent): void {
-    const { namespace, name } = credential.metadata;
+  record(about: EventSubject, event: CredentialEvent): void {
+    const { namespace, name } = about.metadata;
     if (this.#queue.length >= LONGEST_QUEUE) {
       this.#options.log.warn('Too many events at once; one is lost', { namespace, name });
       return;
     }
-    this.#queue.push({ credential, body: this.#objectFrom(credential, event) });
+    this.#queue.push({ about, body: this.#objectFrom(about, event) });
     if (this.#running < AT_ONCE) void this.#work();
   }
 
@@ -55,12 +54,12 @@ export class EventRecorder {
   async #work(): Promise<void> {
     this.#running += 1;
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
-      await this.#post(next.credential, next.body);
+      await this.#post(next.about, next.body);
     }
     this.#running -= 1;
   }
 
-  async #post({ metadata }: ConvercusCredential, body: object): Promise<void> {
+  async #post({ metadata }: EventSubject, body: object): Promise<void> {
     const { namespace, name } = metadata;
     const { transport, signal, log } = this.#options;
     const path = pathOf(EVENTS, namespace);
@@ -72,7 +71,7 @@ export class EventRecorder {
     log.warn('An event could not be recorded', { namespace, name, reason: failure.message });
   }
 
-  #objectFrom({ metadata }: ConvercusCredential, event: CredentialEvent): object {
+  #objectFrom({ metadata }: EventSubject, event: CredentialEvent): object {
     const { namespace, name, uid } = metadata;
     return {
       apiVersion: EVENTS.apiVersion,

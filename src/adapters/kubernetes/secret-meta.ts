@@ -1,6 +1,12 @@
 import type { SecretMeta } from '../../domain/secret.ts';
 import { readMark } from '../../domain/target-mark.ts';
-import { CREDENTIAL_LABEL, FIELD_MANAGER, MANAGED_BY_LABEL } from '../../domain/target-secret.ts';
+import {
+  CREDENTIAL_LABEL,
+  FIELD_MANAGER,
+  MANAGED_BY_LABEL,
+  SESSION_COMPONENT,
+  SESSION_LABEL,
+} from '../../domain/target-secret.ts';
 import { listAt, member, textAt, textsAt } from './json.ts';
 
 /**
@@ -20,6 +26,7 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
     resourceVersion,
     ...(controllerUid === undefined ? {} : { controllerUid }),
     ...(credentialName === undefined ? {} : { credentialName }),
+    ...(isSession(objectMeta) ? { isSession: true } : {}),
     ...(mark === undefined ? {} : { mark }),
   };
 }
@@ -36,3 +43,7 @@ const credentialOf = (objectMeta: unknown): string | undefined =>
   textAt(objectMeta, 'labels', MANAGED_BY_LABEL) === FIELD_MANAGER
     ? textAt(objectMeta, 'labels', CREDENTIAL_LABEL)
     : undefined;
+
+const isSession = (objectMeta: unknown): boolean =>
+  textAt(objectMeta, 'labels', SESSION_LABEL) === SESSION_COMPONENT &&
+  credentialOf(objectMeta) !== undefined;

@@ -5,7 +5,7 @@ import { CREDENTIALS, type Resource } from './resources.ts';
 
 /** What was asked of the API server when it failed. */
 export interface Attempt {
-  readonly verb: 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch';
+  readonly verb: 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete';
   readonly resource: Resource;
   readonly namespace?: string | undefined;
   readonly name?: string;

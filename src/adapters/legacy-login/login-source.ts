@@ -2,23 +2,20 @@ import { Failure } from '../../domain/failure.ts';
 import { readLoginAnswer } from '../../domain/login-answer.ts';
 import type { LoginRequest, Token } from '../../domain/token.ts';
 import type { HttpRequest } from '../http/exchange.ts';
-import { type TokenHostOptions, TokenHosts } from '../http/token-hosts.ts';
+import type { TokenHosts } from '../http/token-hosts.ts';
 
 export type LoginSource = (request: LoginRequest, signal: AbortSignal) => Promise<Token | Failure>;
 
 /**
- * The login of the Convercus API that was there before OAuth. `obtain` answers every fault with a Failure and rejects
- * only with the reason of its signal.
+ * The login of the Convercus API that was there before OAuth. Answers every fault with a Failure and rejects only with
+ * the reason of its signal.
  */
-export function createLoginSource(options: TokenHostOptions): {
-  obtain: LoginSource;
-  close(): Promise<void>;
-} {
-  const hosts = new TokenHosts(options);
-  const obtain: LoginSource = (request, signal) => {
+export const createLoginSource =
+  (hosts: TokenHosts): LoginSource =>
+  (request, signal) => {
     const { environment, grantType, loginUrl: url, org, username, password } = request;
     const secrets = [org, username, password];
-    return hosts.obtain(
+    return hosts.ask(
       {
         environment,
         grantType,
@@ -30,8 +27,6 @@ export function createLoginSource(options: TokenHostOptions): {
       signal,
     );
   };
-  return { obtain, close: () => hosts.close() };
-}
 
 /** Sent at most once: a second wrong password within a moment may lock the account. */
 const loginOf = ({ loginUrl, org, username, password }: LoginRequest): HttpRequest => ({

@@ -2,13 +2,14 @@ import { createServer, type IncomingMessage, type RequestListener } from 'node:h
 import { createServer as createTlsServer } from 'node:https';
 import type { Server } from 'node:net';
 import {
-  createTokenSource,
   type RequestReport,
-  type TokenSourceOptions,
-} from '../../../src/adapters/keycloak/token-source.ts';
+  type TokenHostOptions,
+  TokenHosts,
+} from '../../../src/adapters/http/token-hosts.ts';
+import { createTokenSource } from '../../../src/adapters/keycloak/token-source.ts';
 import type { Environment } from '../../../src/domain/environment.ts';
 import { Sensitive } from '../../../src/domain/sensitive.ts';
-import type { TokenRequest } from '../../../src/domain/token.ts';
+import type { ClientCredentialsRequest, EndpointRequest } from '../../../src/domain/token.ts';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 
@@ -75,7 +76,10 @@ export const anEnvironment = (changes: Partial<Environment> = {}): Environment =
   ...changes,
 });
 
-export const aRequest = (tokenUrl: string, changes: Partial<TokenRequest> = {}): TokenRequest => ({
+export const aRequest = (
+  tokenUrl: string,
+  changes: Partial<ClientCredentialsRequest> = {},
+): ClientCredentialsRequest => ({
   grantType: 'client_credentials',
   environment: 'staging',
   realm: 'abc-staging',
@@ -86,14 +90,14 @@ export const aRequest = (tokenUrl: string, changes: Partial<TokenRequest> = {}):
   ...changes,
 });
 
-/** A token source whose clock stands still until `passTime`, and what it reported. */
-export function aSource(
+/** Hosts whose clock stands still until `passTime`, and what they reported. */
+export function someHosts(
   environment: Partial<Environment> = {},
-  options: Partial<TokenSourceOptions> = {},
+  options: Partial<TokenHostOptions> = {},
 ) {
   const reports: RequestReport[] = [];
   const time = { now: Date.parse('2026-03-01T12:00:00Z') };
-  const source = createTokenSource({
+  const hosts = new TokenHosts({
     environments: new Map([['staging', anEnvironment(environment)]]),
     timeouts: { connect: 2_000, total: 10_000 },
     clock: { now: () => time.now, after: () => () => {} },
@@ -103,10 +107,20 @@ export function aSource(
     onRequest: (report) => reports.push(report),
     ...options,
   });
-  later(() => source.close());
+  later(() => hosts.close());
+  return { hosts, reports, time };
+}
+
+/** A token source over such hosts. */
+export function aSource(
+  environment: Partial<Environment> = {},
+  options: Partial<TokenHostOptions> = {},
+) {
+  const { hosts, reports, time } = someHosts(environment, options);
+  const source = createTokenSource(hosts);
   const never = new AbortController().signal;
   return {
-    obtain: (request: TokenRequest, signal = never) => source.obtain(request, signal),
+    obtain: (request: EndpointRequest, signal = never) => source(request, signal),
     reports,
     time,
     passTime: (ms: number) => {

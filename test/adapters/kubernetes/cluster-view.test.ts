@@ -289,4 +289,67 @@ describe('the cache of the cluster', () => {
       expect(cache.secret('nowhere', 's')).toBe('unknown');
     });
   });
+
+  describe('of sessions', () => {
+    const session = (resourceVersion = '1', credentialName = 'a'): WatchedSecret => ({
+      namespace: 'shop',
+      name: 'a-session',
+      meta: { uid: 'u', resourceVersion, credentialName, isSession: true },
+    });
+    const withPassword = (): ConvercusCredential => {
+      const credential = aCredential('a');
+      return { ...credential, spec: { ...credential.spec, grantType: 'password' } };
+    };
+
+    it('wakes a credential that is gone, so that its session is ended', () => {
+      secrets.present(session());
+      expect(wakeUps()).toEqual(['shop/a']);
+      expect(cache.hasSession('shop/a')).toBe(true);
+      expect([...cache.keys()]).toEqual(['shop/a']);
+    });
+
+    it('wakes nobody beside a credential that uses it', () => {
+      credentials.present(withPassword());
+      list(session());
+      wakeUps();
+      cache.learn('shop', 'a-session', session('2').meta, 'written');
+      secrets.present(session('2'));
+      expect(wakeUps()).toEqual([]);
+      expect(cache.secret('shop', 'a-session')).toEqual(session('2').meta);
+    });
+
+    it('wakes its credential when somebody else has changed or deleted it', () => {
+      credentials.present(withPassword());
+      list(session());
+      wakeUps();
+      secrets.present(session('3'));
+      secrets.deleted(session('3'));
+      expect(wakeUps()).toEqual(['shop/a', 'shop/a']);
+      expect(cache.hasSession('shop/a')).toBe(false);
+    });
+
+    it('wakes a credential that has another grant by now', () => {
+      credentials.present(aCredential('a'));
+      wakeUps();
+      secrets.present(session());
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+
+    it('is forgotten with its Secret, also when a list or a request shows that', () => {
+      list(session());
+      list();
+      expect(cache.hasSession('shop/a')).toBe(false);
+      list(session());
+      cache.learn('shop', 'a-session', 'absent');
+      expect(cache.hasSession('shop/a')).toBe(false);
+    });
+
+    it('does not count under the name of another credential, or without our labels', () => {
+      secrets.present(session('1', 'b'));
+      secrets.present({ ...session(), meta: meta('2') });
+      expect(cache.hasSession('shop/a')).toBe(false);
+      expect(cache.hasSession('shop/b')).toBe(false);
+      expect(wakeUps()).toEqual([]);
+    });
+  });
 });

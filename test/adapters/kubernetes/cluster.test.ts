@@ -333,3 +333,59 @@ describe('an event', () => {
     expect(most).toBe(2);
   });
 });
+
+describe('deleting a Secret', () => {
+  const secret = { namespace: 'shop', name: 'loyalty-session', uid: 'secret-uid' };
+
+  it('means the one with that uid, which is known to be gone at once', async () => {
+    await using world = await aWorld(() => ({ body: { kind: 'Status', status: 'Success' } }));
+    world.cache.secretSink().present({
+      namespace: 'shop',
+      name: 'loyalty-session',
+      meta: { uid: 'secret-uid', resourceVersion: '1', credentialName: 'loyalty', isSession: true },
+    });
+    expect(await world.cluster.deleteSecret(secret, never)).toBeUndefined();
+    expect(world.asked[0]).toMatchObject({
+      method: 'DELETE',
+      path: '/api/v1/namespaces/shop/secrets/loyalty-session',
+    });
+    expect(JSON.parse(world.asked[0]?.body ?? '')).toMatchObject({
+      preconditions: { uid: 'secret-uid' },
+    });
+    expect(world.cache.hasSession('shop/loyalty')).toBe(false);
+  });
+
+  it.each([404, 409])('has succeeded when the answer is %i', async (code) => {
+    await using world = await aWorld(() => status(code, 'NotFound'));
+    expect(await world.cluster.deleteSecret(secret, never)).toBeUndefined();
+  });
+
+  it('fails with a missing permission, by name', async () => {
+    const text = 'secrets "x" is forbidden: User "y" cannot delete resource "secrets"';
+    await using world = await aWorld(() => status(403, 'Forbidden', { message: text }));
+    expect(await world.cluster.deleteSecret(secret, never)).toMatchObject({
+      kind: 'ClusterUnavailable',
+      message: expect.stringContaining('RBAC verb "delete"'),
+    });
+  });
+});
+
+describe('reading a credential', () => {
+  it('answers what the API server has', async () => {
+    await using world = await aWorld(() => ({ body: { ...aCredential(), status: undefined } }));
+    expect(await world.cluster.readCredential('shop', 'loyalty', never)).toEqual(aCredential());
+  });
+
+  it('answers that there is none', async () => {
+    await using world = await aWorld(() => status(404, 'NotFound'));
+    expect(await world.cluster.readCredential('shop', 'loyalty', never)).toBe('absent');
+  });
+
+  it.each([
+    ['an answer that is none', { body: {} }],
+    ['an outage', status(503, 'ServiceUnavailable')],
+  ])('fails with %s', async (_, answer) => {
+    await using world = await aWorld(() => answer);
+    expect(isFailure(await world.cluster.readCredential('shop', 'loyalty', never))).toBe(true);
+  });
+});

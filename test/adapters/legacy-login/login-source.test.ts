@@ -7,35 +7,26 @@ import {
   startIdentityProvider,
 } from '../../../dev/identity-provider/identity-provider.ts';
 import type { LegacyShape } from '../../../dev/identity-provider/legacy-login.ts';
-import type { RequestReport, TokenHostOptions } from '../../../src/adapters/http/token-hosts.ts';
+import type { TokenHostOptions } from '../../../src/adapters/http/token-hosts.ts';
 import { createLoginSource } from '../../../src/adapters/legacy-login/login-source.ts';
 import type { Environment } from '../../../src/domain/environment.ts';
 import { isFailure } from '../../../src/domain/failure.ts';
 import { Sensitive } from '../../../src/domain/sensitive.ts';
 import { hours, minutes, seconds } from '../../../src/domain/time.ts';
 import type { LoginRequest } from '../../../src/domain/token.ts';
-import { anEnvironment, answerWith, freeEverything, later, serve } from '../keycloak/lab.ts';
+import { answerWith, freeEverything, later, serve, someHosts } from '../keycloak/lab.ts';
 
 afterEach(freeEverything);
 
 const ACCOUNT = { org: 'canary-org', userName: 'canary-user', password: 'canary "päss"\\word' };
 
 function aSource(environment: Partial<Environment> = {}, options: Partial<TokenHostOptions> = {}) {
-  const reports: RequestReport[] = [];
-  const source = createLoginSource({
-    environments: new Map([['staging', anEnvironment(environment)]]),
-    timeouts: { connect: 2_000, total: 10_000 },
-    clock: { now: Date.now, after: () => () => {} },
-    random: () => 0.75,
-    userAgent: 'convercus-operator/test',
-    proxy: { https: '', except: '' },
-    onRequest: (report) => reports.push(report),
-    ...options,
-  });
-  later(() => source.close());
+  const clock = { now: Date.now, after: () => () => {} };
+  const { hosts, reports } = someHosts(environment, { clock, ...options });
+  const source = createLoginSource(hosts);
   const never = new AbortController().signal;
   return {
-    obtain: (request: LoginRequest, signal = never) => source.obtain(request, signal),
+    obtain: (request: LoginRequest, signal = never) => source(request, signal),
     reports,
   };
 }

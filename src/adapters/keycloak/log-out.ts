@@ -1,0 +1,63 @@
+import { type Environments, tokenUrlOf } from '../../domain/environment.ts';
+import { Failure } from '../../domain/failure.ts';
+import { type LogoutRequest, type LogoutResult, readLogoutAnswer } from '../../domain/logout.ts';
+import type { LogOut } from '../../ports.ts';
+import type { TokenHosts } from '../http/token-hosts.ts';
+
+/**
+ * Ends a session: `/logout`, which ends just this one on all versions, and where that is unknown `/revoke`, which
+ * before Keycloak 26.1 ended all sessions of the user. The address comes from the configuration, never from a Secret.
+ */
+export const createLogOut = (hosts: TokenHosts, environments: Environments): LogOut => {
+  async function post(
+    request: LogoutRequest,
+    endpoint: 'logout' | 'revoke',
+    signal: AbortSignal,
+  ): Promise<LogoutResult> {
+    const { environment, realm, clientId, clientSecret, refreshToken } = request;
+    const where = environments.get(environment);
+    if (where === undefined) return 'ended';
+    const url = tokenUrlOf(where, realm).replace(/\/token$/, `/${endpoint}`);
+    const secrets = [clientSecret, refreshToken];
+    const question = { grantType: 'refresh_token', realm, clientId, scope: '', secrets } as const;
+    return hosts.ask(
+      {
+        environment,
+        grantType: endpoint,
+        url,
+        ask: ({ insecureHttp }, send) =>
+          insecureHttp || url.startsWith('https:')
+            ? send({ url, method: 'POST', headers: FORM, body: formOf(request, endpoint) })
+            : Promise.resolve(
+                new Failure('InsecureEndpoint', 'A log-out is not sent over http://'),
+              ),
+        read: (answer, context) => readLogoutAnswer(answer, { ...question, ...context }),
+      },
+      signal,
+    );
+  }
+
+  return async (request, signal) => {
+    const result = await post(request, 'logout', signal);
+    const last = result === 'unknown-endpoint' ? await post(request, 'revoke', signal) : result;
+    return last instanceof Failure ? last : undefined;
+  };
+};
+
+const FORM = {
+  'content-type': 'application/x-www-form-urlencoded',
+  accept: 'application/json',
+};
+
+function formOf(
+  { clientId, clientSecret, refreshToken }: LogoutRequest,
+  endpoint: 'logout' | 'revoke',
+): string {
+  const value = refreshToken.reveal();
+  const token =
+    endpoint === 'logout'
+      ? { refresh_token: value }
+      : { token: value, token_type_hint: 'refresh_token' };
+  const client = { client_id: clientId, client_secret: clientSecret.reveal() };
+  return new URLSearchParams({ ...client, ...token }).toString();
+}

@@ -1,0 +1,73 @@
+import { type Credential, digest, type RenewalPolicy } from './credential.ts';
+import { type SecretMeta, versionOf } from './secret.ts';
+import { NEEDED_FIELDS } from './source.ts';
+import { type EpochMs, hours, type Ms, minutes } from './time.ts';
+
+/**
+ * A login that the server has rejected. It is kept in status, so that a restart does not try again. It names the
+ * version of the credentials Secret and nothing that was in it, so there is nothing to guess from.
+ */
+export interface Rejection {
+  readonly presented: string;
+  readonly at: EpochMs;
+  /** How often what is presented has been rejected. */
+  readonly count: number;
+  /** It had been accepted before. */
+  readonly hadWorked: boolean;
+  /** Undefined: not before something changes. */
+  readonly retryAt: EpochMs | undefined;
+}
+
+/**
+ * Whether what was rejected may be presented again.
+ * @param requested a person has asked for it: then once, but not sooner than the least time between renewals
+ */
+export function mayLogIn(
+  { at, retryAt }: Pick<Rejection, 'at' | 'retryAt'>,
+  now: EpochMs,
+  requested: Pick<RenewalPolicy, 'minimum'> | undefined,
+): boolean {
+  if (requested !== undefined && now >= at + requested.minimum) return true;
+  return retryAt !== undefined && now >= retryAt;
+}
+
+/** What is presented, and to whom, without looking into it. */
+export const presentedBy = (
+  { grantType, tokenUrl, clientId, source }: Credential,
+  meta: SecretMeta,
+): string => {
+  const keys = NEEDED_FIELDS[grantType].map((field) => source.keys[field]);
+  return digest([grantType, tokenUrl, clientId, keys, versionOf(meta)]);
+};
+
+/** What is known of a password that has just been rejected. */
+export interface Suspicion {
+  /** Rejections of this value, this one included. */
+  readonly count: number;
+  /** It has logged in before: a locked account is likelier than a wrong password. */
+  readonly worked: boolean;
+  /** Another value of the same user was rejected shortly before it was first tried: it may be right, but locked out. */
+  readonly followedRejection: boolean;
+}
+
+/** Longer than Keycloak's longest wait (15 min), then ever longer than a lock may last. */
+const LADDER: readonly [Ms, Ms, Ms] = [minutes(20), hours(2), hours(12)];
+
+/** A value that is first tried so soon after a rejection may be refused for the lock that the rejection caused. */
+export const SHADOW_OF_REJECTION: Ms = minutes(15);
+
+/**
+ * When a rejected password may be tried again: never, unless it is likelier locked than wrong.
+ * @param random uniform in [0, 1): spreads the tries over another tenth
+ */
+export function nextLogin(
+  { count, worked, followedRejection }: Suspicion,
+  now: EpochMs,
+  random: number,
+): EpochMs | undefined {
+  const [first, second, later] = LADDER;
+  const mayTry = worked || (followedRejection && count === 1);
+  if (!mayTry) return undefined;
+  const wait = count === 1 ? first : count === 2 ? second : later;
+  return now + wait * (1 + random / 10);
+}

@@ -1,0 +1,95 @@
+import type { Credential } from './credential.ts';
+import { Failure, isFailure } from './failure.ts';
+import type { SecretContents } from './secret.ts';
+import { Sensitive } from './sensitive.ts';
+import type { GrantRequest } from './token.ts';
+
+export type SourceField = keyof Credential['source']['keys'];
+export type GrantType = Credential['grantType'];
+
+/** What the credentials Secret holds, complete as far as the grant needs it; the rest is empty. */
+export type SourceValues = Readonly<Record<SourceField, Sensitive>>;
+
+/** What each grant presents, in the order in which missing keys are named. */
+export const NEEDED_FIELDS: Readonly<Record<GrantType, readonly SourceField[]>> = {
+  client_credentials: ['clientSecret'],
+  password: ['clientSecret', 'username', 'password'],
+  legacy_login: ['org', 'username', 'password'],
+};
+
+const WORDS: Readonly<Record<SourceField, string>> = {
+  clientSecret: 'the client secret',
+  username: 'the user name',
+  password: 'the password',
+  org: 'the organization code',
+};
+
+const NOTHING = new Sensitive('');
+
+/** The values out of the credentials Secret. Fails with `InputMissing` or `InputInvalid`, naming Secret and key. */
+export function readSource(
+  contents: SecretContents,
+  credential: Credential,
+): SourceValues | Failure {
+  const values: Record<SourceField, Sensitive> = {
+    clientSecret: NOTHING,
+    username: NOTHING,
+    password: NOTHING,
+    org: NOTHING,
+  };
+  for (const field of NEEDED_FIELDS[credential.grantType]) {
+    const value = valueAt(contents, credential, field);
+    if (isFailure(value)) return value;
+    values[field] = value;
+  }
+  return values;
+}
+
+function valueAt(
+  contents: SecretContents,
+  { source, grantType }: Credential,
+  field: SourceField,
+): Sensitive | Failure {
+  const key = source.keys[field];
+  const value = contents.data.get(key)?.reveal();
+  if (value === undefined || value.trim() === '') {
+    const fault = value === undefined ? `has no key "${key}"` : `has an empty key "${key}"`;
+    const why = grantType === 'client_credentials' ? '' : `, which grantType ${grantType} needs`;
+    return new Failure(
+      'InputMissing',
+      `Secret "${source.name}" ${fault}; put ${WORDS[field]} there${why}`,
+    );
+  }
+  if (/[\r\n]$/.test(value)) {
+    return new Failure(
+      'InputInvalid',
+      `Key "${key}" of Secret "${source.name}" ends with a line break, which is hardly part of ${WORDS[field]}; write it without one (echo -n, printf, --from-literal)`,
+    );
+  }
+  return new Sensitive(value);
+}
+
+export function sourceMissing({ source, grantType }: Credential): Failure {
+  const keys = NEEDED_FIELDS[grantType].map((field) => `"${source.keys[field]}"`);
+  const wanted = keys.length === 1 ? `the key ${keys[0]}` : `the keys ${keys.join(', ')}`;
+  return new Failure(
+    'InputMissing',
+    `Secret "${source.name}" does not exist; create it with ${wanted}`,
+  );
+}
+
+/** What the credential presents with these values. */
+export function requestFrom(credential: Credential, values: SourceValues): GrantRequest {
+  const { grantType, realm, tokenUrl, clientId, scope } = credential;
+  const environment = credential.environment.name;
+  const { clientSecret, username, password, org } = values;
+  const endpoint = { environment, realm, tokenUrl, clientId, scope, clientSecret };
+  switch (grantType) {
+    case 'client_credentials':
+      return { ...endpoint, grantType };
+    case 'password':
+      return { ...endpoint, grantType, username, password };
+    case 'legacy_login':
+      return { grantType, environment, loginUrl: tokenUrl, org, username, password };
+  }
+}

@@ -1,0 +1,47 @@
+import { type Rejection, SHADOW_OF_REJECTION, type Suspicion } from '../domain/login-gate.ts';
+import type { EpochMs } from '../domain/time.ts';
+import { Recent } from './recent.ts';
+
+const USERS = 10_000;
+
+/** What the cluster remembers of earlier logins. */
+export interface LoginPast {
+  /** What is presented now has been rejected before. */
+  readonly rejection?: Rejection;
+  /** When something else was rejected for this credential. */
+  readonly othersRejectedAt?: EpochMs;
+  /** The token or session in place was obtained with what is presented now. */
+  readonly hasWorked: boolean;
+}
+
+interface RejectedLogin {
+  readonly user: string;
+  /** Of user and password together. */
+  readonly identity: string;
+  readonly at: EpochMs;
+  readonly attempts: number;
+}
+
+/** Which passwords were accepted, and which was rejected last for each user, whichever credential presented it. */
+export class LoginMemory {
+  readonly #accepted = new Recent<true>(USERS);
+  readonly #rejected = new Recent<RejectedLogin>(USERS);
+
+  accepted(identity: string): void {
+    this.#accepted.set(identity, true);
+  }
+
+  /** What this rejection may mean, besides a wrong password. */
+  rejected(login: RejectedLogin, past: LoginPast): Suspicion {
+    const { user, identity, at, attempts } = login;
+    const last = this.#rejected.get(user);
+    const before = last === undefined || last.identity === identity ? undefined : last.at;
+    const shadow = before ?? past.othersRejectedAt ?? Number.NEGATIVE_INFINITY;
+    this.#rejected.set(user, login);
+    return {
+      count: attempts,
+      worked: past.hasWorked || this.#accepted.get(identity) === true,
+      followedRejection: at - shadow < SHADOW_OF_REJECTION,
+    };
+  }
+}

@@ -1,0 +1,69 @@
+import { sessionNameOf } from '../domain/credential.ts';
+import { type Failure, isFailure } from '../domain/failure.ts';
+import type { SecretMeta } from '../domain/secret.ts';
+import type { Session } from '../domain/session.ts';
+import { readSession, renderSession } from '../domain/session-secret.ts';
+import type { PasswordRequest } from '../domain/token.ts';
+import type { Cluster, PassContext } from '../ports.ts';
+import type { Subject } from './gather.ts';
+import type { Wish } from './wish.ts';
+
+/** What a `password` credential wants in the middle of a pass. */
+export interface SessionWish extends Wish<PasswordRequest> {
+  /** Version of the Secret that user name and password come from. */
+  readonly sourceVersion: string;
+  /** The Secret of its session, as far as it is known. */
+  readonly session: SecretMeta | 'absent';
+}
+
+export interface Asking {
+  readonly subject: Subject;
+  readonly wish: SessionWish;
+  readonly context: PassContext;
+}
+
+/** The session as it is now. Read only when its Secret is another than the one that was written or read last. */
+export async function currentSession(
+  cluster: Cluster,
+  { subject, wish, context }: Asking,
+): Promise<Session | undefined | Failure> {
+  const { memory, credential } = subject;
+  if (memory.unstored !== undefined) return memory.unstored;
+  if (wish.session === 'absent') return undefined;
+  if (memory.session?.version === wish.session.resourceVersion) return memory.session.session;
+  const { namespace, name } = credential;
+  const contents = await cluster.readSecret(namespace, sessionNameOf(name), context.signal);
+  if (isFailure(contents)) return contents;
+  if (contents === 'absent') return undefined;
+  const session = readSession(contents);
+  if (session !== undefined) {
+    memory.session = { version: contents.meta.resourceVersion, session };
+  }
+  return session;
+}
+
+/** Writes the session that a request has brought, if that has not been done yet. */
+export async function storeSession(
+  cluster: Cluster,
+  { subject: { credential, memory }, wish, context }: Asking,
+): Promise<Failure | undefined> {
+  const session = memory.unstored;
+  if (session === undefined) return undefined;
+  const desired = renderSession(credential, session, wish.session);
+  const written = await cluster.applySecret(desired, context.signal);
+  if (isFailure(written)) return written;
+  memory.unstored = undefined;
+  memory.session = { version: written.resourceVersion, session };
+  return undefined;
+}
+
+/** Best effort: at worst a dead refresh token is sent once more after a restart. */
+export async function forgetSession(
+  cluster: Cluster,
+  { subject, wish: { session }, context }: Asking,
+): Promise<void> {
+  if (session === 'absent') return;
+  const { namespace, name } = subject.credential;
+  const secret = { namespace, name: sessionNameOf(name), uid: session.uid };
+  await cluster.deleteSecret(secret, context.signal);
+}

@@ -1,0 +1,198 @@
+import { Failure, type FailureKind, isFailure, retryAt } from '../domain/failure.ts';
+import {
+  isLoginPlanned,
+  isRefreshable,
+  isSessionOf,
+  refreshRequest,
+  type Session,
+  sessionAfterRefresh,
+  sessionFromLogin,
+} from '../domain/session.ts';
+import { hours } from '../domain/time.ts';
+import type { Token, TokenRequest } from '../domain/token.ts';
+import type { Clock, Cluster, Log, PassContext, Random } from '../ports.ts';
+import type { Subject } from './gather.ts';
+import { Recent } from './recent.ts';
+import {
+  type Asking,
+  currentSession,
+  forgetSession,
+  type SessionWish,
+  storeSession,
+} from './session-store.ts';
+import { satisfies } from './shared-tokens.ts';
+import type { TokenDesk } from './token-desk.ts';
+import { isRefusal, patiently, type Refusal } from './wish.ts';
+
+/** Tokens kept, so that a target can be written again without a refresh. */
+const TOKENS = 2_000;
+/** A session that ends so often within an hour has another holder, and both would throw each other out for ever. */
+const CONTENTION = 3;
+
+interface Parts {
+  readonly desk: TokenDesk;
+  readonly cluster: Cluster;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** A request of a session that is on its way, and what its answer will mean. */
+export interface SessionStep {
+  readonly identity: string;
+  readonly answer: Promise<Token | Refusal>;
+  readonly sessionWith: (token: Token) => Session | undefined;
+  /** Absent for a login. */
+  readonly refreshed?: Session;
+  readonly retires?: Session | undefined;
+}
+
+/**
+ * Tokens of the grant `password`: one login, then refreshes. A refresh token may be sent once, so the next one is
+ * stored before its access token is handed out, and one that was refused is never sent again.
+ */
+export class Sessions {
+  readonly #parts: Parts;
+  readonly #tokens = new Recent<Token>(TOKENS);
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
+
+  /** @throws the signal's reason when the pass is aborted */
+  async obtain(
+    subject: Subject,
+    wish: SessionWish,
+    context: PassContext,
+  ): Promise<Token | Refusal> {
+    const asking = { subject, wish, context };
+    const underWay = subject.memory.underWay;
+    if (underWay !== undefined) {
+      const answer = await this.#carryOut(asking, underWay);
+      const isCurrent = underWay.identity === this.#identityOf(asking);
+      if (isCurrent || isRefusal(answer)) return answer;
+    }
+    const known = this.#tokens.get(this.#identityOf(asking));
+    if (known !== undefined && satisfies(known, wish, this.#parts.clock.now())) {
+      return this.#storedFirst(asking, known);
+    }
+    return this.#obtainAnew(asking);
+  }
+
+  async #obtainAnew(asking: Asking): Promise<Token | Refusal> {
+    const session = await currentSession(this.#parts.cluster, asking);
+    if (isFailure(session)) return this.#refusal(session, asking);
+    const { subject, wish } = asking;
+    const now = this.#parts.clock.now();
+    const isOurs = session !== undefined && isSessionOf(session, subject.credential, wish.request);
+    if (!isOurs) return this.#login(asking, { retires: session });
+    if (!isRefreshable(session, now)) return this.#login(asking, { ended: session });
+    if (!isLoginPlanned(session, now)) return this.#refresh(asking, session);
+    const planned = await this.#login(asking, { ended: session });
+    const isRefused = isRefusal(planned) && planned.failure.kind !== 'Throttled';
+    return isRefused ? this.#refresh(asking, session) : planned;
+  }
+
+  #refresh(asking: Asking, session: Session): Promise<Token | Refusal> {
+    return this.#carryOut(asking, {
+      identity: this.#identityOf(asking),
+      answer: this.#ask(asking, refreshRequest(session, asking.wish.request)),
+      sessionWith: (token) => sessionAfterRefresh(session, token),
+      refreshed: session,
+    });
+  }
+
+  async #login(
+    asking: Asking,
+    { retires, ended }: { readonly retires?: Session | undefined; readonly ended?: Session },
+  ): Promise<Token | Refusal> {
+    const { subject, wish } = asking;
+    const hasWorked = wish.past.hasWorked || ended?.loggedInWith === wish.sourceVersion;
+    const standing = this.#parts.desk.standing(wish);
+    if (standing !== undefined) return this.#refusedLogin(asking, standing);
+    const { credential } = subject;
+    return this.#carryOut(asking, {
+      identity: this.#identityOf(asking),
+      answer: this.#ask({ ...asking, wish: { ...wish, past: { ...wish.past, hasWorked } } }),
+      sessionWith: (token) =>
+        sessionFromLogin(credential, wish.request, { token, sourceVersion: wish.sourceVersion }),
+      retires,
+    });
+  }
+
+  #ask({ wish }: Asking, request: TokenRequest = wish.request): Promise<Token | Refusal> {
+    return this.#parts.desk.ask({ ...wish, request });
+  }
+
+  /** Waits for the answer and keeps what it brings. Whoever loses patience leaves the request to the next pass. */
+  async #carryOut(asking: Asking, step: SessionStep): Promise<Token | Refusal> {
+    const { subject, wish, context } = asking;
+    const { memory } = subject;
+    memory.underWay = step;
+    const { clock } = this.#parts;
+    const answer = await context.parked(() => patiently(step.answer, wish, clock, context.signal));
+    if (isRefusal(answer) && answer.failure.kind === 'Throttled') return answer;
+    memory.underWay = undefined;
+    if (step.refreshed === undefined) memory.rejected = undefined;
+    if (!isRefusal(answer)) {
+      this.#tokens.set(step.identity, answer);
+      memory.unstored = step.sessionWith(answer);
+      memory.retired = step.retires ?? memory.retired;
+      return this.#storedFirst(asking, answer);
+    }
+    if (step.refreshed === undefined) return this.#refusedLogin(asking, answer);
+    const isOver = HAS_ENDED.has(answer.failure.kind);
+    return isOver ? this.#loginAgain(asking, step.refreshed, answer.failure) : answer;
+  }
+
+  #refusedLogin({ subject: { memory } }: Asking, refusal: Refusal): Refusal {
+    if (refusal.failure.kind === 'CredentialsRejected') memory.rejected = refusal;
+    return refusal;
+  }
+
+  /** The session is over: its refresh token must not outlive it, not even a crash. */
+  async #loginAgain(asking: Asking, ended: Session, failure: Failure): Promise<Token | Refusal> {
+    const { clock, log } = this.#parts;
+    const { memory, credential } = asking.subject;
+    const { namespace, name } = credential;
+    const now = clock.now();
+    memory.session = undefined;
+    memory.unstored = undefined;
+    memory.sessionEnds = [...memory.sessionEnds, now].filter((at) => at > now - hours(1));
+    log.warn(failure.message, { namespace, name, reason: failure.kind });
+    const isContended = memory.sessionEnds.length >= CONTENTION;
+    const answer = isContended
+      ? this.#refusal(contention(failure), asking)
+      : await this.#login(asking, { ended });
+    if (isRefusal(answer)) await forgetSession(this.#parts.cluster, asking);
+    return answer;
+  }
+
+  /** Until the session is stored the token is kept back, and the next pass tries again. */
+  async #storedFirst(asking: Asking, token: Token): Promise<Token | Refusal> {
+    const failure = await storeSession(this.#parts.cluster, asking);
+    return failure === undefined ? token : this.#refusal(failure, asking);
+  }
+
+  #refusal(failure: Failure, { subject: { memory } }: Asking): Refusal {
+    const { clock, random } = this.#parts;
+    const now = clock.now();
+    return { failure, retryAt: retryAt(failure, memory.failedRequests + 1, now, random()) };
+  }
+
+  #identityOf({ subject, wish }: Asking): string {
+    return this.#parts.desk.identityOf(wish.request, subject.credential.uid);
+  }
+}
+
+const HAS_ENDED: ReadonlySet<FailureKind> = new Set<FailureKind>([
+  'SessionEnded',
+  'RefreshTokenReused',
+]);
+
+function contention({ message }: Failure): Failure {
+  return new Failure(
+    'SessionContention',
+    `The session has ended ${CONTENTION} times within an hour; somebody else seems to use the same user, or to end its sessions. ${message}`,
+  );
+}

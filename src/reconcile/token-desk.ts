@@ -1,0 +1,183 @@
+import { createHmac, randomBytes } from 'node:crypto';
+import { type Environments, tokenUrlOf } from '../domain/environment.ts';
+import { Failure, isFailure, retryAt } from '../domain/failure.ts';
+import { nextLogin } from '../domain/login-gate.ts';
+import type { LogoutRequest } from '../domain/logout.ts';
+import { Sensitive } from '../domain/sensitive.ts';
+import { type EpochMs, isFromTheFuture } from '../domain/time.ts';
+import { type Token, type TokenRequest, urlOf } from '../domain/token.ts';
+import type { Clock, LogOut, Random, RequestBudget, TokenSource } from '../ports.ts';
+import { LoginMemory } from './login-memory.ts';
+import { Recent } from './recent.ts';
+import { Revocations } from './revocations.ts';
+import { UserTurns } from './user-turns.ts';
+import { hostOf, type Refusal, type Wish } from './wish.ts';
+
+const REFUSALS = 100_000;
+
+/** After these answers everybody stays away from the host for a while, not only who asked. */
+const isWholeHosts = ({ kind, code, retryAfter }: Failure): boolean =>
+  kind === 'RateLimited' || code === '503' || retryAfter !== undefined;
+
+interface Remembered extends Refusal {
+  readonly at: EpochMs;
+  readonly attempts: number;
+}
+
+interface Parts {
+  readonly source: TokenSource;
+  readonly logOut: LogOut;
+  readonly environments: Environments;
+  readonly budget: RequestBudget;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** No request leaves any more once this has fired; those under way may end. */
+  readonly closing: AbortSignal;
+  /** Ends requests under way. */
+  readonly signal: AbortSignal;
+  /** Tokens of this endpoint that were asked for earlier are void. */
+  readonly onRevoked: (tokenUrl: string) => void;
+}
+
+/** Where all token requests go out: in their turn, not against a standing refusal, and with their outcome remembered. */
+export class TokenDesk {
+  readonly revocations: Revocations;
+  readonly #parts: Parts;
+  readonly #refusals = new Recent<Remembered>(REFUSALS);
+  readonly #logins = new LoginMemory();
+  readonly #users: UserTurns;
+  /** Identities are digests under a key that never leaves this process. */
+  readonly #key = randomBytes(32);
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#users = new UserTurns(parts.clock);
+    this.revocations = new Revocations(parts.onRevoked);
+  }
+
+  /** Equal for equal requests; tells nothing about what they hold. */
+  identityOf(request: TokenRequest, ...more: readonly string[]): string {
+    const values = Object.values(request).map((value: string | Sensitive) =>
+      value instanceof Sensitive ? value.reveal() : value,
+    );
+    return this.#digest([...values, ...more]);
+  }
+
+  /** The refusal of an equal request, if asking again makes no sense yet. */
+  standing(wish: Wish): Refusal | undefined {
+    const identity = this.identityOf(wish.request);
+    const refusal = this.#refusals.get(identity) ?? fromPast(wish);
+    const stillStands = refusal !== undefined && stands(refusal, wish, this.#parts.clock.now());
+    return stillStands ? handedOn(refusal, wish) : undefined;
+  }
+
+  /** Ends a session, in its turn behind everything else. Undefined when it is over, or nobody can end it any more. */
+  async logOut(request: LogoutRequest): Promise<Failure | undefined> {
+    const { logOut, environments, budget, signal, closing } = this.#parts;
+    const environment = environments.get(request.environment);
+    if (environment === undefined) return undefined;
+    const { host } = new URL(tokenUrlOf(environment, request.realm));
+    const turn = { urgency: Number.MAX_SAFE_INTEGER };
+    return budget.run(host, turn, () => logOut(request, signal), closing);
+  }
+
+  /** Sends the request when it is its turn. Rejects only when the desk closes. */
+  async ask(wish: Wish): Promise<Token | Refusal> {
+    const user = this.#userOf(wish.request);
+    if (user === undefined) return this.#send(wish);
+    return this.#users.run(user, wish.urgency, () => this.#send(wish), this.#parts.closing);
+  }
+
+  /** Another login of the same user may have been rejected while this one waited for its turn. */
+  async #send(wish: Wish): Promise<Token | Refusal> {
+    const { source, budget, signal, closing } = this.#parts;
+    const { request, urgency } = wish;
+    const refused = this.standing(wish);
+    if (refused !== undefined) return refused;
+    const host = hostOf(request);
+    const turn = { urgency, login: isLogin(request) };
+    const ask = async () => {
+      const answer = await source(request, signal);
+      budget.report(host, isUnreachable(answer) ? 'unreachable' : 'answered');
+      return answer;
+    };
+    const answer = await budget.run(host, turn, ask, closing);
+    if (isFailure(answer)) return this.#refused(answer, wish);
+    const identity = this.identityOf(request);
+    this.#refusals.delete(identity);
+    if (turn.login) this.#logins.accepted(identity);
+    this.revocations.learn(urlOf(request), answer);
+    return answer;
+  }
+
+  #refused(failure: Failure, wish: Wish): Refusal {
+    const { clock, budget } = this.#parts;
+    const identity = this.identityOf(wish.request);
+    const before = (this.#refusals.get(identity) ?? fromPast(wish))?.attempts ?? 0;
+    const tried = { failure, attempts: before + 1, at: clock.now() };
+    const refusal = { ...tried, ...this.#nextTry(identity, wish, tried) };
+    this.#refusals.set(identity, refusal);
+    if (isWholeHosts(failure)) budget.pause(hostOf(wish.request), refusal.retryAt ?? tried.at);
+    return refusal;
+  }
+
+  #nextTry(
+    identity: string,
+    { request, past }: Wish,
+    { failure, attempts, at }: Pick<Remembered, 'failure' | 'attempts' | 'at'>,
+  ): Pick<Refusal, 'retryAt' | 'hadWorked'> {
+    const random = this.#parts.random();
+    const user = this.#userOf(request);
+    if (user === undefined || failure.kind !== 'CredentialsRejected') {
+      return { retryAt: retryAt(failure, attempts, at, random) };
+    }
+    const suspicion = this.#logins.rejected({ user, identity, at, attempts }, past);
+    return { retryAt: nextLogin(suspicion, at, random), hadWorked: suspicion.worked };
+  }
+
+  /** Who logs in; undefined for a request without a password. */
+  #userOf(request: TokenRequest): string | undefined {
+    if (request.grantType === 'password') {
+      return this.#digest([request.tokenUrl, request.clientId, request.username.reveal()]);
+    }
+    if (request.grantType !== 'legacy_login') return undefined;
+    return this.#digest([request.loginUrl, request.org.reveal(), request.username.reveal()]);
+  }
+
+  #digest(parts: readonly string[]): string {
+    return createHmac('sha256', this.#key).update(JSON.stringify(parts)).digest('base64url');
+  }
+}
+
+const isUnreachable = (answer: Token | Failure): boolean =>
+  isFailure(answer) && answer.kind === 'NetworkError';
+
+const isLogin = ({ grantType }: TokenRequest): boolean =>
+  grantType === 'password' || grantType === 'legacy_login';
+
+/** What a restart has forgotten, but the status has not. */
+function fromPast({ request, past: { rejection } }: Wish): Remembered | undefined {
+  if (rejection === undefined || !isLogin(request)) return undefined;
+  const { at, count: attempts, retryAt, hadWorked } = rejection;
+  return { failure: REJECTED_BEFORE, at, attempts, retryAt, hadWorked };
+}
+
+const REJECTED_BEFORE = new Failure(
+  'CredentialsRejected',
+  'User name or password was rejected before, or the account is locked for a while. Check both in the credentials Secret; nothing is sent until they change.',
+);
+
+/** A person's request overrides a refusal, but not one that is younger than the least time between renewals. */
+function stands(refusal: Remembered, { need, policy }: Wish, now: EpochMs): boolean {
+  if (isFromTheFuture(refusal.at, now)) return false;
+  if (need.requested && refusal.at <= now - policy.minimum) return false;
+  return refusal.retryAt === undefined || now < refusal.retryAt;
+}
+
+/** Whoever was asked to renew now tries as soon as the refusal is old enough. */
+function handedOn(refusal: Remembered, { need, policy }: Wish): Refusal {
+  const allowedAt = refusal.at + policy.minimum;
+  const requestedAt = Math.min(allowedAt, refusal.retryAt ?? allowedAt);
+  const again = need.requested ? requestedAt : refusal.retryAt;
+  return { ...refusal, retryAt: again, isRemembered: true };
+}

@@ -1,0 +1,72 @@
+import { type EpochMs, type Ms, seconds } from '../domain/time.ts';
+import type { Clock } from '../ports.ts';
+
+/** Keycloak locks a user who fails twice within a second; twice as long is safe with any clock. */
+const BETWEEN_LOGINS: Ms = seconds(2);
+
+interface Waiting {
+  readonly urgency: EpochMs;
+  readonly start: () => void;
+}
+
+/** Logins of one user go one after the other, with a pause after each, whichever resources they are for. */
+export class UserTurns {
+  readonly #clock: Clock;
+  /** Of users who log in or have just done so. */
+  readonly #waiting = new Map<string, Waiting[]>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /**
+   * Runs `login` in its turn, the most urgent first.
+   * @throws the signal's reason when that fires before the turn has come
+   */
+  async run<T>(
+    user: string,
+    urgency: EpochMs,
+    login: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    await this.#turn(user, urgency, signal);
+    try {
+      return await login();
+    } finally {
+      this.#clock.after(BETWEEN_LOGINS, () => this.#next(user));
+    }
+  }
+
+  #turn(user: string, urgency: EpochMs, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const line = this.#waiting.get(user);
+    if (line === undefined) {
+      this.#waiting.set(user, []);
+      return Promise.resolve();
+    }
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        line.splice(line.indexOf(waiting), 1);
+        reject(signal.reason);
+      };
+      const start = () => {
+        signal.removeEventListener('abort', leave);
+        resolve();
+      };
+      const waiting = { urgency, start };
+      signal.addEventListener('abort', leave, { once: true });
+      line.push(waiting);
+    });
+  }
+
+  #next(user: string): void {
+    const line = this.#waiting.get(user) ?? [];
+    const [first] = line.toSorted((a, b) => a.urgency - b.urgency);
+    if (first === undefined) {
+      this.#waiting.delete(user);
+      return;
+    }
+    line.splice(line.indexOf(first), 1);
+    first.start();
+  }
+}

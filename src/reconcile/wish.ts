@@ -1,0 +1,71 @@
+import type { RenewalPolicy } from '../domain/credential.ts';
+import { Failure } from '../domain/failure.ts';
+import type { Need } from '../domain/plan.ts';
+import type { EpochMs, Ms } from '../domain/time.ts';
+import { type Token, type TokenRequest, urlOf } from '../domain/token.ts';
+import type { Clock } from '../ports.ts';
+import type { LoginPast } from './login-memory.ts';
+
+/** No token for now, and when it makes sense to ask again (undefined: not before something changes). */
+export interface Refusal {
+  readonly failure: Failure;
+  readonly retryAt: EpochMs | undefined;
+  /** How often in a row what was presented has been refused, and when last. */
+  readonly attempts?: number;
+  readonly at?: EpochMs;
+  /** A rejected password had been accepted before. */
+  readonly hadWorked?: boolean;
+  /** An earlier refusal that still stands: nothing was sent this time. */
+  readonly isRemembered?: boolean;
+}
+
+export const isRefusal = (answer: Token | Refusal): answer is Refusal => 'failure' in answer;
+
+/** What one credential asks for. */
+export interface Wish<Request extends TokenRequest = TokenRequest> {
+  readonly request: Request;
+  readonly need: Need;
+  readonly policy: RenewalPolicy;
+  /** Until when the present token is good: the most urgent wish goes first. */
+  readonly urgency: EpochMs;
+  /** When to stop waiting for a turn and say so. */
+  readonly patience: Ms;
+  readonly past: LoginPast;
+}
+
+export const hostOf = (request: TokenRequest): string => new URL(urlOf(request)).host;
+
+/**
+ * Whoever waits longer than its patience is told so; the request stays where it is in the queue.
+ * @throws the signal's reason when the caller's signal fires
+ */
+export function patiently(
+  asked: Promise<Token | Refusal>,
+  { request, patience }: Wish,
+  clock: Clock,
+  signal: AbortSignal,
+): Promise<Token | Refusal> {
+  return new Promise((resolve, reject) => {
+    const leave = () => {
+      settle();
+      reject(signal.reason);
+    };
+    const giveUp = clock.after(patience, () => {
+      settle();
+      resolve({ failure: throttled(request), retryAt: clock.now() });
+    });
+    const settle = () => {
+      giveUp();
+      signal.removeEventListener('abort', leave);
+    };
+    signal.addEventListener('abort', leave, { once: true });
+    asked.finally(settle).then(resolve, reject);
+  });
+}
+
+function throttled(request: TokenRequest): Failure {
+  return new Failure(
+    'Throttled',
+    `Waiting for a turn at ${hostOf(request)}: the request budget of that host is used up, or the host is paused or unreachable`,
+  );
+}

@@ -1,0 +1,127 @@
+import { KubernetesCluster } from './adapters/kubernetes/cluster.ts';
+import type { ClusterCache } from './adapters/kubernetes/cluster-view.ts';
+import { EventRecorder } from './adapters/kubernetes/event-recorder.ts';
+import type { Transport } from './adapters/kubernetes/transport.ts';
+import { systemClock as clock } from './adapters/system-clock.ts';
+import type { Metrics } from './adapters/telemetry/metrics.ts';
+import type { Config } from './config.ts';
+import { Failure, retryAt } from './domain/failure.ts';
+import { type Action, lookAgainAtEarliest, seconds } from './domain/time.ts';
+import type { Log, LogOut, TokenSource } from './ports.ts';
+import { type Pass, reconciler } from './reconcile/reconciler.ts';
+import { Sessions } from './reconcile/sessions.ts';
+import { SharedTokens } from './reconcile/shared-tokens.ts';
+import { TokenDesk } from './reconcile/token-desk.ts';
+import { Controller } from './runtime/controller.ts';
+import { HostBudgets } from './runtime/request-budget.ts';
+import type { WorkQueue } from './runtime/work-queue.ts';
+
+const random = Math.random;
+
+/** How long passes may take to end after a stop before they are cut. */
+const DRAIN = seconds(20);
+
+export interface TermParts {
+  readonly config: Config;
+  readonly identity: string;
+  readonly log: Log;
+  readonly metrics: Metrics;
+  readonly transport: Transport;
+  readonly cache: ClusterCache;
+  readonly queue: WorkQueue;
+  readonly source: TokenSource;
+  readonly logOut: LogOut;
+}
+
+/** One term of leadership: passes run until the stop, and are cut when the Lease is lost. */
+export async function lead(
+  parts: TermParts,
+  { stop, lost }: { readonly stop: AbortSignal; readonly lost: AbortSignal },
+): Promise<void> {
+  const cut = new AbortController();
+  stop.addEventListener('abort', () => setTimeout(() => cut.abort(), DRAIN).unref(), {
+    once: true,
+  });
+  const abort = AbortSignal.any([lost, cut.signal]);
+  const { config, log, metrics, queue } = parts;
+  const budget = new HostBudgets(config.tokenHosts, clock, random);
+  const controller = new Controller({
+    queue,
+    workers: config.workers,
+    pass: passOf(parts, budget, { abort, closing: AbortSignal.any([stop, abort]) }),
+    onThrow: (error, key, attempts) => onBug(log, { error, key, attempts }),
+    clock,
+    onPass: (...pass) => metrics.reconciled(...pass),
+  });
+  metrics.observe({ queue, controller, budget });
+  await controller.run({ stop, abort });
+}
+
+/** What the term's passes work with. A new term begins with empty memories. */
+function passOf(
+  { config, identity, metrics, log, transport, cache, queue, source, logOut }: TermParts,
+  budget: HostBudgets,
+  { abort, closing }: { readonly abort: AbortSignal; readonly closing: AbortSignal },
+): Pass {
+  const desk = new TokenDesk({
+    source,
+    logOut,
+    environments: config.environments,
+    budget,
+    clock,
+    random,
+    closing,
+    signal: abort,
+    onRevoked: (tokenUrl) => lookAgain(cache, queue, tokenUrl),
+  });
+  const now = () => clock.now();
+  const events = new EventRecorder({ transport, instance: identity, log, signal: abort, now });
+  const cluster = new KubernetesCluster(transport, cache, events);
+  const ports = {
+    view: cache,
+    cluster,
+    desk,
+    tokens: new SharedTokens(desk, clock),
+    sessions: new Sessions({ desk, cluster, clock, random, log }),
+    telemetry: metrics,
+    clock,
+    random,
+    log,
+  };
+  return reconciler(ports, config);
+}
+
+/** All credentials whose tokens come from there: the provider has voided some of them. */
+function lookAgain(cache: ClusterCache, queue: WorkQueue, tokenUrl: string): void {
+  for (const { metadata, status } of cache.credentials()) {
+    if (status?.tokenUrl === tokenUrl) queue.add(`${metadata.namespace}/${metadata.name}`);
+  }
+}
+
+interface Bug {
+  readonly error: unknown;
+  readonly key: string;
+  readonly attempts: number;
+}
+
+/** The message of an unforeseen error may hold anything, so only its kind and place are logged. */
+function onBug(log: Log, { error, key, attempts }: Bug): Action {
+  const kind = error instanceof Error ? error.name : typeof error;
+  log.error('A pass failed because of a bug in the operator', {
+    key,
+    kind,
+    attempts,
+    at: placeOf(error),
+  });
+  const failure = new Failure('InternalError', kind);
+  return lookAgainAtEarliest(retryAt(failure, attempts, clock.now(), random()));
+}
+
+export function placeOf(error: unknown): string {
+  const stack = error instanceof Error ? (error.stack ?? '') : '';
+  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line));
+  return frames
+    .slice(0, 5)
+    .map((line) => line.trim())
+    .join(' < ');
+}

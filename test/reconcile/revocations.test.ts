@@ -1,0 +1,53 @@
+import { describe, expect, it } from '@jest/globals';
+import { minutes, seconds } from '../../src/domain/time.ts';
+import { Revocations } from '../../src/reconcile/revocations.ts';
+import { aCredential, aToken, START } from '../support/builders.ts';
+import { KEY, World } from '../support/world.ts';
+
+const URL = 'https://auth.test/realms/abc/token';
+
+describe('a not-before policy', () => {
+  it('voids what was asked for earlier, once per raise', () => {
+    const raised: string[] = [];
+    const revocations = new Revocations((url) => raised.push(url));
+    revocations.learn(URL, aToken());
+    expect(revocations.voidBefore(URL)).toBe(0);
+    const bearer = aToken({ issuedAt: START + minutes(1), notBefore: START + seconds(30) });
+    revocations.learn(URL, bearer);
+    revocations.learn(URL, bearer);
+
+    expect(raised).toEqual([URL]);
+    expect(revocations.voidBefore(URL)).toBe(START + seconds(30));
+    expect(revocations.voidBefore('https://auth.test/realms/xyz/token')).toBe(0);
+  });
+
+  it('of a clock ahead of ours voids nothing that was asked for after the news', () => {
+    const revocations = new Revocations(() => undefined);
+    revocations.learn(URL, aToken({ notBefore: START + minutes(5) }));
+    expect(revocations.voidBefore(URL)).toBe(START);
+    revocations.learn(URL, aToken({ issuedAt: START + 1, notBefore: START + minutes(5) }));
+
+    expect(revocations.voidBefore(URL)).toBe(START);
+  });
+});
+
+describe('a raised not-before policy', () => {
+  it('renews every credential of the realm whose token is older', async () => {
+    const world = World.with();
+    world.cluster.put(aCredential({ metadata: { name: 'other' }, spec: { scope: 'openid more' } }));
+    await world.pass();
+    world.clock.advance(minutes(1));
+    world.idp.notBefore = world.clock.now();
+    await world.pass('shop/other');
+    const [tokenUrl] = world.revoked;
+    expect(tokenUrl).toContain('/realms/abc-staging/');
+    await world.pass();
+
+    expect(world.tokenRequests).toBe(3);
+    expect(world.summary('Renewed')).toBe('True TokenRevoked');
+    await world.pass();
+    await world.pass('shop/other');
+    expect(world.tokenRequests).toBe(3);
+    expect(world.cluster.statusOf(KEY)?.issuedAt).toBe('2026-09-21T12:01:00Z');
+  });
+});

@@ -1,0 +1,461 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Failure } from '../../src/domain/failure.ts';
+import { hours, minutes, seconds } from '../../src/domain/time.ts';
+import { aCredential, CANARY, START } from '../support/builders.ts';
+import { OUTAGE } from '../support/fake-cluster.ts';
+import {
+  GOOD_PASSWORD,
+  GOOD_SECRET,
+  KEY,
+  SESSION,
+  SOURCE,
+  TARGET,
+  USERNAME,
+  until,
+  World,
+  WRONG_PASSWORD,
+  WRONG_SECRET,
+} from '../support/world.ts';
+
+const OFFLINE = new Failure('NetworkError', 'No connection to auth-staging.convercus.io');
+const REQUEST = 'convercus.io/renew-requested-at';
+
+let world: World;
+
+beforeEach(() => {
+  world = World.withPassword();
+});
+
+afterEach(() => {
+  expect(world.shown).not.toContain(CANARY);
+});
+
+const token = () => world.cluster.stored(TARGET)?.data['token'];
+const refreshToken = () => world.cluster.stored(SESSION)?.data['refresh_token'];
+const requests = () => world.cluster.requests.splice(0);
+const asked = () => world.idp.requests.splice(0).map(({ grantType }) => grantType);
+const presents = (data: Record<string, string>) =>
+  world.cluster.putSecret(SOURCE, {
+    data: { client_secret: GOOD_SECRET, username: USERNAME, password: GOOD_PASSWORD, ...data },
+  });
+
+describe('the first login', () => {
+  it('stores the session before it publishes the token', async () => {
+    await world.pass();
+
+    expect(asked()).toEqual(['password']);
+    expect(token()).toBe(`${CANARY}-token-1`);
+    expect(requests()).toEqual([
+      'readSecret convercus-abc',
+      'applySecret loyalty-session',
+      'applySecret loyalty-token',
+      'applyStatus loyalty',
+    ]);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('keeps the refresh token in a Secret of its own, which no deletion takes along', async () => {
+    await world.pass();
+
+    const session = world.cluster.stored(SESSION);
+    expect(session).toMatchObject({
+      type: 'convercus.io/session',
+      labels: {
+        'app.kubernetes.io/managed-by': 'convercus-operator',
+        'app.kubernetes.io/component': 'session',
+        'convercus.io/credential': 'loyalty',
+      },
+      annotations: {},
+      data: { refresh_token: `${CANARY}-refresh-1`, username: USERNAME },
+    });
+    expect(session?.controllerUid).toBeUndefined();
+    expect(JSON.stringify(world.cluster.stored(TARGET))).not.toContain('refresh');
+  });
+
+  it('is not made over a Secret of that name that is somebody else’s', async () => {
+    world.cluster.putSecret(SESSION, { data: { theirs: 'x' } });
+    await world.pass();
+
+    expect(asked()).toEqual([]);
+    expect(world.summary('Ready')).toBe('False TargetNotOurs');
+    expect(world.condition('Ready')?.message).toContain('"loyalty-session"');
+    expect(world.cluster.stored(SESSION)?.data).toEqual({ theirs: 'x' });
+  });
+
+  it('says which key is missing before anything is sent', async () => {
+    world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET, username: USERNAME } });
+    await world.pass();
+
+    expect(asked()).toEqual([]);
+    expect(world.summary('Ready')).toBe('False InputMissing');
+    expect(world.condition('Ready')?.message).toContain('no key "password"');
+  });
+});
+
+describe('a session', () => {
+  it('is refreshed at the price of one request and three writes, and the token never expires', async () => {
+    const first = await world.pass();
+    asked();
+    requests();
+    await world.runFor(minutes(60), first);
+
+    expect(new Set(asked())).toEqual(new Set(['refresh_token']));
+    expect(new Set(requests().filter((each) => !each.startsWith('apply')))).toEqual(new Set());
+    expect(world.condition('Ready')?.lastTransitionTime).toBe('2026-09-21T12:00:00Z');
+    expect(refreshToken()).toBe(`${CANARY}-refresh-16`);
+  });
+
+  it('goes on after a restart: nothing is asked while the token is good, then it is refreshed', async () => {
+    const first = await world.pass();
+    asked();
+    world.restart();
+    requests();
+    expect(await world.pass()).toEqual(first);
+    expect(requests()).toEqual([]);
+    await world.runFor(minutes(4), first);
+
+    expect(asked()).toEqual(['refresh_token']);
+    expect(requests()).toContain('readSecret loyalty-session');
+  });
+
+  it('is logged into anew, once, when the provider has lost it', async () => {
+    const first = await world.pass();
+    asked();
+    world.idp.loseSessions();
+    await world.runFor(minutes(4), first);
+
+    expect(asked()).toEqual(['refresh_token', 'password']);
+    expect(world.summary('Renewed')).toBe('True RenewalDue');
+    expect(refreshToken()).toBe(`${CANARY}-refresh-3`);
+  });
+
+  it('is left alone for a while when it is lost again and again: somebody else uses the user', async () => {
+    let action = await world.pass();
+    for (let times = 0; times < 3; times += 1) {
+      world.idp.loseSessions();
+      asked();
+      action = await world.runFor(minutes(4), action);
+    }
+
+    expect(asked()).toEqual(['refresh_token']);
+    expect(world.summary('Renewed')).toBe('False SessionContention');
+    await world.runFor(minutes(20), action);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('is kept when the client secret was refused, and goes on when that is right again', async () => {
+    const first = await world.pass();
+    presents({ client_secret: WRONG_SECRET });
+    const action = await world.pass();
+    expect(world.summary('Renewed')).toBe('False ClientSecretRejected');
+    expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
+    asked();
+    presents({});
+    await world.pass();
+
+    expect(first).not.toBe('await-change');
+    expect(action).not.toBe('await-change');
+    expect(asked()).toEqual([]); // the token of the same credential is still known
+    expect(world.summary('Renewed')).toBe('True CredentialChanged');
+  });
+
+  it('outlives an outage of the provider', async () => {
+    const first = await world.pass();
+    world.idp.outage = OFFLINE;
+    const action = await world.runFor(minutes(10), first);
+    expect(world.summary('Ready')).toBe('False TokenExpired');
+    world.idp.outage = undefined;
+    asked();
+    await world.runFor(minutes(10), action);
+
+    expect(asked()).not.toContain('password');
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('belongs to one user: another one logs in, and the old session is logged out afterwards', async () => {
+    await world.pass();
+    asked();
+    presents({ username: `${CANARY}-other` });
+    await world.pass();
+    await until(() => world.idp.logouts.length > 0);
+
+    expect(asked()).toEqual(['password']);
+    expect(world.idp.logouts[0]?.refreshToken.reveal()).toBe(`${CANARY}-refresh-1`);
+    expect(world.idp.liveSessions).toBe(1);
+    expect(refreshToken()).toBe(`${CANARY}-refresh-2`);
+  });
+
+  it('does not notice that its credentials Secret was touched', async () => {
+    await world.pass();
+    asked();
+    world.cluster.putSecret(SOURCE, { annotations: { team: 'shop' } });
+    await world.pass();
+
+    expect(asked()).toEqual([]);
+  });
+
+  it('is logged into anew when somebody has deleted its Secret', async () => {
+    const first = await world.pass();
+    asked();
+    world.cluster.removeSecret(SESSION);
+    await world.runFor(minutes(4), first);
+
+    expect(asked()).toEqual(['password']);
+  });
+
+  it('is logged into anew for a credential that was made again under the same name', async () => {
+    await world.pass();
+    asked();
+    world.cluster.remove(KEY);
+    world.clock.advance(minutes(1));
+    world.cluster.put(
+      aCredential({ metadata: { uid: 'another' }, spec: { grantType: 'password' } }),
+    );
+    await world.pass();
+
+    expect(asked()).toEqual(['password']);
+    expect(world.idp.logouts).toHaveLength(1);
+  });
+});
+
+describe('the maximum of a session', () => {
+  it('is met by a planned login, so that tokens never get short', async () => {
+    world.idp.sessionMax = hours(1);
+    const first = await world.pass();
+    await world.runFor(hours(5), first);
+
+    const logins = world.idp.grants('password');
+    expect(logins).toBeGreaterThanOrEqual(5);
+    expect(logins).toBeLessThanOrEqual(7);
+    expect(world.tokenRequests).toBeLessThanOrEqual(5 * 16);
+    expect(world.condition('Ready')?.lastTransitionTime).toBe('2026-09-21T12:00:00Z');
+  });
+
+  it('is not there for a session that slides', async () => {
+    world.idp.sessionIdle = minutes(30);
+    world.idp.sessionMax = hours(100_000);
+    const first = await world.pass();
+    await world.runFor(hours(5), first);
+
+    expect(world.idp.grants('password')).toBe(1);
+  });
+
+  it('is no reason to give a living session up when the planned login is rejected', async () => {
+    world.idp.sessionMax = hours(1);
+    const first = await world.pass();
+    world.idp.goodPassword = 'changed by somebody';
+    const action = await world.runFor(minutes(58), first);
+    expect(world.idp.grants('password')).toBe(2);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    world.restart();
+    await world.runFor(minutes(10), action);
+
+    expect(world.idp.grants('password')).toBe(2);
+    expect(world.summary('Ready')).toBe('False TokenExpired');
+    expect(world.summary('Renewed')).toBe('False CredentialsRejected');
+  });
+});
+
+describe('a crash or an outage of the API server', () => {
+  it('costs no token when the session could not be stored: it is stored by the next pass', async () => {
+    world.cluster.failNext('applySecret', OUTAGE);
+    const action = await world.pass();
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+    await world.runFor(minutes(1), action);
+
+    expect(asked()).toEqual(['password']);
+    expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
+    expect(token()).toBe(`${CANARY}-token-1`);
+  });
+
+  it('costs one login when it comes between the answer and the write of a refresh', async () => {
+    const first = await world.pass();
+    world.cluster.failNext('applySecret', OUTAGE);
+    const action = await world.runFor(minutes(4), first);
+    world.restart();
+    asked();
+    await world.runFor(minutes(1), action);
+
+    expect(asked()).toEqual(['refresh_token', 'password']);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('never sends a refresh token again that was refused, not even after a restart', async () => {
+    const first = await world.pass();
+    world.idp.loseSessions();
+    world.idp.goodPassword = 'changed by somebody';
+    const action = await world.runFor(minutes(4), first);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+    world.restart();
+    asked();
+    await world.pass();
+    await world.runFor(hours(24), action);
+
+    expect(asked()).not.toContain('refresh_token');
+  });
+});
+
+describe('a request that waits longer than anybody has patience', () => {
+  it('is not sent twice: the next pass takes its answer', async () => {
+    const release = world.budget.hold();
+    const passing = world.pass();
+    await until(() => world.budget.waiting > 0);
+    world.clock.advance(minutes(1));
+    await passing;
+    expect(world.summary('Ready')).toBe('False Throttled');
+    const again = world.pass();
+    release();
+    await again;
+
+    expect(asked()).toEqual(['password']);
+    expect(token()).toBe(`${CANARY}-token-1`);
+  });
+});
+
+describe('a rejected password', () => {
+  beforeEach(async () => {
+    presents({ password: WRONG_PASSWORD });
+    await world.pass();
+  });
+
+  it('is tried once, and says so', async () => {
+    await world.runFor(hours(48), await world.pass());
+
+    expect(asked()).toEqual(['password']);
+    expect(world.summary('Ready')).toBe('False CredentialsRejected');
+    expect(world.summary('Stalled')).toBe('True CredentialsRejected');
+    expect(world.eventSummaries).toEqual(['Warning CredentialsRejected']);
+  });
+
+  it('is not tried again after a restart, by which nothing is written either', async () => {
+    asked();
+    requests();
+    world.restart();
+    await world.runFor(hours(48), await world.pass());
+
+    expect(asked()).toEqual([]);
+    expect(requests()).toEqual([]);
+    expect(world.summary('Ready')).toBe('False CredentialsRejected');
+  });
+
+  it('is not tried again when its Secret is only touched', async () => {
+    asked();
+    world.cluster.putSecret(SOURCE, { annotations: { team: 'shop' } });
+    await world.pass();
+    world.restart();
+    await world.pass();
+
+    expect(asked()).toEqual([]);
+  });
+
+  it('is not tried again for another credential that presents the same', async () => {
+    asked();
+    world.cluster.put(
+      aCredential({ metadata: { name: 'other' }, spec: { grantType: 'password' } }),
+    );
+    await world.pass('shop/other');
+    world.restart();
+    await world.pass('shop/other');
+
+    expect(asked()).toEqual([]);
+    expect(world.summary('Ready', 'shop/other')).toBe('False CredentialsRejected');
+  });
+
+  it('is replaced at once by the right one', async () => {
+    world.clock.advance(minutes(16));
+    presents({});
+    await world.pass();
+
+    expect(asked()).toEqual(['password', 'password']);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.cluster.statusOf(KEY)?.rejectedLogin).toBeUndefined();
+  });
+
+  it('is tried once more when a person asks for it', async () => {
+    asked();
+    world.clock.advance(minutes(1));
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    await world.pass();
+    expect(asked()).toEqual(['password']);
+    world.restart();
+    await world.runFor(hours(48), await world.pass());
+
+    expect(asked()).toEqual([]);
+    expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('now');
+  });
+
+  it('that follows another rejection closely is tried once more after the longest lock', async () => {
+    asked();
+    world.clock.advance(minutes(5));
+    presents({ password: `${WRONG_PASSWORD}-2` });
+    const action = await world.pass();
+    expect(action).toEqual({ lookAgainAt: START + minutes(5) + minutes(20) * 1.05 });
+    world.restart();
+    const last = await world.runFor(hours(48), action);
+
+    expect(asked()).toEqual(['password', 'password']);
+    expect(last).toBe('await-change');
+  });
+});
+
+describe('a password that had worked before', () => {
+  it('is tried again after 20 minutes, 2 hours and then every 12: the account may be locked', async () => {
+    const first = await world.pass();
+    world.idp.loseSessions();
+    world.idp.goodPassword = 'locked';
+    const action = await world.runFor(minutes(4), first);
+    asked();
+    world.restart();
+    await world.runFor(hours(30), action);
+    expect(asked()).toEqual(['password', 'password', 'password', 'password']);
+    world.idp.goodPassword = GOOD_PASSWORD;
+    await world.runFor(hours(14), await world.pass());
+
+    expect(asked().slice(0, 1)).toEqual(['password']);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+});
+
+describe('logins of one user', () => {
+  it('are two seconds apart, whichever credentials they are for', async () => {
+    world.cluster.put(
+      aCredential({ metadata: { name: 'other' }, spec: { grantType: 'password' } }),
+    );
+    await world.pass();
+    const other = world.pass('shop/other');
+    world.clock.advance(seconds(1.9));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(world.tokenRequests).toBe(1);
+    world.clock.advance(seconds(0.1));
+    await other;
+
+    expect(world.tokenRequests).toBe(2);
+  });
+});
+
+describe('the legacy login', () => {
+  it('publishes a token and keeps no session', async () => {
+    world = World.with({ spec: { grantType: 'legacy_login' } });
+    world.cluster.putSecret(SOURCE, {
+      data: { org: `${CANARY}-org`, username: USERNAME, password: GOOD_PASSWORD },
+    });
+    await world.pass();
+
+    expect(asked()).toEqual(['legacy_login']);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+  });
+
+  it('tries a rejected password once, over restarts', async () => {
+    world = World.with({ spec: { grantType: 'legacy_login' } });
+    world.cluster.putSecret(SOURCE, {
+      data: { org: `${CANARY}-org`, username: USERNAME, password: WRONG_PASSWORD },
+    });
+    await world.pass();
+    world.restart();
+    await world.runFor(hours(48), await world.pass());
+
+    expect(asked()).toEqual(['legacy_login']);
+    expect(world.summary('Ready')).toBe('False CredentialsRejected');
+  });
+});
