@@ -196,7 +196,7 @@ async function lead(
     once: true,
   });
   const abort = AbortSignal.any([lost, cut.signal]);
-  const budget = new HostBudgets(config.tokenHosts, clock);
+  const budget = new HostBudgets(config.tokenHosts, clock, random);
   const closing = AbortSignal.any([stop, abort]);
   const tokens = new SharedTokens({
     source: tokenSource,

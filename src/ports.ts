@@ -70,13 +70,19 @@ export type TokenSource = (request: TokenRequest, signal: AbortSignal) => Promis
 
 /** The careful way to a host: at most so many requests a second and at once, most urgent first. */
 export interface RequestBudget {
-  /**
-   * Runs `task` when the host has room. Rejects with the signal's reason when that fires first.
-   * @param urgency smaller goes first: the moment at which somebody would be left without a token
-   */
-  run<T>(host: string, urgency: EpochMs, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
-  /** Nobody is sent to the host before `until`. */
+  /** Runs `task` when the host has room. Rejects with the signal's reason when that fires first. */
+  run<T>(host: string, turn: Turn, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
+  /** Nobody is sent to the host before `until`, and for some minutes after that more slowly. */
   pause(host: string, until: EpochMs): void;
+  /** How a request went; tell it from within its task. A host that is unreachable is left alone for a while. */
+  report(host: string, outcome: 'answered' | 'unreachable'): void;
+}
+
+export interface Turn {
+  /** Smaller goes first: the moment at which somebody would be left without a token. */
+  readonly urgency: EpochMs;
+  /** A password is presented, which costs the server much more: such turns have a budget of their own besides. */
+  readonly login?: boolean;
 }
 
 export interface Log {

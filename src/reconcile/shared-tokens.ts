@@ -15,6 +15,9 @@ const REFUSALS = 100_000;
 const isWholeHosts = ({ kind, code, retryAfter }: Failure): boolean =>
   kind === 'RateLimited' || code === '503' || retryAfter !== undefined;
 
+const isUnreachable = (answer: Token | Failure): boolean =>
+  isFailure(answer) && answer.kind === 'NetworkError';
+
 /** No token for now, and when it makes sense to ask again (undefined: not before something changes). */
 export interface Refusal {
   readonly failure: Failure;
@@ -89,7 +92,12 @@ export class SharedTokens {
   async #send(identity: string, { request, urgency }: Wish): Promise<Token | Refusal> {
     const { source, budget, signal, closing } = this.#parts;
     const host = new URL(request.tokenUrl).host;
-    const answer = await budget.run(host, urgency, () => source(request, signal), closing);
+    const ask = async () => {
+      const answer = await source(request, signal);
+      budget.report(host, isUnreachable(answer) ? 'unreachable' : 'answered');
+      return answer;
+    };
+    const answer = await budget.run(host, { urgency }, ask, closing);
     if (isFailure(answer)) return this.#remember(identity, answer, host);
     this.#refusals.delete(identity);
     this.#tokens.set(identity, answer);
@@ -170,6 +178,6 @@ function throttled({ tokenUrl }: TokenRequest): Failure {
   const { host } = new URL(tokenUrl);
   return new Failure(
     'Throttled',
-    `Waiting for a turn at ${host}: the request budget of that host is used up or the host is paused`,
+    `Waiting for a turn at ${host}: the request budget of that host is used up, or the host is paused or unreachable`,
   );
 }

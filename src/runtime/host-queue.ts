@@ -1,9 +1,13 @@
 import { type EpochMs, type Ms, seconds } from '../domain/time.ts';
-import type { Clock } from '../ports.ts';
+import type { Clock, Random, Turn } from '../ports.ts';
+import { Breaker } from './breaker.ts';
 import { PriorityMap } from './priority-map.ts';
+import { SlowDown } from './slow-down.ts';
+import { TokenBucket } from './token-bucket.ts';
 
 /** No timer runs longer, so that a jump of the system clock is noticed within this time. */
 const LONGEST_TIMER: Ms = seconds(60);
+const LOGIN_BURST = 2;
 
 export interface HostLimits {
   /** 0 or Infinity: no limit on the rate. */
@@ -12,39 +16,51 @@ export interface HostLimits {
   readonly burst: number;
   /** How many may run at once; at least 1. */
   readonly concurrency: number;
+  /** Of the above; 0 or Infinity: no limit of their own. */
+  readonly passwordLoginsPerSecond: number;
 }
 
-/**
- * Who may go to one host, and when. The rate is a token bucket kept as a single moment (GCRA): each start pushes
- * `#fullAt`, the moment at which the bucket is full again, further away by one interval.
- */
+interface Waiter extends Turn {
+  readonly order: number;
+  readonly start: () => void;
+}
+
+/** Who may go to one host, and when. Logins wait for a bucket of their own besides, so they stand in a line apart. */
 export class HostQueue {
-  readonly #limits: HostLimits;
+  readonly #concurrency: number;
   readonly #clock: Clock;
   readonly #onIdle: () => void;
-  readonly #waiting = new PriorityMap<() => void>();
-  /** Milliseconds from one token to the next. */
-  readonly #interval: Ms;
+  readonly #all: TokenBucket;
+  readonly #logins: TokenBucket;
+  readonly #slowDown = new SlowDown();
+  readonly #breaker: Breaker;
+  readonly #others = new PriorityMap<Waiter>();
+  readonly #loginsWaiting = new PriorityMap<Waiter>();
+  #order = 0;
   #running = 0;
-  #fullAt: EpochMs = -Infinity;
-  #pausedUntil: EpochMs = -Infinity;
   #cancelTimer: (() => void) | undefined;
 
   /** @param onIdle there is nothing left to remember about the host */
-  constructor(limits: HostLimits, clock: Clock, onIdle: () => void) {
-    this.#limits = limits;
+  constructor(
+    limits: HostLimits,
+    { clock, random }: { readonly clock: Clock; readonly random: Random },
+    onIdle: () => void,
+  ) {
+    this.#concurrency = limits.concurrency;
     this.#clock = clock;
     this.#onIdle = onIdle;
-    const { requestsPerSecond } = limits;
-    this.#interval = requestsPerSecond === 0 ? 0 : seconds(1) / requestsPerSecond;
+    this.#all = new TokenBucket(limits.requestsPerSecond, limits.burst);
+    this.#logins = new TokenBucket(limits.passwordLoginsPerSecond, LOGIN_BURST);
+    this.#breaker = new Breaker(random);
   }
 
   get state(): { queued: number; running: number; pausedUntil: EpochMs | undefined } {
-    const isPaused = this.#pausedUntil > this.#clock.now();
+    const now = this.#clock.now();
+    const closed = this.#closedFor(now);
     return {
-      queued: this.#waiting.size,
+      queued: this.#others.size + this.#loginsWaiting.size,
       running: this.#running,
-      pausedUntil: isPaused ? this.#pausedUntil : undefined,
+      pausedUntil: closed > 0 ? now + closed : undefined,
     };
   }
 
@@ -52,18 +68,20 @@ export class HostQueue {
    * Resolves when it is the caller's turn, who must `leave` afterwards; rejects with the signal's reason when that
    * fires first. It must not have fired before.
    */
-  enter(urgency: EpochMs, signal: AbortSignal): Promise<void> {
+  enter(turn: Turn, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const start = () => {
         signal.removeEventListener('abort', giveUp);
         resolve();
       };
+      const waiter = { ...turn, order: this.#order, start };
       const giveUp = () => {
-        this.#waiting.delete(start);
+        this.#lineOf(turn).delete(waiter);
         reject(signal.reason);
       };
       signal.addEventListener('abort', giveUp, { once: true });
-      this.#waiting.set(start, urgency);
+      this.#order += 1;
+      this.#lineOf(turn).set(waiter, turn.urgency);
       this.#serve();
     });
   }
@@ -75,41 +93,79 @@ export class HostQueue {
 
   /** Of two pauses the later end wins. */
   pause(until: EpochMs): void {
-    if (until > this.#pausedUntil) this.#pausedUntil = until;
+    this.#slowDown.pause(until, this.#clock.now());
     this.#serve();
   }
 
+  report(outcome: 'answered' | 'unreachable'): void {
+    if (outcome === 'answered') this.#breaker.answered();
+    else this.#breaker.failed(this.#clock.now());
+    this.#serve();
+  }
+
+  #lineOf({ login = false }: Turn): PriorityMap<Waiter> {
+    return login ? this.#loginsWaiting : this.#others;
+  }
+
   #serve(): void {
-    let next = this.#waiting.first();
-    while (next !== undefined && this.#running < this.#limits.concurrency) {
-      if (this.#delay() > 0) return this.#wakeIn(this.#delay());
-      this.#waiting.delete(next.key);
+    while (this.#hasRoom) {
+      const now = this.#clock.now();
+      const next = this.#next(now);
+      if (next === undefined) return this.#wait(now);
+      this.#lineOf(next).delete(next);
+      this.#all.take();
+      if (next.login) this.#logins.take();
       this.#running += 1;
-      this.#fullAt = Math.max(this.#fullAt, this.#clock.now()) + this.#interval;
-      next.key();
-      next = this.#waiting.first();
+      next.start();
     }
-    if (this.#waiting.size === 0 && this.#running === 0) this.#rest();
   }
 
-  /** Until the next start: not before the pause ends and the bucket holds a whole token. */
-  #delay(): Ms {
-    const now = this.#clock.now();
-    const depth = this.#limits.burst * this.#interval;
-    // Somebody has set the clock back: the bucket is never further from full than empty.
-    this.#fullAt = Math.min(this.#fullAt, now + depth);
-    return Math.max(this.#fullAt + this.#interval - depth, this.#pausedUntil) - now;
+  /** While the breaker is open one goes alone, so that what it meets is known before anybody follows. */
+  get #hasRoom(): boolean {
+    return this.#running < (this.#breaker.isOpen ? 1 : this.#concurrency);
   }
 
-  /** Nobody is here; the host can be forgotten once its pause is over and its bucket full. */
-  #rest(): void {
-    const wait = Math.max(this.#fullAt, this.#pausedUntil) - this.#clock.now();
+  /** The most urgent of those who may go now. */
+  #next(now: EpochMs): Waiter | undefined {
+    const other = this.#delay(now) > 0 ? undefined : this.#others.first()?.key;
+    const login = this.#loginDelay(now) > 0 ? undefined : this.#loginsWaiting.first()?.key;
+    if (other === undefined || login === undefined) return other ?? login;
+    return isBefore(login, other) ? login : other;
+  }
+
+  /** A timer for the first who waits for no more than time, or for the host to be forgotten. */
+  #wait(now: EpochMs): void {
+    const delays = [
+      ...(this.#others.size > 0 ? [this.#delay(now)] : []),
+      ...(this.#loginsWaiting.size > 0 ? [this.#loginDelay(now)] : []),
+    ];
+    if (delays.length > 0) return this.#wakeIn(Math.min(...delays));
+    if (this.#running === 0 && this.#breaker.isClean) this.#rest(now);
+  }
+
+  /** Until the next start: neither paused nor cut off, and the bucket holds a whole token. */
+  #delay(now: EpochMs): Ms {
+    return Math.max(this.#all.delay(now, this.#slowDown.share(now)), this.#closedFor(now));
+  }
+
+  #loginDelay(now: EpochMs): Ms {
+    return Math.max(this.#delay(now), this.#logins.delay(now, this.#slowDown.share(now)));
+  }
+
+  #closedFor(now: EpochMs): Ms {
+    return Math.max(this.#slowDown.pauseLeft(now), this.#breaker.restLeft(now));
+  }
+
+  /** Nobody is here; the host can be forgotten once it is back at full speed and its buckets are full. */
+  #rest(now: EpochMs): void {
+    if (this.#slowDown.share(now) < 1) return this.#wakeIn(LONGEST_TIMER);
+    const wait = Math.max(this.#all.fullIn(now), this.#logins.fullIn(now), this.#closedFor(now));
     if (wait > 0) return this.#wakeIn(wait);
     this.#cancelTimer?.();
     this.#onIdle();
   }
 
-  /** One timer. It never fires too late, for what it waits for only moves away; if too early, it is set again. */
+  /** One timer. It never fires too late, for whatever comes in between sets it anew; if too early, it is set again. */
   #wakeIn(delay: Ms): void {
     this.#cancelTimer?.();
     this.#cancelTimer = this.#clock.after(Math.min(delay, LONGEST_TIMER), () => {
@@ -118,3 +174,6 @@ export class HostQueue {
     });
   }
 }
+
+const isBefore = (one: Waiter, other: Waiter): boolean =>
+  one.urgency === other.urgency ? one.order < other.order : one.urgency < other.urgency;

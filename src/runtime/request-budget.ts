@@ -1,35 +1,30 @@
 import type { EpochMs } from '../domain/time.ts';
-import type { Clock, RequestBudget } from '../ports.ts';
+import type { Clock, Random, RequestBudget, Turn } from '../ports.ts';
 import { type HostLimits, HostQueue } from './host-queue.ts';
 
 export interface HostSnapshot {
   readonly host: string;
   readonly queued: number;
   readonly running: number;
-  /** Undefined while the host is not paused. */
+  /** Undefined while requests may go: the host is neither paused nor cut off for being unreachable. */
   readonly pausedUntil: EpochMs | undefined;
 }
 
 /** The same limits for every host, each on its own. A host with nothing left to remember is forgotten. */
 export class HostBudgets implements RequestBudget {
   readonly #limits: HostLimits;
-  readonly #clock: Clock;
+  readonly #parts: { readonly clock: Clock; readonly random: Random };
   readonly #hosts = new Map<string, HostQueue>();
 
-  constructor(limits: HostLimits, clock: Clock) {
+  constructor(limits: HostLimits, clock: Clock, random: Random) {
     this.#limits = limits;
-    this.#clock = clock;
+    this.#parts = { clock, random };
   }
 
-  async run<T>(
-    host: string,
-    urgency: EpochMs,
-    task: () => Promise<T>,
-    signal: AbortSignal,
-  ): Promise<T> {
+  async run<T>(host: string, turn: Turn, task: () => Promise<T>, signal: AbortSignal): Promise<T> {
     signal.throwIfAborted();
     const queue = this.#of(host);
-    await queue.enter(urgency, signal);
+    await queue.enter(turn, signal);
     try {
       return await task();
     } finally {
@@ -41,6 +36,10 @@ export class HostBudgets implements RequestBudget {
     this.#of(host).pause(until);
   }
 
+  report(host: string, outcome: 'answered' | 'unreachable'): void {
+    this.#hosts.get(host)?.report(outcome);
+  }
+
   snapshot(): HostSnapshot[] {
     return [...this.#hosts].map(([host, queue]) => ({ host, ...queue.state }));
   }
@@ -48,7 +47,7 @@ export class HostBudgets implements RequestBudget {
   #of(host: string): HostQueue {
     const known = this.#hosts.get(host);
     if (known !== undefined) return known;
-    const queue = new HostQueue(this.#limits, this.#clock, () => this.#hosts.delete(host));
+    const queue = new HostQueue(this.#limits, this.#parts, () => this.#hosts.delete(host));
     this.#hosts.set(host, queue);
     return queue;
   }

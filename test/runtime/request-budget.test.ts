@@ -1,13 +1,15 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import * as fc from 'fast-check';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import type { HostLimits } from '../../src/runtime/host-queue.ts';
 import { HostBudgets } from '../../src/runtime/request-budget.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
-/** In requests: a moment since 1970 as a double is good to 0.0002 ms. */
-const ROUNDING = 0.001;
-const LIMITS: HostLimits = { requestsPerSecond: 2, burst: 3, concurrency: 2 };
+const LIMITS: HostLimits = {
+  requestsPerSecond: 2,
+  burst: 3,
+  concurrency: 2,
+  passwordLoginsPerSecond: 1,
+};
 const HOST = 'auth.example';
 
 let clock: FakeClock;
@@ -17,7 +19,7 @@ let signal: AbortSignal;
 
 beforeEach(() => {
   clock = new FakeClock();
-  budget = new HostBudgets(LIMITS, clock);
+  budget = new HostBudgets(LIMITS, clock, () => 0);
   started = [];
   signal = new AbortController().signal;
 });
@@ -31,14 +33,14 @@ const pause = (time: Ms): Promise<void> =>
 /** Asks for a turn; the task takes so long and answers its name. */
 function ask(
   name: string,
-  { urgency = 0, takes = 0, host = HOST, by = signal } = {},
+  { urgency = 0, login = false, takes = 0, host = HOST, by = signal } = {},
 ): Promise<string> {
   const task = async () => {
     started.push([name, clock.passed]);
     await pause(takes);
     return name;
   };
-  return budget.run(host, urgency, task, by);
+  return budget.run(host, { urgency, login }, task, by);
 }
 
 const names = () => started.map(([name]) => name);
@@ -62,7 +64,7 @@ describe('a request budget', () => {
       budget
         .run(
           HOST,
-          0,
+          { urgency: 0 },
           async () => {
             await pause(200);
             throw new Error('refused');
@@ -139,15 +141,16 @@ describe('a request budget', () => {
   it.each([0, Infinity])(
     'knows no limit on the rate for %d requests a second',
     async (requestsPerSecond) => {
-      budget = new HostBudgets({ requestsPerSecond, burst: 1, concurrency: 2 }, clock);
-      for (let n = 0; n < 100; n += 1) void ask(String(n));
+      const limits = { requestsPerSecond, passwordLoginsPerSecond: requestsPerSecond };
+      budget = new HostBudgets({ ...limits, burst: 1, concurrency: 2 }, clock, () => 0);
+      for (let n = 0; n < 100; n += 1) void ask(String(n), { login: n % 2 === 0 });
       await settle();
       expect(started).toHaveLength(100);
       expect(budget.snapshot()).toEqual([]);
     },
   );
 
-  it('forgets a host once its bucket is full and its pause over, and keeps no timer', async () => {
+  it('forgets a host once its buckets are full and it is back at full speed, and keeps no timer', async () => {
     for (let n = 0; n < 500; n += 1) void ask(String(n), { host: `host-${n}` });
     budget.pause('paused', clock.now() + minutes(5));
     budget.pause('past', clock.now() - 1);
@@ -155,7 +158,9 @@ describe('a request budget', () => {
     expect(budget.snapshot()).toHaveLength(501);
     await clock.advance(seconds(1));
     expect(budget.snapshot().map(({ host }) => host)).toEqual(['paused']);
-    await clock.advance(minutes(5));
+    await clock.advance(minutes(9));
+    expect(budget.snapshot().map(({ host }) => host)).toEqual(['paused']);
+    await clock.advance(minutes(2));
     expect([budget.snapshot(), clock.timers]).toEqual([[], 0]);
   });
 
@@ -186,82 +191,286 @@ describe('a request budget', () => {
   });
 });
 
-describe('a request budget under any load', () => {
-  const aRequest = fc.record({
-    at: fc.integer({ min: 0, max: 5_000 }),
-    urgency: fc.integer({ min: 0, max: 20 }),
-    takes: fc.integer({ min: 0, max: 2_000 }),
-    pauses: fc.option(fc.integer({ min: -100, max: 3_000 }), { nil: undefined }),
-    leaves: fc.option(fc.integer({ min: 0, max: 3_000 }), { nil: undefined }),
-  });
-  const someLimits = fc.record({
-    requestsPerSecond: fc.constantFrom(0.5, 1, 3, 7),
-    burst: fc.integer({ min: 1, max: 4 }),
-    concurrency: fc.integer({ min: 1, max: 3 }),
+describe('password logins', () => {
+  it('go at their own rate, two at once after a rest, and hold nobody else up', async () => {
+    budget = new HostBudgets({ ...LIMITS, burst: 6, concurrency: 9 }, clock, () => 0);
+    for (const name of ['l1', 'l2', 'l3', 'l4']) void ask(name, { login: true });
+    for (const name of ['a', 'b', 'c']) void ask(name, { urgency: 9 });
+    await clock.advance(seconds(5));
+    expect(started).toEqual([
+      ['l1', 0],
+      ['l2', 0],
+      ['a', 0],
+      ['b', 0],
+      ['c', 0],
+      ['l3', 1_000],
+      ['l4', 2_000],
+    ]);
   });
 
-  it('never exceeds rate, concurrency or a pause, serves by urgency, and everybody in the end', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        someLimits,
-        fc.array(aRequest, { maxLength: 25 }),
-        async (limits, requests) => {
-          clock = new FakeClock();
-          budget = new HostBudgets(limits, clock);
-          const starts: Ms[] = [];
-          const waiting = new Set<number>();
-          let running = 0;
-          let pausedUntil = 0;
-          let ended = 0;
-          const begin = async (
-            { urgency, takes, pauses, leaves }: (typeof requests)[number],
-            id: number,
-          ) => {
-            const leaving = new AbortController();
-            if (leaves !== undefined) clock.after(leaves, () => leaving.abort());
-            leaving.signal.addEventListener('abort', () => waiting.delete(id));
-            waiting.add(id);
-            const task = async () => {
-              waiting.delete(id);
-              running += 1;
-              starts.push(clock.passed);
-              expect(running).toBeLessThanOrEqual(limits.concurrency);
-              expect(clock.passed).toBeGreaterThanOrEqual(pausedUntil);
-              const others = [...waiting];
-              // Those whose turn has come in the same moment may begin a promise or two later.
-              for (let hop = 0; hop < 3; hop += 1) await Promise.resolve();
-              for (const other of others.filter((id) => waiting.has(id))) {
-                expect(requests[other]!.urgency).toBeGreaterThanOrEqual(urgency);
-              }
-              await pause(takes);
-              running -= 1;
-              if (pauses === undefined) return;
-              pausedUntil = Math.max(pausedUntil, clock.passed + pauses);
-              budget.pause(HOST, clock.now() + pauses);
-            };
-            const run = budget.run(HOST, urgency, task, leaving.signal);
-            await run.catch((error: unknown) => {
-              if (error !== leaving.signal.reason) throw error;
-            });
-            ended += 1;
-          };
-          const all: Promise<void>[] = [];
-          for (const [id, request] of requests.entries()) {
-            clock.after(request.at, () => all.push(begin(request, id)));
-          }
-          await clock.advance(minutes(5));
-          await Promise.all(all);
-          expect(ended).toBe(requests.length);
-          for (const [first, from] of starts.entries()) {
-            for (const [more, to] of starts.slice(first).entries()) {
-              const allowed = limits.burst + ((to - from) / 1_000) * limits.requestsPerSecond;
-              expect(more + 1).toBeLessThanOrEqual(allowed + ROUNDING);
-            }
-          }
-          expect([budget.snapshot(), clock.timers]).toEqual([[], 0]);
-        },
-      ),
-      { numRuns: 5000 },
-    );
-  }, 60_000);
+  it('need a place in the budget of all as well', async () => {
+    for (const name of ['a', 'b', 'c']) void ask(name);
+    void ask('login', { login: true });
+    await clock.advance(seconds(5));
+    expect(started[3]).toEqual(['login', 500]);
+  });
+
+  it('and others go by urgency, equals in the order of arrival', async () => {
+    const limits = { ...LIMITS, passwordLoginsPerSecond: 9 };
+    budget = new HostBudgets(limits, clock, () => 0);
+    budget.pause(HOST, clock.now() + seconds(1));
+    void ask('late login', { urgency: 9, login: true });
+    void ask('b', { urgency: 5 });
+    void ask('equal login', { urgency: 5, login: true });
+    void ask('c', { urgency: 5 });
+    void ask('a', { urgency: 1 });
+    void ask('last', { urgency: 10 });
+    await clock.advance(minutes(1));
+    expect(names()).toEqual(['a', 'b', 'equal login', 'c', 'late login', 'last']);
+  });
+
+  it('that leave the line are not waited for', async () => {
+    const leaving = new AbortController();
+    void ask('l1', { login: true });
+    void ask('l2', { login: true });
+    const waiting = ask('never', { login: true, by: leaving.signal });
+    void ask('l3', { login: true });
+    await clock.advance(500);
+    leaving.abort(new Error('not wanted any more'));
+    await expect(waiting).rejects.toThrow('not wanted any more');
+    await clock.advance(seconds(1));
+    expect(started).toEqual([
+      ['l1', 0],
+      ['l2', 0],
+      ['l3', 1_000],
+    ]);
+  });
+});
+
+describe('a host that asked for patience', () => {
+  /** Keeps the host busy and counts the starts of each of the next minutes. */
+  async function startsPerMinute(count: number): Promise<number[]> {
+    for (let n = 0; n < 2_000; n += 1) void ask(String(n));
+    const starts: number[] = [];
+    for (let n = 0; n < count; n += 1) {
+      const before = started.length;
+      await clock.advance(minutes(1));
+      starts.push(started.length - before);
+    }
+    return starts;
+  }
+
+  beforeEach(() => {
+    budget = new HostBudgets({ ...LIMITS, concurrency: 99 }, clock, () => 0);
+  });
+
+  it('gets half the rate and no burst after the pause, and a tenth more each minute', async () => {
+    budget.pause(HOST, clock.now() + seconds(30));
+    await clock.advance(seconds(30) - 1);
+    const expected = [60, 72, 84, 96, 108, 120, 120];
+    for (const [minute, starts] of (await startsPerMinute(7)).entries()) {
+      expect(Math.abs(starts - expected[minute]!)).toBeLessThanOrEqual(1);
+    }
+    expect(started.slice(0, 2).map(([, at]) => at)).toEqual([seconds(30), seconds(31)]);
+  });
+
+  it('gets a burst again once it is back at full speed and has rested', async () => {
+    budget.pause(HOST, clock.now() + 1);
+    await clock.advance(minutes(6));
+    for (const name of ['a', 'b', 'c', 'd']) void ask(name);
+    await settle();
+    expect(names()).toEqual(['a', 'b', 'c']);
+  });
+
+  it('is slowed down once by several who were refused in the same pause, again by the next', async () => {
+    for (const length of [seconds(5), seconds(9), seconds(1)]) {
+      budget.pause(HOST, clock.now() + length);
+    }
+    await clock.advance(seconds(9));
+    budget.pause(HOST, clock.now() + seconds(60));
+    await clock.advance(seconds(60) - 1);
+    expect(await startsPerMinute(2)).toEqual([30, 42]);
+  });
+
+  it('costs no more than a timer a minute while nobody asks', async () => {
+    let timers = 0;
+    const now = () => clock.now();
+    const after: FakeClock['after'] = (delay, callback) => {
+      timers += 1;
+      return clock.after(delay, callback);
+    };
+    budget = new HostBudgets(LIMITS, { now, after }, () => 0);
+    budget.pause(HOST, clock.now() + minutes(3));
+    await clock.advance(hours(1));
+    expect(timers).toBeLessThanOrEqual(10);
+    expect(budget.snapshot()).toEqual([]);
+  });
+
+  it('is never given up', async () => {
+    for (let n = 0; n < 50; n += 1) {
+      budget.pause(HOST, clock.now() + 1);
+      await clock.advance(1);
+    }
+    expect(await startsPerMinute(1)).toEqual([7]);
+  });
+
+  it('gets fewer logins as well', async () => {
+    budget = new HostBudgets({ ...LIMITS, requestsPerSecond: 0 }, clock, () => 0);
+    budget.pause(HOST, clock.now() + seconds(1));
+    for (const name of ['l1', 'l2', 'l3']) void ask(name, { login: true });
+    await clock.advance(seconds(9));
+    expect(started).toEqual([
+      ['l1', 1_000],
+      ['l2', 3_000],
+      ['l3', 5_000],
+    ]);
+  });
+
+  it('is not left alone for hours because the clock was set back', async () => {
+    budget.pause(HOST, clock.now() + seconds(30));
+    clock.jump(-hours(5));
+    void ask('a');
+    await clock.advance(seconds(30));
+    expect(started).toEqual([['a', seconds(30)]]);
+  });
+});
+
+describe('a host that does not answer', () => {
+  let jitter: number;
+
+  beforeEach(() => {
+    jitter = 0;
+    budget = new HostBudgets({ ...LIMITS, requestsPerSecond: 0 }, clock, () => jitter);
+  });
+
+  const fail = (name: string, host = HOST) => tell(name, 'unreachable', { host });
+
+  /** A request that reports how it went. */
+  function tell(
+    name: string,
+    outcome: 'answered' | 'unreachable' | 'nothing',
+    { host = HOST, takes = 0, by = signal } = {},
+  ): Promise<void> {
+    const task = async () => {
+      started.push([name, clock.passed]);
+      await pause(takes);
+      if (outcome !== 'nothing') budget.report(host, outcome);
+    };
+    return budget.run(host, { urgency: 0 }, task, by);
+  }
+
+  async function down(): Promise<void> {
+    for (let n = 0; n < 5; n += 1) await fail('down');
+    started = [];
+  }
+
+  it('is left alone after five faults in a row, longer each time, a minute at most', async () => {
+    await down();
+    expect(budget.snapshot()).toMatchObject([{ pausedUntil: clock.now() + seconds(2) }]);
+    for (let n = 0; n < 8; n += 1) void fail('probe');
+    await clock.advance(minutes(10));
+    expect(started.map(([, at]) => at / 1_000)).toEqual([2, 6, 14, 30, 62, 122, 182, 242]);
+  });
+
+  it('is left alone for up to a fifth less by chance', async () => {
+    jitter = 0.5;
+    await down();
+    void fail('probe');
+    void fail('probe');
+    await clock.advance(minutes(1));
+    expect(started.map(([, at]) => at / 1_000)).toEqual([1.8, 5.4]);
+  });
+
+  it('is not left alone while answers come in between', async () => {
+    for (let n = 0; n < 20; n += 1) await tell('some', n % 5 === 4 ? 'answered' : 'unreachable');
+    expect(started.map(([, at]) => at)).toEqual(Array.from({ length: 20 }, () => 0));
+  });
+
+  it('is tried by one alone, and by all others once that one has an answer', async () => {
+    await down();
+    void tell('probe', 'answered', { takes: 700 });
+    for (const name of ['a', 'b', 'c']) void tell(name, 'answered', { takes: 100 });
+    await clock.advance(seconds(9));
+    expect(started).toEqual([
+      ['probe', 2_000],
+      ['a', 2_700],
+      ['b', 2_700],
+      ['c', 2_800],
+    ]);
+    expect([budget.snapshot(), clock.timers]).toEqual([[], 0]);
+  });
+
+  it('begins with a short rest again after an answer', async () => {
+    await down();
+    await Promise.all([fail('probe'), tell('probe', 'answered'), clock.advance(seconds(6))]);
+    await down();
+    void fail('probe');
+    await clock.advance(seconds(9));
+    expect(started).toEqual([['probe', 8_000]]);
+  });
+
+  it('is tried by the next one when the one who tries learns nothing', async () => {
+    await down();
+    void tell('aborted', 'nothing', { takes: 500 });
+    void tell('next', 'answered');
+    await clock.advance(seconds(9));
+    expect(started).toEqual([
+      ['aborted', 2_000],
+      ['next', 2_500],
+    ]);
+  });
+
+  it('is not judged by those who went before: their faults lengthen no rest', async () => {
+    budget = new HostBudgets({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
+    for (let n = 0; n < 8; n += 1) void fail('down');
+    void fail('probe');
+    await clock.advance(seconds(9));
+    expect(started.at(-1)).toEqual(['probe', 2_000]);
+  });
+
+  it('is tried only when all who went before have come back, and an answer to them will do', async () => {
+    budget = new HostBudgets({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
+    for (let n = 0; n < 7; n += 1) void fail('down');
+    void tell('slow', 'answered', { takes: 3_000 });
+    for (const name of ['a', 'b']) void fail(name);
+    await clock.advance(2_999);
+    expect(names()).not.toContain('a');
+    await clock.advance(1);
+    expect(started.slice(-2)).toEqual([
+      ['a', 3_000],
+      ['b', 3_000],
+    ]);
+  });
+
+  it('costs other hosts nothing', async () => {
+    await down();
+    for (let n = 0; n < 9; n += 1) void fail('probe');
+    for (let n = 0; n < 50; n += 1) {
+      await tell('elsewhere', 'answered', { host: 'other.example' });
+    }
+    const elsewhere = started.filter(([name]) => name === 'elsewhere');
+    expect(elsewhere).toEqual(Array.from({ length: 50 }, () => ['elsewhere', 0]));
+  });
+
+  it('is not forgotten before it answers, however seldom it is asked', async () => {
+    for (let n = 0; n < 4; n += 1) {
+      await fail('seldom');
+      await clock.advance(hours(1));
+    }
+    expect([budget.snapshot().length, clock.timers]).toEqual([1, 0]);
+    await fail('fifth');
+    void fail('probe');
+    await clock.advance(seconds(9));
+    expect(started.at(-1)).toEqual(['probe', hours(4) + seconds(2)]);
+    budget.report('never seen', 'unreachable');
+    expect(budget.snapshot()).toHaveLength(1);
+  });
+
+  it('is not left alone for hours because the clock was set back', async () => {
+    await down();
+    clock.jump(-hours(5));
+    void fail('probe');
+    await clock.advance(seconds(2));
+    expect(started).toEqual([['probe', 2_000]]);
+  });
 });

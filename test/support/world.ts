@@ -5,7 +5,7 @@ import { Sensitive } from '../../src/domain/sensitive.ts';
 import { type Condition, conditionOf } from '../../src/domain/status.ts';
 import { type Action, type EpochMs, type Ms, minutes } from '../../src/domain/time.ts';
 import type { Token, TokenRequest } from '../../src/domain/token.ts';
-import type { Key, Log, LogFields, RequestBudget } from '../../src/ports.ts';
+import type { Key, Log, LogFields, RequestBudget, Turn } from '../../src/ports.ts';
 import { type Pass, reconciler } from '../../src/reconcile/reconciler.ts';
 import { SharedTokens } from '../../src/reconcile/shared-tokens.ts';
 import { aCredential, CANARY, type CredentialOverrides, SETTINGS } from './builders.ts';
@@ -61,6 +61,7 @@ export class FakeIdentityProvider {
 /** Everybody may go at once unless it is closed; remembers which hosts were to be left alone. */
 export class OpenBudget implements RequestBudget {
   readonly paused = new Map<string, EpochMs>();
+  readonly reports: [host: string, outcome: string][] = [];
   waiting = 0;
   #gate: Promise<void> | undefined;
 
@@ -73,7 +74,7 @@ export class OpenBudget implements RequestBudget {
 
   async run<T>(
     _host: string,
-    _urgency: EpochMs,
+    _turn: Turn,
     task: () => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
@@ -88,6 +89,10 @@ export class OpenBudget implements RequestBudget {
 
   pause(host: string, until: EpochMs): void {
     this.paused.set(host, until);
+  }
+
+  report(host: string, outcome: 'answered' | 'unreachable'): void {
+    this.reports.push([host, outcome]);
   }
 }
 
