@@ -202,6 +202,24 @@ describe('a refusal', () => {
   });
 });
 
+describe('how a request went', () => {
+  it.each([
+    ['NetworkError', 'unreachable'],
+    ['ServerUnavailable', 'answered'],
+    ['CredentialsRejected', 'answered'],
+    ['TLSError', 'answered'],
+  ] as const)('is told to the budget: after %s the host has %s', async (kind, outcome) => {
+    idp.outage = new Failure(kind, 'later');
+    await obtain();
+    expect(budget.reports).toEqual([[HOST, outcome]]);
+  });
+
+  it('is told to the budget: a token is an answer', async () => {
+    await obtain();
+    expect(budget.reports).toEqual([[HOST, 'answered']]);
+  });
+});
+
 describe('who waits', () => {
   it('longer than its patience is told so, while its request keeps its place', async () => {
     const release = budget.hold();

@@ -140,6 +140,7 @@ export class FakeIdentityProvider {
 /** Everybody may go at once unless it is closed; remembers which hosts were to be left alone. */
 export class OpenBudget implements RequestBudget {
   readonly paused = new Map<string, EpochMs>();
+  readonly reports: [host: string, outcome: string][] = [];
   waiting = 0;
   #gate: Promise<void> | undefined;
 
@@ -169,8 +170,8 @@ export class OpenBudget implements RequestBudget {
     this.paused.set(host, until);
   }
 
-  report(): void {
-    // Nobody is ever kept away.
+  report(host: string, outcome: 'answered' | 'unreachable'): void {
+    this.reports.push([host, outcome]);
   }
 }
 
