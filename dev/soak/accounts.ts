@@ -42,8 +42,8 @@ export async function realmOf(
   settings: Record<string, unknown>,
 ): Promise<Realm> {
   const { clients, users, ...realm } = await abcRealm('', '');
-  const [client] = clients as object[];
-  const [user] = users as object[];
+  const client = firstOf(clients);
+  const user = firstOf(users);
   const secrets = new Map(accounts.map(({ clientId, clientSecret }) => [clientId, clientSecret]));
   return {
     ...realm,
@@ -59,6 +59,8 @@ export async function realmOf(
     ...settings,
   };
 }
+
+const firstOf = (list: unknown): object => Object(Array.isArray(list) ? list[0] : undefined);
 
 /** With keys of its own a realm takes its tokens for valid again after an import into an empty server. */
 function ownKeys(): object[] {

@@ -8,7 +8,7 @@ import { missingForKeycloak } from '../keycloak/distribution.ts';
 import type { Grant } from './accounts.ts';
 import type { ProviderName } from './provider.ts';
 import { type Row, table } from './report.ts';
-import { SCENARIOS, type ScenarioName } from './scenarios.ts';
+import { SCENARIOS, type Scenario } from './scenarios.ts';
 import type { Setting } from './stage.ts';
 
 const HELP = `npm run soak -- SCENARIO [--for 10m] [--credentials N] [--grant GRANT] [--provider PROVIDER]
@@ -35,15 +35,14 @@ const { values, positionals } = parseArgs({
   },
 });
 
-process.exitCode = await main();
-
 async function main(): Promise<number> {
   const [name = ''] = positionals;
-  if (values.help || !isScenario(name)) {
+  const scenario = Object.hasOwn(SCENARIOS, name) ? SCENARIOS[name] : undefined;
+  if (values.help || scenario === undefined) {
     console.log(HELP);
     return values.help ? 0 : 2;
   }
-  const setting = settingFor(name);
+  const setting = settingFor(scenario);
   if (typeof setting === 'string') {
     console.error(setting);
     return 2;
@@ -56,14 +55,11 @@ async function main(): Promise<number> {
     console.error(missing.join('\n'));
     return 1;
   }
-  return report(name, setting, await SCENARIOS[name].play(setting));
+  return report(name, setting, await scenario.play(setting));
 }
 
-const isScenario = (name: string): name is ScenarioName => Object.hasOwn(SCENARIOS, name);
-
 /** The setting, or what is wrong with the command line. */
-function settingFor(name: ScenarioName): Setting | string {
-  const defaults = SCENARIOS[name];
+function settingFor(defaults: Scenario): Setting | string {
   const milliseconds = durationOf(values.for ?? defaults.for);
   const credentials = Number(values.credentials ?? defaults.credentials);
   const tokenSeconds = Number(values['token-seconds'] ?? defaults.tokenSeconds ?? 0);
@@ -88,10 +84,12 @@ function durationOf(text: string): number {
   return Number(amount) * (unit === 'm' ? 60_000 : 1_000);
 }
 
-function report(scenario: ScenarioName, setting: Setting, rows: readonly Row[]): number {
+function report(scenario: string, setting: Setting, rows: readonly Row[]): number {
   const { grant, provider, credentials, milliseconds } = setting;
   const what = { scenario, grant, provider, credentials, seconds: milliseconds / 1_000 };
   console.log(`\n${Object.values(what).join(', ')} s\n\n${table(rows)}\n`);
   console.log(JSON.stringify({ ...what, rows }));
   return rows.every(({ met }) => met !== false) ? 0 : 1;
 }
+
+process.exitCode = await main();

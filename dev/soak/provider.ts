@@ -79,16 +79,16 @@ class RealKeycloak implements Provider {
 
   async seen(): Promise<Seen[]> {
     const { admin } = this.#server;
-    const users = (await admin.get(`/realms/${REALM}/users?max=10000`)) as KeycloakUser[];
+    const users = await admin.list<KeycloakUser>(`/realms/${REALM}/users?max=10000`);
     const names = new Map(users.map(({ id, username }) => [id, username]));
-    const events = (await admin.get(`/realms/${REALM}/events?max=1000000`)) as KeycloakEvent[];
+    const events = await admin.list<KeycloakEvent>(`/realms/${REALM}/events?max=1000000`);
     return events.map((event) => seenBy(event, names)).sort((a, b) => a.at - b.at);
   }
 
   async changeClientSecret(clientId: string, secret: string): Promise<void> {
-    const path = `/realms/${REALM}/clients`;
     const { admin } = this.#server;
-    const [client] = (await admin.get(`${path}?clientId=${clientId}`)) as { id: string }[];
+    const path = `/realms/${REALM}/clients`;
+    const [client] = await admin.list<{ id: string }>(`${path}?clientId=${clientId}`);
     await admin.put(`${path}/${client?.id}`, { ...client, secret });
   }
 

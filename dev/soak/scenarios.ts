@@ -10,7 +10,7 @@ import { wrongPassword } from './scenarios/wrong-password.ts';
 import type { Setting } from './stage.ts';
 
 /** A scenario and what it takes when the command line says nothing. */
-interface Scenario {
+export interface Scenario {
   readonly about: string;
   readonly play: (setting: Setting) => Promise<Row[]>;
   readonly for: string;
@@ -19,7 +19,7 @@ interface Scenario {
   readonly provider?: ProviderName;
 }
 
-export const SCENARIOS = {
+export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   steady: {
     about: '20 s tokens and rotation: logins, reuse, expired seconds',
     play: steady,
@@ -65,6 +65,4 @@ export const SCENARIOS = {
     credentials: 20,
     provider: 'built-in',
   },
-} as const satisfies Record<string, Scenario>;
-
-export type ScenarioName = keyof typeof SCENARIOS;
+};

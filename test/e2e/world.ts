@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
 import {
   type IdentityProvider,
@@ -223,21 +222,4 @@ export const credentialObject = (name: string, spec: object, target: object = {}
   spec: { environment: 'staging', credentialsSecretRef: { name: 'source' }, target, ...spec },
 });
 
-/** Looks until the look pleases; after 30 s it answers the last look, for the assertion to complain about. */
-export async function eventually<T>(
-  look: () => Promise<T>,
-  pleases: (seen: T) => boolean,
-): Promise<T> {
-  const deadline = Date.now() + 30_000;
-  for (;;) {
-    const seen = await look();
-    if (pleases(seen) || Date.now() > deadline) return seen;
-    await sleep(100);
-  }
-}
-
-/** The expiry that a token carries itself. */
-export function expiryOf(token: string): number {
-  const [, payload = ''] = token.split('.');
-  return JSON.parse(Buffer.from(payload, 'base64url').toString()).exp * 1_000;
-}
+export { eventually, expiryOf } from '../../dev/objects.ts';

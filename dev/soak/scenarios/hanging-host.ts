@@ -51,19 +51,15 @@ function delayRows(
   const calm = lateness(targets, start, hangs);
   const under = lateness(targets, hangs, end);
   const figure = (values: number[], share: number) => rounded(quantile(values, share) * 1_000);
+  const figures = (values: number[]) =>
+    [0.5, 0.99, 1].map((share) => figure(values, share)).join(', ');
   return [
     told(
       'renewals of the other host before, and while it hangs',
       `${calm.length}, ${under.length}`,
     ),
-    told(
-      'their lateness before: median, p99, most (ms)',
-      `${[0.5, 0.99, 1].map((share) => figure(calm, share)).join(', ')}`,
-    ),
-    told(
-      'their lateness meanwhile: median, p99, most (ms)',
-      `${[0.5, 0.99, 1].map((share) => figure(under, share)).join(', ')}`,
-    ),
+    told('their lateness before: median, p99, most (ms)', figures(calm)),
+    told('their lateness meanwhile: median, p99, most (ms)', figures(under)),
     atMost(
       'median meanwhile by median before',
       rounded(quantile(under, 0.5) / quantile(calm, 0.5), 2),
