@@ -94,18 +94,17 @@ export class World {
     const name = `shop-${this.#namespaces}`;
     const clientSecret = `canary-${randomUUID()}`;
     this.secrets.push(clientSecret);
+    const password = `canary-${randomUUID()}`;
+    this.secrets.push(password);
     const realm = `t${this.#namespaces}-staging`;
-    this.provider.realms.add({
-      ...(await abcRealm(clientSecret, randomUUID())),
-      realm,
-      ...settings,
-    });
+    this.provider.realms.add({ ...(await abcRealm(clientSecret, password)), realm, ...settings });
     await this.controlPlane.kubectl(['create', 'namespace', name]);
     const tenant = new Tenant(this, {
       namespace: name,
       program: `T${this.#namespaces}`,
       realm,
       clientSecret,
+      password,
     });
     await tenant.secret('source', { client_secret: clientSecret });
     return tenant;
@@ -136,6 +135,8 @@ interface TenantFacts {
   readonly program: string;
   readonly realm: string;
   readonly clientSecret: string;
+  /** Of the user `api-user`. */
+  readonly password: string;
 }
 
 export class Tenant {
@@ -144,13 +145,15 @@ export class Tenant {
   readonly program: string;
   readonly realm: string;
   readonly clientSecret: string;
+  readonly password: string;
 
-  constructor(world: World, { namespace, program, realm, clientSecret }: TenantFacts) {
+  constructor(world: World, { namespace, program, realm, clientSecret, password }: TenantFacts) {
     this.world = world;
     this.namespace = namespace;
     this.program = program;
     this.realm = realm;
     this.clientSecret = clientSecret;
+    this.password = password;
   }
 
   kubectl(...args: string[]): Promise<string> {
