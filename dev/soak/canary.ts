@@ -40,7 +40,13 @@ export function leaks(
 /** A token by its signature: the rest of two tokens may be alike. The last characters of base64 depend on what follows. */
 function formsOf(secret: string): string[] {
   const part = secret.split('.').at(-1) ?? secret;
-  return [part, Buffer.from(part).toString('base64').slice(0, -4), encodeURIComponent(part)];
+  return [
+    part,
+    Buffer.from(part).toString('base64').slice(0, -4),
+    encodeURIComponent(part),
+    new URLSearchParams({ '': part }).toString().slice(1),
+    JSON.stringify(part).slice(1, -1),
+  ];
 }
 
 export async function canaryRows(
