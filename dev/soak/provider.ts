@@ -63,14 +63,16 @@ interface KeycloakEvent {
 
 class RealKeycloak implements Provider {
   readonly #server: Keycloak;
+  readonly #log: Log;
 
-  private constructor(server: Keycloak) {
+  private constructor(server: Keycloak, log: Log) {
     this.#server = server;
+    this.#log = log;
   }
 
   static async start(realm: Realm, log: Log): Promise<RealKeycloak> {
     const events = { eventsEnabled: true, enabledEventTypes: EVENTS };
-    return new RealKeycloak(await startKeycloak({ realms: [{ ...realm, ...events }], log }));
+    return new RealKeycloak(await startKeycloak({ realms: [{ ...realm, ...events }], log }), log);
   }
 
   get url(): string {
@@ -93,8 +95,12 @@ class RealKeycloak implements Provider {
   }
 
   async restart(): Promise<void> {
+    const stopped = Date.now();
     await this.#server.stopServer();
+    const down = Date.now();
     await this.#server.startServer();
+    const [toStop, toStart] = [down - stopped, Date.now() - down].map((ms) => ms / 1_000);
+    this.#log(`Keycloak took ${toStop} s to stop and ${toStart} s to start`);
   }
 
   stop(): Promise<void> {
