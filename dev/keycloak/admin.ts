@@ -15,6 +15,12 @@ export class KeycloakAdmin {
     return this.#call('GET', path);
   }
 
+  /** Representations are taken at their word. */
+  async list<T>(path: string): Promise<T[]> {
+    const items: T[] = JSON.parse(await this.#text('GET', path));
+    return items;
+  }
+
   post(path: string, body?: unknown): Promise<unknown> {
     return this.#call('POST', path, body);
   }
@@ -34,6 +40,11 @@ export class KeycloakAdmin {
 
   /** The parsed answer, undefined when it is empty. */
   async #call(method: string, path: string, body?: unknown): Promise<unknown> {
+    const answer = await this.#text(method, path, body);
+    return answer === '' ? undefined : JSON.parse(answer);
+  }
+
+  async #text(method: string, path: string, body?: unknown): Promise<string> {
     const authorization = `Bearer ${await this.#freshToken()}`;
     const response = await fetch(`${this.#url}/admin${path}`, {
       method,
@@ -43,7 +54,7 @@ export class KeycloakAdmin {
     });
     const answer = await response.text();
     if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${answer}`);
-    return answer === '' ? undefined : JSON.parse(answer);
+    return answer;
   }
 
   async #freshToken(): Promise<string> {

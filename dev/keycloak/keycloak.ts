@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdtemp, readFile, rm, symlink } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePorts, type Log, ServerProcess, silent } from '../server-process.ts';
@@ -100,8 +100,12 @@ export class Keycloak {
     this.#realms.set(realm.realm, realm);
   }
 
-  /** On the same port as before, with fresh copies of the realms: sessions and signing keys are new. */
+  /**
+   * On the same port as before, with fresh copies of the realms, which are there as soon as it answers: sessions
+   * are lost, and signing keys are new unless the realm brings its own (`ownKeys`).
+   */
   async startServer(): Promise<void> {
+    await this.#layRealms();
     const script = join(this.#distribution, 'bin', 'kc.sh');
     this.#server = new ServerProcess({
       name: 'Keycloak',
@@ -116,7 +120,15 @@ export class Keycloak {
     });
     this.admin.forgetToken();
     await this.#server.untilReady(() => this.#isReady(), 180);
-    for (const realm of this.#realms.values()) await this.importRealm(realm);
+  }
+
+  /** Where `--import-realm` looks. */
+  async #layRealms(): Promise<void> {
+    const dir = join(this.#dir, 'data', 'import');
+    await mkdir(dir, { recursive: true });
+    for (const realm of this.#realms.values()) {
+      await writeFile(join(dir, `${realm.realm}.json`), JSON.stringify(realm), { mode: 0o600 });
+    }
   }
 
   /** An outage: connections are refused until `startServer`, and everything in memory is lost. */
@@ -134,6 +146,7 @@ export class Keycloak {
       `-Dkc.home.dir=${this.#dir}`,
       'start',
       '--optimized',
+      '--import-realm',
       // Otherwise it would look for a cluster on other interfaces than loopback.
       '--cache=local',
       '--http-enabled=true',

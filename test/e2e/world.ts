@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
 import {
   type IdentityProvider,
@@ -95,18 +94,17 @@ export class World {
     const name = `shop-${this.#namespaces}`;
     const clientSecret = `canary-${randomUUID()}`;
     this.secrets.push(clientSecret);
+    const password = `canary-${randomUUID()}`;
+    this.secrets.push(password);
     const realm = `t${this.#namespaces}-staging`;
-    this.provider.realms.add({
-      ...(await abcRealm(clientSecret, randomUUID())),
-      realm,
-      ...settings,
-    });
+    this.provider.realms.add({ ...(await abcRealm(clientSecret, password)), realm, ...settings });
     await this.controlPlane.kubectl(['create', 'namespace', name]);
     const tenant = new Tenant(this, {
       namespace: name,
       program: `T${this.#namespaces}`,
       realm,
       clientSecret,
+      password,
     });
     await tenant.secret('source', { client_secret: clientSecret });
     return tenant;
@@ -137,6 +135,8 @@ interface TenantFacts {
   readonly program: string;
   readonly realm: string;
   readonly clientSecret: string;
+  /** Of the user `api-user`. */
+  readonly password: string;
 }
 
 export class Tenant {
@@ -145,13 +145,15 @@ export class Tenant {
   readonly program: string;
   readonly realm: string;
   readonly clientSecret: string;
+  readonly password: string;
 
-  constructor(world: World, { namespace, program, realm, clientSecret }: TenantFacts) {
+  constructor(world: World, { namespace, program, realm, clientSecret, password }: TenantFacts) {
     this.world = world;
     this.namespace = namespace;
     this.program = program;
     this.realm = realm;
     this.clientSecret = clientSecret;
+    this.password = password;
   }
 
   kubectl(...args: string[]): Promise<string> {
@@ -223,21 +225,4 @@ export const credentialObject = (name: string, spec: object, target: object = {}
   spec: { environment: 'staging', credentialsSecretRef: { name: 'source' }, target, ...spec },
 });
 
-/** Looks until the look pleases; after 30 s it answers the last look, for the assertion to complain about. */
-export async function eventually<T>(
-  look: () => Promise<T>,
-  pleases: (seen: T) => boolean,
-): Promise<T> {
-  const deadline = Date.now() + 30_000;
-  for (;;) {
-    const seen = await look();
-    if (pleases(seen) || Date.now() > deadline) return seen;
-    await sleep(100);
-  }
-}
-
-/** The expiry that a token carries itself. */
-export function expiryOf(token: string): number {
-  const [, payload = ''] = token.split('.');
-  return JSON.parse(Buffer.from(payload, 'base64url').toString()).exp * 1_000;
-}
+export { eventually, expiryOf } from '../../dev/objects.ts';

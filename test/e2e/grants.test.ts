@@ -1,0 +1,330 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import type { LegacyShape } from '../../dev/identity-provider/legacy-login.ts';
+import { eventually, expiryOf, type Tenant, World } from './world.ts';
+
+jest.setTimeout(120_000);
+
+const password = {
+  grantType: 'password' as const,
+  credentialsSecretRef: { name: 'login' },
+};
+const legacy = {
+  grantType: 'legacy_login' as const,
+  credentialsSecretRef: { name: 'legacy' },
+};
+
+/** Against a real API server, as a user with exactly the permissions of `deploy/base/rbac.yaml`. */
+describe('the grants of users', () => {
+  let world: World;
+  const tokens: string[] = [];
+
+  beforeAll(async () => {
+    world = await World.start();
+  }, 600_000);
+
+  afterAll(() => world?.stop());
+
+  const tenant = async (settings: Record<string, unknown> = {}): Promise<Tenant> => {
+    const shop = await world.tenant(settings);
+    await shop.secret('login', loginOf(shop));
+    return shop;
+  };
+
+  const loginOf = ({ clientSecret, password }: Tenant): Record<string, string> => ({
+    client_secret: clientSecret,
+    username: 'api-user',
+    password,
+  });
+
+  /** What the realm was asked, in order, such as `password 200`. */
+  const asked = (shop: Tenant): string[] =>
+    world.provider.log.entries
+      .filter(({ realm }) => realm === shop.realm)
+      .map(({ endpoint, grantType, status }) => `${grantType || endpoint} ${status}`);
+
+  const refreshes = (shop: Tenant): number =>
+    asked(shop).filter((line) => line === 'refresh_token 200').length;
+
+  const valuesOf = async (shop: Tenant, secret: string): Promise<string[]> =>
+    Object.values((await shop.target(secret))?.data ?? {}).map((value) =>
+      Buffer.from(value, 'base64').toString(),
+    );
+
+  const remember = async (shop: Tenant, name: string): Promise<void> => {
+    tokens.push(...(await valuesOf(shop, `${name}-token`)));
+    const session = await valuesOf(shop, `${name}-session`);
+    tokens.push(...session.filter((value) => value.split('.').length === 3));
+  };
+
+  it('logs a user in once and refreshes from then on', async () => {
+    const shop = await tenant({ accessTokenLifespan: 5 });
+    await shop.credential('loyalty', password);
+    await shop.ready('loyalty');
+    const seen = new Set<string>();
+    await eventually(
+      async () => {
+        const text = (await shop.file('loyalty-token')) ?? '';
+        if (expiryOf(text) + 1_000 < Date.now()) throw new Error('an expired token was readable');
+        seen.add(text);
+        await remember(shop, 'loyalty');
+      },
+      () => seen.size >= 4,
+    );
+    expect(asked(shop).slice(0, 4)).toEqual([
+      'password 200',
+      ...Array(3).fill('refresh_token 200'),
+    ]);
+    expect(await shop.conditions('loyalty')).toMatchObject({ Ready: 'True/TokenValid' });
+  });
+
+  it('keeps the session in a Secret of its own, which nothing owns, and away from the target', async () => {
+    const shop = await tenant();
+    await shop.credential('loyalty', password);
+    await shop.ready('loyalty');
+    const session = await shop.target('loyalty-session');
+    expect(session?.type).toBe('convercus.io/session');
+    expect(session?.metadata.labels).toMatchObject({
+      'app.kubernetes.io/managed-by': 'convercus-operator',
+      'convercus.io/credential': 'loyalty',
+    });
+    expect(session?.metadata.ownerReferences).toBeUndefined();
+    await remember(shop, 'loyalty');
+    const published = await valuesOf(shop, 'loyalty-token');
+    expect(published).toHaveLength(1);
+    const kept = await valuesOf(shop, 'loyalty-session');
+    expect(kept.some((value) => value.split('.').length === 3)).toBe(true);
+    for (const value of kept) expect(published).not.toContain(value);
+  });
+
+  it('logs the session out when the credential is deleted, and removes its Secret', async () => {
+    const shop = await tenant();
+    await shop.credential('loyalty', password);
+    await shop.ready('loyalty');
+    expect(world.provider.realms.get(shop.realm).sessions.size).toBe(1);
+    await remember(shop, 'loyalty');
+    await shop.kubectl('delete', 'cvc', 'loyalty');
+    await eventually(
+      () => shop.target('loyalty-session'),
+      (secret) => secret === undefined,
+    );
+    expect(await shop.target('loyalty-session')).toBeUndefined();
+    expect(world.provider.realms.get(shop.realm).sessions.size).toBe(0);
+    expect(asked(shop)).toEqual(['password 200', 'logout 204']);
+  });
+
+  it('logs out also what was deleted while it was away', async () => {
+    const shop = await tenant();
+    await shop.credential('loyalty', password);
+    await shop.ready('loyalty');
+    await world.operator.kill();
+    await shop.kubectl('delete', 'cvc', 'loyalty');
+    await world.operator.run();
+    await eventually(
+      () => shop.target('loyalty-session'),
+      (secret) => secret === undefined,
+    );
+    expect(await shop.target('loyalty-session')).toBeUndefined();
+    expect(world.provider.realms.get(shop.realm).sessions.size).toBe(0);
+  });
+
+  it('goes on with the session after a crash', async () => {
+    const shop = await tenant({ accessTokenLifespan: 6 });
+    await shop.credential('loyalty', password);
+    await shop.ready('loyalty');
+    await remember(shop, 'loyalty');
+    await world.operator.kill(0);
+    await world.operator.run();
+    const before = refreshes(shop);
+    await eventually(
+      async () => refreshes(shop),
+      (count) => count > before + 1,
+      60,
+    );
+    expect(refreshes(shop)).toBeGreaterThan(before + 1);
+    expect(asked(shop).filter((line) => line.startsWith('password'))).toEqual(['password 200']);
+    expect(asked(shop)).not.toContain('refresh_token 400');
+  });
+
+  it('logs in again when the session is lost, before the token expires', async () => {
+    const shop = await tenant({ accessTokenLifespan: 8 });
+    await shop.credential('loyalty', password);
+    await shop.ready('loyalty');
+    const text = (await shop.file('loyalty-token')) ?? '';
+    world.provider.realms.get(shop.realm).sessions.clear();
+    const renewed = await eventually(
+      () => shop.file('loyalty-token'),
+      (file) => file !== text,
+    );
+    expect(renewed).not.toBe(text);
+    expect(Date.now()).toBeLessThan(expiryOf(text) + 500);
+    expect(asked(shop)).toEqual(['password 200', 'refresh_token 400', 'password 200']);
+    await remember(shop, 'loyalty');
+  });
+
+  it('tries a wrong password once, a restart included, and the right one at once', async () => {
+    const shop = await tenant();
+    const wrong = `canary-${randomUUID()}`;
+    world.secrets.push(wrong);
+    await shop.secret('login', { ...loginOf(shop), password: wrong });
+    await shop.credential('loyalty', password);
+    const conditions = await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Ready }) => Ready !== undefined,
+    );
+    expect(conditions).toMatchObject({
+      Ready: 'False/CredentialsRejected',
+      Stalled: 'True/CredentialsRejected',
+    });
+    await shop.kubectl('label', 'secret', 'login', 'touched=yes');
+    await shop.kubectl('annotate', 'cvc', 'loyalty', 'example.com/touched=yes');
+    await world.operator.kill(0);
+    await world.operator.run();
+    await shop.credential('other'); // its token shows that the first passes are over
+    await shop.ready('other');
+    expect(asked(shop).filter((line) => line.startsWith('password'))).toEqual(['password 400']);
+    await shop.secret('login', loginOf(shop));
+    await shop.ready('loyalty');
+    const logins = asked(shop).filter((line) => line.startsWith('password'));
+    expect(logins).toEqual(['password 400', 'password 200']);
+    await remember(shop, 'loyalty');
+  });
+
+  it.each([
+    ['username', 'the user name'],
+    ['password', 'the password'],
+    ['client_secret', 'the client secret'],
+  ])('names the key "%s" that the Secret lacks, and asks nobody', async (key, what) => {
+    const shop = await tenant();
+    const { [key]: _, ...rest } = loginOf(shop);
+    await shop.secret('partial', rest);
+    await shop.credential('loyalty', {
+      ...password,
+      credentialsSecretRef: { name: 'partial' },
+    });
+    const conditions = await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Ready }) => Ready !== undefined,
+    );
+    expect(conditions).toMatchObject({ Ready: 'False/InputMissing', Stalled: 'True/InputMissing' });
+    expect(await shop.message('loyalty', 'Ready')).toContain(`"${key}"`);
+    expect(await shop.message('loyalty', 'Ready')).toContain(what);
+    expect(asked(shop)).toEqual([]);
+    await shop.secret('partial', loginOf(shop));
+    await shop.ready('loyalty');
+    await remember(shop, 'loyalty');
+  });
+
+  it('changes the user: logs in as the new one, then the old one out', async () => {
+    const shop = await tenant();
+    await shop.credential('loyalty', password);
+    await shop.ready('loyalty');
+    const before = await shop.file('loyalty-token');
+    const second = {
+      username: 'second-user',
+      email: 'second@example.test',
+      firstName: 'Second',
+      lastName: 'User',
+      credentials: [{ type: 'password', value: shop.password }],
+    };
+    world.provider.realms.get(shop.realm).putUser(second);
+    await shop.secret('login', { ...loginOf(shop), username: 'second-user' });
+    await eventually(
+      () => shop.file('loyalty-token'),
+      (file) => file !== before,
+    );
+    const sessions = await eventually(
+      async () => [...world.provider.realms.get(shop.realm).sessions.values()],
+      ({ length }) => length === 1,
+    );
+    expect(sessions.map(({ user }) => user.username)).toEqual(['second-user']);
+    expect(asked(shop)).toEqual(['password 200', 'password 200', 'logout 204']);
+    await remember(shop, 'loyalty');
+  });
+
+  describe('legacy_login', () => {
+    const account = (shop: Tenant): Record<string, string> => ({
+      org: `org-${shop.namespace}`,
+      username: `canary-${randomUUID()}`,
+      password: shop.password,
+    });
+
+    const legacyTenant = async (shape: LegacyShape): Promise<Tenant> => {
+      const shop = await world.tenant();
+      const { org = '', username = '', password = '' } = account(shop);
+      world.secrets.push(username);
+      world.provider.legacy.accounts.push({ org, userName: username, password });
+      world.provider.legacy.shape = shape;
+      await shop.secret('legacy', { org, username, password });
+      await shop.credential('loyalty', legacy);
+      return shop;
+    };
+
+    it.each(['text', 'quoted', 'object', 'bearer', 'header', 'without-exp'] as const)(
+      'publishes a token that comes as "%s"',
+      async (shape) => {
+        const shop = await legacyTenant(shape);
+        await shop.ready('loyalty');
+        const text = (await shop.file('loyalty-token')) ?? '';
+        expect(text).toMatch(/^[\w-]+\.[\w-]+\.[\w-]+$/);
+        const { status } = await shop.get('loyalty');
+        const hours = (Date.parse(status?.expiresAt ?? '') - Date.now()) / 3_600_000;
+        expect(hours).toBeCloseTo(24, 1);
+        expect(await shop.target('loyalty-session')).toBeUndefined();
+        await remember(shop, 'loyalty');
+      },
+    );
+
+    it.each(['opaque', 'empty', 'html'] as const)(
+      'says of "%s" that it is no token, and publishes nothing',
+      async (shape) => {
+        const shop = await legacyTenant(shape);
+        const conditions = await eventually(
+          () => shop.conditions('loyalty'),
+          ({ Ready }) => Ready !== undefined,
+        );
+        expect(conditions).toMatchObject({ Ready: 'False/UnexpectedResponse' });
+        expect(await shop.target('loyalty-token')).toBeUndefined();
+      },
+    );
+
+    it('names a missing organization code before any request', async () => {
+      const shop = await world.tenant();
+      await shop.secret('legacy', { username: 'x', password: shop.password });
+      const before = world.provider.log.entries.length;
+      await shop.credential('loyalty', legacy);
+      await eventually(
+        () => shop.conditions('loyalty'),
+        ({ Ready }) => Ready !== undefined,
+      );
+      expect(await shop.conditions('loyalty')).toMatchObject({ Ready: 'False/InputMissing' });
+      expect(await shop.message('loyalty', 'Ready')).toContain('"org"');
+      expect(world.provider.log.entries.length).toBe(before);
+    });
+  });
+
+  it('has let no secret, no user and no token out of Secrets', async () => {
+    const places = {
+      log: await world.operator.log(),
+      metrics: await world.operator.get('/metrics'),
+      'statuses and events': await world.controlPlane.kubectl([
+        'get',
+        'cvc,events.v1.events.k8s.io',
+        '-A',
+        '-o',
+        'json',
+      ]),
+    };
+    const signatures = tokens.map((text) => text.split('.').at(-1) ?? text);
+    expect(signatures.length).toBeGreaterThan(10);
+    for (const [place, text] of Object.entries(places)) {
+      expect(text.length).toBeGreaterThan(1_000);
+      for (const secret of [...world.secrets, ...signatures, 'api-user', 'second-user']) {
+        expect([place, text.includes(secret)]).toEqual([place, false]);
+        expect([place, text.includes(Buffer.from(secret).toString('base64').slice(0, -4))]).toEqual(
+          [place, false],
+        );
+      }
+    }
+  });
+});
