@@ -24,6 +24,7 @@ export type Write = 'put' | 'merge' | 'apply';
 
 export interface BareResult {
   readonly perSecond: number;
+  /** Processor time of the loop per renewal. */
   readonly cpuMs: number;
   readonly renewals: number;
 }
@@ -167,6 +168,7 @@ async function create(name: string): Promise<void> {
 const names = Array.from({ length: options.count }, (_, i) => `bare-${i}`);
 await each(names, options.concurrency, create);
 
+console.log('begin');
 const started = { at: performance.now(), cpu: process.cpuUsage() };
 let renewals = 0;
 const worker = async (from: number): Promise<void> => {

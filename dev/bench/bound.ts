@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
+import { createInterface } from 'node:readline/promises';
 import type { BareOptions, BareResult, Write } from './bare-loop.ts';
 import { BARE_USER, type Lab } from './lab.ts';
 
@@ -42,8 +41,13 @@ const OBJECTS = 960;
 const REALM = 'bare-staging';
 let runs = 0;
 
+export interface Bound extends BareResult {
+  /** Processor time of API server, etcd and identity provider per renewal. */
+  readonly serverCpuMs: number;
+}
+
 /** Runs the bare loop in a process of its own, on objects of its own that are gone afterwards. No operator may run. */
-export async function bound(lab: Lab, options: BoundOptions): Promise<BareResult> {
+export async function bound(lab: Lab, options: BoundOptions): Promise<Bound> {
   runs += 1;
   lab.log(`Bare loop for ${options.seconds} s`);
   const namespace = `bare-${runs}`;
@@ -60,7 +64,7 @@ export async function bound(lab: Lab, options: BoundOptions): Promise<BareResult
     ...FASTEST,
     ...options,
   };
-  const result = await run(input);
+  const result = await run(lab, input);
   await cleanUp(lab, namespace);
   return result;
 }
@@ -82,14 +86,19 @@ async function cleanUp({ client }: Lab, namespace: string): Promise<void> {
   }
 }
 
-async function run(input: BareOptions): Promise<BareResult> {
+async function run(lab: Lab, input: BareOptions): Promise<Bound> {
   const child = spawn(process.execPath, [join(import.meta.dirname, 'bare-loop.ts')], {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   child.stdin.end(JSON.stringify(input));
-  const output = text(child.stdout);
-  const [code] = await once(child, 'exit');
-  if (code !== 0) throw new Error('the bare loop failed');
-  const result: BareResult = JSON.parse(await output);
-  return result;
+  let serversBefore = 0;
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (line === 'begin') serversBefore = await lab.serverCpuSeconds();
+    else {
+      const result: BareResult = JSON.parse(line);
+      const servers = (await lab.serverCpuSeconds()) - serversBefore;
+      return { ...result, serverCpuMs: (servers * 1_000) / result.renewals };
+    }
+  }
+  throw new Error('the bare loop failed');
 }

@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { missingForControlPlane } from '../control-plane/binaries.ts';
 import { Lab } from './lab.ts';
 import { machine, type Result, tableOf, writeJson } from './report.ts';
-import { SCENARIOS, type Scenario, SIZES } from './scenarios/scenarios.ts';
+import { CHECK, SCENARIOS, type Scenario } from './scenarios/scenarios.ts';
 
 const HELP = `npm run bench -- [--size 1000|10000|100000] [--only NAME,NAME] [--check] [--json FILE] [--profile DIR]
 
@@ -66,7 +66,7 @@ async function run(name: string, { size, work }: Scenario): Promise<Result> {
     console.log(`[${name} ${Math.round((Date.now() - began) / 1_000)} s] ${line}`);
   const lab = await Lab.start({ log: progress, profileDir: values.profile });
   try {
-    const rows = await work(lab, values.check ? SIZES.check : size(Number(values.size)));
+    const rows = await work(lab, values.check ? CHECK : size(Number(values.size)));
     const result = { scenario: name, rows, seconds: (Date.now() - began) / 1_000 };
     console.log(tableOf(result));
     return result;

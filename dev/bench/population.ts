@@ -1,5 +1,6 @@
 import { each } from './api-client.ts';
 import type { Lab } from './lab.ts';
+import type { Provider } from './provider.ts';
 
 export interface PopulationOptions {
   readonly count: number;
@@ -8,6 +9,8 @@ export interface PopulationOptions {
   readonly secrets: 'same' | 'distinct';
   readonly tokenSeconds: number;
   readonly environment?: string;
+  /** Default: the lab's. */
+  readonly provider?: Provider;
   /** Told apart from others of the same lab by it. */
   readonly prefix?: string;
 }
@@ -47,7 +50,7 @@ export class Population {
   }
 
   tokenSeconds(seconds: number): Promise<unknown> {
-    return this.#lab.provider.tokenSeconds(this.realm, seconds);
+    return this.#provider.tokenSeconds(this.realm, seconds);
   }
 
   createCredential(i: number): Promise<string> {
@@ -68,12 +71,16 @@ export class Population {
     return this.#lab.client.send({ method: 'POST', path, body });
   }
 
+  get #provider(): Provider {
+    return this.#options.provider ?? this.#lab.provider;
+  }
+
   async #prepare(): Promise<void> {
     const { count, namespaces, secrets, tokenSeconds } = this.#options;
     const numbers = [...this.keys.keys()];
     const clients =
       secrets === 'same' ? [client(SHARED_CLIENT)] : numbers.map((i) => client(clientOf(i)));
-    await this.#lab.provider.realm({
+    await this.#provider.realm({
       realm: this.realm,
       accessTokenLifespan: tokenSeconds,
       clients,

@@ -1,18 +1,9 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Operator } from '../../operator.ts';
 import { eventsIn, readsIn, requestsIn, shown, writesIn } from '../api-counts.ts';
-import { BUDGET_OFF, type Lab, metricOf } from '../lab.ts';
+import { BUDGET_OFF, type Lab } from '../lab.ts';
 import { Population } from '../population.ts';
 import { atMost, count, exactly, quantile, quantity, type Row } from '../report.ts';
 import { waitUntil } from '../target-tail.ts';
-
-export interface Size {
-  readonly count: number;
-  readonly namespaces: number;
-  /** How long an idle cluster, or one with a wrong secret, is looked at. */
-  readonly idleSeconds: number;
-  readonly wrongSeconds: number;
-}
+import { type Size, settled } from './quiet.ts';
 
 /** From the creation of a credential to its token, one after the other. */
 export async function first(lab: Lab, { count: n }: Size): Promise<Row[]> {
@@ -51,11 +42,17 @@ async function answerTimes(lab: Lab, { realm }: Population, n: number): Promise<
   return took;
 }
 
-const TOKEN_SECONDS = 30;
+/** Long enough for a whole round before anything is due. */
+const tokenSecondsFor = (n: number): number => Math.max(30, n / 50);
 
 /** Many credentials that present the same client secret: one token request for all, and what a pass costs. */
 export async function sharing(lab: Lab, { count: n, namespaces }: Size): Promise<Row[]> {
-  const options = { count: n, namespaces, secrets: 'same', tokenSeconds: TOKEN_SECONDS } as const;
+  const options = {
+    count: n,
+    namespaces,
+    secrets: 'same',
+    tokenSeconds: tokenSecondsFor(n),
+  } as const;
   const population = await Population.create(lab, options);
   const { rows, firstRound, renewal } = await twoRounds(lab, population, {});
   return [
@@ -69,7 +66,7 @@ const BUDGET = { requestsPerSecond: 20, burst: 10, concurrency: 4 };
 
 /** As many secrets as credentials: a token request for each, within the budget. */
 export async function distinct(lab: Lab, { count: n, namespaces }: Size): Promise<Row[]> {
-  const tokenSeconds = Math.max(TOKEN_SECONDS, (n / BUDGET.requestsPerSecond) * 2);
+  const tokenSeconds = Math.max(30, (n / BUDGET.requestsPerSecond) * 2);
   const options = { count: n, namespaces, secrets: 'distinct', tokenSeconds } as const;
   const population = await Population.create(lab, options);
   const rounds = await twoRounds(lab, population, { tokenHosts: BUDGET });
@@ -118,23 +115,6 @@ async function twoRounds(lab: Lab, population: Population, config: Record<string
   return { rows, firstRound, renewal: (await lab.provider.count()) - firstRound };
 }
 
-/** Everything that belongs to n passes has arrived: no request for half a second, and n statuses at least. */
-async function settled(lab: Lab, since: Record<string, number>, n: number): Promise<void> {
-  let before = -1;
-  await waitUntil(
-    async () => {
-      const counts = await lab.countsSince(since);
-      const now = requestsIn(counts);
-      const isQuiet = now === before && writesIn(counts) >= 2 * n;
-      before = now;
-      await sleep(500);
-      return isQuiet;
-    },
-    120,
-    () => 'the API server is not quiet',
-  );
-}
-
 /** The most of the moments that lie in a window of that length. */
 function mostWithin(times: readonly number[], length: number): number {
   let start = 0;
@@ -143,53 +123,3 @@ function mostWithin(times: readonly number[], length: number): number {
     return Math.max(most, i - start + 1);
   }, 0);
 }
-
-/** Nothing is due for anybody, and then the operator starts anew. */
-export async function quiet(lab: Lab, { count: n, namespaces, idleSeconds }: Size): Promise<Row[]> {
-  const options = { count: n, namespaces, secrets: 'distinct', tokenSeconds: 36_000 } as const;
-  await Population.create(lab, options);
-  const tail = await lab.tail();
-  const atStart = await lab.counts();
-  const operator = await lab.startOperator({ tokenHosts: BUDGET_OFF });
-  await tail.until(n, 600);
-  await settled(lab, atStart, n);
-  lab.log(`An idle time of ${idleSeconds} s`);
-  await lab.provider.forget();
-  const idleFrom = await lab.counts();
-  await sleep(idleSeconds * 1_000);
-  const idle = await lab.countsSince(idleFrom);
-  const idleTokens = await lab.provider.count();
-  lab.log('A restart');
-  const from = await lab.counts();
-  await operator.kill();
-  const began = Date.now();
-  await operator.run();
-  const ready = Date.now() - began;
-  await waitUntil(
-    async () => (await passesOf(operator)) >= n,
-    120,
-    () => 'not all scheduled',
-  );
-  const scheduled = Date.now() - began;
-  await sleep(1_000);
-  const restart = await lab.countsSince(from);
-  const tokens = (await lab.provider.count()) - idleTokens;
-  const writes = writesIn(restart) + eventsIn(restart);
-  return [
-    count(`token requests in ${idleSeconds} idle seconds`, idleTokens, exactly(0, idleTokens)),
-    count(
-      '  API requests but for Lease and watches',
-      requestsIn(idle),
-      exactly(0, requestsIn(idle)),
-    ),
-    count('  all API requests', shown(idle)),
-    count('restart: token requests', tokens, exactly(0, tokens)),
-    count('  writes', writes, exactly(0, writes)),
-    count('  all API requests', shown(restart)),
-    quantity('  to ready (ms)', ready),
-    quantity('  to ready and all scheduled (ms)', scheduled, atMost(3_000, scheduled, ' (10,000)')),
-  ];
-}
-
-const passesOf = (operator: Operator): Promise<number> =>
-  metricOf(operator, 'controller_runtime_reconcile_total');

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Lab } from '../lab.ts';
 import { Population, secretOf } from '../population.ts';
 import { count, exactly, quantity, type Row } from '../report.ts';
-import type { Size } from './promises.ts';
+import type { Size } from './quiet.ts';
 
 const CLIENT = 'machine-2-machine';
 const SOURCE = '/api/v1/namespaces/abc-0/secrets/source';
