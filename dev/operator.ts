@@ -56,6 +56,8 @@ export interface OperatorOptions {
   /** The configuration file's content; the operations address is filled in. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
+  /** For the Node that runs it, such as `--cpu-prof`. */
+  readonly nodeArguments?: readonly string[];
 }
 
 /** The environment `staging` with an identity provider on loopback in place of the vendor's. */
@@ -75,10 +77,12 @@ export class Operator {
   readonly #env: Record<string, string>;
   #process: ServerProcess | undefined;
 
-  private constructor(dir: string, port: number, { kubeconfig, env = {} }: OperatorOptions) {
+  private constructor(dir: string, port: number, options: OperatorOptions) {
+    const { kubeconfig, env = {}, nodeArguments = [] } = options;
     this.#dir = dir;
     this.url = `http://127.0.0.1:${port}`;
     this.#args = [
+      ...nodeArguments,
       join(ROOT, 'src/main.ts'),
       '--config',
       join(dir, 'config.yaml'),

@@ -92,6 +92,10 @@ export class ControlPlane {
     return this.#kubeconfigPath(admin.name);
   }
 
+  get etcdUrl(): string {
+    return `http://127.0.0.1:${this.#ports[1]}`;
+  }
+
   /** Grows while the server runs; absent without an audit policy. */
   get auditLog(): string {
     return join(this.dir, 'audit.log');

@@ -1,0 +1,55 @@
+/** What the API server itself says it has done: `VERB resource/subresource` and how often. */
+export type Counts = Readonly<Record<string, number>>;
+
+const OURS = new Set(['secrets', 'convercuscredentials', 'events', 'leases']);
+
+/** @param text its /metrics */
+export function countsFrom(text: string): Counts {
+  const counts: Record<string, number> = {};
+  for (const [, labels = '', value = ''] of text.matchAll(
+    /^apiserver_request_total\{(.*)\} (.*)$/gm,
+  )) {
+    const label = (name: string): string =>
+      new RegExp(`(?:^|,)${name}="([^"]*)"`).exec(labels)?.[1] ?? '';
+    if (!OURS.has(label('resource'))) continue;
+    const part = label('subresource') === '' ? '' : `/${label('subresource')}`;
+    const kind = `${label('verb')} ${label('resource')}${part}`;
+    counts[kind] = (counts[kind] ?? 0) + Number(value);
+  }
+  return counts;
+}
+
+export function difference(before: Counts, after: Counts): Counts {
+  return Object.fromEntries(
+    Object.entries(after)
+      .map(([kind, count]) => [kind, count - (before[kind] ?? 0)] as const)
+      .filter(([, count]) => count !== 0),
+  );
+}
+
+const READS = /^(GET|LIST|WATCH) /;
+
+/** Leases and watches are the price of being there, whatever there is to do. */
+const isWork = (kind: string): boolean => !/ leases$|^WATCH /.test(kind);
+
+const sum = (counts: Counts, wanted: (kind: string) => boolean): number =>
+  Object.entries(counts).reduce((all, [kind, count]) => (wanted(kind) ? all + count : all), 0);
+
+export const requestsIn = (counts: Counts): number => sum(counts, isWork);
+
+export const readsIn = (counts: Counts): number =>
+  sum(counts, (kind) => isWork(kind) && READS.test(kind));
+
+export const eventsIn = (counts: Counts): number => sum(counts, (kind) => kind.endsWith(' events'));
+
+export const writesIn = (counts: Counts): number =>
+  requestsIn(counts) - readsIn(counts) - eventsIn(counts);
+
+export const statusWritesIn = (counts: Counts): number =>
+  sum(counts, (kind) => kind.endsWith('/status') && !READS.test(kind));
+
+export const shown = (counts: Counts): string =>
+  Object.entries(counts)
+    .map(([kind, count]) => `${count} ${kind}`)
+    .sort()
+    .join(', ') || 'none';

@@ -1,0 +1,171 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Operator } from '../../operator.ts';
+import { requestsIn, shown } from '../api-counts.ts';
+import { type Bound, bound } from '../bound.ts';
+import { BUDGET_OFF, type Lab, pidOf } from '../lab.ts';
+import { Population } from '../population.ts';
+import { ConnectionWatch, sampleOf } from '../process-sample.ts';
+import { atMost, type Bar, count, exactly, quantity, type Row } from '../report.ts';
+import type { TargetTail } from '../target-tail.ts';
+import { idle, restart, type Size } from './quiet.ts';
+
+const WORKERS = 16;
+const BOUND = { seconds: 10, concurrency: WORKERS };
+const WINDOW_SECONDS = 20;
+const HOUR = 3_600;
+
+/** All that depends on how many credentials there are, beside the bare loop before and after it. */
+export async function speed(lab: Lab, size: Size): Promise<Row[]> {
+  const { count: n, namespaces, idleSeconds } = size;
+  // Due sooner than the first round ends, so that there is always more to do than can be done.
+  const tokenSeconds = Math.max(n / 1_000, 1);
+  const options = { count: n, namespaces, secrets: 'distinct', tokenSeconds } as const;
+  const population = await Population.create(lab, options);
+  const before = await bound(lab, BOUND);
+  const tail = await lab.tail();
+  const began = Date.now();
+  const operator = await lab.startOperator({ tokenHosts: BUDGET_OFF, workers: WORKERS });
+  const cold = await coldSync(tail, operator, { n, began });
+  const { rows: saturated, window } = await saturation(lab, operator);
+  const steady = await atRest(lab, operator, { population, tail });
+  const peak = sampleOf(pidOf(operator)).peakMb;
+  const quietRows = [...(await idle(lab, idleSeconds)), ...(await restart(lab, operator, n))];
+  await operator.kill();
+  const after = await bound(lab, BOUND);
+  return [
+    ...cold,
+    ...compared(window, [before, after]),
+    ...saturated,
+    quantity('resident memory at rest (MB)', steady, memoryBar(n, steady)),
+    quantity('  at its peak (MB)', peak),
+    ...quietRows,
+  ];
+}
+
+async function coldSync(
+  tail: TargetTail,
+  operator: Operator,
+  { n, began }: { readonly n: number; readonly began: number },
+): Promise<Row[]> {
+  const ready = Date.now();
+  const done = await tail.until(n, 60 + n / 20);
+  const { cpuMs, residentMb } = sampleOf(pidOf(operator));
+  const seconds = (done - began) / 1_000;
+  const bar: Bar | undefined = n === 1_000 ? atMost(5, seconds, ' s') : undefined;
+  return [
+    quantity(`${n} credentials from the start of the process to all targets (s)`, seconds, bar),
+    quantity('  from ready to all targets (s)', (done - ready) / 1_000),
+    quantity('  CPU for each, start included (ms)', cpuMs / n),
+    quantity('  resident memory then (MB)', residentMb),
+  ];
+}
+
+interface Window {
+  readonly perSecond: number;
+  readonly cpuMs: number;
+  readonly serverCpuMs: number;
+}
+
+/** More is due than can be done. */
+async function saturation(
+  lab: Lab,
+  operator: Operator,
+): Promise<{ readonly rows: Row[]; readonly window: Window }> {
+  lab.log(`Renewals at saturation for ${WINDOW_SECONDS} s`);
+  const pid = pidOf(operator);
+  const toApi = new ConnectionWatch(pid, Number(new URL(lab.controlPlane.url).port));
+  const toProvider = new ConnectionWatch(pid, Number(new URL(lab.provider.url).port));
+  const look = async () => ({
+    sample: sampleOf(pid),
+    counts: await lab.counts(),
+    tokens: await lab.provider.count(),
+    servers: await lab.serverCpuSeconds(),
+  });
+  const a = await look();
+  await sleep(WINDOW_SECONDS * 1_000);
+  const b = await look();
+  const counts = await lab.countsSince(a.counts);
+  const targets = (from: typeof a.counts): number =>
+    Object.entries(from).reduce((sum, [kind, n]) => (TARGET_WRITE.test(kind) ? sum + n : sum), 0);
+  const renewals = targets(b.counts) - targets(a.counts);
+  const requests = requestsIn(b.counts) - requestsIn(a.counts);
+  const perRenewal = Math.round((requests / renewals) * 100) / 100;
+  const tokensPerRenewal = Math.round(((b.tokens - a.tokens) / renewals) * 100) / 100;
+  const window = {
+    perSecond: (renewals * 1_000) / (b.sample.at - a.sample.at),
+    cpuMs: (b.sample.cpuMs - a.sample.cpuMs) / renewals,
+    serverCpuMs: ((b.servers - a.servers) * 1_000) / renewals,
+  };
+  const rows = [
+    quantity('API requests per renewal', perRenewal, atMost(2, perRenewal)),
+    count('  as the API server counts them', shown(counts)),
+    quantity('token requests per renewal', tokensPerRenewal, exactly(1, tokensPerRenewal)),
+    quantity('bytes on the wire per renewal', (b.sample.bytes - a.sample.bytes) / renewals),
+    count(
+      'connections to the API server, to the identity provider',
+      `${toApi.stop()}, ${toProvider.stop()}`,
+    ),
+  ];
+  return { rows, window };
+}
+
+const TARGET_WRITE = /^(APPLY|PATCH|PUT|POST) secrets$/;
+
+/** The resident memory when all tokens are good for long and some time has passed. */
+async function atRest(
+  lab: Lab,
+  operator: Operator,
+  { population, tail }: { readonly population: Population; readonly tail: TargetTail },
+): Promise<number> {
+  lab.log('Coming to rest');
+  await population.tokenSeconds(10 * HOUR);
+  const changed = Date.now();
+  const restful = (): boolean => {
+    const resting = new Set(
+      tail
+        .since(changed)
+        .filter(({ expiresAt, at }) => expiresAt > at + HOUR)
+        .map(({ key }) => key),
+    );
+    return resting.size >= population.keys.length;
+  };
+  while (!restful()) await sleep(1_000);
+  await sleep(30_000);
+  return sampleOf(pidOf(operator)).residentMb;
+}
+
+function compared(window: Window, bounds: readonly Bound[]): Row[] {
+  const mean = (of: (bound: Bound) => number): number =>
+    bounds.reduce((sum, bound) => sum + of(bound), 0) / bounds.length;
+  const perSecond = mean((it) => it.perSecond);
+  const cpuMs = mean((it) => it.cpuMs);
+  const allMs = mean((it) => it.cpuMs + it.serverCpuMs);
+  const rate = window.perSecond / perSecond;
+  const cpu = window.cpuMs / cpuMs;
+  const all = allMs / (window.cpuMs + window.serverCpuMs);
+  return [
+    quantity('renewals per second at saturation', window.perSecond),
+    quantity(
+      '  of the bare loop, before and after',
+      bounds.map((it) => it.perSecond.toFixed(0)).join(', '),
+    ),
+    quantity('  ratio', rate, atLeast(0.8, rate)),
+    quantity('  ratio by processor time of all processes', all, atLeast(0.8, all)),
+    quantity('operator CPU per renewal (ms)', window.cpuMs),
+    quantity(
+      '  of the bare loop, before and after',
+      bounds.map((it) => it.cpuMs.toFixed(2)).join(', '),
+    ),
+    quantity('  ratio', cpu, atMost(1.5, cpu)),
+    quantity('CPU of all servers per renewal (ms)', window.serverCpuMs),
+    quantity(
+      '  for the bare loop, before and after',
+      bounds.map((it) => it.serverCpuMs.toFixed(2)).join(', '),
+    ),
+  ];
+}
+
+const atLeast = (limit: number, value: number): Bar => [`≥ ${limit}`, value >= limit];
+
+const memoryBar = (n: number, value: number): Bar | undefined =>
+  n === 10_000 ? atMost(130, value) : n === 100_000 ? atMost(450, value) : undefined;
