@@ -68,6 +68,7 @@ export function readSession({ data }: Pick<SecretContents, 'data'>): Session | u
     realm: text('realm'),
     tokenUrl: text('tokenUrl'),
     clientId: text('clientId'),
+    scope: text('scope'),
     source: { name: textMember(source, 'name') ?? '', key: textMember(source, 'key') ?? '' },
     loggedInWith: text('loggedInWith'),
     startedAt,

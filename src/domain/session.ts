@@ -11,6 +11,8 @@ export interface SessionHome {
   readonly realm: string;
   readonly tokenUrl: string;
   readonly clientId: string;
+  /** A refresh may not ask for more than the login did. */
+  readonly scope: string;
   /** Where the client secret was read. */
   readonly source: { readonly name: string; readonly key: string };
 }
@@ -84,6 +86,7 @@ export const homeOf = (credential: Credential): SessionHome => ({
   realm: credential.realm,
   tokenUrl: credential.tokenUrl,
   clientId: credential.clientId,
+  scope: credential.scope,
   source: { name: credential.source.name, key: credential.source.keys.clientSecret },
 });
 
@@ -97,6 +100,7 @@ export function isSessionOf(
     session.credentialUid === credential.uid &&
     session.tokenUrl === credential.tokenUrl &&
     session.clientId === credential.clientId &&
+    session.scope === credential.scope &&
     session.username.reveal() === username.reveal()
   );
 }

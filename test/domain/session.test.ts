@@ -101,6 +101,7 @@ describe('a session', () => {
     ['another incarnation of the credential', { credentialUid: 'x' }, false],
     ['another realm', { tokenUrl: 'https://auth.test/x' }, false],
     ['another client', { clientId: 'x' }, false],
+    ['another scope', { scope: 'openid more' }, false],
     ['another user', { username: new Sensitive('x') }, false],
   ])('speaks for %s: %j', (_, changes, expected) => {
     const session = { ...sessionOf(tokenAt(START)), ...changes };
