@@ -80,7 +80,7 @@ const isSame = (a: EpochMs | undefined, b: EpochMs | undefined): a is EpochMs =>
 const plannedLogin = (startedAt: EpochMs, end: EpochMs, jitter: number): EpochMs =>
   Math.round(startedAt + (end - startedAt) * (0.85 + 0.05 * jitter));
 
-export const homeOf = (credential: Credential): SessionHome => ({
+const homeOf = (credential: Credential): SessionHome => ({
   credentialUid: credential.uid,
   environment: credential.environment.name,
   realm: credential.realm,
