@@ -12,6 +12,7 @@ export function authenticateClient(
   const basic = basicCredentials(authorization);
   const client = realm.clients.get(fields.get('client_id') ?? basic?.id ?? '');
   if (!client?.enabled) throw refusal(401, 'invalid_client', DESCRIPTION);
+  checkMethod(client);
   if (!client.publicClient && !client.bearerOnly) {
     const secret = fields.get('client_secret') ?? basic?.secret ?? '';
     if (secret === '' || secret !== client.secret)
@@ -21,6 +22,13 @@ export function authenticateClient(
   return client;
 }
 
+/** A client that proves itself in another way than by a secret. */
+function checkMethod({ clientAuthenticatorType: type }: Client): void {
+  if (type === 'client-x509') throw refusal(401, 'invalid_client', DESCRIPTION);
+  if (type.endsWith('-jwt'))
+    throw refusal(400, 'invalid_client', 'Parameter client_assertion_type is missing');
+}
+
 function basicCredentials(
   authorization: string | undefined,
 ): { id: string; secret: string } | undefined {
@@ -28,8 +36,14 @@ function basicCredentials(
   const text = Buffer.from(authorization.slice('Basic '.length), 'base64').toString();
   const at = text.indexOf(':');
   if (at < 0) return undefined;
-  return {
-    id: decodeURIComponent(text.slice(0, at)),
-    secret: decodeURIComponent(text.slice(at + 1)),
-  };
+  return { id: decoded(text.slice(0, at)), secret: decoded(text.slice(at + 1)) };
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    const description = 'Unexpected error when authenticating client';
+    throw refusal(400, 'unauthorized_client', description);
+  }
 }

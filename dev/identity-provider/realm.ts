@@ -1,64 +1,27 @@
 import { randomBytes, randomUUID } from 'node:crypto';
+import {
+  type Client,
+  type ClientRepresentation,
+  DEFAULT_CLIENT,
+  DEFAULT_SETTINGS,
+  newUser,
+  type RealmRepresentation,
+  type RealmSettings,
+  type User,
+  type UserRepresentation,
+} from './representation.ts';
 
-/** The settings of a Keycloak realm export that this server acts upon. Seconds unless named otherwise. */
-export type RealmSettings = {
-  enabled: boolean;
-  sslRequired: 'all' | 'external' | 'none';
-  notBefore: number;
-  accessTokenLifespan: number;
-  ssoSessionIdleTimeout: number;
-  ssoSessionMaxLifespan: number;
-  revokeRefreshToken: boolean;
-  refreshTokenMaxReuse: number;
-  bruteForceProtected: boolean;
-  bruteForceStrategy: 'MULTIPLE' | 'LINEAR';
-  permanentLockout: boolean;
-  failureFactor: number;
-  waitIncrementSeconds: number;
-  maxFailureWaitSeconds: number;
-  maxDeltaTimeSeconds: number;
-  quickLoginCheckMilliSeconds: number;
-  minimumQuickLoginWaitSeconds: number;
-};
+export type {
+  Client,
+  ClientRepresentation,
+  RealmRepresentation,
+  RealmSettings,
+  User,
+  UserRepresentation,
+} from './representation.ts';
 
-export type Client = {
-  clientId: string;
-  enabled: boolean;
-  publicClient: boolean;
-  bearerOnly: boolean;
-  secret: string;
-  serviceAccountsEnabled: boolean;
-  directAccessGrantsEnabled: boolean;
-  consentRequired: boolean;
-  notBefore: number;
-  defaultClientScopes: readonly string[];
-  optionalClientScopes: readonly string[];
-  attributes: Readonly<Record<string, string>>;
-};
-
-export type User = {
-  id: string;
-  username: string;
-  enabled: boolean;
-  email: string;
-  emailVerified: boolean;
-  firstName: string;
-  lastName: string;
-  requiredActions: readonly string[];
-  credentials: readonly { type: string; value: string; temporary?: boolean }[];
-  notBefore: number;
-  serviceAccountClientId?: string;
-};
-
-export type ClientRepresentation = Partial<Client> & { clientId: string };
-export type UserRepresentation = Partial<User> & { username: string };
-
-/** The shape of a Keycloak realm export; keys that are not listed are ignored. */
-export type RealmRepresentation = Partial<RealmSettings> & {
-  realm: string;
-  clients?: readonly ClientRepresentation[];
-  users?: readonly UserRepresentation[];
-};
+/** What happens to a login when the user has a session already, in the words of Keycloak's authenticator. */
+export type SessionLimit = 'Terminate oldest session' | 'Deny new session';
 
 /** Failed logins of one user. `lastFailure` in milliseconds, `lockedUntil` in seconds since 1970. */
 export type FailureRecord = { count: number; lastFailure: number; lockedUntil: number };
@@ -69,6 +32,8 @@ export type Session = {
   user: User;
   clientId: string;
   scope: readonly string[];
+  /** Outlives everything but its own end. */
+  offline: boolean;
   started: number;
   lastRefresh: number;
   /** False once a spent refresh token was seen: the session lives on, but no longer for this client. */
@@ -76,53 +41,6 @@ export type Session = {
   reuseId: string;
   rotation: { tokenId: string; lastRefresh: number; uses: number } | undefined;
 };
-
-const DEFAULT_SETTINGS: RealmSettings = {
-  enabled: true,
-  sslRequired: 'external',
-  notBefore: 0,
-  accessTokenLifespan: 300,
-  ssoSessionIdleTimeout: 1800,
-  ssoSessionMaxLifespan: 36_000,
-  revokeRefreshToken: false,
-  refreshTokenMaxReuse: 0,
-  bruteForceProtected: false,
-  bruteForceStrategy: 'MULTIPLE',
-  permanentLockout: false,
-  failureFactor: 30,
-  waitIncrementSeconds: 60,
-  maxFailureWaitSeconds: 900,
-  maxDeltaTimeSeconds: 43_200,
-  quickLoginCheckMilliSeconds: 1000,
-  minimumQuickLoginWaitSeconds: 60,
-};
-
-const DEFAULT_CLIENT: Omit<Client, 'clientId'> = {
-  enabled: true,
-  publicClient: false,
-  bearerOnly: false,
-  secret: '',
-  serviceAccountsEnabled: false,
-  directAccessGrantsEnabled: false,
-  consentRequired: false,
-  notBefore: 0,
-  defaultClientScopes: ['profile', 'email'],
-  optionalClientScopes: ['address', 'phone', 'organization', 'microprofile-jwt'],
-  attributes: {},
-};
-
-const newUser = (username: string): User => ({
-  id: randomUUID(),
-  username,
-  enabled: true,
-  email: '',
-  emailVerified: false,
-  firstName: '',
-  lastName: '',
-  requiredActions: [],
-  credentials: [],
-  notBefore: 0,
-});
 
 /** One realm: settings, clients, users and living sessions, all changeable while the server runs. */
 export class Realm {
@@ -134,7 +52,10 @@ export class Realm {
   readonly failures = new Map<string, FailureRecord>();
   readonly clock: () => number;
   /** Signs refresh tokens. */
-  readonly key = randomBytes(64);
+  key = randomBytes(64);
+  sessionLimit: SessionLimit | undefined;
+  /** A client policy knows no password grant. */
+  forbidsPasswords = false;
   readonly keyIds = { access: randomBytes(32).toString('base64url'), refresh: randomUUID() };
 
   constructor(representation: RealmRepresentation, clock: () => number) {
@@ -194,15 +115,24 @@ export class Realm {
     return Math.max(this.settings.notBefore, client.notBefore, user.notBefore);
   }
 
+  changeKeys(): void {
+    this.key = randomBytes(64);
+  }
+
+  /** The user's sessions, the oldest first. */
+  sessionsOf(user: User): Session[] {
+    return [...this.sessions.values()].filter((session) => session.user.id === user.id);
+  }
+
   /** Ends every session and, like Keycloak's "Sign out all active sessions", moves not-before to now. */
   logoutAll(): void {
-    this.sessions.clear();
+    this.#endSessions((session) => !session.offline);
     this.settings.notBefore = this.seconds;
   }
 
   /** Ends the user's sessions and moves the user's own not-before to now. */
   logoutUser(username: string): void {
-    this.#endSessions((session) => session.user.username === username.toLowerCase());
+    this.#endSessions(({ offline, user }) => !offline && user.username === username.toLowerCase());
     this.putUser({ username, notBefore: this.seconds });
   }
 

@@ -3,6 +3,13 @@ import { refusal } from './answer.ts';
 import type { Client, Realm, Session, User } from './realm.ts';
 import { type RefreshClaims, readRefreshToken } from './tokens.ts';
 
+const OVER = 'Session not active';
+const OFFLINE_OVER = 'Offline user session not found';
+/** Keycloak's default. */
+const OFFLINE_IDLE_SECONDS = 30 * 86_400;
+
+const isOffline = ({ typ }: RefreshClaims): boolean => typ === 'Offline';
+
 export function openSession(
   realm: Realm,
   client: Client,
@@ -14,6 +21,7 @@ export function openSession(
     user,
     clientId: client.clientId,
     scope,
+    offline: scope.includes('offline_access'),
     started: realm.seconds,
     lastRefresh: realm.seconds,
     attached: true,
@@ -31,11 +39,14 @@ export function openSession(
 export function resumeSession(realm: Realm, client: Client, token: string): Session {
   const claims = validClaims(realm, client, token);
   const session = livingSession(realm, claims.sid);
-  if (!session) throw refusal(400, 'invalid_grant', 'Session not active');
+  if (!session) throw refusal(400, 'invalid_grant', isOffline(claims) ? OFFLINE_OVER : OVER);
   if (!session.user.enabled) throw refusal(400, 'invalid_grant', 'User disabled');
   if (!session.attached)
     throw refusal(400, 'invalid_grant', "Session doesn't have required client");
   if (claims.iat < session.user.notBefore) throw refusal(400, 'invalid_grant', 'Stale token');
+  if (client.consentRequired) {
+    throw refusal(400, 'invalid_scope', 'Client no longer has requested consent from user');
+  }
   if (realm.settings.revokeRefreshToken) spend(realm, session, claims);
   session.lastRefresh = realm.seconds;
   return session;
@@ -54,10 +65,12 @@ export function livingSession(realm: Realm, id: string): Session | undefined {
   const session = realm.sessions.get(id);
   if (!session) return undefined;
   const { ssoSessionIdleTimeout, ssoSessionMaxLifespan } = realm.settings;
-  const ends = Math.min(
-    session.lastRefresh + ssoSessionIdleTimeout,
-    session.started + ssoSessionMaxLifespan,
-  );
+  const ends = session.offline
+    ? session.lastRefresh + OFFLINE_IDLE_SECONDS
+    : Math.min(
+        session.lastRefresh + ssoSessionIdleTimeout,
+        session.started + ssoSessionMaxLifespan,
+      );
   if (realm.seconds < ends) return session;
   realm.sessions.delete(id);
   return undefined;
@@ -66,7 +79,8 @@ export function livingSession(realm: Realm, id: string): Session | undefined {
 function validClaims(realm: Realm, client: Client, token: string): RefreshClaims {
   const claims = readRefreshToken(realm, token);
   if (!claims) throw refusal(400, 'invalid_grant', 'Invalid refresh token');
-  if (realm.seconds > claims.exp) throw refusal(400, 'invalid_grant', 'Token is not active');
+  if (realm.seconds > (claims.exp ?? Infinity))
+    throw refusal(400, 'invalid_grant', 'Token is not active');
   if (claims.iat < Math.max(realm.settings.notBefore, client.notBefore)) {
     throw refusal(400, 'invalid_grant', 'Stale token');
   }

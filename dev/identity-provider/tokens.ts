@@ -14,13 +14,18 @@ export type Grant = {
 };
 
 export type RefreshClaims = {
-  exp: number;
+  /** Offline tokens have none. */
+  exp?: number;
+  typ: string;
   iat: number;
   jti: string;
   iss: string;
   azp: string;
   sid: string;
 };
+
+/** An offline session has no maximum; longer than anybody looks. */
+const OFFLINE_LIFESPAN = 10 * 365 * 86_400;
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
@@ -41,7 +46,8 @@ function lifetimes({ realm, client, session }: Grant): {
   refreshExpires: number;
 } {
   const { settings, seconds: now } = realm;
-  const sessionEnd = (session?.started ?? now) + settings.ssoSessionMaxLifespan;
+  const longest = session?.offline ? OFFLINE_LIFESPAN : settings.ssoSessionMaxLifespan;
+  const sessionEnd = (session?.started ?? now) + longest;
   const own = Number(client.attributes['access.token.lifespan'] ?? settings.accessTokenLifespan);
   return {
     now,
@@ -110,7 +116,11 @@ function idToken(grant: Grant, times: { iat: number; exp: number }, access: stri
   return `${encode({ alg: 'RS256', typ: 'JWT', kid: realm.keyIds.access })}.${encode(claims)}.${signature()}`;
 }
 
-function refreshToken(grant: Grant, session: Session, times: { iat: number; exp: number }): string {
+function refreshToken(
+  grant: Grant,
+  session: Session,
+  times: { iat: number; exp?: number },
+): string {
   const { realm, client, user, issuer } = grant;
   const claims = {
     ...times,
@@ -118,7 +128,7 @@ function refreshToken(grant: Grant, session: Session, times: { iat: number; exp:
     iss: issuer,
     aud: issuer,
     sub: user.id,
-    typ: 'Refresh',
+    typ: session.offline ? 'Offline' : 'Refresh',
     azp: client.clientId,
     sid: session.id,
     scope: `${session.scope.join(' ')} web-origins basic roles acr service_account`,
@@ -136,11 +146,11 @@ export function tokenAnswer(grant: Grant): Record<string, unknown> {
   const scope = scopeText(grant.scope);
   const times = { exp: accessExpires + skewSeconds, iat: now + skewSeconds };
   const access = accessToken(grant, times, scope);
-  const refreshTimes = { exp: refreshExpires, iat: now };
+  const refreshTimes = session?.offline ? { iat: now } : { exp: refreshExpires, iat: now };
   return {
     access_token: access,
     expires_in: accessExpires - now,
-    refresh_expires_in: session ? refreshExpires - now : 0,
+    refresh_expires_in: session && !session.offline ? refreshExpires - now : 0,
     ...(session ? { refresh_token: refreshToken(grant, session, refreshTimes) } : {}),
     token_type: 'Bearer',
     ...(grant.scope.includes('openid') ? { id_token: idToken(grant, times, access) } : {}),

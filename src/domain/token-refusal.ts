@@ -57,6 +57,8 @@ const ROWS = [
   ['SessionEnded', error('invalid_grant'), refreshing],
   ['AccountDisabled', error('invalid_grant'), says(/account disabled/i)],
   ['AccountNotReady', error('invalid_grant'), says(/not fully set up/i)],
+  // A client policy against passwords speaks with the code of a wrong one
+  ['GrantNotAllowed', error('invalid_grant'), says(/grant is prohibited/i)],
   ['CredentialsRejected', error('invalid_grant')],
 
   // An unknown client and a wrong secret share one description; only the code tells them apart
@@ -72,6 +74,8 @@ const ROWS = [
 
   ['GrantNotAllowed', error('invalid_scope'), refreshing, says(/consent/i)],
   ['InvalidScope', error('invalid_scope')],
+  // The scope offline_access for an account that may not have it
+  ['InvalidScope', error('not_allowed')],
 
   ['InsecureEndpoint', error('invalid_request'), says(/https required/i)],
   ['UnsupportedByOperator', error('invalid_request'), says(/mtls|certificat|dpop/i)],
@@ -84,6 +88,7 @@ const ROWS = [
   ['RealmDisabled', error('access_denied'), says(/realm not enabled/i)],
   ['AccessBlocked', error('access_denied')],
   ['RealmNotFound', says(/^realm does not exist/i)],
+  ['SessionContention', says(/^there are too many sessions/i)],
 
   ['RateLimited', error('slow_down')],
   ['ServerUnavailable', error('temporarily_unavailable', 'server_error', 'unknown_error')],
@@ -135,6 +140,10 @@ const WORDS: Record<RefusalKind, readonly [what: string, todo: string]> = {
     'The realm does not exist',
     'Check spec.program, spec.environment and spec.realm: letter case counts (names are usually in lower ' +
       'case), and the realms of staging end in "-staging".',
+  ],
+  SessionContention: [
+    'The account has as many sessions as it may',
+    'Make sure that nobody else logs in with it, or ask Convercus to allow more.',
   ],
   AccessBlocked: [
     'Access to the server was refused',

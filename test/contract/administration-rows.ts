@@ -1,8 +1,14 @@
 import { expect } from '@jest/globals';
-import { claimsOf, clientCredentials, password, refresh } from './lab.ts';
+import type { Client } from '../../dev/identity-provider/realm.ts';
+import { claimsOf, clientCredentials, type Lab, password, refresh } from './lab.ts';
+import { empty, leaving, revoking } from './logout-rows.ts';
 import {
   CLIENT_UNKNOWN,
+  declined,
+  GARBAGE,
   ID,
+  NO_CONSENT,
+  NO_PASSWORDS,
   NOT_ACTIVE,
   REALM_DISABLED,
   type Row,
@@ -85,6 +91,26 @@ async function during<T>(change: Promise<void>, act: () => Promise<T>, undo: () 
     await undo();
   }
 }
+
+/** Runs with the client `machine-2-machine` of the realm `changing` changed. */
+async function whileClient<T>(lab: Lab, changes: Partial<Client>, act: () => Promise<T>) {
+  const clientId = 'machine-2-machine';
+  const usual = {
+    clientId,
+    enabled: true,
+    notBefore: 0,
+    consentRequired: false,
+    directAccessGrantsEnabled: true,
+  };
+  return during(lab.backend.updateClient('changing', { clientId, ...changes }), act, () =>
+    lab.backend.updateClient('changing', usual),
+  );
+}
+
+const whileRealmIsDisabled = <T>(lab: Lab, act: () => Promise<T>): Promise<T> =>
+  during(lab.backend.updateRealm('changing', { enabled: false }), act, () =>
+    lab.backend.updateRealm('changing', { enabled: true }),
+  );
 
 export const CHANGES: Row[] = [
   refused(
@@ -203,6 +229,149 @@ export const CHANGES: Row[] = [
       return lab.token(clientCredentials, 'changing');
     },
     ({ body }) => expect(body['not-before-policy']).toBeGreaterThan(1_700_000_000),
+  ),
+  refused(
+    'a refresh token from before the not-before of the client',
+    async (lab) => {
+      const token = await lab.login('changing');
+      const notBefore = Number(claimsOf(token)['iat']) + 1;
+      return whileClient(lab, { notBefore }, () => lab.token(refresh(token), 'changing'));
+    },
+    STALE,
+  ),
+  row(
+    "not-before-policy follows the client's own instant",
+    (lab) =>
+      whileClient(lab, { notBefore: 2_000_000_000 }, () =>
+        lab.token(clientCredentials, 'changing'),
+      ),
+    ({ body }) => expect(body).toMatchObject({ 'not-before-policy': 2_000_000_000 }),
+  ),
+  refused(
+    'consent is wanted in a session',
+    async (lab) => {
+      const token = await lab.login('changing');
+      return whileClient(lab, { consentRequired: true }, () =>
+        lab.token(refresh(token), 'changing'),
+      );
+    },
+    NO_CONSENT,
+  ),
+  tokens(
+    'consent that is wanted for a while does not spend the token',
+    async (lab) => {
+      const token = await lab.login('changing');
+      await whileClient(lab, { consentRequired: true }, () =>
+        lab.token(refresh(token), 'changing'),
+      );
+      return lab.token(refresh(token), 'changing');
+    },
+    { ...ID, ...SESSION, 'not-before-policy': expect.any(Number) },
+  ),
+  tokens(
+    'direct access grants switched off in a session change nothing',
+    async (lab) => {
+      const token = await lab.login('changing');
+      return whileClient(lab, { directAccessGrantsEnabled: false }, () =>
+        lab.token(refresh(token), 'changing'),
+      );
+    },
+    { ...ID, ...SESSION, 'not-before-policy': expect.any(Number) },
+  ),
+  tokens(
+    'an action required of the user changes nothing in a session',
+    async (lab) => {
+      const token = await lab.login('changing');
+      const actions = (requiredActions: string[]) =>
+        lab.backend.updateUser('changing', { username: 'api-user', requiredActions });
+      return during(
+        actions(['UPDATE_PASSWORD']),
+        () => lab.token(refresh(token), 'changing'),
+        () => actions([]),
+      );
+    },
+    { ...ID, ...SESSION, 'not-before-policy': expect.any(Number) },
+  ),
+  declined(
+    'client disabled: logout',
+    async (lab) => {
+      const token = await lab.login('changing');
+      return whileClient(lab, { enabled: false }, () => lab.logout(leaving(token), 'changing'));
+    },
+    CLIENT_UNKNOWN,
+  ),
+  row(
+    'user disabled: logout',
+    async (lab) => {
+      const token = await lab.login('changing');
+      return during(
+        lab.backend.updateUser('changing', { username: 'api-user', enabled: false }),
+        () => lab.logout(leaving(token), 'changing'),
+        () => lab.backend.updateUser('changing', { username: 'api-user', enabled: true }),
+      );
+    },
+    empty(204),
+  ),
+  row(
+    'realm disabled: logout',
+    async (lab) => {
+      const token = await lab.login('changing');
+      return whileRealmIsDisabled(lab, () => lab.logout(leaving(token), 'changing'));
+    },
+    empty(204),
+  ),
+  declined(
+    'realm disabled: revoke',
+    async (lab) => {
+      const token = await lab.login('changing');
+      return whileRealmIsDisabled(lab, () => lab.revoke(revoking(token), 'changing'));
+    },
+    REALM_DISABLED,
+  ),
+  refused(
+    'the keys of the realm changed',
+    async (lab) => {
+      const token = await lab.login('other-keys');
+      await lab.backend.changeKeys('other-keys');
+      expect((await lab.token(password, 'other-keys')).status).toBe(200);
+      return lab.token(refresh(token), 'other-keys');
+    },
+    GARBAGE,
+  ),
+  refused(
+    'one session for each user: the next login ends the oldest',
+    async (lab) => {
+      await lab.backend.limitSessions('one-session', 'Terminate oldest session');
+      const token = await lab.login('one-session');
+      const newest = await lab.login('one-session');
+      expect((await lab.token(refresh(newest), 'one-session')).status).toBe(200);
+      return lab.token(refresh(token), 'one-session');
+    },
+    NOT_ACTIVE,
+  ),
+  row(
+    'one session for each user and no more',
+    async (lab) => {
+      await lab.backend.limitSessions('one-session-only', 'Deny new session');
+      await lab.login('one-session-only');
+      return lab.token(password, 'one-session-only');
+    },
+    (answer) =>
+      expect(answer).toMatchObject({
+        status: 403,
+        type: 'json',
+        cacheControl: 'no-store',
+        body: { error: 'There are too many sessions' },
+      }),
+  ),
+  refused(
+    'a client policy forbids passwords',
+    async (lab) => {
+      await lab.backend.forbidPasswords('no-passwords');
+      expect((await lab.token(clientCredentials, 'no-passwords')).status).toBe(200);
+      return lab.token({ ...password, password: 'wrong' }, 'no-passwords');
+    },
+    NO_PASSWORDS,
   ),
   refused(
     'the user was deleted',

@@ -2,6 +2,7 @@ import type {
   ClientRepresentation,
   RealmRepresentation,
   RealmSettings,
+  SessionLimit,
   UserRepresentation,
 } from '../../dev/identity-provider/realm.ts';
 
@@ -18,6 +19,12 @@ export type Backend = {
   /** Failed logins that the server has counted so far. */
   failures(realm: string, username: string): Promise<number>;
   clearBruteForce(realm: string): Promise<void>;
+  /** Refresh tokens that were signed before are garbage from now on. */
+  changeKeys(realm: string): Promise<void>;
+  /** At most one session for each user: the next login ends the oldest, or is denied. */
+  limitSessions(realm: string, beyond: SessionLimit): Promise<void>;
+  /** A client policy that knows no password grant. */
+  forbidPasswords(realm: string): Promise<void>;
   /** Lets time pass on the server. */
   elapse(seconds: number): Promise<void>;
   stop(): Promise<void>;

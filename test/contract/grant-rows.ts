@@ -1,14 +1,18 @@
 import { expect } from '@jest/globals';
-import { claimsOf, clientCredentials, machine, password } from './lab.ts';
+import { claimsOf, clientCredentials, machine, ODD, password } from './lab.ts';
 import {
+  ASSERTION_WANTED,
   about,
   as,
   basic,
   CLIENT_UNKNOWN,
+  DPOP_WANTED,
   DUPLICATED,
   GRANT_MISSING,
   GRANT_UNKNOWN,
   ID,
+  MTLS_WANTED,
+  NO_OFFLINE,
   NO_REALM,
   NOT_SET_UP,
   prose,
@@ -118,6 +122,82 @@ export const CLIENT_CREDENTIALS: Row[] = [
     'invalid_scope',
     'Invalid scopes: ',
   ]),
+  refused(
+    'a line break after the secret',
+    (lab) => lab.token({ ...clientCredentials, client_secret: 'known\n' }),
+    SECRET_REFUSED,
+  ),
+  tokens(
+    'a secret that needs form encoding',
+    (lab) => lab.token({ ...as('odd'), client_secret: ODD }),
+    { ...ID, refresh_expires_in: 0 },
+  ),
+  tokens('a client until session max', (lab) => lab.token(as('until-max')), {
+    ...ID,
+    expires_in: about(30 * 86_400),
+    refresh_expires_in: 0,
+  }),
+  row(
+    'a client whose tokens live for no time',
+    (lab) => lab.token(as('no-time')),
+    ({ body }) => {
+      expect(body).toMatchObject({ expires_in: 0, refresh_expires_in: 0 });
+      const { iat, exp } = claimsOf(body['access_token']);
+      expect(exp).toBe(iat);
+    },
+  ),
+  refused('a certificate is wanted', (lab) => lab.token(as('mtls')), MTLS_WANTED),
+  refused('a DPoP proof is wanted', (lab) => lab.token(as('dpop')), DPOP_WANTED),
+  refused(
+    'the secret is checked before the certificate',
+    (lab) => lab.token({ ...as('mtls'), client_secret: 'wrong' }),
+    SECRET_REFUSED,
+  ),
+  refused(
+    'the secret is checked before the proof',
+    (lab) => lab.token({ ...as('dpop'), client_secret: 'wrong' }),
+    SECRET_REFUSED,
+  ),
+  refused(
+    'the scope is checked before the certificate',
+    (lab) => lab.token({ ...as('mtls'), scope: 'nope' }),
+    SCOPE_NOPE,
+  ),
+  refused(
+    'the proof is checked before the scope',
+    (lab) => lab.token({ ...as('dpop'), scope: 'nope' }),
+    DPOP_WANTED,
+  ),
+  refused('a signed assertion is wanted', (lab) => lab.token(as('signed')), ASSERTION_WANTED),
+  refused('a certified client', (lab) => lab.token(as('certified')), CLIENT_UNKNOWN),
+  refused(
+    'service account deleted',
+    async (lab) => {
+      await lab.backend.deleteUser('one-session', 'service-account-machine-2-machine');
+      return lab.token(clientCredentials, 'one-session');
+    },
+    [401, 'invalid_request', 'The associated service account for the client does not exist'],
+  ),
+  tokens(
+    'a client registered for Basic authentication takes a form',
+    (lab) => lab.token(as('for-basic')),
+    { ...ID, refresh_expires_in: 0 },
+  ),
+  tokens(
+    'Basic authentication, form-encoded',
+    (lab) =>
+      lab.token(
+        { grant_type: 'client_credentials' },
+        'plain',
+        basic(`odd:${encodeURIComponent(ODD)}`),
+      ),
+    { refresh_expires_in: 0 },
+  ),
+  refused(
+    'Basic authentication with a stray percent sign',
+    (lab) => lab.token({ grant_type: 'client_credentials' }, 'plain', basic('odd:a%zz')),
+    [400, 'unauthorized_client', 'Unexpected error when authenticating client'],
+  ),
   tokens(
     'Basic authentication',
     (lab) =>
@@ -234,6 +314,36 @@ export const passwordRows = (rejected: Said): Row[] => [
     'the e-mail address in capitals as user name',
     (lab) => lab.token({ ...password, username: 'API-USER@EXAMPLE.TEST' }),
     { ...ID, ...SESSION },
+  ),
+  tokens(
+    'a password that needs form encoding',
+    (lab) => lab.token({ ...password, username: 'odd', password: ODD }),
+    { ...ID, ...SESSION },
+  ),
+  tokens(
+    'a client until session max',
+    (lab) => lab.token({ ...password, client_id: 'until-max' }),
+    { ...ID, ...SESSION, expires_in: about(30 * 86_400) },
+  ),
+  refused(
+    'a line break after the password',
+    (lab) => lab.token({ ...password, password: 'right\n' }),
+    rejected,
+  ),
+  refused(
+    'the proof is checked before the password',
+    (lab) => lab.token({ ...password, client_id: 'dpop', password: 'wrong' }),
+    DPOP_WANTED,
+  ),
+  refused(
+    'the password is checked before the certificate',
+    (lab) => lab.token({ ...password, client_id: 'mtls', password: 'wrong' }),
+    rejected,
+  ),
+  refused(
+    'offline access without the role',
+    (lab) => lab.token({ ...password, scope: 'openid offline_access' }),
+    NO_OFFLINE,
   ),
   refused('wrong password', (lab) => lab.token({ ...password, password: 'wrong' }), rejected),
   refused('no password', (lab) => lab.token(without(password, 'password')), rejected),

@@ -22,6 +22,13 @@ async function startBackend(era: NonNullable<IdentityProviderOptions['era']>): P
       const id = realms.get(realm).findUser(username)?.id ?? '';
       return realms.get(realm).failures.get(id)?.count ?? 0;
     },
+    changeKeys: async (realm) => realms.get(realm).changeKeys(),
+    limitSessions: async (realm, beyond) => {
+      realms.get(realm).sessionLimit = beyond;
+    },
+    forbidPasswords: async (realm) => {
+      realms.get(realm).forbidsPasswords = true;
+    },
     clearBruteForce: async (realm) => realms.get(realm).clearBruteForce(),
     elapse: async (seconds) => {
       ahead += seconds * 1000;

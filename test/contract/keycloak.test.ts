@@ -23,9 +23,13 @@ async function startBackend(): Promise<Backend> {
   const server = await startServer();
   const { url, admin } = server;
   const created = new Set<string>();
+  const listOf = async (path: string): Promise<Record<string, unknown>[]> => {
+    const found = await admin.get(path);
+    return Array.isArray(found) ? found.map(fieldsOf) : [];
+  };
   const pathOf = async (list: string, query: string): Promise<string> => {
-    const found = await admin.get(`${list}?${query}`);
-    return `${list}/${String(fieldsOf(Array.isArray(found) ? found[0] : undefined)['id'])}`;
+    const [found] = await listOf(`${list}?${query}`);
+    return `${list}/${String(fieldsOf(found)['id'])}`;
   };
   const change = async (path: string, changes: object): Promise<void> => {
     await admin.put(path, { ...fieldsOf(await admin.get(path)), ...changes });
@@ -50,6 +54,37 @@ async function startBackend(): Promise<Backend> {
       const path = await user(realm, name);
       const id = path.slice(path.lastIndexOf('/') + 1);
       return Number(fieldsOf(await admin.get(`${attacks(realm)}/${id}`))['numFailures']);
+    },
+    changeKeys: async (realm) => {
+      const { id } = fieldsOf(await admin.get(`/realms/${realm}`));
+      const query = `parent=${String(id)}&type=org.keycloak.keys.KeyProvider`;
+      for (const key of await listOf(`/realms/${realm}/components?${query}`)) {
+        if (!String(key['providerId']).startsWith('hmac')) continue;
+        await admin.delete(`/realms/${realm}/components/${String(key['id'])}`);
+      }
+    },
+    limitSessions: async (realm, behavior) => {
+      const flows = `/realms/${realm}/authentication/flows`;
+      await admin.post(`${flows}/direct%20grant/copy`, { newName: 'limited' });
+      const executions = `${flows}/limited/executions`;
+      await admin.post(`${executions}/execution`, { provider: 'user-session-limits' });
+      const [limit] = (await listOf(executions)).filter(
+        ({ providerId }) => providerId === 'user-session-limits',
+      );
+      await admin.put(executions, { ...limit, requirement: 'REQUIRED' });
+      await admin.post(
+        `/realms/${realm}/authentication/executions/${String(limit?.['id'])}/config`,
+        { alias: 'one', config: { userRealmLimit: '1', userClientLimit: '0', behavior } },
+      );
+      await admin.put(`/realms/${realm}`, { directGrantFlow: 'limited' });
+    },
+    forbidPasswords: async (realm) => {
+      const executors = [{ executor: 'reject-ropc-grant', configuration: {} }];
+      const conditions = [{ condition: 'any-client', configuration: {} }];
+      const profiles = [{ name: 'no-passwords', executors }];
+      const policy = { name: 'all', enabled: true, conditions, profiles: ['no-passwords'] };
+      await admin.put(`/realms/${realm}/client-policies/profiles`, { profiles });
+      await admin.put(`/realms/${realm}/client-policies/policies`, { policies: [policy] });
     },
     clearBruteForce: async (realm) => void (await admin.delete(attacks(realm))),
     elapse: (seconds) => pause(seconds * 1000),

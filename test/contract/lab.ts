@@ -33,6 +33,8 @@ const confidential = {
   standardFlowEnabled: false,
 };
 
+/** Whatever a form, a header or a URL could break. */
+export const ODD = 'p%c&=+: "ü';
 export const machine = { client_id: 'machine-2-machine', client_secret: 'known' };
 export const clientCredentials = { grant_type: 'client_credentials', ...machine, scope: 'openid' };
 export const password = {
@@ -75,6 +77,22 @@ const manyClients = [
   { clientId: 'no-direct-grants', ...confidential, directAccessGrantsEnabled: false },
   { clientId: 'consent', ...confidential, consentRequired: true },
   { clientId: 'short', ...confidential, attributes: { 'access.token.lifespan': '77' } },
+  { clientId: 'until-max', ...confidential, attributes: { 'access.token.lifespan': '-1' } },
+  { clientId: 'no-time', ...confidential, attributes: { 'access.token.lifespan': '0' } },
+  { clientId: 'odd', ...confidential, secret: ODD },
+  {
+    clientId: 'for-basic',
+    ...confidential,
+    attributes: { 'token.endpoint.auth.method': 'client_secret_basic' },
+  },
+  {
+    clientId: 'mtls',
+    ...confidential,
+    attributes: { 'tls.client.certificate.bound.access.tokens': 'true' },
+  },
+  { clientId: 'dpop', ...confidential, attributes: { 'dpop.bound.access.tokens': 'true' } },
+  { clientId: 'signed', ...confidential, clientAuthenticatorType: 'client-jwt' },
+  { clientId: 'certified', ...confidential, clientAuthenticatorType: 'client-x509' },
   {
     clientId: 'session-keeper',
     ...confidential,
@@ -86,6 +104,18 @@ const manyUsers = [
   { username: 'disabled', email: 'disabled@example.test', ...ready, enabled: false },
   { username: 'nameless', email: 'nameless@example.test', ...ready, firstName: '' },
   { username: 'without-email', ...ready },
+  {
+    username: 'odd',
+    email: 'odd@example.test',
+    ...ready,
+    credentials: [{ type: 'password', value: ODD, temporary: false }],
+  },
+  {
+    username: 'offline',
+    email: 'offline@example.test',
+    ...ready,
+    realmRoles: ['offline_access'],
+  },
   {
     username: 'must-act',
     email: 'must-act@example.test',
@@ -103,6 +133,10 @@ const manyUsers = [
 const realms: RealmRepresentation[] = [
   realm('plain', { clients: manyClients, users: manyUsers }),
   realm('changing'),
+  realm('other-keys'),
+  realm('one-session'),
+  realm('one-session-only'),
+  realm('no-passwords'),
   realm('disabled', { enabled: false }),
   realm('https', { sslRequired: 'all' }),
   realm('unrotated', { revokeRefreshToken: false }),
@@ -111,7 +145,7 @@ const realms: RealmRepresentation[] = [
   realm('quick', { ...bruteForce, failureFactor: 30, quickLoginCheckMilliSeconds: 60_000 }),
   realm('permanent', { ...bruteForce, permanentLockout: true, quickLoginCheckMilliSeconds: 0 }),
   realm('ending', { accessTokenLifespan: 20, ssoSessionMaxLifespan: 10 }),
-  realm('idle', { ssoSessionIdleTimeout: 2 }),
+  realm('idle', { ssoSessionIdleTimeout: 5 }),
 ];
 
 /** Asks a backend and reads its answers. */

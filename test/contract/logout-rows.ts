@@ -1,6 +1,7 @@
 import { expect } from '@jest/globals';
 import { type Answer, clientCredentials, machine, refresh } from './lab.ts';
 import {
+  CLIENT_UNKNOWN,
   declined,
   GARBAGE,
   MISMATCH,
@@ -11,14 +12,17 @@ import {
   SECRET_REFUSED,
 } from './rows.ts';
 
-const empty =
+export const empty =
   (status: number) =>
   (answer: Answer): void =>
     expect(answer).toMatchObject({ status, type: 'none', text: '' });
 const unknownToken = (answer: Answer): void =>
   expect(answer).toMatchObject({ status: 200, type: 'json', body: { error: 'invalid_token' } });
-const leaving = (token: string): Record<string, string> => ({ ...machine, refresh_token: token });
-const revoking = (token: string): Record<string, string> => ({ ...machine, token });
+export const leaving = (token: string): Record<string, string> => ({
+  ...machine,
+  refresh_token: token,
+});
+export const revoking = (token: string): Record<string, string> => ({ ...machine, token });
 
 export const LOGOUT: Row[] = [
   row('ends the session', async (lab) => lab.logout(leaving(await lab.login())), empty(204)),
@@ -63,7 +67,7 @@ export const LOGOUT: Row[] = [
     'works after the refresh token has expired',
     async (lab) => {
       const token = await lab.login('idle');
-      await lab.backend.elapse(3.5);
+      await lab.backend.elapse(6.5);
       return lab.logout(leaving(token), 'idle');
     },
     empty(204),
@@ -78,6 +82,19 @@ export const LOGOUT: Row[] = [
     'wrong secret',
     async (lab) => lab.logout({ ...leaving(await lab.login()), client_secret: 'wrong' }),
     SECRET_REFUSED,
+  ),
+  declined(
+    'unknown client',
+    async (lab) => lab.logout({ ...leaving(await lab.login()), client_id: 'nobody' }),
+    CLIENT_UNKNOWN,
+  ),
+  declined(
+    'an access token',
+    async (lab) => {
+      const { body } = await lab.token(clientCredentials);
+      return lab.logout(leaving(String(body['access_token'])));
+    },
+    GARBAGE,
   ),
   row(
     'a page without a refresh token',
@@ -123,6 +140,16 @@ export const REVOKE: Row[] = [
       return lab.revoke(revoking(String(body['access_token'])));
     },
     empty(200),
+  ),
+  row(
+    'with a hint',
+    async (lab) => lab.revoke({ ...revoking(await lab.login()), token_type_hint: 'refresh_token' }),
+    empty(200),
+  ),
+  declined(
+    'wrong secret',
+    async (lab) => lab.revoke({ ...revoking(await lab.login()), client_secret: 'wrong' }),
+    SECRET_REFUSED,
   ),
   declined('no token', (lab) => lab.revoke(machine), [
     400,

@@ -1,5 +1,5 @@
 import { expect } from '@jest/globals';
-import { claimsOf, clientCredentials, Lab, password, refresh } from './lab.ts';
+import { claimsOf, clientCredentials, Lab, machine, password, refresh } from './lab.ts';
 import {
   about,
   DETACHED,
@@ -7,6 +7,7 @@ import {
   GARBAGE,
   ID,
   MISMATCH,
+  OFFLINE_OVER,
   REUSED,
   type Row,
   refused,
@@ -180,6 +181,71 @@ export const REFRESH: Row[] = [
   ),
 ];
 
+const offline = { ...password, username: 'offline', scope: 'openid offline_access' };
+const OFFLINE = { ...SESSION, refresh_expires_in: 0 };
+
+async function goOffline(lab: Lab): Promise<string> {
+  const { body } = await lab.token(offline);
+  return String(body['refresh_token']);
+}
+
+export const OFFLINE_ACCESS: Row[] = [
+  tokens('gives a refresh token that does not expire', (lab) => lab.token(offline), {
+    ...ID,
+    ...OFFLINE,
+  }),
+  row(
+    'names the type of the token and no end',
+    (lab) => lab.token(offline),
+    ({ body }) => {
+      const claims = claimsOf(body['refresh_token']);
+      expect(claims).toMatchObject({ typ: 'Offline' });
+      expect(claims).not.toHaveProperty('exp');
+    },
+  ),
+  tokens('a refresh gives the next', async (lab) => lab.token(refresh(await goOffline(lab))), {
+    ...ID,
+    ...OFFLINE,
+  }),
+  refused(
+    'a spent token',
+    async (lab) => {
+      const first = await goOffline(lab);
+      await lab.renew(first);
+      return lab.token(refresh(first));
+    },
+    REUSED,
+  ),
+  refused(
+    'the newest token after a spent one was seen',
+    async (lab) => {
+      const first = await goOffline(lab);
+      const newest = await lab.renew(first);
+      await lab.token(refresh(first));
+      return lab.token(refresh(newest));
+    },
+    DETACHED,
+  ),
+  refused(
+    'after logout',
+    async (lab) => {
+      const token = await goOffline(lab);
+      expect(await lab.logout({ ...machine, refresh_token: token })).toMatchObject({ status: 204 });
+      return lab.token(refresh(token));
+    },
+    OFFLINE_OVER,
+  ),
+  refused(
+    'after revoke',
+    async (lab) => {
+      const token = await goOffline(lab);
+      expect(await lab.revoke({ ...machine, token })).toMatchObject({ status: 200 });
+      return lab.token(refresh(token));
+    },
+    OFFLINE_OVER,
+  ),
+];
+
 export const LIFETIMES: Row[] = [
   tokens('session max binds both tokens', (lab) => lab.token(password, 'ending'), {
     ...ID,
@@ -213,13 +279,13 @@ export const LIFETIMES: Row[] = [
       await lab.backend.elapse(1);
       return lab.token(refresh(first), 'idle');
     },
-    ({ body }) => expect(body).toMatchObject({ refresh_expires_in: 2 }),
+    ({ body }) => expect(body).toMatchObject({ refresh_expires_in: 5 }),
   ),
   refused(
     'after the idle time',
     async (lab) => {
       const first = await lab.login('idle');
-      await lab.backend.elapse(3.5);
+      await lab.backend.elapse(6.5);
       return lab.token(refresh(first), 'idle');
     },
     EXPIRED,

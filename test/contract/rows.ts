@@ -29,6 +29,31 @@ export const GARBAGE = invalidGrant('Invalid refresh token');
 export const MISMATCH = invalidGrant(
   "Invalid refresh token. Token client and authorized client don't match",
 );
+export const MTLS_WANTED: Said = [
+  400,
+  'invalid_request',
+  'Client Certification missing for MTLS HoK Token Binding',
+];
+export const DPOP_WANTED: Said = [400, 'invalid_request', 'DPoP proof is missing'];
+export const ASSERTION_WANTED: Said = [
+  400,
+  'invalid_client',
+  'Parameter client_assertion_type is missing',
+];
+export const NO_CONSENT: Said = [
+  400,
+  'invalid_scope',
+  'Client no longer has requested consent from user',
+];
+export const NO_OFFLINE: Said = [
+  400,
+  'not_allowed',
+  'Offline tokens not allowed for the user or client',
+];
+export const OFFLINE_OVER = invalidGrant('Offline user session not found');
+export const NO_PASSWORDS = invalidGrant(
+  'resource owner password credentials grant is prohibited.',
+);
 export const NO_REALM: [number, string] = [404, 'Realm does not exist'];
 
 export function invalidGrant(description: string): Said {

@@ -4,7 +4,7 @@ import type { Backend } from './backend.ts';
 import { CLIENT_CREDENTIALS, passwordRows, REQUEST } from './grant-rows.ts';
 import { Lab } from './lab.ts';
 import { LOGOUT, REVOKE } from './logout-rows.ts';
-import { LIFETIMES, REFRESH } from './refresh-rows.ts';
+import { LIFETIMES, OFFLINE_ACCESS, REFRESH } from './refresh-rows.ts';
 import { type Row, type Said, USER } from './rows.ts';
 
 /**
@@ -23,6 +23,7 @@ export function tokenEndpointContract(
     'password grant': passwordRows(refusal),
     'refresh_token grant': REFRESH,
     lifetimes: LIFETIMES,
+    'offline access': OFFLINE_ACCESS,
     logout: LOGOUT,
     revoke: REVOKE,
     'brute-force detection': bruteForceRows(refusal),
