@@ -5,16 +5,17 @@ import type { Held } from './target-reader.ts';
 
 type Targets = ReadonlyMap<string, readonly Held[]>;
 
+/** How long each token that expired in a target stayed there as such, up to now. */
+export const expirations = (targets: Targets, now = Date.now()): number[] =>
+  [...targets.values()].flatMap((states) =>
+    states
+      .map(({ expiresAt }, index) => ((states[index + 1]?.since ?? now) - expiresAt) / 1_000)
+      .filter((seconds) => seconds > 0),
+  );
+
 /** For how long some target held an expired token, all targets together, up to now. */
-export function expiredSeconds(targets: Targets, now = Date.now()): number {
-  let sum = 0;
-  for (const states of targets.values()) {
-    states.forEach(({ expiresAt }, index) => {
-      sum += Math.max(0, (states[index + 1]?.since ?? now) - expiresAt);
-    });
-  }
-  return sum / 1_000;
-}
+export const expiredSeconds = (targets: Targets, now = Date.now()): number =>
+  expirations(targets, now).reduce((sum, each) => sum + each, 0);
 
 /** Each token that replaced another, with the one before. */
 export function replacements(targets: Targets): { readonly old: Held; readonly next: Held }[] {

@@ -1,4 +1,4 @@
-import { expiredSeconds, leastLeft, rounded } from './measures.ts';
+import { expirations, expiredSeconds, leastLeft, rounded } from './measures.ts';
 import type { TargetReader } from './target-reader.ts';
 
 /** One line of the table. Without `met` it is only told. */
@@ -52,6 +52,7 @@ export const serviceRows = (
   exactly('credentials that were served', targets.size, credentials),
   told('tokens published', [...targets.values()].flat().length),
   atMost('expired seconds seen by the reader', rounded(expiredSeconds(targets)), 0),
+  told('tokens that expired in a target', expirations(targets).length),
   exactly('states of a target that were no token', unreadable, 0),
   told('least time that a replaced token had left (s)', rounded(leastLeft(targets))),
 ];

@@ -131,3 +131,27 @@ export function retryAt(
   const isShort = rule.longest <= minutes(5);
   return now + (isShort ? Math.max(wait * random, seconds(1)) : wait * (0.9 + random / 5));
 }
+
+/** The token in place, and how much time is to pass between two requests. */
+interface Held {
+  readonly now: EpochMs;
+  readonly expiresAt: EpochMs;
+  readonly least: Ms;
+}
+
+/**
+ * What is looked at only every now and then may have been mended meanwhile, and a token that is still good must not
+ * expire for want of a try: there is one when half of its remaining time has passed, and so on.
+ */
+export function retryBeforeExpiry(
+  failure: Failure,
+  retry: EpochMs | undefined,
+  { now, expiresAt, least }: Held,
+): EpochMs | undefined {
+  const rule: RetryRule = FAILURE_KINDS[failure.kind].retry;
+  const isRare = rule === 'slow' || rule === 'hourly';
+  const half = (expiresAt - now) / 2;
+  if (retry === undefined || failure.retryAfter !== undefined || !isRare || half < least)
+    return retry;
+  return Math.min(retry, now + half);
+}

@@ -1,5 +1,4 @@
 import { type Credential, digest, type RenewalPolicy } from './credential.ts';
-import { type SecretMeta, versionOf } from './secret.ts';
 import { NEEDED_FIELDS } from './source.ts';
 import { type EpochMs, hours, type Ms, minutes } from './time.ts';
 
@@ -31,13 +30,16 @@ export function mayLogIn(
   return retryAt !== undefined && now >= retryAt;
 }
 
-/** What is presented, and to whom, without looking into it. */
+/**
+ * What is presented, and to whom, without looking into it.
+ * @param version of the credentials Secret
+ */
 export const presentedBy = (
   { grantType, tokenUrl, clientId, source }: Credential,
-  meta: SecretMeta,
+  version: string,
 ): string => {
   const keys = NEEDED_FIELDS[grantType].map((field) => source.keys[field]);
-  return digest([grantType, tokenUrl, clientId, keys, versionOf(meta)]);
+  return digest([grantType, tokenUrl, clientId, keys, version]);
 };
 
 /** What is known of a password that has just been rejected. */

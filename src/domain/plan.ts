@@ -132,7 +132,7 @@ function sessionTaken({ credential, session }: Observation): Failure | undefined
 function isLockedOut(seen: Observation, now: EpochMs): boolean {
   const { credential, rejection, session, source } = seen;
   if (rejection === undefined || session !== 'absent' || typeof source !== 'object') return false;
-  const isSame = rejection.presented === presentedBy(credential, source);
+  const isSame = rejection.presented === presentedBy(credential, versionOf(source));
   return isSame && !mayLogIn(rejection, now, isRequestOpen(seen) ? credential.renewal : undefined);
 }
 

@@ -154,12 +154,8 @@ function timesOf(
   return { urgency, patience: urgency > now ? Math.min(urgency - now, minutes(60)) : PATIENCE };
 }
 
-function pastOf(
-  { credential, rejection, source, target }: Observation,
-  version: string,
-): LoginPast {
-  const isSame =
-    typeof source === 'object' && rejection?.presented === presentedBy(credential, source);
+function pastOf({ credential, rejection, target }: Observation, version: string): LoginPast {
+  const isSame = rejection?.presented === presentedBy(credential, version);
   return {
     ...(isSame && { rejection }),
     ...(rejection !== undefined && !isSame && { othersRejectedAt: rejection.at }),
@@ -171,14 +167,14 @@ function pastOf(
 
 /** What is to be remembered of a login that was rejected, be it one that was not needed yet. */
 export function rejectionOf(
-  { credential, source, rejection: before }: Observation,
-  { rejected }: Memory,
+  { credential, rejection: before }: Observation,
+  { rejected, source }: Memory,
   done: Published | Refusal,
 ): Rejection | undefined {
   const failed = 'failure' in done ? done : undefined;
   const latest = failed?.failure.kind === 'CredentialsRejected' ? failed : rejected;
-  if (latest !== undefined && typeof source === 'object') {
-    return rejectionFrom(presentedBy(credential, source), latest);
+  if (latest !== undefined && source !== undefined) {
+    return rejectionFrom(presentedBy(credential, source.version), latest);
   }
   return failed === undefined ? undefined : before;
 }

@@ -1,6 +1,6 @@
 import { createHmac, randomBytes } from 'node:crypto';
 import { type Environments, tokenUrlOf } from '../domain/environment.ts';
-import { Failure, isFailure, retryAt } from '../domain/failure.ts';
+import { Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
 import { nextLogin } from '../domain/login-gate.ts';
 import type { LogoutRequest } from '../domain/logout.ts';
 import { Sensitive } from '../domain/sensitive.ts';
@@ -123,13 +123,15 @@ export class TokenDesk {
 
   #nextTry(
     identity: string,
-    { request, past }: Wish,
+    { request, past, policy, urgency }: Wish,
     { failure, attempts, at }: Pick<Remembered, 'failure' | 'attempts' | 'at'>,
   ): Pick<Refusal, 'retryAt' | 'hadWorked'> {
     const random = this.#parts.random();
     const user = this.#userOf(request);
     if (user === undefined || failure.kind !== 'CredentialsRejected') {
-      return { retryAt: retryAt(failure, attempts, at, random) };
+      const held = { now: at, expiresAt: urgency, least: policy.minimum };
+      const retry = retryAt(failure, attempts, at, random);
+      return { retryAt: retryBeforeExpiry(failure, retry, held) };
     }
     const suspicion = this.#logins.rejected({ user, identity, at, attempts }, past);
     return { retryAt: nextLogin(suspicion, at, random), hadWorked: suspicion.worked };

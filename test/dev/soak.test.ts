@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import { leaks } from '../../dev/soak/canary.ts';
 import {
   burstNeeded,
+  expirations,
   expiredSeconds,
   lateness,
   leastLeft,
@@ -36,6 +37,7 @@ describe('what the soak runs measure', () => {
   it('counts the seconds for which a target held an expired token, also the latest', () => {
     expect(expiredSeconds(targets, 41_000)).toBe(3);
     expect(expiredSeconds(targets, 50_000)).toBe(3 + 8);
+    expect(expirations(targets, 50_000)).toEqual([3, 8]);
   });
 
   it('knows how near a replacement came to the expiry, and how late it was', () => {

@@ -7,6 +7,7 @@ import {
   isFailure,
   RETRY_RULES,
   retryAt,
+  retryBeforeExpiry,
 } from '../../src/domain/failure.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import { KINDS } from '../support/builders.ts';
@@ -105,5 +106,37 @@ describe('a failure', () => {
 
   it('keeps the code that the other side gave', () => {
     expect(new Failure('NetworkError', 'no', { code: 'ECONNREFUSED' }).code).toBe('ECONNREFUSED');
+  });
+});
+
+describe('while a token is in place', () => {
+  const rejected = new Failure('ClientSecretRejected', '');
+  const retryWith = (failure: Failure, left: number) =>
+    retryBeforeExpiry(failure, NOW + hours(1), {
+      now: NOW,
+      expiresAt: NOW + left,
+      least: seconds(30),
+    });
+
+  it.each([
+    ['half of its time is waited', rejected, minutes(20), minutes(10)],
+    ['no longer than otherwise', rejected, hours(3), hours(1)],
+    ['nothing is hurried for its last minute', rejected, seconds(59), hours(1)],
+    ['nor for one that has expired', rejected, -minutes(5), hours(1)],
+    ['nor what is tried often anyway', new Failure('NetworkError', ''), minutes(20), hours(1)],
+    [
+      'nor a server that asks for patience',
+      new Failure('AccessBlocked', '', { retryAfter: hours(1) }),
+      minutes(20),
+      hours(1),
+    ],
+  ])('%s', (_, failure, left, wait) => {
+    expect(retryWith(failure, left)).toBe(NOW + wait);
+  });
+
+  it('what waits for a change goes on waiting', () => {
+    const failure = new Failure('CredentialsRejected', '');
+    const held = { now: NOW, expiresAt: NOW + minutes(20), least: seconds(30) };
+    expect(retryBeforeExpiry(failure, undefined, held)).toBeUndefined();
   });
 });

@@ -54,17 +54,19 @@ describe('a rejected password', () => {
 });
 
 describe('what is presented', () => {
-  const meta = { uid: 'source-uid', resourceVersion: '1' };
+  const version = 'source-uid/1';
   const password = { spec: { grantType: 'password' as const } };
-  const base = presentedBy(aParsedCredential(password), meta);
+  const base = presentedBy(aParsedCredential(password), version);
 
   it('is another thing for another version, client or realm, and the same for another target', () => {
     const others = [
-      presentedBy(aParsedCredential(password), { ...meta, resourceVersion: '2' }),
-      presentedBy(aParsedCredential({ spec: { ...password.spec, clientId: 'x' } }), meta),
-      presentedBy(aParsedCredential({ spec: { ...password.spec, realm: 'x' } }), meta),
+      presentedBy(aParsedCredential(password), 'source-uid/2'),
+      presentedBy(aParsedCredential({ spec: { ...password.spec, clientId: 'x' } }), version),
+      presentedBy(aParsedCredential({ spec: { ...password.spec, realm: 'x' } }), version),
     ];
     expect(new Set([base, ...others]).size).toBe(4);
-    expect(presentedBy(aParsedCredential({ ...password, target: { name: 'x' } }), meta)).toBe(base);
+    expect(presentedBy(aParsedCredential({ ...password, target: { name: 'x' } }), version)).toBe(
+      base,
+    );
   });
 });

@@ -389,7 +389,20 @@ describe('a failing renewal', () => {
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Stalled')).toBe('True ClientSecretRejected');
-    expect(action).toEqual({ lookAgainAt: EXPIRY });
+    expect(action).toEqual({ lookAgainAt: START + minutes(2.5) });
+  });
+
+  it('with a secret that is not yet known to the server is tried again before the token expires', async () => {
+    world.idp.outage = new Failure('ClientSecretRejected', 'Not yet');
+    world.cluster.putSecret(SOURCE, { data: { client_secret: `${CANARY}-new` } });
+    const first = await world.pass();
+    const action = await world.runFor(minutes(4), first);
+    expect(world.tokenRequests).toBe(1 + 3);
+
+    world.idp.outage = undefined;
+    await world.runFor(minutes(1), action);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(token()).toBe(`${CANARY}-token-5`);
   });
 });
 

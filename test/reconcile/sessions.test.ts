@@ -338,6 +338,17 @@ describe('a rejected password', () => {
     expect(world.summary('Ready')).toBe('False CredentialsRejected');
   });
 
+  it('is not tried again after a restart when nothing was known of its Secret at the first try', async () => {
+    world = World.withPassword();
+    presents({ password: WRONG_PASSWORD });
+    world.cluster.hide(SOURCE);
+    await world.pass();
+    world.restart();
+    await world.pass();
+
+    expect(asked()).toEqual(['password']);
+  });
+
   it('is not tried again when its Secret is only touched', async () => {
     asked();
     world.cluster.putSecret(SOURCE, { annotations: { team: 'shop' } });
