@@ -1,8 +1,6 @@
-import { execFile } from 'node:child_process';
-import { access, constants, mkdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
-import { cacheDir, type Log, outputOf } from '../server-process.ts';
+import { absentFrom, buildInto, goLacks, pinIn } from '../go-build.ts';
+import { cacheDir, type Log } from '../server-process.ts';
 
 export interface Binaries {
   kubeApiserver: string;
@@ -28,16 +26,15 @@ const packages = {
 export async function missingForControlPlane(): Promise<string[]> {
   const assets = process.env['KUBEBUILDER_ASSETS'];
   if (assets) {
-    const absent = await absentFrom(assets);
+    const absent = await absentFrom(assets, controlPlaneNames);
     return absent.length === 0
       ? []
       : [`KUBEBUILDER_ASSETS is set, but ${assets} has no ${absent.join(', no ')}.`];
   }
   const pins = await readPins();
-  if ((await absentFrom(cacheOf(pins))).length === 0) return [];
-  const found = /\bgo(\d+\.\d+(?:\.\d+)?)/.exec((await outputOf('go', ['version'])) ?? '')?.[1];
-  if (found !== undefined && isAtLeast(found, pins.go)) return [];
-  const have = found === undefined ? 'there is none' : `this one is ${found}`;
+  if ((await absentFrom(cacheOf(pins), controlPlaneNames)).length === 0) return [];
+  const have = await goLacks(pins.go);
+  if (have === undefined) return [];
   return [
     `Go ${pins.go} or newer builds the Kubernetes API server, and ${have}: install it from https://go.dev/dl, ` +
       'or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, etcd and kubectl.',
@@ -55,25 +52,27 @@ export async function ensureBinaries(log: Log): Promise<Binaries> {
   if (assets) return binariesIn(assets);
   const pins = await readPins();
   const dir = cacheOf(pins);
-  for (const name of await absentFrom(dir)) await build(name, pins, log);
+  for (const name of await absentFrom(dir, controlPlaneNames)) await build(name, pins, log);
   return binariesIn(dir);
 }
 
 type Name = keyof typeof packages;
 
-const names: readonly Name[] = ['kube-apiserver', 'kubectl', 'etcd'];
+const controlPlaneNames: readonly Name[] = ['kube-apiserver', 'kubectl', 'etcd'];
 
 async function readPins(): Promise<Pins> {
-  const text = await readFile(join(toolsDir, 'go.mod'), 'utf8');
-  const pin = (what: string, pattern: RegExp): string => {
-    const value = pattern.exec(text)?.[1];
-    if (value === undefined) throw new Error(`dev/control-plane/tools/go.mod names no ${what}`);
-    return value;
-  };
   return {
-    kubernetes: pin('Kubernetes version', /^\s*(?:require )?k8s\.io\/kubernetes (v\S+)/m),
-    etcd: pin('etcd version', /^\s*(?:require )?go\.etcd\.io\/etcd\/server\/v3 (v\S+)/m),
-    go: pin('Go version', /^go (\S+)/m),
+    kubernetes: await pinIn(
+      toolsDir,
+      'Kubernetes version',
+      /^\s*(?:require )?k8s\.io\/kubernetes (v\S+)/m,
+    ),
+    etcd: await pinIn(
+      toolsDir,
+      'etcd version',
+      /^\s*(?:require )?go\.etcd\.io\/etcd\/server\/v3 (v\S+)/m,
+    ),
+    go: await pinIn(toolsDir, 'Go version', /^go (\S+)/m),
   };
 }
 
@@ -89,36 +88,9 @@ function binariesIn(dir: string): Binaries {
   };
 }
 
-async function absentFrom(dir: string): Promise<Name[]> {
-  const absent: Name[] = [];
-  for (const name of names) {
-    await access(join(dir, name), constants.X_OK).catch(() => absent.push(name));
-  }
-  return absent;
-}
-
-/** Under a name of its own until whole, so that two builds at once do no harm and half a file is never run. */
 async function build(name: Name, pins: Pins, log: Log): Promise<void> {
-  const { path, minutes } = packages[name];
-  const dir = cacheOf(pins);
-  const unfinished = join(dir, `.${name}.${process.pid}`);
-  await mkdir(dir, { recursive: true });
-  const started = Date.now();
-  const report = (): void => {
-    const seconds = Math.round((Date.now() - started) / 1000);
-    log(`Building ${name} (once per version, ${minutes} on two cores): ${seconds} s`);
-  };
-  report();
-  const progress = setInterval(report, 15_000);
-  try {
-    const args = ['build', '-ldflags', versionFlags(pins.kubernetes), '-o', unfinished, path];
-    const env = { ...process.env, CGO_ENABLED: '0' };
-    await promisify(execFile)('go', args, { cwd: toolsDir, env, maxBuffer: 64 << 20 });
-    await rename(unfinished, join(dir, name));
-  } finally {
-    clearInterval(progress);
-    await rm(unfinished, { force: true });
-  }
+  const flags = ['-ldflags', versionFlags(pins.kubernetes)];
+  await buildInto(cacheOf(pins), { name, ...packages[name], pinnedIn: toolsDir, flags }, log);
 }
 
 /** Without these the server calls itself v0.0.0-master, and clients are confused. */
@@ -127,8 +99,4 @@ function versionFlags(version: string): string {
   const set = (name: string, value: string): string =>
     `-X k8s.io/component-base/version.${name}=${value}`;
   return `-s -w ${set('gitVersion', version)} ${set('gitMajor', major)} ${set('gitMinor', minor)}`;
-}
-
-function isAtLeast(found: string, needed: string): boolean {
-  return found.localeCompare(needed, 'en', { numeric: true }) >= 0;
 }
