@@ -1,0 +1,69 @@
+{{- define "convercus-operator.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "convercus-operator.fullname" -}}
+{{- $name := include "convercus-operator.name" . }}
+{{- $both := contains $name .Release.Name | ternary .Release.Name (printf "%s-%s" .Release.Name $name) }}
+{{- default $both .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "convercus-operator.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "convercus-operator.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "convercus-operator.labels" -}}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+{{ include "convercus-operator.selectorLabels" . }}
+{{- with .Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "convercus-operator.serviceAccountName" -}}
+{{- $own := .Values.serviceAccount.create | ternary (include "convercus-operator.fullname" .) "default" }}
+{{- default $own .Values.serviceAccount.name }}
+{{- end }}
+
+{{- define "convercus-operator.image" -}}
+{{- with .Values.image }}
+{{- if .digest }}
+{{- printf "%s@%s" .repository .digest }}
+{{- else }}
+{{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "convercus-operator.config" -}}
+{{- $lease := merge (dict "name" (include "convercus-operator.fullname" .)) .Values.leaderElection }}
+{{- $config := pick .Values "environments" "watch" "workers" "tokenHosts" "renewal" "log" }}
+{{- toYaml (merge (dict "leaderElection" $lease "operations" (dict "port" 8080)) $config) }}
+{{- end }}
+
+{{- define "convercus-operator.subject" -}}
+kind: ServiceAccount
+name: {{ include "convercus-operator.serviceAccountName" . }}
+namespace: {{ .Release.Namespace }}
+{{- end }}
+
+{{/* What the operator may do where credentials are; the same for a cluster and for a namespace. */}}
+{{- define "convercus-operator.rules" -}}
+- apiGroups: [convercus.io]
+  resources: [convercuscredentials]
+  verbs: [get, list, watch]
+- apiGroups: [convercus.io]
+  resources: [convercuscredentials/status]
+  verbs: [patch]
+# get: credentials Secrets. list, watch: metadata only. create, patch: server-side apply of targets.
+# delete: only its own <name>-session Secrets.
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end }}
