@@ -1,0 +1,99 @@
+{{/*
+What values.schema.json can't say, or not in words that help. All problems are told at once, before anything is installed.
+*/}}
+{{- define "convercus-operator.validate" -}}
+{{- $problems := concat
+  (include "convercus-operator.environmentProblems" . | fromYamlArray)
+  (include "convercus-operator.configProblems" . | fromYamlArray)
+  (include "convercus-operator.podProblems" . | fromYamlArray) }}
+{{- if $problems }}
+{{- printf "\nThe values can't be used:\n  - %s" (join "\n  - " $problems) | fail }}
+{{- end }}
+{{- end }}
+
+{{- define "convercus-operator.environmentProblems" -}}
+{{- range $name, $environment := .Values.environments }}
+{{- $at := printf "environments.%s" $name }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" $name) }}
+- "{{ $at }}: write a name of lower-case letters, digits and '-'"
+{{- end }}
+{{- if not (has $name (list "staging" "production")) }}
+{{- range $key := list "realm" "tokenUrl" "apiUrl" }}
+{{- if not (get $environment $key) }}
+- "{{ $at }}.{{ $key }}: write it; only staging and production have one built in"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with $environment.realm }}
+{{- if not (contains "{program}" .) }}
+- "{{ $at }}.realm: write a name with {program} in it, such as {program}-staging"
+{{- end }}
+{{- end }}
+{{- with $environment.tokenUrl }}
+{{- if not (contains "{realm}" .) }}
+- "{{ $at }}.tokenUrl: write an absolute URL with {realm} in its path"
+{{- end }}
+{{- end }}
+{{- range $key := list "tokenUrl" "loginUrl" "apiUrl" }}
+{{- with get $environment $key }}
+{{- if not (regexMatch "^https?://[^/?#@\\s]+(/[^?#\\s]*)?$" .) }}
+- "{{ $at }}.{{ $key }}: write an absolute URL without credentials, query or fragment"
+{{- else if and (hasPrefix "http:" .) (not $environment.insecureHttp) }}
+- "{{ $at }}.{{ $key }}: make it https://, or write insecureHttp: true beside it"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "convercus-operator.configProblems" -}}
+{{- range .Values.watch.namespaces }}
+{{- if not (regexMatch "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$" .) }}
+- "watch.namespaces: {{ . }} is not the name of a namespace"
+{{- end }}
+{{- end }}
+{{- with .Values.leaderElection }}
+{{- if ge (float64 .renewSeconds) (float64 .leaseSeconds) }}
+- "leaderElection.renewSeconds: write less than leaseSeconds"
+{{- end }}
+{{- if ge (mulf .retrySeconds 1.2) (float64 .renewSeconds) }}
+- "leaderElection.retrySeconds: write less than renewSeconds / 1.2"
+{{- end }}
+{{- end }}
+{{- with .Values.renewal }}
+{{- if gt (addf .percent .jitterPercent) 99.0 }}
+- "renewal.jitterPercent: write at most 99 - percent"
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "convercus-operator.podProblems" -}}
+{{- with .Values.image.digest }}
+{{- if not (regexMatch "^sha256:[0-9a-f]{64}$" .) }}
+- "image.digest: write sha256: and 64 hexadecimal digits"
+{{- end }}
+{{- end }}
+{{- with .Values.podDisruptionBudget }}
+{{- if and .enabled (lt (int $.Values.replicaCount) 2) }}
+- "podDisruptionBudget.enabled: write replicaCount 2 or more, or no node could be drained"
+{{- end }}
+{{- if and (ne (toString .minAvailable) "") (ne (toString .maxUnavailable) "") }}
+- "podDisruptionBudget: write minAvailable or maxUnavailable, not both"
+{{- end }}
+{{- end }}
+{{- range $key := list "minAvailable" "maxUnavailable" }}
+{{- if not (regexMatch "^([0-9]+%?)?$" (get $.Values.podDisruptionBudget $key | toString)) }}
+- "podDisruptionBudget.{{ $key }}: write a number or a percentage, such as 1 or 50%"
+{{- end }}
+{{- end }}
+{{- range $monitor := list "serviceMonitor" "podMonitor" }}
+{{- range $key := list "interval" "scrapeTimeout" }}
+{{- if not (regexMatch "^([0-9]+(ms|s|m|h))+$" (get (get $.Values $monitor) $key)) }}
+- "{{ $monitor }}.{{ $key }}: write a duration such as 30s"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
+- "podMonitor.enabled: write true for serviceMonitor or for podMonitor, not both, or all is counted twice"
+{{- end }}
+{{- end }}
