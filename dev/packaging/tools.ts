@@ -4,31 +4,48 @@ import { cacheDir, type Log, silent } from '../server-process.ts';
 
 /** The programs that packaging is checked with, built once per version into the cache. */
 
-const TOOLS = {
-  helm: { path: 'helm.sh/helm/v4/cmd/helm', module: 'helm.sh/helm/v4', minutes: '1 to 3 minutes' },
-  promtool: {
-    path: 'github.com/prometheus/prometheus/cmd/promtool',
-    module: 'github.com/prometheus/prometheus',
-    minutes: '1 to 3 minutes',
-    // Without the clients of every cloud that Prometheus could discover targets in
-    flags: ['-tags', 'remove_all_sd', '-ldflags', '-s -w'],
-  },
+interface Tool {
+  /** Folder under `tools/` with the go.mod. */
+  readonly folder: string;
+  readonly module: string;
+  readonly path: string;
+  readonly minutes: string;
+  readonly flags?: readonly string[];
+}
+
+const prometheus = {
+  folder: 'prometheus',
+  module: 'github.com/prometheus/prometheus',
+  minutes: '1 to 3 minutes',
+  // Without the clients of every cloud in which Prometheus could discover targets
+  flags: ['-tags', 'remove_all_sd', '-ldflags', '-s -w'],
 };
 
-export const ensureHelm = (log: Log = silent): Promise<string> => ensure('helm', log);
-export const ensurePromtool = (log: Log = silent): Promise<string> => ensure('promtool', log);
+const TOOLS = {
+  helm: {
+    folder: 'helm',
+    module: 'helm.sh/helm/v4',
+    path: 'helm.sh/helm/v4/cmd/helm',
+    minutes: '1 to 3 minutes',
+  },
+  promtool: { ...prometheus, path: 'github.com/prometheus/prometheus/cmd/promtool' },
+  /** Without its web pages; the HTTP API is whole. */
+  prometheus: { ...prometheus, path: 'github.com/prometheus/prometheus/cmd/prometheus' },
+} as const satisfies Record<string, Tool>;
 
 /**
- * The path of the program.
+ * The path of the program, built if need be.
  * @throws when there is no Go that can build it
  */
-async function ensure(name: keyof typeof TOOLS, log: Log): Promise<string> {
-  const { module, ...rest } = TOOLS[name];
-  const pinnedIn = join(import.meta.dirname, 'tools', name);
+export async function ensureTool(name: keyof typeof TOOLS, log: Log = silent): Promise<string> {
+  const { folder, module, ...rest } = TOOLS[name];
+  const pinnedIn = join(import.meta.dirname, 'tools', folder);
   const pattern = new RegExp(`^\\s*(?:require )?${module} (v\\S+)`, 'm');
-  const dir = join(cacheDir(), `${name}-${await pinIn(pinnedIn, 'version of it', pattern)}`);
-  if ((await absentFrom(dir, [name])).length > 0)
+  const version = await pinIn(pinnedIn, `version of ${name}`, pattern);
+  const dir = join(cacheDir(), `${folder}-${version}`);
+  if ((await absentFrom(dir, [name])).length > 0) {
     await build(dir, { name, pinnedIn, ...rest }, log);
+  }
   return join(dir, name);
 }
 
