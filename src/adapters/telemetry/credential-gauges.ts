@@ -32,6 +32,11 @@ const GAUGES: readonly Gauge[] = [
     help: 'When the token in the target is to be renewed.',
     value: ({ status }) => inSeconds(status?.renewAt),
   },
+  {
+    name: 'convercus_credential_suspended',
+    help: 'Only of credentials that are suspended: 1.',
+    value: ({ spec }) => (spec.suspend ? 1 : undefined),
+  },
 ];
 
 const CREDENTIALS_PER_CHUNK = 1_000;

@@ -69,6 +69,16 @@ describe('the metrics', () => {
     expect(Object.keys(samples).filter((name) => /expiry|renewal_due/.test(name))).toEqual([]);
   });
 
+  it('tell which credentials are suspended, and nothing of the others', async () => {
+    const metrics = aRegistry();
+    const suspended = aCredential({ spec: { suspend: true } });
+    metrics.observe({ credentials: () => [suspended, aCredential({ metadata: { name: 'b' } })] });
+    const lines = (await textOf(metrics)).split('\n');
+    expect(lines.filter((line) => line.startsWith('convercus_credential_suspended'))).toEqual([
+      `convercus_credential_suspended{${LABELS}} 1`,
+    ]);
+  });
+
   it('escape the values of labels', async () => {
     const metrics = aRegistry();
     metrics.observe({ credentials: () => [aCredential({ spec: { program: 'a"b\\c\nd' } })] });
