@@ -1,0 +1,212 @@
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { stringify } from 'yaml';
+import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
+import { credentialObject } from '../e2e/world.ts';
+import {
+  BUILD_TIME,
+  CHART,
+  fromInput,
+  helm,
+  inNamespace,
+  type Manifest,
+  NAMESPACE,
+  RELEASE,
+  ROOT,
+  renderChart,
+  renderOverlay,
+  the,
+  type Values,
+} from './render.ts';
+import { VALUE_SETS } from './value-sets.ts';
+
+jest.setTimeout(120_000);
+
+let controlPlane: ControlPlane;
+
+beforeAll(async () => {
+  await helm(['version']);
+  controlPlane = await startControlPlane({ log: console.log });
+  await controlPlane.kubectl(['apply', '-f', join(import.meta.dirname, 'monitoring-crds.yaml')]);
+  for (const namespace of ['shop', 'warehouse', 'elsewhere']) {
+    await controlPlane.kubectl(['create', 'namespace', namespace]);
+  }
+  const restricted = 'pod-security.kubernetes.io/enforce=restricted';
+  await controlPlane.kubectl(['create', 'namespace', NAMESPACE]);
+  await controlPlane.kubectl(['label', 'namespace', NAMESPACE, restricted]);
+}, BUILD_TIME);
+
+afterAll(() => controlPlane?.stop());
+
+const apply = (objects: readonly Manifest[], ...flags: string[]): Promise<string> =>
+  controlPlane.kubectl(['apply', '--server-side', ...flags, '-f', '-'], {
+    input: objects.map((object) => stringify(object)).join('---\n'),
+  });
+
+const dryRun = (objects: readonly Manifest[]): Promise<string> =>
+  apply(objects, '--dry-run=server');
+
+/** A pod as the Deployment would make it: unlike a Deployment, it is refused if it is not restricted. */
+const podOf = ({ spec }: Manifest): Manifest => ({
+  apiVersion: 'v1',
+  kind: 'Pod',
+  metadata: { name: 'pod', namespace: NAMESPACE },
+  spec: spec.template.spec,
+});
+
+describe('a real API server', () => {
+  it.each(Object.entries(VALUE_SETS))('accepts the chart with %s', async (_, values) => {
+    const objects = await renderChart(values);
+    const answer = await dryRun(objects);
+    expect(answer.trim().split('\n')).toHaveLength(objects.length);
+  });
+
+  it.each(['cluster', 'namespaces', 'ha'])('accepts the overlay %s', async (overlay) => {
+    const objects = await renderOverlay(overlay);
+    const answer = await dryRun(objects);
+    expect(answer.trim().split('\n')).toHaveLength(objects.length);
+  });
+
+  it('accepts install.yaml', async () => {
+    const file = join(ROOT, 'deploy/install.yaml');
+    const flags = ['--server-side', '--force-conflicts', '--dry-run=server'];
+    await controlPlane.kubectl(['apply', ...flags, '-f', file]);
+  });
+
+  it('admits the pods and the test pod of the chart to a restricted namespace', async () => {
+    const objects = await renderChart();
+    await dryRun([podOf(the('Deployment', objects)), the('Pod', objects)]);
+  });
+
+  it('would refuse a pod that is not restricted', async () => {
+    const lax = await renderChart({ securityContext: { capabilities: null } });
+    await expect(dryRun([podOf(the('Deployment', lax))])).rejects.toThrow('violates PodSecurity');
+  });
+});
+
+describe('what the operator may do', () => {
+  /** All rights in a namespace, those for the whole cluster included, as `resource [names]: verbs`. */
+  async function rightsOf(account: string, namespace: string): Promise<string[]> {
+    const who = `--as=system:serviceaccount:${NAMESPACE}:${account}`;
+    const flags = ['--list', '--no-headers', '-n', namespace, who];
+    const table = await controlPlane.kubectl(['auth', 'can-i', ...flags]);
+    return [...table.matchAll(/^(\S+) +\[\] +\[(.*?)\] +\[(.*?)\]$/gm)].map(
+      ([, resource = '', names, verbs]) => `${resource} [${names}]: ${verbs}`,
+    );
+  }
+
+  /** Less what every service account may do. */
+  async function rightsIn(namespace: string): Promise<string[]> {
+    const anybody = await rightsOf('anybody', namespace);
+    const rights = await rightsOf(RELEASE, namespace);
+    return rights.filter((right) => !anybody.includes(right)).sort();
+  }
+
+  const FOR_CREDENTIALS = [
+    'convercuscredentials.convercus.io []: get list watch',
+    'convercuscredentials.convercus.io/status []: patch',
+    'events.events.k8s.io []: create',
+    'secrets []: get list watch create patch delete',
+  ];
+
+  const FOR_LEADING = [
+    'leases.coordination.k8s.io []: create',
+    `leases.coordination.k8s.io [${RELEASE}]: get update`,
+  ];
+
+  async function withPermissions(values: Values, look: () => Promise<void>): Promise<void> {
+    const isPermission = ({ kind }: Manifest): boolean => /Role|ServiceAccount/.test(kind);
+    const objects = (await renderChart(values)).filter(isPermission);
+    await apply(objects);
+    try {
+      await look();
+    } finally {
+      const input = objects.map((object) => stringify(object)).join('---\n');
+      await controlPlane.kubectl(['delete', '-f', '-'], { input });
+    }
+  }
+
+  it('in the whole cluster is what it needs, and nothing else', async () => {
+    await withPermissions({}, async () => {
+      expect(await rightsIn('shop')).toEqual(FOR_CREDENTIALS);
+      expect(await rightsIn(NAMESPACE)).toEqual([...FOR_CREDENTIALS, ...FOR_LEADING].sort());
+    });
+  });
+
+  it('in listed namespaces ends at their borders', async () => {
+    await withPermissions({ watch: { namespaces: ['shop', 'warehouse'] } }, async () => {
+      expect(await rightsIn('shop')).toEqual(FOR_CREDENTIALS);
+      expect(await rightsIn('warehouse')).toEqual(FOR_CREDENTIALS);
+      expect(await rightsIn('elsewhere')).toEqual([]);
+      expect(await rightsIn(NAMESPACE)).toEqual(FOR_LEADING);
+    });
+  });
+
+  it('is nothing once the permissions are gone', async () => {
+    expect(await rightsIn('shop')).toEqual([]);
+  });
+});
+
+describe('a release', () => {
+  const release = (command: string, args: string[], values?: Values): Promise<string> => {
+    const kubeconfig = `--kubeconfig=${controlPlane.adminKubeconfig}`;
+    return helm([command, RELEASE, ...args, ...inNamespace, kubeconfig], values);
+  };
+
+  const crd = (path: string): Promise<string> =>
+    controlPlane.kubectl([
+      'get',
+      'crd',
+      'convercuscredentials.convercus.io',
+      '-o',
+      `jsonpath={${path}}`,
+    ]);
+
+  it('installs, and says what to do next', async () => {
+    const said = await release('install', [CHART]);
+    expect(said).toContain('kubectl create secret generic');
+    expect(await controlPlane.kubectl(['get', 'deploy', '-n', NAMESPACE, '-o', 'name'])).toContain(
+      RELEASE,
+    );
+    await controlPlane.kubectl([
+      'wait',
+      '--for=condition=Established',
+      'crd',
+      'convercuscredentials.convercus.io',
+    ]);
+  });
+
+  it('upgrades the CRD', async () => {
+    const shortNames = '.spec.names.shortNames';
+    const patch = JSON.stringify({ spec: { names: { shortNames: ['old'] } } });
+    await controlPlane.kubectl([
+      'patch',
+      'crd',
+      'convercuscredentials.convercus.io',
+      '--type=merge',
+      '-p',
+      patch,
+    ]);
+    expect(await crd(shortNames)).toBe('["old"]');
+    await release('upgrade', [CHART, ...fromInput, '--force-conflicts'], { replicaCount: 2 });
+    expect(await crd(shortNames)).toBe('["cvc"]');
+  });
+
+  it('leaves credentials and Secrets alone when it is uninstalled', async () => {
+    const input = stringify(credentialObject('loyalty', { program: 'ABC' }));
+    await controlPlane.kubectl(['apply', '-n', 'shop', '-f', '-'], { input });
+    await controlPlane.kubectl(['create', 'secret', 'generic', '-n', 'shop', 'loyalty-token']);
+    await release('uninstall', ['--wait', '--timeout=60s']);
+    expect(await controlPlane.kubectl(['get', 'deploy', '-n', NAMESPACE, '-o', 'name'])).toBe('');
+    const kept = await controlPlane.kubectl(['get', 'cvc,secret', '-n', 'shop', '-o', 'name']);
+    expect(kept.trim().split('\n')).toEqual([
+      'convercuscredential.convercus.io/loyalty',
+      'secret/loyalty-token',
+    ]);
+  });
+
+  it('comes back over the CRD that it has left', async () => {
+    await release('install', [CHART]);
+    await release('uninstall', []);
+  });
+});
