@@ -13,7 +13,7 @@ export const NAMESPACE = 'convercus-operator';
 /** Long enough for a build of helm, promtool or kube-apiserver on a machine that has none of them yet. */
 export const BUILD_TIME = 20 * 60_000;
 
-// biome-ignore lint/suspicious/noExplicitAny: a manifest may be anything
+// oxlint-disable-next-line typescript/no-explicit-any -- a manifest may hold anything
 export type Manifest = { kind: string; metadata: Metadata; [field: string]: any };
 
 interface Metadata {

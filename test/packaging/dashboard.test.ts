@@ -1,0 +1,183 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { parse, stringify } from 'yaml';
+import { ensureTool } from '../../dev/packaging/tools.ts';
+import { freePorts, ServerProcess } from '../../dev/server-process.ts';
+import {
+  type OperationsServer,
+  startOperationsServer,
+} from '../../src/adapters/operations-server.ts';
+import { systemClock as clock } from '../../src/adapters/system-clock.ts';
+import { createMetrics, type Metrics } from '../../src/adapters/telemetry/metrics.ts';
+import type { ConvercusCredential } from '../../src/domain/api.ts';
+import { rfc3339 } from '../../src/domain/time.ts';
+import { aCredential } from '../support/builders.ts';
+import { BUILD_TIME, CHART } from './render.ts';
+
+jest.setTimeout(60_000);
+
+interface Panel {
+  readonly title: string;
+  readonly targets?: readonly { readonly expr: string }[];
+}
+
+const { panels }: { panels: readonly Panel[] } = JSON.parse(
+  await readFile(join(CHART, 'files/dashboard.json'), 'utf8'),
+);
+
+/** As Grafana fills in its variables. */
+const filledIn = (expr: string): string =>
+  expr
+    .replaceAll('$namespace', '.*')
+    .replaceAll('$__rate_interval', '10s')
+    .replaceAll('$__range', '1m');
+
+const queries = panels.flatMap(({ title, targets = [] }) =>
+  targets.map(({ expr }): [string, string] => [title, filledIn(expr)]),
+);
+
+const rules: [string, string][] = parse(
+  await readFile(join(CHART, 'files/alerts.yaml'), 'utf8'),
+).groups.flatMap(({ rules }: { rules: { alert: string; expr: string }[] }) =>
+  rules.map(({ alert, expr }) => [alert, expr]),
+);
+
+/** A real Prometheus that scrapes the operator's own metrics, filled as if it worked. */
+let prometheus: ServerProcess;
+let operations: OperationsServer;
+let dir: string;
+let url: string;
+
+beforeAll(async () => {
+  const binary = await ensureTool('prometheus', console.log);
+  operations = await startOperationsServer({
+    host: '127.0.0.1',
+    port: 0,
+    readiness: () => [],
+    metrics: busyMetrics(),
+  });
+  dir = await mkdtemp(join(tmpdir(), 'prometheus-'));
+  const [port = 0] = await freePorts(1);
+  url = `http://127.0.0.1:${port}`;
+  await writeFile(join(dir, 'prometheus.yaml'), stringify(scraping(operations.port)));
+  prometheus = new ServerProcess({
+    name: 'prometheus',
+    command: binary,
+    args: [
+      `--config.file=${join(dir, 'prometheus.yaml')}`,
+      `--storage.tsdb.path=${join(dir, 'data')}`,
+      `--web.listen-address=127.0.0.1:${port}`,
+    ],
+    logFile: join(dir, 'log'),
+  });
+  // Two samples make a rate
+  await prometheus.untilReady(async () => {
+    const seen = await ask('query', 'count_over_time(convercus_operator_build_info[1m]) >= 3');
+    if (seen.result.length === 0) await sleep(200).then(() => Promise.reject(new Error('too few')));
+  }, 60);
+}, BUILD_TIME);
+
+afterAll(async () => {
+  await prometheus?.stop(10);
+  await operations?.close();
+  if (dir !== undefined) await rm(dir, { recursive: true, force: true });
+});
+
+const scraping = (port: number) => ({
+  global: { scrape_interval: '1s', scrape_timeout: '1s' },
+  scrape_configs: [
+    {
+      job_name: 'operator',
+      honor_labels: true,
+      static_configs: [{ targets: [`127.0.0.1:${port}`] }],
+    },
+  ],
+});
+
+function busyMetrics(): Metrics {
+  const metrics = createMetrics({ version: '1.2.3', workers: 16, leaseName: 'lease', clock });
+  const now = clock.now();
+  metrics.leading(true);
+  metrics.observe({
+    credentials: () => [
+      aCredential({ metadata: { name: 'fine' }, status: status('True', now + 600_000) }),
+      aCredential({ metadata: { name: 'broken' }, status: status('False', now - 600_000) }),
+    ],
+    queue: { snapshot: () => ({ ready: 1, unfinishedWork: 1, longestWork: 1 }) },
+    budget: {
+      snapshot: () => [{ host: 'id.test', queued: 1, running: 1, pausedUntil: undefined }],
+    },
+  });
+  metrics.tokenRequest({
+    host: 'id.test',
+    grantType: 'password',
+    outcome: 'success',
+    seconds: 0.2,
+  });
+  metrics.renewal('RenewalDue', 'success');
+  metrics.apiRequest('PATCH', 'api:443', '200');
+  metrics.queueObserver.done(5);
+  return metrics;
+}
+
+const status = (ready: 'True' | 'False', expiresAt: number): ConvercusCredential['status'] => ({
+  conditions: [
+    { type: 'Ready', status: ready, reason: 'r', message: 'm', lastTransitionTime: 't' },
+  ],
+  expiresAt: rfc3339(expiresAt),
+  renewAt: rfc3339(expiresAt - 60_000),
+});
+
+async function ask(path: string, query: string) {
+  const answer = await fetch(`${url}/api/v1/${path}?query=${encodeURIComponent(query)}`);
+  const { data, error } = JSON.parse(await answer.text());
+  if (error !== undefined) throw new Error(`${query}: ${error}`);
+  return data;
+}
+
+/** The names of all metrics in a query, as Prometheus itself reads it. */
+const metricsIn = async (query: string): Promise<string[]> =>
+  selectedIn(await ask('parse_query', query));
+
+function selectedIn(node: unknown): string[] {
+  if (typeof node !== 'object' || node === null) return [];
+  const isSelector = 'type' in node && /^(vector|matrix)Selector$/.test(String(node.type));
+  const own = isSelector && 'name' in node ? [String(node.name)] : [];
+  return [...own, ...Object.values(node).flatMap(selectedIn)];
+}
+
+/** The names of all series that the operator can show. */
+async function exported(): Promise<Set<string>> {
+  const text = await (await fetch(`${operations.url}/metrics`)).text();
+  const described = [...text.matchAll(/^# TYPE (\S+) (\S+)/gm)];
+  return new Set(
+    described.flatMap(([, name = '', type]) =>
+      type === 'histogram' ? ['_bucket', '_count', '_sum'].map((end) => name + end) : [name],
+    ),
+  );
+}
+
+describe('the dashboard', () => {
+  it.each(queries)('shows something in "%s": %s', async (_, query) => {
+    const { result } = await ask('query', query);
+    expect(result).not.toEqual([]);
+  });
+
+  it('asks for something in every panel, with a title and a place of its own', () => {
+    const places = panels.map((panel) => JSON.stringify(Reflect.get(panel, 'gridPos')));
+    expect(new Set(places).size).toBe(panels.length);
+    expect(queries.length).toBeGreaterThan(20);
+  });
+});
+
+describe('every metric exists that is used by', () => {
+  it.each([...queries, ...rules])('%s', async (_, query) => {
+    const names = await metricsIn(query);
+    expect(names).not.toEqual([]);
+    const known = await exported();
+    expect(names.filter((name) => !known.has(name))).toEqual([]);
+  });
+});

@@ -1,0 +1,70 @@
+import { beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { parse } from 'yaml';
+import {
+  BUILD_TIME,
+  helm,
+  type Manifest,
+  renderChart,
+  renderOverlay,
+  type Values,
+} from './render.ts';
+
+jest.setTimeout(60_000);
+
+beforeAll(async () => void (await helm(['version'])), BUILD_TIME);
+
+const SAME: readonly [overlay: string, values: Values][] = [
+  ['cluster', {}],
+  ['namespaces', { watch: { namespaces: ['shop'] } }],
+  ['ha', { replicaCount: 2, podDisruptionBudget: { enabled: true } }],
+];
+
+describe('the overlay', () => {
+  it.each(SAME)('%s renders what the chart renders', async (overlay, values) => {
+    const rendered = comparable(await renderOverlay(overlay));
+    expect(rendered).toEqual(comparable(await renderChart(values)));
+    expect(Object.keys(rendered).length).toBeGreaterThan(8);
+  });
+
+  it('cluster is not what the chart renders for other values', async () => {
+    const rendered = comparable(await renderOverlay('cluster'));
+    expect(rendered).not.toEqual(comparable(await renderChart({ workers: 17 })));
+    expect(rendered).not.toEqual(comparable(await renderChart({ replicaCount: 2 })));
+  });
+});
+
+/** What only one of the two tools needs: hooks, the Namespace (`helm --create-namespace`), and how a new configuration replaces pods. */
+function comparable(objects: readonly Manifest[]): Record<string, unknown> {
+  const config = objects.find(({ kind }) => kind === 'ConfigMap')?.metadata.name ?? '';
+  const shared = objects.filter(
+    ({ kind, metadata }) =>
+      kind !== 'Namespace' && metadata.annotations?.['helm.sh/hook'] === undefined,
+  );
+  return Object.fromEntries(
+    shared.map((object) => {
+      const text = JSON.stringify(object).replaceAll(`"${config}"`, '"convercus-operator"');
+      const same = withoutMarks(JSON.parse(text));
+      if (same.kind === 'ConfigMap') same['data'] = parse(same['data']['config.yaml']);
+      const { name, namespace } = same.metadata;
+      return [`${same.kind} ${namespace ?? ''}/${name}`, same];
+    }),
+  );
+}
+
+const MARKS = [
+  'helm.sh/chart',
+  'helm.sh/resource-policy',
+  'app.kubernetes.io/managed-by',
+  'app.kubernetes.io/version',
+  'checksum/config',
+];
+
+function withoutMarks(object: Manifest): Manifest {
+  for (const { metadata } of [object, object['spec']?.template].filter((it) => it?.metadata)) {
+    for (const kind of ['labels', 'annotations'] as const) {
+      for (const mark of MARKS) delete metadata[kind]?.[mark];
+      if (Object.keys(metadata[kind] ?? {}).length === 0) delete metadata[kind];
+    }
+  }
+  return object;
+}
