@@ -49,7 +49,9 @@ function asServed({ properties, required = [], items, ...schema }: Schema): JSON
 export async function typesFromCrd(): Promise<string> {
   const crd = parse(await readFile(join(ROOT, CRD), 'utf8'));
   const schema = crd.spec.versions[0].schema.openAPIV3Schema;
-  const { spec, status } = schema.properties;
+  const { spec, status: writtenStatus } = schema.properties;
+  // The default of the status only says that nobody has looked at the resource.
+  const { default: _, ...status } = writtenStatus;
   const resource = {
     ...schema,
     required: ['metadata', 'spec'],

@@ -31,6 +31,19 @@ const TOOLS = {
   promtool: { ...prometheus, path: 'github.com/prometheus/prometheus/cmd/promtool' },
   /** Without its web pages; the HTTP API is whole. */
   prometheus: { ...prometheus, path: 'github.com/prometheus/prometheus/cmd/prometheus' },
+  /** The Lua that Argo CD runs health scripts with. */
+  glua: {
+    folder: 'glua',
+    module: 'github.com/yuin/gopher-lua',
+    path: 'github.com/yuin/gopher-lua/cmd/glua',
+    minutes: 'under 1 minute',
+  },
+  kstatus: {
+    folder: 'kstatus',
+    module: 'sigs.k8s.io/cli-utils',
+    path: '.',
+    minutes: 'under 1 minute',
+  },
 } as const satisfies Record<string, Tool>;
 
 /**

@@ -63,7 +63,11 @@ export function the(kind: string, objects: readonly Manifest[]): Manifest {
   return found;
 }
 
-async function run(command: string, args: string[], input = ''): Promise<string> {
+/**
+ * The standard output of a command.
+ * @throws with its standard error when it fails
+ */
+export async function run(command: string, args: string[], input = ''): Promise<string> {
   const child = spawn(command, args);
   child.stdin.on('error', () => {}); // it may end without reading
   child.stdin.end(input);

@@ -1,0 +1,144 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { parse } from 'yaml';
+import { ensureTool } from '../../dev/packaging/tools.ts';
+import type { ConvercusCredential } from '../../src/domain/api.ts';
+import { Failure, type FailureKind } from '../../src/domain/failure.ts';
+import { type Attempt, type Outcome, statusFor } from '../../src/domain/status.ts';
+import { minutes } from '../../src/domain/time.ts';
+import { aCredential, aMark, START } from '../support/builders.ts';
+import { BUILD_TIME, ROOT, run } from './render.ts';
+
+const NOW = START + minutes(1);
+const AFTER_EXPIRY = START + minutes(5);
+
+const failed = (kind: FailureKind): Attempt => ({ failed: new Failure(kind, `It is ${kind}`) });
+
+/** A credential with the status that the operator itself writes. */
+function after(outcome: Partial<Outcome>, now = NOW): ConvercusCredential {
+  const suspended = outcome.suspended ?? false;
+  const resource = aCredential({ metadata: { generation: 3 }, spec: { suspend: suspended } });
+  const status = statusFor(
+    {
+      resource,
+      targetName: 'loyalty-token',
+      targetVersion: '7',
+      held: aMark(),
+      suspended,
+      handledRenewRequest: undefined,
+      attempt: undefined,
+      ...outcome,
+    },
+    now,
+  );
+  return { ...resource, status };
+}
+
+const valid = after({ attempt: { renewed: 'RenewalDue' } });
+const changed = { ...valid, metadata: { ...valid.metadata, generation: 4 } };
+const TOKEN = 'Secret "loyalty-token" holds a valid token';
+
+const SAMPLES: readonly [what: string, ConvercusCredential, argo: string, kstatus: string][] = [
+  ['a valid token', valid, `Healthy: ${TOKEN}`, 'Current'],
+  [
+    'a valid token whose renewal fails for now',
+    after({ attempt: failed('NetworkError') }),
+    `Healthy: ${TOKEN}. The latest renewal failed: It is NetworkError`,
+    'Current',
+  ],
+  [
+    'a valid token that will not be renewed without a person',
+    after({ attempt: failed('ClientSecretRejected') }),
+    'Degraded: It is ClientSecretRejected',
+    'Failed',
+  ],
+  [
+    'no token yet, for a reason that may pass',
+    after({ held: undefined, attempt: failed('ServerUnavailable') }),
+    'Progressing: It is ServerUnavailable',
+    'InProgress',
+  ],
+  [
+    'no token and a wrong spec',
+    after({ held: undefined, attempt: failed('InvalidSpec') }),
+    'Degraded: It is InvalidSpec',
+    'Failed',
+  ],
+  [
+    'an expired token',
+    after({ attempt: failed('NetworkError') }, AFTER_EXPIRY),
+    'Degraded: The token in Secret "loyalty-token" has expired: It is NetworkError',
+    'InProgress',
+  ],
+  ['a suspended one', after({ suspended: true }), 'Suspended: spec.suspend is true', 'Current'],
+  [
+    'a spec that was just changed',
+    changed,
+    'Progressing: The operator has not seen this yet',
+    'InProgress',
+  ],
+  [
+    'a resource that nobody has looked at',
+    aCredential({ status: { observedGeneration: -1 } }),
+    'Progressing: The operator has not seen this yet',
+    'InProgress',
+  ],
+];
+
+let glua: string;
+let kstatus: string;
+let dir: string;
+
+beforeAll(async () => {
+  glua = await ensureTool('glua', console.log);
+  kstatus = await ensureTool('kstatus', console.log);
+  dir = await mkdtemp(join(tmpdir(), 'argocd-'));
+}, BUILD_TIME);
+
+afterAll(async () => {
+  if (dir !== undefined) await rm(dir, { recursive: true, force: true });
+});
+
+/** The script in docs/argocd.md, as an administrator copies it. */
+async function healthScript(): Promise<string> {
+  const page = await readFile(join(ROOT, 'docs/argocd.md'), 'utf8');
+  const { data } = parse(/```yaml\n([^]*?)```/.exec(page)?.[1] ?? '');
+  return data['resource.customizations.health.convercus.io_ConvercusCredential'];
+}
+
+/** As Argo CD runs it: the resource in the global `obj`, and none of the libraries that it withholds. */
+async function argoHealth(resource: object): Promise<string> {
+  const file = join(dir, 'health.lua');
+  const lines = [
+    'io, os, string = nil, nil, nil',
+    `obj = ${luaOf(resource)}`,
+    `local health = (function()\n${await healthScript()}\nend)()`,
+    'print(health.status .. ": " .. health.message)',
+  ];
+  await writeFile(file, lines.join('\n'));
+  return (await run(glua, [file])).trim();
+}
+
+function luaOf(value: unknown): string {
+  if (Array.isArray(value)) return `{${value.map(luaOf).join(', ')}}`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const fields = Object.entries(value).filter(([, each]) => each !== undefined);
+  return `{${fields.map(([key, each]) => `[${JSON.stringify(key)}] = ${luaOf(each)}`).join(', ')}}`;
+}
+
+describe.each(SAMPLES)('%s', (_, resource, argo, expected) => {
+  it(`is ${argo.split(':')[0]} for Argo CD`, async () => {
+    expect(await argoHealth(resource)).toBe(argo);
+  });
+
+  it(`is ${expected} for kstatus`, async () => {
+    const object = {
+      apiVersion: 'convercus.io/v1alpha1',
+      kind: 'ConvercusCredential',
+      ...resource,
+    };
+    expect(await run(kstatus, [], JSON.stringify(object))).toBe(expected);
+  });
+});
