@@ -28,6 +28,7 @@ function after(outcome: Partial<Outcome>, now = NOW): ConvercusCredential {
       held: aMark(),
       suspended,
       handledRenewRequest: undefined,
+      rejection: undefined,
       attempt: undefined,
       ...outcome,
     },

@@ -58,8 +58,8 @@ namespace: {{ .Release.Namespace }}
 - apiGroups: [convercus.io]
   resources: [convercuscredentials/status]
   verbs: [patch]
-# get: credentials Secrets. list, watch: metadata only. create, patch: server-side apply of targets.
-# delete: only its own <name>-session Secrets.
+# get: credentials Secrets. list, watch: metadata only. create, patch: server-side apply of targets and sessions.
+# delete: the sessions of credentials that are gone (Secrets of the type convercus.io/session).
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, patch, delete]
