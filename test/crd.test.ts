@@ -32,9 +32,10 @@ describe('the CRD in a real API server', () => {
 
   it('fills in every default', async () => {
     await apply('defaults', GOOD);
-    const { spec } = JSON.parse(
+    const { spec, status } = JSON.parse(
       await controlPlane.kubectl(['get', 'cvc', 'defaults', '-o', 'json']),
     );
+    expect(status).toEqual({ observedGeneration: -1 });
     expect(spec).toEqual({
       ...GOOD,
       grantType: 'client_credentials',
