@@ -16,7 +16,11 @@ export const OPERATOR_NAMESPACE = 'convercus-operator';
 export async function installCluster(controlPlane: ControlPlane): Promise<void> {
   await installCrd(controlPlane);
   await controlPlane.kubectl(['create', 'namespace', OPERATOR_NAMESPACE]);
-  await controlPlane.kubectl(['apply', '-f', '-'], { input: await permissionsOfUser() });
+  const text = await readFile(join(ROOT, 'deploy/base/rbac.yaml'), 'utf8');
+  await grantToUser(
+    controlPlane,
+    parseAllDocuments(text).map((document) => document.toJS()),
+  );
 }
 
 export async function installCrd(controlPlane: ControlPlane): Promise<void> {
@@ -38,17 +42,16 @@ async function untilServed(controlPlane: ControlPlane): Promise<void> {
   }
 }
 
-async function permissionsOfUser(): Promise<string> {
-  const text = await readFile(join(ROOT, 'deploy/base/rbac.yaml'), 'utf8');
-  const objects = parseAllDocuments(text).map((document) => document.toJS());
-  for (const object of objects) {
-    if (object.metadata.namespace !== undefined) object.metadata.namespace = OPERATOR_NAMESPACE;
-    if (object.subjects === undefined) continue;
-    object.subjects = [
-      { kind: 'User', name: OPERATOR_USER, apiGroup: 'rbac.authorization.k8s.io' },
-    ];
-  }
-  return objects.map((object) => stringify(object)).join('---\n');
+/** Roles and bindings as they are, but for the operator's user in place of its service account. */
+export async function grantToUser(
+  controlPlane: ControlPlane,
+  permissions: readonly object[],
+): Promise<void> {
+  const user = { kind: 'User', name: OPERATOR_USER, apiGroup: 'rbac.authorization.k8s.io' };
+  const input = permissions
+    .map((object) => stringify('subjects' in object ? { ...object, subjects: [user] } : object))
+    .join('---\n');
+  await controlPlane.kubectl(['apply', '-f', '-'], { input });
 }
 
 export interface OperatorOptions {

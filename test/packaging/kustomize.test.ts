@@ -42,7 +42,7 @@ function comparable(objects: readonly Manifest[]): Record<string, unknown> {
   );
   return Object.fromEntries(
     shared.map((object) => {
-      const text = JSON.stringify(object).replaceAll(`"${config}"`, '"convercus-operator"');
+      const text = JSON.stringify(object).replaceAll(`"${config}"`, '"convercus-operator-config"');
       const same = withoutMarks(JSON.parse(text));
       if (same.kind === 'ConfigMap') same['data'] = parse(same['data']['config.yaml']);
       const { name, namespace } = same.metadata;
