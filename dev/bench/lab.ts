@@ -20,8 +20,8 @@ export const BUDGET_OFF = { requestsPerSecond: 0, burst: 10_000, concurrency: 32
 
 export interface LabOptions {
   readonly log: Log;
-  /** Where the operator leaves CPU profiles when it ends. */
-  readonly profileDir?: string | undefined;
+  /** For the Node that runs the operator. */
+  readonly nodeArguments?: readonly string[];
 }
 
 /** A fresh API server with etcd, a fresh identity provider, and the operator when it is started. */
@@ -67,10 +67,10 @@ export class Lab {
   /** Running and ready when the promise resolves. */
   async startOperator(config: Readonly<Record<string, unknown>> = {}): Promise<Operator> {
     this.log('Starting the operator');
-    const { profileDir } = this.#options;
+    const { nodeArguments = [] } = this.#options;
     const operator = await Operator.start({
       kubeconfig: this.controlPlane.userKubeconfig(OPERATOR_USER),
-      nodeArguments: profileDir === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profileDir}`],
+      nodeArguments,
       config: {
         environments: localStaging(this.provider.url),
         renewal: { minimumSeconds: 1 },

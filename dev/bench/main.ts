@@ -64,7 +64,9 @@ async function run(name: string, { size, work }: Scenario): Promise<Result> {
   const began = Date.now();
   const progress = (line: string): void =>
     console.log(`[${name} ${Math.round((Date.now() - began) / 1_000)} s] ${line}`);
-  const lab = await Lab.start({ log: progress, profileDir: values.profile });
+  const { profile } = values;
+  const nodeArguments = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
+  const lab = await Lab.start({ log: progress, nodeArguments });
   try {
     const rows = await work(lab, values.check ? CHECK : size(Number(values.size)));
     const result = { scenario: name, rows, seconds: (Date.now() - began) / 1_000 };

@@ -45,6 +45,19 @@ export class TargetTail {
     return this.publications.at(-1)?.at ?? Date.now();
   }
 
+  /** Resolves when every one of that many has got another token than its first. */
+  async renewedAll(targets: number): Promise<void> {
+    const seen = new Map<string, number>();
+    let looked = 0;
+    const renewed = (): boolean => {
+      for (const { key } of this.publications.slice(looked))
+        seen.set(key, (seen.get(key) ?? 0) + 1);
+      looked = this.publications.length;
+      return [...seen.values()].filter((times) => times > 1).length >= targets;
+    };
+    while (!renewed()) await sleep(500);
+  }
+
   /** When a credential's target was first written. */
   async first(key: string, seconds: number): Promise<number> {
     await waitUntil(

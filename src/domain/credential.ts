@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { ConvercusCredential } from './api.ts';
 import { type Environment, type Environments, realmOf, tokenUrlOf } from './environment.ts';
 import { Failure, isFailure } from './failure.ts';
@@ -165,7 +165,7 @@ function parseTarget(resource: ConvercusCredential): Target | Failure {
 
 /** 128 bits of SHA-256 over a canonical form: the order of object keys does not matter, the order of lists does. */
 export function digest(value: unknown): string {
-  return createHash('sha256').update(canonical(value)).digest('base64url').slice(0, 22);
+  return hash('sha256', canonical(value), 'base64url').slice(0, 22);
 }
 
 function canonical(value: unknown): string {

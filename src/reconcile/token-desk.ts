@@ -1,4 +1,4 @@
-import { createHmac, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 import { type Environments, tokenUrlOf } from '../domain/environment.ts';
 import { Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
 import { nextLogin } from '../domain/login-gate.ts';
@@ -47,7 +47,7 @@ export class TokenDesk {
   readonly #logins = new LoginMemory();
   readonly #users: UserTurns;
   /** Identities are digests under a key that never leaves this process. */
-  readonly #key = randomBytes(32);
+  readonly #key = randomBytes(32).toString('base64');
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -147,7 +147,7 @@ export class TokenDesk {
   }
 
   #digest(parts: readonly string[]): string {
-    return createHmac('sha256', this.#key).update(JSON.stringify(parts)).digest('base64url');
+    return hash('sha256', `${this.#key}${JSON.stringify(parts)}`, 'base64url');
   }
 }
 

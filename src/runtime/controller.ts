@@ -41,6 +41,7 @@ export class Controller {
   readonly #passes = new Set<Promise<void>>();
   #stops: Stops | undefined;
   #isWoken = false;
+  #startedInTurn = 0;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
@@ -79,11 +80,26 @@ export class Controller {
       const key = this.#options.queue.take();
       if (key === undefined) return;
       this.#start(key, stops.abort);
+      this.#countStart();
     }
   }
 
+  /**
+   * In one turn of the event loop no more start than there are workers: answers that have arrived meanwhile go on
+   * first. Else all that is due would get its token at once, and grow old with it while waiting for a worker.
+   */
+  #countStart(): void {
+    this.#startedInTurn += 1;
+    if (this.#startedInTurn > 1) return;
+    setImmediate(() => {
+      this.#startedInTurn = 0;
+      this.#wake();
+    });
+  }
+
   #hasRoom(): boolean {
-    return this.#seats.hasFree && this.#passes.size < MOST_PASSES;
+    const hasTurn = this.#startedInTurn < this.#options.workers;
+    return hasTurn && this.#seats.hasFree && this.#passes.size < MOST_PASSES;
   }
 
   #start(key: Key, abort: AbortSignal): void {

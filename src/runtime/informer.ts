@@ -13,7 +13,7 @@ import { sleep, within } from './waiting.ts';
 
 /** A watch is asked to last between this and twice as long, so that not all of them end at once. */
 const WATCH: Ms = minutes(5);
-/** A watch that is silent for so much longer than it was asked to last is dead. */
+/** A watch that lasts so much longer than it was asked to is dead, or its server pays no heed. */
 const SLACK: Ms = seconds(30);
 /** A watch that ends sooner, even cleanly, counts as failed: opening it at once again would spin. */
 const SHORTEST_WATCH: Ms = seconds(1);
@@ -24,9 +24,9 @@ const TOO_SHORT = new Failure(
   'ClusterUnavailable',
   'The API server ended the watch as soon as it had begun',
 );
-const SILENT = new Failure(
+const OVERDUE = new Failure(
   'ClusterUnavailable',
-  'The watch was silent for too long and has been cut',
+  'The API server did not end the watch when it was to; it has been cut',
 );
 const NO_PAGE = new Failure('ClusterUnavailable', 'The API server did not answer a list in time');
 
@@ -107,21 +107,16 @@ class Informer<T> {
     const { source, clock, random } = this.#options;
     const timeout = WATCH * (1 + random());
     const began = clock.now();
-    const end = new AbortController();
-    const events = source.watch(version, timeout, end.signal)[Symbol.asyncIterator]();
-    try {
-      const isAlive = { clock, limit: timeout + SLACK, signal: this.#signal };
-      let next = await within(isAlive, () => events.next());
-      while (next !== undefined && next.done !== true) {
-        this.#take(next.value);
-        next = await within(isAlive, () => events.next());
+    const isAlive = { clock, limit: timeout + SLACK, signal: this.#signal };
+    const ended = await within(isAlive, async (signal) => {
+      for await (const event of source.watch(version, timeout, signal)) {
+        if (signal.aborted) break;
+        this.#take(event);
       }
-      if (this.#signal.aborted) return;
-      if (next === undefined) throw new WatchProblem(SILENT);
-    } finally {
-      end.abort();
-      events.return?.().catch(() => undefined);
-    }
+      return true;
+    });
+    if (this.#signal.aborted) return;
+    if (ended === undefined) throw new WatchProblem(OVERDUE);
     if (clock.now() - began < SHORTEST_WATCH) throw new WatchProblem(TOO_SHORT);
     this.#succeeded();
   }

@@ -190,10 +190,12 @@ describe('a parked pass', () => {
     addAll('slow', 'b', 'c');
     const ended = run(it);
     await settle();
+    await settle();
     expect(order).toEqual(['slow starts', 'b starts']);
     expect(it.active).toBe(2);
     queue.add('slow');
     host.resolve();
+    await settle();
     await settle();
     expect(order).toEqual(['slow starts', 'b starts']);
     gates['b']?.resolve();
@@ -234,13 +236,35 @@ describe('a parked pass', () => {
 });
 
 describe('very many parked passes', () => {
+  it('come back before new ones start, so that nobody runs far ahead of the workers', async () => {
+    const answered = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+    let ahead = 0;
+    let furthest = 0;
+    addAll(...Array.from({ length: 500 }, (_, i) => `ns/${i}`));
+    const done = run(
+      controller(async (_, { parked }) => {
+        ahead += 1;
+        furthest = Math.max(furthest, ahead);
+        await parked(answered);
+        await answered();
+        ahead -= 1;
+        return 'await-change';
+      }),
+    );
+    while (results.length < 500) await settle();
+    expect(furthest).toBeLessThan(20);
+    stop.abort();
+    await done;
+  });
+
   it('are bounded, and the next key is taken when one ends', async () => {
     const host = gate();
     const first = gate();
-    const it = controller(async (key, { parked }) => {
+    const pass: ControllerOptions['pass'] = async (key, { parked }) => {
       await parked(() => (key === '0' ? first : host).promise);
       return 'await-change';
-    });
+    };
+    const it = controller(pass, { workers: 10_002 });
     for (let key = 0; key < 10_002; key += 1) queue.add(String(key));
     const ended = run(it);
     await settle();

@@ -14,18 +14,31 @@ const BOUND = { seconds: 10, concurrency: WORKERS };
 const WINDOW_SECONDS = 20;
 const HOUR = 3_600;
 
+/**
+ * Renewals come after a tenth of a token's life, so that none expires however far behind we are: first long after all
+ * have their first token, then four times as fast as anybody could work. Seconds of life per credential.
+ */
+const RENEWAL = { percent: 10, jitterPercent: 0, minimumSeconds: 1 };
+const FIRST_LIFE = 0.06;
+const LATER_LIFE = 0.01;
+
 /** All that depends on how many credentials there are, beside the bare loop before and after it. */
 export async function speed(lab: Lab, size: Size): Promise<Row[]> {
   const { count: n, namespaces, idleSeconds } = size;
-  // Due sooner than the first round ends, so that there is always more to do than can be done.
-  const tokenSeconds = Math.max(n / 1_000, 1);
+  const tokenSeconds = Math.max(n * FIRST_LIFE, 60);
   const options = { count: n, namespaces, secrets: 'distinct', tokenSeconds } as const;
   const population = await Population.create(lab, options);
   const before = await bound(lab, BOUND);
   const tail = await lab.tail();
   const began = Date.now();
-  const operator = await lab.startOperator({ tokenHosts: BUDGET_OFF, workers: WORKERS });
+  const operator = await lab.startOperator({
+    tokenHosts: BUDGET_OFF,
+    workers: WORKERS,
+    renewal: RENEWAL,
+  });
   const cold = await coldSync(tail, operator, { n, began });
+  await population.tokenSeconds(Math.max(n * LATER_LIFE, 10));
+  await tail.renewedAll(n);
   const { rows: saturated, window } = await saturation(lab, operator);
   const steady = await atRest(lab, operator, { population, tail });
   const peak = sampleOf(pidOf(operator)).peakMb;

@@ -1,5 +1,7 @@
+import { pipeline } from 'node:stream';
+import { createGunzip } from 'node:zlib';
 import pRetry from 'p-retry';
-import { type Dispatcher, fetch, type Response } from 'undici';
+import type { Dispatcher } from 'undici';
 import type { HttpAnswer } from '../../domain/http-answer.ts';
 import type { EpochMs } from '../../domain/time.ts';
 import type { Clock } from '../../ports.ts';
@@ -35,11 +37,15 @@ export async function exchange(
   clock: Clock,
   signal: AbortSignal,
 ): Promise<Exchange> {
-  const { url, once = false, ...init } = request;
+  const { url, method, body, once = false } = request;
+  const headers = { ...request.headers, 'accept-encoding': 'gzip' };
+  const { origin, pathname, search } = new URL(url);
   let requestedAt = clock.now();
   const send = () => {
     requestedAt = clock.now();
-    return fetch(url, { ...init, redirect: 'manual', dispatcher, signal });
+    return dispatcher
+      .request({ origin, path: pathname + search, method, headers, body, signal })
+      .catch(asError);
   };
   const isHarmless = once ? isUnsent : isTransient;
   const shouldRetry = ({ error }: { error: Error }) => isHarmless(error);
@@ -47,25 +53,39 @@ export async function exchange(
   return { answer: await answerOf(response), requestedAt, receivedAt: clock.now() };
 }
 
-async function answerOf(response: Response): Promise<HttpAnswer> {
-  const retryAfter = response.headers.get('retry-after');
-  const date = response.headers.get('date');
-  const authorization = response.headers.get('authorization');
+/** p-retry knows only errors of its own realm. */
+const asError = (cause: unknown): never => {
+  throw new Error('no answer', { cause });
+};
+
+async function answerOf({
+  statusCode,
+  headers,
+  body,
+}: Dispatcher.ResponseData): Promise<HttpAnswer> {
+  const retryAfter = only(headers['retry-after']);
+  const date = only(headers['date']);
+  const authorization = only(headers['authorization']);
+  const isPacked = only(headers['content-encoding']) === 'gzip';
   return {
-    status: response.status,
-    contentType: response.headers.get('content-type') ?? '',
-    text: await textOf(response),
-    ...(retryAfter !== null && { retryAfter }),
-    ...(date !== null && { date }),
-    ...(authorization !== null && { authorization }),
+    status: statusCode,
+    contentType: only(headers['content-type']) ?? '',
+    text: await textOf(isPacked ? pipeline(body, createGunzip(), () => undefined) : body),
+    ...(retryAfter !== undefined && { retryAfter }),
+    ...(date !== undefined && { date }),
+    ...(authorization !== undefined && { authorization }),
   };
 }
 
+/** A header that was sent twice says the same as both, joined. */
+const only = (value: string | string[] | undefined): string | undefined =>
+  Array.isArray(value) ? value.join(', ') : value;
+
 /** The body, or an empty text as soon as it proves too large; leaving the loop closes the connection. */
-async function textOf(response: Response): Promise<string> {
+async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of response.body ?? []) {
+  for await (const chunk of body) {
     size += chunk.length;
     if (size > LARGEST_BODY) return '';
     chunks.push(chunk);

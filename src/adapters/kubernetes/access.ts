@@ -31,6 +31,7 @@ interface Access {
 /** Connections and credentials of one API server, read again as they rotate. */
 export class ApiAccess {
   readonly origin: string;
+  readonly host: string;
   /** Path in front of every request, for servers behind a gateway. */
   readonly basePath: string;
   readonly #load: () => KubeConfig;
@@ -50,6 +51,7 @@ export class ApiAccess {
     if (!server) throw new Error('the kubeconfig names no current cluster');
     const url = new URL(server);
     this.origin = url.origin;
+    this.host = url.host;
     this.basePath = url.pathname.replace(/\/+$/, '');
   }
 

@@ -113,12 +113,12 @@ class UndiciTransport implements Transport {
 
   async #sendOnce(request: ApiRequest, limits: object): Promise<Dispatcher.ResponseData> {
     const { dispatcher, headers } = await this.#ready();
-    const { method, path, query = {}, body, signal } = request;
-    const search = new URLSearchParams(query).toString();
+    const { method, path, query, body, signal } = request;
+    const search = query === undefined ? '' : `?${new URLSearchParams(query).toString()}`;
     const answer = await dispatcher
       .request({
         origin: this.#access.origin,
-        path: `${this.#access.basePath}${path}${search === '' ? '' : `?${search}`}`,
+        path: `${this.#access.basePath}${path}${search}`,
         method,
         headers: { ...this.#headersOf(request), ...headers },
         body: body === undefined ? null : JSON.stringify(body),
@@ -144,7 +144,7 @@ class UndiciTransport implements Transport {
   }
 
   #count(method: string, code: string): void {
-    this.#options.onRequest?.(method, new URL(this.#access.origin).host, code);
+    this.#options.onRequest?.(method, this.#access.host, code);
   }
 }
 
@@ -162,7 +162,7 @@ async function within<T>(
     controller.abort(reason);
   };
   const abortFromOutside = (): void => abort(outer.reason);
-  const timer = setTimeout(abort, timeout, ApiError.network('Timeout'));
+  const timer = setTimeout(() => abort(ApiError.network('Timeout')), timeout);
   outer.addEventListener('abort', abortFromOutside, { once: true });
   try {
     return await Promise.race([exchange(controller.signal), cut]);
