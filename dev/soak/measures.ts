@@ -63,6 +63,18 @@ export function shortestGap(seen: readonly Seen[]): number {
   return shortest / 1_000;
 }
 
+/** From one request to the next of the same user, on average. */
+export function meanGap(seen: readonly Seen[]): number {
+  const moments = Map.groupBy(seen, ({ who }) => who);
+  let time = 0;
+  let gaps = 0;
+  for (const own of moments.values()) {
+    time += (own.at(-1)?.at ?? 0) - (own[0]?.at ?? 0);
+    gaps += own.length - 1;
+  }
+  return time / gaps / 1_000;
+}
+
 /** The burst that a budget of so many a second would have to allow for these moments. */
 export function burstNeeded(moments: readonly number[], perSecond: number): number {
   let owed = 0;

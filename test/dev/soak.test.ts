@@ -6,6 +6,7 @@ import {
   expiredSeconds,
   lateness,
   leastLeft,
+  meanGap,
   mostInOneSecond,
   quantile,
   shortestGap,
@@ -60,6 +61,11 @@ describe('what the soak runs measure', () => {
 
   it('looks for the shortest time between requests of one user, not of two', () => {
     expect(shortestGap([seen(0, 'a'), seen(1, 'b'), seen(7, 'a'), seen(20, 'b')])).toBe(7);
+  });
+
+  it('takes the mean time between requests over all users', () => {
+    const requests = [seen(0, 'a'), seen(1, 'b'), seen(10, 'a'), seen(20, 'a'), seen(26, 'b')];
+    expect(meanGap(requests)).toBe((20 + 25) / 3);
   });
 
   it('tells apart why requests were refused', () => {

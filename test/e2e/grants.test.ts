@@ -178,7 +178,7 @@ describe('the grants of users', () => {
     });
     await shop.kubectl('label', 'secret', 'login', 'touched=yes');
     await shop.kubectl('annotate', 'cvc', 'loyalty', 'example.com/touched=yes');
-    await world.operator.kill(0);
+    await world.operator.kill();
     await world.operator.run();
     await shop.credential('other'); // its token shows that the first passes are over
     await shop.ready('other');
