@@ -12,4 +12,6 @@ export default {
     './src/runtime/': { lines: 95, branches: 95 },
   },
   injectGlobals: false,
+  // Real servers on a busy machine; nothing here is about speed.
+  testTimeout: 60_000,
 };
