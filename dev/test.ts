@@ -3,9 +3,10 @@
  * Arguments go to jest: `npm test -- test/domain` runs a part. Ends with a line `N passed, N failed`.
  */
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { JEST_NODE_OPTIONS, jestCounts } from './jest.ts';
 
 const jestArguments = process.argv.slice(2);
 const isPart = jestArguments.some((argument) => !argument.startsWith('-'));
@@ -30,21 +31,13 @@ function run(title: string, [command, ...args]: string[], env: NodeJS.ProcessEnv
   return status === 0;
 }
 
-/** Failed suites count too: a file that can't be loaded runs no test. */
-function jestCounts(): { passed: number; failed: number } {
-  const { numPassedTests, numFailedTests, numRuntimeErrorTestSuites } = JSON.parse(
-    readFileSync(report, 'utf8'),
-  );
-  return { passed: numPassedTests, failed: numFailedTests + numRuntimeErrorTestSuites };
-}
-
 const passedChecks = isPart ? [] : checks.map(([title, ...command]) => run(title, command));
 const coverage = isPart ? [] : ['--coverage', '--coverageReporters=text'];
 const jest = ['jest', ...coverage, '--json', `--outputFile=${report}`, ...jestArguments];
 const jestPassed = run('tests', jest, {
-  NODE_OPTIONS: '--experimental-vm-modules --disable-warning=ExperimentalWarning',
+  NODE_OPTIONS: JEST_NODE_OPTIONS,
 });
-const { passed, failed } = jestCounts();
+const { passed, failed } = jestCounts(report);
 rmSync(scratch, { recursive: true });
 
 const failedChecks = passedChecks.filter((ok) => !ok).length;

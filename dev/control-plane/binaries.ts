@@ -8,6 +8,14 @@ export interface Binaries {
   kubectl: string;
 }
 
+/** What makes a node, besides the control plane. */
+export interface NodeBinaries {
+  kubeControllerManager: string;
+  kubeScheduler: string;
+  kubelet: string;
+  kubeProxy: string;
+}
+
 interface Pins {
   kubernetes: string;
   etcd: string;
@@ -20,6 +28,13 @@ const packages = {
   'kube-apiserver': { path: 'k8s.io/kubernetes/cmd/kube-apiserver', minutes: 'about 5 minutes' },
   kubectl: { path: 'k8s.io/kubernetes/cmd/kubectl', minutes: 'about 1 minute' },
   etcd: { path: 'go.etcd.io/etcd/server/v3', minutes: 'under 1 minute' },
+  'kube-controller-manager': {
+    path: 'k8s.io/kubernetes/cmd/kube-controller-manager',
+    minutes: 'about 2 minutes',
+  },
+  'kube-scheduler': { path: 'k8s.io/kubernetes/cmd/kube-scheduler', minutes: 'under 1 minute' },
+  kubelet: { path: 'k8s.io/kubernetes/cmd/kubelet', minutes: 'about 1 minute' },
+  'kube-proxy': { path: 'k8s.io/kubernetes/cmd/kube-proxy', minutes: 'under 1 minute' },
 };
 
 /** What somebody has to install before a control plane can start here, one sentence each. */
@@ -56,9 +71,31 @@ export async function ensureBinaries(log: Log): Promise<Binaries> {
   return binariesIn(dir);
 }
 
+/**
+ * Like `ensureBinaries`, for a whole node: no folder of KUBEBUILDER_ASSETS has these, so they are always built.
+ * @throws when there is no Go that can
+ */
+export async function ensureNodeBinaries(log: Log): Promise<NodeBinaries> {
+  const pins = await readPins();
+  const dir = cacheOf(pins);
+  for (const name of await absentFrom(dir, nodeNames)) await build(name, pins, log);
+  return {
+    kubeControllerManager: join(dir, 'kube-controller-manager'),
+    kubeScheduler: join(dir, 'kube-scheduler'),
+    kubelet: join(dir, 'kubelet'),
+    kubeProxy: join(dir, 'kube-proxy'),
+  };
+}
+
 type Name = keyof typeof packages;
 
 const controlPlaneNames: readonly Name[] = ['kube-apiserver', 'kubectl', 'etcd'];
+const nodeNames: readonly Name[] = [
+  'kube-controller-manager',
+  'kube-scheduler',
+  'kubelet',
+  'kube-proxy',
+];
 
 async function readPins(): Promise<Pins> {
   return {

@@ -13,6 +13,15 @@ export interface User {
   groups?: string[];
 }
 
+/** How a node and its pods reach the API server. */
+export interface NodeNetwork {
+  address: string;
+  serviceRange: string;
+  /** PEM files. The certificate names every address of the API server, and is its own authority. */
+  certificate: string;
+  key: string;
+}
+
 export interface ControlPlaneOptions {
   /** Kept after the stop, and continued from at the next start. Default: a temporary one, removed at the stop. */
   dataDir?: string;
@@ -20,6 +29,8 @@ export interface ControlPlaneOptions {
   users?: User[];
   /** An `audit.k8s.io/v1` Policy; the events go to `auditLog`, one JSON object a line. */
   auditPolicy?: object;
+  /** For a cluster with a node. Default: on loopback alone. */
+  node?: NodeNetwork;
   log?: Log;
 }
 
@@ -85,7 +96,12 @@ export class ControlPlane {
 
   /** The certificate that clients have to trust. */
   get caFile(): string {
-    return join(this.dir, 'certificates', 'apiserver.crt');
+    return this.#options.node?.certificate ?? join(this.dir, 'certificates', 'apiserver.crt');
+  }
+
+  /** With which the API server signs the tokens of service accounts. */
+  get serviceAccountKey(): string {
+    return this.#file('service-accounts.key');
   }
 
   get adminKubeconfig(): string {
@@ -211,19 +227,13 @@ export class ControlPlane {
       `--etcd-servers=http://127.0.0.1:${etcdPort}`,
       `--cert-dir=${this.#file('certificates')}`,
       `--secure-port=${securePort}`,
-      '--bind-address=127.0.0.1',
-      '--advertise-address=127.0.0.1',
       '--service-account-issuer=https://kubernetes.default.svc',
       `--service-account-key-file=${this.#file('service-accounts.pub')}`,
       `--service-account-signing-key-file=${this.#file('service-accounts.key')}`,
       `--token-auth-file=${this.#file('tokens.csv')}`,
-      '--authorization-mode=RBAC',
-      '--service-cluster-ip-range=10.0.0.0/24',
-      // Nobody here creates the default service account that this one would make every Pod wait for.
-      '--disable-admission-plugins=ServiceAccount',
-      '--endpoint-reconciler-type=none',
       // Without it one open watch holds up the stop for a minute.
       '--shutdown-watch-termination-grace-period=2s',
+      ...(this.#options.node ? withNode(this.#options.node) : alone),
       ...(this.#options.auditPolicy ? audit : []),
     ];
   }
@@ -290,6 +300,27 @@ export class ControlPlane {
     });
   }
 }
+
+const alone = [
+  '--bind-address=127.0.0.1',
+  '--advertise-address=127.0.0.1',
+  '--authorization-mode=RBAC',
+  '--service-cluster-ip-range=10.0.0.0/24',
+  // Nobody here creates the default service account that this one would make every Pod wait for.
+  '--disable-admission-plugins=ServiceAccount',
+  '--endpoint-reconciler-type=none',
+];
+
+const withNode = ({ address, serviceRange, certificate, key }: NodeNetwork): string[] => [
+  '--bind-address=0.0.0.0',
+  `--advertise-address=${address}`,
+  `--tls-cert-file=${certificate}`,
+  `--tls-private-key-file=${key}`,
+  '--authorization-mode=Node,RBAC',
+  `--service-cluster-ip-range=${serviceRange}`,
+  '--allow-privileged=true',
+  '--kubelet-preferred-address-types=InternalIP',
+];
 
 async function exists(path: string): Promise<boolean> {
   return access(path).then(

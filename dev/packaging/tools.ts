@@ -17,8 +17,8 @@ const prometheus = {
   folder: 'prometheus',
   module: 'github.com/prometheus/prometheus',
   minutes: '1 to 3 minutes',
-  // Without the clients of every cloud in which Prometheus could discover targets
-  flags: ['-tags', 'remove_all_sd', '-ldflags', '-s -w'],
+  // Of all places in which Prometheus could discover targets only Kubernetes
+  flags: ['-tags', 'remove_all_sd,enable_kubernetes_sd', '-ldflags', '-s -w'],
 };
 
 const TOOLS = {

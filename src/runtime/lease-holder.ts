@@ -57,6 +57,18 @@ export class LeaseHolder {
     return this.#put(() => this.#ours(), signal);
   }
 
+  /** Answers true once its holder has given it back, as far as the server tells us before it ends the watch. */
+  async untilReleased(signal: AbortSignal): Promise<boolean> {
+    try {
+      for await (const { holder, resourceVersion } of this.#options.store.watch(signal)) {
+        if (holder === '' && resourceVersion !== this.#seen?.resourceVersion) return true;
+      }
+    } catch {
+      // The next look says what is wrong.
+    }
+    return false;
+  }
+
   /** Spares the others the wait for the duration. Best effort. Call it when nothing is done any more as the holder. */
   async release(signal: AbortSignal): Promise<void> {
     const written = await this.#put(

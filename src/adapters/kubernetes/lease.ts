@@ -2,7 +2,7 @@ import type { Failure } from '../../domain/failure.ts';
 import { type EpochMs, type Ms, parseTime, seconds } from '../../domain/time.ts';
 import type { LeaseRecord, LeaseStore } from '../../ports.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
-import { numberAt, textAt } from './json.ts';
+import { member, numberAt, textAt } from './json.ts';
 import { LEASES, pathOf } from './resources.ts';
 import { type Attempt, toFailure } from './to-failure.ts';
 import type { ApiResponse, Transport } from './transport.ts';
@@ -38,6 +38,15 @@ export const leaseStore = (transport: Transport, lease: LeaseName): LeaseStore =
     });
     if (answer instanceof ApiError && isConflict(answer, exists)) return 'conflict';
     return recordOf(answer, lease, exists ? 'update' : 'create');
+  },
+
+  async *watch(signal) {
+    const path = pathOf(LEASES, lease.namespace);
+    const query = { watch: '1', fieldSelector: `metadata.name=${lease.name}` };
+    for await (const event of transport.stream({ method: 'GET', path, query, signal })) {
+      const record = recordFrom(member(event, 'object'));
+      if (!(record instanceof ApiError)) yield record;
+    }
   },
 });
 

@@ -1,0 +1,32 @@
+# The operator as one bundled file on a base with nothing but Node: no shell, no package manager, no root.
+# Same input, same layers: files carry a fixed time. (For the same image digest too, fix the time of its history:
+# `buildah build --timestamp 0`, or SOURCE_DATE_EPOCH=0 with BuildKit.)
+ARG BUILD_IMAGE=docker.io/library/node:26-slim
+ARG RUNTIME_IMAGE=gcr.io/distroless/nodejs26-debian13:nonroot
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /build
+COPY package.json package-lock.json .npmrc LICENSE ./
+RUN npm ci --ignore-scripts
+COPY tsconfig.json ./
+COPY dev/bundle.ts dev/
+COPY src src
+RUN node dev/bundle.ts \
+  && mkdir -p /image/app/bundle \
+  && cp package.json LICENSE /image/app/ \
+  && cp bundle/* /image/app/bundle/ \
+  && find /image -exec touch -h -d '1980-01-01 00:00:00' {} +
+
+FROM ${RUNTIME_IMAGE}
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="convercus-operator" \
+      org.opencontainers.image.description="Keeps Convercus API access tokens fresh in Kubernetes Secrets" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}"
+COPY --from=build /image/ /
+WORKDIR /app
+USER 65532:65532
+EXPOSE 8080
+ENTRYPOINT ["/nodejs/bin/node", "/app/bundle/main.js"]

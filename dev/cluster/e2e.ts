@@ -1,0 +1,86 @@
+import { cp, readdir, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { JEST_NODE_OPTIONS, jestCounts } from '../jest.ts';
+import { ensureTool } from '../packaging/tools.ts';
+import type { ImageStore } from './image-store.ts';
+import { imagesOf, NODE_IMAGE, operatorImage } from './images.ts';
+import type { Isolation } from './isolation.ts';
+import { CLUSTER_DIR, withIsolation } from './prepare.ts';
+
+/**
+ * `npm run e2e`: the image, the chart, the alerts and high availability on a real cluster, about 12 minutes.
+ * `npm run e2e -- --long` measures longer and with the alerts' own waiting times. `--json FILE` keeps the figures.
+ * Other arguments go to jest. Ends with a line `N passed, N failed`.
+ */
+
+/** The second differs in its labels only, and is built from scratch as well. */
+const VERSIONS = ['first', 'second'];
+
+const jestArguments = process.argv.slice(2);
+const isLong = takeFlag('--long');
+const figures = takeOption('--json');
+const counts = { passed: 0, failed: 0 };
+const code = await withIsolation(VERSIONS, test).catch((error: unknown) => {
+  console.error(error);
+  return 1;
+});
+const failures = counts.failed === 0 && code !== 0 ? 1 : counts.failed;
+console.log(`\n${counts.passed} passed, ${failures} failed`);
+process.exitCode = code;
+
+async function test(isolation: Isolation, store: ImageStore): Promise<number> {
+  await ensureTool('helm', console.log);
+  await ensureTool('prometheus', console.log);
+  await describeImages(isolation.dir, store);
+  const report = join(isolation.dir, 'jest.json');
+  // Servers and watches end with the isolation.
+  const files = [
+    '--runInBand',
+    '--forceExit',
+    '--testMatch=<rootDir>/test/cluster/**/*.cluster.ts',
+  ];
+  const jest = join(import.meta.dirname, '../../node_modules/jest/bin/jest.js');
+  const args = [jest, ...files, '--json', `--outputFile=${report}`, ...jestArguments];
+  const code = await isolation.run(process.execPath, args, {
+    env: {
+      [CLUSTER_DIR]: isolation.dir,
+      CONVERCUS_E2E: isLong ? 'long' : 'short',
+      NODE_OPTIONS: JEST_NODE_OPTIONS,
+      ...(figures === undefined ? {} : { CONVERCUS_E2E_FIGURES: figures }),
+    },
+  });
+  if (code !== 0) await keepLogs(isolation.dir);
+  Object.assign(counts, jestCounts(report));
+  return code;
+}
+
+/** Read by the tests, since inside nobody can build or look into images. */
+async function describeImages(dir: string, store: ImageStore): Promise<void> {
+  const base = { name: NODE_IMAGE, size: await store.sizeOf(NODE_IMAGE) };
+  const images = VERSIONS.map(async (version) => {
+    const name = operatorImage(version);
+    const size = await store.sizeOf(name);
+    return { name, size, ...(await store.facts(name)) };
+  });
+  const facts = { base, operator: await Promise.all(images) };
+  await writeFile(join(imagesOf(dir), 'facts.json'), JSON.stringify(facts));
+}
+
+async function keepLogs(dir: string): Promise<void> {
+  const kept = join(tmpdir(), 'convercus-e2e-logs');
+  const logs = (await readdir(dir)).filter((name) => name.endsWith('.log') || name === 'pod-logs');
+  for (const log of logs) await cp(join(dir, log), join(kept, log), { recursive: true });
+  console.log(`The servers' and pods' logs are in ${kept}.`);
+}
+
+function takeFlag(name: string): boolean {
+  const at = jestArguments.indexOf(name);
+  if (at >= 0) jestArguments.splice(at, 1);
+  return at >= 0;
+}
+
+function takeOption(name: string): string | undefined {
+  const at = jestArguments.indexOf(name);
+  return at < 0 ? undefined : jestArguments.splice(at, 2)[1];
+}

@@ -1,0 +1,69 @@
+import { stringify } from 'yaml';
+
+/** The configuration files of one node. */
+
+export const NODE = 'node1';
+export const NODE_ADDRESS = '10.99.0.1';
+export const PODS = '10.244.0.0/24';
+export const POD_RANGE = '10.244.0.0/16';
+export const SERVICES = '10.96.0.0/16';
+export const API_SERVICE_ADDRESS = '10.96.0.1';
+export const PAUSE_IMAGE = 'localhost/pause:1';
+
+export const containerdConfig = (dir: string): string => `
+version = 2
+root = "${dir}/containerd"
+state = "${dir}/containerd-state"
+[grpc]
+  address = "${dir}/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "${PAUSE_IMAGE}"
+  # Lowering a score needs a right that containers and sandboxes of CI often lack.
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd]
+    snapshotter = "overlayfs"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+      runtime_type = "io.containerd.runc.v2"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/usr/lib/cni"
+    conf_dir = "${dir}/cni"
+`;
+
+export const cniConfig = (): string =>
+  JSON.stringify({
+    cniVersion: '0.4.0',
+    name: 'pods',
+    plugins: [
+      {
+        type: 'bridge',
+        bridge: 'pods0',
+        isGateway: true,
+        ipMasq: true,
+        hairpinMode: true,
+        ipam: {
+          type: 'host-local',
+          ranges: [[{ subnet: PODS }]],
+          routes: [{ dst: '0.0.0.0/0' }],
+        },
+      },
+      { type: 'portmap', capabilities: { portMappings: true } },
+    ],
+  });
+
+export const kubeletConfig = (dir: string, name: string, syncFrequency: string): string =>
+  stringify({
+    apiVersion: 'kubelet.config.k8s.io/v1beta1',
+    kind: 'KubeletConfiguration',
+    containerRuntimeEndpoint: `unix://${dir}/containerd.sock`,
+    cgroupDriver: 'cgroupfs',
+    cgroupRoot: `/${name}`,
+    failCgroupV1: false,
+    failSwapOn: false,
+    evictionHard: {},
+    enforceNodeAllocatable: [],
+    podLogsDir: `${dir}/pod-logs`,
+    syncFrequency,
+    clusterDomain: 'cluster.local',
+    authentication: { anonymous: { enabled: true }, webhook: { enabled: false } },
+    authorization: { mode: 'AlwaysAllow' },
+  });

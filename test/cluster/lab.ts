@@ -1,0 +1,173 @@
+import { execFile } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join, relative } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { stringify } from 'yaml';
+import { type Cluster, startCluster } from '../../dev/cluster/cluster.ts';
+import { archivesIn } from '../../dev/cluster/images.ts';
+import { NODE_ADDRESS } from '../../dev/cluster/node.ts';
+import {
+  type IdentityProvider,
+  startIdentityProvider,
+} from '../../dev/identity-provider/identity-provider.ts';
+import { abcRealm } from '../../dev/keycloak/keycloak.ts';
+import { localStaging } from '../../dev/operator.ts';
+import { ensureTool } from '../../dev/packaging/tools.ts';
+import { StandInApi } from './stand-in-api.ts';
+import type { Issued } from './watches.ts';
+import { RESTRICTED } from './workload.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const CHART = join(ROOT, 'charts/convercus-operator');
+export const RELEASE = 'convercus-operator';
+export const OPERATOR_NAMESPACE = 'convercus-operator';
+
+export interface PodObject {
+  readonly metadata: { readonly name: string; readonly uid: string };
+  readonly status: { readonly podIP?: string };
+}
+
+/** A real cluster, and beside it on the node the identity provider and the API that workloads call. */
+export class Lab {
+  readonly cluster: Cluster;
+  readonly provider: IdentityProvider;
+  readonly api: StandInApi;
+
+  private constructor(cluster: Cluster, provider: IdentityProvider, api: StandInApi) {
+    this.cluster = cluster;
+    this.provider = provider;
+    this.api = api;
+  }
+
+  /** @param dir the isolation's folder, with the images */
+  static async start(dir: string, syncFrequency: string): Promise<Lab> {
+    const cluster = await startCluster({ dir, images: await archivesIn(dir), syncFrequency });
+    const provider = await startIdentityProvider({ host: NODE_ADDRESS });
+    const api = new StandInApi();
+    await api.listen(NODE_ADDRESS);
+    return new Lab(cluster, provider, api);
+  }
+
+  async stop(): Promise<void> {
+    await this.provider.close();
+    this.api.close();
+  }
+
+  /** @throws with what helm said */
+  async helm(command: string, values: object = {}, ...flags: string[]): Promise<string> {
+    const file = join(this.cluster.dir, 'values.yaml');
+    await writeFile(file, stringify({ environments: localStaging(this.provider.url), ...values }));
+    const where = ['--namespace', OPERATOR_NAMESPACE, '--kubeconfig', this.cluster.kubeconfig];
+    const isOfChart = command === 'install' || command === 'upgrade';
+    const what = isOfChart ? [RELEASE, CHART, '--values', file] : [RELEASE];
+    const env = { ...process.env, HELM_CACHE_HOME: this.cluster.dir };
+    const { stdout } = await promisify(execFile)(
+      await ensureTool('helm'),
+      [command, ...what, ...where, ...flags],
+      { env },
+    );
+    return stdout;
+  }
+
+  /** As somebody would who has an image and a provider of their own: by an overlay over ours. */
+  async applyOverlay(name: string, image: string): Promise<void> {
+    const dir = join(this.cluster.dir, 'overlay');
+    const [newName = '', newTag] = image.split(/:(?=[^:]*$)/);
+    const pull = [
+      { op: 'add', path: '/spec/template/spec/containers/0/imagePullPolicy', value: 'Never' },
+    ];
+    const config = { name: 'convercus-operator-config', namespace: OPERATOR_NAMESPACE };
+    await mkdir(dir, { recursive: true });
+    await writeFile(
+      join(dir, 'config.yaml'),
+      stringify({ environments: localStaging(this.provider.url) }),
+    );
+    await writeFile(
+      join(dir, 'kustomization.yaml'),
+      stringify({
+        resources: [relative(dir, join(ROOT, 'deploy/overlays', name))],
+        images: [{ name: 'convercus-operator', newName, newTag }],
+        configMapGenerator: [{ ...config, behavior: 'replace', files: ['config.yaml'] }],
+        patches: [{ target: { kind: 'Deployment' }, patch: JSON.stringify(pull) }],
+      }),
+    );
+    await this.cluster.kubectl(['apply', '--server-side', '--force-conflicts', '-k', dir]);
+  }
+
+  /** A namespace that admits restricted pods only. */
+  async namespace(name: string): Promise<void> {
+    await this.cluster.apply({
+      apiVersion: 'v1',
+      kind: 'Namespace',
+      metadata: { name, labels: RESTRICTED },
+    });
+  }
+
+  /** A realm `<program>-staging` of its own, and a Secret named like the credential with its client secret. */
+  async customer(namespace: string, name: string, lifetime: number): Promise<string> {
+    const clientSecret = randomUUID();
+    const realm = `${name}-staging`;
+    const settings = { realm, accessTokenLifespan: lifetime };
+    this.provider.realms.add({ ...(await abcRealm(clientSecret, randomUUID())), ...settings });
+    await this.setSecret(namespace, name, clientSecret);
+    return clientSecret;
+  }
+
+  async setSecret(namespace: string, name: string, clientSecret: string): Promise<void> {
+    await this.cluster.apply({
+      apiVersion: 'v1',
+      kind: 'Secret',
+      metadata: { name, namespace },
+      stringData: { client_secret: clientSecret },
+    });
+  }
+
+  async credential(namespace: string, name: string, renewal: object = {}): Promise<void> {
+    await this.cluster.apply({
+      apiVersion: 'convercus.io/v1alpha1',
+      kind: 'ConvercusCredential',
+      metadata: { name, namespace },
+      spec: { program: name, environment: 'staging', credentialsSecretRef: { name }, renewal },
+    });
+  }
+
+  /** The operator's pods that are not on their way out. */
+  async operatorPods(): Promise<PodObject[]> {
+    const args = ['get', 'pods', '-n', OPERATOR_NAMESPACE, '-o', 'json'];
+    const { items } = JSON.parse(await this.cluster.kubectl(args));
+    return items.filter(
+      ({ metadata }: { metadata: { deletionTimestamp?: string } }) =>
+        metadata.deletionTimestamp === undefined,
+    );
+  }
+
+  /** Token requests that were answered with a token, by the credential that the realm was made for. */
+  issued(realm: RegExp): Issued[] {
+    const good = this.provider.log.entries.filter(
+      (entry) => entry.status === 200 && realm.test(entry.realm),
+    );
+    return good.map(({ realm, time }, index) => ({
+      credential: realm.replace(/-staging$/, ''),
+      at: time,
+      next: good.slice(index + 1).find((entry) => entry.realm === realm)?.time ?? Infinity,
+    }));
+  }
+}
+
+/** @throws when it does not hold within the time */
+export async function until<T>(
+  look: () => T | undefined | false | Promise<T | undefined | false>,
+  seconds: number,
+  pause = 50,
+): Promise<T> {
+  const deadline = Date.now() + seconds * 1_000;
+  for (;;) {
+    const seen = await look();
+    if (seen !== undefined && seen !== false) return seen;
+    if (Date.now() > deadline)
+      throw new Error(`It was not so within ${seconds} s: ${look.toString()}`);
+    await sleep(pause);
+  }
+}
