@@ -111,7 +111,7 @@ describe('what the operator may do', () => {
 
   const FOR_LEADING = [
     'leases.coordination.k8s.io []: create',
-    `leases.coordination.k8s.io [${RELEASE}]: get update`,
+    `leases.coordination.k8s.io [${RELEASE}]: get update watch`,
   ];
 
   async function withPermissions(values: Values, look: () => Promise<void>): Promise<void> {
