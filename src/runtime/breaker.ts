@@ -4,7 +4,8 @@ import { Hold } from './hold.ts';
 
 const FAULTS_TO_OPEN = 5;
 const FIRST_REST: Ms = seconds(2);
-const LONGEST_REST: Ms = seconds(60);
+/** One try in ten seconds is no burden, and after the host's return tokens may expire while nobody knows of it. */
+const LONGEST_REST: Ms = seconds(10);
 /** Rests are up to so much shorter, lest several operators come back in step. */
 const JITTER = 0.2;
 

@@ -242,6 +242,40 @@ describe('the grants of users', () => {
     await remember(shop, 'loyalty');
   });
 
+  it('gives each credential of one user a session of its own, logged in two seconds apart', async () => {
+    const shop = await tenant();
+    for (const name of ['loyalty', 'checkout', 'stock']) await shop.credential(name, password);
+    await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=30s');
+    expect(world.provider.realms.get(shop.realm).sessions.size).toBe(3);
+    const logins = world.provider.log.entries
+      .filter(({ realm, grantType }) => realm === shop.realm && grantType === 'password')
+      .map(({ time }) => time);
+    expect(logins).toHaveLength(3);
+    for (const [index, time] of logins.slice(1).entries())
+      expect(time - (logins[index] ?? 0)).toBeGreaterThanOrEqual(2_000);
+    for (const name of ['loyalty', 'checkout', 'stock']) await remember(shop, name);
+  });
+
+  it('renews all tokens of a realm as soon as one answer tells of a revocation', async () => {
+    const shop = await tenant();
+    await shop.credential('loyalty');
+    await shop.credential('checkout', password);
+    await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=30s');
+    const before = await shop.file('checkout-token');
+    await new Promise((resolve) => setTimeout(resolve, 1_100));
+    const realm = world.provider.realms.get(shop.realm);
+    realm.update({ notBefore: realm.seconds });
+    await shop.kubectl('annotate', 'cvc', 'loyalty', 'convercus.io/renew-requested-at=now');
+    const after = await eventually(
+      () => shop.file('checkout-token'),
+      (file) => file !== before,
+    );
+    expect(after).not.toBe(before);
+    expect(await shop.conditions('checkout')).toMatchObject({ Ready: 'True/TokenValid' });
+    expect(asked(shop).filter((line) => line === 'password 200').length).toBe(2);
+    await remember(shop, 'checkout');
+  });
+
   describe('legacy_login', () => {
     const account = (shop: Tenant): Record<string, string> => ({
       org: `org-${shop.namespace}`,

@@ -35,12 +35,15 @@ export const lostSessions = (setting: Setting): Promise<Row[]> =>
       const seen = await provider.seen();
       const logins = seen.filter(({ type }) => type.startsWith('LOGIN'));
       const moments = logins.map(({ at }) => at);
+      const sinceReturn = (at = Number.NaN) => rounded((at - back) / 1_000);
       return [
         ...service,
         told('lifetime of a token (s)', setting.tokenSeconds),
         told('the server was away (s)', rounded((back - stopped) / 1_000)),
         told('expired seconds that outage and budget make inevitable', inevitable(expiries, back)),
         told('requests that the server saw after that', tally(seen)),
+        told('from its return to the first login (s)', sinceReturn(moments[0])),
+        told('from its return to the last login (s)', sinceReturn(moments.at(-1))),
         exactly('logins', count(seen, 'LOGIN', 'LOGIN_ERROR'), accounts.length),
         atMost('most logins in one second', mostInOneSecond(moments), LOGINS_PER_SECOND + BURST),
         atMost(
