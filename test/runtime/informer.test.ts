@@ -284,7 +284,9 @@ describe('an informer', () => {
     expect(source.calls).toEqual(['list', 'watch 10']);
     await clock.advance(seconds(3));
     expect(source.calls).toEqual(['list', 'watch 10', 'watch 12']);
-    expect(seen.problems).toEqual(['The API server did not end the watch when it was to; it has been cut']);
+    expect(seen.problems).toEqual([
+      'The API server did not end the watch when it was to; it has been cut',
+    ]);
     expect(source.openWatches).toBe(1);
     await finish(seen, source);
   });
