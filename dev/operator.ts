@@ -16,11 +16,13 @@ export const OPERATOR_NAMESPACE = 'convercus-operator';
 export async function installCluster(controlPlane: ControlPlane): Promise<void> {
   await installCrd(controlPlane);
   await controlPlane.kubectl(['create', 'namespace', OPERATOR_NAMESPACE]);
+  await grantToUser(controlPlane, await permissions());
+}
+
+/** The roles and bindings of `deploy/base/rbac.yaml`. */
+export async function permissions(): Promise<{ readonly kind: string }[]> {
   const text = await readFile(join(ROOT, 'deploy/base/rbac.yaml'), 'utf8');
-  await grantToUser(
-    controlPlane,
-    parseAllDocuments(text).map((document) => document.toJS()),
-  );
+  return parseAllDocuments(text).map((document) => document.toJS());
 }
 
 export async function installCrd(controlPlane: ControlPlane): Promise<void> {
@@ -61,6 +63,8 @@ export interface OperatorOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** For the Node that runs it, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
+  /** What it has to answer before it counts as started. Default: /readyz. */
+  readonly startedWhen?: '/livez' | '/readyz';
 }
 
 /** The environment `staging` with an identity provider on loopback in place of the vendor's. */
@@ -78,11 +82,13 @@ export class Operator {
   readonly #dir: string;
   readonly #args: readonly string[];
   readonly #env: Record<string, string>;
+  readonly #startedWhen: string;
   #process: ServerProcess | undefined;
 
   private constructor(dir: string, port: number, options: OperatorOptions) {
-    const { kubeconfig, env = {}, nodeArguments = [] } = options;
+    const { kubeconfig, env = {}, nodeArguments = [], startedWhen = '/readyz' } = options;
     this.#dir = dir;
+    this.#startedWhen = startedWhen;
     this.url = `http://127.0.0.1:${port}`;
     this.#args = [
       ...nodeArguments,
@@ -95,7 +101,7 @@ export class Operator {
     this.#env = { ...env, NODE_OPTIONS: '' };
   }
 
-  /** Started and ready (`/readyz`) when the promise resolves. */
+  /** Started, and ready unless `startedWhen` says otherwise, when the promise resolves. */
   static async start(options: OperatorOptions): Promise<Operator> {
     const dir = await mkdtemp(join(tmpdir(), 'convercus-operator-'));
     const [port = 0] = await freePorts(1);
@@ -115,7 +121,7 @@ export class Operator {
       env: this.#env,
       logFile: this.logFile,
     });
-    await this.#process.untilReady(() => this.get('/readyz'), 60);
+    await this.#process.untilReady(() => this.get(this.#startedWhen), 60);
   }
 
   get pid(): number | undefined {

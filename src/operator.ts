@@ -8,7 +8,8 @@ import { createLoginSource } from './adapters/legacy-login/login-source.ts';
 import { systemClock as clock } from './adapters/system-clock.ts';
 import type { Metrics } from './adapters/telemetry/metrics.ts';
 import type { Config } from './config.ts';
-import type { Log, TokenSource } from './ports.ts';
+import { type Failure, isFailure } from './domain/failure.ts';
+import type { LeaseRecord, LeaseStore, Log, TokenSource } from './ports.ts';
 import { runLeaderElection } from './runtime/leader-election.ts';
 import { WorkQueue } from './runtime/work-queue.ts';
 import { lead } from './term.ts';
@@ -94,13 +95,13 @@ function tokenHosts({ config, proxy, userAgent, metrics, log }: Surroundings): T
 
 async function elect(
   transport: Transport,
-  { config, identity, metrics, log }: Surroundings,
+  { config, identity, metrics, log, readiness }: Surroundings,
   term: (lost: AbortSignal) => Promise<void>,
   stop: AbortSignal,
 ): Promise<void> {
   const { namespace, name, lease, renew, retry } = config.leaderElection;
   const options = {
-    store: leaseStore(transport, { namespace, name }),
+    store: reportingTo(readiness, leaseStore(transport, { namespace, name })),
     identity,
     leaseDuration: lease,
     renewDeadline: renew,
@@ -114,6 +115,22 @@ async function elect(
     },
   };
   while (!stop.aborted) await runLeaderElection(options, stop);
+}
+
+/** Not ready before the Lease was seen or written once, so that a missing permission shows before it is needed. */
+function reportingTo(readiness: Readiness, store: LeaseStore): LeaseStore {
+  readiness.set('lease', 'the Lease has not been reached yet');
+  const note = <T extends LeaseRecord | string>(answer: T | Failure): T | Failure => {
+    if (typeof answer === 'object' && !isFailure(answer)) readiness.set('lease', true);
+    if (isFailure(answer) && readiness.get('lease') !== true)
+      readiness.set('lease', answer.message);
+    return answer;
+  };
+  return {
+    read: async (signal) => note(await store.read(signal)),
+    write: async (record, signal) => note(await store.write(record, signal)),
+    watch: (signal) => store.watch(signal),
+  };
 }
 
 const untilEither = (done: Promise<void>, ...signals: readonly AbortSignal[]): Promise<unknown> => {

@@ -9,6 +9,7 @@ import {
 } from '../control-plane/binaries.ts';
 import { ControlPlane } from '../control-plane/control-plane.ts';
 import { type Log, ServerProcess, silent } from '../server-process.ts';
+import { serveDns } from './dns.ts';
 import {
   API_SERVICE_ADDRESS,
   cniConfig,
@@ -121,6 +122,7 @@ export class Cluster {
   /** Used by `startCluster`: the node is Ready, and pods can be made, when the promise resolves. */
   async join(): Promise<void> {
     this.#startControllers();
+    await serveDns(NODE_ADDRESS, (...service) => this.#addressOf(...service));
     await this.#startKubelet();
     await this.kubectl(['wait', '--for=create', `node/${NODE}`, '--timeout=60s']);
     await this.kubectl(['wait', '--for=condition=Ready', `node/${NODE}`, '--timeout=90s']);
@@ -143,31 +145,39 @@ export class Cluster {
     this.#spawn('kube-scheduler', kubeScheduler, [admin, '--leader-elect=false']);
   }
 
-  /** Over the node's address, so that the node can be cut off from the API server while we are not. */
   async #startKubelet(): Promise<void> {
-    const file = (name: string): string => join(this.dir, name);
-    for (const user of [NODE_USER, 'admin']) {
-      const kubeconfig =
-        user === 'admin' ? this.kubeconfig : this.controlPlane.userKubeconfig(NODE_USER);
-      const text = await readFile(kubeconfig, 'utf8');
-      const name = user === 'admin' ? 'kube-proxy.kubeconfig' : 'kubelet.kubeconfig';
-      await writeFile(file(name), text.replace('127.0.0.1', NODE_ADDRESS), { mode: 0o600 });
-    }
-    const config = kubeletConfig(this.dir, basename(this.dir), this.#options.syncFrequency ?? '5s');
-    await writeFile(file('kubelet.yaml'), config);
-    this.#spawn('kubelet', this.#binaries.kubelet, [
-      `--config=${file('kubelet.yaml')}`,
-      `--kubeconfig=${file('kubelet.kubeconfig')}`,
-      `--root-dir=${file('kubelet')}`,
+    const { dir } = this;
+    const { kubelet, kubeProxy } = this.#binaries;
+    const config = join(dir, 'kubelet.yaml');
+    const syncFrequency = this.#options.syncFrequency ?? '5s';
+    await writeFile(config, kubeletConfig(dir, basename(dir), syncFrequency));
+    this.#spawn('kubelet', kubelet, [
+      `--config=${config}`,
+      `--kubeconfig=${await this.#overNetwork(this.controlPlane.userKubeconfig(NODE_USER))}`,
+      `--root-dir=${join(dir, 'kubelet')}`,
       `--hostname-override=${NODE}`,
       `--node-ip=${NODE_ADDRESS}`,
     ]);
-    this.#spawn('kube-proxy', this.#binaries.kubeProxy, [
-      `--kubeconfig=${file('kube-proxy.kubeconfig')}`,
+    this.#spawn('kube-proxy', kubeProxy, [
+      `--kubeconfig=${await this.#overNetwork(this.kubeconfig)}`,
       `--hostname-override=${NODE}`,
       '--proxy-mode=iptables',
       `--cluster-cidr=${POD_RANGE}`,
     ]);
+  }
+
+  /** By the node's address, so that the node can be cut off from the API server while we are not. */
+  async #overNetwork(kubeconfig: string): Promise<string> {
+    const copy = join(this.dir, `node-${basename(kubeconfig)}`);
+    const text = await readFile(kubeconfig, 'utf8');
+    await writeFile(copy, text.replace('127.0.0.1', NODE_ADDRESS), { mode: 0o600 });
+    return copy;
+  }
+
+  async #addressOf(namespace: string, service: string): Promise<string | undefined> {
+    const args = ['get', 'service', service, '-n', namespace, '--ignore-not-found'];
+    const address = await this.kubectl([...args, '-o', 'jsonpath={.spec.clusterIP}']);
+    return /^[\d.]+$/.test(address) ? address : undefined;
   }
 
   async #ctr(...args: string[]): Promise<string> {

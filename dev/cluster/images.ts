@@ -1,14 +1,19 @@
+import { execFile } from 'node:child_process';
 import {
   chmod,
   copyFile,
   cp,
   mkdir,
+  mkdtemp,
   readdir,
   realpath,
+  rm,
   symlink,
   writeFile,
 } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { promisify } from 'node:util';
 import { outputOf } from '../server-process.ts';
 import { ImageStore, librariesOf } from './image-store.ts';
 import { PAUSE_IMAGE } from './node.ts';
@@ -33,14 +38,31 @@ export async function buildBaseImages(store: ImageStore, scratch: string): Promi
   await store.build(PAUSE_IMAGE, { context: await pauseContext(join(scratch, 'pause')) });
 }
 
-/** From the Dockerfile, as anybody would build it. Packages come from npm's cache, which `npm ci` has filled. */
+/** From the Dockerfile, as anybody would build it. Packages come from npm's cache, which `npm ci` fills. */
 export async function buildOperatorImage(store: ImageStore, tag: string): Promise<void> {
   const cache = (await outputOf('npm', ['config', 'get', 'cache']))?.trim() ?? '';
-  await store.build(operatorImage(tag), {
-    context: ROOT,
-    args: { BUILD_IMAGE, RUNTIME_IMAGE: NODE_IMAGE, VERSION: tag },
-    mounts: { '/npm-cache': cache },
+  const build = (): Promise<void> =>
+    store.build(operatorImage(tag), {
+      context: ROOT,
+      args: { BUILD_IMAGE, RUNTIME_IMAGE: NODE_IMAGE, VERSION: tag },
+      mounts: { '/npm-cache': cache },
+    });
+  await build().catch(async (error: unknown) => {
+    if (!String(error).includes('ENOTCACHED')) throw error;
+    await fillNpmCache();
+    await build();
   });
+}
+
+/** Root has a cache of its own, so that what somebody else has installed is not in it. */
+async function fillNpmCache(): Promise<void> {
+  const dir = await mkdtemp(join(tmpdir(), 'npm-cache-'));
+  for (const file of ['package.json', 'package-lock.json', '.npmrc']) {
+    await copyFile(join(ROOT, file), join(dir, file));
+  }
+  const options = { cwd: dir, maxBuffer: 64 << 20 };
+  await promisify(execFile)('npm', ['ci', '--ignore-scripts'], options);
+  await rm(dir, { recursive: true });
 }
 
 async function nodeContext(dir: string): Promise<string> {

@@ -63,6 +63,7 @@ export const kubeletConfig = (dir: string, name: string, syncFrequency: string):
     enforceNodeAllocatable: [],
     podLogsDir: `${dir}/pod-logs`,
     syncFrequency,
+    clusterDNS: [NODE_ADDRESS],
     clusterDomain: 'cluster.local',
     authentication: { anonymous: { enabled: true }, webhook: { enabled: false } },
     authorization: { mode: 'AlwaysAllow' },

@@ -24,15 +24,20 @@ export async function missingForCluster(): Promise<string[]> {
   if (process.platform !== 'linux') return ['A cluster of our own needs Linux.'];
   const problems = await missingForControlPlane();
   if (process.getuid?.() !== 0) problems.push('A cluster of our own needs root: try sudo.');
+  const packages = await missingPackages();
+  if (packages.length > 0) {
+    const list = packages.join(' ');
+    problems.push(`Debian packages are missing: apt-get install --no-install-recommends ${list}`);
+  }
+  return problems;
+}
+
+async function missingPackages(): Promise<string[]> {
   const packages = new Set<string>();
   for (const [program, its] of Object.entries(NEEDED)) {
     if (!(await isThere(program))) packages.add(its);
   }
-  if (packages.size > 0) {
-    const list = [...packages].join(' ');
-    problems.push(`Debian packages are missing: apt-get install --no-install-recommends ${list}`);
-  }
-  return problems;
+  return [...packages];
 }
 
 async function isThere(program: string): Promise<boolean> {
@@ -40,3 +45,6 @@ async function isThere(program: string): Promise<boolean> {
   const found = await Promise.allSettled(places.map((path) => access(path)));
   return found.some(({ status }) => status === 'fulfilled');
 }
+
+// `node dev/cluster/requirements.ts`: for whoever can install them.
+if (process.argv[1] === import.meta.filename) console.log((await missingPackages()).join(' '));

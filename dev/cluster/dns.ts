@@ -1,0 +1,52 @@
+import { createSocket } from 'node:dgram';
+
+/** The address of a Service; undefined when there is none. */
+export type Lookup = (namespace: string, service: string) => Promise<string | undefined>;
+
+const SERVICE = /^([a-z0-9-]+)\.([a-z0-9-]+)\.svc\.cluster\.local$/;
+const HEADER = 12;
+const TYPE_A = 1;
+const ANSWER = 0x8180;
+const NO_SUCH_NAME = 0x8183;
+
+/** In place of CoreDNS: knows the Services of the cluster by their full names, and nothing else. */
+export async function serveDns(address: string, lookUp: Lookup): Promise<void> {
+  const socket = createSocket('udp4');
+  socket.on('message', (query, { address: to, port }) => {
+    answer(query, lookUp).then((message) => socket.send(message, port, to), console.error);
+  });
+  await new Promise<void>((resolve, reject) => {
+    socket.once('error', reject).bind(53, address, resolve);
+  });
+}
+
+async function answer(query: Buffer, lookUp: Lookup): Promise<Buffer> {
+  const { name, type, end } = questionOf(query);
+  const [, service = '', namespace = ''] = SERVICE.exec(name) ?? [];
+  const address = service === '' ? undefined : await lookUp(namespace, service);
+  const isAnswered = address !== undefined && type === TYPE_A;
+  const header = Buffer.alloc(HEADER);
+  query.copy(header, 0, 0, 2);
+  header.writeUInt16BE(address === undefined ? NO_SUCH_NAME : ANSWER, 2);
+  header.writeUInt16BE(1, 4);
+  header.writeUInt16BE(isAnswered ? 1 : 0, 6);
+  const question = query.subarray(HEADER, end);
+  return Buffer.concat([header, question, ...(isAnswered ? [recordOf(address)] : [])]);
+}
+
+/** The first and only question; `end` is where it ends. */
+function questionOf(query: Buffer): { name: string; type: number; end: number } {
+  const labels: string[] = [];
+  let at = HEADER;
+  for (let length = query.readUInt8(at); length > 0; length = query.readUInt8(at)) {
+    labels.push(query.toString('ascii', at + 1, at + 1 + length));
+    at += 1 + length;
+  }
+  return { name: labels.join('.').toLowerCase(), type: query.readUInt16BE(at + 1), end: at + 5 };
+}
+
+/** Of type A, for the name in the question, for five seconds. */
+function recordOf(address: string): Buffer {
+  const start = Buffer.from([0xc0, HEADER, 0, TYPE_A, 0, 1, 0, 0, 0, 5, 0, 4]);
+  return Buffer.concat([start, Buffer.from(address.split('.').map(Number))]);
+}
