@@ -6,6 +6,7 @@ import { sourceNameOf } from './credential-object.ts';
 import type { WatchedSecret } from './list-watch.ts';
 import { SecretIndex } from './secret-index.ts';
 import { SessionKeys } from './session-keys.ts';
+import { SharedText } from './shared-text.ts';
 
 /**
  * What the watches have shown, and who has to look again when it changes. List the credentials of a scope before
@@ -16,13 +17,10 @@ export class ClusterCache implements ClusterView {
   readonly #credentials = new Map<Key, ConvercusCredential>();
   readonly #secrets = new SecretIndex();
   readonly #sessions = new SessionKeys();
+  readonly #texts = new SharedText();
 
   constructor(onChange: (keys: readonly Key[]) => void) {
     this.#onChange = onChange;
-  }
-
-  get size(): number {
-    return this.#credentials.size;
   }
 
   credentials(): Iterable<ConvercusCredential> {
@@ -138,7 +136,7 @@ export class ClusterCache implements ClusterView {
   #credentialPresent(item: ConvercusCredential): void {
     const key = keyOf(item);
     const before = this.#credentials.get(key);
-    this.#credentials.set(key, item);
+    this.#credentials.set(key, this.#texts.within(item));
     if (before !== undefined && !isNews(before, item)) return;
     this.#track(item, key);
     if (before !== undefined) this.#forget(before, key, namesOf(item));

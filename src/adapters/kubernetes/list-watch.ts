@@ -11,7 +11,7 @@ import { type Attempt, toFailure } from './to-failure.ts';
 import type { ApiResponse, Transport } from './transport.ts';
 
 /** Of a page; the smaller one where objects are so large that a page does not fit into memory. */
-const PAGE_SIZES = ['500', '50'] as const;
+const PAGE_SIZES = ['200', '50'] as const;
 
 const JSON_ONLY = 'application/json';
 

@@ -327,8 +327,8 @@ describe('an event', () => {
         response.writeHead(201).end('{}');
       }, 1);
     });
-    for (let i = 0; i < 210; i += 1) world.cluster.recordEvent(aCredential(), renewed);
-    await until(() => answered === 202);
+    for (let i = 0; i < 5_010; i += 1) world.cluster.recordEvent(aCredential(), renewed);
+    await until(() => answered > 50);
     expect(world.warnings).toHaveLength(8);
     expect(most).toBe(2);
   });

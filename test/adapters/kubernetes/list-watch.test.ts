@@ -53,8 +53,8 @@ describe('a list', () => {
       resourceVersion: '10',
     });
     expect(asked.map(({ path, query }) => ({ path, query }))).toEqual([
-      { path: '/api/v1/secrets', query: { limit: '500' } },
-      { path: '/api/v1/secrets', query: { limit: '500', continue: 'more' } },
+      { path: '/api/v1/secrets', query: { limit: '200' } },
+      { path: '/api/v1/secrets', query: { limit: '200', continue: 'more' } },
     ]);
     const accept = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
     expect(asked[0]?.headers.accept).toBe(accept);
@@ -70,7 +70,7 @@ describe('a list', () => {
     await credentialListWatch(server.transport, scope).list(undefined, never);
     expect(asked[0]).toMatchObject({
       path: '/apis/convercus.io/v1alpha1/namespaces/shop/convercuscredentials',
-      query: { labelSelector: 'shard=1', limit: '500' },
+      query: { labelSelector: 'shard=1', limit: '200' },
     });
   });
 
