@@ -7,7 +7,8 @@ import { toFailure } from './to-failure.ts';
 import type { Transport } from './transport.ts';
 
 const AT_ONCE = 2;
-const LONGEST_QUEUE = 200;
+/** As many as a cold start of a large cluster brings; some 600 bytes each. */
+const LONGEST_QUEUE = 5_000;
 const TIMEOUT: Ms = seconds(10);
 
 /** What events.k8s.io/v1 allows, in bytes. */

@@ -22,14 +22,15 @@ export class Instruments {
 
   counter(name: string, help: string, labelNames: readonly string[]) {
     const counter = new Counter({ name, help, labelNames, registers: [this.#registry] });
-    return (labels: readonly string[], by = 1): void => counter.labels(...labels).inc(by);
+    const childOf = remembered((labels) => counter.labels(...labels));
+    return (labels: readonly string[], by = 1): void => childOf(labels).inc(by);
   }
 
   histogram(name: string, help: string, labelNames: readonly string[], buckets: number[]) {
     const registers = [this.#registry];
     const histogram = new Histogram({ name, help, labelNames, buckets, registers });
-    return (labels: readonly string[], seconds: number): void =>
-      histogram.labels(...labels).observe(seconds);
+    const childOf = remembered((labels) => histogram.labels(...labels));
+    return (labels: readonly string[], seconds: number): void => childOf(labels).observe(seconds);
   }
 
   /** @param read all samples there are, asked for when somebody asks for the metrics */
@@ -49,4 +50,15 @@ export class Instruments {
       },
     });
   }
+}
+
+/** The library checks and copies the labels each time that it is asked for a child. Labels have few values. */
+function remembered<T>(make: (labels: readonly string[]) => T): (labels: readonly string[]) => T {
+  const children = new Map<string, T>();
+  return (labels) => {
+    const key = labels.join('\n');
+    const child = children.get(key) ?? make(labels);
+    children.set(key, child);
+    return child;
+  };
 }
