@@ -63,6 +63,8 @@ export interface OperatorOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** For the Node that runs it, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
+  /** What it runs; default `src/main.ts`. */
+  readonly entry?: string;
   /** What it has to answer before it counts as started. Default: /readyz. */
   readonly startedWhen?: '/livez' | '/readyz';
 }
@@ -86,13 +88,14 @@ export class Operator {
   #process: ServerProcess | undefined;
 
   private constructor(dir: string, port: number, options: OperatorOptions) {
-    const { kubeconfig, env = {}, nodeArguments = [], startedWhen = '/readyz' } = options;
+    const { kubeconfig, env = {}, nodeArguments = [] } = options;
+    const { entry = 'src/main.ts', startedWhen = '/readyz' } = options;
     this.#dir = dir;
     this.#startedWhen = startedWhen;
     this.url = `http://127.0.0.1:${port}`;
     this.#args = [
       ...nodeArguments,
-      join(ROOT, 'src/main.ts'),
+      join(ROOT, entry),
       '--config',
       join(dir, 'config.yaml'),
       '--kubeconfig',

@@ -5,7 +5,7 @@
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { missingForControlPlane } from '../control-plane/binaries.ts';
-import { Lab } from './lab.ts';
+import { bundleOperator, Lab } from './lab.ts';
 import { machine, type Result, tableOf, writeJson } from './report.ts';
 import { CHECK, SCENARIOS, type Scenario } from './scenarios/scenarios.ts';
 
@@ -42,6 +42,7 @@ async function main(): Promise<number> {
     return 2;
   }
   if (values.profile !== undefined) await mkdir(values.profile, { recursive: true });
+  await bundleOperator();
   console.log(machine());
   const results: Result[] = [];
   for (const [name, scenario] of chosen) {
