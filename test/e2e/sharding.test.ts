@@ -1,0 +1,99 @@
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { localStaging, OPERATOR_USER, Operator } from '../../dev/operator.ts';
+import { credentialObject, eventually, type Tenant, World } from './world.ts';
+
+jest.setTimeout(120_000);
+
+const release = (shard: string) => ({
+  watch: { selector: `shard=${shard}` },
+  leaderElection: { enabled: false },
+});
+
+/** Two releases of the operator, as docs/scaling.md describes them. */
+describe('two operators with disjoint selectors', () => {
+  let world: World;
+  let second: Operator;
+  let shop: Tenant;
+
+  beforeAll(async () => {
+    world = await World.start(release('one'));
+    second = await Operator.start({
+      kubeconfig: world.controlPlane.userKubeconfig(OPERATOR_USER),
+      config: {
+        environments: localStaging(world.provider.url),
+        renewal: { minimumSeconds: 1 },
+        ...release('two'),
+      },
+    });
+    shop = await world.tenant({ accessTokenLifespan: 10 });
+    await apply('a', 'one');
+    await apply('b', 'two');
+    await shop.ready('a');
+    await shop.ready('b');
+  }, 600_000);
+
+  afterAll(async () => {
+    await second?.stop();
+    await world?.stop();
+  });
+
+  async function apply(name: string, shard: string, target: object = {}): Promise<void> {
+    const object = credentialObject(name, { program: shop.program }, target);
+    await shop.apply({ ...object, metadata: { name, labels: { shard } } });
+  }
+
+  const credentialsOf = async (operator: Operator): Promise<string[]> => {
+    const samples = (await operator.get('/metrics')).matchAll(
+      /^convercus_credential_ready.*name="([^"]*)"/gm,
+    );
+    return [...samples].map(([, name = '']) => name);
+  };
+
+  const countOf = async (operator: Operator, metric: string): Promise<number> => {
+    const text = await operator.get('/metrics');
+    const samples = [...text.matchAll(new RegExp(`^${metric}(?:\\{[^}]*\\})? (.*)$`, 'gm'))];
+    return samples.reduce((sum, [, value]) => sum + Number(value), 0);
+  };
+
+  it('know only their own credentials, and each renews them alone', async () => {
+    const renewals = () =>
+      Promise.all([world.operator, second].map((it) => countOf(it, 'convercus_renewals_total')));
+    await eventually(renewals, (counts) => counts.every((count) => count >= 3));
+    expect(await credentialsOf(world.operator)).toEqual(['a']);
+    expect(await credentialsOf(second)).toEqual(['b']);
+    for (const operator of [world.operator, second]) {
+      const before = await countOf(operator, 'convercus_renewals_total');
+      const requests = await countOf(operator, 'convercus_token_requests_total');
+      expect(requests).toBeGreaterThanOrEqual(before);
+      expect(requests).toBeLessThanOrEqual(before + 1); // one may be under way
+    }
+    const owners = await Promise.all(['a-token', 'b-token'].map((name) => shop.target(name)));
+    expect(owners.map((it) => it?.metadata.labels?.['convercus.io/credential'])).toEqual([
+      'a',
+      'b',
+    ]);
+  });
+
+  it('do not take each other the target, though neither sees the claim of the other', async () => {
+    await apply('c', 'two', { name: 'a-token' });
+    const conditions = await eventually(
+      () => shop.conditions('c'),
+      (seen) => seen['Ready'] !== undefined,
+    );
+    expect(conditions['Ready']).toBe('False/TargetNotOurs');
+    expect((await shop.target('a-token'))?.metadata.labels?.['convercus.io/credential']).toBe('a');
+  });
+
+  it('hand a credential over when its label changes, without a token request', async () => {
+    await apply('d', 'one');
+    await shop.ready('d');
+    const issuedAt = async () =>
+      (await shop.target('d-token'))?.metadata.annotations?.['convercus.io/issued-at'];
+    const before = await issuedAt();
+    await shop.kubectl('label', 'cvc', 'd', 'shard=two', '--overwrite');
+    const known = () => credentialsOf(second);
+    expect(await eventually(known, (names) => names.includes('d'))).toContain('d');
+    expect(await credentialsOf(world.operator)).not.toContain('d');
+    expect(await issuedAt()).toBe(before);
+  });
+});
