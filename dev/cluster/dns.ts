@@ -9,15 +9,17 @@ const TYPE_A = 1;
 const ANSWER = 0x8180;
 const NO_SUCH_NAME = 0x8183;
 
-/** In place of CoreDNS: knows the Services of the cluster by their full names, and nothing else. */
-export async function serveDns(address: string, lookUp: Lookup): Promise<void> {
+/** In place of CoreDNS: knows the Services of the cluster by their full names, and nothing else. Answers its end. */
+export async function serveDns(address: string, lookUp: Lookup, port = 53): Promise<() => void> {
   const socket = createSocket('udp4');
-  socket.on('message', (query, { address: to, port }) => {
-    answer(query, lookUp).then((message) => socket.send(message, port, to), console.error);
+  socket.on('message', (query, from) => {
+    const send = (message: Buffer): void => socket.send(message, from.port, from.address);
+    answer(query, lookUp).then(send, console.error);
   });
   await new Promise<void>((resolve, reject) => {
-    socket.once('error', reject).bind(53, address, resolve);
+    socket.once('error', reject).bind(port, address, resolve);
   });
+  return () => void socket.close();
 }
 
 async function answer(query: Buffer, lookUp: Lookup): Promise<Buffer> {

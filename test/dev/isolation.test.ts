@@ -1,0 +1,54 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { Isolation } from '../../dev/cluster/isolation.ts';
+import { eventually } from '../e2e/world.ts';
+
+const isPossible = process.platform === 'linux' && process.getuid?.() === 0;
+const CGROUP = existsSync('/sys/fs/cgroup/cgroup.controllers')
+  ? '/sys/fs/cgroup'
+  : '/sys/fs/cgroup/memory';
+
+/** Mounts, and leaves a process behind that nobody waits for; its number is for inside only. */
+const untidy = (then: string): string[] => [
+  '-c',
+  `mount -t tmpfs tmpfs /mnt && ip link set lo up && (setsid sleep 1000 &); echo up > "$0"; ${then}`,
+];
+
+(isPossible ? describe : describe.skip)('an isolation', () => {
+  it('passes on the exit code, and ends and unmounts what is left', async () => {
+    const isolation = await Isolation.create();
+    const sign = join(isolation.dir, 'sign');
+    const cgroup = join(CGROUP, isolation.name);
+    expect(await isolation.run('sh', [...untidy('exit 3'), sign])).toBe(3);
+    expect(await readFile(sign, 'utf8')).toBe('up\n');
+    expect(await readFile('/proc/mounts', 'utf8')).not.toContain(' /mnt tmpfs');
+    expect(existsSync(cgroup)).toBe(true);
+    await isolation.remove();
+    expect([existsSync(isolation.dir), existsSync(cgroup)]).toEqual([false, false]);
+  }, 30_000);
+
+  it('ends when its owner is killed, and the next one cleans up', async () => {
+    const script = `
+      import { Isolation } from '${join(import.meta.dirname, '../../dev/cluster/isolation.ts')}';
+      const isolation = await Isolation.create();
+      const onStart = (pid) => console.log(pid, isolation.dir);
+      await isolation.run('sh', ['-c', 'sleep 1000'], { onStart });
+    `;
+    const stdio: ['ignore', 'pipe', 'inherit'] = ['ignore', 'pipe', 'inherit'];
+    const env = { ...process.env, NODE_OPTIONS: '' };
+    const args = ['--input-type=module', '--eval', script];
+    const owner = spawn(process.execPath, args, { stdio, env });
+    const [line] = await once(owner.stdout, 'data');
+    const [pid, dir = ''] = String(line).trim().split(' ');
+    owner.kill('SIGKILL');
+    const isGone = async (): Promise<boolean> => !existsSync(`/proc/${pid}`);
+    expect(await eventually(isGone, Boolean)).toBe(true);
+    expect(existsSync(dir)).toBe(true);
+    await (await Isolation.create()).remove();
+    expect(existsSync(dir)).toBe(false);
+  }, 60_000);
+});
