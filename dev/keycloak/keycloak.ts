@@ -102,7 +102,7 @@ export class Keycloak {
 
   /**
    * On the same port as before, with fresh copies of the realms, which are there as soon as it answers: sessions
-   * are lost, and signing keys are new unless the realm brings its own (`ownKeys`).
+   * are lost, and signing keys are new unless the realm brings its own.
    */
   async startServer(): Promise<void> {
     await this.#layRealms();

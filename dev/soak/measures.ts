@@ -5,17 +5,30 @@ import type { Held } from './target-reader.ts';
 
 type Targets = ReadonlyMap<string, readonly Held[]>;
 
-/** How long each token that expired in a target stayed there as such, up to now. */
-export const expirations = (targets: Targets, now = Date.now()): number[] =>
+/** From when to when, in milliseconds since 1970. */
+export type Span = readonly [from: number, to: number];
+
+/** When targets held a token that had expired, up to now. */
+export const expirations = (targets: Targets, now = Date.now()): Span[] =>
   [...targets.values()].flatMap((states) =>
     states
-      .map(({ expiresAt }, index) => ((states[index + 1]?.since ?? now) - expiresAt) / 1_000)
-      .filter((seconds) => seconds > 0),
+      .map(({ expiresAt }, index): Span => [expiresAt, states[index + 1]?.since ?? now])
+      .filter(([from, to]) => to > from),
   );
 
 /** For how long some target held an expired token, all targets together, up to now. */
 export const expiredSeconds = (targets: Targets, now = Date.now()): number =>
-  expirations(targets, now).reduce((sum, each) => sum + each, 0);
+  sum(expirations(targets, now).map(([from, to]) => to - from)) / 1_000;
+
+/** What of these spans lies in the others, which don't overlap. */
+export const sharedSeconds = (spans: readonly Span[], others: readonly Span[]): number =>
+  sum(
+    spans.flatMap(([from, to]) =>
+      others.map(([start, end]) => Math.max(0, Math.min(to, end) - Math.max(from, start))),
+    ),
+  ) / 1_000;
+
+const sum = (values: readonly number[]): number => values.reduce((all, each) => all + each, 0);
 
 /** Each token that replaced another, with the one before. */
 export function replacements(targets: Targets): { readonly old: Held; readonly next: Held }[] {

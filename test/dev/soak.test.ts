@@ -9,6 +9,7 @@ import {
   meanGap,
   mostInOneSecond,
   quantile,
+  sharedSeconds,
   shortestGap,
   tally,
 } from '../../dev/soak/measures.ts';
@@ -38,7 +39,18 @@ describe('what the soak runs measure', () => {
   it('counts the seconds for which a target held an expired token, also the latest', () => {
     expect(expiredSeconds(targets, 41_000)).toBe(3);
     expect(expiredSeconds(targets, 50_000)).toBe(3 + 8);
-    expect(expirations(targets, 50_000)).toEqual([3, 8]);
+    expect(expirations(targets, 50_000)).toEqual([
+      [37_000, 40_000],
+      [42_000, 50_000],
+    ]);
+  });
+
+  it('tells which of them fell into the absence of the operator', () => {
+    const absences = [
+      [38_000, 39_500],
+      [45_000, 70_000],
+    ] as const;
+    expect(sharedSeconds(expirations(targets, 50_000), absences)).toBe(1.5 + 5);
   });
 
   it('knows how near a replacement came to the expiry, and how late it was', () => {

@@ -1,4 +1,12 @@
-import { count, quantile, rounded, tally } from '../measures.ts';
+import {
+  count,
+  expirations,
+  quantile,
+  rounded,
+  type Span,
+  sharedSeconds,
+  tally,
+} from '../measures.ts';
 import { type Row, serviceRows, told } from '../report.ts';
 import { type Setting, Stage } from '../stage.ts';
 import type { TargetReader } from '../target-reader.ts';
@@ -22,11 +30,17 @@ export const kills = (setting: Setting): Promise<Row[]> =>
       await stage.applyAll();
       await stage.allServed(120);
       const before = count(await provider.seen(), 'LOGIN');
-      const absences = await killUntil(stage, Date.now() + setting.milliseconds);
+      const spans = await killUntil(stage, Date.now() + setting.milliseconds);
+      const absences = spans.map(([from, to]) => (to - from) / 1_000);
+      const expired = expirations(reader.targets);
       const service = serviceRows(reader, accounts.length);
       const seen = await provider.seen();
       return [
         ...service,
+        told(
+          'expired seconds in which there was no operator',
+          rounded(sharedSeconds(expired, spans)),
+        ),
         told('kills', absences.length),
         told('from kill to ready, median (s)', rounded(quantile(absences, 0.5))),
         told('from kill to ready, longest (s)', rounded(Math.max(...absences))),
@@ -39,10 +53,10 @@ export const kills = (setting: Setting): Promise<Row[]> =>
     },
   });
 
-/** How many seconds the operator was away each time. */
-async function killUntil(stage: Stage, end: number): Promise<number[]> {
+/** When the operator was away: from each kill until the next one was ready. */
+async function killUntil(stage: Stage, end: number): Promise<Span[]> {
   const { operator, reader } = stage;
-  const absences: number[] = [];
+  const absences: Span[] = [];
   for (let from = Date.now(); from + PERIOD <= end; from += PERIOD) {
     const anyMoment = from + Math.random() * PERIOD;
     const at = absences.length % 2 === 0 ? anyMoment : inRenewal(reader, anyMoment);
@@ -50,7 +64,7 @@ async function killUntil(stage: Stage, end: number): Promise<number[]> {
     const killed = Date.now();
     await operator.kill(0);
     await operator.run();
-    absences.push((Date.now() - killed) / 1_000);
+    absences.push([killed, Date.now()]);
     await stage.wait(from + PERIOD - Date.now());
   }
   return absences;
