@@ -86,6 +86,13 @@ describe('text made presentable', () => {
     );
   });
 
+  it('takes no time worth mentioning, however long the text is', () => {
+    const began = performance.now();
+    presentable('x'.repeat(64 * 1024), []);
+
+    expect(performance.now() - began).toBeLessThan(500);
+  });
+
   it('is cut off with an ellipsis', () => {
     expect(presentable('x'.repeat(200), [])).toBe('x'.repeat(200));
     expect(presentable('x'.repeat(201), [])).toBe(`${'x'.repeat(199)}…`);
