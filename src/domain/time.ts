@@ -30,3 +30,9 @@ export function lookAgainAtEarliest(...moments: (EpochMs | undefined)[]): Action
   const known = moments.filter((at) => at !== undefined);
   return known.length === 0 ? 'await-change' : { lookAgainAt: Math.min(...known) };
 }
+
+/** Of two actions the one that comes first. */
+export function earlier(one: Action, other: Action): Action {
+  if (one === 'await-change') return other;
+  return other !== 'await-change' && other.lookAgainAt < one.lookAgainAt ? other : one;
+}

@@ -10,7 +10,7 @@ import {
   type RenewReason,
 } from '../domain/plan.ts';
 import { readRejection } from '../domain/status.ts';
-import type { Action } from '../domain/time.ts';
+import { type Action, earlier } from '../domain/time.ts';
 import type { ClusterView, Key, PassContext } from '../ports.ts';
 import { conclude, type Ports, type Result } from './conclude.ts';
 import { gather, type Subject } from './gather.ts';
@@ -46,8 +46,9 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
     const next = plan(seen, ports.clock.now());
     const result = await carryOut(ports, subject, { seen, next }, context);
     if (result === 'superseded') return 'await-change';
-    if (credential.grantType !== 'password') await sweepLeftover(ports, key, memory, context);
-    return finish(result);
+    const action = await finish(result);
+    if (credential.grantType === 'password') return action;
+    return earlier(action, await sweepLeftover(ports, key, memory, context));
   };
 }
 
@@ -56,9 +57,9 @@ const sweepLeftover = async (
   ports: Ports,
   key: Key,
   memory: Memory,
-  { signal }: PassContext,
+  context: PassContext,
 ): Promise<Action> =>
-  ports.view.hasSession(key) ? sweepSession(ports, key, memory, signal) : 'await-change';
+  ports.view.hasSession(key) ? sweepSession(ports, key, memory, context) : 'await-change';
 
 async function carryOut(
   ports: Ports,

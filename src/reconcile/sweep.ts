@@ -4,8 +4,15 @@ import type { SecretContents } from '../domain/secret.ts';
 import type { Sensitive } from '../domain/sensitive.ts';
 import type { Session } from '../domain/session.ts';
 import { isSessionSecret, readSession } from '../domain/session-secret.ts';
-import { type Action, lookAgainAtEarliest, seconds } from '../domain/time.ts';
-import type { Clock, Cluster, Key, Log, Random } from '../ports.ts';
+import {
+  type Action,
+  hours,
+  lookAgainAtEarliest,
+  type Ms,
+  minutes,
+  seconds,
+} from '../domain/time.ts';
+import type { Clock, Cluster, Key, Log, PassContext, Random } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { Memory } from './memory.ts';
 import type { TokenDesk } from './token-desk.ts';
@@ -20,6 +27,10 @@ interface Ports {
 
 const TRIES = 3;
 const BETWEEN_TRIES = seconds(10);
+/** How long one try waits for its turn at the host. */
+const PATIENCE = minutes(1);
+/** Nobody waits for it, so it may take longer. */
+const PATIENCE_IN_BACKGROUND = hours(1);
 
 /**
  * A session Secret whose credential is gone, or is no `password` credential any more: logs the session out, then
@@ -29,8 +40,9 @@ export async function sweepSession(
   ports: Ports,
   key: Key,
   memory: Memory,
-  signal: AbortSignal,
+  context: PassContext,
 ): Promise<Action> {
+  const { signal } = context;
   const [namespace = '', name = ''] = key.split('/');
   const found = await ports.cluster.readSecret(namespace, sessionNameOf(name), signal);
   if (isFailure(found)) return later(ports, memory, found);
@@ -39,7 +51,7 @@ export async function sweepSession(
   const needed = await isNeeded(ports.cluster, leftover, signal);
   if (isFailure(needed)) return later(ports, memory, needed);
   if (needed) return 'await-change';
-  return (await tryAnotherTime(ports, leftover, signal)) ?? remove(ports, leftover, signal);
+  return (await tryAnotherTime(ports, leftover, context)) ?? remove(ports, leftover, signal);
 }
 
 interface Leftover {
@@ -54,12 +66,13 @@ interface Leftover {
 async function tryAnotherTime(
   ports: Ports,
   { namespace, name, session, memory }: Leftover,
-  signal: AbortSignal,
+  { signal, parked }: PassContext,
 ): Promise<Action | undefined> {
   if (session === undefined) return undefined;
-  const failure = await endSession(ports, { namespace, session, memory }, signal);
+  const ending = { namespace, session, memory, patience: PATIENCE };
+  const failure = await parked(() => endSession(ports, ending, signal));
   if (failure === undefined) return undefined;
-  memory.failedLogouts += 1;
+  if (failure.kind !== 'Throttled') memory.failedLogouts += 1;
   if (memory.failedLogouts < TRIES) return { lookAgainAt: ports.clock.now() + BETWEEN_TRIES };
   tellLogoutFailed(ports, { namespace, name, uid: session.credentialUid }, failure);
   return undefined;
@@ -82,18 +95,20 @@ interface Ending {
   readonly namespace: string;
   readonly session: Session;
   readonly memory: Memory;
+  readonly patience: Ms;
 }
 
 /** Undefined when the session is over, or when nobody can end it any more because the client secret is gone. */
 export async function endSession(
   { cluster, desk }: Pick<Ports, 'cluster' | 'desk'>,
-  { namespace, session, memory }: Ending,
+  ending: Ending,
   signal: AbortSignal,
 ): Promise<Failure | undefined> {
-  const clientSecret = await clientSecretOf(cluster, { namespace, session, memory }, signal);
+  const clientSecret = await clientSecretOf(cluster, ending, signal);
   if (clientSecret === undefined || isFailure(clientSecret)) return clientSecret;
-  const { environment, realm, clientId, refreshToken } = session;
-  return desk.logOut({ environment, realm, clientId, clientSecret, refreshToken });
+  const { environment, realm, clientId, refreshToken } = ending.session;
+  const request = { environment, realm, clientId, clientSecret, refreshToken };
+  return desk.logOut(request, ending.patience);
 }
 
 async function clientSecretOf(
@@ -127,7 +142,7 @@ export function logOutRetired(
   const session = memory.retired;
   if (session === undefined) return;
   memory.retired = undefined;
-  endSession(ports, { namespace, session, memory }, signal)
+  endSession(ports, { namespace, session, memory, patience: PATIENCE_IN_BACKGROUND }, signal)
     .then((failure) => failure && tellLogoutFailed(ports, { namespace, name, uid }, failure))
     .catch(() => undefined); // aborted: the session expires by itself
 }
@@ -140,6 +155,7 @@ async function remove(
   const secret = { namespace, name: sessionNameOf(name), uid: found.meta.uid };
   const failure = await ports.cluster.deleteSecret(secret, signal);
   if (failure !== undefined) return later(ports, memory, failure);
+  memory.failedLogouts = 0;
   ports.log.info('A session has been logged out and removed', { namespace, name });
   return 'await-change';
 }

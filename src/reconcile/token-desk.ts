@@ -4,14 +4,14 @@ import { Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/failur
 import { nextLogin } from '../domain/login-gate.ts';
 import type { LogoutRequest } from '../domain/logout.ts';
 import { Sensitive } from '../domain/sensitive.ts';
-import { type EpochMs, isFromTheFuture } from '../domain/time.ts';
+import { type EpochMs, isFromTheFuture, type Ms } from '../domain/time.ts';
 import { type Token, type TokenRequest, urlOf } from '../domain/token.ts';
 import type { Clock, LogOut, Random, RequestBudget, TokenSource } from '../ports.ts';
 import { LoginMemory } from './login-memory.ts';
 import { Recent } from './recent.ts';
 import { Revocations } from './revocations.ts';
 import { UserTurns } from './user-turns.ts';
-import { hostOf, type Refusal, type Wish } from './wish.ts';
+import { hostOf, type Refusal, throttled, type Wish } from './wish.ts';
 
 const REFUSALS = 100_000;
 
@@ -71,14 +71,27 @@ export class TokenDesk {
     return stillStands ? handedOn(refusal, wish) : undefined;
   }
 
-  /** Ends a session, in its turn behind everything else. Undefined when it is over, or nobody can end it any more. */
-  async logOut(request: LogoutRequest): Promise<Failure | undefined> {
-    const { logOut, environments, budget, signal, closing } = this.#parts;
+  /**
+   * Ends a session, in its turn behind everything else. Undefined when it is over, or nobody can end it any more.
+   * @param patience for the turn; `Throttled` when it does not come in time
+   */
+  async logOut(request: LogoutRequest, patience: Ms): Promise<Failure | undefined> {
+    const { logOut, environments, budget, signal, closing, clock } = this.#parts;
     const environment = environments.get(request.environment);
     if (environment === undefined) return undefined;
     const { host } = new URL(tokenUrlOf(environment, request.realm));
     const turn = { urgency: Number.MAX_SAFE_INTEGER };
-    return budget.run(host, turn, () => logOut(request, signal), closing);
+    const tooLong = new AbortController();
+    const cancel = clock.after(patience, () => tooLong.abort());
+    const waiting = AbortSignal.any([closing, tooLong.signal]);
+    try {
+      return await budget.run(host, turn, () => logOut(request, signal), waiting);
+    } catch (error) {
+      if (closing.aborted || !tooLong.signal.aborted) throw error;
+      return throttled(host);
+    } finally {
+      cancel();
+    }
   }
 
   /** Sends the request when it is its turn. Rejects only when the desk closes. */

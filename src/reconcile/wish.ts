@@ -52,7 +52,7 @@ export function patiently(
     };
     const giveUp = clock.after(patience, () => {
       settle();
-      resolve({ failure: throttled(request), retryAt: clock.now() });
+      resolve({ failure: throttled(hostOf(request)), retryAt: clock.now() });
     });
     const settle = () => {
       giveUp();
@@ -63,9 +63,9 @@ export function patiently(
   });
 }
 
-function throttled(request: TokenRequest): Failure {
+export function throttled(host: string): Failure {
   return new Failure(
     'Throttled',
-    `Waiting for a turn at ${hostOf(request)}: the request budget of that host is used up, or the host is paused or unreachable`,
+    `Waiting for a turn at ${host}: the request budget of that host is used up, or the host is paused or unreachable`,
   );
 }

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/domain/failure.ts';
-import { minutes } from '../../src/domain/time.ts';
-import { aCredential, CANARY } from '../support/builders.ts';
+import { minutes, seconds } from '../../src/domain/time.ts';
+import { aCredential, CANARY, START } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
-import { KEY, SESSION, SOURCE, World } from '../support/world.ts';
+import { KEY, SESSION, SOURCE, until, World } from '../support/world.ts';
 
 const OFFLINE = new Failure('NetworkError', 'No connection to auth-staging.convercus.io');
 
@@ -68,6 +68,18 @@ describe('the session of a deleted credential', () => {
     expect(world.eventSummaries.at(-1)).toBe('Warning LogoutFailed');
   });
 
+  it('holds no worker while its host has no room for the log-out, and does not wait for ever', async () => {
+    world.budget.hold();
+    world.cluster.remove(KEY);
+    const passing = world.pass();
+    await until(() => world.budget.waiting > 0);
+    expect(world.parked).toBe(1);
+    world.clock.advance(minutes(1));
+
+    expect(await passing).toEqual({ lookAgainAt: START + minutes(1) + seconds(10) });
+    expect(world.cluster.stored(SESSION)).toBeDefined();
+  });
+
   it('is not touched when the credential belongs to another release', async () => {
     world.cluster.remove(KEY);
     world.cluster.putUnwatched(aCredential({ spec: { grantType: 'password' } }));
@@ -106,6 +118,15 @@ it('the session of a credential that has another grant by now is logged out', as
   expect(loggedOut()).toHaveLength(1);
   expect(world.cluster.stored(SESSION)).toBeUndefined();
   expect(world.summary('Ready')).toBe('True TokenValid');
+});
+
+it('the session of a credential that has another grant by now is tried again as soon as that of a deleted one', async () => {
+  world.idp.logoutFailure = OFFLINE;
+  world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
+  await world.runFor(minutes(1), await world.pass());
+
+  expect(loggedOut()).toHaveLength(3);
+  expect(world.cluster.stored(SESSION)).toBeUndefined();
 });
 
 it('a Secret that only looks like a session is left alone', async () => {

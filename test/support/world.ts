@@ -6,7 +6,7 @@ import { Sensitive } from '../../src/domain/sensitive.ts';
 import { type Condition, conditionOf } from '../../src/domain/status.ts';
 import { type Action, type EpochMs, hours, type Ms, minutes } from '../../src/domain/time.ts';
 import type { RefreshRequest, Token, TokenRequest } from '../../src/domain/token.ts';
-import type { Key, Log, LogFields, RequestBudget, Turn } from '../../src/ports.ts';
+import type { Key, Log, LogFields, RequestBudget, TokenSource, Turn } from '../../src/ports.ts';
 import { type Pass, reconciler } from '../../src/reconcile/reconciler.ts';
 import { Sessions } from '../../src/reconcile/sessions.ts';
 import { SharedTokens } from '../../src/reconcile/shared-tokens.ts';
@@ -41,6 +41,7 @@ export class FakeIdentityProvider {
   sessionMax: Ms = hours(10);
   sessionIdle: Ms = hours(168);
   notBefore: EpochMs = 0;
+  givesRefreshTokens = true;
   goodPassword = GOOD_PASSWORD;
   outage: Failure | undefined;
   logoutFailure: Failure | undefined;
@@ -101,7 +102,8 @@ export class FakeIdentityProvider {
       expiresAt: end,
       jitter: 0,
       notBefore: this.notBefore,
-      ...(session !== undefined && { refreshToken: this.#refreshTokenOf(session) }),
+      ...(session !== undefined &&
+        this.givesRefreshTokens && { refreshToken: this.#refreshTokenOf(session) }),
     };
   };
 
@@ -196,6 +198,10 @@ export class World {
   readonly renewals: string[] = [];
   /** Token endpoints that have raised their not-before policy. */
   readonly revoked: string[] = [];
+  /** What answers token requests; the identity provider unless a test puts something else in its place. */
+  source: TokenSource = this.idp.answer;
+  /** Passes that wait without holding a worker. */
+  parked = 0;
   readonly #stop = new AbortController();
   #pass: Pass;
 
@@ -226,7 +232,13 @@ export class World {
 
   /** One pass, as after an event. */
   pass(key: Key = KEY, signal: AbortSignal = this.#stop.signal): Promise<Action> {
-    return this.#pass(key, { signal, parked: (wait) => wait() });
+    const parked = <T>(wait: () => Promise<T>): Promise<T> => {
+      this.parked += 1;
+      return wait().finally(() => {
+        this.parked -= 1;
+      });
+    };
+    return this.#pass(key, { signal, parked });
   }
 
   /** Time passes, and the key is looked at whenever the pass before asked for it. Answers the last action. */
@@ -274,7 +286,7 @@ export class World {
     const { signal } = this.#stop;
     const log = this.#log();
     const desk = new TokenDesk({
-      source: idp.answer,
+      source: (request, abort) => this.source(request, abort),
       logOut: idp.logOut,
       environments: settings.environments,
       budget,
