@@ -1,6 +1,7 @@
 import { type Credential, digest, type RenewalPolicy } from './credential.ts';
+import { Failure } from './failure.ts';
 import { NEEDED_FIELDS } from './source.ts';
-import { type EpochMs, hours, type Ms, minutes } from './time.ts';
+import { type EpochMs, hours, isFromTheFuture, type Ms, minutes } from './time.ts';
 
 /**
  * A login that the server has rejected. It is kept in status, so that a restart does not try again. It names the
@@ -17,17 +18,24 @@ export interface Rejection {
   readonly retryAt: EpochMs | undefined;
 }
 
+/** What there is to say when nothing is sent because of a rejection. */
+export const REJECTED_BEFORE = new Failure(
+  'CredentialsRejected',
+  'User name or password was rejected before, or the account is locked for a while. Check both in the credentials Secret; nothing is sent until they change.',
+);
+
 /**
- * Whether what was rejected may be presented again.
+ * When what was rejected may be presented again; undefined: not before something changes.
  * @param requested a person has asked for it: then once, but not sooner than the least time between renewals
  */
-export function mayLogIn(
+export function loginAllowedAt(
   { at, retryAt }: Pick<Rejection, 'at' | 'retryAt'>,
   now: EpochMs,
   requested: Pick<RenewalPolicy, 'minimum'> | undefined,
-): boolean {
-  if (requested !== undefined && now >= at + requested.minimum) return true;
-  return retryAt !== undefined && now >= retryAt;
+): EpochMs | undefined {
+  if (requested === undefined) return retryAt;
+  const allowedAt = isFromTheFuture(at, now) ? now : at + requested.minimum;
+  return Math.min(allowedAt, retryAt ?? allowedAt);
 }
 
 /**

@@ -1,8 +1,9 @@
 import type { Credential } from './credential.ts';
 import { Failure } from './failure.ts';
-import { mayLogIn, presentedBy, type Rejection } from './login-gate.ts';
+import { loginAllowedAt, presentedBy, REJECTED_BEFORE, type Rejection } from './login-gate.ts';
 import { type KnownSecret, type SecretMeta, type TargetMark, versionOf } from './secret.ts';
 import { isSessionSecret, sessionNotOurs } from './session-secret.ts';
+import { isOurs } from './target-secret.ts';
 import { type EpochMs, isFromTheFuture } from './time.ts';
 
 /** Everything that a decision rests on, gathered before it is made. */
@@ -35,7 +36,12 @@ export type RenewReason =
   | 'RenewalDue';
 
 export type Plan =
-  | { readonly do: 'nothing'; readonly lookAgainAt: EpochMs | undefined }
+  | {
+      readonly do: 'nothing';
+      readonly lookAgainAt: EpochMs | undefined;
+      /** What keeps us from doing what is due. */
+      readonly failure?: Failure;
+    }
   | { readonly do: 'report'; readonly failure: Failure }
   | { readonly do: 'publish'; readonly reason: RenewReason; readonly need: Need };
 
@@ -56,8 +62,8 @@ export function plan(seen: Observation, now: EpochMs): Plan {
   if (seen.credential.suspended) return { do: 'nothing', lookAgainAt: undefined };
   for (const [reason, holds] of PUBLISH_CHECKS) {
     if (!holds(seen, now)) continue;
-    if (isLockedOut(seen, now)) return { do: 'nothing', lookAgainAt: seen.rejection?.retryAt };
-    return { do: 'publish', reason, need: needFor(reason, seen, now) };
+    if (!isLockedOut(seen, now)) return { do: 'publish', reason, need: needFor(reason, seen, now) };
+    return { do: 'nothing', failure: REJECTED_BEFORE, lookAgainAt: loginAt(seen, now) };
   }
   return { do: 'nothing', lookAgainAt: nextRenewal(seen, now) };
 }
@@ -133,26 +139,14 @@ function isLockedOut(seen: Observation, now: EpochMs): boolean {
   const { credential, rejection, session, source } = seen;
   if (rejection === undefined || session !== 'absent' || typeof source !== 'object') return false;
   const isSame = rejection.presented === presentedBy(credential, versionOf(source));
-  return isSame && !mayLogIn(rejection, now, isRequestOpen(seen) ? credential.renewal : undefined);
+  return isSame && now < (loginAt(seen, now) ?? Infinity);
 }
 
-interface Claimant {
-  readonly uid: string;
-  readonly name: string;
-  readonly target: Pick<Credential['target'], 'creationPolicy'>;
+function loginAt(seen: Observation, now: EpochMs): EpochMs | undefined {
+  const { credential, rejection } = seen;
+  const requested = isRequestOpen(seen) ? credential.renewal : undefined;
+  return rejection && loginAllowedAt(rejection, now, requested);
 }
-
-/** This credential may write to the Secret: it owns it, or merges into one that was not made for another. */
-export function isOurs(claimant: Claimant, target: SecretMeta): boolean {
-  if (claimant.target.creationPolicy === 'Owner') return isOwnedBy(claimant, target);
-  return target.credentialName === undefined || target.credentialName === claimant.name;
-}
-
-/** Owned by this very credential, or kept (`Retain`) from one of the same name and owned by nobody. */
-export const isOwnedBy = (
-  { uid, name }: Pick<Claimant, 'uid' | 'name'>,
-  { controllerUid, credentialName }: SecretMeta,
-): boolean => (controllerUid === undefined ? credentialName === name : controllerUid === uid);
 
 function credentialChanged({ source, target }: Observation): boolean {
   if (source === 'unknown') return false;

@@ -115,6 +115,24 @@ export function renderTarget(
   return { mark, secret: target.deletionPolicy === 'Delete' ? { ...owned, owner } : owned };
 }
 
+interface Claimant {
+  readonly uid: string;
+  readonly name: string;
+  readonly target: Pick<Credential['target'], 'creationPolicy'>;
+}
+
+/** This credential may write to the Secret: it owns it, or merges into one that was not made for another. */
+export function isOurs(claimant: Claimant, target: SecretMeta): boolean {
+  if (claimant.target.creationPolicy === 'Owner') return isOwnedBy(claimant, target);
+  return target.credentialName === undefined || target.credentialName === claimant.name;
+}
+
+/** Owned by this very credential, or kept (`Retain`) from one of the same name and owned by nobody. */
+export const isOwnedBy = (
+  { uid, name }: Pick<Claimant, 'uid' | 'name'>,
+  { controllerUid, credentialName }: SecretMeta,
+): boolean => (controllerUid === undefined ? credentialName === name : controllerUid === uid);
+
 /** Whether a target that somebody else has written to still holds what we published. */
 export function isIntact(found: SecretContents, { target }: Credential): boolean {
   const mark = found.meta.mark;

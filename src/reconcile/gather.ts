@@ -1,10 +1,10 @@
 import type { ConvercusCredential } from '../domain/api.ts';
 import { type Credential, sessionNameOf } from '../domain/credential.ts';
 import { type Failure, isFailure } from '../domain/failure.ts';
-import { isOwnedBy, type Observation } from '../domain/plan.ts';
+import type { Observation } from '../domain/plan.ts';
 import type { SecretMeta } from '../domain/secret.ts';
 import { readRejection } from '../domain/status.ts';
-import { isIntact } from '../domain/target-secret.ts';
+import { isIntact, isOwnedBy } from '../domain/target-secret.ts';
 import type { Cluster, ClusterView } from '../ports.ts';
 import type { Memory } from './memory.ts';
 import type { Revocations } from './revocations.ts';
@@ -37,7 +37,7 @@ export async function gather(
     session,
     targetIntact,
     rival: rivalOf(resource, view.claimants(namespace, name), target),
-    handledRenewRequest: resource.status?.lastHandledRenewRequest,
+    handledRenewRequest: memory.answeredRequest ?? resource.status?.lastHandledRenewRequest,
     rejection: readRejection(resource.status),
     voidBefore: revocations.voidBefore(credential.tokenUrl),
   };

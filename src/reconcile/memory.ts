@@ -14,6 +14,8 @@ export interface Memory {
   source?: { readonly version: string; readonly keys: string; readonly values: SourceValues };
   /** The version of the target that was last written by us or found as we wrote it. */
   intactVersion?: string;
+  /** The renew request that was answered last, should the API server not have taken the status that says so. */
+  answeredRequest?: string | undefined;
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */

@@ -1,15 +1,9 @@
 import type { ConvercusCredential } from '../domain/api.ts';
 import { parseCredential, type Settings, targetNameOf } from '../domain/credential.ts';
 import { type Failure, type FailureKind, isFailure } from '../domain/failure.ts';
-import {
-  heldMark,
-  isOurs,
-  type Observation,
-  type Plan,
-  plan,
-  type RenewReason,
-} from '../domain/plan.ts';
-import { readRejection } from '../domain/status.ts';
+import { heldMark, type Observation, type Plan, plan, type RenewReason } from '../domain/plan.ts';
+import { type Attempt, conditionOf, readRejection } from '../domain/status.ts';
+import { isOurs } from '../domain/target-secret.ts';
 import { type Action, earlier } from '../domain/time.ts';
 import type { ClusterView, Key, PassContext } from '../ports.ts';
 import { conclude, type Ports, type Result } from './conclude.ts';
@@ -70,19 +64,29 @@ async function carryOut(
   const unchanged = asItIs(subject, seen);
   switch (next.do) {
     case 'nothing':
-      return { ...unchanged, attempt: undefined, lookAgainAt: next.lookAgainAt };
+      return { ...unchanged, attempt: untold(subject, next), lookAgainAt: next.lookAgainAt };
     case 'report':
       return { ...unchanged, attempt: { failed: next.failure }, lookAgainAt: undefined };
     case 'publish': {
       const done = await publish(ports, subject, { seen, need: next.need }, context);
       if (done === 'superseded') return done;
       const { renewRequest } = subject.credential;
+      if (isAnswer(done)) subject.memory.answeredRequest = renewRequest;
       const handledRenewRequest = isAnswer(done) ? renewRequest : unchanged.handledRenewRequest;
       const rejection = rejectionOf(seen, subject.memory, done);
       const remembered = { ...unchanged, handledRenewRequest, rejection };
       return { ...remembered, ...published(ports, next.reason, done) };
     }
   }
+}
+
+/** Another failure may have hidden in the meantime what still stands in the way. */
+function untold(
+  { resource: { status } }: Subject,
+  { failure }: { readonly failure?: Failure },
+): Attempt | undefined {
+  const isTold = conditionOf(status, 'Renewed')?.reason === failure?.kind;
+  return failure === undefined || isTold ? undefined : { failed: failure };
 }
 
 /** What stops us before the token endpoint has answered, or before its token is in place. */

@@ -1,7 +1,7 @@
 import { hash, randomBytes } from 'node:crypto';
 import { type Environments, tokenUrlOf } from '../domain/environment.ts';
-import { Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
-import { nextLogin } from '../domain/login-gate.ts';
+import { type Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
+import { nextLogin, REJECTED_BEFORE } from '../domain/login-gate.ts';
 import type { LogoutRequest } from '../domain/logout.ts';
 import { Sensitive } from '../domain/sensitive.ts';
 import { type EpochMs, isFromTheFuture, type Ms } from '../domain/time.ts';
@@ -176,11 +176,6 @@ function fromPast({ request, past: { rejection } }: Wish): Remembered | undefine
   const { at, count: attempts, retryAt, hadWorked } = rejection;
   return { failure: REJECTED_BEFORE, at, attempts, retryAt, hadWorked };
 }
-
-const REJECTED_BEFORE = new Failure(
-  'CredentialsRejected',
-  'User name or password was rejected before, or the account is locked for a while. Check both in the credentials Secret; nothing is sent until they change.',
-);
 
 /** A person's request overrides a refusal, but not one that is younger than the least time between renewals. */
 function stands(refusal: Remembered, { need, policy }: Wish, now: EpochMs): boolean {
