@@ -1,4 +1,5 @@
 import type { Credential } from './credential.ts';
+import type { Failure } from './failure.ts';
 import type { Sensitive } from './sensitive.ts';
 import { type EpochMs, type Ms, seconds } from './time.ts';
 import type { PasswordRequest, RefreshRequest, RefreshToken, Token } from './token.ts';
@@ -16,6 +17,10 @@ export interface SessionHome {
   /** Where the client secret was read. */
   readonly source: { readonly name: string; readonly key: string };
 }
+
+/** The session is over: its refresh token must never be sent again. */
+export const isEnd = ({ kind }: Failure): boolean =>
+  kind === 'SessionEnded' || kind === 'RefreshTokenReused';
 
 /** One login at the provider and the newest refresh token of it. */
 export interface Session extends SessionHome {

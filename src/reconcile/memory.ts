@@ -24,8 +24,8 @@ export interface Memory {
   underWay?: SessionStep | undefined;
   /** A session that could not be stored yet. */
   unstored?: Session | undefined;
-  /** The latest login, if it was rejected. */
-  rejected?: Refusal | undefined;
+  /** The latest login, if it was rejected, and what it had presented. */
+  rejected?: { readonly presented: string; readonly refusal: Refusal } | undefined;
   /** The session of another user, client or realm, to be logged out when the new token is in place. */
   retired?: Session | undefined;
   /** When the session has ended before its time, within the last hour. */

@@ -171,11 +171,12 @@ export function rejectionOf(
   { rejected, source }: Memory,
   done: Published | Refusal,
 ): Rejection | undefined {
+  if (source === undefined) return before;
   const failed = 'failure' in done ? done : undefined;
-  const latest = failed?.failure.kind === 'CredentialsRejected' ? failed : rejected;
-  if (latest !== undefined && source !== undefined) {
-    return rejectionFrom(presentedBy(credential, source.version), latest);
-  }
+  const presented = presentedBy(credential, source.version);
+  const known = rejected?.presented === presented ? rejected.refusal : undefined;
+  const latest = failed?.failure.kind === 'CredentialsRejected' ? failed : known;
+  if (latest !== undefined) return rejectionFrom(presented, latest);
   return failed === undefined ? undefined : before;
 }
 

@@ -1,12 +1,17 @@
 import { sessionNameOf } from '../domain/credential.ts';
-import { type Failure, isFailure } from '../domain/failure.ts';
+import { Failure, isFailure } from '../domain/failure.ts';
 import type { SecretMeta } from '../domain/secret.ts';
 import type { Session } from '../domain/session.ts';
 import { readSession, renderSession } from '../domain/session-secret.ts';
+import { type EpochMs, hours } from '../domain/time.ts';
 import type { PasswordRequest } from '../domain/token.ts';
 import type { Cluster, PassContext } from '../ports.ts';
 import type { Subject } from './gather.ts';
+import type { Memory } from './memory.ts';
 import type { Wish } from './wish.ts';
+
+/** A session that ends so often within an hour has another holder, and both would throw each other out for ever. */
+const CONTENTION = 3;
 
 /** What a `password` credential wants in the middle of a pass. */
 export interface SessionWish extends Wish<PasswordRequest> {
@@ -55,6 +60,16 @@ export async function storeSession(
   memory.unstored = undefined;
   memory.session = { version: written.resourceVersion, session };
   return undefined;
+}
+
+/** Notes that a session has ended before its time. A Failure when that happens too often. */
+export function contentionOf(memory: Memory, ended: Failure, now: EpochMs): Failure | undefined {
+  memory.sessionEnds = [...memory.sessionEnds, now].filter((at) => at > now - hours(1));
+  if (memory.sessionEnds.length < CONTENTION) return undefined;
+  return new Failure(
+    'SessionContention',
+    `The session has ended ${CONTENTION} times within an hour; somebody else seems to use the same user, or to end its sessions. ${ended.message}`,
+  );
 }
 
 /** Best effort: at worst a dead refresh token is sent once more after a restart. */

@@ -1,5 +1,7 @@
-import { Failure, type FailureKind, isFailure, retryAt } from '../domain/failure.ts';
+import { type Failure, isFailure, retryAt, TOKEN_FAILURES } from '../domain/failure.ts';
+import { presentedBy } from '../domain/login-gate.ts';
 import {
+  isEnd,
   isLoginPlanned,
   isRefreshable,
   isSessionOf,
@@ -8,13 +10,13 @@ import {
   sessionAfterRefresh,
   sessionFromLogin,
 } from '../domain/session.ts';
-import { hours } from '../domain/time.ts';
 import type { Token, TokenRequest } from '../domain/token.ts';
 import type { Clock, Cluster, Log, PassContext, Random } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import { Recent } from './recent.ts';
 import {
   type Asking,
+  contentionOf,
   currentSession,
   forgetSession,
   type SessionWish,
@@ -26,8 +28,6 @@ import { isRefusal, patiently, type Refusal } from './wish.ts';
 
 /** Tokens kept, so that a target can be written again without a refresh. */
 const TOKENS = 2_000;
-/** A session that ends so often within an hour has another holder, and both would throw each other out for ever. */
-const CONTENTION = 3;
 
 interface Parts {
   readonly desk: TokenDesk;
@@ -89,7 +89,7 @@ export class Sessions {
     if (!isRefreshable(session, now)) return this.#login(asking, { ended: session });
     if (!isLoginPlanned(session, now)) return this.#refresh(asking, session);
     const planned = await this.#login(asking, { ended: session });
-    const isRefused = isRefusal(planned) && planned.failure.kind !== 'Throttled';
+    const isRefused = isRefusal(planned) && TOKEN_FAILURES.has(planned.failure.kind);
     return isRefused ? this.#refresh(asking, session) : planned;
   }
 
@@ -128,42 +128,55 @@ export class Sessions {
   async #carryOut(asking: Asking, step: SessionStep): Promise<Token | Refusal> {
     const { subject, wish, context } = asking;
     const { memory } = subject;
-    memory.underWay = step;
-    const { clock } = this.#parts;
-    const answer = await context.parked(() => patiently(step.answer, wish, clock, context.signal));
-    if (isRefusal(answer) && answer.failure.kind === 'Throttled') return answer;
+    const { clock, cluster } = this.#parts;
     memory.underWay = undefined;
+    const answer = await context.parked(() => patiently(step.answer, wish, clock, context.signal));
+    if (isRefusal(answer)) return this.#refused(asking, step, answer);
     if (step.refreshed === undefined) memory.rejected = undefined;
-    if (!isRefusal(answer)) {
-      this.#tokens.set(step.identity, answer);
-      memory.unstored = step.sessionWith(answer);
-      memory.retired = step.retires ?? memory.retired;
-      return this.#storedFirst(asking, answer);
-    }
-    if (step.refreshed === undefined) return this.#refusedLogin(asking, answer);
-    const isOver = HAS_ENDED.has(answer.failure.kind);
-    return isOver ? this.#loginAgain(asking, step.refreshed, answer.failure) : answer;
+    this.#tokens.set(step.identity, answer);
+    memory.unstored = step.sessionWith(answer);
+    memory.retired = step.retires ?? memory.retired;
+    if (memory.unstored === undefined) await forgetSession(cluster, asking);
+    return this.#storedFirst(asking, answer);
   }
 
-  #refusedLogin({ subject: { memory } }: Asking, refusal: Refusal): Refusal {
-    if (refusal.failure.kind === 'CredentialsRejected') memory.rejected = refusal;
+  /** What was presented may have changed while the request waited: then its refusal says nothing about now. */
+  async #refused(asking: Asking, step: SessionStep, refusal: Refusal): Promise<Token | Refusal> {
+    const { failure } = refusal;
+    const ended = step.refreshed;
+    if (failure.kind === 'Throttled') {
+      asking.subject.memory.underWay = step;
+      return refusal;
+    }
+    if (ended !== undefined && isEnd(failure)) return this.#loginAgain(asking, ended, refusal);
+    if (step.identity !== this.#identityOf(asking)) return this.#obtainAnew(asking);
+    return ended === undefined ? this.#refusedLogin(asking, refusal) : refusal;
+  }
+
+  #refusedLogin({ subject: { memory, credential }, wish }: Asking, refusal: Refusal): Refusal {
+    const isRejected = refusal.failure.kind === 'CredentialsRejected';
+    const presented = presentedBy(credential, wish.sourceVersion);
+    memory.rejected = isRejected ? { presented, refusal } : undefined;
     return refusal;
   }
 
   /** The session is over: its refresh token must not outlive it, not even a crash. */
-  async #loginAgain(asking: Asking, ended: Session, failure: Failure): Promise<Token | Refusal> {
+  async #loginAgain(
+    asking: Asking,
+    ended: Session,
+    { failure, isRemembered = false }: Refusal,
+  ): Promise<Token | Refusal> {
     const { clock, log } = this.#parts;
     const { memory, credential } = asking.subject;
     const { namespace, name } = credential;
-    const now = clock.now();
     memory.session = undefined;
     memory.unstored = undefined;
-    memory.sessionEnds = [...memory.sessionEnds, now].filter((at) => at > now - hours(1));
-    log.warn(failure.message, { namespace, name, reason: failure.kind });
-    const isContended = memory.sessionEnds.length >= CONTENTION;
-    const answer = isContended
-      ? this.#refusal(contention(failure), asking)
-      : await this.#login(asking, { ended });
+    if (!isRemembered) log.warn(failure.message, { namespace, name, reason: failure.kind });
+    const contention = isRemembered ? undefined : contentionOf(memory, failure, clock.now());
+    const answer =
+      contention === undefined
+        ? await this.#login(asking, { ended })
+        : this.#refusal(contention, asking);
     if (isRefusal(answer)) await forgetSession(this.#parts.cluster, asking);
     return answer;
   }
@@ -183,16 +196,4 @@ export class Sessions {
   #identityOf({ subject, wish }: Asking): string {
     return this.#parts.desk.identityOf(wish.request, subject.credential.uid);
   }
-}
-
-const HAS_ENDED: ReadonlySet<FailureKind> = new Set<FailureKind>([
-  'SessionEnded',
-  'RefreshTokenReused',
-]);
-
-function contention({ message }: Failure): Failure {
-  return new Failure(
-    'SessionContention',
-    `The session has ended ${CONTENTION} times within an hour; somebody else seems to use the same user, or to end its sessions. ${message}`,
-  );
 }

@@ -4,6 +4,7 @@ import { type Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/f
 import { nextLogin, REJECTED_BEFORE } from '../domain/login-gate.ts';
 import type { LogoutRequest } from '../domain/logout.ts';
 import { Sensitive } from '../domain/sensitive.ts';
+import { isEnd } from '../domain/session.ts';
 import { type EpochMs, isFromTheFuture, type Ms } from '../domain/time.ts';
 import { type Token, type TokenRequest, urlOf } from '../domain/token.ts';
 import type { Clock, LogOut, Random, RequestBudget, TokenSource } from '../ports.ts';
@@ -139,6 +140,7 @@ export class TokenDesk {
     { request, past, policy, urgency }: Wish,
     { failure, attempts, at }: Pick<Remembered, 'failure' | 'attempts' | 'at'>,
   ): Pick<Refusal, 'retryAt' | 'hadWorked'> {
+    if (request.grantType === 'refresh_token' && isEnd(failure)) return { retryAt: undefined };
     const random = this.#parts.random();
     const user = this.#userOf(request);
     if (user === undefined || failure.kind !== 'CredentialsRejected') {

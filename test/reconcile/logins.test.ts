@@ -1,0 +1,213 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { hours, minutes, seconds } from '../../src/domain/time.ts';
+import { CANARY, START } from '../support/builders.ts';
+import { OUTAGE } from '../support/fake-cluster.ts';
+import {
+  GOOD_PASSWORD,
+  GOOD_SECRET,
+  KEY,
+  SESSION,
+  SOURCE,
+  USERNAME,
+  until,
+  World,
+  WRONG_PASSWORD,
+  WRONG_SECRET,
+} from '../support/world.ts';
+
+const REQUEST = 'convercus.io/renew-requested-at';
+
+let world: World;
+
+beforeEach(() => {
+  world = World.withPassword();
+});
+
+afterEach(() => {
+  expect(world.shown).not.toContain(CANARY);
+});
+
+const asked = () => world.idp.requests.splice(0).map(({ grantType }) => grantType);
+const presents = (password: string) =>
+  world.cluster.putSecret(SOURCE, {
+    data: { client_secret: GOOD_SECRET, username: USERNAME, password },
+  });
+
+/** A pass whose request has to wait for longer than anybody has patience. Answers how to let it go. */
+async function outOfPatience(): Promise<() => void> {
+  const release = world.budget.hold();
+  const passing = world.pass();
+  await until(() => world.budget.waiting > 0);
+  world.clock.advance(minutes(1));
+  await passing;
+  return release;
+}
+
+describe('a right password', () => {
+  it('is sent although the wrong one before it was still waiting for its turn', async () => {
+    presents(WRONG_PASSWORD);
+    const release = await outOfPatience();
+    presents(GOOD_PASSWORD);
+    const passing = world.pass();
+    release();
+    await until(() => world.tokenRequests > 0);
+    world.clock.advance(seconds(2));
+    await passing;
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.cluster.statusOf(KEY)?.rejectedLogin).toBeUndefined();
+  });
+
+  it('that waits for its turn is not taken for the wrong one before it', async () => {
+    presents(WRONG_PASSWORD);
+    await world.pass();
+    world.clock.advance(minutes(16));
+    presents(GOOD_PASSWORD);
+    const release = await outOfPatience();
+    const again = world.pass();
+    release();
+    await again;
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+});
+
+describe('a client secret', () => {
+  it('is sent at once although the wrong one before it was still waiting for its turn', async () => {
+    await world.pass();
+    world.cluster.putSecret(SOURCE, {
+      data: { client_secret: WRONG_SECRET, username: USERNAME, password: GOOD_PASSWORD },
+    });
+    const release = world.budget.hold();
+    const passing = world.pass();
+    await until(() => world.budget.waiting > 0);
+    world.clock.advance(minutes(5));
+    await passing;
+    presents(GOOD_PASSWORD);
+    const again = world.pass();
+    release();
+    await again;
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+});
+
+it('a request that breaks is not waited for again: the next pass asks anew', async () => {
+  const answer = world.idp.answer;
+  let isBroken = true;
+  world.source = (request) => {
+    if (!isBroken) return answer(request);
+    isBroken = false;
+    throw new Error('a bug');
+  };
+  await expect(world.pass()).rejects.toThrow('a bug');
+  const passing = world.pass();
+  world.clock.advance(seconds(2));
+  await passing;
+
+  expect(world.summary('Ready')).toBe('True TokenValid');
+});
+
+describe('a rejected password', () => {
+  beforeEach(async () => {
+    presents(WRONG_PASSWORD);
+    await world.pass();
+    asked();
+  });
+
+  it('is what the status tells of again when nothing else stands in the way any more', async () => {
+    world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
+    await world.pass();
+    world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
+    await world.pass();
+
+    expect(asked()).toEqual([]);
+    expect(world.summary('Ready')).toBe('False CredentialsRejected');
+    expect(world.summary('Renewed')).toBe('False CredentialsRejected');
+    expect(world.summary('Stalled')).toBe('True CredentialsRejected');
+  });
+
+  it('is tried once more on request, if later when it was rejected a moment ago', async () => {
+    world.clock.advance(seconds(10));
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    const action = await world.pass();
+    expect(action).toEqual({ lookAgainAt: START + seconds(30) });
+    await world.runFor(hours(1), action);
+
+    expect(asked()).toEqual(['password']);
+  });
+
+  it('is tried once more on request although the clock has been set back', async () => {
+    world.clock.advance(seconds(2));
+    world.clock.jump(-hours(5));
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    await world.pass();
+
+    expect(asked()).toEqual(['password']);
+  });
+
+  it('is tried only once on request, even when the API server does not take the status', async () => {
+    world.clock.advance(minutes(1));
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    world.cluster.failNext('applyStatus', OUTAGE);
+    await world.runFor(hours(1), await world.pass());
+
+    expect(asked()).toEqual(['password']);
+    expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('now');
+  });
+});
+
+describe('a session', () => {
+  it('from a planned login is not given up because it could not be stored at once', async () => {
+    world.idp.sessionMax = minutes(40);
+    let action = await world.pass();
+    while (world.idp.grants('password') < 2) {
+      if (action === 'await-change') throw new Error('no renewal');
+      const before = world.idp.liveSessions;
+      expect(before).toBe(1);
+      world.clock.advance(action.lookAgainAt - world.clock.now());
+      const isNear = world.clock.now() > START + minutes(34);
+      if (isNear) world.cluster.failNext('applySecret', OUTAGE);
+      action = await world.pass();
+    }
+    asked();
+    await world.runFor(minutes(5), action);
+
+    expect(asked()).toEqual(['refresh_token']);
+  });
+
+  it('that a login has not renewed is not gone on with: its refresh token is spent', async () => {
+    const first = await world.pass();
+    world.idp.loseSessions();
+    world.idp.givesRefreshTokens = false;
+    asked();
+    await world.runFor(minutes(20), first);
+
+    expect(asked()).toEqual([
+      'refresh_token',
+      'password',
+      'password',
+      'password',
+      'password',
+      'password',
+    ]);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('that has ended is not asked again, even when its Secret can not be deleted', async () => {
+    await world.pass();
+    world.idp.loseSessions();
+    world.idp.goodPassword = 'changed';
+    world.clock.advance(minutes(4));
+    for (let times = 0; times < 4; times += 1) world.cluster.failNext('deleteSecret', OUTAGE);
+    asked();
+    await world.pass();
+    world.clock.advance(minutes(1));
+    await world.pass();
+    await world.pass();
+
+    expect(asked()).toEqual(['refresh_token', 'password']);
+    expect(world.summary('Renewed')).toBe('False CredentialsRejected');
+  });
+});
