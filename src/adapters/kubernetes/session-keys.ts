@@ -16,15 +16,16 @@ export class SessionKeys {
     return this.#keys;
   }
 
-  /** Answers the credential's key when the Secret is that of a session. */
+  /** Answers the credential's key when the Secret is that of a session that was not known. */
   put(namespace: string, name: string, meta: SecretMeta): Key | undefined {
     const key = keyFrom(namespace, name, meta);
     if (key === undefined) {
       this.remove(namespace, name);
       return undefined;
     }
-    this.#keys.add(key);
     for (const scope of ['', namespace]) this.#fresh.get(scope)?.add(key);
+    if (this.#keys.has(key)) return undefined;
+    this.#keys.add(key);
     return key;
   }
 

@@ -308,6 +308,17 @@ describe('the cache of the cluster', () => {
       expect([...cache.keys()]).toEqual(['shop/a']);
     });
 
+    it('wakes nobody again while it changes: a credential of another release uses it', () => {
+      secrets.present(session());
+      wakeUps();
+      secrets.present(session('2'));
+      list(session('3'));
+      expect(wakeUps()).toEqual([]);
+      secrets.deleted(session('3'));
+      secrets.present(session('4'));
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+
     it('wakes nobody beside a credential that uses it', () => {
       credentials.present(withPassword());
       list(session());
