@@ -78,6 +78,7 @@ function tokenHosts({ config, proxy, userAgent, metrics, log }: Surroundings): T
   return new TokenHosts({
     environments: config.environments,
     timeouts: { connect: config.tokenHosts.connectTimeout, total: config.tokenHosts.timeout },
+    perHost: config.tokenHosts.concurrency,
     clock,
     random,
     userAgent,

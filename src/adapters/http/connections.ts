@@ -9,6 +9,8 @@ import type { Clock } from '../../ports.ts';
 
 export interface ConnectionOptions {
   readonly timeouts: { readonly connect: Ms; readonly total: Ms };
+  /** Connections to one host, and so requests that it gets at once. */
+  readonly perHost: number;
   readonly clock: Clock;
   /** Values of `HTTPS_PROXY` and `NO_PROXY`; empty for none. */
   readonly proxy: { readonly https: string; readonly except: string };
@@ -56,13 +58,13 @@ export class Connections {
   }
 
   #open(trust: string): Dispatcher {
-    const { timeouts, proxy } = this.#options;
+    const { timeouts, proxy, perHost } = this.#options;
     const tls = { ...(trust !== '' && trusting(trust)), timeout: timeouts.connect };
     return new EnvHttpProxyAgent({
       httpProxy: '',
       httpsProxy: proxy.https,
       noProxy: proxy.except,
-      connections: 4,
+      connections: perHost,
       allowH2: false,
       keepAliveTimeout: seconds(30),
       keepAliveMaxTimeout: seconds(60),

@@ -1,5 +1,5 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { createServer, type RequestListener } from 'node:http';
+import { createServer, type RequestListener, type ServerResponse } from 'node:http';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -29,6 +29,22 @@ async function aFile(content: string) {
   await write(content);
   return { path, write };
 }
+
+it('are as many to a host as may be asked of it at once', async () => {
+  const waiting: ServerResponse[] = [];
+  const { tokenUrl, seen } = await serve((request, response) => {
+    waiting.push(response);
+    if (waiting.length < 6) return;
+    for (const each of waiting) answerWith(200, GOOD)(request, each);
+  });
+  const source = aSource({}, { perHost: 6, timeouts: { connect: 2_000, total: 2_000 } });
+  const results = await Promise.all(
+    Array.from({ length: 6 }, () => source.obtain(aRequest(tokenUrl))),
+  );
+
+  expect(results).toEqual(results.map(() => A_TOKEN));
+  expect(seen.connections).toBe(6);
+});
 
 describe('a server with a certificate that nobody knows', () => {
   it('gets no request', async () => {

@@ -100,6 +100,7 @@ export function someHosts(
   const hosts = new TokenHosts({
     environments: new Map([['staging', anEnvironment(environment)]]),
     timeouts: { connect: 2_000, total: 10_000 },
+    perHost: 4,
     clock: { now: () => time.now, after: () => () => {} },
     random: () => 0.75,
     userAgent: 'convercus-operator/test',
