@@ -5,16 +5,16 @@ import type { Observation } from '../domain/plan.ts';
 import type { SecretMeta } from '../domain/secret.ts';
 import { readRejection } from '../domain/status.ts';
 import { isIntact, isOwnedBy } from '../domain/target-secret.ts';
+import type { EpochMs } from '../domain/time.ts';
 import type { Cluster, ClusterView } from '../ports.ts';
 import type { Memory } from './memory.ts';
-import type { Revocations } from './revocations.ts';
 
 /**
  * Reads only. Nearly everything comes from the watches; a request is made when a target's existence is unknown
  * or when somebody else has written to it. Fails with what the API server said.
  */
 export async function gather(
-  { view, cluster, revocations }: Sight & { readonly revocations: Revocations },
+  { view, cluster, voidBefore }: Sight & { readonly voidBefore: EpochMs },
   { resource, credential, memory }: Subject,
   signal: AbortSignal,
 ): Promise<Observation | Failure> {
@@ -39,7 +39,7 @@ export async function gather(
     rival: rivalOf(resource, view.claimants(namespace, name), target),
     handledRenewRequest: memory.answeredRequest ?? resource.status?.lastHandledRenewRequest,
     rejection: readRejection(resource.status),
-    voidBefore: revocations.voidBefore(credential.tokenUrl),
+    voidBefore,
   };
 }
 

@@ -31,7 +31,8 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
     if (isFailure(credential)) return finish(unusable(ports.view, resource, credential));
     const subject = { resource, memory, credential };
     const { view, cluster, desk } = ports;
-    const sight = { view, cluster, revocations: desk.revocations };
+    const voidBefore = desk.revocations.voidBefore(credential.tokenUrl, ports.clock.now());
+    const sight = { view, cluster, voidBefore };
     const seen = await gather(sight, subject, context.signal);
     if (isFailure(seen)) {
       const { tokenUrl } = credential;
@@ -75,7 +76,7 @@ async function carryOut(
       const handledRenewRequest = isAnswer(done) ? renewRequest : unchanged.handledRenewRequest;
       const rejection = rejectionOf(seen, subject.memory, done);
       const remembered = { ...unchanged, handledRenewRequest, rejection };
-      return { ...remembered, ...published(ports, next.reason, done) };
+      return { ...remembered, ...published(ports, subject, next.reason, done) };
     }
   }
 }
@@ -112,14 +113,22 @@ function asItIs({ credential }: Subject, seen: Observation) {
   };
 }
 
-function published({ telemetry }: Ports, reason: RenewReason, done: Published | Refusal) {
+function published(
+  { telemetry, desk, clock }: Ports,
+  { credential }: Subject,
+  reason: RenewReason,
+  done: Published | Refusal,
+) {
   if ('failure' in done) {
     if (!done.isRemembered) telemetry.renewal(reason, done.failure.kind);
     return { attempt: { failed: done.failure }, lookAgainAt: done.retryAt };
   }
   telemetry.renewal(reason, 'success');
   const { mark, targetVersion } = done;
-  return { held: mark, targetVersion, attempt: { renewed: reason }, lookAgainAt: mark.renewAt };
+  // The request that we joined may have been sent before the provider revoked all earlier tokens
+  const isVoid = mark.issuedAt < desk.revocations.voidBefore(credential.tokenUrl, clock.now());
+  const lookAgainAt = isVoid ? clock.now() : mark.renewAt;
+  return { held: mark, targetVersion, attempt: { renewed: reason }, lookAgainAt };
 }
 
 /** What we can't make sense of or can't look into is left alone; a token in the target stays as good as it was. */

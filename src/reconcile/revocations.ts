@@ -27,8 +27,11 @@ export class Revocations {
     this.#onRaised(tokenUrl);
   }
 
-  /** 0 when nothing is known to be void. */
-  voidBefore(tokenUrl: string): EpochMs {
-    return this.#byUrl.get(tokenUrl)?.voidBefore ?? 0;
+  /** 0 when nothing is known to be void. Never in the future, not even when the clock has been set back. */
+  voidBefore(tokenUrl: string, now: EpochMs): EpochMs {
+    const known = this.#byUrl.get(tokenUrl);
+    if (known === undefined || known.voidBefore <= now) return known?.voidBefore ?? 0;
+    this.#byUrl.set(tokenUrl, { ...known, voidBefore: now });
+    return now;
   }
 }

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
-import { minutes, seconds } from '../../src/domain/time.ts';
+import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import { Revocations } from '../../src/reconcile/revocations.ts';
 import { aCredential, aToken, START } from '../support/builders.ts';
-import { KEY, World } from '../support/world.ts';
+import { KEY, until, World } from '../support/world.ts';
 
 const URL = 'https://auth.test/realms/abc/token';
 
@@ -11,27 +11,61 @@ describe('a not-before policy', () => {
     const raised: string[] = [];
     const revocations = new Revocations((url) => raised.push(url));
     revocations.learn(URL, aToken());
-    expect(revocations.voidBefore(URL)).toBe(0);
+    expect(revocations.voidBefore(URL, START + minutes(2))).toBe(0);
     const bearer = aToken({ issuedAt: START + minutes(1), notBefore: START + seconds(30) });
     revocations.learn(URL, bearer);
     revocations.learn(URL, bearer);
 
     expect(raised).toEqual([URL]);
-    expect(revocations.voidBefore(URL)).toBe(START + seconds(30));
-    expect(revocations.voidBefore('https://auth.test/realms/xyz/token')).toBe(0);
+    expect(revocations.voidBefore(URL, START + minutes(2))).toBe(START + seconds(30));
+    expect(revocations.voidBefore('https://auth.test/realms/xyz/token', START)).toBe(0);
   });
 
   it('of a clock ahead of ours voids nothing that was asked for after the news', () => {
     const revocations = new Revocations(() => undefined);
     revocations.learn(URL, aToken({ notBefore: START + minutes(5) }));
-    expect(revocations.voidBefore(URL)).toBe(START);
+    expect(revocations.voidBefore(URL, START + minutes(2))).toBe(START);
     revocations.learn(URL, aToken({ issuedAt: START + 1, notBefore: START + minutes(5) }));
 
-    expect(revocations.voidBefore(URL)).toBe(START);
+    expect(revocations.voidBefore(URL, START + minutes(2))).toBe(START);
   });
 });
 
 describe('a raised not-before policy', () => {
+  it('is heeded by who joins a request that was sent before the news came', async () => {
+    const world = World.with();
+    world.cluster.put(aCredential({ metadata: { name: 'twin' } }));
+    world.cluster.put(aCredential({ metadata: { name: 'other' }, spec: { scope: 'openid more' } }));
+    for (const name of ['loyalty', 'twin', 'other']) await world.pass(`shop/${name}`);
+    world.clock.advance(minutes(4));
+    const release = world.idp.hold();
+    const first = world.pass();
+    await until(() => world.tokenRequests === 3);
+    world.clock.advance(seconds(2));
+    const news = aToken({ issuedAt: world.clock.now(), notBefore: world.clock.now() });
+    world.source = () => Promise.resolve(news);
+    await world.pass('shop/other');
+    world.source = world.idp.answer;
+    const second = world.pass('shop/twin');
+    release();
+    await first;
+    await world.runFor(seconds(10), await second, 'shop/twin');
+
+    expect(world.tokenRequests).toBe(4);
+    expect(world.cluster.statusOf('shop/twin')?.issuedAt).toBe('2026-09-21T12:04:02Z');
+  });
+
+  it('renews once when the clock is set back behind it', async () => {
+    const world = World.with();
+    world.idp.notBefore = START;
+    await world.pass();
+    world.clock.jump(-hours(1));
+    await world.runFor(minutes(1), await world.pass());
+    await world.pass();
+
+    expect(world.tokenRequests).toBe(2);
+  });
+
   it('renews every credential of the realm whose token is older', async () => {
     const world = World.with();
     world.cluster.put(aCredential({ metadata: { name: 'other' }, spec: { scope: 'openid more' } }));
