@@ -17,8 +17,11 @@ import { hostOf, type Refusal, throttled, type Wish } from './wish.ts';
 const REFUSALS = 100_000;
 
 /** After these answers everybody stays away from the host for a while, not only who asked. */
-const isWholeHosts = ({ kind, code, retryAfter }: Failure): boolean =>
-  kind === 'RateLimited' || code === '503' || retryAfter !== undefined;
+const isWholeHosts = ({ kind, code = '', retryAfter }: Failure): boolean =>
+  kind === 'RateLimited' || retryAfter !== undefined || UNAVAILABLE.has(code);
+
+/** The status, or what OAuth calls it. */
+const UNAVAILABLE: ReadonlySet<string> = new Set(['503', 'temporarily_unavailable']);
 
 interface Remembered extends Refusal {
   readonly at: EpochMs;

@@ -196,6 +196,13 @@ describe('a refusal', () => {
     },
   );
 
+  it.each(['503', 'temporarily_unavailable'])('with the code %s does so too', async (code) => {
+    idp.outage = new Failure('ServerUnavailable', 'later', { code });
+    const { retryAt } = refusalIn(await obtain());
+
+    expect(budget.paused.get(HOST)).toBe(retryAt);
+  });
+
   it('for any other reason keeps nobody else away', async () => {
     await wrong();
     expect(budget.paused.size).toBe(0);
