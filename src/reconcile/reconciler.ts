@@ -23,7 +23,7 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
     const memory = memories.of(key);
     if (resource === undefined || resource.metadata.deletionTimestamp !== undefined) {
       const action = await sweepLeftover(ports, key, memory, context);
-      if (action === 'await-change') memories.forget(key);
+      if (resource === undefined && action === 'await-change') memories.forget(key);
       return action;
     }
     const finish = (result: Result) => conclude(ports, { resource, memory }, result, context);

@@ -48,6 +48,20 @@ describe('the session of a deleted credential', () => {
     expect(loggedOut()).toHaveLength(1);
   });
 
+  it('is logged out too when the credential took its time to go, as with foreground deletion', async () => {
+    const deletionTimestamp = '2026-09-21T12:00:00Z';
+    world.cluster.put(
+      aCredential({ metadata: { deletionTimestamp }, spec: { grantType: 'password' } }),
+    );
+    await world.pass();
+    expect(loggedOut()).toEqual([]);
+    world.cluster.remove(KEY);
+    world.cluster.removeSecret(SOURCE);
+    await world.pass();
+
+    expect(loggedOut()).toHaveLength(1);
+  });
+
   it('goes without a log-out when nobody knows the client secret any more', async () => {
     world.cluster.remove(KEY);
     world.cluster.removeSecret(SOURCE);
