@@ -10,7 +10,7 @@ import { conclude, type Ports, type Result } from './conclude.ts';
 import { gather, type Subject } from './gather.ts';
 import { Memories, type Memory } from './memory.ts';
 import { type Published, publish, rejectionOf } from './publish.ts';
-import { sweepSession } from './sweep.ts';
+import { logOutAbandoned, sweepSession } from './sweep.ts';
 import type { Refusal } from './wish.ts';
 
 export type Pass = (key: Key, context: PassContext) => Promise<Action>;
@@ -23,7 +23,9 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
     const memory = memories.of(key);
     if (resource === undefined || resource.metadata.deletionTimestamp !== undefined) {
       const action = await sweepLeftover(ports, key, memory, context);
-      if (resource === undefined && action === 'await-change') memories.forget(key);
+      if (resource !== undefined || action !== 'await-change') return action;
+      logOutAbandoned(ports, key, memory, context.signal);
+      memories.forget(key);
       return action;
     }
     const finish = (result: Result) => conclude(ports, { resource, memory }, result, context);

@@ -16,6 +16,7 @@ import type { Clock, Cluster, Key, Log, PassContext, Random } from '../ports.ts'
 import type { Subject } from './gather.ts';
 import type { Memory } from './memory.ts';
 import type { TokenDesk } from './token-desk.ts';
+import { isRefusal } from './wish.ts';
 
 interface Ports {
   readonly cluster: Cluster;
@@ -144,6 +145,24 @@ export function logOutRetired(
   memory.retired = undefined;
   endSession(ports, { namespace, session, memory, patience: PATIENCE_IN_BACKGROUND }, signal)
     .then((failure) => failure && tellLogoutFailed(ports, { namespace, name, uid }, failure))
+    .catch(() => undefined); // aborted: the session expires by itself
+}
+
+/** A login may still be on its way when its credential is gone: its session would live on unknown to anybody. */
+export function logOutAbandoned(
+  ports: Pick<Ports, 'cluster' | 'desk'>,
+  key: Key,
+  memory: Memory,
+  signal: AbortSignal,
+): void {
+  const step = memory.underWay;
+  const [namespace = ''] = key.split('/');
+  const patience = PATIENCE_IN_BACKGROUND;
+  step?.answer
+    .then((answer) => (isRefusal(answer) ? undefined : step.sessionWith(answer)))
+    .then(
+      (session) => session && endSession(ports, { namespace, session, memory, patience }, signal),
+    )
     .catch(() => undefined); // aborted: the session expires by itself
 }
 

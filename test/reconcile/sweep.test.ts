@@ -125,6 +125,21 @@ describe('the session of a deleted credential', () => {
   );
 });
 
+it('a login that nobody waits for any more leaves no session behind when its credential is gone', async () => {
+  world = World.withPassword();
+  const release = world.budget.hold();
+  const passing = world.pass();
+  await until(() => world.budget.waiting > 0);
+  world.clock.advance(minutes(1));
+  await passing;
+  world.cluster.remove(KEY);
+  await world.pass();
+  release();
+  await until(() => world.idp.logouts.length > 0);
+
+  expect(world.idp.liveSessions).toBe(0);
+});
+
 it('the session of a credential that has another grant by now is logged out', async () => {
   world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
   await world.pass();
