@@ -79,11 +79,14 @@ export class Lab {
   }
 
   /** Running and ready when the promise resolves. */
-  async startOperator(config: Readonly<Record<string, unknown>> = {}): Promise<Operator> {
+  async startOperator(
+    config: Readonly<Record<string, unknown>> = {},
+    kubeconfig = this.controlPlane.userKubeconfig(OPERATOR_USER),
+  ): Promise<Operator> {
     this.log('Starting the operator');
     const { nodeArguments = [] } = this.#options;
     const operator = await Operator.start({
-      kubeconfig: this.controlPlane.userKubeconfig(OPERATOR_USER),
+      kubeconfig,
       entry: 'bundle/main.js',
       env: AS_SHIPPED.env,
       nodeArguments: [...AS_SHIPPED.nodeArguments, ...nodeArguments],

@@ -7,6 +7,7 @@ import { Population } from '../population.ts';
 import { ConnectionWatch, sampleOf } from '../process-sample.ts';
 import { atMost, type Bar, count, exactly, quantity, type Row } from '../report.ts';
 import type { TargetTail } from '../target-tail.ts';
+import { memoryBar } from './memory.ts';
 import { idle, restart, type Size } from './quiet.ts';
 
 const WORKERS = 16;
@@ -179,6 +180,3 @@ function compared(window: Window, bounds: readonly Bound[]): Row[] {
 }
 
 const atLeast = (limit: number, value: number): Bar => [`≥ ${limit}`, value >= limit];
-
-const memoryBar = (n: number, value: number): Bar | undefined =>
-  n === 10_000 ? atMost(130, value) : n === 100_000 ? atMost(450, value) : undefined;
