@@ -24,7 +24,7 @@ export const BUDGET_OFF = { requestsPerSecond: 0, burst: 10_000, concurrency: 32
 /** As the Dockerfile runs it. */
 const AS_SHIPPED = {
   env: { MALLOC_ARENA_MAX: '1' },
-  nodeArguments: ['--max-semi-space-size=4'],
+  nodeArguments: ['--max-semi-space-size=8'],
 };
 
 /** What the image ships: one file with all libraries. */
@@ -79,11 +79,14 @@ export class Lab {
   }
 
   /** Running and ready when the promise resolves. */
-  async startOperator(config: Readonly<Record<string, unknown>> = {}): Promise<Operator> {
+  async startOperator(
+    config: Readonly<Record<string, unknown>> = {},
+    kubeconfig = this.controlPlane.userKubeconfig(OPERATOR_USER),
+  ): Promise<Operator> {
     this.log('Starting the operator');
     const { nodeArguments = [] } = this.#options;
     const operator = await Operator.start({
-      kubeconfig: this.controlPlane.userKubeconfig(OPERATOR_USER),
+      kubeconfig,
       entry: 'bundle/main.js',
       env: AS_SHIPPED.env,
       nodeArguments: [...AS_SHIPPED.nodeArguments, ...nodeArguments],

@@ -72,7 +72,8 @@ export async function distinct(lab: Lab, { count: n, namespaces }: Size): Promis
   const rounds = await twoRounds(lab, population, { tokenHosts: BUDGET });
   const times = (await lab.provider.requests()).map(({ time }) => time);
   const most = mostWithin(times, 5_000);
-  const allowed = BUDGET.burst + 5 * BUDGET.requestsPerSecond;
+  // Those that left in time may be late on their way
+  const allowed = BUDGET.burst + 5 * BUDGET.requestsPerSecond + BUDGET.concurrency;
   return [
     count('token requests in the first round', rounds.firstRound, exactly(n, rounds.firstRound)),
     count('token requests in a renewal round', rounds.renewal, exactly(n, rounds.renewal)),

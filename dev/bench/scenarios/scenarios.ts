@@ -1,5 +1,6 @@
 import type { Lab } from '../lab.ts';
 import type { Row } from '../report.ts';
+import { memory } from './memory.ts';
 import { bigTenant, hangingHost } from './neighbours.ts';
 import { distinct, first, sharing } from './promises.ts';
 import { quiet, type Size } from './quiet.ts';
@@ -34,6 +35,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   quiet: { work: quiet, size: () => ofSize(500), inCheck: true },
   'wrong-secret': { work: wrongSecret, size: () => ofSize(1), inCheck: true },
   speed: { work: speed, size: ofSize, inCheck: false },
+  memory: { work: memory, size: ofSize, inCheck: false },
   'sharing-all': { work: sharing, size: ofSize, inCheck: false },
   'hanging-host': { work: hangingHost, size: () => ofSize(1_000), inCheck: false },
   'big-tenant': { work: bigTenant, size: () => ofSize(1_000), inCheck: false },

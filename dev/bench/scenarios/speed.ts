@@ -7,6 +7,7 @@ import { Population } from '../population.ts';
 import { ConnectionWatch, sampleOf } from '../process-sample.ts';
 import { atMost, type Bar, count, exactly, quantity, type Row } from '../report.ts';
 import type { TargetTail } from '../target-tail.ts';
+import { memoryBar } from './memory.ts';
 import { idle, restart, type Size } from './quiet.ts';
 
 const WORKERS = 16;
@@ -16,11 +17,11 @@ const HOUR = 3_600;
 
 /**
  * Renewals come after a tenth of a token's life, so that none expires however far behind we are: first long after all
- * have their first token, then four times as fast as anybody could work. Seconds of life per credential.
+ * have their first token, then faster than anybody could work. Seconds of life per credential.
  */
 const RENEWAL = { percent: 10, jitterPercent: 0, minimumSeconds: 1 };
 const FIRST_LIFE = 0.06;
-const LATER_LIFE = 0.01;
+const LATER_LIFE = 0.02;
 
 /** All that depends on how many credentials there are, beside the bare loop before and after it. */
 export async function speed(lab: Lab, size: Size): Promise<Row[]> {
@@ -179,6 +180,3 @@ function compared(window: Window, bounds: readonly Bound[]): Row[] {
 }
 
 const atLeast = (limit: number, value: number): Bar => [`≥ ${limit}`, value >= limit];
-
-const memoryBar = (n: number, value: number): Bar | undefined =>
-  n === 10_000 ? atMost(130, value) : n === 100_000 ? atMost(450, value) : undefined;

@@ -1,6 +1,7 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
 import { RENEW_REQUEST_ANNOTATION, sessionNameOf, targetNameOf } from '../../domain/credential.ts';
 import type { KnownSecret, SecretMeta } from '../../domain/secret.ts';
+import type { Status } from '../../domain/status.ts';
 import type { ClusterView, Key, WatchSink } from '../../ports.ts';
 import { sourceNameOf } from './credential-object.ts';
 import type { WatchedSecret } from './list-watch.ts';
@@ -75,11 +76,10 @@ export class ClusterCache implements ClusterView {
   }
 
   /** Takes in the status that we have just written, so that the next pass need not wait for the watch. */
-  learnStatus({ metadata, status }: ConvercusCredential): void {
+  learnStatus(metadata: ConvercusCredential['metadata'], status: Status): void {
     const key = keyOf({ metadata });
     const known = this.#credentials.get(key);
-    if (known?.metadata.uid !== metadata.uid || status === undefined) return;
-    this.#credentials.set(key, { ...known, status });
+    if (known?.metadata.uid === metadata.uid) this.#credentials.set(key, { ...known, status });
   }
 
   /** @param namespace of the informer that feeds it; none: the whole cluster */

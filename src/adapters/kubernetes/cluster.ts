@@ -7,6 +7,8 @@ import { ApiError, NO_OBJECT } from './api-error.ts';
 import type { ClusterCache } from './cluster-view.ts';
 import { credentialFrom } from './credential-object.ts';
 import type { EventRecorder } from './event-recorder.ts';
+import { textAt } from './json.ts';
+import { METADATA } from './list-watch.ts';
 import { CREDENTIALS, pathOf, SECRETS } from './resources.ts';
 import { applyRequest, contentsFrom, metaFrom, metaRequest, refusalOf } from './secrets.ts';
 import { toFailure } from './to-failure.ts';
@@ -66,6 +68,7 @@ export class KubernetesCluster implements Cluster {
       path: pathOf(CREDENTIALS, namespace, name, 'status'),
       query: { fieldManager: FIELD_MANAGER, force: 'true' },
       contentType: 'application/apply-patch+yaml', // JSON is YAML
+      accept: METADATA, // we know the rest
       body: {
         apiVersion: API_VERSION,
         kind: KIND,
@@ -74,15 +77,12 @@ export class KubernetesCluster implements Cluster {
       },
       signal,
     });
-    if (!(answer instanceof ApiError)) return this.#statusWritten(answer, uid);
-    if (answer.code === 404) return 'gone';
-    return toFailure(answer, { verb: 'patch', resource: STATUS, namespace, name });
-  }
-
-  #statusWritten(answer: ApiResponse, uid: string): 'written' | 'gone' {
-    const written = credentialFrom(answer.body);
-    if (written?.metadata.uid !== uid) return 'gone';
-    this.#cache.learnStatus(written);
+    if (answer instanceof ApiError) {
+      if (answer.code === 404) return 'gone';
+      return toFailure(answer, { verb: 'patch', resource: STATUS, namespace, name });
+    }
+    if (textAt(answer.body, 'metadata', 'uid') !== uid) return 'gone';
+    this.#cache.learnStatus(metadata, status);
     return 'written';
   }
 
