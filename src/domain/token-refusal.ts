@@ -30,10 +30,11 @@ const error =
   (...codes: string[]): Test =>
   (facts) =>
     codes.includes(facts.error);
+/** Only the beginning counts: patterns take their time on a long text that is made for it. */
 const says =
   (words: RegExp): Test =>
   (facts) =>
-    words.test(facts.said);
+    words.test(facts.said.slice(0, 1_000));
 const status =
   (from: number, to = from): Test =>
   (facts) =>

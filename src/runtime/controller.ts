@@ -4,7 +4,7 @@ import { type Seat, Seats } from './seats.ts';
 import type { WorkQueue } from './work-queue.ts';
 
 /** Parked passes cost memory (a few kB each): beyond this many no new key is taken. */
-const MOST_PASSES = 10_000;
+const MOST_PASSES = 50_000;
 
 export interface AttemptContext extends PassContext {
   /** How often in a row the pass for this key threw before. */

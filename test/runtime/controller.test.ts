@@ -264,14 +264,14 @@ describe('very many parked passes', () => {
       await parked(() => (key === '0' ? first : host).promise);
       return 'await-change';
     };
-    const it = controller(pass, { workers: 10_002 });
-    for (let key = 0; key < 10_002; key += 1) queue.add(String(key));
+    const it = controller(pass, { workers: 50_002 });
+    for (let key = 0; key < 50_002; key += 1) queue.add(String(key));
     const ended = run(it);
     await settle();
-    expect([it.active, queue.snapshot().ready]).toEqual([10_000, 2]);
+    expect([it.active, queue.snapshot().ready]).toEqual([50_000, 2]);
     first.resolve();
     await settle();
-    expect([it.active, queue.snapshot().ready]).toEqual([10_000, 1]);
+    expect([it.active, queue.snapshot().ready]).toEqual([50_000, 1]);
     host.resolve();
     await settle();
     expect([it.active, queue.snapshot().ready]).toEqual([0, 0]);
