@@ -1,5 +1,15 @@
 import { Failure, type FailureKind } from './failure.ts';
 import { type HttpAnswer, jsonOf, retryAfterOf, textMember } from './http-answer.ts';
+import {
+  anyStatus,
+  error,
+  type Facts,
+  isOAuth,
+  refreshing,
+  says,
+  status,
+  type Test,
+} from './refusal-tests.ts';
 import { presentable, type Sensitive } from './sensitive.ts';
 import type { EpochMs } from './time.ts';
 
@@ -13,38 +23,6 @@ export interface TokenQuestion {
   readonly scope: string;
   readonly secrets: readonly Sensitive[];
 }
-
-/** What the table below looks at. */
-interface Facts {
-  readonly status: number;
-  /** The OAuth error code; empty when the answer is not an OAuth error. */
-  readonly error: string;
-  /** `error_description`, or the prose that Keycloak puts into `error` when it is no OAuth answer. */
-  readonly said: string;
-  readonly grantType: TokenQuestion['grantType'];
-}
-
-type Test = (facts: Facts) => boolean;
-
-const error =
-  (...codes: string[]): Test =>
-  (facts) =>
-    codes.includes(facts.error);
-/** Only the beginning counts: patterns take their time on a long text that is made for it. */
-const says =
-  (words: RegExp): Test =>
-  (facts) =>
-    words.test(facts.said.slice(0, 1_000));
-const status =
-  (from: number, to = from): Test =>
-  (facts) =>
-    facts.status >= from && facts.status <= to;
-const anyStatus =
-  (...codes: number[]): Test =>
-  (facts) =>
-    codes.includes(facts.status);
-const refreshing: Test = (facts) => facts.grantType === 'refresh_token';
-const isOAuth: Test = (facts) => facts.error !== '';
 
 /**
  * Which failure an answer is; the first row whose tests all hold decides. Codes come before descriptions and both
