@@ -29,6 +29,6 @@ COPY --from=build /image/ /
 WORKDIR /app
 USER 65532:65532
 EXPOSE 8080
-# Half the memory for little more work of the garbage collector; docs/scaling.md has the figures.
+# Less memory for little more work of the garbage collector; docs/scaling.md has the figures.
 ENV MALLOC_ARENA_MAX=1
 ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=8", "/app/bundle/main.js"]

@@ -17,10 +17,11 @@ const HOUR = 3_600;
 
 /**
  * Renewals come after a tenth of a token's life, so that none expires however far behind we are: first long after all
- * have their first token, then faster than anybody could work. Seconds of life per credential.
+ * have their first token, then faster than anybody could work. Seconds of life per credential. (A token does not
+ * replace one that lasts longer, so the first ones have to end before all are renewed at that pace.)
  */
 const RENEWAL = { percent: 10, jitterPercent: 0, minimumSeconds: 1 };
-const FIRST_LIFE = 0.06;
+const FIRST_LIFE = 0.03;
 const LATER_LIFE = 0.02;
 
 /** All that depends on how many credentials there are, beside the bare loop before and after it. */
