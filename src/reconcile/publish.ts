@@ -146,11 +146,12 @@ function obtain(
 const isPassword = (request: GrantRequest): request is PasswordRequest =>
   request.grantType === 'password';
 
+/** Whoever has no token yet goes before all renewals, but for those whose token would expire meanwhile. */
 function timesOf(
   seen: Observation,
   now: EpochMs,
 ): { readonly urgency: EpochMs; readonly patience: Ms } {
-  const urgency = markOf(seen)?.expiresAt ?? now;
+  const urgency = markOf(seen)?.expiresAt ?? now + PATIENCE;
   return { urgency, patience: urgency > now ? Math.min(urgency - now, minutes(60)) : PATIENCE };
 }
 

@@ -186,6 +186,15 @@ describe('short-lived tokens', () => {
 });
 
 describe('many credentials', () => {
+  it('that are new go before renewals, but not before a token that would expire meanwhile', async () => {
+    const world = World.with();
+    await world.runFor(minutes(4.5), await world.pass());
+    const [first, renewal] = world.budget.turns;
+
+    expect(first?.urgency).toBe(START + minutes(1));
+    expect(renewal?.urgency).toBe(START + minutes(5));
+  });
+
   it('that present the same client credential share every request', async () => {
     const names = ['a', 'b', 'c', 'd'];
     for (const name of names) world.cluster.put(aCredential({ metadata: { name } }));

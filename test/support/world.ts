@@ -142,6 +142,8 @@ export class FakeIdentityProvider {
 /** Everybody may go at once unless it is closed; remembers which hosts were to be left alone. */
 export class OpenBudget implements RequestBudget {
   readonly paused = new Map<string, EpochMs>();
+  /** In the order in which they were asked for. */
+  readonly turns: Turn[] = [];
   readonly reports: [host: string, outcome: string][] = [];
   waiting = 0;
   #gate: Promise<void> | undefined;
@@ -155,11 +157,12 @@ export class OpenBudget implements RequestBudget {
 
   async run<T>(
     _host: string,
-    _turn: Turn,
+    turn: Turn,
     task: () => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
     this.waiting += 1;
+    this.turns.push(turn);
     const aborted = new Promise((_, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true });
     });
