@@ -41,6 +41,8 @@ export interface Published {
 
 /** How long somebody without any token waits for a turn before its status says why nothing happens. */
 const PATIENCE = minutes(1);
+/** The same for somebody whose token is still good. */
+const LONGEST = minutes(60);
 
 /**
  * Source Secret → token → target Secret. Nothing is written unless a whole, valid target can be.
@@ -150,9 +152,10 @@ const isPassword = (request: GrantRequest): request is PasswordRequest =>
 function timesOf(
   seen: Observation,
   now: EpochMs,
-): { readonly urgency: EpochMs; readonly patience: Ms } {
-  const urgency = markOf(seen)?.expiresAt ?? now + PATIENCE;
-  return { urgency, patience: urgency > now ? Math.min(urgency - now, minutes(60)) : PATIENCE };
+): { readonly heldUntil: EpochMs; readonly urgency: EpochMs; readonly patience: Ms } {
+  const held = markOf(seen)?.expiresAt;
+  const patience = held !== undefined && held > now ? Math.min(held - now, LONGEST) : PATIENCE;
+  return { heldUntil: held ?? now, urgency: held ?? now + PATIENCE, patience };
 }
 
 function pastOf({ credential, rejection, target }: Observation, version: string): LoginPast {

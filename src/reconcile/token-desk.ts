@@ -140,14 +140,14 @@ export class TokenDesk {
 
   #nextTry(
     identity: string,
-    { request, past, policy, urgency }: Wish,
+    { request, past, policy, heldUntil }: Wish,
     { failure, attempts, at }: Pick<Remembered, 'failure' | 'attempts' | 'at'>,
   ): Pick<Refusal, 'retryAt' | 'hadWorked'> {
     if (request.grantType === 'refresh_token' && isEnd(failure)) return { retryAt: undefined };
     const random = this.#parts.random();
     const user = this.#userOf(request);
     if (user === undefined || failure.kind !== 'CredentialsRejected') {
-      const held = { now: at, expiresAt: urgency, least: policy.minimum };
+      const held = { now: at, expiresAt: heldUntil, least: policy.minimum };
       const retry = retryAt(failure, attempts, at, random);
       return { retryAt: retryBeforeExpiry(failure, retry, held) };
     }

@@ -26,7 +26,9 @@ export interface Wish<Request extends TokenRequest = TokenRequest> {
   readonly request: Request;
   readonly need: Need;
   readonly policy: RenewalPolicy;
-  /** Until when the present token is good: the most urgent wish goes first. */
+  /** Until when the present token is good; now or earlier when there is none. */
+  readonly heldUntil: EpochMs;
+  /** The smallest goes first. */
   readonly urgency: EpochMs;
   /** When to stop waiting for a turn and say so. */
   readonly patience: Ms;

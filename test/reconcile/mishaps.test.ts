@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import type { ConvercusCredential } from '../../src/domain/api.ts';
 import { Failure } from '../../src/domain/failure.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
-import { aCredential, CANARY } from '../support/builders.ts';
+import { aCredential, CANARY, START } from '../support/builders.ts';
 import type { Call } from '../support/fake-cluster.ts';
 import { KEY, SOURCE, TARGET, until, World } from '../support/world.ts';
 

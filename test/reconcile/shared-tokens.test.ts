@@ -59,6 +59,7 @@ const aWish = (overrides: Partial<Wish> = {}): Wish => ({
   request: aRequest(),
   need: { newerThan: 0, requested: false },
   policy: SETTINGS.renewal,
+  heldUntil: START,
   urgency: START,
   patience: minutes(1),
   past: { hasWorked: false },

@@ -155,12 +155,7 @@ export class OpenBudget implements RequestBudget {
     return resolve;
   }
 
-  async run<T>(
-    _host: string,
-    turn: Turn,
-    task: () => Promise<T>,
-    signal: AbortSignal,
-  ): Promise<T> {
+  async run<T>(_host: string, turn: Turn, task: () => Promise<T>, signal: AbortSignal): Promise<T> {
     this.waiting += 1;
     this.turns.push(turn);
     const aborted = new Promise((_, reject) => {
