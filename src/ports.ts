@@ -29,6 +29,8 @@ export interface ClusterView {
   secret(namespace: string, name: string): KnownSecret;
   /** Every credential of the namespace that names this Secret as its target. */
   claimants(namespace: string, targetName: string): readonly ConvercusCredential[];
+  /** Every credential of the namespace that names this Secret, for whatever purpose. */
+  referrers(namespace: string, secretName: string): readonly ConvercusCredential[];
   /** A Secret labelled as the session of that credential exists, whether the credential does or not. */
   hasSession(key: Key): boolean;
 }

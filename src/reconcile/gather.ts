@@ -1,8 +1,9 @@
 import type { ConvercusCredential } from '../domain/api.ts';
 import { type Credential, sessionNameOf } from '../domain/credential.ts';
 import { type Failure, isFailure } from '../domain/failure.ts';
+import { presentedBy, type Rejection } from '../domain/login-gate.ts';
 import type { Observation } from '../domain/plan.ts';
-import type { SecretMeta } from '../domain/secret.ts';
+import { type SecretMeta, versionOf } from '../domain/secret.ts';
 import { readRejection } from '../domain/status.ts';
 import { isIntact, isOwnedBy } from '../domain/target-secret.ts';
 import type { EpochMs } from '../domain/time.ts';
@@ -38,9 +39,25 @@ export async function gather(
     targetIntact,
     rival: rivalOf(resource, view.claimants(namespace, name), target),
     handledRenewRequest: memory.answeredRequest ?? resource.status?.lastHandledRenewRequest,
-    rejection: readRejection(resource.status),
+    rejection: rejectionOf(view, resource, credential),
     voidBefore,
   };
+}
+
+/** What has been rejected for another credential with the same Secret is not tried again for this one. */
+function rejectionOf(
+  view: ClusterView,
+  { status }: ConvercusCredential,
+  credential: Credential,
+): Rejection | undefined {
+  const own = readRejection(status);
+  const { grantType, namespace, source } = credential;
+  const meta = view.secret(namespace, source.name);
+  if (grantType === 'client_credentials' || typeof meta !== 'object') return own;
+  const presented = presentedBy(credential, versionOf(meta));
+  if (own?.presented === presented) return own;
+  const others = view.referrers(namespace, source.name).map((each) => readRejection(each.status));
+  return others.find((each) => each?.presented === presented) ?? own;
 }
 
 interface Sight {

@@ -372,6 +372,18 @@ describe('a rejected password', () => {
     expect(world.summary('Ready', 'shop/other')).toBe('False CredentialsRejected');
   });
 
+  it('is not tried again for a credential that is new after a restart', async () => {
+    asked();
+    world.restart();
+    world.cluster.put(
+      aCredential({ metadata: { name: 'other' }, spec: { grantType: 'password' } }),
+    );
+    await world.pass('shop/other');
+
+    expect(asked()).toEqual([]);
+    expect(world.summary('Ready', 'shop/other')).toBe('False CredentialsRejected');
+  });
+
   it('is replaced at once by the right one', async () => {
     world.clock.advance(minutes(16));
     presents({});

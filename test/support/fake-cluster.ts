@@ -157,6 +157,13 @@ export class FakeCluster implements Cluster, ClusterView {
     );
   }
 
+  referrers(namespace: string, secretName: string): readonly ConvercusCredential[] {
+    return [...this.#credentials.values()].filter(
+      ({ metadata, spec }) =>
+        metadata.namespace === namespace && spec.credentialsSecretRef.name === secretName,
+    );
+  }
+
   hasSession(key: Key): boolean {
     const meta = this.#metaOf(`${key}-session`);
     return meta !== 'absent' && meta.isSession === true;

@@ -37,7 +37,7 @@ export class ClusterCache implements ClusterView {
   }
 
   claimants(namespace: string, targetName: string): readonly ConvercusCredential[] {
-    return this.#referrers(namespace, targetName).filter(
+    return this.referrers(namespace, targetName).filter(
       (credential) => targetNameOf(credential) === targetName,
     );
   }
@@ -69,7 +69,7 @@ export class ClusterCache implements ClusterView {
         ? this.#secrets.remove(namespace, name)
         : this.#secrets.put(namespace, name, meta);
     if (before === undefined || (how === 'read' && before === 'unknown')) return;
-    const concerned = this.#referrers(namespace, name).filter(
+    const concerned = this.referrers(namespace, name).filter(
       (credential) => how === 'read' || sourceNameOf(credential) === name,
     );
     this.#wake(concerned.map(keyOf));
@@ -165,7 +165,7 @@ export class ClusterCache implements ClusterView {
     this.#wake(others.filter((other) => other !== key));
   }
 
-  #referrers(namespace: string, name: string): ConvercusCredential[] {
+  referrers(namespace: string, name: string): readonly ConvercusCredential[] {
     return this.#secrets
       .referrers(namespace, name)
       .map((key) => this.#credentials.get(key))
