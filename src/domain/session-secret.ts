@@ -13,7 +13,7 @@ import {
 } from './target-secret.ts';
 
 /** As for targets: the API server refuses to apply it onto a Secret of another type. */
-export const SESSION_TYPE = 'convercus.io/session';
+const SESSION_TYPE = 'convercus.io/session';
 
 /** Keys of the Secret: the refresh token, the user name, and the facts as JSON. */
 const KEYS = {

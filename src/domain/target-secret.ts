@@ -30,7 +30,7 @@ export interface Provenance {
   readonly renewRequest: string | undefined;
 }
 
-export function markFor(
+function markFor(
   credential: Credential,
   token: Token,
   data: Readonly<Record<string, Sensitive>>,
@@ -51,7 +51,7 @@ export function markFor(
 }
 
 /** The values of the target's keys. Fails with `InvalidSpec` when the answer lacks what a template asks for. */
-export function renderData(
+function renderData(
   credential: Credential,
   token: Token,
 ): Readonly<Record<string, Sensitive>> | Failure {

@@ -123,7 +123,7 @@ async function clientSecretOf(
   return known ?? memory.source?.values.clientSecret;
 }
 
-export function tellLogoutFailed(
+function tellLogoutFailed(
   { cluster, log }: Pick<Ports, 'cluster' | 'log'>,
   metadata: { readonly namespace: string; readonly name: string; readonly uid: string },
   failure: Failure,
