@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import { parseDocument } from 'yaml';
-import { z } from 'zod';
+import * as z from 'zod';
 import { BUILT_IN_ENVIRONMENTS, type Environments } from './domain/environment.ts';
 import { seconds } from './domain/time.ts';
 

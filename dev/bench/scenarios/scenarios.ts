@@ -6,6 +6,7 @@ import { distinct, first, sharing } from './promises.ts';
 import { quiet, type Size } from './quiet.ts';
 import { speed } from './speed.ts';
 import { sustained } from './sustained.ts';
+import { writes } from './writes.ts';
 import { wrongSecret } from './wrong-secret.ts';
 
 export interface Scenario {
@@ -34,6 +35,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   distinct: { work: distinct, size: () => ofSize(500), inCheck: true },
   quiet: { work: quiet, size: () => ofSize(500), inCheck: true },
   'wrong-secret': { work: wrongSecret, size: () => ofSize(1), inCheck: true },
+  writes: { work: writes, size: ofSize, inCheck: false },
   speed: { work: speed, size: ofSize, inCheck: false },
   memory: { work: memory, size: ofSize, inCheck: false },
   'sharing-all': { work: sharing, size: ofSize, inCheck: false },
