@@ -13,6 +13,7 @@ const METADATA = {
     name: { type: 'string' },
     namespace: { type: 'string' },
     uid: { type: 'string' },
+    resourceVersion: { type: 'string' },
     generation: { type: 'integer' },
     creationTimestamp: { type: 'string' },
     deletionTimestamp: { type: 'string' },

@@ -15,6 +15,7 @@ export interface Asked {
   readonly body?: unknown;
   readonly contentType?: string;
   readonly accept?: string;
+  readonly signal?: AbortSignal;
 }
 
 /** Direct requests to the API server over kept connections, many at once: kubectl takes 100 ms for each. */
@@ -47,8 +48,8 @@ export class ApiClient {
   }
 
   /** The lines of an answer that does not end by itself. */
-  async *lines(path: string, accept: string): AsyncGenerator<string> {
-    const { body } = await this.#request({ method: 'GET', path, accept });
+  async *lines(path: string, accept: string, signal: AbortSignal): AsyncGenerator<string> {
+    const { body } = await this.#request({ method: 'GET', path, accept, signal });
     let rest = '';
     body.setEncoding('utf8');
     for await (const chunk of body) {
@@ -62,7 +63,7 @@ export class ApiClient {
     return this.#dispatcher.destroy();
   }
 
-  #request({ method, path, body, contentType, accept = 'application/json' }: Asked) {
+  #request({ method, path, body, contentType, accept = 'application/json', signal }: Asked) {
     return request(`${this.url}${path}`, {
       dispatcher: this.#dispatcher,
       method,
@@ -72,6 +73,7 @@ export class ApiClient {
         'content-type': contentType ?? 'application/json',
       },
       body: body === undefined ? null : JSON.stringify(body),
+      ...(signal === undefined ? {} : { signal }),
     });
   }
 }

@@ -131,7 +131,6 @@ const statusBody = (name: string, targetVersion: string, by: Write) => ({
   apiVersion: API_VERSION,
   kind: 'ConvercusCredential',
   metadata: { name, ...(by === 'put' ? { resourceVersion: versions.get(name) } : {}) },
-  ...(by === 'put' ? { spec } : {}),
   status: {
     observedGeneration: 1,
     conditions: [condition('Ready'), condition('Renewed')],

@@ -19,6 +19,7 @@ interface Publication {
 export class TargetTail {
   readonly publications: Publication[] = [];
   readonly #latest = new Map<string, Publication>();
+  readonly #over = new AbortController();
 
   constructor(client: ApiClient, from: string) {
     const path = `/api/v1/secrets?watch=1&resourceVersion=${from}&labelSelector=app.kubernetes.io/managed-by%3Dconvercus-operator`;
@@ -45,17 +46,10 @@ export class TargetTail {
     return this.publications.at(-1)?.at ?? Date.now();
   }
 
-  /** Resolves when every one of that many has got another token than its first. */
-  async renewedAll(targets: number): Promise<void> {
-    const seen = new Map<string, number>();
-    let looked = 0;
-    const renewed = (): boolean => {
-      for (const { key } of this.publications.slice(looked))
-        seen.set(key, (seen.get(key) ?? 0) + 1);
-      looked = this.publications.length;
-      return [...seen.values()].filter((times) => times > 1).length >= targets;
-    };
-    while (!renewed()) await sleep(500);
+  /** How many targets hold a token that is good for longer than so many milliseconds after it was written. */
+  longLived(validity: number): number {
+    return [...this.#latest.values()].filter(({ at, expiresAt }) => expiresAt - at > validity)
+      .length;
   }
 
   /** When a credential's target was first written. */
@@ -76,8 +70,13 @@ export class TargetTail {
     this.publications.length = 0;
   }
 
+  /** Sees nothing any more, and costs nothing. */
+  stop(): void {
+    this.#over.abort();
+  }
+
   async #read(client: ApiClient, path: string): Promise<void> {
-    for await (const line of client.lines(path, METADATA)) {
+    for await (const line of client.lines(path, METADATA, this.#over.signal)) {
       const at = Date.now();
       if (line.startsWith('{"type":"DELETED"')) continue;
       const text = (name: string): string =>

@@ -9,6 +9,7 @@ export interface ConvercusCredential {
     name: string;
     namespace: string;
     uid: string;
+    resourceVersion?: string;
     generation: number;
     creationTimestamp?: string;
     deletionTimestamp?: string;

@@ -13,6 +13,8 @@ export interface SecretMeta {
   readonly isSession?: true;
   /** Our annotations; absent on a Secret into which no token was ever published. */
   readonly mark?: TargetMark;
+  /** Who has set its fields: nobody but us, or others besides, and some of ours not by apply. Absent for all the rest. */
+  readonly setBy?: 'us' | 'us-and-others';
 }
 
 /** What tells one state of a Secret from another without looking into it. */

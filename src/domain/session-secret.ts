@@ -8,6 +8,7 @@ import {
   CREDENTIAL_LABEL,
   FIELD_MANAGER,
   MANAGED_BY_LABEL,
+  managerFor,
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from './target-secret.ts';
@@ -46,7 +47,7 @@ export function renderSession(
       [KEYS.facts]: new Sensitive(JSON.stringify(facts)),
     },
     force: true,
-    fieldManager: `${FIELD_MANAGER}.${name}`,
+    fieldManager: managerFor(name),
   };
 }
 

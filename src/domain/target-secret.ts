@@ -11,6 +11,9 @@ export const API_VERSION = 'convercus.io/v1alpha1';
 export const KIND = 'ConvercusCredential';
 export const FIELD_MANAGER = 'convercus-operator';
 
+/** One per credential: under a shared one a second credential could take over what the first has set. */
+export const managerFor = (credentialName: string): string => `${FIELD_MANAGER}.${credentialName}`;
+
 /**
  * The type of targets that we create. The type of a Secret can't be changed, so the API server itself
  * refuses to apply a target onto somebody else's Secret, however the two race.
@@ -103,8 +106,7 @@ export function renderTarget(
     ...(existing === 'absent' ? {} : { uid: existing.uid }),
     annotations: { ...target.annotations, ...writeMark(mark) },
     data,
-    // One per credential: under a shared one a second credential could take over what the first has applied.
-    fieldManager: `${FIELD_MANAGER}.${name}`,
+    fieldManager: managerFor(name),
   };
   if (target.creationPolicy === 'Merge') {
     return { mark, secret: { ...secret, labels: target.labels, force: false } };

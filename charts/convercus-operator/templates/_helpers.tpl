@@ -57,12 +57,12 @@ namespace: {{ .Release.Namespace }}
   verbs: [get, list, watch]
 - apiGroups: [convercus.io]
   resources: [convercuscredentials/status]
-  verbs: [patch]
-# get: credentials Secrets. list, watch: metadata only. create, patch: server-side apply of targets and sessions.
+  verbs: [update, patch]
+# get: credentials Secrets. list, watch: metadata only. create, update, patch: targets and sessions.
 # delete: the sessions of credentials that are gone (Secrets of the type convercus.io/session).
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, update, patch, delete]
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create]

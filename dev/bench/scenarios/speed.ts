@@ -1,48 +1,35 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Operator } from '../../operator.ts';
-import { requestsIn, shown } from '../api-counts.ts';
+import { localStaging, type Operator } from '../../operator.ts';
+import { eventsIn, requestsIn, shown } from '../api-counts.ts';
 import { type Bound, bound } from '../bound.ts';
 import { BUDGET_OFF, type Lab, pidOf } from '../lab.ts';
 import { Population } from '../population.ts';
 import { ConnectionWatch, sampleOf } from '../process-sample.ts';
 import { atMost, type Bar, count, exactly, quantity, type Row } from '../report.ts';
-import type { TargetTail } from '../target-tail.ts';
+import { waitUntil } from '../target-tail.ts';
 import { memoryBar } from './memory.ts';
-import { idle, restart, type Size } from './quiet.ts';
+import { idle, restart, type Size, settled } from './quiet.ts';
 
 const WORKERS = 16;
 const BOUND = { seconds: 10, concurrency: WORKERS };
 const WINDOW_SECONDS = 20;
 const HOUR = 3_600;
 
-/**
- * Renewals come after a tenth of a token's life, so that none expires however far behind we are: first long after all
- * have their first token, then faster than anybody could work. Seconds of life per credential. (A token does not
- * replace one that lasts longer, so the first ones have to end before all are renewed at that pace.)
- */
+/** A tenth of a token's life is sooner than anybody could renew so many, and yet none expires. */
 const RENEWAL = { percent: 10, jitterPercent: 0, minimumSeconds: 1 };
-const FIRST_LIFE = 0.03;
-const LATER_LIFE = 0.02;
+const lifeFor = (n: number): number => Math.max(n * 0.02, 20);
 
 /** All that depends on how many credentials there are, beside the bare loop before and after it. */
 export async function speed(lab: Lab, size: Size): Promise<Row[]> {
   const { count: n, namespaces, idleSeconds } = size;
-  const tokenSeconds = Math.max(n * FIRST_LIFE, 60);
-  const options = { count: n, namespaces, secrets: 'distinct', tokenSeconds } as const;
+  const options = { count: n, namespaces, secrets: 'distinct', tokenSeconds: 10 * HOUR } as const;
   const population = await Population.create(lab, options);
   const before = await bound(lab, BOUND);
-  const tail = await lab.tail();
-  const began = Date.now();
-  const operator = await lab.startOperator({
-    tokenHosts: BUDGET_OFF,
-    workers: WORKERS,
-    renewal: RENEWAL,
-  });
-  const cold = await coldSync(tail, operator, { n, began });
-  await population.tokenSeconds(Math.max(n * LATER_LIFE, 10));
-  await tail.renewedAll(n);
+  const cold = await coldSync(lab, n);
+  await population.tokenSeconds(lifeFor(n));
+  const operator = await startRenewing(lab, n);
   const { rows: saturated, window } = await saturation(lab, operator);
-  const steady = await atRest(lab, operator, { population, tail });
+  const steady = await atRest(lab, operator, population);
   const peak = sampleOf(pidOf(operator)).peakMb;
   const quietRows = [...(await idle(lab, idleSeconds)), ...(await restart(lab, operator, n))];
   await operator.kill();
@@ -57,14 +44,17 @@ export async function speed(lab: Lab, size: Size): Promise<Row[]> {
   ];
 }
 
-async function coldSync(
-  tail: TargetTail,
-  operator: Operator,
-  { n, began }: { readonly n: number; readonly began: number },
-): Promise<Row[]> {
+async function coldSync(lab: Lab, n: number): Promise<Row[]> {
+  const tail = await lab.tail();
+  const atStart = await lab.counts();
+  const began = Date.now();
+  const operator = await lab.startOperator({ tokenHosts: BUDGET_OFF, workers: WORKERS });
   const ready = Date.now();
   const done = await tail.until(n, 60 + n / 20);
   const { cpuMs, residentMb } = sampleOf(pidOf(operator));
+  await settled(lab, atStart, n);
+  await operator.kill();
+  tail.stop();
   const seconds = (done - began) / 1_000;
   const bar: Bar | undefined = n === 1_000 ? atMost(5, seconds, ' s') : undefined;
   return [
@@ -73,6 +63,30 @@ async function coldSync(
     quantity('  CPU for each, start included (ms)', cpuMs / n),
     quantity('  resident memory then (MB)', residentMb),
   ];
+}
+
+/** The same server under another name is another spec: everybody gets a token at once, and then again and again. */
+async function startRenewing(lab: Lab, n: number): Promise<Operator> {
+  const tail = await lab.tail();
+  const atStart = await lab.counts();
+  const operator = await lab.startOperator({
+    environments: localStaging(lab.provider.url.replace('127.0.0.1', 'localhost')),
+    tokenHosts: BUDGET_OFF,
+    workers: WORKERS,
+    renewal: RENEWAL,
+  });
+  lab.log('All get another token');
+  await tail.until(n, 60 + n / 20);
+  tail.stop();
+  let told = -1;
+  const isQuiet = async (): Promise<boolean> => {
+    const before = told;
+    told = eventsIn(await lab.countsSince(atStart));
+    await sleep(1_000);
+    return told === before;
+  };
+  await waitUntil(isQuiet, 60 + n / 20, () => 'events still come');
+  return operator;
 }
 
 interface Window {
@@ -127,24 +141,17 @@ async function saturation(
 const TARGET_WRITE = /^(APPLY|PATCH|PUT|POST) secrets$/;
 
 /** The resident memory when all tokens are good for long and some time has passed. */
-async function atRest(
-  lab: Lab,
-  operator: Operator,
-  { population, tail }: { readonly population: Population; readonly tail: TargetTail },
-): Promise<number> {
+async function atRest(lab: Lab, operator: Operator, population: Population): Promise<number> {
   lab.log('Coming to rest');
+  const n = population.keys.length;
+  const tail = await lab.tail();
   await population.tokenSeconds(10 * HOUR);
-  const changed = Date.now();
-  const restful = (): boolean => {
-    const resting = new Set(
-      tail
-        .since(changed)
-        .filter(({ expiresAt, at }) => expiresAt > at + HOUR)
-        .map(({ key }) => key),
-    );
-    return resting.size >= population.keys.length;
-  };
-  while (!restful()) await sleep(1_000);
+  await waitUntil(
+    () => tail.longLived(HOUR * 1_000) >= n,
+    60 + n / 20,
+    () => 'not all tokens are long',
+  );
+  tail.stop();
   await sleep(30_000);
   return sampleOf(pidOf(operator)).residentMb;
 }

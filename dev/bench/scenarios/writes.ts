@@ -1,7 +1,7 @@
+import type { Write } from '../bare-loop.ts';
 import { type Bound, bound } from '../bound.ts';
 import type { Lab } from '../lab.ts';
 import { quantity, type Row } from '../report.ts';
-import type { Write } from '../bare-loop.ts';
 
 const SECONDS = 10;
 const CONCURRENCY = 16;

@@ -76,10 +76,16 @@ export class ClusterCache implements ClusterView {
   }
 
   /** Takes in the status that we have just written, so that the next pass need not wait for the watch. */
-  learnStatus(metadata: ConvercusCredential['metadata'], status: Status): void {
+  learnStatus(
+    metadata: ConvercusCredential['metadata'],
+    status: Status,
+    resourceVersion: string | undefined,
+  ): void {
     const key = keyOf({ metadata });
     const known = this.#credentials.get(key);
-    if (known?.metadata.uid === metadata.uid) this.#credentials.set(key, { ...known, status });
+    if (known?.metadata.uid !== metadata.uid) return;
+    const version = resourceVersion === undefined ? {} : { resourceVersion };
+    this.#credentials.set(key, { ...known, metadata: { ...known.metadata, ...version }, status });
   }
 
   /** @param namespace of the informer that feeds it; none: the whole cluster */

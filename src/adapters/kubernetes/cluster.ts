@@ -1,16 +1,22 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
 import type { Failure } from '../../domain/failure.ts';
 import type { DesiredSecret, SecretContents, SecretMeta } from '../../domain/secret.ts';
-import { API_VERSION, FIELD_MANAGER, KIND } from '../../domain/target-secret.ts';
 import type { Cluster, CredentialEvent, EventSubject, SecretIdentity } from '../../ports.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import type { ClusterCache } from './cluster-view.ts';
 import { credentialFrom } from './credential-object.ts';
 import type { EventRecorder } from './event-recorder.ts';
 import { textAt } from './json.ts';
-import { METADATA } from './list-watch.ts';
 import { CREDENTIALS, pathOf, SECRETS } from './resources.ts';
-import { applyRequest, contentsFrom, metaFrom, metaRequest, refusalOf } from './secrets.ts';
+import {
+  contentsFrom,
+  handOverRequest,
+  metaFrom,
+  metaRequest,
+  refusalOf,
+  writeRequest,
+} from './secrets.ts';
+import { replaceRequest, rewriteRequest } from './status-writes.ts';
 import { toFailure } from './to-failure.ts';
 import type { ApiResponse, Transport } from './transport.ts';
 
@@ -50,7 +56,11 @@ export class KubernetesCluster implements Cluster {
 
   async applySecret(desired: DesiredSecret, signal: AbortSignal): Promise<SecretMeta | Failure> {
     const { namespace, name } = desired;
-    const answer = await this.#transport.request(applyRequest(desired, signal));
+    const known = this.#cache.secret(namespace, name);
+    const isMixed = typeof known === 'object' && known.setBy === 'us-and-others';
+    const handedOver = isMixed ? await this.#handOver(desired, signal) : undefined;
+    const answer =
+      handedOver ?? (await this.#transport.request(writeRequest(desired, known, signal)));
     const meta = answer instanceof ApiError ? answer : metaFrom(answer);
     if (meta instanceof ApiError) return this.#refused(meta, desired, signal);
     this.#cache.learn(namespace, name, meta, 'written');
@@ -63,26 +73,15 @@ export class KubernetesCluster implements Cluster {
     signal: AbortSignal,
   ): Promise<'written' | 'gone' | Failure> {
     const { namespace, name, uid } = metadata;
-    const answer = await this.#transport.request({
-      method: 'PATCH',
-      path: pathOf(CREDENTIALS, namespace, name, 'status'),
-      query: { fieldManager: FIELD_MANAGER, force: 'true' },
-      contentType: 'application/apply-patch+yaml', // JSON is YAML
-      accept: METADATA, // we know the rest
-      body: {
-        apiVersion: API_VERSION,
-        kind: KIND,
-        metadata: { namespace, name, uid },
-        status,
-      },
-      signal,
-    });
+    const answer = await this.#writeStatus(metadata, status, signal);
     if (answer instanceof ApiError) {
-      if (answer.code === 404) return 'gone';
-      return toFailure(answer, { verb: 'patch', resource: STATUS, namespace, name });
+      const isAnother =
+        answer.code === 409 && answer.causes.some((it) => it.field === 'metadata.uid');
+      if (answer.code === 404 || isAnother) return 'gone';
+      return toFailure(answer, { verb: 'update', resource: STATUS, namespace, name });
     }
     if (textAt(answer.body, 'metadata', 'uid') !== uid) return 'gone';
-    this.#cache.learnStatus(metadata, status);
+    this.#cache.learnStatus(metadata, status, textAt(answer.body, 'metadata', 'resourceVersion'));
     return 'written';
   }
 
@@ -117,6 +116,32 @@ export class KubernetesCluster implements Cluster {
 
   recordEvent(about: EventSubject, event: CredentialEvent): void {
     this.#events.record(about, event);
+  }
+
+  /** Replaced if the credential is still the version that we know, which is the cheapest way; else whatever its version. */
+  async #writeStatus(
+    metadata: ConvercusCredential['metadata'],
+    status: NonNullable<ConvercusCredential['status']>,
+    signal: AbortSignal,
+  ): Promise<ApiResponse | ApiError> {
+    const known = this.#cache.credential(`${metadata.namespace}/${metadata.name}`)?.metadata;
+    const version = known?.uid === metadata.uid ? known.resourceVersion : undefined;
+    if (version !== undefined) {
+      const answer = await this.#transport.request(
+        replaceRequest(metadata, status, version, signal),
+      );
+      if (!(answer instanceof ApiError && answer.code === 409)) return answer;
+    }
+    return this.#transport.request(rewriteRequest(metadata, status, signal));
+  }
+
+  /** Undefined when it is done. */
+  async #handOver(desired: DesiredSecret, signal: AbortSignal): Promise<ApiError | undefined> {
+    const { namespace, name } = desired;
+    const found = await this.#transport.request(metaRequest(namespace, name, signal));
+    if (found instanceof ApiError) return found;
+    const answer = await this.#transport.request(handOverRequest(desired, found, signal));
+    return answer instanceof ApiError ? answer : undefined;
   }
 
   #found<T>(

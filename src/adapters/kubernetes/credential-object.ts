@@ -34,10 +34,12 @@ function specFrom(spec: unknown): object {
 }
 
 function optionalMeta(object: unknown): object {
+  const resourceVersion = textAt(object, 'metadata', 'resourceVersion');
   const creationTimestamp = textAt(object, 'metadata', 'creationTimestamp');
   const deletionTimestamp = textAt(object, 'metadata', 'deletionTimestamp');
   const request = textAt(object, 'metadata', 'annotations', RENEW_REQUEST_ANNOTATION);
   return {
+    ...(resourceVersion === undefined ? {} : { resourceVersion }),
     ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
     ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
     ...(request === undefined ? {} : { annotations: { [RENEW_REQUEST_ANNOTATION]: request } }),

@@ -7,6 +7,7 @@ import {
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from '../../domain/target-secret.ts';
+import { setterOf } from './field-managers.ts';
 import { listAt, member, textAt, textsAt } from './json.ts';
 
 /**
@@ -21,6 +22,7 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
   const controllerUid = controllerOf(objectMeta);
   const credentialName = credentialOf(objectMeta);
   const mark = readMark(textsAt(objectMeta, 'annotations'));
+  const setBy = credentialName === undefined ? undefined : setterOf(objectMeta, credentialName);
   return {
     uid,
     resourceVersion,
@@ -28,6 +30,7 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
     ...(credentialName === undefined ? {} : { credentialName }),
     ...(isSession(objectMeta) ? { isSession: true } : {}),
     ...(mark === undefined ? {} : { mark }),
+    ...(setBy === undefined ? {} : { setBy }),
   };
 }
 

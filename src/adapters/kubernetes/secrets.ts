@@ -1,8 +1,14 @@
 import { Failure } from '../../domain/failure.ts';
-import type { DesiredSecret, SecretContents, SecretMeta } from '../../domain/secret.ts';
+import type {
+  DesiredSecret,
+  KnownSecret,
+  SecretContents,
+  SecretMeta,
+} from '../../domain/secret.ts';
 import { presentable, Sensitive } from '../../domain/sensitive.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
-import { member, textsAt } from './json.ts';
+import { asApplied } from './field-managers.ts';
+import { listAt, member, textAt, textsAt } from './json.ts';
 import { METADATA } from './list-watch.ts';
 import { pathOf, SECRETS } from './resources.ts';
 import { secretMetaFrom } from './secret-meta.ts';
@@ -19,18 +25,65 @@ export const metaRequest = (namespace: string, name: string, signal: AbortSignal
   signal,
 });
 
-/** Server-side apply. The answer is metadata only, for we know the rest. */
-export const applyRequest = (desired: DesiredSecret, signal: AbortSignal): ApiRequest => ({
-  method: 'PATCH',
-  path: pathOf(SECRETS, desired.namespace, desired.name),
-  query: { fieldManager: desired.fieldManager, force: String(desired.force) },
-  contentType: 'application/apply-patch+yaml', // JSON is YAML
-  accept: METADATA,
-  body: objectFrom(desired),
-  signal,
-});
+/**
+ * The cheapest way to make the Secret what it shall be: created, replaced whole if nobody but us has set any of its
+ * fields and it is still the one that we know, else by server-side apply, which leaves alone what others have set.
+ * The answer is metadata only, for we know the rest.
+ */
+export function writeRequest(
+  desired: DesiredSecret,
+  known: KnownSecret,
+  signal: AbortSignal,
+): ApiRequest {
+  const { namespace, name, uid, type, fieldManager } = desired;
+  const common = { accept: METADATA, signal };
+  if (type !== undefined && uid === undefined && known === 'absent') {
+    const path = pathOf(SECRETS, namespace);
+    return { ...common, method: 'POST', path, query: { fieldManager }, body: objectFrom(desired) };
+  }
+  const path = pathOf(SECRETS, namespace, name);
+  if (
+    type !== undefined &&
+    typeof known === 'object' &&
+    known.uid === uid &&
+    known.setBy === 'us'
+  ) {
+    const body = objectFrom(desired, known.resourceVersion);
+    return { ...common, method: 'PUT', path, query: { fieldManager }, body };
+  }
+  return {
+    ...common,
+    method: 'PATCH',
+    path,
+    query: { fieldManager, force: String(desired.force) },
+    contentType: 'application/apply-patch+yaml', // JSON is YAML
+    body: objectFrom(desired),
+  };
+}
 
-function objectFrom({ namespace, name, uid, type, owner, ...desired }: DesiredSecret): object {
+/** What we have set by replacing becomes what we have applied; only of the very version that was read. */
+export function handOverRequest(
+  { namespace, name, fieldManager }: DesiredSecret,
+  { body }: ApiResponse,
+  signal: AbortSignal,
+): ApiRequest {
+  const resourceVersion = textAt(body, 'metadata', 'resourceVersion');
+  const managedFields = asApplied(listAt(body, 'metadata', 'managedFields'), fieldManager);
+  return {
+    method: 'PATCH',
+    path: pathOf(SECRETS, namespace, name),
+    query: { fieldManager },
+    contentType: 'application/merge-patch+json',
+    accept: METADATA,
+    body: { metadata: { resourceVersion, managedFields } },
+    signal,
+  };
+}
+
+function objectFrom(
+  { namespace, name, uid, type, owner, ...desired }: DesiredSecret,
+  resourceVersion?: string,
+): object {
   const { labels, annotations, data } = desired;
   return {
     apiVersion: 'v1',
@@ -40,6 +93,7 @@ function objectFrom({ namespace, name, uid, type, owner, ...desired }: DesiredSe
       namespace,
       name,
       ...(uid === undefined ? {} : { uid }),
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
       labels,
       annotations,
       ...(owner === undefined ? {} : { ownerReferences: [{ ...owner, controller: true }] }),

@@ -70,7 +70,7 @@ async function aWorld(answer: (asked: Asked) => Answer): Promise<World> {
 }
 
 function aCredential(name = 'loyalty'): ConvercusCredential {
-  const metadata = { name, namespace: 'shop', uid: 'u', generation: 1 };
+  const metadata = { name, namespace: 'shop', uid: 'u', resourceVersion: '5', generation: 1 };
   const spec = { credentialsSecretRef: { name: 'source' }, target: { name: `loyalty-token` } };
   const credential = credentialFrom({ metadata, spec });
   if (credential === undefined) throw new Error('no credential');
@@ -241,14 +241,37 @@ describe('applying a status', () => {
     expect(await world.cluster.applyStatus(aCredential(), given, never)).toBe('written');
     const [request] = world.asked;
     expect(request).toMatchObject({
-      method: 'PATCH',
+      method: 'PUT',
       path: '/apis/convercus.io/v1alpha1/namespaces/shop/convercuscredentials/loyalty/status',
-      query: { fieldManager: 'convercus-operator', force: 'true' },
+      query: { fieldManager: 'convercus-operator' },
     });
     expect(JSON.parse(request?.body ?? '')).toEqual({
       apiVersion: 'convercus.io/v1alpha1',
       kind: 'ConvercusCredential',
-      metadata: { namespace: 'shop', name: 'loyalty', uid: 'u' },
+      metadata: { namespace: 'shop', name: 'loyalty', uid: 'u', resourceVersion: '5' },
+      status: given,
+    });
+  });
+
+  it('of another version than we know removes by name what is not in it', async () => {
+    const stored = { metadata: { uid: 'u', resourceVersion: '7' } };
+    await using world = await aWorld(({ method }) =>
+      method === 'PUT' ? status(409, 'Conflict') : { body: stored },
+    );
+    const given = { observedGeneration: 1 };
+    expect(await world.cluster.applyStatus(aCredential(), given, never)).toBe('written');
+    const [, request] = world.asked;
+    expect(request).toMatchObject({
+      method: 'PATCH',
+      headers: { 'content-type': 'application/merge-patch+json' },
+    });
+    expect(JSON.parse(request?.body ?? '').status).toMatchObject({
+      observedGeneration: 1,
+      conditions: null,
+      rejectedLogin: null,
+    });
+    expect(world.cache.credential('shop/loyalty')).toMatchObject({
+      metadata: { resourceVersion: '7' },
       status: given,
     });
   });

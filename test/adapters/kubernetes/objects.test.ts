@@ -84,6 +84,7 @@ describe('a ConvercusCredential of the API server', () => {
         name: 'loyalty',
         namespace: 'shop',
         uid: 'u',
+        resourceVersion: '9',
         generation: 3,
         creationTimestamp: '2026-11-24T00:00:00Z',
         deletionTimestamp: '2026-11-24T01:00:00Z',

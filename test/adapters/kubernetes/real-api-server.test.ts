@@ -14,6 +14,12 @@ import type { ConvercusCredential } from '../../../src/domain/api.ts';
 import { isFailure } from '../../../src/domain/failure.ts';
 import type { DesiredSecret, SecretMeta } from '../../../src/domain/secret.ts';
 import { Sensitive } from '../../../src/domain/sensitive.ts';
+import {
+  CREDENTIAL_LABEL,
+  FIELD_MANAGER,
+  MANAGED_BY_LABEL,
+  managerFor,
+} from '../../../src/domain/target-secret.ts';
 import { collect, never } from './scripted-api-server.ts';
 
 const SOMEBODY = '11111111-2222-3333-4444-555555555555';
@@ -47,12 +53,12 @@ describe('against a real API server', () => {
   };
   const open = (kubeconfigPath: string): Transport =>
     createTransport({ kubeconfigPath, userAgent: 'convercus-operator/test' });
-  const clusterOn = (transport: Transport): KubernetesCluster => {
+  const clusterOn = (transport: Transport, known = cache): KubernetesCluster => {
     const silent = (): void => {};
     const log = { debug: silent, info: silent, warn: silent, error: silent };
     const now = Date.now;
     const recorder = { transport, instance: 'test', log, signal: never, now };
-    return new KubernetesCluster(transport, cache, new EventRecorder(recorder));
+    return new KubernetesCluster(transport, known, new EventRecorder(recorder));
   };
 
   async function createCredential(name: string): Promise<ConvercusCredential> {
@@ -105,6 +111,22 @@ describe('against a real API server', () => {
     expect(await cluster.applyStatus(credential, {}, never)).toBe('gone');
   });
 
+  it('replaces a status, also when the credential has changed in the meantime', async () => {
+    const credential = await createCredential('changed');
+    cache.credentialSink().present(credential);
+    const read = async (): Promise<unknown> =>
+      JSON.parse(await kubectl('get', 'convercuscredentials', 'changed', '-o', 'json')).status;
+    const full = { observedGeneration: 1, tokenUrl: 'https://a', lastHandledRenewRequest: '1' };
+    expect(await cluster.applyStatus(credential, full, never)).toBe('written');
+    expect(await read()).toEqual(full);
+    expect(await cluster.applyStatus(credential, { observedGeneration: 2 }, never)).toBe('written');
+    expect(await read()).toEqual({ observedGeneration: 2 });
+    expect(await cluster.applyStatus(credential, full, never)).toBe('written');
+    await kubectl('annotate', 'convercuscredentials', 'changed', 'a=b');
+    expect(await cluster.applyStatus(credential, { observedGeneration: 3 }, never)).toBe('written');
+    expect(await read()).toEqual({ observedGeneration: 3 });
+  });
+
   it('shows events to kubectl', async () => {
     const credential = await createCredential('eventful');
     cluster.recordEvent(credential, { type: 'Normal', reason: 'Renewed', message: 'A new token' });
@@ -120,6 +142,56 @@ describe('against a real API server', () => {
     if (read === 'absent' || isFailure(read)) throw new Error('not read');
     expect(read.meta).toEqual(meta);
     expect(read.data.get('token')?.reveal()).toBe('the first token');
+  });
+
+  it('replaces a target, and from when on others write to it leaves alone what is theirs', async () => {
+    const known = new ClusterCache(() => {});
+    known.credentialSink().present(await createCredential('busy'));
+    known.secretSink().listStarted();
+    known.secretSink().listEnded();
+    const writer = clusterOn(transport, known);
+    const target = ownedBy('busy', SOMEBODY, {
+      name: 'busy-token',
+      labels: { [MANAGED_BY_LABEL]: FIELD_MANAGER, [CREDENTIAL_LABEL]: 'busy' },
+      fieldManager: managerFor('busy'),
+    });
+    const read = async () => {
+      const found = await writer.readSecret('default', target.name, never);
+      if (found === 'absent' || isFailure(found)) throw new Error('not read');
+      const keys = [...found.data].map(([key, value]) => `${key}=${value.reveal()}`);
+      return { keys: keys.sort(), labels: Object.keys(found.labels).sort(), meta: found.meta };
+    };
+    const write = async (data: Record<string, string>, labels: Record<string, string> = {}) => {
+      const before = known.secret('default', target.name);
+      const values = Object.entries(data).map(([key, text]) => [key, new Sensitive(text)]);
+      const written = await writer.applySecret(
+        {
+          ...target,
+          ...(typeof before === 'object' && { uid: before.uid }),
+          labels: { ...target.labels, ...labels },
+          data: Object.fromEntries(values),
+        },
+        never,
+      );
+      if (isFailure(written)) throw new Error(written.message);
+      return read();
+    };
+    const ours = Object.keys(target.labels).sort();
+    const created = await write({ token: 'a', header: 'a' }, { old: '1' });
+    expect(created).toMatchObject({ keys: ['header=a', 'token=a'], meta: { setBy: 'us' } });
+    const replaced = await write({ token: 'b', other: 'b' });
+    expect(replaced).toMatchObject({ keys: ['other=b', 'token=b'], labels: ours });
+    expect(replaced.meta).toMatchObject({ setBy: 'us', uid: created.meta.uid });
+
+    await kubectl('label', 'secret', target.name, 'theirs=1');
+    const touched = await read();
+    expect(touched.meta).toMatchObject({ setBy: 'us-and-others' });
+    const shared = await write({ token: 'c' });
+    expect(shared).toMatchObject({ keys: ['token=c'], labels: [...ours, 'theirs'].sort() });
+    expect(shared.meta.setBy).toBeUndefined();
+    const again = await write({ token: 'd', late: 'd' });
+    expect(again).toMatchObject({ keys: ['late=d', 'token=d'], labels: shared.labels });
+    expect(await write({ token: 'e' })).toMatchObject({ keys: ['token=e'], labels: shared.labels });
   });
 
   it('lists and watches Secrets without their contents', async () => {

@@ -1,0 +1,49 @@
+import type { SecretMeta } from '../../domain/secret.ts';
+import { managerFor } from '../../domain/target-secret.ts';
+import { listAt, member, objectOf, textAt } from './json.ts';
+
+/**
+ * Who has set which fields of an object: its `managedFields`. An entry is one manager by one operation; what a manager
+ * has set by Update (POST, PUT, PATCH) an Apply of the same manager neither sees nor removes.
+ */
+
+/**
+ * Whether nobody but us has set anything, so that the object may be replaced whole. Never so while it is being deleted:
+ * the finalizers of that are the API server's own.
+ */
+export function setterOf(objectMeta: unknown, credentialName: string): SecretMeta['setBy'] {
+  const entries = listAt(objectMeta, 'managedFields');
+  const manager = managerFor(credentialName);
+  const ours = entries.filter((entry) => textAt(entry, 'manager') === manager);
+  if (ours.length === 0) return undefined;
+  const isLeaving = textAt(objectMeta, 'deletionTimestamp') !== undefined;
+  if (ours.length === entries.length && !isLeaving) return 'us';
+  return ours.some((entry) => textAt(entry, 'operation') === 'Update')
+    ? 'us-and-others'
+    : undefined;
+}
+
+/**
+ * The same fields, but all of the manager's as if it had applied them, so that its next Apply removes what it does not
+ * name any more. (What client-go's `csaupgrade` does.)
+ */
+export function asApplied(managedFields: readonly unknown[], manager: string): unknown[] {
+  const isOurs = (entry: unknown): boolean => textAt(entry, 'manager') === manager;
+  const [first, ...rest] = managedFields.filter(isOurs);
+  if (first === undefined) return [...managedFields];
+  const fieldsV1 = rest.reduce<unknown>(
+    (union, entry) => united(union, member(entry, 'fieldsV1')),
+    member(first, 'fieldsV1'),
+  );
+  const others = managedFields.filter((entry) => !isOurs(entry));
+  return [...others, { ...objectOf(first), operation: 'Apply', fieldsV1 }];
+}
+
+/** Sets of fields are objects of objects. */
+const united = (one: unknown, other: unknown): object => {
+  const union: Record<string, unknown> = { ...objectOf(one) };
+  for (const [name, inner] of Object.entries(objectOf(other))) {
+    union[name] = Object.hasOwn(union, name) ? united(union[name], inner) : inner;
+  }
+  return union;
+};
