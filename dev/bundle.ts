@@ -20,16 +20,22 @@ const UNDICI = `
 /** Leaves out what is never run of two libraries that do not let a bundler see what that is. */
 const lean: Plugin = {
   name: 'lean',
-  setup({ onResolve, onLoad, resolve }) {
-    onResolve({ filter: /^undici$/ }, ({ path }) => ({ path, namespace: 'lean' }));
-    onLoad({ filter: /^/, namespace: 'lean' }, () => ({ contents: UNDICI, resolveDir: ROOT }));
+  setup(bundler) {
+    bundler.onResolve({ filter: /^undici$/ }, ({ path }) => ({ path, namespace: 'lean' }));
+    bundler.onLoad({ filter: /^/, namespace: 'lean' }, () => ({
+      contents: UNDICI,
+      resolveDir: ROOT,
+    }));
     // The classes of all resources and APIs of Kubernetes: modules that do nothing when nobody imports from them
     onResolve(
       { filter: /^(\.|@kubernetes\/client-node$)/ },
       async ({ path, pluginData, ...from }) => {
         const isClient = /@kubernetes\/client-node/.test(`${from.importer} ${path}`);
         if (!isClient || pluginData === lean) return undefined;
-        return { ...(await resolve(path, { ...from, pluginData: lean })), sideEffects: false };
+        return {
+          ...(await bundler.resolve(path, { ...from, pluginData: lean })),
+          sideEffects: false,
+        };
       },
     );
   },

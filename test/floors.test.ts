@@ -10,7 +10,7 @@ const FLOORS: readonly Floor[] = [
   { at: /^runtime\//, mayUse: [/^domain\//, /^ports\.ts$/], packages: [/^node:/] },
   {
     at: /^adapters\/kubernetes\//,
-    mayUse: [/^domain\//, /^ports\.ts$/],
+    mayUse: [/^domain\//, /^ports\.ts$/, /^adapters\/http\//],
     packages: [/^node:/, /^@kubernetes\/client-node$/, /^undici$/],
   },
   {

@@ -98,7 +98,7 @@ export class Controller {
   }
 
   #hasRoom(): boolean {
-    const hasTurn = this.#startedInTurn < this.#options.workers;
+    const hasTurn = this.#startedInTurn < 1;
     return hasTurn && this.#seats.hasFree && this.#passes.size < MOST_PASSES;
   }
 

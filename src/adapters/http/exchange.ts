@@ -1,11 +1,11 @@
-import { pipeline } from 'node:stream';
-import { createGunzip } from 'node:zlib';
+import { gunzipSync } from 'node:zlib';
 import pRetry from 'p-retry';
 import type { Dispatcher } from 'undici';
 import type { HttpAnswer } from '../../domain/http-answer.ts';
 import type { EpochMs } from '../../domain/time.ts';
 import type { Clock } from '../../ports.ts';
 import { isTransient, isUnsent } from './to-failure.ts';
+import { CutAnswer, type WholeAnswer, wholeAnswer } from './whole-answer.ts';
 
 export interface HttpRequest {
   readonly url: string;
@@ -43,14 +43,15 @@ export async function exchange(
   let requestedAt = clock.now();
   const send = () => {
     requestedAt = clock.now();
-    return dispatcher
-      .request({ origin, path: pathname + search, method, headers, body, signal })
-      .catch(asError);
+    const path = pathname + search;
+    const whole = { origin, path, method, headers, body, signal };
+    return wholeAnswer(dispatcher, whole, LARGEST_BODY).catch(asError);
   };
   const isHarmless = once ? isUnsent : isTransient;
-  const shouldRetry = ({ error }: { error: Error }) => isHarmless(error);
-  const response = await pRetry(send, { ...TRIES, signal, shouldRetry });
-  return { answer: await answerOf(response), requestedAt, receivedAt: clock.now() };
+  const shouldRetry = ({ error }: { error: Error }) =>
+    !(error.cause instanceof CutAnswer) && isHarmless(error);
+  const answer = await pRetry(send, { ...TRIES, signal, shouldRetry });
+  return { answer: answerOf(answer), requestedAt, receivedAt: clock.now() };
 }
 
 /** p-retry knows only errors of its own realm. */
@@ -58,19 +59,15 @@ const asError = (cause: unknown): never => {
   throw new Error('no answer', { cause });
 };
 
-async function answerOf({
-  statusCode,
-  headers,
-  body,
-}: Dispatcher.ResponseData): Promise<HttpAnswer> {
+function answerOf({ status, headers, body }: WholeAnswer): HttpAnswer {
   const retryAfter = only(headers['retry-after']);
   const date = only(headers['date']);
   const authorization = only(headers['authorization']);
   const isPacked = only(headers['content-encoding']) === 'gzip';
   return {
-    status: statusCode,
+    status,
     contentType: only(headers['content-type']) ?? '',
-    text: await textOf(isPacked ? pipeline(body, createGunzip(), () => undefined) : body),
+    text: body === 'too-large' ? '' : textOf(isPacked ? unpacked(body) : body),
     ...(retryAfter !== undefined && { retryAfter }),
     ...(date !== undefined && { date }),
     ...(authorization !== undefined && { authorization }),
@@ -81,14 +78,14 @@ async function answerOf({
 const only = (value: string | string[] | undefined): string | undefined =>
   Array.isArray(value) ? value.join(', ') : value;
 
-/** The body, or an empty text as soon as it proves too large; leaving the loop closes the connection. */
-async function textOf(body: AsyncIterable<Uint8Array>): Promise<string> {
-  const chunks: Uint8Array[] = [];
-  let size = 0;
-  for await (const chunk of body) {
-    size += chunk.length;
-    if (size > LARGEST_BODY) return '';
-    chunks.push(chunk);
+const textOf = (body: Uint8Array): string => new TextDecoder().decode(body);
+
+/** Nothing when it proves too large. */
+function unpacked(body: Buffer): Uint8Array {
+  try {
+    return gunzipSync(body, { maxOutputLength: LARGEST_BODY });
+  } catch (error) {
+    if (error instanceof RangeError) return new Uint8Array();
+    throw error;
   }
-  return new TextDecoder().decode(Buffer.concat(chunks));
 }

@@ -1,3 +1,4 @@
+import type { WholeAnswer } from '../http/whole-answer.ts';
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
 
 const LINE_FEED = 0x0a;
@@ -36,21 +37,12 @@ function* parsed(line: readonly Uint8Array[]): Generator {
 }
 
 /**
- * The one JSON value that a byte stream holds; undefined when it is empty.
- * @throws ApiError when it has more than `largest` bytes or is no JSON
+ * The one JSON value of a body; undefined when it is empty.
+ * @throws ApiError when it was too large or is no JSON
  */
-export async function readJson(
-  chunks: AsyncIterable<Uint8Array>,
-  largest: number,
-): Promise<unknown> {
-  const body: Uint8Array[] = [];
-  let length = 0;
-  for await (const chunk of chunks) {
-    length += chunk.length;
-    if (length > largest) throw ApiError.network(BODY_TOO_LARGE);
-    body.push(chunk);
-  }
-  return length === 0 ? undefined : parseJson(Buffer.concat(body).toString('utf8'));
+export function jsonIn(body: WholeAnswer['body']): unknown {
+  if (body === 'too-large') throw ApiError.network(BODY_TOO_LARGE);
+  return body.length === 0 ? undefined : parseJson(body.toString('utf8'));
 }
 
 /** Like JSON.parse, but the error does not quote the text. */

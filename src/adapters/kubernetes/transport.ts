@@ -1,15 +1,13 @@
 import type { Dispatcher } from 'undici';
 import { type Ms, seconds } from '../../domain/time.ts';
+import { type WholeAnswer, type WholeRequest, wholeAnswer } from '../http/whole-answer.ts';
 import { ApiAccess, loadKubeConfig } from './access.ts';
 import { ApiError } from './api-error.ts';
 import { member, textAt } from './json.ts';
-import { jsonLines, readJson } from './json-lines.ts';
-
-const MIB = 1024 * 1024;
+import { jsonIn, jsonLines } from './json-lines.ts';
 
 /** No answer that we ask for is larger; a page of a list that is gets asked for in smaller pages. */
-const LARGEST_BODY = 32 * MIB;
-const LARGEST_ERROR = MIB;
+const LARGEST_BODY = 32 * 1024 * 1024;
 const DEFAULT_TIMEOUT: Ms = seconds(30);
 
 export interface TransportOptions {
@@ -34,7 +32,6 @@ export interface ApiRequest {
 
 export interface ApiResponse {
   readonly status: number;
-  readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   /** Parsed JSON. Foreign: read it with the functions of json.ts. */
   readonly body: unknown;
 }
@@ -64,9 +61,8 @@ class UndiciTransport implements Transport {
 
   async request(request: ApiRequest): Promise<ApiResponse | ApiError> {
     return within(request.timeout ?? DEFAULT_TIMEOUT, request.signal, async (signal) => {
-      const answer = await this.#send({ ...request, signal });
-      const body = await readJson(answer.body, LARGEST_BODY);
-      return { status: answer.statusCode, headers: answer.headers, body };
+      const { status, body } = await this.#send({ ...request, signal }, ask);
+      return { status, body: jsonIn(body) };
     });
   }
 
@@ -74,9 +70,8 @@ class UndiciTransport implements Transport {
     try {
       const access = await within(DEFAULT_TIMEOUT, request.signal, () => this.#ready());
       if (access instanceof ApiError) throw access;
-      const limits = { headersTimeout: DEFAULT_TIMEOUT, bodyTimeout: 0 };
-      const answer = await this.#send(request, limits);
-      yield* jsonLines(answer.body);
+      const { body } = await this.#send(request, open);
+      yield* jsonLines(body);
     } catch (error) {
       throw translated(error, request.signal);
     }
@@ -87,12 +82,12 @@ class UndiciTransport implements Transport {
   }
 
   /** Sends, and once more where the server's answer means that what we know of credentials or connections is stale. */
-  async #send(request: ApiRequest, limits: object = {}): Promise<Dispatcher.ResponseData> {
+  async #send<T extends Answer>(request: ApiRequest, send: Send<T>): Promise<T> {
     try {
-      return await this.#sendOnce(request, limits);
+      return await this.#sendOnce(request, send);
     } catch (error) {
       if (request.signal.aborted || !this.#isWorthAnotherTry(request, error)) throw error;
-      return this.#sendOnce(request, limits);
+      return this.#sendOnce(request, send);
     }
   }
 
@@ -111,28 +106,26 @@ class UndiciTransport implements Transport {
     });
   }
 
-  async #sendOnce(request: ApiRequest, limits: object): Promise<Dispatcher.ResponseData> {
+  async #sendOnce<T extends Answer>(request: ApiRequest, send: Send<T>): Promise<T> {
     const { dispatcher, headers } = await this.#ready();
     const { method, path, query, body, signal } = request;
     const search = query === undefined ? '' : `?${new URLSearchParams(query).toString()}`;
-    const answer = await dispatcher
-      .request({
-        origin: this.#access.origin,
-        path: `${this.#access.basePath}${path}${search}`,
-        method,
-        headers: { ...this.#headersOf(request), ...headers },
-        body: body === undefined ? null : JSON.stringify(body),
-        signal,
-        ...limits,
-      })
-      .catch((error: unknown) => {
-        this.#count(method, '<error>');
-        throw error;
-      });
-    this.#count(method, String(answer.statusCode));
-    if (answer.statusCode >= 200 && answer.statusCode < 300) return answer;
-    const status = await readJson(answer.body, LARGEST_ERROR).catch(() => undefined);
-    throw new ApiError(answer.statusCode, status, answer.headers['retry-after']);
+    const whole = {
+      origin: this.#access.origin,
+      path: `${this.#access.basePath}${path}${search}`,
+      method,
+      headers: { ...this.#headersOf(request), ...headers },
+      body: body === undefined ? null : JSON.stringify(body),
+      signal,
+    };
+    try {
+      const answer = await send(dispatcher, whole);
+      this.#count(method, String(answer.status));
+      return answer;
+    } catch (error) {
+      this.#count(method, error instanceof ApiError ? String(error.code) : '<error>');
+      throw error;
+    }
   }
 
   #headersOf({ accept, body, contentType }: ApiRequest): Record<string, string> {
@@ -146,6 +139,44 @@ class UndiciTransport implements Transport {
   #count(method: string, code: string): void {
     this.#options.onRequest?.(method, this.#access.host, code);
   }
+}
+
+interface Answer {
+  readonly status: number;
+}
+
+/** Rejects with an ApiError when the server refuses. */
+type Send<T extends Answer> = (dispatcher: Dispatcher, request: WholeRequest) => Promise<T>;
+
+const isSuccess = (status: number): boolean => status >= 200 && status < 300;
+
+const ask: Send<WholeAnswer> = async (dispatcher, request) => {
+  const answer = await wholeAnswer(dispatcher, request, LARGEST_BODY);
+  if (isSuccess(answer.status)) return answer;
+  throw refusal(answer);
+};
+
+/** Its body goes on for as long as somebody reads. */
+const open: Send<Answer & { readonly body: AsyncIterable<Uint8Array> }> = async (
+  dispatcher,
+  request,
+) => {
+  const limits = { headersTimeout: DEFAULT_TIMEOUT, bodyTimeout: 0 };
+  const { statusCode: status, headers, body } = await dispatcher.request({ ...request, ...limits });
+  if (isSuccess(status)) return { status, body };
+  const text = Buffer.from(await body.arrayBuffer());
+  throw refusal({ status, headers, body: text });
+};
+
+/** Proxies write what they want; then only the status counts. */
+function refusal({ status, headers, body }: WholeAnswer): ApiError {
+  let described: unknown;
+  try {
+    described = jsonIn(body);
+  } catch {
+    described = undefined;
+  }
+  return new ApiError(status, described, headers['retry-after']);
 }
 
 /** Runs the exchange under the caller's signal and a time limit of its own. What it throws becomes a value, but for the caller's abort. */
