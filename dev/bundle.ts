@@ -27,17 +27,13 @@ const lean: Plugin = {
       resolveDir: ROOT,
     }));
     // The classes of all resources and APIs of Kubernetes: modules that do nothing when nobody imports from them
-    onResolve(
-      { filter: /^(\.|@kubernetes\/client-node$)/ },
-      async ({ path, pluginData, ...from }) => {
-        const isClient = /@kubernetes\/client-node/.test(`${from.importer} ${path}`);
-        if (!isClient || pluginData === lean) return undefined;
-        return {
-          ...(await bundler.resolve(path, { ...from, pluginData: lean })),
-          sideEffects: false,
-        };
-      },
-    );
+    bundler.onResolve({ filter: /^(\.|@kubernetes\/client-node$)/ }, async (asked) => {
+      const { path, pluginData, ...from } = asked;
+      const isClient = /@kubernetes\/client-node/.test(`${from.importer} ${path}`);
+      if (!isClient || pluginData === lean) return undefined;
+      const found = await bundler.resolve(path, { ...from, pluginData: lean });
+      return { ...found, sideEffects: false };
+    });
   },
 };
 
