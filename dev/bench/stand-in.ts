@@ -9,11 +9,18 @@ export interface Originals {
   readonly credential: string;
   readonly source: string;
   readonly target: string;
+  /** The namespace without its number, which is as evenly spread as in a population. */
+  readonly namespace: string;
   /** What has to differ from one copy to the next: names without their number, and uids. */
   readonly names: readonly string[];
   readonly uids: readonly string[];
   /** The digest in the target's annotations that covers its name: of a copy of the credential. */
   readonly specHash: (credential: string) => string;
+}
+
+interface Size {
+  readonly count: number;
+  readonly namespaces: number;
 }
 
 /**
@@ -25,14 +32,21 @@ export class StandIn {
   readonly #server: Server;
   readonly #originals: Originals;
   readonly #count: number;
+  readonly #namespaces: number;
   #lease: Record<string, unknown> | undefined;
   #others = 0;
 
-  private constructor(server: Server, kubeconfig: string, originals: Originals, count: number) {
+  private constructor(
+    server: Server,
+    kubeconfig: string,
+    originals: Originals,
+    { count, namespaces }: Size,
+  ) {
     this.#server = server;
     this.kubeconfig = kubeconfig;
     this.#originals = originals;
     this.#count = count;
+    this.#namespaces = namespaces;
     server.on('request', (request: IncomingMessage, response: ServerResponse) => {
       this.#serve(request, response).catch(() => response.destroy());
     });
@@ -42,7 +56,7 @@ export class StandIn {
   static async start(
     { dir, caFile }: ControlPlane,
     originals: Originals,
-    count: number,
+    size: Size,
   ): Promise<StandIn> {
     const key = await readFile(join(dir, 'certificates', 'apiserver.key'));
     const server = createServer({ key, cert: await readFile(caFile) });
@@ -52,7 +66,7 @@ export class StandIn {
     const kubeconfig = join(dir, 'stand-in.kubeconfig');
     const cluster = { server: `https://127.0.0.1:${port}`, 'certificate-authority': caFile };
     await writeFile(kubeconfig, JSON.stringify(kubeconfigFor(cluster)));
-    return new StandIn(server, kubeconfig, originals, count);
+    return new StandIn(server, kubeconfig, originals, size);
   }
 
   /** Requests that were neither lists, nor watches, nor for the Lease. */
@@ -114,14 +128,16 @@ export class StandIn {
 
   #copy(original: string, i: number): string {
     const number = String(i).padStart(12, '0');
-    const { names, uids } = this.#originals;
-    const named = names.reduce(
-      (text, name) => text.replaceAll(`${name}0`, `${name}${i}`),
-      original,
-    );
+    const { namespace, names, uids } = this.#originals;
+    const placed = numbered(original, namespace, i % this.#namespaces);
+    const named = names.reduce((text, name) => numbered(text, name, i), placed);
     return uids.reduce((text, uid) => text.replaceAll(uid, `${uid.slice(0, -12)}${number}`), named);
   }
 }
+
+/** `c-0` is no part of the name `abc-0`. */
+const numbered = (text: string, name: string, i: number): string =>
+  text.replaceAll(new RegExp(`\\b${name}0\\b`, 'g'), `${name}${i}`);
 
 const kubeconfigFor = (cluster: object): object => ({
   apiVersion: 'v1',

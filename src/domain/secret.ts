@@ -24,6 +24,11 @@ export const versionOf = ({ uid, resourceVersion }: SecretMeta): string =>
 /** What is known of a Secret without asking: its metadata, that there is none, or nothing at all. */
 export type KnownSecret = SecretMeta | 'absent' | 'unknown';
 
+export const isSameVersion = (meta: SecretMeta, known: KnownSecret): known is SecretMeta =>
+  typeof known === 'object' &&
+  known.uid === meta.uid &&
+  known.resourceVersion === meta.resourceVersion;
+
 /** What a target says about the token in it: annotations `convercus.io/*`. This, not status, is the operator's memory. */
 export interface TargetMark {
   readonly issuedAt: EpochMs;

@@ -1,3 +1,4 @@
+import type { SecretMeta } from '../domain/secret.ts';
 import type { Session } from '../domain/session.ts';
 import type { SourceValues } from '../domain/source.ts';
 import type { EpochMs } from '../domain/time.ts';
@@ -5,17 +6,24 @@ import type { Key } from '../ports.ts';
 import type { SessionStep } from './sessions.ts';
 import type { Refusal } from './wish.ts';
 
+export interface Source {
+  /** The object that the view has as well, so that it takes no memory twice. */
+  readonly meta: SecretMeta;
+  readonly keys: string;
+  readonly values: SourceValues;
+}
+
 /**
  * What is worth keeping of a credential between passes. All of it can be lost at any time:
  * it saves a read or spreads retries, and nothing is decided from it alone.
  */
 export interface Memory {
   /** The values as read from those keys and that version of the credentials Secret: saves a read per renewal. */
-  source?: { readonly version: string; readonly keys: string; readonly values: SourceValues };
+  source: Source | undefined;
   /** The version of the target that was last written by us or found as we wrote it. */
-  intactVersion?: string;
+  intactVersion: string | undefined;
   /** The renew request that was answered last, should the API server not have taken the status that says so. */
-  answeredRequest?: string | undefined;
+  answeredRequest: string | undefined;
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */
@@ -29,7 +37,7 @@ export interface Memory {
   /** The session of another user, client or realm, to be logged out when the new token is in place. */
   retired?: Session | undefined;
   /** When the session has ended before its time, within the last hour. */
-  sessionEnds: readonly EpochMs[];
+  sessionEnds?: readonly EpochMs[];
   /** Log-outs that failed in a row. */
   failedLogouts: number;
 }
@@ -40,12 +48,30 @@ export class Memories {
   of(key: Key): Memory {
     const known = this.#byKey.get(key);
     if (known !== undefined) return known;
-    const memory = { failedRequests: 0, sessionEnds: [], failedLogouts: 0 };
+    const memory = blank();
     this.#byKey.set(key, memory);
     return memory;
+  }
+
+  /** After a pass: thousands have nothing to remember until their first renewal. */
+  tidy(key: Key): void {
+    const memory = this.#byKey.get(key);
+    if (memory !== undefined && isBlank(memory)) this.#byKey.delete(key);
   }
 
   forget(key: Key): void {
     this.#byKey.delete(key);
   }
 }
+
+/** Has from the beginning what a renewal remembers, for to add it later takes more memory. */
+const blank = (): Memory => ({
+  source: undefined,
+  intactVersion: undefined,
+  answeredRequest: undefined,
+  failedRequests: 0,
+  failedLogouts: 0,
+});
+
+const isBlank = (memory: Memory): boolean =>
+  Object.values(memory).every((value) => value === undefined || value === 0);

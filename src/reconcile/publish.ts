@@ -2,7 +2,7 @@ import type { Credential } from '../domain/credential.ts';
 import { Failure, isFailure, retryAt } from '../domain/failure.ts';
 import { presentedBy, type Rejection } from '../domain/login-gate.ts';
 import { markOf, type Need, type Observation } from '../domain/plan.ts';
-import { type TargetMark, versionOf } from '../domain/secret.ts';
+import { isSameVersion, type TargetMark, versionOf } from '../domain/secret.ts';
 import {
   NEEDED_FIELDS,
   readSource,
@@ -16,7 +16,7 @@ import type { GrantRequest, PasswordRequest, Token } from '../domain/token.ts';
 import type { Clock, Cluster, ClusterView, Log, PassContext, Random } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { LoginPast } from './login-memory.ts';
-import type { Memory } from './memory.ts';
+import type { Memory, Source } from './memory.ts';
 import type { Sessions } from './sessions.ts';
 import type { SharedTokens } from './shared-tokens.ts';
 import { logOutRetired } from './sweep.ts';
@@ -104,15 +104,21 @@ async function presented(
 ): Promise<Presented | Failure> {
   const keys = keysOf(credential);
   const known = memory.source?.keys === keys ? memory.source : undefined;
-  if (typeof source === 'object' && known?.version === versionOf(source)) return known;
+  if (known !== undefined && isSameVersion(known.meta, source)) return presentedFrom(known);
   const contents = await cluster.readSecret(credential.namespace, credential.source.name, signal);
   if (isFailure(contents)) return contents;
   if (contents === 'absent') return sourceMissing(credential);
   const values = readSource(contents, credential);
   if (isFailure(values)) return values;
-  memory.source = { version: versionOf(contents.meta), keys, values };
-  return memory.source;
+  const meta = isSameVersion(contents.meta, source) ? source : contents.meta;
+  memory.source = { meta, keys, values };
+  return presentedFrom(memory.source);
 }
+
+const presentedFrom = ({ meta, values }: Source): Presented => ({
+  version: versionOf(meta),
+  values,
+});
 
 const keysOf = ({ grantType, source: { keys } }: Credential): string =>
   NEEDED_FIELDS[grantType].map((field) => keys[field]).join(' ');
@@ -177,7 +183,7 @@ export function rejectionOf(
 ): Rejection | undefined {
   if (source === undefined) return before;
   const failed = 'failure' in done ? done : undefined;
-  const presented = presentedBy(credential, source.version);
+  const presented = presentedBy(credential, versionOf(source.meta));
   const known = rejected?.presented === presented ? rejected.refusal : undefined;
   const latest = failed?.failure.kind === 'CredentialsRejected' ? failed : known;
   if (latest !== undefined) return rejectionFrom(presented, latest);

@@ -18,7 +18,7 @@ export type Pass = (key: Key, context: PassContext) => Promise<Action>;
 /** gather (reads only) → plan (pure) → carry out (writes only) → when to look again. */
 export function reconciler(ports: Ports, settings: Settings): Pass {
   const memories = new Memories();
-  return async (key, context) => {
+  const pass: Pass = async (key, context) => {
     const resource = ports.view.credential(key);
     const memory = memories.of(key);
     if (resource === undefined || resource.metadata.deletionTimestamp !== undefined) {
@@ -46,6 +46,11 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
     const action = await finish(result);
     if (credential.grantType === 'password') return action;
     return earlier(action, await sweepLeftover(ports, key, memory, context));
+  };
+  return async (key, context) => {
+    const action = await pass(key, context);
+    memories.tidy(key);
+    return action;
   };
 }
 

@@ -64,7 +64,7 @@ export async function storeSession(
 
 /** Notes that a session has ended before its time. A Failure when that happens too often. */
 export function contentionOf(memory: Memory, ended: Failure, now: EpochMs): Failure | undefined {
-  memory.sessionEnds = [...memory.sessionEnds, now].filter((at) => at > now - hours(1));
+  memory.sessionEnds = [...(memory.sessionEnds ?? []), now].filter((at) => at > now - hours(1));
   if (memory.sessionEnds.length < CONTENTION) return undefined;
   return new Failure(
     'SessionContention',

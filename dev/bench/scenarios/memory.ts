@@ -17,8 +17,9 @@ const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
 const REST_SECONDS = 30;
 
 /** Resident memory, and the start, with many valid tokens: one real credential, and a stand-in that shows it N times. */
-export async function memory(lab: Lab, { count: n }: Size): Promise<Row[]> {
-  const standIn = await StandIn.start(lab.controlPlane, await originals(lab), n);
+export async function memory(lab: Lab, size: Size): Promise<Row[]> {
+  const { count: n } = size;
+  const standIn = await StandIn.start(lab.controlPlane, await originals(lab), size);
   try {
     const began = Date.now();
     const operator = await lab.startOperator({}, standIn.kubeconfig);
@@ -67,7 +68,8 @@ async function originals(lab: Lab): Promise<Originals> {
     read('/api/v1/namespaces/abc-0/secrets/c-0-token', METADATA),
   ]);
   const uids = [credential, source, target].map((text): string => JSON.parse(text).metadata.uid);
-  return { credential, source, target, names: ['c-', 'source-'], uids, specHash: specHashBy(lab) };
+  const parts = { namespace: 'abc-', names: ['c-', 'source-'], uids };
+  return { credential, source, target, ...parts, specHash: specHashBy(lab) };
 }
 
 function specHashBy({ provider }: Lab): Originals['specHash'] {

@@ -7,7 +7,7 @@ import { sourceNameOf } from './credential-object.ts';
 import type { WatchedSecret } from './list-watch.ts';
 import { SecretIndex } from './secret-index.ts';
 import { SessionKeys } from './session-keys.ts';
-import { SharedText } from './shared-text.ts';
+import { SharedParts } from './shared-parts.ts';
 
 /**
  * What the watches have shown, and who has to look again when it changes. List the credentials of a scope before
@@ -18,7 +18,7 @@ export class ClusterCache implements ClusterView {
   readonly #credentials = new Map<Key, ConvercusCredential>();
   readonly #secrets = new SecretIndex();
   readonly #sessions = new SessionKeys();
-  readonly #texts = new SharedText();
+  readonly #shared = new SharedParts();
 
   constructor(onChange: (keys: readonly Key[]) => void) {
     this.#onChange = onChange;
@@ -67,7 +67,7 @@ export class ClusterCache implements ClusterView {
     const before =
       meta === 'absent'
         ? this.#secrets.remove(namespace, name)
-        : this.#secrets.put(namespace, name, meta);
+        : this.#putSecret({ namespace, name, meta });
     if (before === undefined || (how === 'read' && before === 'unknown')) return;
     const concerned = this.referrers(namespace, name).filter(
       (credential) => how === 'read' || sourceNameOf(credential) === name,
@@ -85,7 +85,11 @@ export class ClusterCache implements ClusterView {
     const known = this.#credentials.get(key);
     if (known?.metadata.uid !== metadata.uid) return;
     const version = resourceVersion === undefined ? {} : { resourceVersion };
-    this.#credentials.set(key, { ...known, metadata: { ...known.metadata, ...version }, status });
+    this.#credentials.set(key, {
+      ...known,
+      metadata: { ...known.metadata, ...version },
+      status: this.#shared.object(status, known.status),
+    });
   }
 
   /** @param namespace of the informer that feeds it; none: the whole cluster */
@@ -117,10 +121,11 @@ export class ClusterCache implements ClusterView {
         this.#secrets.listStarted(scope);
         this.#sessions.listStarted(scope);
       },
-      present: ({ namespace, name, meta }) => {
+      present: (secret) => {
+        const { namespace, name, meta } = secret;
         const owner = this.#sessions.put(namespace, name, meta);
         if (owner !== undefined && !this.#usesSession(owner)) this.#wake([owner]);
-        const before = this.#secrets.put(namespace, name, meta);
+        const before = this.#putSecret(secret);
         if (before !== undefined) this.#wake(this.#secrets.referrers(namespace, name));
       },
       deleted: ({ namespace, name, meta }) => {
@@ -135,14 +140,22 @@ export class ClusterCache implements ClusterView {
     };
   }
 
+  #putSecret({ namespace, name, meta }: WatchedSecret): KnownSecret | undefined {
+    const { credentialName } = meta;
+    if (credentialName === undefined) return this.#secrets.put(namespace, name, meta);
+    const credential = this.#credentials.get(`${namespace}/${credentialName}`);
+    return this.#secrets.put(namespace, name, inWordsOf(credential, meta));
+  }
+
   #usesSession(key: Key): boolean {
     return this.#credentials.get(key)?.spec.grantType === 'password';
   }
 
-  #credentialPresent(item: ConvercusCredential): void {
-    const key = keyOf(item);
+  #credentialPresent(shown: ConvercusCredential): void {
+    const key = keyOf(shown);
     const before = this.#credentials.get(key);
-    this.#credentials.set(key, this.#texts.within(item));
+    const item = this.#shared.object(shown, before);
+    this.#credentials.set(key, item);
     if (before !== undefined && !isNews(before, item)) return;
     this.#track(item, key);
     if (before !== undefined) this.#forget(before, key, namesOf(item));
@@ -158,7 +171,8 @@ export class ClusterCache implements ClusterView {
   }
 
   #track(item: ConvercusCredential, key: Key): void {
-    for (const name of namesOf(item)) this.#secrets.track(item.metadata.namespace, name, key);
+    const { namespace } = item.metadata;
+    for (const name of namesOf(item)) this.#secrets.track(namespace, this.#shared.text(name), key);
   }
 
   /** The credential names these Secrets no more, so its target is free for others. */
@@ -191,6 +205,13 @@ const namesOf = (credential: ConvercusCredential): readonly string[] => [
   targetNameOf(credential),
   ...(credential.spec.grantType === 'password' ? [sessionNameOf(credential.metadata.name)] : []),
 ];
+
+/** What a target says of its credential is the very text that the credential has, so that it takes no memory twice. */
+function inWordsOf(credential: ConvercusCredential | undefined, meta: SecretMeta): SecretMeta {
+  if (credential === undefined || credential.metadata.uid !== meta.controllerUid) return meta;
+  const { uid, name } = credential.metadata;
+  return { ...meta, controllerUid: uid, credentialName: name };
+}
 
 /** Not so when only the status has changed, which is our own doing. */
 function isNews(

@@ -21,13 +21,16 @@ export function credentialFrom(object: unknown): ConvercusCredential | undefined
   } as ConvercusCredential;
 }
 
-/** An object stored under an older schema may lack what is required now: it gets empty names, which planning calls invalid. */
+/**
+ * An object stored under an older schema may lack what is required now: it gets empty names, which planning calls
+ * invalid. The copy comes first, for what is only replaced after it takes no memory.
+ */
 function specFrom(spec: unknown): object {
   const source = member(spec, 'credentialsSecretRef');
   return {
-    program: '',
-    environment: '',
     ...objectOf(spec),
+    program: textAt(spec, 'program') ?? '',
+    environment: textAt(spec, 'environment') ?? '',
     credentialsSecretRef: { ...objectOf(source), name: textAt(source, 'name') ?? '' },
     target: objectOf(member(spec, 'target')),
   };

@@ -2,9 +2,6 @@ import type { KnownSecret, SecretMeta } from '../../domain/secret.ts';
 import type { Key } from '../../ports.ts';
 import { type KeySet, keysOf, withKey, withoutKey } from './key-set.ts';
 
-/** `namespace/name`. */
-type SecretId = string;
-
 interface Tracked {
   known: KnownSecret;
   referrers: KeySet;
@@ -17,8 +14,8 @@ interface SecretScope {
   readonly namespace: string;
   listed: boolean;
   /**
-   * Hashes of all Secrets ever seen since the last list. Nothing is taken out when one is deleted, for two names
-   * may share a hash: at worst a name counts as unknown that is absent, and one request tells.
+   * Hashes of all other Secrets ever seen since the last list. Nothing is taken out when one is deleted, for two
+   * names may share a hash: at worst a name counts as unknown that is absent, and one request tells.
    */
   seen: Set<number>;
   /** While a list runs: what it has shown so far. */
@@ -32,46 +29,49 @@ interface SecretScope {
  * So memory grows with the number of credentials, not with the cluster.
  */
 export class SecretIndex {
-  readonly #tracked = new Map<SecretId, Tracked>();
+  /** By namespace and name: the names are those that the credentials have, so they take no memory of their own. */
+  readonly #tracked = new Map<string, Map<string, Tracked>>();
   readonly #scopes = new Map<string, SecretScope>();
   #round = 0;
 
   get(namespace: string, name: string): KnownSecret {
-    const id = idOf(namespace, name);
-    return this.#tracked.get(id)?.known ?? this.#guess(namespace, id);
+    return this.#find(namespace, name)?.known ?? this.#guess(namespace, name);
   }
 
   /** The credentials that name this Secret. */
   referrers(namespace: string, name: string): readonly Key[] {
-    return keysOf(this.#tracked.get(idOf(namespace, name))?.referrers);
+    return keysOf(this.#find(namespace, name)?.referrers);
   }
 
   track(namespace: string, name: string, key: Key): void {
-    const id = idOf(namespace, name);
-    const tracked = this.#tracked.get(id);
+    const names = this.#tracked.get(namespace) ?? new Map<string, Tracked>();
+    this.#tracked.set(namespace, names);
+    const tracked = names.get(name);
     if (tracked === undefined) {
-      this.#tracked.set(id, { known: this.#guess(namespace, id), referrers: key, round: 0 });
+      names.set(name, { known: this.#guess(namespace, name), referrers: key, round: 0 });
     } else {
       tracked.referrers = withKey(tracked.referrers, key);
     }
   }
 
   untrack(namespace: string, name: string, key: Key): void {
-    const id = idOf(namespace, name);
-    const tracked = this.#tracked.get(id);
-    if (tracked === undefined) return;
+    const names = this.#tracked.get(namespace);
+    const tracked = names?.get(name);
+    if (names === undefined || tracked === undefined) return;
     tracked.referrers = withoutKey(tracked.referrers, key);
     if (tracked.referrers !== undefined) return;
-    this.#tracked.delete(id);
-    if (tracked.known !== 'absent') this.#remember(namespace, id);
+    names.delete(name);
+    if (names.size === 0) this.#tracked.delete(namespace);
+    if (tracked.known !== 'absent') this.#remember(namespace, name);
   }
 
   /** A Secret as a watch or a request has shown it. Answers what was known before, or undefined when that was as new. */
   put(namespace: string, name: string, meta: SecretMeta): KnownSecret | undefined {
-    const id = idOf(namespace, name);
-    this.#remember(namespace, id);
-    const tracked = this.#tracked.get(id);
-    if (tracked === undefined) return undefined;
+    const tracked = this.#find(namespace, name);
+    if (tracked === undefined) {
+      this.#remember(namespace, name);
+      return undefined;
+    }
     tracked.round = this.#round;
     const before = tracked.known;
     if (typeof before === 'object' && !isNewer(meta, before)) return undefined;
@@ -84,7 +84,7 @@ export class SecretIndex {
    * @param uid of the one that was deleted; another one of that name may exist by now
    */
   remove(namespace: string, name: string, uid?: string): KnownSecret | undefined {
-    const tracked = this.#tracked.get(idOf(namespace, name));
+    const tracked = this.#find(namespace, name);
     const before = tracked?.known ?? 'absent';
     if (tracked === undefined || before === 'absent') return undefined;
     if (uid !== undefined && typeof before === 'object' && before.uid !== uid) return undefined;
@@ -112,23 +112,30 @@ export class SecretIndex {
 
   #sweep(scope: SecretScope): readonly Key[] {
     const woken: Key[] = [];
-    for (const [id, tracked] of this.#tracked) {
-      const inScope = scope.namespace === '' || id.startsWith(`${scope.namespace}/`);
-      if (!inScope || wasShown(id, tracked, scope)) continue;
-      tracked.known = 'absent';
-      for (const key of keysOf(tracked.referrers)) woken.push(key);
+    for (const [namespace, names] of this.#tracked) {
+      if (scope.namespace !== '' && scope.namespace !== namespace) continue;
+      for (const [name, tracked] of names) {
+        if (wasShown(hashOf(namespace, name), tracked, scope)) continue;
+        tracked.known = 'absent';
+        for (const key of keysOf(tracked.referrers)) woken.push(key);
+      }
     }
     return woken;
   }
 
-  #guess(namespace: string, id: SecretId): 'absent' | 'unknown' {
-    const scope = this.#scopeOf(namespace);
-    return scope?.listed === true && !scope.seen.has(hashOf(id)) ? 'absent' : 'unknown';
+  #find(namespace: string, name: string): Tracked | undefined {
+    return this.#tracked.get(namespace)?.get(name);
   }
 
-  #remember(namespace: string, id: SecretId): void {
+  #guess(namespace: string, name: string): 'absent' | 'unknown' {
     const scope = this.#scopeOf(namespace);
-    const hash = hashOf(id);
+    const isSeen = scope?.listed !== true || scope.seen.has(hashOf(namespace, name));
+    return isSeen ? 'unknown' : 'absent';
+  }
+
+  #remember(namespace: string, name: string): void {
+    const scope = this.#scopeOf(namespace);
+    const hash = hashOf(namespace, name);
     scope?.seen.add(hash);
     scope?.fresh?.add(hash);
   }
@@ -139,10 +146,8 @@ export class SecretIndex {
 }
 
 /** What became tracked in the middle of the list has no round yet: its hash tells. */
-const wasShown = (id: SecretId, { known, round }: Tracked, scope: SecretScope): boolean =>
-  known === 'absent' || (known === 'unknown' ? scope.seen.has(hashOf(id)) : round >= scope.round);
-
-const idOf = (namespace: string, name: string): SecretId => `${namespace}/${name}`;
+const wasShown = (hash: number, { known, round }: Tracked, scope: SecretScope): boolean =>
+  known === 'absent' || (known === 'unknown' ? scope.seen.has(hash) : round >= scope.round);
 
 /** Versions of one object are numbers that grow; those of two objects of the same name are not compared. */
 function isNewer(meta: SecretMeta, known: SecretMeta): boolean {
@@ -153,10 +158,12 @@ function isNewer(meta: SecretMeta, known: SecretMeta): boolean {
 }
 
 /** FNV-1a, 32 bits, signed (a small integer takes no memory of its own). */
-function hashOf(id: SecretId): number {
+function hashOf(namespace: string, name: string): number {
   let hash = 0x811c9dc5;
-  for (let i = 0; i < id.length; i += 1) {
-    hash = Math.imul(hash ^ id.charCodeAt(i), 0x01000193);
+  for (const text of [namespace, '/', name]) {
+    for (let i = 0; i < text.length; i += 1) {
+      hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+    }
   }
   return hash | 0;
 }

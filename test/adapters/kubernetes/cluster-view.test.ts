@@ -72,6 +72,22 @@ describe('the cache of the cluster', () => {
       expect(cache.credential('shop/a')?.status).toEqual({ observedGeneration: 1 });
     });
 
+    it('keeps what has not changed as the object that it was', () => {
+      credentials.present(aCredential('a', { status: { observedGeneration: 1 } }));
+      const before = cache.credential('shop/a');
+      credentials.present(aCredential('a', { status: { observedGeneration: 1 } }));
+      expect(cache.credential('shop/a')).toBe(before);
+      credentials.present(aCredential('a', { status: { observedGeneration: 2 } }));
+      expect(cache.credential('shop/a')?.spec).toBe(before?.spec);
+      expect(before?.status).toEqual({ observedGeneration: 1 });
+    });
+
+    it('forgets a status that is gone', () => {
+      credentials.present(aCredential('a', { status: { observedGeneration: 1 } }));
+      credentials.present(aCredential('a'));
+      expect(cache.credential('shop/a')).toEqual(aCredential('a'));
+    });
+
     it.each<[string, object]>([
       ['a new spec', { generation: 2 }],
       ['a request to renew', { annotations: { 'convercus.io/renew-requested-at': 'now' } }],
@@ -274,6 +290,27 @@ describe('the cache of the cluster', () => {
       credentials.deleted(aCredential('b'));
       expect(cache.secret('shop', 's')).toBe('unknown');
       expect(cache.secret('shop', 't')).toBe('absent');
+    });
+
+    it('knows as absent what has gone while somebody named it', () => {
+      list(aSecret('s'));
+      secrets.deleted(aSecret('s'));
+      credentials.deleted(aCredential('a'));
+      credentials.deleted(aCredential('b'));
+      expect(cache.secret('shop', 's')).toBe('absent');
+      secrets.present(aSecret('s'));
+      expect(cache.secret('shop', 's')).toBe('unknown');
+    });
+
+    it.each([
+      ['its credential', { controllerUid: 'uid-a', credentialName: 'a' }],
+      ['an earlier credential of that name', { controllerUid: 'uid-z', credentialName: 'a' }],
+      ['an unknown credential', { controllerUid: 'uid-z', credentialName: 'z' }],
+      ['nobody, for it was retained', { credentialName: 'a' }],
+    ])('keeps the metadata of a target of %s as it is', (_, labels) => {
+      const target = { ...meta('1'), ...labels };
+      secrets.present({ namespace: 'shop', name: 't', meta: target });
+      expect(cache.secret('shop', 't')).toStrictEqual(target);
     });
 
     it('keeps lists of namespaces apart', () => {
