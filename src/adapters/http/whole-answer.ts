@@ -1,4 +1,5 @@
 import type { Dispatcher } from 'undici';
+import type { Ms } from '../../domain/time.ts';
 
 /** An answer from its status line to its end. */
 export interface WholeAnswer {
@@ -16,6 +17,13 @@ export interface WholeRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | null;
   readonly signal: AbortSignal;
+  /** For the whole exchange; none when absent. */
+  readonly timeout?: Ms;
+}
+
+/** There was no whole answer in time. */
+export class TooLate extends Error {
+  readonly code = 'Timeout';
 }
 
 /** The connection was cut in the middle of an answer: the server has seen the request. */
@@ -28,51 +36,54 @@ export class CutAnswer extends Error {
 /**
  * Sends one request and collects its answer, of at most `largest` bytes. By undici's lowest layer: half of what its
  * `request` costs in time and memory goes into a stream for the body, which nobody needs for small answers.
- * Rejects with undici's error, a CutAnswer, or the signal's reason.
+ * Rejects with undici's error, a CutAnswer, a TooLate, or the signal's reason.
  */
 export function wholeAnswer(
   dispatcher: Dispatcher,
-  { signal, ...request }: WholeRequest,
+  { signal, timeout, ...request }: WholeRequest,
   largest: number,
 ): Promise<WholeAnswer> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
-    const collector = new Collector(largest, () => signal.removeEventListener('abort', abort));
+    const collector = new Collector(largest, { resolve, reject, settle });
     const abort = (): void => collector.abort(signal.reason);
-    collector.onEnd(resolve, reject);
+    const expire = (): void => collector.abort(new TooLate());
+    const timer = timeout === undefined ? undefined : setTimeout(expire, timeout);
+    function settle(): void {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', abort);
+    }
     signal.addEventListener('abort', abort, { once: true });
     dispatcher.dispatch(request, collector);
   });
 }
 
+interface Outcome {
+  readonly resolve: (answer: WholeAnswer) => void;
+  readonly reject: (reason: unknown) => void;
+  /** Nothing more comes; called at least once. */
+  readonly settle: () => void;
+}
+
 class Collector implements Dispatcher.DispatchHandler {
   readonly #largest: number;
-  readonly #settle: () => void;
+  readonly #outcome: Outcome;
   readonly #chunks: Buffer[] = [];
   #size = 0;
   #status = 0;
   #headers: WholeAnswer['headers'] = {};
   #controller: Dispatcher.DispatchController | undefined;
   #aborted: { readonly reason: Error } | undefined;
-  #resolve: (answer: WholeAnswer) => void = () => undefined;
-  #reject: (reason: unknown) => void = () => undefined;
 
-  /** @param settle called once, when nothing more comes */
-  constructor(largest: number, settle: () => void) {
+  constructor(largest: number, outcome: Outcome) {
     this.#largest = largest;
-    this.#settle = settle;
-  }
-
-  onEnd(resolve: (answer: WholeAnswer) => void, reject: (reason: unknown) => void): void {
-    this.#resolve = resolve;
-    this.#reject = reject;
+    this.#outcome = outcome;
   }
 
   /** Also before its turn has come: it is not sent then. */
   abort(reason: Error): void {
     this.#aborted = { reason };
-    this.#settle();
-    this.#reject(reason);
+    this.#fail(reason);
     this.#controller?.abort(reason);
   }
 
@@ -107,12 +118,16 @@ class Collector implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    this.#settle();
-    this.#reject(this.#status === 0 ? error : new CutAnswer(error));
+    this.#fail(this.#status === 0 ? error : new CutAnswer(error));
+  }
+
+  #fail(reason: unknown): void {
+    this.#outcome.settle();
+    this.#outcome.reject(reason);
   }
 
   #end(body: WholeAnswer['body']): void {
-    this.#settle();
-    this.#resolve({ status: this.#status, headers: this.#headers, body });
+    this.#outcome.settle();
+    this.#outcome.resolve({ status: this.#status, headers: this.#headers, body });
   }
 }

@@ -11,17 +11,15 @@ import type { EndpointRequest } from '../../domain/token.ts';
 import type { HttpRequest } from '../http/exchange.ts';
 
 /**
- * Has openid-client build the request of a grant and hands it to `send`: form fields (RFC 6749, 2.3.1), JSON wanted,
- * HTTPS unless `insecureHttp`. It does not get to see the answer: it would refuse good tokens (an id_token by another
- * issuer name or clock, a negative expires_in), drop what classification needs (errors with 5xx, prose errors) and
- * keep bodies in its errors. A stand-in satisfies it; domain/token-answer.ts reads the real one.
- * @returns what `send` came to
+ * The request of a grant as openid-client builds it: form fields (RFC 6749, 2.3.1), JSON wanted, HTTPS unless
+ * `insecureHttp`. It never gets to see an answer: it would refuse good tokens (an id_token by another issuer name or
+ * clock, a negative expires_in), drop what classification needs (errors with 5xx, prose errors) and keep bodies in its
+ * errors. So it waits for ever for the one that domain/token-answer.ts reads, which costs nothing.
  */
-export async function sendGrant<T>(
+export function grantRequest(
   request: EndpointRequest,
   insecureHttp: boolean,
-  send: (request: HttpRequest) => Promise<T>,
-): Promise<T> {
+): Promise<HttpRequest> {
   const server = new Configuration(
     { issuer: request.tokenUrl, token_endpoint: request.tokenUrl },
     request.clientId,
@@ -30,15 +28,15 @@ export async function sendGrant<T>(
   );
   if (insecureHttp) allowInsecureRequests(server);
   server.timeout = 0;
-  const sent = Promise.withResolvers<T>();
-  server[customFetch] = async (url, { method, headers, body }) => {
-    // A grant's body is always a form; the type of customFetch is that of all its requests
-    const form = body instanceof URLSearchParams ? body.toString() : '';
-    sent.resolve(await send({ url, method, headers, body: form, once: isOnce(request) }));
-    return Response.json({ access_token: 'stand-in', token_type: 'Bearer' });
-  };
-  await grant(server, request);
-  return sent.promise;
+  return new Promise((resolve, reject) => {
+    server[customFetch] = (url, { method, headers, body }) => {
+      // A grant's body is always a form; the type of customFetch is that of all its requests
+      const form = body instanceof URLSearchParams ? body.toString() : '';
+      resolve({ url, method, headers, body: form, once: isOnce(request) });
+      return new Promise(() => undefined);
+    };
+    grant(server, request).catch(reject);
+  });
 }
 
 /** A second refresh finds a spent refresh token, and a second wrong password within a moment may lock the account. */

@@ -2,7 +2,7 @@ import type { Failure } from '../../domain/failure.ts';
 import { type EndpointRequest, secretsOf, type Token } from '../../domain/token.ts';
 import { readTokenAnswer } from '../../domain/token-answer.ts';
 import type { TokenHosts } from '../http/token-hosts.ts';
-import { sendGrant } from './grant-request.ts';
+import { grantRequest } from './grant-request.ts';
 
 export type EndpointSource = (
   request: EndpointRequest,
@@ -20,7 +20,7 @@ export const createTokenSource =
         environment,
         grantType,
         url: tokenUrl,
-        ask: ({ insecureHttp }, send) => sendGrant(request, insecureHttp, send),
+        ask: async ({ insecureHttp }, send) => send(await grantRequest(request, insecureHttp)),
         read: (answer, context) => readTokenAnswer(answer, { ...question, ...context }),
       },
       signal,

@@ -23,7 +23,7 @@ export function loadKubeConfig(path: string | undefined): KubeConfig {
 }
 
 /** What a request needs to get through: connections made with the right certificates, and who we are. */
-interface Access {
+export interface Access {
   readonly dispatcher: Dispatcher;
   readonly headers: Readonly<Record<string, string>>;
 }
@@ -38,6 +38,7 @@ export class ApiAccess {
   readonly #now: () => EpochMs;
   #config: KubeConfig;
   #reading: Promise<Access> | undefined;
+  #known: Access | undefined;
   #readAt = 0;
   #reloadedAt = Number.NEGATIVE_INFINITY;
   #current: { readonly fingerprint: string; readonly dispatcher: Dispatcher } | undefined;
@@ -55,10 +56,18 @@ export class ApiAccess {
     this.basePath = url.pathname.replace(/\/+$/, '');
   }
 
+  /** What is known and not too old; else `get` it. */
+  get current(): Access | undefined {
+    return this.#isFresh ? this.#known : undefined;
+  }
+
   /** Rejects when a file cannot be read or a credential plugin fails. */
   get(): Promise<Access> {
-    const isFresh = this.#now() - this.#readAt <= FRESH_FOR;
-    return this.#reading !== undefined && isFresh ? this.#reading : this.#readAgain();
+    return this.#reading !== undefined && this.#isFresh ? this.#reading : this.#readAgain();
+  }
+
+  get #isFresh(): boolean {
+    return this.#now() - this.#readAt <= FRESH_FOR;
   }
 
   /** The server has refused what we know: read everything anew, unless that was done just now. Answers whether it was. */
@@ -71,6 +80,7 @@ export class ApiAccess {
       return false; // half-written file: what we have is as good
     }
     this.#reading = undefined;
+    this.#known = undefined;
     return true;
   }
 
@@ -83,9 +93,13 @@ export class ApiAccess {
     this.#readAt = this.#now();
     const reading = this.#read();
     this.#reading = reading;
-    reading.catch(() => {
-      if (this.#reading === reading) this.#reading = undefined;
-    });
+    this.#known = undefined;
+    const settle = (access: Access | undefined): void => {
+      if (this.#reading !== reading) return;
+      this.#known = access;
+      if (access === undefined) this.#reading = undefined;
+    };
+    reading.then(settle, () => settle(undefined));
     return reading;
   }
 

@@ -1,7 +1,7 @@
 import type { Dispatcher } from 'undici';
 import { type Ms, seconds } from '../../domain/time.ts';
 import { type WholeAnswer, type WholeRequest, wholeAnswer } from '../http/whole-answer.ts';
-import { ApiAccess, loadKubeConfig } from './access.ts';
+import { type Access, ApiAccess, loadKubeConfig } from './access.ts';
 import { ApiError } from './api-error.ts';
 import { member, textAt } from './json.ts';
 import { jsonIn, jsonLines } from './json-lines.ts';
@@ -60,16 +60,17 @@ class UndiciTransport implements Transport {
   }
 
   async request(request: ApiRequest): Promise<ApiResponse | ApiError> {
-    return within(request.timeout ?? DEFAULT_TIMEOUT, request.signal, async (signal) => {
-      const { status, body } = await this.#send({ ...request, signal }, ask);
+    request.signal.throwIfAborted();
+    try {
+      const { status, body } = await this.#send(request, ask);
       return { status, body: jsonIn(body) };
-    });
+    } catch (error) {
+      return translated(error, request.signal);
+    }
   }
 
   async *stream(request: Omit<ApiRequest, 'body' | 'timeout'>): AsyncGenerator {
     try {
-      const access = await within(DEFAULT_TIMEOUT, request.signal, () => this.#ready());
-      if (access instanceof ApiError) throw access;
       const { body } = await this.#send(request, open);
       yield* jsonLines(body);
     } catch (error) {
@@ -95,20 +96,26 @@ class UndiciTransport implements Transport {
     if (error instanceof ApiError) return error.code === 401 && this.#access.reload();
     const code = networkCode(error);
     if (isCertificateProblem(code)) return this.#access.reload();
-    // A kept connection that the server closed meanwhile. Only requests that may be repeated: PATCH here is always apply.
+    // A kept connection that the server closed meanwhile. Only requests that may be repeated, as every PATCH here may.
     return CLOSED_CONNECTION.has(code) && (method === 'GET' || method === 'PATCH');
   }
 
-  /** Files and plug-ins of the kubeconfig may fail with any text, even with a token in it. */
-  #ready(): ReturnType<ApiAccess['get']> {
-    return this.#access.get().catch(() => {
-      throw ApiError.network('NoCredentials');
-    });
+  /** Files and plug-ins of the kubeconfig may fail with any text, even with a token in it, or take for ever. */
+  async #ready({ timeout, signal }: ApiRequest): Promise<Access> {
+    const known = this.#access.current;
+    if (known !== undefined) return known;
+    const read = () =>
+      this.#access.get().catch(() => {
+        throw ApiError.network('NoCredentials');
+      });
+    const access = await within(timeout ?? DEFAULT_TIMEOUT, signal, read);
+    if (access instanceof ApiError) throw access;
+    return access;
   }
 
   async #sendOnce<T extends Answer>(request: ApiRequest, send: Send<T>): Promise<T> {
-    const { dispatcher, headers } = await this.#ready();
-    const { method, path, query, body, signal } = request;
+    const { dispatcher, headers } = await this.#ready(request);
+    const { method, path, query, body, signal, timeout = DEFAULT_TIMEOUT } = request;
     const search = query === undefined ? '' : `?${new URLSearchParams(query).toString()}`;
     const whole = {
       origin: this.#access.origin,
@@ -117,6 +124,7 @@ class UndiciTransport implements Transport {
       headers: { ...this.#headersOf(request), ...headers },
       body: body === undefined ? null : JSON.stringify(body),
       signal,
+      timeout,
     };
     try {
       const answer = await send(dispatcher, whole);
@@ -161,8 +169,9 @@ const open: Send<Answer & { readonly body: AsyncIterable<Uint8Array> }> = async 
   dispatcher,
   request,
 ) => {
-  const limits = { headersTimeout: DEFAULT_TIMEOUT, bodyTimeout: 0 };
-  const { statusCode: status, headers, body } = await dispatcher.request({ ...request, ...limits });
+  const { timeout: headersTimeout = DEFAULT_TIMEOUT, ...rest } = request;
+  const limits = { headersTimeout, bodyTimeout: 0 };
+  const { statusCode: status, headers, body } = await dispatcher.request({ ...rest, ...limits });
   if (isSuccess(status)) return { status, body };
   const text = Buffer.from(await body.arrayBuffer());
   throw refusal({ status, headers, body: text });
@@ -183,25 +192,20 @@ function refusal({ status, headers, body }: WholeAnswer): ApiError {
 async function within<T>(
   timeout: Ms,
   outer: AbortSignal,
-  exchange: (signal: AbortSignal) => Promise<T>,
+  exchange: () => Promise<T>,
 ): Promise<T | ApiError> {
   outer.throwIfAborted();
-  const controller = new AbortController();
   const { promise: cut, reject } = Promise.withResolvers<never>();
-  const abort = (reason: unknown): void => {
-    reject(reason);
-    controller.abort(reason);
-  };
-  const abortFromOutside = (): void => abort(outer.reason);
-  const timer = setTimeout(() => abort(ApiError.network('Timeout')), timeout);
-  outer.addEventListener('abort', abortFromOutside, { once: true });
+  const abort = (): void => reject(outer.reason);
+  const timer = setTimeout(() => reject(ApiError.network('Timeout')), timeout);
+  outer.addEventListener('abort', abort, { once: true });
   try {
-    return await Promise.race([exchange(controller.signal), cut]);
+    return await Promise.race([exchange(), cut]);
   } catch (error) {
     return translated(error, outer);
   } finally {
     clearTimeout(timer);
-    outer.removeEventListener('abort', abortFromOutside);
+    outer.removeEventListener('abort', abort);
   }
 }
 
