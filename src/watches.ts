@@ -37,12 +37,12 @@ export function watch(
     const labels = selector === '' ? {} : { labelSelector: selector };
     const name = (what: string) => (namespace === undefined ? what : `${what} in ${namespace}`);
     const credentials = inform(around, name('credentials'), signal, {
-      source: credentialListWatch(transport, { ...where, ...labels }),
+      source: credentialListWatch(transport, { ...where, ...labels }, cache.ownWrites),
       sink: cache.credentialSink(namespace),
     });
     const secrets = credentials.synced.then(() =>
       inform(around, name('secrets'), signal, {
-        source: secretListWatch(transport, where),
+        source: secretListWatch(transport, where, cache.ownWrites),
         sink: cache.secretSink(namespace),
       }),
     );

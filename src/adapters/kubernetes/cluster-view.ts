@@ -5,6 +5,7 @@ import type { Status } from '../../domain/status.ts';
 import type { ClusterView, Key, WatchSink } from '../../ports.ts';
 import { sourceNameOf } from './credential-object.ts';
 import type { WatchedSecret } from './list-watch.ts';
+import { OwnWrites } from './own-writes.ts';
 import { SecretIndex } from './secret-index.ts';
 import { SessionKeys } from './session-keys.ts';
 import { SharedParts } from './shared-parts.ts';
@@ -14,6 +15,8 @@ import { SharedParts } from './shared-parts.ts';
  * its Secrets: only Secrets that a credential already names are kept, any other costs a request when it is named later.
  */
 export class ClusterCache implements ClusterView {
+  /** What the watches need not show any more. */
+  readonly ownWrites = new OwnWrites();
   readonly #onChange: (keys: readonly Key[]) => void;
   readonly #credentials = new Map<Key, ConvercusCredential>();
   readonly #secrets = new SecretIndex();
@@ -62,6 +65,7 @@ export class ClusterCache implements ClusterView {
     meta: SecretMeta | 'absent',
     how: 'read' | 'written' = 'read',
   ): void {
+    if (meta !== 'absent' && how === 'written') this.ownWrites.add(meta.resourceVersion);
     if (meta === 'absent') this.#sessions.remove(namespace, name);
     else this.#sessions.put(namespace, name, meta);
     const before =
@@ -84,6 +88,7 @@ export class ClusterCache implements ClusterView {
     const key = keyOf({ metadata });
     const known = this.#credentials.get(key);
     if (known?.metadata.uid !== metadata.uid) return;
+    if (resourceVersion !== undefined) this.ownWrites.add(resourceVersion);
     const version = resourceVersion === undefined ? {} : { resourceVersion };
     this.#credentials.set(key, {
       ...known,

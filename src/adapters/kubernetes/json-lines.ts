@@ -6,35 +6,48 @@ const LINE_FEED = 0x0a;
 /** A Secret or custom resource is at most 1.5 MiB in etcd; JSON may escape every third character. */
 const LONGEST_LINE = 8 * 1024 * 1024;
 
+export interface LineOptions {
+  readonly longest?: number;
+  /** Lines that need not be read at all. */
+  readonly skip?: (line: Buffer) => boolean;
+}
+
 /**
  * The JSON values of a byte stream, one a line. Lines are cut as bytes, so a character split over two chunks is whole again.
  * @throws ApiError when a line is too long or no JSON
  */
 export async function* jsonLines(
-  chunks: AsyncIterable<Uint8Array>,
-  longest = LONGEST_LINE,
+  chunks: AsyncIterable<Buffer>,
+  { longest = LONGEST_LINE, skip = () => false }: LineOptions = {},
 ): AsyncGenerator {
-  let pending: Uint8Array[] = [];
+  for await (const line of linesOf(chunks, longest)) {
+    if (isLine(line) && !skip(line)) yield parseJson(line.toString('utf8'));
+  }
+}
+
+async function* linesOf(chunks: AsyncIterable<Buffer>, longest: number): AsyncGenerator<Buffer> {
+  let pending: Buffer[] = [];
   let length = 0;
   for await (const chunk of chunks) {
     let start = 0;
     for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, start)) {
-      yield* parsed([...pending, chunk.subarray(start, end)]);
+      yield joined(pending, chunk.subarray(start, end));
       pending = [];
       length = 0;
       start = end + 1;
     }
-    pending.push(chunk.subarray(start));
+    if (start < chunk.length) pending.push(chunk.subarray(start));
     length += chunk.length - start;
     if (length > longest) throw ApiError.network(BODY_TOO_LARGE);
   }
-  yield* parsed(pending);
+  yield Buffer.concat(pending);
 }
 
-function* parsed(line: readonly Uint8Array[]): Generator {
-  const text = Buffer.concat(line).toString('utf8').trim();
-  if (text !== '') yield parseJson(text);
-}
+const joined = (before: readonly Buffer[], end: Buffer): Buffer =>
+  before.length === 0 ? end : Buffer.concat([...before, end]);
+
+/** Not just a line break of another kind, or nothing. */
+const isLine = (line: Buffer): boolean => line.length > 1 || line.toString().trim() !== '';
 
 /**
  * The one JSON value of a body; undefined when it is empty.

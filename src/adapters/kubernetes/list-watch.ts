@@ -5,6 +5,7 @@ import { type ListWatch, type Page, type WatchEvent, WatchProblem } from '../../
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
 import { credentialFrom } from './credential-object.ts';
 import { listAt, member, textAt } from './json.ts';
+import type { OwnWrites } from './own-writes.ts';
 import { CREDENTIALS, pathOf, type Resource, SECRETS } from './resources.ts';
 import { secretMetaFrom } from './secret-meta.ts';
 import { type Attempt, toFailure } from './to-failure.ts';
@@ -35,6 +36,7 @@ export interface Scope {
 }
 
 interface Collection<T> extends Scope {
+  readonly own: OwnWrites;
   readonly resource: Resource;
   readonly accept: { readonly list: string; readonly watch: string };
   /** What we keep of an object; undefined for what is no such object. */
@@ -44,9 +46,11 @@ interface Collection<T> extends Scope {
 export const credentialListWatch = (
   transport: Transport,
   scope: Scope,
+  own: OwnWrites,
 ): ListWatch<ConvercusCredential> =>
   new ApiListWatch(transport, {
     ...scope,
+    own,
     resource: CREDENTIALS,
     accept: { list: JSON_ONLY, watch: JSON_ONLY },
     project: credentialFrom,
@@ -56,8 +60,10 @@ export const credentialListWatch = (
 export const secretListWatch = (
   transport: Transport,
   { namespace }: Pick<Scope, 'namespace'>,
+  own: OwnWrites,
 ): ListWatch<WatchedSecret> =>
   new ApiListWatch(transport, {
+    own,
     ...(namespace === undefined ? {} : { namespace }),
     resource: SECRETS,
     accept: { list: METADATA_LIST, watch: METADATA },
@@ -110,13 +116,14 @@ class ApiListWatch<T> implements ListWatch<T> {
       resourceVersion,
       timeoutSeconds: String(Math.ceil(timeout / 1_000)),
     };
-    const { accept } = this.#collection;
+    const { accept, own } = this.#collection;
     try {
       const lines = this.#transport.stream({
         method: 'GET',
         path: this.#path,
         query,
         accept: accept.watch,
+        skip: (line) => own.shown(line),
         signal,
       });
       for await (const line of lines) {

@@ -30,6 +30,11 @@ export interface ApiRequest {
   readonly timeout?: Ms;
 }
 
+export interface StreamRequest extends Omit<ApiRequest, 'body' | 'timeout'> {
+  /** Lines that need not be read at all. */
+  readonly skip?: (line: Buffer) => boolean;
+}
+
 export interface ApiResponse {
   readonly status: number;
   /** Parsed JSON. Foreign: read it with the functions of json.ts. */
@@ -40,7 +45,7 @@ export interface ApiResponse {
 export interface Transport {
   request(request: ApiRequest): Promise<ApiResponse | ApiError>;
   /** The JSON lines of an answer that does not end by itself. Rejects with an ApiError. */
-  stream(request: Omit<ApiRequest, 'body' | 'timeout'>): AsyncIterable<unknown>;
+  stream(request: StreamRequest): AsyncIterable<unknown>;
   /** Lets running requests end. */
   close(): Promise<void>;
 }
@@ -69,10 +74,10 @@ class UndiciTransport implements Transport {
     }
   }
 
-  async *stream(request: Omit<ApiRequest, 'body' | 'timeout'>): AsyncGenerator {
+  async *stream({ skip, ...request }: StreamRequest): AsyncGenerator {
     try {
       const { body } = await this.#send(request, open);
-      yield* jsonLines(body);
+      yield* jsonLines(body, skip === undefined ? {} : { skip });
     } catch (error) {
       throw translated(error, request.signal);
     }
@@ -165,7 +170,7 @@ const ask: Send<WholeAnswer> = async (dispatcher, request) => {
 };
 
 /** Its body goes on for as long as somebody reads. */
-const open: Send<Answer & { readonly body: AsyncIterable<Uint8Array> }> = async (
+const open: Send<Answer & { readonly body: AsyncIterable<Buffer> }> = async (
   dispatcher,
   request,
 ) => {

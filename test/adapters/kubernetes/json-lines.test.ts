@@ -3,10 +3,10 @@ import * as fc from 'fast-check';
 import { jsonLines } from '../../../src/adapters/kubernetes/json-lines.ts';
 import { collect } from './scripted-api-server.ts';
 
-const linesOf = (chunks: Uint8Array[], longest?: number): Promise<unknown[]> =>
-  collect(jsonLines(toStream(chunks), longest));
+const linesOf = (chunks: Buffer[], longest?: number): Promise<unknown[]> =>
+  collect(jsonLines(toStream(chunks), longest === undefined ? {} : { longest }));
 
-async function* toStream(chunks: Uint8Array[]): AsyncGenerator<Uint8Array> {
+async function* toStream(chunks: Buffer[]): AsyncGenerator<Buffer> {
   yield* chunks;
 }
 

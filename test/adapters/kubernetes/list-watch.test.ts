@@ -3,6 +3,7 @@ import {
   credentialListWatch,
   secretListWatch,
 } from '../../../src/adapters/kubernetes/list-watch.ts';
+import { OwnWrites } from '../../../src/adapters/kubernetes/own-writes.ts';
 import { WatchProblem } from '../../../src/ports.ts';
 import {
   type Answer,
@@ -42,7 +43,7 @@ describe('a list', () => {
         },
       };
     });
-    const secrets = secretListWatch(server.transport, {});
+    const secrets = secretListWatch(server.transport, {}, new OwnWrites());
     expect(await secrets.list(undefined, never)).toEqual({
       items: [known('a', '1')],
       resourceVersion: '10',
@@ -67,7 +68,7 @@ describe('a list', () => {
       return { body: { metadata: { resourceVersion: '1' }, items: [] } };
     });
     const scope = { namespace: 'shop', labelSelector: 'shard=1' };
-    await credentialListWatch(server.transport, scope).list(undefined, never);
+    await credentialListWatch(server.transport, scope, new OwnWrites()).list(undefined, never);
     expect(asked[0]).toMatchObject({
       path: '/apis/convercus.io/v1alpha1/namespaces/shop/convercuscredentials',
       query: { labelSelector: 'shard=1', limit: '200' },
@@ -83,7 +84,10 @@ describe('a list', () => {
         filler: query['limit'] === '500' ? filler : '',
       },
     }));
-    const page = await secretListWatch(server.transport, {}).list(undefined, never);
+    const page = await secretListWatch(server.transport, {}, new OwnWrites()).list(
+      undefined,
+      never,
+    );
     expect(page.items).toEqual([known('a', '1')]);
   });
 
@@ -93,7 +97,7 @@ describe('a list', () => {
     ['something else', { body: { hello: 'world' } }, { code: 'UnexpectedBody' }],
   ])('that meets %s is a WatchProblem', async (_, answer: Answer, problem) => {
     await using server = await startScriptedApiServer(() => answer);
-    const list = credentialListWatch(server.transport, {}).list('x', never);
+    const list = credentialListWatch(server.transport, {}, new OwnWrites()).list('x', never);
     await expect(list).rejects.toBeInstanceOf(WatchProblem);
     await expect(list).rejects.toMatchObject({ problem });
   });
@@ -112,7 +116,7 @@ describe('a watch', () => {
         { type: 'BOOKMARK', object: { metadata: { resourceVersion: '20' } } },
       );
     });
-    const secrets = secretListWatch(server.transport, { namespace: 'shop' });
+    const secrets = secretListWatch(server.transport, { namespace: 'shop' }, new OwnWrites());
     expect(await collect(secrets.watch('10', 300_500, never))).toEqual([
       { type: 'present', item: known('a', '11'), resourceVersion: '11' },
       { type: 'present', item: known('a', '12'), resourceVersion: '12' },
@@ -136,7 +140,9 @@ describe('a watch', () => {
     ['as an answer', status(410, 'Gone'), 'gone'],
   ])('whose place is forgotten, said %s, is gone', async (_, answer, problem) => {
     await using server = await startScriptedApiServer(() => answer);
-    const watch = collect(secretListWatch(server.transport, {}).watch('1', 1_000, never));
+    const watch = collect(
+      secretListWatch(server.transport, {}, new OwnWrites()).watch('1', 1_000, never),
+    );
     await expect(watch).rejects.toMatchObject({ problem });
   });
 
@@ -148,7 +154,9 @@ describe('a watch', () => {
     ['a broken connection', (response) => response.destroy(), 'UND_ERR_SOCKET'],
   ])('ends with a failure on %s', async (_, answer, code) => {
     await using server = await startScriptedApiServer(() => answer);
-    const watch = collect(secretListWatch(server.transport, {}).watch('1', 1_000, never));
+    const watch = collect(
+      secretListWatch(server.transport, {}, new OwnWrites()).watch('1', 1_000, never),
+    );
     await expect(watch).rejects.toBeInstanceOf(WatchProblem);
     await expect(watch).rejects.toMatchObject({ problem: { kind: 'ClusterUnavailable', code } });
   });
@@ -158,7 +166,7 @@ describe('a watch', () => {
     await using server = await startScriptedApiServer(() => () => {
       controller.abort(new Error('stop'));
     });
-    const secrets = secretListWatch(server.transport, {});
+    const secrets = secretListWatch(server.transport, {}, new OwnWrites());
     const watch = collect(secrets.watch('1', 1_000, controller.signal));
     await expect(watch).rejects.toThrow('stop');
   });

@@ -9,6 +9,7 @@ import {
   credentialListWatch,
   secretListWatch,
 } from '../../../src/adapters/kubernetes/list-watch.ts';
+import { OwnWrites } from '../../../src/adapters/kubernetes/own-writes.ts';
 import { createTransport, type Transport } from '../../../src/adapters/kubernetes/transport.ts';
 import type { ConvercusCredential } from '../../../src/domain/api.ts';
 import { isFailure } from '../../../src/domain/failure.ts';
@@ -20,6 +21,7 @@ import {
   MANAGED_BY_LABEL,
   managerFor,
 } from '../../../src/domain/target-secret.ts';
+import type { WatchEvent } from '../../../src/ports.ts';
 import { collect, never } from './scripted-api-server.ts';
 
 const SOMEBODY = '11111111-2222-3333-4444-555555555555';
@@ -90,7 +92,7 @@ describe('against a real API server', () => {
   }, 60_000);
 
   it('says that the CRD is missing, and after its installation lists and watches', async () => {
-    const credentials = credentialListWatch(transport, { namespace: 'default' });
+    const credentials = credentialListWatch(transport, { namespace: 'default' }, cache.ownWrites);
     await expect(credentials.list(undefined, never)).rejects.toThrow('install the CRD');
     await kubectl('create', '-f', 'crds');
     await kubectl('wait', '--for=condition=Established', 'crd', '--all');
@@ -125,6 +127,36 @@ describe('against a real API server', () => {
     await kubectl('annotate', 'convercuscredentials', 'changed', 'a=b');
     expect(await cluster.applyStatus(credential, { observedGeneration: 3 }, never)).toBe('written');
     expect(await read()).toEqual({ observedGeneration: 3 });
+  });
+
+  it('is not told of its own writes once more, but of all others', async () => {
+    const credential = await createCredential('heard');
+    const known = new ClusterCache(() => {});
+    known.credentialSink().present(credential);
+    known.secretSink().listStarted();
+    known.secretSink().listEnded();
+    const writer = clusterOn(transport, known);
+    const watches = [
+      credentialListWatch(transport, {}, known.ownWrites),
+      secretListWatch(transport, {}, known.ownWrites),
+    ];
+    const versions = await Promise.all(watches.map((it) => it.list(undefined, never)));
+    const target = ownedBy('heard', credential.metadata.uid, { name: 'heard-token' });
+    expect(isFailure(await writer.applySecret(target, never))).toBe(false);
+    expect(await writer.applyStatus(credential, { observedGeneration: 1 }, never)).toBe('written');
+    const seen = async () => {
+      const events = watches.map((it, i) =>
+        collect<WatchEvent<unknown>>(it.watch(versions[i]?.resourceVersion ?? '', 1_000, never)),
+      );
+      return (await Promise.all(events)).map(
+        (each) => each.filter(({ type }) => type !== 'bookmark').length,
+      );
+    };
+    expect(await seen()).toEqual([0, 0]);
+    await kubectl('label', 'secret', 'heard-token', 'a=b');
+    await kubectl('annotate', 'convercuscredentials', 'heard', 'a=b');
+    // What is shown a second time, to a watch from the same place, counts as news
+    expect(await seen()).toEqual([2, 2]);
   });
 
   it('shows events to kubectl', async () => {
@@ -196,7 +228,7 @@ describe('against a real API server', () => {
 
   it('lists and watches Secrets without their contents', async () => {
     const { resourceVersion, uid } = await apply(ownedBy('loyalty', SOMEBODY, { name: 'seen' }));
-    const secrets = secretListWatch(transport, {});
+    const secrets = secretListWatch(transport, {}, new OwnWrites());
     const page = await secrets.list(undefined, never);
     expect(page.items).toContainEqual(
       expect.objectContaining({ name: 'seen', meta: expect.objectContaining({ uid }) }),
@@ -273,7 +305,7 @@ describe('against a real API server', () => {
     const poor = open(controlPlane.userKubeconfig('convercus-operator'));
     const read = await clusterOn(poor).readSecretMeta('default', 'loyalty-token', never);
     expect(isFailure(read) && read.message).toMatch(/may not get secrets in namespace "default"/);
-    const list = secretListWatch(poor, {}).list(undefined, never);
+    const list = secretListWatch(poor, {}, new OwnWrites()).list(undefined, never);
     await expect(list).rejects.toThrow('may not list secrets in the whole cluster');
     await poor.close();
   });
