@@ -52,6 +52,8 @@ export class TokenDesk {
   readonly #users: UserTurns;
   /** Identities are digests under a key that never leaves this process. */
   readonly #key = randomBytes(32).toString('base64');
+  /** One request is looked up several times on its way. */
+  readonly #identities = new WeakMap<TokenRequest, string>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
@@ -61,10 +63,17 @@ export class TokenDesk {
 
   /** Equal for equal requests; tells nothing about what they hold. */
   identityOf(request: TokenRequest, ...more: readonly string[]): string {
+    const known = this.#identities.get(request);
+    const identity = known ?? this.#identityFrom(request);
+    if (known === undefined) this.#identities.set(request, identity);
+    return more.length === 0 ? identity : this.#digest([identity, ...more]);
+  }
+
+  #identityFrom(request: TokenRequest): string {
     const values = Object.values(request).map((value: string | Sensitive) =>
       value instanceof Sensitive ? value.reveal() : value,
     );
-    return this.#digest([...values, ...more]);
+    return this.#digest(values);
   }
 
   /** The refusal of an equal request, if asking again makes no sense yet. */

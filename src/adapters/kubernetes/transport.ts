@@ -121,7 +121,7 @@ class UndiciTransport implements Transport {
   async #sendOnce<T extends Answer>(request: ApiRequest, send: Send<T>): Promise<T> {
     const { dispatcher, headers } = await this.#ready(request);
     const { method, path, query, body, signal, timeout = DEFAULT_TIMEOUT } = request;
-    const search = query === undefined ? '' : `?${new URLSearchParams(query).toString()}`;
+    const search = query === undefined ? '' : `?${queryOf(query)}`;
     const whole = {
       origin: this.#access.origin,
       path: `${this.#access.basePath}${path}${search}`,
@@ -153,6 +153,11 @@ class UndiciTransport implements Transport {
     this.#options.onRequest?.(method, this.#access.host, code);
   }
 }
+
+const queryOf = (query: Readonly<Record<string, string>>): string =>
+  Object.entries(query)
+    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+    .join('&');
 
 interface Answer {
   readonly status: number;

@@ -57,8 +57,9 @@ function remembered<T>(make: (labels: readonly string[]) => T): (labels: readonl
   const children = new Map<string, T>();
   return (labels) => {
     const key = labels.join('\n');
-    const child = children.get(key) ?? make(labels);
-    children.set(key, child);
+    const known = children.get(key);
+    const child = known ?? make(labels);
+    if (known === undefined) children.set(key, child);
     return child;
   };
 }
