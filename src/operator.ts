@@ -27,6 +27,7 @@ export interface Surroundings {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly readiness: Readiness;
+  readonly collectGarbage: () => void;
 }
 
 /** Runs until `stop` fires, then lets passes end and hands the Lease back. */

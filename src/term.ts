@@ -13,6 +13,7 @@ import { Sessions } from './reconcile/sessions.ts';
 import { SharedTokens } from './reconcile/shared-tokens.ts';
 import { TokenDesk } from './reconcile/token-desk.ts';
 import { Controller } from './runtime/controller.ts';
+import { QuietTask } from './runtime/quiet-task.ts';
 import { HostBudgets } from './runtime/request-budget.ts';
 import type { WorkQueue } from './runtime/work-queue.ts';
 
@@ -31,6 +32,8 @@ export interface TermParts {
   readonly queue: WorkQueue;
   readonly source: TokenSource;
   readonly logOut: LogOut;
+  /** Gives memory back that is not in use, at some cost; may do nothing. */
+  readonly collectGarbage: () => void;
 }
 
 /** One term of leadership: passes run until the stop, and are cut when the Lease is lost. */
@@ -45,13 +48,18 @@ export async function lead(
   const abort = AbortSignal.any([lost, cut.signal]);
   const { config, log, metrics, queue } = parts;
   const budget = new HostBudgets(config.tokenHosts, clock, random);
+  const collection = new QuietTask(clock, parts.collectGarbage);
   const controller = new Controller({
     queue,
     workers: config.workers,
     pass: passOf(parts, budget, { abort, closing: AbortSignal.any([stop, abort]) }),
     onThrow: (error, key, attempts) => onBug(log, { error, key, attempts }),
     clock,
-    onPass: (...pass) => metrics.reconciled(...pass),
+    onPass: (...pass) => {
+      metrics.reconciled(...pass);
+      collection.passed();
+    },
+    onQuiet: () => collection.quiet(),
   });
   metrics.observe({ queue, controller, budget });
   await controller.run({ stop, abort });

@@ -24,6 +24,8 @@ export interface ControllerOptions {
   readonly clock: Clock;
   /** A pass has ended, and was not aborted. */
   readonly onPass: (result: PassResult, took: Ms) => void;
+  /** Nothing is in work or due any more. */
+  readonly onQuiet?: () => void;
 }
 
 export interface Stops {
@@ -98,7 +100,7 @@ export class Controller {
   }
 
   #hasRoom(): boolean {
-    const hasTurn = this.#startedInTurn < 1;
+    const hasTurn = this.#startedInTurn < this.#options.workers;
     return hasTurn && this.#seats.hasFree && this.#passes.size < MOST_PASSES;
   }
 
@@ -108,6 +110,7 @@ export class Controller {
       this.#passes.delete(pass);
       seat.leave();
       this.#wake();
+      if (this.#passes.size === 0 && this.#options.queue.isQuiet) this.#options.onQuiet?.();
     });
     this.#passes.add(pass);
   }

@@ -125,6 +125,11 @@ export class WorkQueue {
     this.#deferred.clear();
   }
 
+  /** Nothing is due and nothing is in work. */
+  get isQuiet(): boolean {
+    return this.#ready.size === 0 && this.#inWork.size === 0;
+  }
+
   snapshot(): QueueSnapshot {
     const oldest = this.#ready.first();
     const work = [...this.#inWork.values()].map((since) => this.#since(since));

@@ -2,7 +2,7 @@ import { gunzipSync } from 'node:zlib';
 import pRetry from 'p-retry';
 import type { Dispatcher } from 'undici';
 import type { HttpAnswer } from '../../domain/http-answer.ts';
-import type { EpochMs } from '../../domain/time.ts';
+import type { EpochMs, Ms } from '../../domain/time.ts';
 import type { Clock } from '../../ports.ts';
 import { isTransient, isUnsent } from './to-failure.ts';
 import { CutAnswer, type WholeAnswer, wholeAnswer } from './whole-answer.ts';
@@ -29,22 +29,24 @@ const TRIES = { retries: 2, minTimeout: 200, factor: 3 } as const;
 
 /**
  * Sends a request and reads its answer, whatever it is. Tries again after transient faults of the network, but never
- * once a status line has arrived. Redirects are answers like any other: a secret is sent only where it was meant to go.
+ * once a status line has arrived, and never for longer than `timeout` in all. Redirects are answers like any other: a secret is sent only where it was meant to go.
  */
 export async function exchange(
   request: HttpRequest,
   dispatcher: Dispatcher,
-  clock: Clock,
+  { clock, timeout }: { readonly clock: Clock; readonly timeout: Ms },
   signal: AbortSignal,
 ): Promise<Exchange> {
   const { url, method, body, once = false } = request;
   const headers = { ...request.headers, 'accept-encoding': 'gzip' };
   const { origin, pathname, search } = new URL(url);
   let requestedAt = clock.now();
+  const deadline = requestedAt + timeout;
   const send = () => {
     requestedAt = clock.now();
+    const left = Math.max(deadline - requestedAt, 1);
     const path = pathname + search;
-    const whole = { origin, path, method, headers, body, signal };
+    const whole = { origin, path, method, headers, body, signal, timeout: left };
     return wholeAnswer(dispatcher, whole, LARGEST_BODY).catch(asError);
   };
   const isHarmless = once ? isUnsent : isTransient;

@@ -79,12 +79,11 @@ export class TokenHosts {
     const { timeouts, userAgent, clock } = this.#options;
     const dispatcher = await this.#connections.dispatcherFor(environment);
     if (isFailure(dispatcher)) return dispatcher;
-    return within(timeouts.total, signal, (limited) =>
-      ask(environment, ({ headers, ...request }) => {
-        const ours = { ...headers, 'user-agent': userAgent };
-        return exchange({ ...request, headers: ours }, dispatcher, clock, limited);
-      }),
-    );
+    const limits = { clock, timeout: timeouts.total };
+    return ask(environment, ({ headers, ...request }) => {
+      const ours = { ...headers, 'user-agent': userAgent };
+      return exchange({ ...request, headers: ours }, dispatcher, limits, signal);
+    });
   }
 
   #settle<T>(
@@ -109,25 +108,6 @@ export class TokenHosts {
 
   #context(host: string, { requestedAt, receivedAt }: Exchange): AskContext {
     return { host, requestedAt, receivedAt, jitter: this.#options.random() * 2 - 1 };
-  }
-}
-
-/** Leaves nothing behind, unlike `AbortSignal.timeout`, which would run for its whole time after every request. */
-async function within<T>(
-  limit: Ms,
-  outer: AbortSignal,
-  work: (signal: AbortSignal) => Promise<T>,
-): Promise<T> {
-  const controller = new AbortController();
-  const expire = (): void => controller.abort(new DOMException('too late', 'TimeoutError'));
-  const follow = (): void => controller.abort(outer.reason);
-  const timer = setTimeout(expire, limit);
-  outer.addEventListener('abort', follow, { once: true });
-  try {
-    return await work(controller.signal);
-  } finally {
-    clearTimeout(timer);
-    outer.removeEventListener('abort', follow);
   }
 }
 

@@ -2,6 +2,7 @@ import type { WholeAnswer } from '../http/whole-answer.ts';
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
 
 const LINE_FEED = 0x0a;
+const NOTHING = Buffer.alloc(0);
 
 /** A Secret or custom resource is at most 1.5 MiB in etcd; JSON may escape every third character. */
 const LONGEST_LINE = 8 * 1024 * 1024;
@@ -20,31 +21,41 @@ export async function* jsonLines(
   chunks: AsyncIterable<Buffer>,
   { longest = LONGEST_LINE, skip = () => false }: LineOptions = {},
 ): AsyncGenerator {
-  for await (const line of linesOf(chunks, longest)) {
-    if (isLine(line) && !skip(line)) yield parseJson(line.toString('utf8'));
+  const lines = new Lines(longest);
+  for await (const chunk of chunks) {
+    for (const line of lines.after(chunk)) {
+      if (isLine(line) && !skip(line)) yield parseJson(line.toString('utf8'));
+    }
   }
+  if (isLine(lines.rest)) yield parseJson(lines.rest.toString('utf8'));
 }
 
-async function* linesOf(chunks: AsyncIterable<Buffer>, longest: number): AsyncGenerator<Buffer> {
-  let pending: Buffer[] = [];
-  let length = 0;
-  for await (const chunk of chunks) {
+class Lines {
+  readonly #longest: number;
+  rest: Buffer = NOTHING;
+
+  constructor(longest: number) {
+    this.#longest = longest;
+  }
+
+  /** The lines that end in this chunk. */
+  after(chunk: Buffer): Buffer[] {
+    const lines: Buffer[] = [];
     let start = 0;
     for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, start)) {
-      yield joined(pending, chunk.subarray(start, end));
-      pending = [];
-      length = 0;
+      lines.push(this.#withRest(chunk.subarray(start, end)));
+      this.rest = NOTHING;
       start = end + 1;
     }
-    if (start < chunk.length) pending.push(chunk.subarray(start));
-    length += chunk.length - start;
-    if (length > longest) throw ApiError.network(BODY_TOO_LARGE);
+    this.rest = this.#withRest(chunk.subarray(start));
+    if (this.rest.length > this.#longest) throw ApiError.network(BODY_TOO_LARGE);
+    return lines;
   }
-  yield Buffer.concat(pending);
-}
 
-const joined = (before: readonly Buffer[], end: Buffer): Buffer =>
-  before.length === 0 ? end : Buffer.concat([...before, end]);
+  #withRest(end: Buffer): Buffer {
+    return this.rest.length === 0 ? end : Buffer.concat([this.rest, end]);
+  }
+}
 
 /** Not just a line break of another kind, or nothing. */
 const isLine = (line: Buffer): boolean => line.length > 1 || line.toString().trim() !== '';
