@@ -78,8 +78,9 @@ async function run(
  * What a start leaves behind is as much as all that is kept, and V8 would let it lie for hours. Where Node runs with
  * `--expose-gc`, as in the image, it is collected down to the last page.
  */
-const collectGarbage = (): void =>
+function collectGarbage(): void {
   void globalThis.gc?.({ type: 'major', execution: 'async', flavor: 'last-resort' });
+}
 
 function warnOfPlainHttp({ environments }: Config, log: Log): void {
   for (const { name, insecureHttp } of environments.values()) {

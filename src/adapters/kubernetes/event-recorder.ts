@@ -6,7 +6,6 @@ import { EVENTS, pathOf } from './resources.ts';
 import { toFailure } from './to-failure.ts';
 import type { Transport } from './transport.ts';
 
-const AT_ONCE = 2;
 /** As many as a cold start of a large cluster brings; some 600 bytes each. */
 const LONGEST_QUEUE = 5_000;
 const TIMEOUT: Ms = seconds(10);
@@ -31,11 +30,11 @@ export interface EventRecorderOptions {
   readonly now: () => EpochMs;
 }
 
-/** Writes events in the background, a few at once; when they come faster than that, the newest are lost. */
+/** Writes events in the background, one after the other; when they come faster than that, the newest are lost. */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
   readonly #queue: { about: EventSubject; body: object }[] = [];
-  #running = 0;
+  #isBusy = false;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
@@ -48,16 +47,16 @@ export class EventRecorder {
       return;
     }
     this.#queue.push({ about, body: this.#objectFrom(about, event) });
-    if (this.#running < AT_ONCE) void this.#work();
+    if (!this.#isBusy) void this.#work();
   }
 
   /** Never rejects. */
   async #work(): Promise<void> {
-    this.#running += 1;
+    this.#isBusy = true;
     for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
       await this.#post(next.about, next.body);
     }
-    this.#running -= 1;
+    this.#isBusy = false;
   }
 
   async #post({ metadata }: EventSubject, body: object): Promise<void> {
