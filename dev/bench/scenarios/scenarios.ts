@@ -1,5 +1,6 @@
 import type { Lab } from '../lab.ts';
 import type { Row } from '../report.ts';
+import { growth } from './growth.ts';
 import { memory } from './memory.ts';
 import { bigTenant, hangingHost } from './neighbours.ts';
 import { distinct, first, sharing } from './promises.ts';
@@ -37,6 +38,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'wrong-secret': { work: wrongSecret, size: () => ofSize(1), inCheck: true },
   writes: { work: writes, size: ofSize, inCheck: false },
   speed: { work: speed, size: ofSize, inCheck: false },
+  growth: { work: growth, size: ofSize, inCheck: false },
   memory: { work: memory, size: ofSize, inCheck: false },
   'sharing-all': { work: sharing, size: ofSize, inCheck: false },
   'hanging-host': { work: hangingHost, size: () => ofSize(1_000), inCheck: false },

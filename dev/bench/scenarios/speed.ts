@@ -5,7 +5,7 @@ import { type Bound, bound } from '../bound.ts';
 import { BUDGET_OFF, type Lab, pidOf } from '../lab.ts';
 import { Population } from '../population.ts';
 import { ConnectionWatch, sampleOf } from '../process-sample.ts';
-import { atMost, type Bar, count, exactly, quantity, type Row } from '../report.ts';
+import { atMost, type Bar, count, quantity, type Row } from '../report.ts';
 import { waitUntil } from '../target-tail.ts';
 import { memoryBar } from './memory.ts';
 import { idle, restart, type Size, settled } from './quiet.ts';
@@ -17,7 +17,7 @@ const HOUR = 3_600;
 
 /** A tenth of a token's life is sooner than anybody could renew so many, and yet none expires. */
 const RENEWAL = { percent: 10, jitterPercent: 0, minimumSeconds: 1 };
-const lifeFor = (n: number): number => Math.max(n * 0.02, 20);
+export const lifeFor = (n: number): number => Math.max(n * 0.02, 20);
 
 /** All that depends on how many credentials there are, beside the bare loop before and after it. */
 export async function speed(lab: Lab, size: Size): Promise<Row[]> {
@@ -27,7 +27,8 @@ export async function speed(lab: Lab, size: Size): Promise<Row[]> {
   const before = await bound(lab, BOUND);
   const cold = await coldSync(lab, n);
   await population.tokenSeconds(lifeFor(n));
-  const operator = await startRenewing(lab, n);
+  // The same server under another name is another spec: everybody gets a token at once, and then again and again
+  const operator = await startRenewing(lab, n, lab.provider.url.replace('127.0.0.1', 'localhost'));
   const { rows: saturated, window } = await saturation(lab, operator);
   const steady = await atRest(lab, operator, population);
   const peak = sampleOf(pidOf(operator)).peakMb;
@@ -65,17 +66,21 @@ async function coldSync(lab: Lab, n: number): Promise<Row[]> {
   ];
 }
 
-/** The same server under another name is another spec: everybody gets a token at once, and then again and again. */
-async function startRenewing(lab: Lab, n: number): Promise<Operator> {
+/** All n need a token, and then again and again; resolves when the first round is over. */
+export async function startRenewing(
+  lab: Lab,
+  n: number,
+  providerUrl = lab.provider.url,
+): Promise<Operator> {
   const tail = await lab.tail();
   const atStart = await lab.counts();
   const operator = await lab.startOperator({
-    environments: localStaging(lab.provider.url.replace('127.0.0.1', 'localhost')),
+    environments: localStaging(providerUrl),
     tokenHosts: BUDGET_OFF,
     workers: WORKERS,
     renewal: RENEWAL,
   });
-  lab.log('All get another token');
+  lab.log('All get a token');
   await tail.until(n, 60 + n / 20);
   tail.stop();
   let told = -1;
@@ -96,7 +101,7 @@ interface Window {
 }
 
 /** More is due than can be done. */
-async function saturation(
+export async function saturation(
   lab: Lab,
   operator: Operator,
 ): Promise<{ readonly rows: Row[]; readonly window: Window }> {
@@ -128,7 +133,8 @@ async function saturation(
   const rows = [
     quantity('API requests per renewal', perRenewal, atMost(2, perRenewal)),
     count('  as the API server counts them', shown(counts)),
-    quantity('token requests per renewal', tokensPerRenewal, exactly(1, tokensPerRenewal)),
+    // Some were sent before the window whose token is written in it, and the other way round
+    quantity('token requests per renewal', tokensPerRenewal, atMost(1.02, tokensPerRenewal)),
     quantity('bytes on the wire per renewal', (b.sample.bytes - a.sample.bytes) / renewals),
     count(
       'connections to the API server, to the identity provider',
