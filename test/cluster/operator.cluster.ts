@@ -348,7 +348,7 @@ describe('for a list of namespaces', () => {
   }, 120_000);
 
   it('may read Secrets there only', async () => {
-    const verbs = ['get', 'list', 'watch', 'create', 'patch', 'delete'];
+    const verbs = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'];
     const allowed = async (namespace: string): Promise<string[]> => {
       const answers = await Promise.all(verbs.map((verb) => can(namespace, verb)));
       return verbs.filter((_, index) => answers[index]);

@@ -68,8 +68,8 @@ describe('the operator', () => {
     );
     expect(requests.map(({ verb, resource }) => `${verb} ${resource}`)).toEqual([
       'get secrets',
-      'patch secrets',
-      'patch convercuscredentials/status',
+      'create secrets',
+      'update convercuscredentials/status',
       'create events',
     ]);
     expect(shop.tokenRequests()).toBe(1);
@@ -116,7 +116,7 @@ describe('the operator', () => {
       ({ namespace }) => namespace === shop.namespace,
     );
     const kinds = new Set(requests.map(({ verb, resource }) => `${verb} ${resource}`));
-    expect(kinds).toEqual(new Set(['patch secrets', 'patch convercuscredentials/status']));
+    expect(kinds).toEqual(new Set(['update secrets', 'update convercuscredentials/status']));
     expect(await shop.events('loyalty')).toEqual(['Normal TokenIssued']);
   });
 

@@ -104,9 +104,9 @@ describe('what the operator may do', () => {
 
   const FOR_CREDENTIALS = [
     'convercuscredentials.convercus.io []: get list watch',
-    'convercuscredentials.convercus.io/status []: patch',
+    'convercuscredentials.convercus.io/status []: update patch',
     'events.events.k8s.io []: create',
-    'secrets []: get list watch create patch delete',
+    'secrets []: get list watch create update patch delete',
   ];
 
   const FOR_LEADING = [
