@@ -48,7 +48,11 @@ export async function lead(
   const abort = AbortSignal.any([lost, cut.signal]);
   const { config, log, metrics, queue } = parts;
   const budget = new HostBudgets(config.tokenHosts, clock, random);
-  const collection = new QuietTask(clock, parts.collectGarbage);
+  const collection = new QuietTask({
+    task: parts.collectGarbage,
+    isQuiet: () => queue.isQuiet,
+    clock,
+  });
   const controller = new Controller({
     queue,
     workers: config.workers,
@@ -63,6 +67,7 @@ export async function lead(
   });
   metrics.observe({ queue, controller, budget });
   await controller.run({ stop, abort });
+  collection.stop();
 }
 
 /** What the term's passes work with. A new term begins with empty memories. */

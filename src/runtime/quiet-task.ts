@@ -5,28 +5,47 @@ const EVERY: Ms = minutes(1);
 /** Passes that make it worth while. */
 const ENOUGH = 500;
 
-/** Something that had better be done while nothing else is to be done: at most once a minute, and only after some work. */
+export interface QuietTaskOptions {
+  readonly task: () => void;
+  /** Nothing is in work. */
+  readonly isQuiet: () => boolean;
+  readonly clock: Clock;
+}
+
+/** Something that had better be done while nothing else is to be done: after much work, at most once a minute. */
 export class QuietTask {
-  readonly #clock: Clock;
-  readonly #task: () => void;
+  readonly #options: QuietTaskOptions;
   #passes = 0;
   #doneAt: EpochMs = Number.NEGATIVE_INFINITY;
+  #cancelTimer: (() => void) | undefined;
 
-  constructor(clock: Clock, task: () => void) {
-    this.#clock = clock;
-    this.#task = task;
+  constructor(options: QuietTaskOptions) {
+    this.#options = options;
   }
 
+  /** A pass has ended. */
   passed(): void {
     this.#passes += 1;
   }
 
   /** Nothing is in work or due. */
   quiet(): void {
-    const now = this.#clock.now();
-    if (this.#passes < ENOUGH || now - this.#doneAt < EVERY) return;
+    if (this.#passes < ENOUGH || this.#cancelTimer !== undefined) return;
+    const { clock, task, isQuiet } = this.#options;
+    const wait = this.#doneAt + EVERY - clock.now();
+    if (wait > 0) {
+      this.#cancelTimer = clock.after(wait, () => {
+        this.#cancelTimer = undefined;
+        if (isQuiet()) this.quiet();
+      });
+      return;
+    }
     this.#passes = 0;
-    this.#doneAt = now;
-    this.#task();
+    this.#doneAt = clock.now();
+    task();
+  }
+
+  stop(): void {
+    this.#cancelTimer?.();
   }
 }

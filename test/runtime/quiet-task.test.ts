@@ -5,33 +5,60 @@ import { FakeClock } from './fake-clock.ts';
 
 function aTask() {
   const clock = new FakeClock();
-  const done: number[] = [];
-  const task = new QuietTask(clock, () => done.push(clock.now()));
+  const world = { done: 0, isQuiet: true };
+  const task = new QuietTask({
+    clock,
+    task: () => {
+      world.done += 1;
+    },
+    isQuiet: () => world.isQuiet,
+  });
   const work = (passes: number): void => {
     for (let i = 0; i < passes; i += 1) task.passed();
     task.quiet();
   };
-  return { clock, done, work };
+  return { clock, world, task, work };
 }
 
 it('is done after much work, when it is quiet', () => {
-  const { done, work } = aTask();
+  const { world, work } = aTask();
   work(499);
-  expect(done).toHaveLength(0);
+  expect(world.done).toBe(0);
   work(1);
-  expect(done).toHaveLength(1);
+  expect(world.done).toBe(1);
 });
 
 it('is done once a minute at the most, and not again for nothing', async () => {
-  const { clock, done, work } = aTask();
+  const { clock, world, work } = aTask();
   work(1_000);
-  await clock.advance(seconds(59));
+  await clock.advance(seconds(10));
   work(1_000);
-  expect(done).toHaveLength(1);
+  work(1_000);
+  await clock.advance(seconds(49));
+  expect(world.done).toBe(1);
   await clock.advance(seconds(1));
-  work(0);
-  expect(done).toHaveLength(2);
+  expect(world.done).toBe(2);
   await clock.advance(minutes(60));
   work(0);
-  expect(done).toHaveLength(2);
+  expect(world.done).toBe(2);
+});
+
+it('waits for the next quiet moment when the minute is over in the middle of work', async () => {
+  const { clock, world, work } = aTask();
+  work(1_000);
+  work(1_000);
+  world.isQuiet = false;
+  await clock.advance(minutes(2));
+  expect(world.done).toBe(1);
+  work(0);
+  expect(world.done).toBe(2);
+});
+
+it('leaves no timer behind', async () => {
+  const { clock, world, task, work } = aTask();
+  work(1_000);
+  work(1_000);
+  task.stop();
+  await clock.advance(minutes(2));
+  expect(world.done).toBe(1);
 });
