@@ -14,6 +14,8 @@ const WORKERS = 16;
 const BOUND = { seconds: 10, concurrency: WORKERS };
 const WINDOW_SECONDS = 20;
 const HOUR = 3_600;
+/** Memory is given back within a minute. */
+const REST_SECONDS = 70;
 
 /** A tenth of a token's life is sooner than anybody could renew so many, and yet none expires. */
 const RENEWAL = { percent: 10, jitterPercent: 0, minimumSeconds: 1 };
@@ -158,7 +160,7 @@ async function atRest(lab: Lab, operator: Operator, population: Population): Pro
     () => 'not all tokens are long',
   );
   tail.stop();
-  await sleep(30_000);
+  await sleep(REST_SECONDS * 1_000);
   return sampleOf(pidOf(operator)).residentMb;
 }
 
