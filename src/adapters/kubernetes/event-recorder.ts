@@ -7,7 +7,7 @@ import { toFailure } from './to-failure.ts';
 import type { Transport } from './transport.ts';
 
 /** As many as a cold start of a large cluster brings; some 600 bytes each. */
-const LONGEST_QUEUE = 5_000;
+const LONGEST_QUEUE = 10_000;
 const TIMEOUT: Ms = seconds(10);
 
 /** What events.k8s.io/v1 allows, in bytes. */

@@ -350,7 +350,7 @@ describe('an event', () => {
         response.writeHead(201).end('{}');
       }, 1);
     });
-    for (let i = 0; i < 5_010; i += 1) world.cluster.recordEvent(aCredential(), renewed);
+    for (let i = 0; i < 10_010; i += 1) world.cluster.recordEvent(aCredential(), renewed);
     await until(() => answered > 50);
     expect(world.warnings).toHaveLength(9);
     expect(most).toBe(1);
