@@ -1,14 +1,9 @@
-import type { Dispatcher } from 'undici';
-import { type Ms, seconds } from '../../domain/time.ts';
-import { type WholeAnswer, type WholeRequest, wholeAnswer } from '../http/whole-answer.ts';
+import type { Ms } from '../../domain/time.ts';
 import { type Access, ApiAccess, loadKubeConfig } from './access.ts';
+import { type Answer, ask, DEFAULT_TIMEOUT, open, type Send } from './answers.ts';
 import { ApiError } from './api-error.ts';
 import { member, textAt } from './json.ts';
 import { jsonIn, jsonLines } from './json-lines.ts';
-
-/** No answer that we ask for is larger; a page of a list that is gets asked for in smaller pages. */
-const LARGEST_BODY = 32 * 1024 * 1024;
-const DEFAULT_TIMEOUT: Ms = seconds(30);
 
 export interface TransportOptions {
   /** Absent: the service account of the pod if there is one, else the default kubeconfig. */
@@ -158,45 +153,6 @@ const queryOf = (query: Readonly<Record<string, string>>): string =>
   Object.entries(query)
     .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
     .join('&');
-
-interface Answer {
-  readonly status: number;
-}
-
-/** Rejects with an ApiError when the server refuses. */
-type Send<T extends Answer> = (dispatcher: Dispatcher, request: WholeRequest) => Promise<T>;
-
-const isSuccess = (status: number): boolean => status >= 200 && status < 300;
-
-const ask: Send<WholeAnswer> = async (dispatcher, request) => {
-  const answer = await wholeAnswer(dispatcher, request, LARGEST_BODY);
-  if (isSuccess(answer.status)) return answer;
-  throw refusal(answer);
-};
-
-/** Its body goes on for as long as somebody reads. */
-const open: Send<Answer & { readonly body: AsyncIterable<Buffer> }> = async (
-  dispatcher,
-  request,
-) => {
-  const { timeout: headersTimeout = DEFAULT_TIMEOUT, ...rest } = request;
-  const limits = { headersTimeout, bodyTimeout: 0 };
-  const { statusCode: status, headers, body } = await dispatcher.request({ ...rest, ...limits });
-  if (isSuccess(status)) return { status, body };
-  const text = Buffer.from(await body.arrayBuffer());
-  throw refusal({ status, headers, body: text });
-};
-
-/** Proxies write what they want; then only the status counts. */
-function refusal({ status, headers, body }: WholeAnswer): ApiError {
-  let described: unknown;
-  try {
-    described = jsonIn(body);
-  } catch {
-    described = undefined;
-  }
-  return new ApiError(status, described, headers['retry-after']);
-}
 
 /** Runs the exchange under the caller's signal and a time limit of its own. What it throws becomes a value, but for the caller's abort. */
 async function within<T>(

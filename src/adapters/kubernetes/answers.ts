@@ -1,0 +1,48 @@
+import type { Dispatcher } from 'undici';
+import { type Ms, seconds } from '../../domain/time.ts';
+import { type WholeAnswer, type WholeRequest, wholeAnswer } from '../http/whole-answer.ts';
+import { ApiError } from './api-error.ts';
+import { jsonIn } from './json-lines.ts';
+
+/** No answer that we ask for is larger; a page of a list that is gets asked for in smaller pages. */
+const LARGEST_BODY = 32 * 1024 * 1024;
+export const DEFAULT_TIMEOUT: Ms = seconds(30);
+
+export interface Answer {
+  readonly status: number;
+}
+
+/** Rejects with an ApiError when the server refuses. */
+export type Send<T extends Answer> = (dispatcher: Dispatcher, request: WholeRequest) => Promise<T>;
+
+const isSuccess = (status: number): boolean => status >= 200 && status < 300;
+
+export const ask: Send<WholeAnswer> = async (dispatcher, request) => {
+  const answer = await wholeAnswer(dispatcher, request, LARGEST_BODY);
+  if (isSuccess(answer.status)) return answer;
+  throw refusal(answer);
+};
+
+/** Its body goes on for as long as somebody reads. */
+export const open: Send<Answer & { readonly body: AsyncIterable<Buffer> }> = async (
+  dispatcher,
+  request,
+) => {
+  const { timeout: headersTimeout = DEFAULT_TIMEOUT, ...rest } = request;
+  const limits = { headersTimeout, bodyTimeout: 0 };
+  const { statusCode: status, headers, body } = await dispatcher.request({ ...rest, ...limits });
+  if (isSuccess(status)) return { status, body };
+  const text = Buffer.from(await body.arrayBuffer());
+  throw refusal({ status, headers, body: text });
+};
+
+/** Proxies write what they want; then only the status counts. */
+function refusal({ status, headers, body }: WholeAnswer): ApiError {
+  let described: unknown;
+  try {
+    described = jsonIn(body);
+  } catch {
+    described = undefined;
+  }
+  return new ApiError(status, described, headers['retry-after']);
+}
