@@ -41,6 +41,7 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   growth: { work: growth, size: ofSize, inCheck: false },
   memory: { work: memory, size: ofSize, inCheck: false },
   'sharing-all': { work: sharing, size: ofSize, inCheck: false },
+  'quiet-all': { work: quiet, size: ofSize, inCheck: false },
   'hanging-host': { work: hangingHost, size: () => ofSize(1_000), inCheck: false },
   'big-tenant': { work: bigTenant, size: () => ofSize(1_000), inCheck: false },
   sustained: { work: sustained, size: ofSize, inCheck: false },
