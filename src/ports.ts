@@ -47,6 +47,7 @@ export interface Cluster {
     name: string,
     signal: AbortSignal,
   ): Promise<SecretContents | 'absent' | Failure>;
+  /** Makes the Secret what it shall be; what others have set besides stays. */
   applySecret(desired: DesiredSecret, signal: AbortSignal): Promise<SecretMeta | Failure>;
   /** Only the Secret with that uid. Undefined when it is gone. */
   deleteSecret(secret: SecretIdentity, signal: AbortSignal): Promise<Failure | undefined>;

@@ -29,7 +29,8 @@ const TRIES = { retries: 2, minTimeout: 200, factor: 3 } as const;
 
 /**
  * Sends a request and reads its answer, whatever it is. Tries again after transient faults of the network, but never
- * once a status line has arrived, and never for longer than `timeout` in all. Redirects are answers like any other: a secret is sent only where it was meant to go.
+ * once a status line has arrived, and never for longer than `timeout` in all. Redirects are answers like any other:
+ * a secret is sent only where it was meant to go.
  */
 export async function exchange(
   request: HttpRequest,

@@ -22,7 +22,7 @@ export interface WholeRequest {
 }
 
 /** There was no whole answer in time. */
-export class TooLate extends Error {
+class TooLate extends Error {
   override readonly name = 'TimeoutError';
   readonly code = 'Timeout';
 }

@@ -6,6 +6,7 @@ import { jsonIn } from './json-lines.ts';
 
 /** No answer that we ask for is larger; a page of a list that is gets asked for in smaller pages. */
 const LARGEST_BODY = 32 * 1024 * 1024;
+const LARGEST_REFUSAL = 1024 * 1024;
 export const DEFAULT_TIMEOUT: Ms = seconds(30);
 
 export interface Answer {
@@ -32,9 +33,20 @@ export const open: Send<Answer & { readonly body: AsyncIterable<Buffer> }> = asy
   const limits = { headersTimeout, bodyTimeout: 0 };
   const { statusCode: status, headers, body } = await dispatcher.request({ ...rest, ...limits });
   if (isSuccess(status)) return { status, body };
-  const text = Buffer.from(await body.arrayBuffer());
-  throw refusal({ status, headers, body: text });
+  throw refusal({ status, headers, body: await collected(body) });
 };
+
+/** Leaving the loop closes the connection. */
+async function collected(body: AsyncIterable<Buffer>): Promise<WholeAnswer['body']> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > LARGEST_REFUSAL) return 'too-large';
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
 
 /** Proxies write what they want; then only the status counts. */
 function refusal({ status, headers, body }: WholeAnswer): ApiError {

@@ -7,7 +7,7 @@ const NOTHING = Buffer.alloc(0);
 /** A Secret or custom resource is at most 1.5 MiB in etcd; JSON may escape every third character. */
 const LONGEST_LINE = 8 * 1024 * 1024;
 
-export interface LineOptions {
+interface LineOptions {
   readonly longest?: number;
   /** Lines that need not be read at all. */
   readonly skip?: (line: Buffer) => boolean;
@@ -27,12 +27,14 @@ export async function* jsonLines(
       if (isLine(line) && !skip(line)) yield parseJson(line.toString('utf8'));
     }
   }
-  if (isLine(lines.rest)) yield parseJson(lines.rest.toString('utf8'));
+  const rest = lines.rest();
+  if (isLine(rest)) yield parseJson(rest.toString('utf8'));
 }
 
 class Lines {
   readonly #longest: number;
-  rest: Buffer = NOTHING;
+  #begun: Buffer[] = [];
+  #length = 0;
 
   constructor(longest: number) {
     this.#longest = longest;
@@ -43,17 +45,28 @@ class Lines {
     const lines: Buffer[] = [];
     let start = 0;
     for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, start)) {
-      lines.push(this.#withRest(chunk.subarray(start, end)));
-      this.rest = NOTHING;
+      this.#add(chunk.subarray(start, end));
+      lines.push(this.rest());
       start = end + 1;
     }
-    this.rest = this.#withRest(chunk.subarray(start));
-    if (this.rest.length > this.#longest) throw ApiError.network(BODY_TOO_LARGE);
+    this.#add(chunk.subarray(start));
+    if (this.#length > this.#longest) throw ApiError.network(BODY_TOO_LARGE);
     return lines;
   }
 
-  #withRest(end: Buffer): Buffer {
-    return this.rest.length === 0 ? end : Buffer.concat([this.rest, end]);
+  /** The line that has begun and not ended; it is gone then. */
+  rest(): Buffer {
+    const [only = NOTHING, ...more] = this.#begun;
+    const line = more.length === 0 ? only : Buffer.concat(this.#begun);
+    this.#begun = [];
+    this.#length = 0;
+    return line;
+  }
+
+  #add(piece: Buffer): void {
+    if (piece.length === 0) return;
+    this.#begun.push(piece);
+    this.#length += piece.length;
   }
 }
 

@@ -21,7 +21,7 @@ export interface ApiRequest {
   readonly contentType?: string;
   readonly accept?: string;
   readonly signal: AbortSignal;
-  /** For the whole exchange; 30 s when absent. */
+  /** For each of at most two tries; 30 s when absent. */
   readonly timeout?: Ms;
 }
 

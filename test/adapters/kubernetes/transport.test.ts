@@ -190,6 +190,19 @@ describe('a stream', () => {
     expect(await collect(server.transport.stream(get()))).toEqual([{ a: 1 }, { a: 2 }]);
   });
 
+  it('that is refused at endless length is cut off', async () => {
+    const block = Buffer.alloc(1024 * 1024, ' ');
+    await using server = await startScriptedApiServer(() => (response) => {
+      response.writeHead(403);
+      const more = (): void => {
+        if (!response.destroyed) response.write(block, () => setImmediate(more));
+      };
+      more();
+    });
+    const lines = collect(server.transport.stream(get()));
+    await expect(lines).rejects.toMatchObject({ code: 403, reason: '' });
+  });
+
   it('lets go of its connection when nobody reads on', async () => {
     const { promise: closed, resolve } = Promise.withResolvers<void>();
     await using server = await startScriptedApiServer(() => (response) => {
