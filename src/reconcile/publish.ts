@@ -2,21 +2,16 @@ import type { Credential } from '../domain/credential.ts';
 import { Failure, isFailure, retryAt } from '../domain/failure.ts';
 import { presentedBy, type Rejection } from '../domain/login-gate.ts';
 import { markOf, type Need, type Observation } from '../domain/plan.ts';
-import { isSameVersion, type TargetMark, versionOf } from '../domain/secret.ts';
-import {
-  NEEDED_FIELDS,
-  readSource,
-  requestFrom,
-  type SourceValues,
-  sourceMissing,
-} from '../domain/source.ts';
+import { type TargetMark, versionOf } from '../domain/secret.ts';
+import { requestFrom } from '../domain/source.ts';
 import { renderTarget } from '../domain/target-secret.ts';
 import { type EpochMs, type Ms, minutes } from '../domain/time.ts';
 import type { GrantRequest, PasswordRequest, Token } from '../domain/token.ts';
 import type { Clock, Cluster, ClusterView, Log, PassContext, Random } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { LoginPast } from './login-memory.ts';
-import type { Memory, Source } from './memory.ts';
+import type { Memory } from './memory.ts';
+import { type Presented, presented } from './presented.ts';
 import type { Sessions } from './sessions.ts';
 import type { SharedTokens } from './shared-tokens.ts';
 import { logOutRetired } from './sweep.ts';
@@ -89,39 +84,6 @@ const noGain = ({ tokenUrl }: Credential): Failure =>
     'ShortLivedToken',
     `The new token from ${new URL(tokenUrl).host} would expire before the one in place, which therefore stays. The operator tries again; if this goes on, ask Convercus why tokens are so short.`,
   );
-
-interface Presented {
-  readonly version: string;
-  readonly values: SourceValues;
-}
-
-/** What the credentials Secret holds, read again only when it has changed since the last time. */
-async function presented(
-  cluster: Cluster,
-  { credential, memory }: Subject,
-  { source }: Observation,
-  signal: AbortSignal,
-): Promise<Presented | Failure> {
-  const keys = keysOf(credential);
-  const known = memory.source?.keys === keys ? memory.source : undefined;
-  if (known !== undefined && isSameVersion(known.meta, source)) return presentedFrom(known);
-  const contents = await cluster.readSecret(credential.namespace, credential.source.name, signal);
-  if (isFailure(contents)) return contents;
-  if (contents === 'absent') return sourceMissing(credential);
-  const values = readSource(contents, credential);
-  if (isFailure(values)) return values;
-  const meta = isSameVersion(contents.meta, source) ? source : contents.meta;
-  memory.source = { meta, keys, values };
-  return presentedFrom(memory.source);
-}
-
-const presentedFrom = ({ meta, values }: Source): Presented => ({
-  version: versionOf(meta),
-  values,
-});
-
-const keysOf = ({ grantType, source: { keys } }: Credential): string =>
-  NEEDED_FIELDS[grantType].map((field) => keys[field]).join(' ');
 
 interface Asking {
   readonly seen: Observation;

@@ -1,16 +1,17 @@
 import { hash, randomBytes } from 'node:crypto';
 import { type Environments, tokenUrlOf } from '../domain/environment.ts';
 import { type Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
-import { nextLogin, REJECTED_BEFORE } from '../domain/login-gate.ts';
+import { nextLogin } from '../domain/login-gate.ts';
 import type { LogoutRequest } from '../domain/logout.ts';
 import { Sensitive } from '../domain/sensitive.ts';
 import { isEnd } from '../domain/session.ts';
-import { type EpochMs, isFromTheFuture, type Ms } from '../domain/time.ts';
+import type { Ms } from '../domain/time.ts';
 import { type Token, type TokenRequest, urlOf } from '../domain/token.ts';
 import type { Clock, LogOut, Random, RequestBudget, TokenSource } from '../ports.ts';
 import { LoginMemory } from './login-memory.ts';
 import { Recent } from './recent.ts';
 import { Revocations } from './revocations.ts';
+import { fromPast, handedOn, isLogin, type Remembered, stands } from './standing.ts';
 import { UserTurns } from './user-turns.ts';
 import { hostOf, type Refusal, throttled, type Wish } from './wish.ts';
 
@@ -22,11 +23,6 @@ const isWholeHosts = ({ kind, code = '', retryAfter }: Failure): boolean =>
 
 /** The status, or what OAuth calls it. */
 const UNAVAILABLE: ReadonlySet<string> = new Set(['503', 'temporarily_unavailable']);
-
-interface Remembered extends Refusal {
-  readonly at: EpochMs;
-  readonly attempts: number;
-}
 
 interface Parts {
   readonly source: TokenSource;
@@ -180,28 +176,3 @@ export class TokenDesk {
 
 const isUnreachable = (answer: Token | Failure): boolean =>
   isFailure(answer) && answer.kind === 'NetworkError';
-
-const isLogin = ({ grantType }: TokenRequest): boolean =>
-  grantType === 'password' || grantType === 'legacy_login';
-
-/** What a restart has forgotten, but the status has not. */
-function fromPast({ request, past: { rejection } }: Wish): Remembered | undefined {
-  if (rejection === undefined || !isLogin(request)) return undefined;
-  const { at, count: attempts, retryAt, hadWorked } = rejection;
-  return { failure: REJECTED_BEFORE, at, attempts, retryAt, hadWorked };
-}
-
-/** A person's request overrides a refusal, but not one that is younger than the least time between renewals. */
-function stands(refusal: Remembered, { need, policy }: Wish, now: EpochMs): boolean {
-  if (isFromTheFuture(refusal.at, now)) return false;
-  if (need.requested && refusal.at <= now - policy.minimum) return false;
-  return refusal.retryAt === undefined || now < refusal.retryAt;
-}
-
-/** Whoever was asked to renew now tries as soon as the refusal is old enough. */
-function handedOn(refusal: Remembered, { need, policy }: Wish): Refusal {
-  const allowedAt = refusal.at + policy.minimum;
-  const requestedAt = Math.min(allowedAt, refusal.retryAt ?? allowedAt);
-  const again = need.requested ? requestedAt : refusal.retryAt;
-  return { ...refusal, retryAt: again, isRemembered: true };
-}

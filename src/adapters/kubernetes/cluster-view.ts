@@ -1,12 +1,12 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
-import { RENEW_REQUEST_ANNOTATION, sessionNameOf, targetNameOf } from '../../domain/credential.ts';
+import { targetNameOf } from '../../domain/credential.ts';
 import type { KnownSecret, SecretMeta } from '../../domain/secret.ts';
 import type { Status } from '../../domain/status.ts';
 import type { ClusterView, Key, WatchSink } from '../../ports.ts';
-import { sourceNameOf } from './credential-object.ts';
-import type { WatchedSecret } from './list-watch.ts';
+import { inWordsOf, isNews, keyOf, namesOf, sourceNameOf } from './credential-object.ts';
 import { OwnWrites } from './own-writes.ts';
 import { SecretIndex } from './secret-index.ts';
+import type { WatchedSecret } from './secret-meta.ts';
 import { SessionKeys } from './session-keys.ts';
 import { SharedParts } from './shared-parts.ts';
 
@@ -89,12 +89,12 @@ export class ClusterCache implements ClusterView {
     const known = this.#credentials.get(key);
     if (known?.metadata.uid !== metadata.uid) return;
     if (resourceVersion !== undefined) this.ownWrites.add(resourceVersion);
-    const version = resourceVersion === undefined ? {} : { resourceVersion };
-    this.#credentials.set(key, {
-      ...known,
-      metadata: { ...known.metadata, ...version },
-      status: this.#shared.object(status, known.status),
-    });
+    const written = {
+      ...known.metadata,
+      ...(resourceVersion !== undefined && { resourceVersion }),
+    };
+    const shared = this.#shared.object(status, known.status);
+    this.#credentials.set(key, { ...known, metadata: written, status: shared });
   }
 
   /** @param namespace of the informer that feeds it; none: the whole cluster */
@@ -200,33 +200,4 @@ export class ClusterCache implements ClusterView {
   #wake(keys: readonly Key[]): void {
     if (keys.length > 0) this.#onChange(keys);
   }
-}
-
-const keyOf = ({ metadata }: Pick<ConvercusCredential, 'metadata'>): Key =>
-  `${metadata.namespace}/${metadata.name}`;
-
-const namesOf = (credential: ConvercusCredential): readonly string[] => [
-  sourceNameOf(credential),
-  targetNameOf(credential),
-  ...(credential.spec.grantType === 'password' ? [sessionNameOf(credential.metadata.name)] : []),
-];
-
-/** What a target says of its credential is the very text that the credential has, so that it takes no memory twice. */
-function inWordsOf(credential: ConvercusCredential | undefined, meta: SecretMeta): SecretMeta {
-  if (credential === undefined || credential.metadata.uid !== meta.controllerUid) return meta;
-  const { uid, name } = credential.metadata;
-  return { ...meta, controllerUid: uid, credentialName: name };
-}
-
-/** Not so when only the status has changed, which is our own doing. */
-function isNews(
-  { metadata: a }: ConvercusCredential,
-  { metadata: b }: ConvercusCredential,
-): boolean {
-  return (
-    a.uid !== b.uid ||
-    a.generation !== b.generation ||
-    a.deletionTimestamp !== b.deletionTimestamp ||
-    a.annotations?.[RENEW_REQUEST_ANNOTATION] !== b.annotations?.[RENEW_REQUEST_ANNOTATION]
-  );
 }

@@ -1,5 +1,7 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
-import { RENEW_REQUEST_ANNOTATION } from '../../domain/credential.ts';
+import { RENEW_REQUEST_ANNOTATION, sessionNameOf, targetNameOf } from '../../domain/credential.ts';
+import type { SecretMeta } from '../../domain/secret.ts';
+import type { Key } from '../../ports.ts';
 import { member, numberAt, objectOf, textAt } from './json.ts';
 
 export const sourceNameOf = (credential: ConvercusCredential): string =>
@@ -47,4 +49,37 @@ function optionalMeta(object: unknown): object {
     ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
     ...(request === undefined ? {} : { annotations: { [RENEW_REQUEST_ANNOTATION]: request } }),
   };
+}
+
+export const keyOf = ({ metadata }: Pick<ConvercusCredential, 'metadata'>): Key =>
+  `${metadata.namespace}/${metadata.name}`;
+
+/** The Secrets that it names. */
+export const namesOf = (credential: ConvercusCredential): readonly string[] => [
+  sourceNameOf(credential),
+  targetNameOf(credential),
+  ...(credential.spec.grantType === 'password' ? [sessionNameOf(credential.metadata.name)] : []),
+];
+
+/** What a target says of its credential is the very text that the credential has, so that it takes no memory twice. */
+export function inWordsOf(
+  credential: ConvercusCredential | undefined,
+  meta: SecretMeta,
+): SecretMeta {
+  if (credential === undefined || credential.metadata.uid !== meta.controllerUid) return meta;
+  const { uid, name } = credential.metadata;
+  return { ...meta, controllerUid: uid, credentialName: name };
+}
+
+/** Whether the second tells anything after the first. Not so when only the status has changed, which is our own doing. */
+export function isNews(
+  { metadata: a }: ConvercusCredential,
+  { metadata: b }: ConvercusCredential,
+): boolean {
+  return (
+    a.uid !== b.uid ||
+    a.generation !== b.generation ||
+    a.deletionTimestamp !== b.deletionTimestamp ||
+    a.annotations?.[RENEW_REQUEST_ANNOTATION] !== b.annotations?.[RENEW_REQUEST_ANNOTATION]
+  );
 }

@@ -1,33 +1,25 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
-import type { SecretMeta } from '../../domain/secret.ts';
 import type { Ms } from '../../domain/time.ts';
 import { type ListWatch, type Page, type WatchEvent, WatchProblem } from '../../ports.ts';
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
 import { credentialFrom } from './credential-object.ts';
 import { listAt, member, textAt } from './json.ts';
 import type { OwnWrites } from './own-writes.ts';
-import { CREDENTIALS, pathOf, type Resource, SECRETS } from './resources.ts';
-import { secretMetaFrom } from './secret-meta.ts';
+import {
+  CREDENTIALS,
+  JSON_ONLY,
+  METADATA,
+  METADATA_LIST,
+  pathOf,
+  type Resource,
+  SECRETS,
+} from './resources.ts';
+import { secretFrom, type WatchedSecret } from './secret-meta.ts';
 import { type Attempt, toFailure } from './to-failure.ts';
 import type { ApiResponse, Transport } from './transport.ts';
 
 /** Of a page; the smaller one where objects are so large that a page does not fit into memory. */
 const PAGE_SIZES = ['200', '50'] as const;
-
-const JSON_ONLY = 'application/json';
-
-/**
- * Without a fallback to plain JSON on purpose: a server that cannot leave the contents of Secrets out is to refuse.
- */
-const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
-export const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
-
-/** A Secret as the watch shows it. */
-export interface WatchedSecret {
-  readonly namespace: string;
-  readonly name: string;
-  readonly meta: SecretMeta;
-}
 
 /** Where to look: one namespace, or the whole cluster. */
 export interface Scope {
@@ -69,14 +61,6 @@ export const secretListWatch = (
     accept: { list: METADATA_LIST, watch: METADATA },
     project: secretFrom,
   });
-
-function secretFrom(object: unknown): WatchedSecret | undefined {
-  const meta = secretMetaFrom(member(object, 'metadata'));
-  const namespace = textAt(object, 'metadata', 'namespace');
-  const name = textAt(object, 'metadata', 'name');
-  if (meta === undefined || namespace === undefined || name === undefined) return undefined;
-  return { namespace, name, meta };
-}
 
 class ApiListWatch<T> implements ListWatch<T> {
   readonly #transport: Transport;

@@ -19,3 +19,11 @@ export function pathOf(resource: Resource, namespace?: string, ...name: readonly
   const tail = [resource.plural, ...name.map(encodeURIComponent)];
   return `/${[root, resource.apiVersion, ...scope, ...tail].join('/')}`;
 }
+
+export const JSON_ONLY = 'application/json';
+
+/**
+ * Without a fallback to plain JSON on purpose: a server that cannot leave the contents of Secrets out is to refuse.
+ */
+export const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+export const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';

@@ -10,6 +10,13 @@ import {
 import { setterOf } from './field-managers.ts';
 import { listAt, member, textAt, textsAt } from './json.ts';
 
+/** A Secret as the watch shows it. */
+export interface WatchedSecret {
+  readonly namespace: string;
+  readonly name: string;
+  readonly meta: SecretMeta;
+}
+
 /**
  * What we keep of a Secret's metadata. Everything else is dropped here, above all the annotation
  * `last-applied-configuration`, which holds the data of a Secret made by `kubectl apply`.
@@ -50,3 +57,12 @@ const credentialOf = (objectMeta: unknown): string | undefined =>
 const isSession = (objectMeta: unknown): boolean =>
   textAt(objectMeta, 'labels', SESSION_LABEL) === SESSION_COMPONENT &&
   credentialOf(objectMeta) !== undefined;
+
+/** Undefined when it is no metadata of a stored Secret. */
+export function secretFrom(object: unknown): WatchedSecret | undefined {
+  const meta = secretMetaFrom(member(object, 'metadata'));
+  const namespace = textAt(object, 'metadata', 'namespace');
+  const name = textAt(object, 'metadata', 'name');
+  if (meta === undefined || namespace === undefined || name === undefined) return undefined;
+  return { namespace, name, meta };
+}

@@ -9,8 +9,7 @@ import { presentable, Sensitive } from '../../domain/sensitive.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import { asApplied } from './field-managers.ts';
 import { listAt, member, textAt, textsAt } from './json.ts';
-import { METADATA } from './list-watch.ts';
-import { pathOf, SECRETS } from './resources.ts';
+import { METADATA, pathOf, SECRETS } from './resources.ts';
 import { secretMetaFrom } from './secret-meta.ts';
 import type { ApiRequest, ApiResponse } from './transport.ts';
 

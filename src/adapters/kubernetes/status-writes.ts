@@ -1,7 +1,6 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
 import { API_VERSION, FIELD_MANAGER, KIND } from '../../domain/target-secret.ts';
-import { METADATA } from './list-watch.ts';
-import { CREDENTIALS, pathOf } from './resources.ts';
+import { CREDENTIALS, METADATA, pathOf } from './resources.ts';
 import type { ApiRequest } from './transport.ts';
 
 type Metadata = ConvercusCredential['metadata'];

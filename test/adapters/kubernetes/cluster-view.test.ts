@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { ClusterCache } from '../../../src/adapters/kubernetes/cluster-view.ts';
 import { credentialFrom } from '../../../src/adapters/kubernetes/credential-object.ts';
-import type { WatchedSecret } from '../../../src/adapters/kubernetes/list-watch.ts';
+import type { WatchedSecret } from '../../../src/adapters/kubernetes/secret-meta.ts';
 import type { ConvercusCredential } from '../../../src/domain/api.ts';
 import type { SecretMeta } from '../../../src/domain/secret.ts';
 

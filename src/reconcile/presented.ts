@@ -1,0 +1,42 @@
+import type { Credential } from '../domain/credential.ts';
+import { type Failure, isFailure } from '../domain/failure.ts';
+import type { Observation } from '../domain/plan.ts';
+import { isSameVersion, versionOf } from '../domain/secret.ts';
+import { NEEDED_FIELDS, readSource, type SourceValues, sourceMissing } from '../domain/source.ts';
+import type { Cluster } from '../ports.ts';
+import type { Subject } from './gather.ts';
+import type { Source } from './memory.ts';
+
+/** What a credential presents, and which version of its Secret that came from. */
+export interface Presented {
+  readonly version: string;
+  readonly values: SourceValues;
+}
+
+/** What the credentials Secret holds, read again only when it has changed since the last time. */
+export async function presented(
+  cluster: Cluster,
+  { credential, memory }: Subject,
+  { source }: Observation,
+  signal: AbortSignal,
+): Promise<Presented | Failure> {
+  const keys = keysOf(credential);
+  const known = memory.source?.keys === keys ? memory.source : undefined;
+  if (known !== undefined && isSameVersion(known.meta, source)) return presentedFrom(known);
+  const contents = await cluster.readSecret(credential.namespace, credential.source.name, signal);
+  if (isFailure(contents)) return contents;
+  if (contents === 'absent') return sourceMissing(credential);
+  const values = readSource(contents, credential);
+  if (isFailure(values)) return values;
+  const meta = isSameVersion(contents.meta, source) ? source : contents.meta;
+  memory.source = { meta, keys, values };
+  return presentedFrom(memory.source);
+}
+
+const presentedFrom = ({ meta, values }: Source): Presented => ({
+  version: versionOf(meta),
+  values,
+});
+
+const keysOf = ({ grantType, source: { keys } }: Credential): string =>
+  NEEDED_FIELDS[grantType].map((field) => keys[field]).join(' ');
