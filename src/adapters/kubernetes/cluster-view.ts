@@ -129,7 +129,8 @@ export class ClusterCache implements ClusterView {
       present: (secret) => {
         const { namespace, name, meta } = secret;
         const owner = this.#sessions.put(namespace, name, meta);
-        if (owner !== undefined && !this.#usesSession(owner)) this.#wake([owner]);
+        const user = owner === undefined ? undefined : this.#credentials.get(owner);
+        if (owner !== undefined && user?.spec.grantType !== 'password') this.#wake([owner]);
         const before = this.#putSecret(secret);
         if (before !== undefined) this.#wake(this.#secrets.referrers(namespace, name));
       },
@@ -150,10 +151,6 @@ export class ClusterCache implements ClusterView {
     if (credentialName === undefined) return this.#secrets.put(namespace, name, meta);
     const credential = this.#credentials.get(`${namespace}/${credentialName}`);
     return this.#secrets.put(namespace, name, inWordsOf(credential, meta));
-  }
-
-  #usesSession(key: Key): boolean {
-    return this.#credentials.get(key)?.spec.grantType === 'password';
   }
 
   #credentialPresent(shown: ConvercusCredential): void {
