@@ -1,4 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { createHttpClient } from './adapters/http/http-client.ts';
+import { createTransport } from './adapters/kubernetes/transport.ts';
 import { startOperationsServer } from './adapters/operations-server.ts';
 import { systemClock as clock } from './adapters/system-clock.ts';
 import { createLog } from './adapters/telemetry/logger.ts';
@@ -61,9 +64,16 @@ async function run(
   warnOfPlainHttp(config, log);
   try {
     const userAgent = `convercus-operator/${version}`;
-    const known = { config, kubeconfig, identity, proxy, userAgent };
-    const around = { ...known, log, metrics, readiness, collectGarbage };
-    await runOperator(around, stop.signal);
+    const transport = createTransport({
+      ...(kubeconfig === undefined ? {} : { kubeconfigPath: kubeconfig }),
+      userAgent,
+      onRequest: (...request) => metrics.apiRequest(...request),
+    });
+    const client = createHttpClient(connectionsFor(config, proxy));
+    const digestKey = randomBytes(32).toString('base64');
+    const real = { clock, random: Math.random, digestKey, transport, client };
+    const known = { config, identity, userAgent, log, metrics, readiness, collectGarbage };
+    await runOperator({ ...known, ...real }, stop.signal);
     return 0;
   } catch (error) {
     const kind = error instanceof Error ? error.name : typeof error;
@@ -81,6 +91,16 @@ async function run(
 function collectGarbage(): void {
   void globalThis.gc?.({ type: 'major', execution: 'async', flavor: 'last-resort' });
 }
+
+const connectionsFor = (
+  { tokenHosts }: Config,
+  proxy: ReturnType<typeof fromEnvironment>['proxy'],
+) => ({
+  timeouts: { connect: tokenHosts.connectTimeout, total: tokenHosts.timeout },
+  perHost: tokenHosts.concurrency,
+  clock,
+  proxy,
+});
 
 function warnOfPlainHttp({ environments }: Config, log: Log): void {
   for (const { name, insecureHttp } of environments.values()) {

@@ -1,73 +1,76 @@
+import type { HttpClient } from './adapters/http/http-client.ts';
 import { TokenHosts } from './adapters/http/token-hosts.ts';
 import { createLogOut } from './adapters/keycloak/log-out.ts';
 import { createTokenSource } from './adapters/keycloak/token-source.ts';
 import { ClusterCache } from './adapters/kubernetes/cluster-view.ts';
 import { leaseStore } from './adapters/kubernetes/lease.ts';
-import { createTransport, type Transport } from './adapters/kubernetes/transport.ts';
+import type { Transport } from './adapters/kubernetes/transport.ts';
 import { createLoginSource } from './adapters/legacy-login/login-source.ts';
-import { systemClock as clock } from './adapters/system-clock.ts';
 import type { Metrics } from './adapters/telemetry/metrics.ts';
 import type { Config } from './config.ts';
 import { type Failure, isFailure } from './domain/failure.ts';
-import type { LeaseRecord, LeaseStore, Log, TokenSource } from './ports.ts';
-import { runLeaderElection } from './runtime/leader-election.ts';
+import type { Clock, LeaseRecord, LeaseStore, Log, Random, TokenSource } from './ports.ts';
+import { type Leadership, runLeaderElection } from './runtime/leader-election.ts';
 import { WorkQueue } from './runtime/work-queue.ts';
 import { lead } from './term.ts';
 import { type Readiness, watch } from './watches.ts';
 
-const random = Math.random;
-
 export interface Surroundings {
   readonly config: Config;
-  readonly kubeconfig: string | undefined;
   readonly identity: string;
-  /** For the token hosts; empty for none. */
-  readonly proxy: { readonly https: string; readonly except: string };
   readonly userAgent: string;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Base64 of random bytes; see TokenDesk. */
+  readonly digestKey: string;
+  /** To the API server. */
+  readonly transport: Transport;
+  /** To the token hosts. */
+  readonly client: HttpClient;
   readonly log: Log;
   readonly metrics: Metrics;
   readonly readiness: Readiness;
   readonly collectGarbage: () => void;
 }
 
-/** Runs until `stop` fires, then lets passes end and hands the Lease back. */
+/** Runs until `stop` fires, then lets passes end, hands the Lease back and closes all connections. */
 export async function runOperator(around: Surroundings, stop: AbortSignal): Promise<void> {
-  const { config, metrics, log } = around;
-  const transport = createTransport({
-    ...(around.kubeconfig === undefined ? {} : { kubeconfigPath: around.kubeconfig }),
-    userAgent: around.userAgent,
-    onRequest: (...request) => metrics.apiRequest(...request),
-  });
+  const { config, metrics, log, clock, transport, client } = around;
   let queue: WorkQueue | undefined;
   const cache = new ClusterCache((keys) => {
     for (const key of keys) queue?.add(key);
   });
-  const hosts = tokenHosts(around);
   const watching = new AbortController();
   const watches = watch(transport, cache, around, watching.signal);
   metrics.observe({ credentials: () => cache.credentials() });
 
-  const term = async (lost: AbortSignal): Promise<void> => {
+  const term = async ({ lost, assertHeld }: Leadership): Promise<void> => {
     await untilEither(watches.synced, stop, lost);
     queue = new WorkQueue(clock, metrics.queueObserver);
     for (const key of cache.keys()) queue.add(key);
-    const parts = { ...around, transport, cache, queue, ...protocols(hosts, config) };
+    const parts = { ...around, assertHeld, cache, queue, ...protocols(around, assertHeld) };
     await lead(parts, { stop, lost });
     queue.shutDown();
     queue = undefined;
   };
-  await (config.leaderElection.enabled
-    ? elect(transport, around, term, stop)
-    : term(new AbortController().signal));
+  await (config.leaderElection.enabled ? elect(around, term, stop) : term(ALWAYS_LEADING));
 
   watching.abort();
   await watches.ended;
-  await Promise.all([hosts.close(), transport.close()]);
+  await Promise.all([client.close(), transport.close()]);
   log.info('Stopped');
 }
 
+/** Without leader election. */
+const ALWAYS_LEADING: Leadership = {
+  lost: new AbortController().signal,
+  assertHeld: () => undefined,
+};
+
 /** Both ways to a token, and the way to end a session, over the same connections. */
-function protocols(hosts: TokenHosts, { environments }: Config) {
+function protocols(around: Surroundings, beforeSend: () => void) {
+  const { environments } = around.config;
+  const hosts = tokenHosts(around, beforeSend);
   const endpoint = createTokenSource(hosts);
   const login = createLoginSource(hosts);
   const source: TokenSource = (request, signal) =>
@@ -75,15 +78,17 @@ function protocols(hosts: TokenHosts, { environments }: Config) {
   return { source, logOut: createLogOut(hosts, environments) };
 }
 
-function tokenHosts({ config, proxy, userAgent, metrics, log }: Surroundings): TokenHosts {
+function tokenHosts(
+  { config, client, clock, random, userAgent, metrics, log }: Surroundings,
+  beforeSend: () => void,
+): TokenHosts {
   return new TokenHosts({
     environments: config.environments,
-    timeouts: { connect: config.tokenHosts.connectTimeout, total: config.tokenHosts.timeout },
-    perHost: config.tokenHosts.concurrency,
+    client,
     clock,
     random,
     userAgent,
-    proxy,
+    beforeSend,
     onRequest: ({ skew, ...report }) => {
       metrics.tokenRequest(report);
       if (skew === undefined) return;
@@ -96,9 +101,8 @@ function tokenHosts({ config, proxy, userAgent, metrics, log }: Surroundings): T
 }
 
 async function elect(
-  transport: Transport,
-  { config, identity, metrics, log, readiness }: Surroundings,
-  term: (lost: AbortSignal) => Promise<void>,
+  { config, transport, clock, random, identity, metrics, log, readiness }: Surroundings,
+  term: (leadership: Leadership) => Promise<void>,
   stop: AbortSignal,
 ): Promise<void> {
   const { namespace, name, lease, renew, retry } = config.leaderElection;
@@ -111,9 +115,9 @@ async function elect(
     clock,
     random,
     log,
-    lead: async (lost: AbortSignal) => {
+    lead: async (leadership: Leadership) => {
       metrics.leading(true);
-      await term(lost).finally(() => metrics.leading(false));
+      await term(leadership).finally(() => metrics.leading(false));
     },
   };
   while (!stop.aborted) await runLeaderElection(options, stop);

@@ -10,7 +10,10 @@ import type { Token, TokenRequest } from './domain/token.ts';
 /** What the operator needs from outside, as narrow as it can be said. Adapters and runtime implement it; main wires it. */
 
 export interface Clock {
+  /** By the wall clock, which may be set at any time: for dates. */
   now(): EpochMs;
+  /** Never goes back and goes on while the process is stopped; counts from an arbitrary moment: for lengths of time. */
+  monotonic(): Ms;
   /** Runs `callback` once after `delay` (clamped to what timers can hold); the answer cancels it. */
   after(delay: Ms, callback: () => void): () => void;
 }

@@ -2,12 +2,11 @@ import { KubernetesCluster } from './adapters/kubernetes/cluster.ts';
 import type { ClusterCache } from './adapters/kubernetes/cluster-view.ts';
 import { EventRecorder } from './adapters/kubernetes/event-recorder.ts';
 import type { Transport } from './adapters/kubernetes/transport.ts';
-import { systemClock as clock } from './adapters/system-clock.ts';
 import type { Metrics } from './adapters/telemetry/metrics.ts';
 import type { Config } from './config.ts';
 import { Failure, retryAt } from './domain/failure.ts';
 import { type Action, lookAgainAtEarliest, seconds } from './domain/time.ts';
-import type { Log, LogOut, TokenSource } from './ports.ts';
+import type { Clock, Log, LogOut, Random, TokenSource } from './ports.ts';
 import { type Pass, reconciler } from './reconcile/reconciler.ts';
 import { Sessions } from './reconcile/sessions.ts';
 import { SharedTokens } from './reconcile/shared-tokens.ts';
@@ -17,8 +16,6 @@ import { QuietTask } from './runtime/quiet-task.ts';
 import { HostBudgets } from './runtime/request-budget.ts';
 import type { WorkQueue } from './runtime/work-queue.ts';
 
-const random = Math.random;
-
 /** How long passes may take to end after a stop before they are cut. */
 const DRAIN = seconds(20);
 
@@ -27,7 +24,12 @@ export interface TermParts {
   readonly identity: string;
   readonly log: Log;
   readonly metrics: Metrics;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly digestKey: string;
   readonly transport: Transport;
+  /** Throws once the Lease is lost; called right before each request leaves. */
+  readonly assertHeld: () => void;
   readonly cache: ClusterCache;
   readonly queue: WorkQueue;
   readonly source: TokenSource;
@@ -41,12 +43,15 @@ export async function lead(
   parts: TermParts,
   { stop, lost }: { readonly stop: AbortSignal; readonly lost: AbortSignal },
 ): Promise<void> {
+  const { config, metrics, clock, random, queue } = parts;
   const cut = new AbortController();
-  stop.addEventListener('abort', () => setTimeout(() => cut.abort(), DRAIN).unref(), {
-    once: true,
-  });
+  let cancelCut = (): void => undefined;
+  const drain = (): void => {
+    cancelCut = clock.after(DRAIN, () => cut.abort());
+  };
+  if (stop.aborted) drain();
+  else stop.addEventListener('abort', drain, { once: true });
   const abort = AbortSignal.any([lost, cut.signal]);
-  const { config, log, metrics, queue } = parts;
   const budget = new HostBudgets(config.tokenHosts, clock, random);
   const collection = new QuietTask({
     task: parts.collectGarbage,
@@ -57,7 +62,7 @@ export async function lead(
     queue,
     workers: config.workers,
     pass: passOf(parts, budget, { abort, closing: AbortSignal.any([stop, abort]) }),
-    onThrow: (error, key, attempts) => onBug(log, { error, key, attempts }),
+    onThrow: (error, key, attempts) => onBug(parts, { error, key, attempts }),
     clock,
     onPass: (...pass) => {
       metrics.reconciled(...pass);
@@ -67,15 +72,19 @@ export async function lead(
   });
   metrics.observe({ queue, controller, budget });
   await controller.run({ stop, abort });
+  stop.removeEventListener('abort', drain);
+  cancelCut();
   collection.stop();
 }
 
 /** What the term's passes work with. A new term begins with empty memories. */
 function passOf(
-  { config, identity, metrics, log, transport, cache, queue, source, logOut }: TermParts,
+  parts: TermParts,
   budget: HostBudgets,
   { abort, closing }: { readonly abort: AbortSignal; readonly closing: AbortSignal },
 ): Pass {
+  const { config, identity, metrics, log, clock, random, cache, queue, source, logOut } = parts;
+  const transport = whileHeld(parts.transport, parts.assertHeld);
   const desk = new TokenDesk({
     source,
     logOut,
@@ -83,6 +92,7 @@ function passOf(
     budget,
     clock,
     random,
+    digestKey: parts.digestKey,
     closing,
     signal: abort,
     onRevoked: (tokenUrl) => lookAgain(cache, queue, tokenUrl),
@@ -104,6 +114,13 @@ function passOf(
   return reconciler(ports, config);
 }
 
+/** Nothing leaves after the end of the term, not even from a process that was stopped for longer than that. */
+const whileHeld = (transport: Transport, assertHeld: () => void): Transport => ({
+  request: (request) => transport.request({ ...request, beforeSend: assertHeld }),
+  stream: (request) => transport.stream(request),
+  close: () => transport.close(),
+});
+
 /** All credentials whose tokens come from there: the provider has voided some of them. */
 function lookAgain(cache: ClusterCache, queue: WorkQueue, tokenUrl: string): void {
   for (const { metadata, status } of cache.credentials()) {
@@ -118,7 +135,10 @@ interface Bug {
 }
 
 /** The message of an unforeseen error may hold anything, so only its kind and place are logged. */
-function onBug(log: Log, { error, key, attempts }: Bug): Action {
+function onBug(
+  { log, clock, random }: Pick<TermParts, 'log' | 'clock' | 'random'>,
+  { error, key, attempts }: Bug,
+): Action {
   const kind = error instanceof Error ? error.name : typeof error;
   log.error('A pass failed because of a bug in the operator', {
     key,

@@ -1,19 +1,18 @@
 import type { ClusterCache } from './adapters/kubernetes/cluster-view.ts';
 import { credentialListWatch, secretListWatch } from './adapters/kubernetes/list-watch.ts';
 import type { Transport } from './adapters/kubernetes/transport.ts';
-import { systemClock as clock } from './adapters/system-clock.ts';
 import type { Config } from './config.ts';
 import type { Failure } from './domain/failure.ts';
-import type { ListWatch, Log, WatchSink } from './ports.ts';
+import type { Clock, ListWatch, Log, Random, WatchSink } from './ports.ts';
 import { runInformer } from './runtime/informer.ts';
-
-const random = Math.random;
 
 /** What the operator waits for before it is ready, by name: `true`, or what stands in the way. */
 export type Readiness = Map<string, true | string>;
 
 interface Around {
   readonly config: Pick<Config, 'watch'>;
+  readonly clock: Clock;
+  readonly random: Random;
   readonly log: Log;
   readonly readiness: Readiness;
 }
@@ -56,7 +55,7 @@ export function watch(
 
 /** One informer, whose first list is a condition of readiness. */
 function inform<T>(
-  { readiness, log }: Around,
+  { readiness, log, clock, random }: Around,
   name: string,
   signal: AbortSignal,
   { source, sink }: { readonly source: ListWatch<T>; readonly sink: WatchSink<T> },

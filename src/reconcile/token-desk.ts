@@ -1,4 +1,4 @@
-import { hash, randomBytes } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { type Environments, tokenUrlOf } from '../domain/environment.ts';
 import { type Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
 import { nextLogin } from '../domain/login-gate.ts';
@@ -31,6 +31,8 @@ interface Parts {
   readonly budget: RequestBudget;
   readonly clock: Clock;
   readonly random: Random;
+  /** Identities are digests under this key, which must never leave the process. */
+  readonly digestKey: string;
   /** No request leaves any more once this has fired; those under way may end. */
   readonly closing: AbortSignal;
   /** Ends requests under way. */
@@ -46,8 +48,6 @@ export class TokenDesk {
   readonly #refusals = new Recent<Remembered>(REFUSALS);
   readonly #logins = new LoginMemory();
   readonly #users: UserTurns;
-  /** Identities are digests under a key that never leaves this process. */
-  readonly #key = randomBytes(32).toString('base64');
   /** One request is looked up several times on its way. */
   readonly #identities = new WeakMap<TokenRequest, string>();
 
@@ -170,7 +170,7 @@ export class TokenDesk {
   }
 
   #digest(parts: readonly string[]): string {
-    return hash('sha256', `${this.#key}${JSON.stringify(parts)}`, 'base64url');
+    return hash('sha256', `${this.#parts.digestKey}${JSON.stringify(parts)}`, 'base64url');
   }
 }
 

@@ -1,5 +1,5 @@
 import type { Ms } from '../domain/time.ts';
-import type { Random } from '../ports.ts';
+import type { Clock, Random } from '../ports.ts';
 import { LeaseHolder, type LeaseHolderOptions, type Term } from './lease-holder.ts';
 import { sleep, within } from './waiting.ts';
 
@@ -14,7 +14,18 @@ export interface LeaderElectionOptions extends LeaseHolderOptions {
    * The work of the leader. When `lost` fires nothing may be written any more and it must end; it must also end by
    * itself on a stop, and keeps the Lease until it has ended.
    */
-  readonly lead: (lost: AbortSignal) => Promise<void>;
+  readonly lead: (leadership: Leadership) => Promise<void>;
+}
+
+export interface Leadership {
+  /** Fires when the Lease is lost. */
+  readonly lost: AbortSignal;
+  /**
+   * Call it right before each write. A process that was stopped for longer than its term runs on before any timer
+   * fires, so the monotonic clock is asked.
+   * @throws the reason of `lost` once the Lease is lost
+   */
+  readonly assertHeld: () => void;
 }
 
 /**
@@ -89,9 +100,10 @@ async function lead(
 ): Promise<'stopped' | 'lost'> {
   const lost = new AbortController();
   const ended = new AbortController();
-  const renewing = keepRenewing(lease, options, { first, lost, ended: ended.signal });
+  const leading = new Leading(first, options.clock, lost);
+  const renewing = keepRenewing(lease, options, leading, ended.signal);
   try {
-    await options.lead(lost.signal);
+    await options.lead(leading);
   } finally {
     ended.abort();
     await renewing;
@@ -100,31 +112,55 @@ async function lead(
   return lost.signal.aborted ? 'lost' : 'stopped';
 }
 
-interface Leading {
-  readonly first: Term;
-  readonly lost: AbortController;
-  readonly ended: AbortSignal;
+/** The term of a leader, extended by each renewal of the Lease. */
+class Leading implements Leadership {
+  readonly #clock: Clock;
+  readonly #lost: AbortController;
+  #term: Term;
+
+  constructor(first: Term, clock: Clock, lost: AbortController) {
+    this.#clock = clock;
+    this.#lost = lost;
+    this.#term = first;
+    first.signal.addEventListener('abort', this.lose);
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  readonly assertHeld = (): void => {
+    if (this.#clock.monotonic() >= this.#term.endsAt) this.lose();
+    this.lost.throwIfAborted();
+  };
+
+  readonly lose = (): void => this.#lost.abort(new Error('The Lease is lost'));
+
+  extend(next: Term): void {
+    this.#term.cancel();
+    this.#term = next;
+    next.signal.addEventListener('abort', this.lose);
+  }
+
+  end(): void {
+    this.#term.cancel();
+  }
 }
 
 /** Until the work has ended or the Lease is lost. A renewal on its way is waited for, so that a release fits on it. */
 async function keepRenewing(
   lease: LeaseHolder,
   { clock, retryPeriod }: LeaderElectionOptions,
-  { first, lost, ended }: Leading,
+  leading: Leading,
+  ended: AbortSignal,
 ): Promise<void> {
-  const lose = () => lost.abort(new Error('The Lease is lost'));
-  const over = AbortSignal.any([lost.signal, ended]);
-  let term = first;
-  term.signal.addEventListener('abort', lose);
+  const over = AbortSignal.any([leading.lost, ended]);
   while (!over.aborted) {
     await sleep({ clock, limit: retryPeriod, signal: over });
     if (over.aborted) break;
-    const next = await lease.renew(lost.signal);
-    if (next === 'taken') lose();
-    if (typeof next !== 'object') continue;
-    term.cancel();
-    term = next;
-    term.signal.addEventListener('abort', lose);
+    const next = await lease.renew(leading.lost);
+    if (next === 'taken') leading.lose();
+    if (typeof next === 'object') leading.extend(next);
   }
-  term.cancel();
+  leading.end();
 }

@@ -18,8 +18,10 @@ export interface LeaseHolderOptions {
 
 /** How long a successful write counts. */
 export interface Term {
-  /** Fires when it is over. */
+  /** Fires when it is over; late in a process that was stopped meanwhile. */
   readonly signal: AbortSignal;
+  /** By the monotonic clock. */
+  readonly endsAt: Ms;
   /** Lets it never be over, for another term has taken its place or nobody asks any more. */
   readonly cancel: () => void;
 }
@@ -28,8 +30,8 @@ export interface Term {
 export type Written = Term | 'taken' | undefined;
 
 /**
- * One contender's view of the Lease, and its writes. Only timers measure time here, never two readings of a clock:
- * it does not matter what the clocks of the machines show or whether somebody sets them.
+ * One contender's view of the Lease, and its writes. Time is measured by timers and the monotonic clock, never by
+ * the wall clock: it does not matter what the clocks of the machines show or whether they are set.
  */
 export class LeaseHolder {
   readonly #options: LeaseHolderOptions;
@@ -111,10 +113,12 @@ export class LeaseHolder {
   async #write(record: LeaseRecord, signal: AbortSignal): Promise<Term | 'conflict' | undefined> {
     const { store, clock, renewDeadline } = this.#options;
     const over = new AbortController();
+    const endsAt = clock.monotonic() + renewDeadline;
     const cancel = clock.after(renewDeadline, () => over.abort());
     const written = await this.#ask((own) => store.write(record, own), signal);
     if (typeof written === 'object') this.#observe(written);
-    if (typeof written === 'object' && !over.signal.aborted) return { signal: over.signal, cancel };
+    const isOver = over.signal.aborted || clock.monotonic() >= endsAt;
+    if (typeof written === 'object' && !isOver) return { signal: over.signal, endsAt, cancel };
     cancel();
     return written === 'conflict' ? 'conflict' : undefined;
   }

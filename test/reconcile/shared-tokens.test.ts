@@ -29,6 +29,7 @@ const tokensFrom = (source: TokenSource) =>
       budget,
       clock,
       random: () => 0.5,
+      digestKey: 'key',
       closing: closing.signal,
       signal: never,
       onRevoked: () => undefined,

@@ -29,6 +29,10 @@ export class FakeClock implements Clock {
     return this.#passed;
   }
 
+  monotonic(): Ms {
+    return this.#passed;
+  }
+
   get timers(): number {
     return this.#timers.length;
   }
@@ -54,6 +58,11 @@ export class FakeClock implements Clock {
       await settle();
     }
     this.#passed = end;
+  }
+
+  /** Time passes for a process that is stopped: no timer fires before the next `advance`. */
+  freeze(by: Ms): void {
+    this.#passed += by;
   }
 
   /** Somebody sets the clock; no time passes. */

@@ -5,6 +5,7 @@ import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import type { LeaseRecord, LeaseStore, Log } from '../../src/ports.ts';
 import {
   type LeaderElectionOptions,
+  type Leadership,
   runLeaderElection,
 } from '../../src/runtime/leader-election.ts';
 import { FakeClock, settle } from './fake-clock.ts';
@@ -112,7 +113,7 @@ class Contender {
       clock,
       random: () => 0,
       log,
-      lead: (lost) => this.#lead(lost),
+      lead: ({ lost }) => this.#lead(lost),
       ...more,
     };
     this.ended = this.#run(options);
@@ -491,4 +492,22 @@ describe('two contenders over a bad network', () => {
     );
     expect(terms).toBeGreaterThan(300);
   }, 120_000);
+});
+
+it('does not let a process act that was stopped for longer than its term, whatever its timers say', async () => {
+  let leadership: Leadership | undefined;
+  const contender = new Contender('a', new Cluster().store(), {
+    lead: async (given) => {
+      leadership = given;
+      await new Promise<void>((resolve) => given.lost.addEventListener('abort', () => resolve()));
+    },
+  });
+  await clock.advance(0);
+  expect(leadership?.assertHeld()).toBeUndefined();
+  // SIGSTOP and SIGCONT: time has passed, and what was received meanwhile is handled before any timer
+  clock.freeze(TIMES.renewDeadline);
+  expect(() => leadership?.assertHeld()).toThrow('The Lease is lost');
+  expect(leadership?.lost.aborted).toBe(true);
+  contender.stop();
+  await contender.ended;
 });

@@ -295,11 +295,12 @@ describe('a host that asked for patience', () => {
   it('costs no more than a timer a minute while nobody asks', async () => {
     let timers = 0;
     const now = () => clock.now();
+    const monotonic = () => clock.monotonic();
     const after: FakeClock['after'] = (delay, callback) => {
       timers += 1;
       return clock.after(delay, callback);
     };
-    budget = new HostBudgets(LIMITS, { now, after }, () => 0);
+    budget = new HostBudgets(LIMITS, { now, monotonic, after }, () => 0);
     budget.pause(HOST, clock.now() + minutes(3));
     await clock.advance(hours(1));
     expect(timers).toBeLessThanOrEqual(10);

@@ -10,10 +10,15 @@ interface Timer {
 /** Stands still until a test moves it. */
 export class FakeClock implements Clock {
   #now: EpochMs = START;
+  #jumped: Ms = 0;
   readonly #timers = new Set<Timer>();
 
   now(): EpochMs {
     return this.#now;
+  }
+
+  monotonic(): Ms {
+    return this.#now - this.#jumped - START;
   }
 
   after(delay: Ms, callback: () => void): () => void {
@@ -40,6 +45,7 @@ export class FakeClock implements Clock {
   /** Somebody sets the clock: it shows another time, yet no time has passed and no timer fires. */
   jump(by: Ms): void {
     this.#now += by;
+    this.#jumped += by;
     for (const timer of this.#timers) timer.at += by;
   }
 

@@ -290,6 +290,7 @@ export class World {
       budget,
       clock,
       random,
+      digestKey: 'key',
       closing: signal,
       signal,
       onRevoked: (tokenUrl) => this.revoked.push(tokenUrl),

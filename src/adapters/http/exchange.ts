@@ -14,6 +14,8 @@ export interface HttpRequest {
   readonly body: string;
   /** It counts at the server: never sent again once it may have arrived. */
   readonly once?: boolean;
+  /** Called right before each try leaves; what it throws ends the exchange. */
+  readonly beforeSend?: (() => void) | undefined;
 }
 
 export interface Exchange {
@@ -38,12 +40,13 @@ export async function exchange(
   { clock, timeout }: { readonly clock: Clock; readonly timeout: Ms },
   signal: AbortSignal,
 ): Promise<Exchange> {
-  const { url, method, body, once = false } = request;
+  const { url, method, body, once = false, beforeSend } = request;
   const headers = { ...request.headers, 'accept-encoding': 'gzip' };
   const { origin, pathname, search } = new URL(url);
   let requestedAt = clock.now();
   const deadline = requestedAt + timeout;
   const send = () => {
+    beforeSend?.();
     requestedAt = clock.now();
     const left = Math.max(deadline - requestedAt, 1);
     const path = pathname + search;

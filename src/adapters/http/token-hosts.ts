@@ -2,16 +2,20 @@ import type { Environment, Environments } from '../../domain/environment.ts';
 import { Failure, type FailureKind, isFailure } from '../../domain/failure.ts';
 import { clockSkewOf, type HttpAnswer } from '../../domain/http-answer.ts';
 import type { EpochMs, Ms } from '../../domain/time.ts';
-import type { Random } from '../../ports.ts';
-import { type ConnectionOptions, Connections } from './connections.ts';
-import { type Exchange, exchange, type HttpRequest } from './exchange.ts';
+import type { Clock, Random } from '../../ports.ts';
+import type { Exchange, HttpRequest } from './exchange.ts';
+import type { HttpClient } from './http-client.ts';
 import { toFailure } from './to-failure.ts';
 
-export interface TokenHostOptions extends ConnectionOptions {
+export interface TokenHostOptions {
   readonly environments: Environments;
+  readonly client: HttpClient;
+  readonly clock: Clock;
   readonly random: Random;
   readonly userAgent: string;
   readonly onRequest: (report: RequestReport) => void;
+  /** Called right before a request leaves; what it throws ends it. */
+  readonly beforeSend?: () => void;
 }
 
 /** What one call to a token host came to, its quick retries included. Nothing is reported of an aborted one. */
@@ -40,23 +44,20 @@ export interface Question<T> {
   /** Builds the request of its protocol and hands it to `send`. */
   readonly ask: (
     environment: Environment,
-    send: (request: HttpRequest) => Promise<Exchange>,
+    send: (request: HttpRequest) => Promise<Exchange | Failure>,
   ) => Promise<Exchange | Failure>;
   readonly read: (answer: HttpAnswer, context: AskContext) => T | Failure;
 }
 
 /**
- * What all token protocols have in common: one exchange within the time allowed, over a connection that the
- * environment trusts. Every fault is a Failure; only the signal's reason rejects. It logs nothing and remembers
- * nothing but connections, which `close` ends.
+ * What all token protocols have in common: one exchange, its report, and the reading of its answer. Every fault is a
+ * Failure; only the signal's reason rejects. It logs and remembers nothing.
  */
 export class TokenHosts {
   readonly #options: TokenHostOptions;
-  readonly #connections: Connections;
 
   constructor(options: TokenHostOptions) {
     this.#options = options;
-    this.#connections = new Connections(options);
   }
 
   async ask<T>(question: Question<T>, signal: AbortSignal): Promise<T | Failure> {
@@ -70,19 +71,12 @@ export class TokenHosts {
     return this.#settle(question, startedAt, outcome);
   }
 
-  close(): Promise<void> {
-    return this.#connections.close();
-  }
-
   async #exchange<T>({ ask }: Question<T>, environment: Environment, signal: AbortSignal) {
     signal.throwIfAborted();
-    const { timeouts, userAgent, clock } = this.#options;
-    const dispatcher = await this.#connections.dispatcherFor(environment);
-    if (isFailure(dispatcher)) return dispatcher;
-    const limits = { clock, timeout: timeouts.total };
+    const { client, userAgent, beforeSend } = this.#options;
     return ask(environment, ({ headers, ...request }) => {
       const ours = { ...headers, 'user-agent': userAgent };
-      return exchange({ ...request, headers: ours }, dispatcher, limits, signal);
+      return client.send(environment, { ...request, headers: ours, beforeSend }, signal);
     });
   }
 

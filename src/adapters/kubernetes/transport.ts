@@ -23,6 +23,8 @@ export interface ApiRequest {
   readonly signal: AbortSignal;
   /** For each of at most two tries; 30 s when absent. */
   readonly timeout?: Ms;
+  /** Called right before each try leaves; what it throws ends the request. */
+  readonly beforeSend?: () => void;
 }
 
 export interface StreamRequest extends Omit<ApiRequest, 'body' | 'timeout'> {
@@ -126,6 +128,7 @@ class UndiciTransport implements Transport {
       signal,
       timeout,
     };
+    request.beforeSend?.();
     try {
       const answer = await send(dispatcher, whole);
       this.#count(method, String(answer.status));

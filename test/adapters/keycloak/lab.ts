@@ -1,6 +1,8 @@
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Server } from 'node:net';
+import type { ConnectionOptions } from '../../../src/adapters/http/connections.ts';
+import { createHttpClient } from '../../../src/adapters/http/http-client.ts';
 import {
   type RequestReport,
   type TokenHostOptions,
@@ -90,32 +92,40 @@ export const aRequest = (
   ...changes,
 });
 
+export type HostOptions = ConnectionOptions & TokenHostOptions;
+
 /** Hosts whose clock stands still until `passTime`, and what they reported. */
 export function someHosts(
   environment: Partial<Environment> = {},
-  options: Partial<TokenHostOptions> = {},
+  options: Partial<HostOptions> = {},
 ) {
   const reports: RequestReport[] = [];
   const time = { now: Date.parse('2026-03-01T12:00:00Z') };
-  const hosts = new TokenHosts({
-    environments: new Map([['staging', anEnvironment(environment)]]),
+  const clock = { now: () => time.now, monotonic: () => time.now, after: () => () => {} };
+  const client = createHttpClient({
     timeouts: { connect: 2_000, total: 10_000 },
     perHost: 4,
-    clock: { now: () => time.now, after: () => () => {} },
+    clock,
+    proxy: { https: '', except: '' },
+    ...options,
+  });
+  later(() => client.close());
+  const hosts = new TokenHosts({
+    environments: new Map([['staging', anEnvironment(environment)]]),
+    client,
+    clock,
     random: () => 0.75,
     userAgent: 'convercus-operator/test',
-    proxy: { https: '', except: '' },
     onRequest: (report) => reports.push(report),
     ...options,
   });
-  later(() => hosts.close());
   return { hosts, reports, time };
 }
 
 /** A token source over such hosts. */
 export function aSource(
   environment: Partial<Environment> = {},
-  options: Partial<TokenHostOptions> = {},
+  options: Partial<HostOptions> = {},
 ) {
   const { hosts, reports, time } = someHosts(environment, options);
   const source = createTokenSource(hosts);

@@ -7,21 +7,27 @@ import {
   startIdentityProvider,
 } from '../../../dev/identity-provider/identity-provider.ts';
 import type { LegacyShape } from '../../../dev/identity-provider/legacy-login.ts';
-import type { TokenHostOptions } from '../../../src/adapters/http/token-hosts.ts';
 import { createLoginSource } from '../../../src/adapters/legacy-login/login-source.ts';
 import type { Environment } from '../../../src/domain/environment.ts';
 import { isFailure } from '../../../src/domain/failure.ts';
 import { Sensitive } from '../../../src/domain/sensitive.ts';
 import { hours, minutes, seconds } from '../../../src/domain/time.ts';
 import type { LoginRequest } from '../../../src/domain/token.ts';
-import { answerWith, freeEverything, later, serve, someHosts } from '../keycloak/lab.ts';
+import {
+  answerWith,
+  freeEverything,
+  type HostOptions,
+  later,
+  serve,
+  someHosts,
+} from '../keycloak/lab.ts';
 
 afterEach(freeEverything);
 
 const ACCOUNT = { org: 'canary-org', userName: 'canary-user', password: 'canary "päss"\\word' };
 
-function aSource(environment: Partial<Environment> = {}, options: Partial<TokenHostOptions> = {}) {
-  const clock = { now: Date.now, after: () => () => {} };
+function aSource(environment: Partial<Environment> = {}, options: Partial<HostOptions> = {}) {
+  const clock = { now: Date.now, monotonic: () => performance.now(), after: () => () => {} };
   const { hosts, reports } = someHosts(environment, { clock, ...options });
   const source = createLoginSource(hosts);
   const never = new AbortController().signal;
