@@ -133,8 +133,7 @@ export function retryAt(
 }
 
 /** The token in place, and how much time is to pass between two requests. */
-interface Held {
-  readonly now: EpochMs;
+export interface Held {
   readonly expiresAt: EpochMs;
   readonly least: Ms;
 }
@@ -142,16 +141,21 @@ interface Held {
 /**
  * What is looked at only every now and then may have been mended meanwhile, and a token that is still good must not
  * expire for want of a try: there is one when half of its remaining time has passed, and so on.
+ * @param retry by the rule of its kind
+ * @param at when it failed
+ * @param held undefined when there is no token
  */
 export function retryBeforeExpiry(
   failure: Failure,
   retry: EpochMs | undefined,
-  { now, expiresAt, least }: Held,
+  at: EpochMs,
+  held: Held | undefined,
 ): EpochMs | undefined {
+  if (held === undefined) return retry;
   const rule: RetryRule = FAILURE_KINDS[failure.kind].retry;
   const isRare = rule === 'slow' || rule === 'hourly';
-  const half = (expiresAt - now) / 2;
-  if (retry === undefined || failure.retryAfter !== undefined || !isRare || half < least)
+  const half = (held.expiresAt - at) / 2;
+  if (retry === undefined || failure.retryAfter !== undefined || !isRare || half < held.least)
     return retry;
-  return Math.min(retry, now + half);
+  return Math.min(retry, at + half);
 }

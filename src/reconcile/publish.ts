@@ -1,5 +1,5 @@
 import type { Credential } from '../domain/credential.ts';
-import { Failure, isFailure, retryAt } from '../domain/failure.ts';
+import { Failure, type Held, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
 import { presentedBy, type Rejection } from '../domain/login-gate.ts';
 import { markOf, type Need, type Observation } from '../domain/plan.ts';
 import { type TargetMark, versionOf } from '../domain/secret.ts';
@@ -52,9 +52,10 @@ export async function publish(
   const { credential, memory } = subject;
   const source = await presented(ports.cluster, subject, seen, context.signal);
   if (isFailure(source)) return refusal(ports, memory.failedRequests, source);
-  const token = await obtain(ports, subject, { seen, need, source }, context);
+  const held = heldBy(credential, seen);
+  const token = await obtain(ports, subject, { seen, need, source, held }, context);
   if (isSuperseded(ports.view, subject)) return 'superseded';
-  if (isRefusal(token)) return token;
+  if (isRefusal(token)) return inTime(token, held, ports.clock.now());
   if (isNoGain(token, need, seen)) return refusal(ports, 0, noGain(credential));
   const provenance = { sourceVersion: source.version, renewRequest: credential.renewRequest };
   const rendered = renderTarget(credential, token, provenance, seen.target);
@@ -89,12 +90,13 @@ interface Asking {
   readonly seen: Observation;
   readonly need: Need;
   readonly source: Presented;
+  readonly held: Held | undefined;
 }
 
 function obtain(
   { tokens, sessions, clock }: Ports,
   subject: Subject,
-  { seen, need, source }: Asking,
+  { seen, need, source, held }: Asking,
   context: PassContext,
 ): Promise<Token | Refusal> {
   const { credential } = subject;
@@ -102,7 +104,8 @@ function obtain(
   const wish = {
     need,
     policy: credential.renewal,
-    ...timesOf(seen, clock.now()),
+    held,
+    ...timesOf(held, clock.now()),
     past: pastOf(seen, source.version),
   };
   if (!isPassword(request)) {
@@ -118,12 +121,23 @@ const isPassword = (request: GrantRequest): request is PasswordRequest =>
 
 /** Whoever has no token yet goes before all renewals, but for those whose token would expire meanwhile. */
 function timesOf(
-  seen: Observation,
+  held: Held | undefined,
   now: EpochMs,
-): { readonly heldUntil: EpochMs; readonly urgency: EpochMs; readonly patience: Ms } {
-  const held = markOf(seen)?.expiresAt;
-  const patience = held !== undefined && held > now ? Math.min(held - now, LONGEST) : PATIENCE;
-  return { heldUntil: held ?? now, urgency: held ?? now + PATIENCE, patience };
+): { readonly urgency: EpochMs; readonly patience: Ms } {
+  const expiresAt = held?.expiresAt ?? now;
+  const patience = expiresAt > now ? Math.min(expiresAt - now, LONGEST) : PATIENCE;
+  return { urgency: held?.expiresAt ?? now + PATIENCE, patience };
+}
+
+function heldBy({ renewal }: Credential, seen: Observation): Held | undefined {
+  const mark = markOf(seen);
+  return mark && { expiresAt: mark.expiresAt, least: renewal.minimum };
+}
+
+/** Several may have got this refusal; each tries again in time for its own token. */
+function inTime(refusal: Refusal, held: Held | undefined, now: EpochMs): Refusal {
+  const { failure, retryAt, at = now } = refusal;
+  return { ...refusal, retryAt: retryBeforeExpiry(failure, retryAt, at, held) };
 }
 
 function pastOf({ credential, rejection, target }: Observation, version: string): LoginPast {

@@ -1,3 +1,4 @@
+import { retryBeforeExpiry } from '../domain/failure.ts';
 import { REJECTED_BEFORE } from '../domain/login-gate.ts';
 import { type EpochMs, isFromTheFuture } from '../domain/time.ts';
 import type { TokenRequest } from '../domain/token.ts';
@@ -19,17 +20,22 @@ export function fromPast({ request, past: { rejection } }: Wish): Remembered | u
   return { failure: REJECTED_BEFORE, at, attempts, retryAt, hadWorked };
 }
 
+/** One refusal stands for all who present the same, but for each only until its own token calls for another try. */
+const retryFor = ({ failure, retryAt, at }: Remembered, { held }: Wish): EpochMs | undefined =>
+  retryBeforeExpiry(failure, retryAt, at, held);
+
 /** A person's request overrides a refusal, but not one that is younger than the least time between renewals. */
-export function stands(refusal: Remembered, { need, policy }: Wish, now: EpochMs): boolean {
+export function stands(refusal: Remembered, wish: Wish, now: EpochMs): boolean {
   if (isFromTheFuture(refusal.at, now)) return false;
-  if (need.requested && refusal.at <= now - policy.minimum) return false;
-  return refusal.retryAt === undefined || now < refusal.retryAt;
+  if (wish.need.requested && refusal.at <= now - wish.policy.minimum) return false;
+  const retry = retryFor(refusal, wish);
+  return retry === undefined || now < retry;
 }
 
 /** Whoever was asked to renew now tries as soon as the refusal is old enough. */
-export function handedOn(refusal: Remembered, { need, policy }: Wish): Refusal {
-  const allowedAt = refusal.at + policy.minimum;
-  const requestedAt = Math.min(allowedAt, refusal.retryAt ?? allowedAt);
-  const again = need.requested ? requestedAt : refusal.retryAt;
-  return { ...refusal, retryAt: again, isRemembered: true };
+export function handedOn(refusal: Remembered, wish: Wish): Refusal {
+  const retry = retryFor(refusal, wish);
+  const allowedAt = refusal.at + wish.policy.minimum;
+  const retryAt = wish.need.requested ? Math.min(allowedAt, retry ?? allowedAt) : retry;
+  return { ...refusal, retryAt, isRemembered: true };
 }

@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { type Environments, tokenUrlOf } from '../domain/environment.ts';
-import { type Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
+import { type Failure, isFailure, retryAt } from '../domain/failure.ts';
 import { nextLogin } from '../domain/login-gate.ts';
 import type { LogoutRequest } from '../domain/logout.ts';
 import { Sensitive } from '../domain/sensitive.ts';
@@ -103,7 +103,10 @@ export class TokenDesk {
     }
   }
 
-  /** Sends the request when it is its turn. Rejects only when the desk closes. */
+  /**
+   * Sends the request when it is its turn. When to try again after a refusal is said by the rule of its kind alone,
+   * for several may wait for the answer. Rejects only when the desk closes.
+   */
   async ask(wish: Wish): Promise<Token | Refusal> {
     const user = this.#userOf(wish.request);
     if (user === undefined) return this.#send(wish);
@@ -145,16 +148,14 @@ export class TokenDesk {
 
   #nextTry(
     identity: string,
-    { request, past, policy, heldUntil }: Wish,
+    { request, past }: Wish,
     { failure, attempts, at }: Pick<Remembered, 'failure' | 'attempts' | 'at'>,
   ): Pick<Refusal, 'retryAt' | 'hadWorked'> {
     if (request.grantType === 'refresh_token' && isEnd(failure)) return { retryAt: undefined };
     const random = this.#parts.random();
     const user = this.#userOf(request);
     if (user === undefined || failure.kind !== 'CredentialsRejected') {
-      const held = { now: at, expiresAt: heldUntil, least: policy.minimum };
-      const retry = retryAt(failure, attempts, at, random);
-      return { retryAt: retryBeforeExpiry(failure, retry, held) };
+      return { retryAt: retryAt(failure, attempts, at, random) };
     }
     const suspicion = this.#logins.rejected({ user, identity, at, attempts }, past);
     return { retryAt: nextLogin(suspicion, at, random), hadWorked: suspicion.worked };

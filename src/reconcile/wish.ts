@@ -1,5 +1,5 @@
 import type { RenewalPolicy } from '../domain/credential.ts';
-import { Failure } from '../domain/failure.ts';
+import { Failure, type Held } from '../domain/failure.ts';
 import type { Need } from '../domain/plan.ts';
 import type { EpochMs, Ms } from '../domain/time.ts';
 import { type Token, type TokenRequest, urlOf } from '../domain/token.ts';
@@ -26,8 +26,8 @@ export interface Wish<Request extends TokenRequest = TokenRequest> {
   readonly request: Request;
   readonly need: Need;
   readonly policy: RenewalPolicy;
-  /** Until when the present token is good; now or earlier when there is none. */
-  readonly heldUntil: EpochMs;
+  /** The present token; undefined when there is none. */
+  readonly held: Held | undefined;
   /** The smallest goes first. */
   readonly urgency: EpochMs;
   /** When to stop waiting for a turn and say so. */

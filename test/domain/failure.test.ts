@@ -112,8 +112,7 @@ describe('a failure', () => {
 describe('while a token is in place', () => {
   const rejected = new Failure('ClientSecretRejected', '');
   const retryWith = (failure: Failure, left: number) =>
-    retryBeforeExpiry(failure, NOW + hours(1), {
-      now: NOW,
+    retryBeforeExpiry(failure, NOW + hours(1), NOW, {
       expiresAt: NOW + left,
       least: seconds(30),
     });
@@ -136,7 +135,7 @@ describe('while a token is in place', () => {
 
   it('what waits for a change goes on waiting', () => {
     const failure = new Failure('CredentialsRejected', '');
-    const held = { now: NOW, expiresAt: NOW + minutes(20), least: seconds(30) };
-    expect(retryBeforeExpiry(failure, undefined, held)).toBeUndefined();
+    const held = { expiresAt: NOW + minutes(20), least: seconds(30) };
+    expect(retryBeforeExpiry(failure, undefined, NOW, held)).toBeUndefined();
   });
 });

@@ -60,7 +60,7 @@ const aWish = (overrides: Partial<Wish> = {}): Wish => ({
   request: aRequest(),
   need: { newerThan: 0, requested: false },
   policy: SETTINGS.renewal,
-  heldUntil: START,
+  held: undefined,
   urgency: START,
   patience: minutes(1),
   past: { hasWorked: false },

@@ -1,0 +1,98 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Failure } from '../../src/domain/failure.ts';
+import { type EpochMs, type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import { aCredential, CANARY } from '../support/builders.ts';
+import { KEY, SOURCE, TARGET, until, World } from '../support/world.ts';
+
+/** A failure that ends by itself must not cost a token: it is tried again while the one in place is still good. */
+
+const NEW = 'shop/new';
+const REFUSED = new Failure('ClientSecretRejected', 'Not known yet');
+
+let world: World;
+
+beforeEach(() => {
+  world = World.with();
+  world.idp.validity = minutes(30);
+});
+
+afterEach(() => {
+  expect(world.shown).not.toContain(CANARY);
+});
+
+/** Runs the passes of these credentials for so long; answers how long the token in `TARGET` was expired. */
+async function expiredFor(
+  length: Ms,
+  keys: readonly string[] = [KEY],
+  before: (elapsed: Ms) => void = () => undefined,
+): Promise<Ms> {
+  const start = world.clock.now();
+  const due = new Map<string, EpochMs>(keys.map((key) => [key, start]));
+  let expired = 0;
+  for (let elapsed = 0; elapsed < length; elapsed += seconds(1)) {
+    before(elapsed);
+    for (const key of keys) await passWhileDue(key, due);
+    if (expiryOf(TARGET) <= world.clock.now()) expired += seconds(1);
+    world.clock.advance(seconds(1));
+  }
+  return expired;
+}
+
+async function passWhileDue(key: string, due: Map<string, EpochMs>): Promise<void> {
+  for (let passes = 0; (due.get(key) ?? Infinity) <= world.clock.now(); passes += 1) {
+    if (passes > 20) throw new Error('the passes follow each other too fast');
+    const action = await world.pass(key);
+    due.set(key, action === 'await-change' ? Infinity : action.lookAgainAt);
+  }
+}
+
+const expiryOf = (target: string): EpochMs =>
+  Date.parse(world.cluster.stored(target)?.annotations['convercus.io/expires-at'] ?? '');
+
+describe('a refusal that several credentials share', () => {
+  beforeEach(async () => {
+    await world.pass();
+    world.clock.advance(minutes(10));
+    world.cluster.putSecret(SOURCE, { data: { client_secret: `${CANARY}-rotated` } });
+    world.cluster.put(aCredential({ metadata: { name: 'new' } }));
+    world.idp.outage = REFUSED;
+  });
+
+  it('met first by one without a token makes no token of another expire', async () => {
+    const expired = await expiredFor(minutes(60), [NEW, KEY], (elapsed) => {
+      if (elapsed === minutes(16)) world.idp.outage = undefined;
+    });
+
+    expect(expired).toBe(0);
+  });
+
+  it('is tried again by each in time for its own token', async () => {
+    const now = world.clock.now();
+    expect(await world.pass(NEW)).toEqual({ lookAgainAt: now + minutes(15) });
+    expect(await world.pass()).toEqual({ lookAgainAt: now + minutes(10) });
+    expect(world.tokenRequests).toBe(2);
+  });
+
+  it('is tried again so by those who waited for the same request as well', async () => {
+    const now = world.clock.now();
+    const answer = world.idp.hold();
+    const actions = Promise.all([world.pass(NEW), world.pass()]);
+    await until(() => world.parked === 2);
+    answer();
+
+    expect(await actions).toEqual([
+      { lookAgainAt: now + minutes(15) },
+      { lookAgainAt: now + minutes(10) },
+    ]);
+    expect(world.tokenRequests).toBe(2);
+  });
+
+  it('stands for one that comes later and has no token, until its time', async () => {
+    const now = world.clock.now();
+    await world.pass(NEW);
+    world.clock.advance(minutes(5));
+
+    expect(await world.pass(NEW)).toEqual({ lookAgainAt: now + minutes(15) });
+    expect(world.tokenRequests).toBe(2);
+  });
+});
