@@ -49,14 +49,16 @@ export async function conclude(
   { signal }: PassContext,
 ): Promise<Action> {
   const failure = failureOf(result);
+  const due = [result.lookAgainAt, expiryAhead(result, ports.clock.now())];
+  const again = (cause: Failure) => lookAgainAtEarliest(tryAgainAt(ports, subject, cause), ...due);
   const isClusters = failure?.kind === 'ClusterUnavailable';
-  if (isClusters && subject.memory.failedRequests === 0) return tryAgain(ports, subject, failure);
+  if (isClusters && subject.memory.failedRequests === 0) return again(failure);
 
   const written = await report(ports, subject.resource, result, signal);
-  if (isFailure(written)) return tryAgain(ports, subject, written);
-  if (isClusters) return tryAgain(ports, subject, failure);
+  if (isFailure(written)) return again(written);
+  if (isClusters) return again(failure);
   countRefusals(subject, failure);
-  return lookAgainAtEarliest(result.lookAgainAt, expiryAhead(result, ports.clock.now()));
+  return lookAgainAtEarliest(...due);
 }
 
 /** A target that is refused (quota, admission) is tried ever more slowly; anything else starts afresh. */
@@ -92,14 +94,14 @@ async function report(
 const isRenewed = ({ attempt }: Result): boolean => attempt !== undefined && 'renewed' in attempt;
 
 /** The API server did not do its part. Once is no news; the next pass reports it if it goes on. */
-function tryAgain(
+function tryAgainAt(
   { clock, random, log }: Ports,
   { resource, memory }: Concluding,
   failure: Failure,
-): Action {
+): EpochMs | undefined {
   memory.failedRequests += 1;
   const { namespace, name } = resource.metadata;
   const { kind: reason, code } = failure;
   log.warn(failure.message, { namespace, name, reason, code, attempts: memory.failedRequests });
-  return lookAgainAtEarliest(retryAt(failure, memory.failedRequests, clock.now(), random()));
+  return retryAt(failure, memory.failedRequests, clock.now(), random());
 }

@@ -96,3 +96,16 @@ describe('a refusal that several credentials share', () => {
     expect(world.tokenRequests).toBe(2);
   });
 });
+
+describe('an API server that takes no status', () => {
+  const DENIED = new Failure('ClusterUnavailable', 'The status may not be updated', {
+    code: '403',
+  });
+
+  it.each([60, 120, 240, 1800])('makes no token of %d seconds expire', async (validity) => {
+    world.idp.validity = seconds(validity);
+    for (let times = 0; times < 1_000; times += 1) world.cluster.failNext('applyStatus', DENIED);
+
+    expect(await expiredFor(minutes(90))).toBe(0);
+  });
+});
