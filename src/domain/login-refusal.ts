@@ -25,7 +25,8 @@ export const isHtml: Test = ({ contentType, text }) =>
 
 /**
  * Which failure an answer is; the first row whose tests all hold decides. Convercus documents no error bodies, so the
- * status is all there is. What the vendor calls final (4xx) is never repeated by itself, lest an account is locked.
+ * status is all there is. A status that may mean a wrong password is not repeated by itself, so that no account gets
+ * locked; any other 4xx is tried again by the hour.
  */
 const ROWS = [
   // The API speaks JSON; a page comes from a firewall before it, which has not looked at the password

@@ -28,4 +28,5 @@ export const anyStatus =
   (facts) =>
     codes.includes(facts.status);
 export const refreshing: Test = (facts) => facts.grantType === 'refresh_token';
+export const withoutUser: Test = (facts) => facts.grantType === 'client_credentials';
 export const isOAuth: Test = (facts) => facts.error !== '';

@@ -9,6 +9,7 @@ import {
   says,
   status,
   type Test,
+  withoutUser,
 } from './refusal-tests.ts';
 import { presentable, type Sensitive } from './sensitive.ts';
 import type { EpochMs } from './time.ts';
@@ -38,6 +39,8 @@ const ROWS = [
   ['AccountNotReady', error('invalid_grant'), says(/not fully set up/i)],
   // A client policy against passwords speaks with the code of a wrong one
   ['GrantNotAllowed', error('invalid_grant'), says(/grant is prohibited/i)],
+  // Without a user there is no password that could be wrong, and no account that could be locked
+  ['InvalidRequest', error('invalid_grant'), withoutUser],
   ['CredentialsRejected', error('invalid_grant')],
 
   // An unknown client and a wrong secret share one description; only the code tells them apart

@@ -8,6 +8,7 @@ import {
   RETRY_RULES,
   retryAt,
   retryBeforeExpiry,
+  TOKEN_FAILURES,
 } from '../../src/domain/failure.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import { KINDS } from '../support/builders.ts';
@@ -85,6 +86,12 @@ describe('a failure', () => {
       expect(new Failure(kind, '').needsPerson).toBe(true);
       expect(FAILURE_KINDS[kind].retry).toBe('on-change');
     }
+  });
+
+  it('that a server has answered with is tried again some time, but for a rejected password', () => {
+    const answers = KINDS.filter((kind) => TOKEN_FAILURES.has(kind));
+    const givenUp = answers.filter((kind) => waitAfter(kind, 1) === undefined);
+    expect(givenUp).toEqual(['CredentialsRejected']);
   });
 
   it('that passes needs nobody and is always tried again', () => {

@@ -23,13 +23,14 @@ const page = (status: number): HttpAnswer => ({
 });
 
 const STOPS = { retry: 'on-change', needsPerson: true };
+const stalling = (retry: RetryRule) => ({ retry, needsPerson: true });
 const passing = (retry: RetryRule) => ({ retry, needsPerson: false });
 const UNAUTHORIZED = json(401, { message: 'Unauthorized', code: 17 });
 
 describe('a refused login', () => {
   it.each<[string, HttpAnswer, FailureKind, rules: object]>([
-    ['400', json(400), 'InvalidRequest', STOPS],
-    ['400 as a page', page(400), 'InvalidRequest', STOPS],
+    ['400', json(400), 'InvalidRequest', stalling('hourly')],
+    ['400 as a page', page(400), 'InvalidRequest', stalling('hourly')],
     ['401', UNAUTHORIZED, 'CredentialsRejected', STOPS],
     ['401 as a page', page(401), 'CredentialsRejected', STOPS],
     ['403', json(403), 'CredentialsRejected', STOPS],
@@ -44,12 +45,12 @@ describe('a refused login', () => {
     ['408', page(408), 'RateLimited', passing('soon')],
     ['425', page(425), 'RateLimited', passing('soon')],
     ['429', json(429), 'RateLimited', passing('soon')],
-    ['415', json(415), 'InvalidRequest', STOPS],
-    ['422', json(422), 'InvalidRequest', STOPS],
+    ['415', json(415), 'InvalidRequest', stalling('hourly')],
+    ['422', json(422), 'InvalidRequest', stalling('hourly')],
     ['423', json(423), 'CredentialsRejected', STOPS],
-    ['a 4xx that nobody knows', json(499), 'InvalidRequest', STOPS],
-    ['301', page(301), 'UnexpectedRedirect', STOPS],
-    ['302', page(302), 'UnexpectedRedirect', STOPS],
+    ['a 4xx that nobody knows', json(499), 'InvalidRequest', stalling('hourly')],
+    ['301', page(301), 'UnexpectedRedirect', stalling('slow')],
+    ['302', page(302), 'UnexpectedRedirect', stalling('slow')],
     ['500', json(500), 'ServerUnavailable', passing('soon')],
     ['502', page(502), 'ServerUnavailable', passing('soon')],
     ['503', page(503), 'ServerUnavailable', passing('soon')],

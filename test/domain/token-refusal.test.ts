@@ -157,6 +157,7 @@ const COMMON: readonly Row[] = [
     "User 'service-account-x' disabled",
   ],
   ['consent required', 'GrantNotAllowed', 400, 'invalid_client', 'Client requires user consent'],
+  ['a grant that is refused', 'InvalidRequest', 400, 'invalid_grant', 'No reason given'],
   ['bad scope', 'InvalidScope', 400, 'invalid_scope', 'Invalid scopes: openid nope'],
   ['client policy', 'InvalidRequest', 400, 'invalid_policy_thing', 'Refused by policy'],
   [

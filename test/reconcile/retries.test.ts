@@ -109,3 +109,27 @@ describe('an API server that takes no status', () => {
     expect(await expiredFor(minutes(90))).toBe(0);
   });
 });
+
+describe('a redirect to a page that says "back in a minute"', () => {
+  const REDIRECT = new Failure('UnexpectedRedirect', 'The endpoint redirects', { code: '302' });
+
+  it('met by a renewal costs no token', async () => {
+    const expired = await expiredFor(minutes(60), [KEY], (elapsed) => {
+      if (elapsed === minutes(23)) world.idp.outage = REDIRECT;
+      if (elapsed === minutes(25)) world.idp.outage = undefined;
+    });
+
+    expect(expired).toBe(0);
+  });
+
+  it('met by the first request is asked again after a quarter of an hour', async () => {
+    world.idp.outage = REDIRECT;
+    const action = await world.pass();
+    expect(world.summary('Stalled')).toBe('True UnexpectedRedirect');
+    world.idp.outage = undefined;
+    await world.runFor(minutes(15), action);
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Stalled')).toBe('absent');
+  });
+});
