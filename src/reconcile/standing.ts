@@ -1,5 +1,6 @@
 import { retryBeforeExpiry } from '../domain/failure.ts';
 import { REJECTED_BEFORE } from '../domain/login-gate.ts';
+import { isEnd } from '../domain/session.ts';
 import { type EpochMs, isFromTheFuture } from '../domain/time.ts';
 import type { TokenRequest } from '../domain/token.ts';
 import type { Refusal, Wish } from './wish.ts';
@@ -24,8 +25,12 @@ export function fromPast({ request, past: { rejection } }: Wish): Remembered | u
 const retryFor = ({ failure, retryAt, at }: Remembered, { held }: Wish): EpochMs | undefined =>
   retryBeforeExpiry(failure, retryAt, at, held);
 
-/** A person's request overrides a refusal, but not one that is younger than the least time between renewals. */
+/**
+ * A person's request overrides a refusal, but not one that is younger than the least time between renewals.
+ * The refresh token of a session that has ended is never sent again.
+ */
 export function stands(refusal: Remembered, wish: Wish, now: EpochMs): boolean {
+  if (wish.request.grantType === 'refresh_token' && isEnd(refusal.failure)) return true;
   if (isFromTheFuture(refusal.at, now)) return false;
   if (wish.need.requested && refusal.at <= now - wish.policy.minimum) return false;
   const retry = retryFor(refusal, wish);
