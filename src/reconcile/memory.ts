@@ -27,15 +27,17 @@ export interface Memory {
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */
-  session?: { readonly version: string; readonly session: Session } | undefined;
+  session?: { readonly meta: SecretMeta; readonly session: Session } | undefined;
+  /** Identifies what was presented for the latest token of a session. */
+  tokenOf?: string;
   /** A request of the session whose answer nobody has waited for to the end. */
   underWay?: SessionStep | undefined;
   /** A session that could not be stored yet. */
   unstored?: Session | undefined;
   /** The latest login, if it was rejected, and what it had presented. */
   rejected?: { readonly presented: string; readonly refusal: Refusal } | undefined;
-  /** The session of another user, client or realm, to be logged out when the new token is in place. */
-  retired?: Session | undefined;
+  /** Sessions that were replaced, to be logged out when the new token is in place. */
+  retired?: readonly Session[] | undefined;
   /** When the session has ended before its time, within the last hour. */
   sessionEnds?: readonly EpochMs[];
   /** Log-outs that failed in a row. */

@@ -63,7 +63,7 @@ export async function publish(
   const written = await ports.cluster.applySecret(rendered.secret, context.signal);
   if (isFailure(written)) return refusal(ports, memory.failedRequests, written);
   memory.intactVersion = written.resourceVersion;
-  logOutRetired(ports, subject, context.signal);
+  logOutRetired(ports, credential, memory, context.signal);
   return { mark: rendered.mark, targetVersion: written.resourceVersion };
 }
 

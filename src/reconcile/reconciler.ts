@@ -10,7 +10,7 @@ import { conclude, type Ports, type Result } from './conclude.ts';
 import { gather, type Subject } from './gather.ts';
 import { Memories, type Memory } from './memory.ts';
 import { type Published, publish, rejectionOf } from './publish.ts';
-import { logOutAbandoned, sweepSession } from './sweep.ts';
+import { hasUnstored, logOutUnstored, sweepSession } from './sweep.ts';
 import type { Refusal } from './wish.ts';
 
 export type Pass = (key: Key, context: PassContext) => Promise<Action>;
@@ -21,13 +21,14 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
   const pass: Pass = async (key, context) => {
     const resource = ports.view.credential(key);
     const memory = memories.of(key);
-    if (resource === undefined || resource.metadata.deletionTimestamp !== undefined) {
+    if (resource === undefined) {
       const action = await sweepLeftover(ports, key, memory, context);
-      if (resource !== undefined || action !== 'await-change') return action;
-      logOutAbandoned(ports, key, memory, context.signal);
+      if (action !== 'await-change') return action;
+      logOutUnstored(ports, key, memory, context.signal);
       memories.forget(key);
       return action;
     }
+    if (resource.metadata.deletionTimestamp !== undefined) return 'await-change';
     const finish = (result: Result) => conclude(ports, { resource, memory }, result, context);
     const credential = parseCredential(resource, settings);
     if (isFailure(credential)) return finish(unusable(ports.view, resource, credential));
@@ -55,13 +56,15 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
 }
 
 /** The session of a credential that is gone, or that has another grant by now. */
-const sweepLeftover = async (
+async function sweepLeftover(
   ports: Ports,
   key: Key,
   memory: Memory,
   context: PassContext,
-): Promise<Action> =>
-  ports.view.hasSession(key) ? sweepSession(ports, key, memory, context) : 'await-change';
+): Promise<Action> {
+  const isLeft = ports.view.hasSession(key) || memory.session !== undefined || hasUnstored(memory);
+  return isLeft ? sweepSession(ports, key, memory, context) : 'await-change';
+}
 
 async function carryOut(
   ports: Ports,

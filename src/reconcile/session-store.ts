@@ -35,14 +35,15 @@ export async function currentSession(
   const { memory, credential } = subject;
   if (memory.unstored !== undefined) return memory.unstored;
   if (wish.session === 'absent') return undefined;
-  if (memory.session?.version === wish.session.resourceVersion) return memory.session.session;
+  const known = memory.session;
+  if (known?.meta.resourceVersion === wish.session.resourceVersion) return known.session;
   const { namespace, name } = credential;
   const contents = await cluster.readSecret(namespace, sessionNameOf(name), context.signal);
   if (isFailure(contents)) return contents;
   if (contents === 'absent') return undefined;
   const session = readSession(contents);
   if (session !== undefined) {
-    memory.session = { version: contents.meta.resourceVersion, session };
+    memory.session = { meta: contents.meta, session };
   }
   return session;
 }
@@ -58,8 +59,14 @@ export async function storeSession(
   const written = await cluster.applySecret(desired, context.signal);
   if (isFailure(written)) return written;
   memory.unstored = undefined;
-  memory.session = { version: written.resourceVersion, session };
+  memory.session = { meta: written, session };
   return undefined;
+}
+
+/** The same after a session was stored in the middle of a pass. */
+export function sinceStored(asking: Asking): Asking {
+  const { subject, wish } = asking;
+  return { ...asking, wish: { ...wish, session: subject.memory.session?.meta ?? wish.session } };
 }
 
 /** Notes that a session has ended before its time. A Failure when that happens too often. */
@@ -77,6 +84,7 @@ export async function forgetSession(
   cluster: Cluster,
   { subject, wish: { session }, context }: Asking,
 ): Promise<void> {
+  subject.memory.session = undefined;
   if (session === 'absent') return;
   const { namespace, name } = subject.credential;
   const secret = { namespace, name: sessionNameOf(name), uid: session.uid };

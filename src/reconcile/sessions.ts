@@ -20,6 +20,7 @@ import {
   currentSession,
   forgetSession,
   type SessionWish,
+  sinceStored,
   storeSession,
 } from './session-store.ts';
 import { satisfies } from './shared-tokens.ts';
@@ -44,8 +45,14 @@ export interface SessionStep {
   readonly sessionWith: (token: Token) => Session | undefined;
   /** Absent for a login. */
   readonly refreshed?: Session;
+  /** To be logged out once the token of this login is in place. */
   readonly retires?: Session | undefined;
+  /** The session that a planned login replaces, and that goes on when the login is refused. */
+  readonly planned?: Session | undefined;
 }
+
+/** The session before a login. */
+type Before = Pick<SessionStep, 'retires' | 'planned'> & { readonly ended?: Session };
 
 /**
  * Tokens of the grant `password`: one login, then refreshes. A refresh token may be sent once, so the next one is
@@ -66,13 +73,14 @@ export class Sessions {
     context: PassContext,
   ): Promise<Token | Refusal> {
     const asking = { subject, wish, context };
-    const underWay = subject.memory.underWay;
+    const { underWay, tokenOf } = subject.memory;
+    const identity = this.#identityOf(asking);
     if (underWay !== undefined) {
       const answer = await this.#carryOut(asking, underWay);
-      const isCurrent = underWay.identity === this.#identityOf(asking);
-      if (isCurrent || isRefusal(answer)) return answer;
+      if (underWay.identity === identity || isRefusal(answer)) return answer;
+      return this.#obtainAnew(sinceStored(asking));
     }
-    const known = this.#tokens.get(this.#identityOf(asking));
+    const known = tokenOf === identity ? this.#tokens.get(identity) : undefined;
     if (known !== undefined && satisfies(known, wish, this.#parts.clock.now())) {
       return this.#storedFirst(asking, known);
     }
@@ -85,12 +93,13 @@ export class Sessions {
     const { subject, wish } = asking;
     const now = this.#parts.clock.now();
     const isOurs = session !== undefined && isSessionOf(session, subject.credential, wish.request);
-    if (!isOurs) return this.#login(asking, { retires: session });
+    if (!isOurs) {
+      // Its Secret may be gone or unreadable, which does not end it
+      return this.#login(asking, { retires: session ?? subject.memory.session?.session });
+    }
     if (!isRefreshable(session, now)) return this.#login(asking, { ended: session });
     if (!isLoginPlanned(session, now)) return this.#refresh(asking, session);
-    const planned = await this.#login(asking, { ended: session });
-    const isRefused = isRefusal(planned) && TOKEN_FAILURES.has(planned.failure.kind);
-    return isRefused ? this.#refresh(asking, session) : planned;
+    return this.#login(asking, { ended: session, retires: session, planned: session });
   }
 
   #refresh(asking: Asking, session: Session): Promise<Token | Refusal> {
@@ -102,14 +111,11 @@ export class Sessions {
     });
   }
 
-  async #login(
-    asking: Asking,
-    { retires, ended }: { readonly retires?: Session | undefined; readonly ended?: Session },
-  ): Promise<Token | Refusal> {
+  async #login(asking: Asking, { ended, retires, planned }: Before): Promise<Token | Refusal> {
     const { subject, wish } = asking;
     const hasWorked = wish.past.hasWorked || ended?.loggedInWith === wish.sourceVersion;
     const standing = this.#parts.desk.standing(wish);
-    if (standing !== undefined) return this.#refusedLogin(asking, standing);
+    if (standing !== undefined) return this.#refusedLogin(asking, standing, planned);
     const { credential } = subject;
     return this.#carryOut(asking, {
       identity: this.#identityOf(asking),
@@ -117,6 +123,7 @@ export class Sessions {
       sessionWith: (token) =>
         sessionFromLogin(credential, wish.request, { token, sourceVersion: wish.sourceVersion }),
       retires,
+      planned,
     });
   }
 
@@ -134,8 +141,9 @@ export class Sessions {
     if (isRefusal(answer)) return this.#refused(asking, step, answer);
     if (step.refreshed === undefined) memory.rejected = undefined;
     this.#tokens.set(step.identity, answer);
+    memory.tokenOf = step.identity;
     memory.unstored = step.sessionWith(answer);
-    memory.retired = step.retires ?? memory.retired;
+    if (step.retires !== undefined) memory.retired = [...(memory.retired ?? []), step.retires];
     if (memory.unstored === undefined) await forgetSession(cluster, asking);
     return this.#storedFirst(asking, answer);
   }
@@ -150,14 +158,20 @@ export class Sessions {
     }
     if (ended !== undefined && isEnd(failure)) return this.#loginAgain(asking, ended, refusal);
     if (step.identity !== this.#identityOf(asking)) return this.#obtainAnew(asking);
-    return ended === undefined ? this.#refusedLogin(asking, refusal) : refusal;
+    return ended === undefined ? this.#refusedLogin(asking, refusal, step.planned) : refusal;
   }
 
-  #refusedLogin({ subject: { memory, credential }, wish }: Asking, refusal: Refusal): Refusal {
-    const isRejected = refusal.failure.kind === 'CredentialsRejected';
-    const presented = presentedBy(credential, wish.sourceVersion);
-    memory.rejected = isRejected ? { presented, refusal } : undefined;
-    return refusal;
+  async #refusedLogin(
+    asking: Asking,
+    refusal: Refusal,
+    planned: Session | undefined,
+  ): Promise<Token | Refusal> {
+    const { memory, credential } = asking.subject;
+    const { kind } = refusal.failure;
+    const presented = presentedBy(credential, asking.wish.sourceVersion);
+    memory.rejected = kind === 'CredentialsRejected' ? { presented, refusal } : undefined;
+    const goesOn = planned !== undefined && TOKEN_FAILURES.has(kind);
+    return goesOn ? this.#refresh(asking, planned) : refusal;
   }
 
   /** The session is over: its refresh token must not outlive it, not even a crash. */

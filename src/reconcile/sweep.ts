@@ -1,6 +1,6 @@
 import { sessionNameOf } from '../domain/credential.ts';
 import { type Failure, isFailure, retryAt } from '../domain/failure.ts';
-import type { SecretContents } from '../domain/secret.ts';
+import type { SecretContents, SecretMeta } from '../domain/secret.ts';
 import type { Sensitive } from '../domain/sensitive.ts';
 import type { Session } from '../domain/session.ts';
 import { isSessionSecret, readSession } from '../domain/session-secret.ts';
@@ -13,7 +13,6 @@ import {
   seconds,
 } from '../domain/time.ts';
 import type { Clock, Cluster, Key, Log, PassContext, Random } from '../ports.ts';
-import type { Subject } from './gather.ts';
 import type { Memory } from './memory.ts';
 import type { TokenDesk } from './token-desk.ts';
 import { isRefusal } from './wish.ts';
@@ -34,8 +33,8 @@ const PATIENCE = minutes(1);
 const PATIENCE_IN_BACKGROUND = hours(1);
 
 /**
- * A session Secret whose credential is gone, or is no `password` credential any more: logs the session out, then
- * deletes the Secret. The log-out is best effort; nothing waits for it, and it is given up after three tries.
+ * The session of a credential that is gone, or is no `password` credential any more: logs it out, then deletes its
+ * Secret. The log-out is best effort; nothing waits for it, and it is given up after three tries.
  */
 export async function sweepSession(
   ports: Ports,
@@ -47,20 +46,34 @@ export async function sweepSession(
   const [namespace = '', name = ''] = key.split('/');
   const found = await ports.cluster.readSecret(namespace, sessionNameOf(name), signal);
   if (isFailure(found)) return later(ports, memory, found);
-  if (found === 'absent' || !isSessionSecret(found.meta, name)) return 'await-change';
-  const leftover = { namespace, name, found, session: readSession(found), memory };
+  const leftover = leftoverFrom({ namespace, name, memory }, found);
   const needed = await isNeeded(ports.cluster, leftover, signal);
   if (isFailure(needed)) return later(ports, memory, needed);
   if (needed) return 'await-change';
+  logOutAbandoned(ports, { namespace, name }, memory, signal);
+  logOutRetired(ports, { namespace, name }, memory, signal);
+  if (leftover.meta === 'absent' && leftover.session === undefined) return 'await-change';
   return (await tryAnotherTime(ports, leftover, context)) ?? remove(ports, leftover, signal);
 }
 
 interface Leftover {
   readonly namespace: string;
   readonly name: string;
-  readonly found: SecretContents;
-  readonly session: Session | undefined;
   readonly memory: Memory;
+  /** The Secret of the session. */
+  readonly meta: SecretMeta | 'absent';
+  readonly session: Session | undefined;
+}
+
+/** What could not be stored is newer than what was; and a Secret that is gone or unreadable does not end its session. */
+function leftoverFrom(
+  { namespace, name, memory }: Pick<Leftover, 'namespace' | 'name' | 'memory'>,
+  found: SecretContents | 'absent',
+): Leftover {
+  const stored = found !== 'absent' && isSessionSecret(found.meta, name) ? found : undefined;
+  const read = stored && readSession(stored);
+  const session = memory.unstored ?? read ?? memory.session?.session;
+  return { namespace, name, memory, meta: stored?.meta ?? 'absent', session };
 }
 
 /** Logs the session out. Undefined when it is over, or given up. */
@@ -82,9 +95,10 @@ async function tryAnotherTime(
 /** Another release may look after the credential, or a watch may be late: only the API server knows. */
 async function isNeeded(
   cluster: Cluster,
-  { namespace, name, session }: Leftover,
+  { namespace, name, meta, session }: Leftover,
   signal: AbortSignal,
 ): Promise<boolean | Failure> {
+  if (meta === 'absent') return false;
   const credential = await cluster.readCredential(namespace, name, signal);
   if (isFailure(credential)) return credential;
   if (credential === 'absent') return false;
@@ -100,7 +114,7 @@ interface Ending {
 }
 
 /** Undefined when the session is over, or when nobody can end it any more because the client secret is gone. */
-export async function endSession(
+async function endSession(
   { cluster, desk }: Pick<Ports, 'cluster' | 'desk'>,
   ending: Ending,
   signal: AbortSignal,
@@ -134,47 +148,105 @@ function tellLogoutFailed(
   log.warn(message, { namespace, name, reason: 'LogoutFailed' });
 }
 
-/** In the background: the new token is in place, and nobody waits for the end of the old session. */
-export function logOutRetired(
-  ports: Pick<Ports, 'cluster' | 'desk' | 'log'>,
-  { credential: { namespace, name, uid }, memory }: Subject,
-  signal: AbortSignal,
-): void {
-  const session = memory.retired;
-  if (session === undefined) return;
-  memory.retired = undefined;
-  endSession(ports, { namespace, session, memory, patience: PATIENCE_IN_BACKGROUND }, signal)
-    .then((failure) => failure && tellLogoutFailed(ports, { namespace, name, uid }, failure))
-    .catch(() => undefined); // aborted: the session expires by itself
-}
+/** What only this process knows of: everything but a session that is stored. */
+export const hasUnstored = ({ retired, underWay, unstored }: Memory): boolean =>
+  retired !== undefined || underWay !== undefined || unstored !== undefined;
 
-/** A login may still be on its way when its credential is gone: its session would live on unknown to anybody. */
-export function logOutAbandoned(
-  ports: Pick<Ports, 'cluster' | 'desk'>,
+/** What is known to this process alone is lost with its memory of the credential. */
+export function logOutUnstored(
+  ports: Telling,
   key: Key,
   memory: Memory,
   signal: AbortSignal,
 ): void {
+  const [namespace = '', name = ''] = key.split('/');
+  logOutAbandoned(ports, { namespace, name }, memory, signal);
+  if (memory.unstored !== undefined) memory.retired = [...(memory.retired ?? []), memory.unstored];
+  logOutRetired(ports, { namespace, name }, memory, signal);
+}
+
+type Telling = Pick<Ports, 'cluster' | 'desk' | 'clock' | 'log'>;
+type Named = Pick<Leftover, 'namespace' | 'name'>;
+
+/** Sessions that were replaced, in the background: nobody waits for their end. */
+export function logOutRetired(
+  ports: Telling,
+  { namespace, name }: Named,
+  memory: Memory,
+  signal: AbortSignal,
+): void {
+  const retired = memory.retired ?? [];
+  memory.retired = undefined;
+  for (const session of retired) {
+    endInBackground(ports, name, { namespace, session, memory }, signal).catch(() => undefined); // aborted: it expires by itself
+  }
+}
+
+/** A login whose answer nobody waits for any more: its session would live on unknown to anybody. */
+function logOutAbandoned(
+  ports: Telling,
+  { namespace, name }: Named,
+  memory: Memory,
+  signal: AbortSignal,
+): void {
   const step = memory.underWay;
-  const [namespace = ''] = key.split('/');
-  const patience = PATIENCE_IN_BACKGROUND;
+  memory.underWay = undefined;
   step?.answer
     .then((answer) => (isRefusal(answer) ? undefined : step.sessionWith(answer)))
     .then(
-      (session) => session && endSession(ports, { namespace, session, memory, patience }, signal),
+      (session) => session && endInBackground(ports, name, { namespace, session, memory }, signal),
     )
-    .catch(() => undefined); // aborted: the session expires by itself
+    .catch(() => undefined); // aborted: it expires by itself
+}
+
+async function endInBackground(
+  ports: Telling,
+  name: string,
+  { namespace, session, memory }: Omit<Ending, 'patience'>,
+  signal: AbortSignal,
+): Promise<void> {
+  const ending = { namespace, session, memory, patience: PATIENCE_IN_BACKGROUND };
+  let failure = await endSession(ports, ending, signal);
+  for (let tries = 1; failure !== undefined && tries < TRIES; tries += 1) {
+    await pause(ports.clock, signal);
+    failure = await endSession(ports, ending, signal);
+  }
+  if (failure !== undefined) {
+    tellLogoutFailed(ports, { namespace, name, uid: session.credentialUid }, failure);
+  }
+}
+
+/** @throws the signal's reason when that fires first */
+function pause(clock: Clock, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const leave = () => {
+      cancel();
+      reject(signal.reason);
+    };
+    const cancel = clock.after(BETWEEN_TRIES, () => {
+      signal.removeEventListener('abort', leave);
+      resolve();
+    });
+    signal.addEventListener('abort', leave, { once: true });
+  });
 }
 
 async function remove(
   ports: Ports,
-  { namespace, name, found, memory }: Leftover,
+  { namespace, name, meta, memory }: Leftover,
   signal: AbortSignal,
 ): Promise<Action> {
-  const secret = { namespace, name: sessionNameOf(name), uid: found.meta.uid };
-  const failure = await ports.cluster.deleteSecret(secret, signal);
+  const failure =
+    meta === 'absent'
+      ? undefined
+      : await ports.cluster.deleteSecret(
+          { namespace, name: sessionNameOf(name), uid: meta.uid },
+          signal,
+        );
   if (failure !== undefined) return later(ports, memory, failure);
   memory.failedLogouts = 0;
+  memory.session = undefined;
+  memory.unstored = undefined;
   ports.log.info('A session has been logged out and removed', { namespace, name });
   return 'await-change';
 }

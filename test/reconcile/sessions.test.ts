@@ -9,6 +9,7 @@ import {
   KEY,
   SESSION,
   SOURCE,
+  settled,
   TARGET,
   USERNAME,
   until,
@@ -194,14 +195,23 @@ describe('a session', () => {
     expect(asked()).toEqual([]);
   });
 
-  it('is logged into anew when somebody has deleted its Secret', async () => {
-    const first = await world.pass();
-    asked();
-    world.cluster.removeSecret(SESSION);
-    await world.runFor(minutes(4), first);
+  it.each([
+    ['deleted its Secret', () => world.cluster.removeSecret(SESSION)],
+    ['made its Secret unreadable', () => world.cluster.putSecret(SESSION, { data: {} })],
+  ])(
+    'is logged into anew, and that before is logged out, when somebody has %s',
+    async (_, change) => {
+      const first = await world.pass();
+      asked();
+      change();
+      await world.runFor(minutes(4), first);
+      await settled();
 
-    expect(asked()).toEqual(['password']);
-  });
+      expect(asked()).toEqual(['password']);
+      expect(world.idp.liveSessions).toBe(1);
+      expect(refreshToken()).toBe(`${CANARY}-refresh-2`);
+    },
+  );
 
   it('is logged into anew for a credential that was made again under the same name', async () => {
     await world.pass();
@@ -231,6 +241,16 @@ describe('the maximum of a session', () => {
     expect(world.condition('Ready')?.lastTransitionTime).toBe('2026-09-21T12:00:00Z');
   });
 
+  it('leaves one session: that before is logged out when the new token is in place', async () => {
+    world.idp.sessionMax = hours(1);
+    const first = await world.pass();
+    await world.runFor(hours(5), first);
+    await settled();
+
+    expect(world.idp.logouts).toHaveLength(world.idp.grants('password') - 1);
+    expect(world.idp.liveSessions).toBe(1);
+  });
+
   it('is not there for a session that slides', async () => {
     world.idp.sessionIdle = minutes(30);
     world.idp.sessionMax = hours(100_000);
@@ -253,6 +273,27 @@ describe('the maximum of a session', () => {
     expect(world.idp.grants('password')).toBe(2);
     expect(world.summary('Ready')).toBe('False TokenExpired');
     expect(world.summary('Renewed')).toBe('False CredentialsRejected');
+  });
+});
+
+describe('the maximum of a session, met by a planned login that outlasts its pass', () => {
+  it('is no reason to give the living session up when that login is rejected', async () => {
+    world.idp.sessionMax = hours(1);
+    await world.runFor(minutes(50), await world.pass());
+    world.idp.goodPassword = 'changed by somebody';
+    const release = world.idp.hold();
+    world.clock.advance(minutes(2));
+    const passing = world.pass();
+    await settled();
+    world.clock.advance(minutes(1));
+    await passing;
+    expect(world.idp.grants('password')).toBe(2);
+    const again = world.pass();
+    release();
+    await again;
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.idp.logouts).toEqual([]);
   });
 });
 
@@ -293,6 +334,20 @@ describe('a crash or an outage of the API server', () => {
 
     expect(asked()).not.toContain('refresh_token');
   });
+
+  it('never sends it again on request either, though its Secret could not be deleted', async () => {
+    const first = await world.pass();
+    world.idp.loseSessions();
+    world.idp.goodPassword = 'changed by somebody';
+    for (let times = 0; times < 10; times += 1) world.cluster.failNext('deleteSecret', OUTAGE);
+    await world.runFor(minutes(5), first);
+    expect(world.cluster.stored(SESSION)).toBeDefined();
+    expect(world.idp.grants('refresh_token')).toBe(1);
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    await world.pass();
+
+    expect(world.idp.grants('refresh_token')).toBe(1);
+  });
 });
 
 describe('a request that waits longer than anybody has patience', () => {
@@ -309,6 +364,24 @@ describe('a request that waits longer than anybody has patience', () => {
 
     expect(asked()).toEqual(['password']);
     expect(token()).toBe(`${CANARY}-token-1`);
+  });
+
+  it('is no reason for a second login when the client secret has changed meanwhile', async () => {
+    const release = world.idp.hold();
+    const passing = world.pass();
+    await until(() => world.tokenRequests === 1);
+    world.clock.advance(minutes(1));
+    await passing;
+    presents({ client_secret: `${GOOD_SECRET}-2` });
+    const again = world.pass();
+    release();
+    await settled();
+    world.clock.advance(seconds(2));
+    await again;
+
+    expect(world.idp.grants('password')).toBe(1);
+    expect(world.idp.liveSessions).toBe(1);
+    expect(world.summary('Ready')).toBe('True TokenValid');
   });
 });
 

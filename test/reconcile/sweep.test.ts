@@ -3,7 +3,17 @@ import { Failure } from '../../src/domain/failure.ts';
 import { minutes, seconds } from '../../src/domain/time.ts';
 import { aCredential, CANARY, START } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
-import { KEY, SESSION, SOURCE, until, World } from '../support/world.ts';
+import {
+  GOOD_PASSWORD,
+  GOOD_SECRET,
+  KEY,
+  SESSION,
+  SOURCE,
+  settled,
+  USERNAME,
+  until,
+  World,
+} from '../support/world.ts';
 
 const OFFLINE = new Failure('NetworkError', 'No connection to auth-staging.convercus.io');
 
@@ -20,6 +30,33 @@ afterEach(() => {
 });
 
 const loggedOut = () => world.idp.logouts.map(({ refreshToken }) => refreshToken.reveal());
+const user = (username: string) =>
+  world.cluster.putSecret(SOURCE, {
+    data: { client_secret: GOOD_SECRET, username, password: GOOD_PASSWORD },
+  });
+
+/** The first login waits for its answer for longer than its pass does. */
+async function outlast(): Promise<() => void> {
+  world = World.withPassword();
+  const release = world.idp.hold();
+  const passing = world.pass();
+  await until(() => world.tokenRequests === 1);
+  world.clock.advance(minutes(1));
+  await passing;
+  return release;
+}
+
+/** Another user logs in; the credential changes before the answer comes. */
+async function changeWhileAnotherLogsIn(username: string, change: () => void): Promise<void> {
+  user(username);
+  const release = world.idp.hold();
+  const asked = world.tokenRequests;
+  const passing = world.pass();
+  await until(() => world.tokenRequests > asked);
+  change();
+  release();
+  await passing;
+}
 
 describe('the session of a deleted credential', () => {
   it('is logged out, then its Secret goes', async () => {
@@ -60,6 +97,41 @@ describe('the session of a deleted credential', () => {
     await world.pass();
 
     expect(loggedOut()).toHaveLength(1);
+  });
+
+  it.each([
+    ['its Secret', [SESSION]],
+    ['its Secret and the credentials Secret', [SESSION, SOURCE]],
+  ])('is logged out although %s went first, as when a namespace is deleted', async (_, secrets) => {
+    for (const secret of secrets) world.cluster.removeSecret(secret);
+    await world.pass();
+    world.cluster.remove(KEY);
+    await world.runFor(minutes(1), await world.pass());
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
+    expect(world.idp.liveSessions).toBe(0);
+  });
+
+  it('is logged out with the newest refresh token, though that could not be stored', async () => {
+    world.clock.advance(minutes(4));
+    world.cluster.failNext('applySecret', OUTAGE);
+    await world.pass();
+    world.cluster.remove(KEY);
+    await world.pass();
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-2`]);
+    expect(world.idp.liveSessions).toBe(0);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+  });
+
+  it('is logged out though it was never stored', async () => {
+    world = World.withPassword();
+    world.cluster.failNext('applySecret', OUTAGE);
+    await world.pass();
+    world.cluster.remove(KEY);
+    await world.pass();
+
+    expect(world.idp.liveSessions).toBe(0);
   });
 
   it('goes without a log-out when nobody knows the client secret any more', async () => {
@@ -138,6 +210,94 @@ it('a login that nobody waits for any more leaves no session behind when its cre
   await until(() => world.idp.logouts.length > 0);
 
   expect(world.idp.liveSessions).toBe(0);
+});
+
+it('a login that nobody waits for any more leaves no session behind when its credential has another grant', async () => {
+  const release = await outlast();
+  world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
+  const passing = world.pass();
+  release();
+  await passing;
+  await settled();
+
+  expect(world.idp.liveSessions).toBe(0);
+  expect(world.cluster.stored(SESSION)).toBeUndefined();
+});
+
+describe('the session of a former user', () => {
+  it('is logged out too when the credential goes before the new token is published', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () => world.cluster.remove(KEY));
+    await world.pass();
+    await settled();
+
+    expect(new Set(loggedOut())).toEqual(new Set([`${CANARY}-refresh-1`, `${CANARY}-refresh-2`]));
+    expect(world.idp.liveSessions).toBe(0);
+  });
+
+  it('is logged out too when the credential gets another grant before the new token is published', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () =>
+      world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' })),
+    );
+    await world.pass();
+    await settled();
+
+    expect(world.idp.liveSessions).toBe(0);
+  });
+
+  it('is logged out too when yet another user comes before the new token is published', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () => {
+      user(`${CANARY}-third`);
+      world.cluster.edit(KEY, (spec) => ({ ...spec }));
+    });
+    await world.pass();
+    await settled();
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`, `${CANARY}-refresh-2`]);
+    expect(world.idp.liveSessions).toBe(1);
+  });
+
+  it('is given up after three tries, and people are told', async () => {
+    world.idp.logoutFailure = OFFLINE;
+    user(`${CANARY}-other`);
+    await world.pass();
+    for (let times = 0; times < 6; times += 1) {
+      await settled();
+      world.clock.advance(seconds(10));
+    }
+
+    expect(loggedOut()).toHaveLength(3);
+    expect(world.eventSummaries.at(-1)).toBe('Warning LogoutFailed');
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.clock.pendingTimers).toBe(0);
+  });
+
+  it('stays until the new token is published', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () =>
+      world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true })),
+    );
+    await world.pass();
+    await settled();
+    expect(loggedOut()).toEqual([]);
+    world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
+    await world.pass();
+    await settled();
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
+  });
+
+  it('who comes back before the new token is published logs in anew', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () => {
+      user(USERNAME);
+      world.cluster.edit(KEY, (spec) => ({ ...spec }));
+    });
+    world.clock.advance(seconds(2));
+    await world.pass();
+    await settled();
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`, `${CANARY}-refresh-2`]);
+    expect(world.cluster.stored(SESSION)?.data['refresh_token']).toBe(`${CANARY}-refresh-3`);
+    expect(world.idp.liveSessions).toBe(1);
+  });
 });
 
 it('the session of a credential that has another grant by now is logged out', async () => {

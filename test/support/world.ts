@@ -186,6 +186,13 @@ export async function until(holds: () => boolean): Promise<void> {
   while (!holds()) await new Promise((resolve) => setImmediate(resolve));
 }
 
+/** Lets everything go on that needs no time. */
+export async function settled(): Promise<void> {
+  for (let turns = 0; turns < 20; turns += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
 /** One operator over a cluster and an identity provider; a test drives its passes by hand. */
 export class World {
   readonly clock = new FakeClock();
