@@ -132,15 +132,25 @@ export function retryAt(
   return now + (isShort ? Math.max(wait * random, seconds(1)) : wait * (0.9 + random / 5));
 }
 
-/** The token in place, and how much time is to pass between two requests. */
+/** The token in place. */
 export interface Held {
   readonly expiresAt: EpochMs;
+  /** When its renewal failed first. */
+  readonly failingSince: EpochMs;
+  /** How much time is to pass between two requests. */
   readonly least: Ms;
 }
 
+/** Tries of a renewal that its token alone calls for. */
+const TRIES_BEFORE_EXPIRY = 6;
+
+/** When a rejected password is presented again is for its lock-out policy to say. */
+const isNeverHurried = ({ kind }: Failure): boolean => kind === 'CredentialsRejected';
+
 /**
- * What is looked at only every now and then may have been mended meanwhile, and a token that is still good must not
- * expire for want of a try: there is one when half of its remaining time has passed, and so on.
+ * A token that is still good must not expire for want of a try: there is one when half of its remaining time has
+ * passed, then half of the rest, six times at most. What the server asked for (`Retry-After`) is granted if it ends
+ * before the token does. What waits for a change in the cluster goes on waiting, for a watch shows that.
  * @param retry by the rule of its kind
  * @param at when it failed
  * @param held undefined when there is no token
@@ -151,11 +161,11 @@ export function retryBeforeExpiry(
   at: EpochMs,
   held: Held | undefined,
 ): EpochMs | undefined {
-  if (held === undefined) return retry;
-  const rule: RetryRule = FAILURE_KINDS[failure.kind].retry;
-  const isRare = rule === 'slow' || rule === 'hourly';
-  const half = (held.expiresAt - at) / 2;
-  if (retry === undefined || failure.retryAfter !== undefined || !isRare || half < held.least)
-    return retry;
-  return Math.min(retry, at + half);
+  if (retry === undefined || held === undefined || isNeverHurried(failure)) return retry;
+  const { expiresAt, failingSince, least } = held;
+  if (failure.retryAfter !== undefined && retry < expiresAt - least) return retry;
+  const left = expiresAt - at;
+  const shortest = Math.max(least, (expiresAt - failingSince) / 2 ** TRIES_BEFORE_EXPIRY);
+  const wait = Math.max(left / 2, shortest);
+  return wait < left ? Math.min(retry, at + wait) : retry;
 }

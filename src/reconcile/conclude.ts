@@ -2,11 +2,11 @@ import { isDeepStrictEqual } from 'node:util';
 import type { ConvercusCredential } from '../domain/api.ts';
 import { targetNameOf } from '../domain/credential.ts';
 import { eventFor } from '../domain/events.ts';
-import { type Failure, isFailure, retryAt } from '../domain/failure.ts';
+import { type Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
 import type { Rejection } from '../domain/login-gate.ts';
 import type { TargetMark } from '../domain/secret.ts';
 import { type Attempt, failureOf, statusFor } from '../domain/status.ts';
-import { type Action, type EpochMs, lookAgainAtEarliest } from '../domain/time.ts';
+import { type Action, type EpochMs, lookAgainAtEarliest, seconds } from '../domain/time.ts';
 import type { Clock, Cluster, ClusterView, Log, PassContext, Random, Telemetry } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { Sessions } from './sessions.ts';
@@ -49,10 +49,14 @@ export async function conclude(
   { signal }: PassContext,
 ): Promise<Action> {
   const failure = failureOf(result);
-  const due = [result.lookAgainAt, expiryAhead(result, ports.clock.now())];
-  const again = (cause: Failure) => lookAgainAtEarliest(tryAgainAt(ports, subject, cause), ...due);
+  const { memory } = subject;
+  const now = ports.clock.now();
+  memory.failingSince = failure && (memory.failingSince ?? now);
+  const due = [result.lookAgainAt, expiryAhead(result, now)];
+  const again = (cause: Failure) =>
+    lookAgainAtEarliest(tryAgainAt(ports, subject, { cause, held: result.held }), ...due);
   const isClusters = failure?.kind === 'ClusterUnavailable';
-  if (isClusters && subject.memory.failedRequests === 0) return again(failure);
+  if (isClusters && memory.failedRequests === 0) return again(failure);
 
   const written = await report(ports, subject.resource, result, signal);
   if (isFailure(written)) return again(written);
@@ -97,11 +101,18 @@ const isRenewed = ({ attempt }: Result): boolean => attempt !== undefined && 're
 function tryAgainAt(
   { clock, random, log }: Ports,
   { resource, memory }: Concluding,
-  failure: Failure,
+  { cause, held }: { readonly cause: Failure; readonly held: TargetMark | undefined },
 ): EpochMs | undefined {
   memory.failedRequests += 1;
+  const { failedRequests: attempts, failingSince } = memory;
   const { namespace, name } = resource.metadata;
-  const { kind: reason, code } = failure;
-  log.warn(failure.message, { namespace, name, reason, code, attempts: memory.failedRequests });
-  return retryAt(failure, memory.failedRequests, clock.now(), random());
+  const { kind: reason, code } = cause;
+  log.warn(cause.message, { namespace, name, reason, code, attempts });
+  const now = clock.now();
+  const isFailing = held !== undefined && failingSince !== undefined;
+  const token = isFailing ? { expiresAt: held.expiresAt, failingSince, least: LEAST } : undefined;
+  return retryBeforeExpiry(cause, retryAt(cause, attempts, now, random()), now, token);
 }
+
+/** Between two requests to the API server. */
+const LEAST = seconds(1);

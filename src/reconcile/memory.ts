@@ -24,6 +24,8 @@ export interface Memory {
   intactVersion: string | undefined;
   /** The renew request that was answered last, should the API server not have taken the status that says so. */
   answeredRequest: string | undefined;
+  /** When the first failed of the passes that have failed in a row. */
+  failingSince?: EpochMs | undefined;
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */

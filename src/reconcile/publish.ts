@@ -46,16 +46,34 @@ const LONGEST = minutes(60);
 export async function publish(
   ports: Ports,
   subject: Subject,
-  { seen, need }: { readonly seen: Observation; readonly need: Need },
+  { seen, need }: Due,
+  context: PassContext,
+): Promise<Published | Refusal | 'superseded'> {
+  const held = heldBy(subject, seen, ports.clock.now());
+  const done = await tryToPublish(ports, subject, { seen, need, held }, context);
+  if (done === 'superseded' || !('failure' in done)) return done;
+  // Several may have got this refusal: each tries again in time for its own token
+  const { failure, retryAt: retry, at = ports.clock.now() } = done;
+  return { ...done, retryAt: retryBeforeExpiry(failure, retry, at, held) };
+}
+
+interface Due {
+  readonly seen: Observation;
+  readonly need: Need;
+}
+
+async function tryToPublish(
+  ports: Ports,
+  subject: Subject,
+  { seen, need, held }: Due & { readonly held: Held | undefined },
   context: PassContext,
 ): Promise<Published | Refusal | 'superseded'> {
   const { credential, memory } = subject;
   const source = await presented(ports.cluster, subject, seen, context.signal);
   if (isFailure(source)) return refusal(ports, memory.failedRequests, source);
-  const held = heldBy(credential, seen);
   const token = await obtain(ports, subject, { seen, need, source, held }, context);
   if (isSuperseded(ports.view, subject)) return 'superseded';
-  if (isRefusal(token)) return inTime(token, held, ports.clock.now());
+  if (isRefusal(token)) return token;
   if (isNoGain(token, need, seen)) return refusal(ports, 0, noGain(credential));
   const provenance = { sourceVersion: source.version, renewRequest: credential.renewRequest };
   const rendered = renderTarget(credential, token, provenance, seen.target);
@@ -86,9 +104,7 @@ const noGain = ({ tokenUrl }: Credential): Failure =>
     `The new token from ${new URL(tokenUrl).host} would expire before the one in place, which therefore stays. The operator tries again; if this goes on, ask Convercus why tokens are so short.`,
   );
 
-interface Asking {
-  readonly seen: Observation;
-  readonly need: Need;
+interface Asking extends Due {
   readonly source: Presented;
   readonly held: Held | undefined;
 }
@@ -129,15 +145,15 @@ function timesOf(
   return { urgency: held?.expiresAt ?? now + PATIENCE, patience };
 }
 
-function heldBy({ renewal }: Credential, seen: Observation): Held | undefined {
+function heldBy(
+  { credential, memory }: Subject,
+  seen: Observation,
+  now: EpochMs,
+): Held | undefined {
   const mark = markOf(seen);
-  return mark && { expiresAt: mark.expiresAt, least: renewal.minimum };
-}
-
-/** Several may have got this refusal; each tries again in time for its own token. */
-function inTime(refusal: Refusal, held: Held | undefined, now: EpochMs): Refusal {
-  const { failure, retryAt, at = now } = refusal;
-  return { ...refusal, retryAt: retryBeforeExpiry(failure, retryAt, at, held) };
+  if (mark === undefined) return undefined;
+  const { failingSince = now } = memory;
+  return { expiresAt: mark.expiresAt, failingSince, least: credential.renewal.minimum };
 }
 
 function pastOf({ credential, rejection, target }: Observation, version: string): LoginPast {

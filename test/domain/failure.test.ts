@@ -117,32 +117,59 @@ describe('a failure', () => {
 });
 
 describe('while a token is in place', () => {
+  const LEAST = seconds(30);
   const rejected = new Failure('ClientSecretRejected', '');
-  const retryWith = (failure: Failure, left: number) =>
-    retryBeforeExpiry(failure, NOW + hours(1), NOW, {
-      expiresAt: NOW + left,
-      least: seconds(30),
-    });
+  const patience = new Failure('RateLimited', '', { retryAfter: minutes(18) });
+  const heldFor = (left: number) => ({ failingSince: NOW, expiresAt: NOW + left, least: LEAST });
 
   it.each([
-    ['half of its time is waited', rejected, minutes(20), minutes(10)],
-    ['no longer than otherwise', rejected, hours(3), hours(1)],
-    ['nothing is hurried for its last minute', rejected, seconds(59), hours(1)],
-    ['nor for one that has expired', rejected, -minutes(5), hours(1)],
-    ['nor what is tried often anyway', new Failure('NetworkError', ''), minutes(20), hours(1)],
+    ['half of its time is waited', rejected, hours(1), minutes(20), minutes(10)],
+    ['no longer than otherwise', rejected, hours(1), hours(3), hours(1)],
+    ['nor less than the least time between requests', rejected, hours(1), seconds(59), LEAST],
+    ['nothing is hurried for less than that', rejected, hours(1), LEAST, hours(1)],
+    ['nor for one that has expired', rejected, hours(1), -minutes(5), hours(1)],
     [
-      'nor a server that asks for patience',
-      new Failure('AccessBlocked', '', { retryAfter: hours(1) }),
+      'what the server asks for is granted in time',
+      patience,
+      minutes(18),
       minutes(20),
-      hours(1),
+      minutes(18),
     ],
-  ])('%s', (_, failure, left, wait) => {
-    expect(retryWith(failure, left)).toBe(NOW + wait);
+    ['but not past the expiry', patience, minutes(18), minutes(18), minutes(9)],
+  ])('%s', (_, failure, rule, left, wait) => {
+    expect(retryBeforeExpiry(failure, NOW + rule, NOW, heldFor(left))).toBe(NOW + wait);
   });
 
   it('what waits for a change goes on waiting', () => {
+    const failure = new Failure('InputMissing', '');
+    expect(retryBeforeExpiry(failure, undefined, NOW, heldFor(hours(1)))).toBeUndefined();
+  });
+
+  it('a password that may be locked is left alone for as long as a lock may last', () => {
     const failure = new Failure('CredentialsRejected', '');
-    const held = { expiresAt: NOW + minutes(20), least: seconds(30) };
-    expect(retryBeforeExpiry(failure, undefined, NOW, held)).toBeUndefined();
+    const lock = NOW + minutes(20);
+    expect(retryBeforeExpiry(failure, lock, NOW, heldFor(minutes(20)))).toBe(lock);
+  });
+
+  it('everything else is tried again in time, six times on account of the token at most', () => {
+    const others = KINDS.filter((kind) => waitAfter(kind, 1) !== undefined);
+    const aTime = fc.integer({ min: seconds(62), max: hours(24) });
+    fc.assert(
+      fc.property(fc.constantFrom(...others), aTime, (kind, left) => {
+        const held = heldFor(left);
+        const late = held.expiresAt + hours(1);
+        const tries: number[] = [];
+        for (let at = NOW; at < late; ) {
+          const again = retryBeforeExpiry(new Failure(kind, ''), late, at, held) ?? late;
+          expect(again - at).toBeGreaterThanOrEqual(LEAST);
+          if (again < held.expiresAt) tries.push(again);
+          at = again;
+        }
+        expect(tries.length).toBeGreaterThanOrEqual(1);
+        expect(tries.length).toBeLessThanOrEqual(6);
+        const last = tries.at(-1) ?? NOW;
+        expect(held.expiresAt - last).toBeLessThanOrEqual(Math.max(LEAST, left / 32));
+      }),
+    );
   });
 });

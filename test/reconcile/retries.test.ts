@@ -31,8 +31,8 @@ async function expiredFor(
   let expired = 0;
   for (let elapsed = 0; elapsed < length; elapsed += seconds(1)) {
     before(elapsed);
-    for (const key of keys) await passWhileDue(key, due);
     if (expiryOf(TARGET) <= world.clock.now()) expired += seconds(1);
+    for (const key of keys) await passWhileDue(key, due);
     world.clock.advance(seconds(1));
   }
   return expired;
@@ -131,5 +131,73 @@ describe('a redirect to a page that says "back in a minute"', () => {
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Stalled')).toBe('absent');
+  });
+});
+
+describe('a failure that ends before the token does', () => {
+  it.each([
+    ['UnexpectedResponse', 210],
+    ['TLSError', 210],
+    ['NetworkError', 330],
+    ['ShortLivedToken', 320],
+    ['RealmNotFound', 300],
+  ] as const)('%s for %d seconds costs no token', async (kind, down) => {
+    const due = minutes(24);
+    const expired = await expiredFor(minutes(45), [KEY], (elapsed) => {
+      if (elapsed === due) world.idp.outage = new Failure(kind, 'For a while');
+      if (elapsed === due + seconds(down)) world.idp.outage = undefined;
+    });
+
+    expect(expired).toBe(0);
+  });
+
+  it.each(['readSecret', 'applySecret'] as const)(
+    'of the API server at %s costs none either',
+    async (call) => {
+      const due = minutes(24);
+      let down = false;
+      world.cluster.failWhile(call, () => down);
+      const expired = await expiredFor(minutes(45), [KEY], (elapsed) => {
+        down = elapsed >= due - seconds(1) && elapsed < due + seconds(320);
+        if (elapsed === due - seconds(1)) world.restart();
+      });
+
+      expect(expired).toBe(0);
+    },
+  );
+
+  it('of admission, which refuses the target, costs none either', async () => {
+    const quota = new Failure('TargetRefused', 'exceeded quota: secrets');
+    let down = false;
+    world.cluster.failWhile('applySecret', () => down, quota);
+    const expired = await expiredFor(minutes(45), [KEY], (elapsed) => {
+      down = elapsed >= minutes(24) && elapsed < minutes(29);
+    });
+
+    expect(expired).toBe(0);
+  });
+
+  it('costs none while others keep looking at the credential', async () => {
+    await world.pass();
+    world.clock.advance(minutes(24));
+    world.idp.outage = REFUSED;
+    const action = await world.pass();
+    world.clock.advance(minutes(2));
+    expect(await world.pass()).toEqual(action);
+  });
+});
+
+describe('a session that ends again and again', () => {
+  it('is logged into once more before the token expires', async () => {
+    world = World.withPassword();
+    world.idp.validity = minutes(30);
+    const expired = await expiredFor(minutes(100), [KEY], (elapsed) => {
+      const isLost = [1, 2, 3].some((times) => elapsed === times * minutes(24) - minutes(1));
+      if (isLost) world.idp.loseSessions();
+    });
+
+    expect(world.idp.grants('refresh_token')).toBeGreaterThanOrEqual(3);
+    expect(world.eventSummaries).toContain('Warning SessionContention');
+    expect(expired).toBe(0);
   });
 });

@@ -59,6 +59,7 @@ export class FakeCluster implements Cluster, ClusterView {
   readonly #secrets = new Map<Key, StoredSecret>();
   readonly #unknown = new Set<Key>();
   readonly #failures: { call: Call; failure: Failure; carriedOut: boolean }[] = [];
+  readonly #outages: { call: Call; holds: () => boolean; failure: Failure }[] = [];
   #count = 0;
 
   // What people and other programs do
@@ -124,6 +125,11 @@ export class FakeCluster implements Cluster, ClusterView {
    */
   failNext(call: Call, failure: Failure = OUTAGE, carriedOut = false): void {
     this.#failures.push({ call, failure, carriedOut });
+  }
+
+  /** Every call of that kind fails as long as that holds. */
+  failWhile(call: Call, holds: () => boolean, failure: Failure = OUTAGE): void {
+    this.#outages.push({ call, holds, failure });
   }
 
   // What a test looks at
@@ -234,6 +240,8 @@ export class FakeCluster implements Cluster, ClusterView {
   async #handle<T>(call: Call, name: string, carryOut: () => T): Promise<T | Failure> {
     this.requests.push(`${call} ${name}`);
     await Promise.resolve();
+    const outage = this.#outages.find((each) => each.call === call && each.holds());
+    if (outage !== undefined) return outage.failure;
     const at = this.#failures.findIndex((planned) => planned.call === call);
     const [planned] = at < 0 ? [] : this.#failures.splice(at, 1);
     if (planned?.carriedOut !== false) {
