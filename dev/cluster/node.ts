@@ -59,6 +59,10 @@ export const kubeletConfig = (dir: string, name: string, syncFrequency: string):
     cgroupRoot: `/${name}`,
     failCgroupV1: false,
     failSwapOn: false,
+    // However full the disk of the machine is: no image is deleted (100 turns the collection off), no pod evicted. What
+    // is imported can't be pulled again, and kubelet takes the image of the pods' sandboxes for unused.
+    imageGCHighThresholdPercent: 100,
+    imageMaximumGCAge: '0s',
     evictionHard: {},
     enforceNodeAllocatable: [],
     podLogsDir: `${dir}/pod-logs`,

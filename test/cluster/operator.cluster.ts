@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { imagesOf, operatorImage } from '../../dev/cluster/images.ts';
+import { NODE } from '../../dev/cluster/node.ts';
 import { CLUSTER_DIR } from '../../dev/cluster/prepare.ts';
 import { cutApiAccess, disturb, leaderOf, signalLeader, type Watched } from './disturbance.ts';
 import { Lab, OPERATOR_NAMESPACE, RELEASE, until } from './lab.ts';
@@ -52,6 +53,19 @@ beforeAll(async () => {
 afterAll(async () => {
   report.print(process.env['CONVERCUS_E2E_FIGURES']);
   await lab?.stop();
+});
+
+describe('the node', () => {
+  it('collects no image and evicts no pod, however full the disk is', async () => {
+    const path = `/api/v1/nodes/${NODE}/proxy/configz`;
+    const { kubeletconfig } = JSON.parse(await lab.cluster.kubectl(['get', '--raw', path]));
+    expect(kubeletconfig).toMatchObject({
+      imageGCHighThresholdPercent: 100,
+      imageMaximumGCAge: '0s',
+    });
+    expect(kubeletconfig.evictionHard ?? {}).toEqual({});
+    expect(kubeletconfig.evictionSoft ?? {}).toEqual({});
+  });
 });
 
 describe('the image', () => {
