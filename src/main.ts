@@ -15,8 +15,6 @@ import type { Readiness } from './watches.ts';
 
 const CONFIGURATION_ERROR = 2;
 
-process.exitCode = await main(parseArguments(process.argv.slice(2)));
-
 /** 0 after a clean stop, 2 for a configuration error, 1 for anything else. */
 async function main(args: Arguments): Promise<number> {
   if ('exit' in args) {
@@ -107,3 +105,5 @@ function warnOfPlainHttp({ environments }: Config, log: Log): void {
     if (insecureHttp) log.warn('Secrets may be sent over plain http://', { environment: name });
   }
 }
+
+process.exitCode = await main(parseArguments(process.argv.slice(2)));
