@@ -31,7 +31,7 @@ export interface Memory {
   /** The session as stored in that version of its Secret. */
   session?: { readonly meta: SecretMeta; readonly session: Session } | undefined;
   /** Identifies what was presented for the latest token of a session. */
-  tokenOf?: string;
+  tokenOf?: string | undefined;
   /** A request of the session whose answer nobody has waited for to the end. */
   underWay?: SessionStep | undefined;
   /** A session that could not be stored yet. */

@@ -1,5 +1,10 @@
 import type { ConvercusCredential } from '../domain/api.ts';
-import { parseCredential, type Settings, targetNameOf } from '../domain/credential.ts';
+import {
+  parseCredential,
+  type Settings,
+  sessionNameOf,
+  targetNameOf,
+} from '../domain/credential.ts';
 import { type Failure, type FailureKind, isFailure } from '../domain/failure.ts';
 import { heldMark, type Observation, type Plan, plan, type RenewReason } from '../domain/plan.ts';
 import { type Attempt, conditionOf, readRejection } from '../domain/status.ts';
@@ -29,30 +34,53 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
       return action;
     }
     if (resource.metadata.deletionTimestamp !== undefined) return 'await-change';
-    const finish = (result: Result) => conclude(ports, { resource, memory }, result, context);
-    const credential = parseCredential(resource, settings);
-    if (isFailure(credential)) return finish(unusable(ports.view, resource, credential));
-    const subject = { resource, memory, credential };
-    const { view, cluster, desk } = ports;
-    const voidBefore = desk.revocations.voidBefore(credential.tokenUrl, ports.clock.now());
-    const sight = { view, cluster, voidBefore };
-    const seen = await gather(sight, subject, context.signal);
-    if (isFailure(seen)) {
-      const { tokenUrl } = credential;
-      return finish({ ...unusable(ports.view, resource, seen), tokenUrl });
-    }
-    const next = plan(seen, ports.clock.now());
-    const result = await carryOut(ports, subject, { seen, next }, context);
-    if (result === 'superseded') return 'await-change';
-    const action = await finish(result);
-    if (credential.grantType === 'password') return action;
-    return earlier(action, await sweepLeftover(ports, key, memory, context));
+    const action = await reconcile(ports, settings, { key, resource, memory }, context);
+    const isDue = action !== 'await-change' && action.lookAgainAt <= ports.clock.now();
+    return isDue ? action : earlier(action, await ports.sessions.unclaimed(memory));
   };
   return async (key, context) => {
     const action = await pass(key, context);
     memories.tidy(key);
     return action;
   };
+}
+async function reconcile(
+  ports: Ports,
+  settings: Settings,
+  { key, resource, memory }: { readonly key: Key } & Omit<Subject, 'credential'>,
+  context: PassContext,
+): Promise<Action> {
+  const { view, cluster, desk } = ports;
+  const finish = (result: Result) => conclude(ports, { resource, memory }, result, context);
+  const unsettled = await settle(ports, { resource, memory }, context.signal);
+  if (unsettled !== undefined) {
+    const { failure, retryAt } = unsettled;
+    return finish({ ...unusable(view, resource, failure), lookAgainAt: retryAt });
+  }
+  const credential = parseCredential(resource, settings);
+  if (isFailure(credential)) return finish(unusable(view, resource, credential));
+  const subject = { resource, memory, credential };
+  const { tokenUrl } = credential;
+  const voidBefore = desk.revocations.voidBefore(tokenUrl, ports.clock.now());
+  const seen = await gather({ view, cluster, voidBefore }, subject, context.signal);
+  if (isFailure(seen)) return finish({ ...unusable(view, resource, seen), tokenUrl });
+  const next = plan(seen, ports.clock.now());
+  const result = await carryOut(ports, subject, { seen, next }, context);
+  if (result === 'superseded') return 'await-change';
+  const action = await finish(result);
+  if (credential.grantType === 'password') return action;
+  return earlier(action, await sweepLeftover(ports, key, memory, context));
+}
+
+/** What a session needs is done first, whatever its credential has become; unless it has another grant. */
+async function settle(
+  { sessions, view }: Ports,
+  { resource, memory }: Omit<Subject, 'credential'>,
+  signal: AbortSignal,
+): Promise<Refusal | undefined> {
+  const { namespace, name } = resource.metadata;
+  if (resource.spec.grantType !== 'password') return undefined;
+  return sessions.settle(resource, memory, view.secret(namespace, sessionNameOf(name)), signal);
 }
 
 /** The session of a credential that is gone, or that has another grant by now. */

@@ -1,4 +1,4 @@
-import { sessionNameOf } from '../domain/credential.ts';
+import { type Credential, sessionNameOf } from '../domain/credential.ts';
 import { Failure, isFailure } from '../domain/failure.ts';
 import type { SecretMeta } from '../domain/secret.ts';
 import type { Session } from '../domain/session.ts';
@@ -48,15 +48,28 @@ export async function currentSession(
   return session;
 }
 
+/** Where the session of a credential is stored. */
+export interface SessionPlace {
+  readonly metadata: Pick<Credential, 'namespace' | 'name'>;
+  readonly memory: Memory;
+  readonly existing: SecretMeta | 'absent';
+}
+
+export const placeOf = ({ subject: { credential, memory }, wish }: Asking): SessionPlace => ({
+  metadata: credential,
+  memory,
+  existing: wish.session,
+});
+
 /** Writes the session that a request has brought, if that has not been done yet. */
 export async function storeSession(
   cluster: Cluster,
-  { subject: { credential, memory }, wish, context }: Asking,
+  { metadata, memory, existing }: SessionPlace,
+  signal: AbortSignal,
 ): Promise<Failure | undefined> {
   const session = memory.unstored;
   if (session === undefined) return undefined;
-  const desired = renderSession(credential, session, wish.session);
-  const written = await cluster.applySecret(desired, context.signal);
+  const written = await cluster.applySecret(renderSession(metadata, session, existing), signal);
   if (isFailure(written)) return written;
   memory.unstored = undefined;
   memory.session = { meta: written, session };
@@ -82,11 +95,10 @@ export function contentionOf(memory: Memory, ended: Failure, now: EpochMs): Fail
 /** Best effort: at worst a dead refresh token is sent once more after a restart. */
 export async function forgetSession(
   cluster: Cluster,
-  { subject, wish: { session }, context }: Asking,
+  { metadata: { namespace, name }, memory, existing }: SessionPlace,
+  signal: AbortSignal,
 ): Promise<void> {
-  subject.memory.session = undefined;
-  if (session === 'absent') return;
-  const { namespace, name } = subject.credential;
-  const secret = { namespace, name: sessionNameOf(name), uid: session.uid };
-  await cluster.deleteSecret(secret, context.signal);
+  memory.session = undefined;
+  if (existing === 'absent') return;
+  await cluster.deleteSecret({ namespace, name: sessionNameOf(name), uid: existing.uid }, signal);
 }

@@ -1,5 +1,8 @@
+import type { ConvercusCredential } from '../domain/api.ts';
+import { sessionNameOf } from '../domain/credential.ts';
 import { type Failure, isFailure, retryAt, TOKEN_FAILURES } from '../domain/failure.ts';
 import { presentedBy } from '../domain/login-gate.ts';
+import type { KnownSecret } from '../domain/secret.ts';
 import {
   isEnd,
   isLoginPlanned,
@@ -10,15 +13,20 @@ import {
   sessionAfterRefresh,
   sessionFromLogin,
 } from '../domain/session.ts';
+import { isSessionSecret } from '../domain/session-secret.ts';
+import { type Action, minutes } from '../domain/time.ts';
 import type { Token, TokenRequest } from '../domain/token.ts';
 import type { Clock, Cluster, Log, PassContext, Random } from '../ports.ts';
 import type { Subject } from './gather.ts';
+import type { Memory } from './memory.ts';
 import { Recent } from './recent.ts';
 import {
   type Asking,
   contentionOf,
   currentSession,
   forgetSession,
+  placeOf,
+  type SessionPlace,
   type SessionWish,
   sinceStored,
   storeSession,
@@ -29,6 +37,8 @@ import { isRefusal, patiently, type Refusal } from './wish.ts';
 
 /** Tokens kept, so that a target can be written again without a refresh. */
 const TOKENS = 2_000;
+/** How often to look for an answer that no pass waits for. */
+const WHILE_UNDER_WAY = minutes(1);
 
 interface Parts {
   readonly desk: TokenDesk;
@@ -51,6 +61,10 @@ export interface SessionStep {
   readonly planned?: Session | undefined;
 }
 
+/** Undefined while there is none. */
+const answerOf = ({ answer }: SessionStep): Promise<Token | Refusal | undefined> =>
+  Promise.race([answer, Promise.resolve(undefined)]);
+
 /** The session before a login. */
 type Before = Pick<SessionStep, 'retires' | 'planned'> & { readonly ended?: Session };
 
@@ -64,6 +78,51 @@ export class Sessions {
 
   constructor(parts: Parts) {
     this.#parts = parts;
+  }
+
+  /**
+   * The first write of a pass: a session that has come after its pass, or could not be stored. Its credential may be
+   * suspended or faulty by now, and will need it later.
+   */
+  async settle(
+    { metadata }: ConvercusCredential,
+    memory: Memory,
+    known: KnownSecret,
+    signal: AbortSignal,
+  ): Promise<Refusal | undefined> {
+    const { cluster } = this.#parts;
+    const { namespace, name } = metadata;
+    const hasCome = await this.#takeAnswer(memory);
+    if (!hasCome && memory.unstored === undefined) return undefined;
+    const existing =
+      known === 'unknown'
+        ? await cluster.readSecretMeta(namespace, sessionNameOf(name), signal)
+        : known;
+    if (isFailure(existing)) return this.#refusal(existing, memory);
+    if (existing !== 'absent' && !isSessionSecret(existing, name)) return undefined;
+    const failure = await this.#store({ metadata, memory, existing }, signal);
+    return failure && this.#refusal(failure, memory);
+  }
+
+  /** Whether a token has come for the request that is under way. */
+  async #takeAnswer(memory: Memory): Promise<boolean> {
+    const step = memory.underWay;
+    const answer = step && (await answerOf(step));
+    if (step === undefined || answer === undefined || isRefusal(answer)) return false;
+    this.#keep(memory, step, answer);
+    return true;
+  }
+
+  /** When to look again at a request whose answer the pass has not waited for. */
+  async unclaimed(memory: Memory): Promise<Action> {
+    const step = memory.underWay;
+    if (step === undefined) return 'await-change';
+    const answer = await answerOf(step);
+    const now = this.#parts.clock.now();
+    if (answer === undefined) return { lookAgainAt: now + WHILE_UNDER_WAY };
+    if (!isRefusal(answer)) return { lookAgainAt: now };
+    memory.underWay = undefined; // the desk remembers it for as long as it stands
+    return 'await-change';
   }
 
   /** @throws the signal's reason when the pass is aborted */
@@ -82,14 +141,14 @@ export class Sessions {
     }
     const known = tokenOf === identity ? this.#tokens.get(identity) : undefined;
     if (known !== undefined && satisfies(known, wish, this.#parts.clock.now())) {
-      return this.#storedFirst(asking, known);
+      return known;
     }
     return this.#obtainAnew(asking);
   }
 
   async #obtainAnew(asking: Asking): Promise<Token | Refusal> {
     const session = await currentSession(this.#parts.cluster, asking);
-    if (isFailure(session)) return this.#refusal(session, asking);
+    if (isFailure(session)) return this.#refusal(session, asking.subject.memory);
     const { subject, wish } = asking;
     const now = this.#parts.clock.now();
     const isOurs = session !== undefined && isSessionOf(session, subject.credential, wish.request);
@@ -135,17 +194,30 @@ export class Sessions {
   async #carryOut(asking: Asking, step: SessionStep): Promise<Token | Refusal> {
     const { subject, wish, context } = asking;
     const { memory } = subject;
-    const { clock, cluster } = this.#parts;
+    const { clock } = this.#parts;
     memory.underWay = undefined;
     const answer = await context.parked(() => patiently(step.answer, wish, clock, context.signal));
     if (isRefusal(answer)) return this.#refused(asking, step, answer);
-    if (step.refreshed === undefined) memory.rejected = undefined;
-    this.#tokens.set(step.identity, answer);
-    memory.tokenOf = step.identity;
-    memory.unstored = step.sessionWith(answer);
-    if (step.retires !== undefined) memory.retired = [...(memory.retired ?? []), step.retires];
-    if (memory.unstored === undefined) await forgetSession(cluster, asking);
+    this.#keep(memory, step, answer);
     return this.#storedFirst(asking, answer);
+  }
+
+  /** What an answer brings. */
+  #keep(memory: Memory, step: SessionStep, token: Token): void {
+    this.#tokens.set(step.identity, token);
+    if (step.refreshed === undefined) memory.rejected = undefined;
+    memory.underWay = undefined;
+    memory.tokenOf = step.identity;
+    memory.unstored = step.sessionWith(token);
+    if (step.retires !== undefined) memory.retired = [...(memory.retired ?? []), step.retires];
+  }
+
+  /** A login that brought no refresh token leaves no session to store. */
+  async #store(place: SessionPlace, signal: AbortSignal): Promise<Failure | undefined> {
+    const { cluster } = this.#parts;
+    if (place.memory.unstored !== undefined) return storeSession(cluster, place, signal);
+    await forgetSession(cluster, place, signal);
+    return undefined;
   }
 
   /** What was presented may have changed while the request waited: then its refusal says nothing about now. */
@@ -187,21 +259,30 @@ export class Sessions {
     memory.unstored = undefined;
     if (!isRemembered) log.warn(failure.message, { namespace, name, reason: failure.kind });
     const contention = isRemembered ? undefined : contentionOf(memory, failure, clock.now());
-    const answer =
-      contention === undefined
-        ? await this.#login(asking, { ended })
-        : this.#refusal(contention, asking);
-    if (isRefusal(answer)) await forgetSession(this.#parts.cluster, asking);
-    return answer;
+    let isReplaced = false;
+    try {
+      const answer =
+        contention === undefined
+          ? await this.#login(asking, { ended })
+          : this.#refusal(contention, memory);
+      isReplaced = !isRefusal(answer);
+      return answer;
+    } finally {
+      // A stop ends the login while the pass may still write
+      const mayWrite = !asking.context.signal.aborted;
+      if (!isReplaced && mayWrite) {
+        await forgetSession(this.#parts.cluster, placeOf(asking), asking.context.signal);
+      }
+    }
   }
 
   /** Until the session is stored the token is kept back, and the next pass tries again. */
   async #storedFirst(asking: Asking, token: Token): Promise<Token | Refusal> {
-    const failure = await storeSession(this.#parts.cluster, asking);
-    return failure === undefined ? token : this.#refusal(failure, asking);
+    const failure = await this.#store(placeOf(asking), asking.context.signal);
+    return failure === undefined ? token : this.#refusal(failure, asking.subject.memory);
   }
 
-  #refusal(failure: Failure, { subject: { memory } }: Asking): Refusal {
+  #refusal(failure: Failure, memory: Memory): Refusal {
     const { clock, random } = this.#parts;
     const now = clock.now();
     return { failure, retryAt: retryAt(failure, memory.failedRequests + 1, now, random()) };

@@ -247,6 +247,7 @@ async function remove(
   memory.failedLogouts = 0;
   memory.session = undefined;
   memory.unstored = undefined;
+  memory.tokenOf = undefined;
   ports.log.info('A session has been logged out and removed', { namespace, name });
   return 'await-change';
 }

@@ -385,6 +385,90 @@ describe('a request that waits longer than anybody has patience', () => {
   });
 });
 
+describe('a session that comes when nothing is to be published any more', () => {
+  const resume = { suspend: false, environment: 'staging' };
+
+  it.each([
+    ['is suspended', { suspend: true }],
+    ['makes no sense', { environment: 'moon' }],
+  ])('is stored by the next pass of a credential that %s', async (_, change) => {
+    world.cluster.failNext('applySecret', OUTAGE);
+    await world.pass();
+    world.cluster.edit(KEY, (spec) => ({ ...spec, ...change }));
+    await world.pass();
+    expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
+    world.restart();
+    world.cluster.edit(KEY, (spec) => ({ ...spec, ...resume }));
+    await world.pass();
+
+    expect(world.idp.grants('password')).toBe(1);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it.each([
+    ['is suspended', { suspend: true }],
+    ['makes no sense', { environment: 'moon' }],
+  ])('after its pass is stored within a minute though the credential %s', async (_, change) => {
+    const release = world.idp.hold();
+    const passing = world.pass();
+    await until(() => world.tokenRequests === 1);
+    world.clock.advance(minutes(1));
+    await passing;
+    world.cluster.edit(KEY, (spec) => ({ ...spec, ...change }));
+    const action = await world.pass();
+    release();
+    await settled();
+    await world.runFor(minutes(1), action);
+    expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
+    world.restart();
+    world.cluster.edit(KEY, (spec) => ({ ...spec, ...resume }));
+    await world.pass();
+
+    expect(world.idp.grants('password')).toBe(1);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('is not waited for once its request was refused', async () => {
+    const release = world.idp.hold();
+    const passing = world.pass();
+    await until(() => world.tokenRequests === 1);
+    world.clock.advance(minutes(1));
+    await passing;
+    world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
+    const action = await world.pass();
+    world.idp.outage = OFFLINE;
+    release();
+    await settled();
+
+    expect(await world.runFor(minutes(5), action)).toBe('await-change');
+  });
+
+  it('is not stored over a Secret of that name that is somebody else’s', async () => {
+    world.cluster.failNext('applySecret', OUTAGE);
+    await world.pass();
+    world.cluster.putSecret(SESSION, { data: { theirs: 'x' } });
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('False TargetNotOurs');
+    expect(world.cluster.stored(SESSION)?.data).toEqual({ theirs: 'x' });
+  });
+
+  it('says why it can not be stored', async () => {
+    for (let times = 0; times < 3; times += 1) {
+      world.cluster.failNext(
+        'applySecret',
+        new Failure('TargetRefused', 'exceeded quota: secrets'),
+      );
+      await world.pass();
+    }
+    expect(world.summary('Ready')).toBe('False TargetRefused');
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.tokenRequests).toBe(1);
+  });
+});
+
 describe('a rejected password', () => {
   beforeEach(async () => {
     presents({ password: WRONG_PASSWORD });

@@ -67,7 +67,13 @@ export class FakeIdentityProvider {
   }
 
   get liveSessions(): number {
-    return this.#sessions.size;
+    return this.liveRefreshTokens.length;
+  }
+
+  /** One per session: that which has not been spent. */
+  get liveRefreshTokens(): string[] {
+    const live = [...this.#sessions].filter(({ endsAt }) => endsAt > this.#clock.now());
+    return live.map(({ current }) => current);
   }
 
   grants(grantType: TokenRequest['grantType']): number {
@@ -156,6 +162,7 @@ export class OpenBudget implements RequestBudget {
   }
 
   async run<T>(_host: string, turn: Turn, task: () => Promise<T>, signal: AbortSignal): Promise<T> {
+    signal.throwIfAborted();
     this.waiting += 1;
     this.turns.push(turn);
     const aborted = new Promise((_, reject) => {
@@ -208,6 +215,7 @@ export class World {
   /** Passes that wait without holding a worker. */
   parked = 0;
   readonly #stop = new AbortController();
+  #process = { closing: new AbortController(), killed: new AbortController() };
   #pass: Pass;
 
   constructor(settings: Settings = SETTINGS) {
@@ -231,7 +239,16 @@ export class World {
     return world;
   }
 
+  /** No request leaves any more, as after a stop. */
+  close(): void {
+    this.#process.closing.abort(new Error('closing'));
+  }
+
+  /** The process is killed, and another one begins. */
   restart(settings: Settings = SETTINGS): void {
+    this.close();
+    this.#process.killed.abort(new Error('killed'));
+    this.#process = { closing: new AbortController(), killed: new AbortController() };
     this.#pass = this.#start(settings);
   }
 
@@ -288,7 +305,7 @@ export class World {
   #start(settings: Settings): Pass {
     const { clock, cluster, budget, idp } = this;
     const random = () => 0.5;
-    const { signal } = this.#stop;
+    const { closing, killed } = this.#process;
     const log = this.#log();
     const desk = new TokenDesk({
       source: (request, abort) => this.source(request, abort),
@@ -298,8 +315,8 @@ export class World {
       clock,
       random,
       digestKey: 'key',
-      closing: signal,
-      signal,
+      closing: closing.signal,
+      signal: killed.signal,
       onRevoked: (tokenUrl) => this.revoked.push(tokenUrl),
     });
     const tokens = new SharedTokens(desk, clock);
