@@ -54,6 +54,12 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 const NODE_USER = `system:node:${NODE}`;
 const run = promisify(execFile);
 
+/** @throws unless it answers 2xx within 5 s */
+async function answers(url: string): Promise<void> {
+  const { ok, status } = await fetch(url, { signal: AbortSignal.timeout(5_000) });
+  if (!ok) throw new Error(`${url} answered ${status}`);
+}
+
 /** What programs want to write outside our folder goes into memory, and goes with the namespace. */
 async function prepareMachine(): Promise<void> {
   for (const dir of ['/run', '/var/lib', '/var/log'])
@@ -83,6 +89,7 @@ export class Cluster {
   readonly dir: string;
   readonly #binaries: NodeBinaries;
   readonly #options: ClusterOptions;
+  #proxy: ServerProcess | undefined;
 
   constructor(controlPlane: ControlPlane, binaries: NodeBinaries, options: ClusterOptions) {
     this.controlPlane = controlPlane;
@@ -127,6 +134,7 @@ export class Cluster {
     await this.kubectl(['wait', '--for=create', `node/${NODE}`, '--timeout=60s']);
     await this.kubectl(['wait', '--for=condition=Ready', `node/${NODE}`, '--timeout=90s']);
     await this.kubectl(['wait', '--for=create', 'serviceaccount/default', '--timeout=60s']);
+    await this.#proxy?.untilReady(() => answers('http://127.0.0.1:10256/healthz'), 60);
   }
 
   #startControllers(): void {
@@ -158,11 +166,13 @@ export class Cluster {
       `--hostname-override=${NODE}`,
       `--node-ip=${NODE_ADDRESS}`,
     ]);
-    this.#spawn('kube-proxy', kubeProxy, [
+    this.#proxy = this.#spawn('kube-proxy', kubeProxy, [
       `--kubeconfig=${await this.#overNetwork(this.kubeconfig)}`,
       `--hostname-override=${NODE}`,
       '--proxy-mode=iptables',
       `--cluster-cidr=${POD_RANGE}`,
+      // By default it raises the machine's limit with the number of cores, which a network namespace may not.
+      '--conntrack-max-per-core=0',
     ]);
   }
 

@@ -66,6 +66,12 @@ describe('the node', () => {
     expect(kubeletconfig.evictionHard ?? {}).toEqual({});
     expect(kubeletconfig.evictionSoft ?? {}).toEqual({});
   });
+
+  it('changes no limit of the kernel, however many cores there are', async () => {
+    const answer = await fetch('http://127.0.0.1:10249/configz');
+    const configuration = JSON.parse(await answer.text())['kubeproxy.config.k8s.io'];
+    expect(configuration.conntrack.maxPerCore).toBe(0);
+  });
 });
 
 describe('the image', () => {
