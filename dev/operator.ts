@@ -1,6 +1,6 @@
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseAllDocuments, stringify } from 'yaml';
 import type { ControlPlane } from './control-plane/control-plane.ts';
@@ -9,15 +9,36 @@ import { freePorts, ServerProcess } from './server-process.ts';
 /** The operator as its own process, set up as an administrator would: CRD, permissions, configuration file. */
 
 const ROOT = join(import.meta.dirname, '..');
+const CRD = join(ROOT, 'crds/convercus.io_convercuscredentials.yaml');
 export const OPERATOR_USER = 'convercus-operator';
 export const OPERATOR_NAMESPACE = 'convercus-operator';
 
-/** Installs the CRD, and grants the operator's user exactly what `deploy/base/rbac.yaml` grants its service account. */
-export async function installCluster(controlPlane: ControlPlane): Promise<void> {
-  await installCrd(controlPlane);
-  await controlPlane.kubectl(['create', 'namespace', OPERATOR_NAMESPACE]);
-  await grantToUser(controlPlane, await permissions());
+/** What a cluster needs for a version of the operator. */
+export interface Release {
+  /** Path of the CRD. */
+  readonly crd: string;
+  /** Roles and bindings. */
+  readonly permissions: readonly { readonly kind: string }[];
+  /** What Node runs. */
+  readonly entry: string;
 }
+
+/** This checkout: with exactly the permissions of `deploy/base/rbac.yaml`. */
+export const thisRelease = async (): Promise<Release> => ({
+  crd: CRD,
+  permissions: await permissions(),
+  entry: 'src/main.ts',
+});
+
+/** Installs the CRD, and grants the operator's user what the release grants its service account. */
+export async function installCluster(controlPlane: ControlPlane, release?: Release): Promise<void> {
+  const { crd, permissions } = release ?? (await thisRelease());
+  await installCrd(controlPlane, crd);
+  await controlPlane.kubectl(['apply', '-f', '-'], { input: stringify(namespace) });
+  await grantToUser(controlPlane, permissions);
+}
+
+const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: OPERATOR_NAMESPACE } };
 
 /** The roles and bindings of `deploy/base/rbac.yaml`. */
 export async function permissions(): Promise<{ readonly kind: string }[]> {
@@ -25,8 +46,7 @@ export async function permissions(): Promise<{ readonly kind: string }[]> {
   return parseAllDocuments(text).map((document) => document.toJS());
 }
 
-export async function installCrd(controlPlane: ControlPlane): Promise<void> {
-  const crd = join(ROOT, 'crds/convercus.io_convercuscredentials.yaml');
+export async function installCrd(controlPlane: ControlPlane, crd = CRD): Promise<void> {
   await controlPlane.kubectl(['apply', '--server-side', '-f', crd]);
   await untilServed(controlPlane);
 }
@@ -95,7 +115,7 @@ export class Operator {
     this.url = `http://127.0.0.1:${port}`;
     this.#args = [
       ...nodeArguments,
-      join(ROOT, entry),
+      resolve(ROOT, entry),
       '--config',
       join(dir, 'config.yaml'),
       '--kubeconfig',

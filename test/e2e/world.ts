@@ -12,6 +12,8 @@ import {
   OPERATOR_NAMESPACE,
   OPERATOR_USER,
   Operator,
+  type Release,
+  thisRelease,
 } from '../../dev/operator.ts';
 import type { ConvercusCredential } from '../../src/domain/api.ts';
 
@@ -53,33 +55,47 @@ export type SpecOverrides = Partial<Omit<Spec, 'target' | 'credentialsSecretRef'
 export class World {
   readonly controlPlane: ControlPlane;
   readonly provider: IdentityProvider;
-  readonly operator: Operator;
+  readonly #config: Record<string, unknown>;
+  #operator: Operator;
   /** Everything secret that was ever put in: none of it may turn up anywhere else. */
   readonly secrets: string[] = [];
   #namespaces = 0;
 
-  private constructor(controlPlane: ControlPlane, provider: IdentityProvider, operator: Operator) {
+  private constructor(
+    controlPlane: ControlPlane,
+    provider: IdentityProvider,
+    config: Record<string, unknown>,
+    operator: Operator,
+  ) {
     this.controlPlane = controlPlane;
     this.provider = provider;
-    this.operator = operator;
+    this.#config = config;
+    this.#operator = operator;
   }
 
-  static async start(config: Record<string, unknown> = {}): Promise<World> {
+  static async start(config: Record<string, unknown> = {}, release?: Release): Promise<World> {
     const users = [{ name: OPERATOR_USER }];
     const controlPlane = await startControlPlane({ users, auditPolicy: AUDIT_OPERATOR });
-    await installCluster(controlPlane);
     const provider = await startIdentityProvider();
-    const operator = await Operator.start({
-      kubeconfig: controlPlane.userKubeconfig(OPERATOR_USER),
-      config: {
-        environments: localStaging(provider.url),
-        renewal: { minimumSeconds: 1 },
-        leaderElection: { namespace: OPERATOR_NAMESPACE },
-        log: { level: 'debug' },
-        ...config,
-      },
-    });
-    return new World(controlPlane, provider, operator);
+    const whole = {
+      environments: localStaging(provider.url),
+      renewal: { minimumSeconds: 1 },
+      leaderElection: { namespace: OPERATOR_NAMESPACE },
+      log: { level: 'debug' },
+      ...config,
+    };
+    const operator = await install(controlPlane, whole, release ?? (await thisRelease()));
+    return new World(controlPlane, provider, whole, operator);
+  }
+
+  get operator(): Operator {
+    return this.#operator;
+  }
+
+  /** The operator that runs is stopped, and this checkout is installed over it and started in its place. */
+  async upgrade(): Promise<void> {
+    await this.#operator.stop();
+    this.#operator = await install(this.controlPlane, this.#config, await thisRelease());
   }
 
   async stop(): Promise<void> {
@@ -128,6 +144,17 @@ export class World {
   async auditLines(): Promise<number> {
     return (await readFile(this.controlPlane.auditLog, 'utf8')).trim().split('\n').length;
   }
+}
+
+/** The release's operator, running. */
+async function install(
+  controlPlane: ControlPlane,
+  config: Record<string, unknown>,
+  release: Release,
+): Promise<Operator> {
+  await installCluster(controlPlane, release);
+  const kubeconfig = controlPlane.userKubeconfig(OPERATOR_USER);
+  return Operator.start({ kubeconfig, config, entry: release.entry });
 }
 
 interface TenantFacts {

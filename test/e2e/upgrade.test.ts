@@ -1,0 +1,207 @@
+import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import type { ConvercusCredential } from '../../src/domain/api.ts';
+import { type UnpackedRelease, unpackRelease } from '../upgrade/release.ts';
+import { credentialObject, eventually, type SpecOverrides, type Tenant, World } from './world.ts';
+
+jest.setTimeout(180_000);
+
+const GRANTS: Record<string, SpecOverrides> = {
+  machine: {},
+  user: { grantType: 'password', credentialsSecretRef: { name: 'login' } },
+  legacy: { grantType: 'legacy_login', credentialsSecretRef: { name: 'legacy' } },
+};
+
+const targetsOf = (grant: string): Record<string, SpecOverrides['target']> => ({
+  owner: {},
+  retain: { deletionPolicy: 'Retain' },
+  merge: {
+    name: `${grant}-app`,
+    creationPolicy: 'Merge',
+    data: { [grant]: '{{access_token}}' },
+  },
+});
+
+const NAMES = Object.keys(GRANTS).flatMap((grant) =>
+  Object.keys(targetsOf(grant)).map((target) => `${grant}-${target}`),
+);
+
+/** On one real API server: 0.1.0 as it was shipped, then this checkout with its own CRD and permissions. */
+describe('an upgrade from 0.1.0', () => {
+  let old: UnpackedRelease;
+  let world: World;
+  /** Every grant with every kind of target; tokens of half an hour. */
+  let shop: Tenant;
+  /** A user's tokens of ten seconds, which are renewed all the time. */
+  let busy: Tenant;
+
+  beforeAll(async () => {
+    old = await unpackRelease('0.1.0');
+    world = await World.start({}, old);
+    shop = await aTenant();
+    busy = await aTenant({ accessTokenLifespan: 10 });
+    for (const [grant, spec] of Object.entries(GRANTS)) {
+      await shop.secret(`${grant}-app`, { password: 'theirs' });
+      for (const [kind, target = {}] of Object.entries(targetsOf(grant))) {
+        await shop.credential(`${grant}-${kind}`, { ...spec, target });
+      }
+    }
+    await busy.credential('loyalty', GRANTS['user']);
+    await allReady(shop);
+    await busy.ready('loyalty');
+  }, 600_000);
+
+  afterAll(async () => {
+    await world?.stop();
+    await old?.remove();
+  });
+
+  async function aTenant(settings: Record<string, unknown> = {}): Promise<Tenant> {
+    const tenant = await world.tenant(settings);
+    const { namespace: org, password, clientSecret } = tenant;
+    await tenant.secret('login', { client_secret: clientSecret, username: 'api-user', password });
+    world.provider.legacy.accounts.push({ org, userName: 'legacy-user', password });
+    await tenant.secret('legacy', { org, username: 'legacy-user', password });
+    return tenant;
+  }
+
+  const allReady = (tenant: Tenant): Promise<string> =>
+    tenant.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
+
+  /** What the tenant's realm or organization was asked, such as `password 200`. */
+  const asked = ({ realm, namespace }: Tenant): string[] =>
+    world.provider.log.entries
+      .filter((entry) => entry.realm === realm || entry.realm === namespace)
+      .map(({ endpoint, grantType, status }) => `${grantType || endpoint} ${status}`);
+
+  const count = (lines: readonly string[], wanted: string): number =>
+    lines.filter((line) => line === wanted).length;
+
+  async function list<T>(kind: string): Promise<(T & { metadata: { name: string } })[]> {
+    return JSON.parse(await shop.kubectl('get', kind, '-o', 'json')).items;
+  }
+
+  const specs = async () =>
+    (await list<ConvercusCredential>('cvc')).map(({ metadata: { name }, spec }) => ({
+      name,
+      spec,
+    }));
+
+  const secrets = async () =>
+    (await list<{ data: Record<string, string> }>('secrets')).map(({ metadata, data }) => ({
+      metadata,
+      data,
+    }));
+
+  const secretOf = (name: string): string =>
+    name.endsWith('-merge') ? name.replace(/merge$/, 'app') : `${name}-token`;
+
+  async function token(name: string): Promise<string | undefined> {
+    const [grant = ''] = name.split('-');
+    return shop.file(secretOf(name), name.endsWith('-merge') ? grant : 'token');
+  }
+
+  it('asks for no token, writes no Secret, and finds everything Ready', async () => {
+    const found = { secrets: await secrets(), specs: await specs(), asked: asked(shop) };
+    expect(found.specs.map(({ name }) => name).sort()).toEqual([...NAMES].sort());
+    const before = await world.auditLines();
+
+    await world.upgrade();
+    const fresh = await aTenant();
+    await fresh.credential('loyalty'); // its token shows that the first passes of the others are over
+    await fresh.ready('loyalty');
+    await eventually(
+      () => world.operator.get('/metrics'),
+      (text) => NAMES.every((name) => readyInMetrics(text, name)),
+    );
+
+    expect(asked(shop)).toEqual(found.asked);
+    const writes = (await world.requestsSince(before)).filter(
+      ({ verb, resource, namespace }) =>
+        namespace === shop.namespace && resource === 'secrets' && !/^(get|list)$/.test(verb),
+    );
+    expect(writes).toEqual([]);
+    expect(await secrets()).toEqual(found.secrets);
+    expect(await specs()).toMatchObject(found.specs);
+    for (const name of NAMES) {
+      expect([name, await shop.conditions(name)]).toMatchObject([
+        name,
+        { Ready: 'True/TokenValid' },
+      ]);
+    }
+  });
+
+  const readyInMetrics = (text: string, name: string): boolean =>
+    new RegExp(
+      `^convercus_credential_ready\\{[^}]*namespace="${shop.namespace}"[^}]*name="${name}"[^}]*\\} 1$`,
+      'm',
+    ).test(text);
+
+  it('keeps the credentials in the new CRD, which would also admit them as new', async () => {
+    for (const { name, spec } of await specs()) {
+      const object = { ...credentialObject(`${name}-2`, {}), spec };
+      const input = JSON.stringify(object);
+      const args = ['create', '--dry-run=server', '-n', shop.namespace, '-f', '-'];
+      expect(await world.controlPlane.kubectl(args, { input })).toContain('created');
+    }
+  });
+
+  it.each(['first', 'second'])(
+    'renews all of them, with the sessions that are stored: the %s time',
+    async (time) => {
+      const before = { tokens: await Promise.all(NAMES.map(token)), asked: asked(shop) };
+      await shop.kubectl(
+        'annotate',
+        'cvc',
+        '--all',
+        '--overwrite',
+        `convercus.io/renew-requested-at=${time}`,
+      );
+      const isNew = (each: string | undefined, index: number): boolean =>
+        each !== undefined && each !== before.tokens[index];
+      const renewed = await eventually(
+        () => Promise.all(NAMES.map(token)),
+        (tokens) => tokens.every(isNew),
+        90,
+      );
+      expect(NAMES.filter((_, index) => !isNew(renewed[index], index))).toEqual([]);
+      const since = asked(shop).slice(before.asked.length);
+      expect(count(since, 'refresh_token 200')).toBe(3);
+      expect(since.filter((line) => line.startsWith('password'))).toEqual([]);
+      expect(since.filter((line) => !line.endsWith(' 200'))).toEqual([]);
+      await allReady(shop);
+      for (const grant of Object.keys(GRANTS)) {
+        expect(await shop.file(`${grant}-app`, 'password')).toBe('theirs');
+      }
+    },
+  );
+
+  it('refreshes on time with one login before and after', async () => {
+    const before = count(asked(busy), 'refresh_token 200');
+    await eventually(
+      async () => count(asked(busy), 'refresh_token 200'),
+      (refreshes) => refreshes > before + 1,
+      90,
+    );
+    expect(count(asked(busy), 'refresh_token 200')).toBeGreaterThan(before + 1);
+    expect(new Set(asked(busy).slice(1))).toEqual(new Set(['refresh_token 200']));
+    expect(asked(busy)[0]).toBe('password 200');
+  });
+
+  it('logs out what 0.1.0 has logged in, and keeps a target that is to be kept', async () => {
+    const kept = await shop.target('user-retain-token');
+    await shop.kubectl('delete', 'cvc', '--all');
+    const { sessions } = world.provider.realms.get(shop.realm);
+    expect(
+      await eventually(
+        async () => sessions.size,
+        (size) => size === 0,
+      ),
+    ).toBe(0);
+    const names = await eventually(
+      async () => (await secrets()).map(({ metadata }) => metadata.name),
+      (all) => all.every((name) => !name.endsWith('-session')),
+    );
+    expect(names.filter((name) => name.endsWith('-session'))).toEqual([]);
+    expect((await shop.target('user-retain-token'))?.metadata.uid).toBe(kept?.metadata.uid);
+  });
+});
