@@ -93,18 +93,21 @@ export class Failure {
   readonly kind: FailureKind;
   readonly message: string;
   readonly code: string | undefined;
-  /** The server asked for this much patience (`Retry-After`), already capped. */
+  /** How long to wait where that is known better than by the rule of the kind, as by `Retry-After`, already capped. */
   readonly retryAfter: Ms | undefined;
+  /** The field managers whose fields are in the way of an apply. */
+  readonly managers: readonly string[] | undefined;
 
   constructor(
     kind: FailureKind,
     message: string,
-    details: { code?: string; retryAfter?: Ms } = {},
+    details: { code?: string; retryAfter?: Ms; managers?: readonly string[] } = {},
   ) {
     this.kind = kind;
     this.message = message;
     this.code = details.code;
     this.retryAfter = details.retryAfter;
+    this.managers = details.managers;
   }
 
   get needsPerson(): boolean {

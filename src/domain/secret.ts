@@ -42,6 +42,8 @@ export interface TargetMark {
   readonly contentHash: string;
   /** The last `convercus.io/renew-requested-at` that led to a token. */
   readonly renewRequest?: string;
+  /** Name of the credential that has written it. Absent where version 0.1.0 did and nothing else tells. */
+  readonly credential?: string;
 }
 
 /** A Secret read by name: metadata and decoded data. */
@@ -58,6 +60,8 @@ export interface DesiredSecret {
   readonly name: string;
   /** Present: only if the Secret is still this one. Absent: only if it is new or already of our type. */
   readonly uid?: string;
+  /** Present: only if the Secret is still this version. */
+  readonly resourceVersion?: string;
   /** Absent for `Merge`, where the Secret has a type of its own. */
   readonly type?: string;
   readonly labels: Readonly<Record<string, string>>;

@@ -10,6 +10,7 @@ export const MARK_ANNOTATIONS = {
   sourceVersion: 'convercus.io/source-version',
   contentHash: 'convercus.io/content-hash',
   renewRequest: 'convercus.io/renew-request',
+  credential: 'convercus.io/credential',
 } as const satisfies Record<keyof TargetMark, string>;
 
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
@@ -26,11 +27,18 @@ export function writeMark(mark: TargetMark): Record<string, string> {
     ...(mark.renewRequest === undefined
       ? {}
       : { [MARK_ANNOTATIONS.renewRequest]: mark.renewRequest }),
+    ...(mark.credential === undefined ? {} : { [MARK_ANNOTATIONS.credential]: mark.credential }),
   };
 }
 
-/** The mark that the annotations hold, or undefined when it is incomplete or anybody has made it unreadable. */
-export function readMark(annotations: Readonly<Record<string, string>>): TargetMark | undefined {
+/**
+ * The mark that the annotations hold, or undefined when it is incomplete or anybody has made it unreadable.
+ * @param writtenBy the credential that has set them, where they do not say so: version 0.1.0 did not
+ */
+export function readMark(
+  annotations: Readonly<Record<string, string>>,
+  writtenBy?: string,
+): TargetMark | undefined {
   const text = (field: keyof TargetMark): string | undefined => {
     const name = MARK_ANNOTATIONS[field];
     return Object.hasOwn(annotations, name) ? annotations[name] : undefined;
@@ -44,8 +52,13 @@ export function readMark(annotations: Readonly<Record<string, string>>): TargetM
     contentHash: text('contentHash'),
   };
   const renewRequest = text('renewRequest');
+  const credential = text('credential') ?? writtenBy;
   if (!isComplete(mark)) return undefined;
-  return renewRequest === undefined ? mark : { ...mark, renewRequest };
+  return {
+    ...mark,
+    ...(renewRequest === undefined ? {} : { renewRequest }),
+    ...(credential === undefined ? {} : { credential }),
+  };
 }
 
 const isComplete = (

@@ -14,6 +14,12 @@ export const FIELD_MANAGER = 'convercus-operator';
 /** One per credential: under a shared one a second credential could take over what the first has set. */
 export const managerFor = (credentialName: string): string => `${FIELD_MANAGER}.${credentialName}`;
 
+/** The name of the credential whose manager that is; undefined when it is none of ours. */
+export const credentialOfManager = (manager: string): string | undefined =>
+  OUR_MANAGER.exec(manager)?.[1];
+
+const OUR_MANAGER = /^convercus-operator\.([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)$/;
+
 /**
  * The type of targets that we create. The type of a Secret can't be changed, so the API server itself
  * refuses to apply a target onto somebody else's Secret, however the two race.
@@ -49,6 +55,7 @@ function markFor(
     specHash: credential.specHash,
     sourceVersion,
     contentHash: hashOf(Object.entries(data), times),
+    credential: credential.name,
     ...(renewRequest === undefined ? {} : { renewRequest }),
   };
 }
@@ -134,6 +141,20 @@ export const isOwnedBy = (
   { uid, name }: Pick<Claimant, 'uid' | 'name'>,
   { controllerUid, credentialName }: SecretMeta,
 ): boolean => (controllerUid === undefined ? credentialName === name : controllerUid === uid);
+
+/**
+ * The target as this credential sees it: what another has published into it, and perhaps left there when it was deleted
+ * or renamed, is no token of its own.
+ */
+export function asSeenBy(
+  { name }: Pick<Claimant, 'name'>,
+  target: SecretMeta | 'absent',
+): SecretMeta | 'absent' {
+  const by = target === 'absent' ? undefined : target.mark?.credential;
+  if (target === 'absent' || by === undefined || by === name) return target;
+  const { mark: _, ...rest } = target;
+  return rest;
+}
 
 /** Whether a target that somebody else has written to still holds what we published. */
 export function isIntact(found: SecretContents, { target }: Credential): boolean {

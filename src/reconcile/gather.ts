@@ -5,7 +5,7 @@ import { presentedBy, type Rejection } from '../domain/login-gate.ts';
 import type { Observation } from '../domain/plan.ts';
 import { type SecretMeta, versionOf } from '../domain/secret.ts';
 import { readRejection } from '../domain/status.ts';
-import { isIntact, isOwnedBy } from '../domain/target-secret.ts';
+import { asSeenBy, isIntact, isOwnedBy } from '../domain/target-secret.ts';
 import type { EpochMs } from '../domain/time.ts';
 import type { Cluster, ClusterView } from '../ports.ts';
 import type { Memory } from './memory.ts';
@@ -24,9 +24,9 @@ export async function gather(
     target: { name },
   } = credential;
   const known = view.secret(namespace, name);
-  const target =
-    known === 'unknown' ? await cluster.readSecretMeta(namespace, name, signal) : known;
-  if (isFailure(target)) return target;
+  const found = known === 'unknown' ? await cluster.readSecretMeta(namespace, name, signal) : known;
+  if (isFailure(found)) return found;
+  const target = asSeenBy(credential, found);
   const session = await sessionOf({ view, cluster }, credential, signal);
   if (isFailure(session)) return session;
   const targetIntact = await isUntouched(cluster, { resource, credential, memory }, target, signal);
@@ -37,7 +37,7 @@ export async function gather(
     target,
     session,
     targetIntact,
-    rival: rivalOf(resource, view.claimants(namespace, name), target),
+    rival: rivalOf(resource, view.claimants(namespace, name), found),
     handledRenewRequest: memory.answeredRequest ?? resource.status?.lastHandledRenewRequest,
     rejection: rejectionOf(view, resource, credential),
     voidBefore,
@@ -101,14 +101,16 @@ async function isUntouched(
   return intact;
 }
 
-/** Of several claimants the one that owns the target has the best claim, then the oldest, then the first by name. */
+/** Of several claimants the one that owns the target or has published into it has the best claim, then the oldest, then the first by name. */
 function rivalOf(
   { metadata: own }: ConvercusCredential,
   claimants: readonly ConvercusCredential[],
   target: SecretMeta | 'absent',
 ): string | undefined {
   const rank = ({ metadata }: ConvercusCredential): string => {
-    const owns = target !== 'absent' && isOwnedBy(metadata, target);
+    const owns =
+      target !== 'absent' &&
+      (isOwnedBy(metadata, target) || target.mark?.credential === metadata.name);
     return `${owns ? 0 : 1} ${metadata.creationTimestamp ?? ''} ${metadata.name}`;
   };
   const [best] = [...claimants].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));

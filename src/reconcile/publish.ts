@@ -2,10 +2,15 @@ import type { Credential } from '../domain/credential.ts';
 import { Failure, type Held, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
 import { presentedBy, type Rejection } from '../domain/login-gate.ts';
 import { markOf, type Need, type Observation } from '../domain/plan.ts';
-import { type TargetMark, versionOf } from '../domain/secret.ts';
+import {
+  type DesiredSecret,
+  type SecretMeta,
+  type TargetMark,
+  versionOf,
+} from '../domain/secret.ts';
 import { requestFrom } from '../domain/source.ts';
-import { renderTarget } from '../domain/target-secret.ts';
-import { type EpochMs, type Ms, minutes } from '../domain/time.ts';
+import { credentialOfManager, renderTarget } from '../domain/target-secret.ts';
+import { type EpochMs, hours, type Ms, minutes } from '../domain/time.ts';
 import type { GrantRequest, PasswordRequest, Token } from '../domain/token.ts';
 import type { Clock, Cluster, ClusterView, Log, PassContext, Random } from '../ports.ts';
 import type { Subject } from './gather.ts';
@@ -78,12 +83,47 @@ async function tryToPublish(
   const provenance = { sourceVersion: source.version, renewRequest: credential.renewRequest };
   const rendered = renderTarget(credential, token, provenance, seen.target);
   if (isFailure(rendered)) return refusal(ports, 0, rendered);
-  const written = await ports.cluster.applySecret(rendered.secret, context.signal);
+  const written = await writeTarget(ports, credential, rendered.secret, {
+    known: seen.target,
+    signal: context.signal,
+  });
   if (isFailure(written)) return refusal(ports, memory.failedRequests, written);
   memory.intactVersion = written.resourceVersion;
   logOutRetired(ports, credential, memory, context.signal);
   return { mark: rendered.mark, targetVersion: written.resourceVersion };
 }
+
+/**
+ * What another credential has set in a Secret to merge into, and left there when it was deleted or renamed, is taken
+ * over: by force, and only if nobody has written to the Secret since it was looked at.
+ */
+async function writeTarget(
+  { cluster }: Ports,
+  { namespace, name }: Credential,
+  secret: DesiredSecret,
+  { known, signal }: { readonly known: SecretMeta | 'absent'; readonly signal: AbortSignal },
+): Promise<SecretMeta | Failure> {
+  const written = await cluster.applySecret(secret, signal);
+  if (!isFailure(written) || written.managers === undefined || known === 'absent') return written;
+  for (const manager of written.managers) {
+    const holder = credentialOfManager(manager);
+    if (holder === undefined) return written;
+    const found =
+      holder === name ? 'absent' : await cluster.readCredential(namespace, holder, signal);
+    if (isFailure(found)) return found;
+    if (found !== 'absent') return heldByOther(secret.name, holder);
+  }
+  const { resourceVersion } = known;
+  return cluster.applySecret({ ...secret, resourceVersion, force: true }, signal);
+}
+
+/** The end of the other credential wakes nobody who names another Secret than it does. */
+const heldByOther = (secret: string, other: string): Failure =>
+  new Failure(
+    'TargetNotOurs',
+    `ConvercusCredential "${other}" has set keys or annotations of Secret "${secret}" that this one wants to set; give one of the two another spec.target.name, or delete the other`,
+    { retryAfter: hours(1) },
+  );
 
 function isSuperseded(view: ClusterView, { resource: { metadata } }: Subject): boolean {
   const now = view.credential(`${metadata.namespace}/${metadata.name}`)?.metadata;

@@ -6,9 +6,16 @@ import {
   targetNameOf,
 } from '../domain/credential.ts';
 import { type Failure, type FailureKind, isFailure } from '../domain/failure.ts';
-import { heldMark, type Observation, type Plan, plan, type RenewReason } from '../domain/plan.ts';
+import {
+  heldMark,
+  markOf,
+  type Observation,
+  type Plan,
+  plan,
+  type RenewReason,
+} from '../domain/plan.ts';
 import { type Attempt, conditionOf, readRejection } from '../domain/status.ts';
-import { isOurs } from '../domain/target-secret.ts';
+import { asSeenBy, isOurs } from '../domain/target-secret.ts';
 import { type Action, earlier } from '../domain/time.ts';
 import type { ClusterView, Key, PassContext } from '../ports.ts';
 import { conclude, type Ports, type Result } from './conclude.ts';
@@ -173,11 +180,12 @@ function published(
 function unusable(view: ClusterView, resource: ConvercusCredential, failed: Failure): Result {
   const { uid, namespace, name } = resource.metadata;
   const found = view.secret(namespace, targetNameOf(resource));
-  const isKnown =
-    typeof found === 'object' && isOurs({ uid, name, target: resource.spec.target }, found);
+  const claimant = { uid, name, target: resource.spec.target };
+  const isKnown = typeof found === 'object' && isOurs(claimant, found);
+  const target = isKnown ? asSeenBy(claimant, found) : 'absent';
   return {
-    held: isKnown ? found.mark : undefined,
-    targetVersion: isKnown ? found.resourceVersion : undefined,
+    held: markOf({ target }),
+    targetVersion: target === 'absent' ? undefined : target.resourceVersion,
     suspended: resource.spec.suspend,
     handledRenewRequest: resource.status?.lastHandledRenewRequest,
     rejection: readRejection(resource.status),

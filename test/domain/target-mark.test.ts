@@ -11,7 +11,13 @@ const MARK: TargetMark = {
   sourceVersion: 'uid/42',
   contentHash: 'content',
   renewRequest: '',
+  credential: 'loyalty',
 };
+
+const OPTIONAL: ReadonlySet<string> = new Set([
+  'convercus.io/renew-request',
+  'convercus.io/credential',
+]);
 
 const aTime = fc.integer({ min: 0, max: Date.parse('9999-12-31T23:59:59.999Z') });
 const someText = fc.string({ minLength: 1 });
@@ -24,6 +30,7 @@ const aMark = fc.record(
     sourceVersion: someText,
     contentHash: someText,
     renewRequest: fc.string(),
+    credential: someText,
   },
   {
     requiredKeys: ['issuedAt', 'expiresAt', 'renewAt', 'specHash', 'sourceVersion', 'contentHash'],
@@ -42,7 +49,7 @@ describe('the mark on a target', () => {
     });
   });
 
-  it.each(Object.values(MARK_ANNOTATIONS).filter((name) => !name.endsWith('renew-request')))(
+  it.each(Object.values(MARK_ANNOTATIONS).filter((name) => !OPTIONAL.has(name)))(
     'is absent without %s',
     (name) => {
       const { [name]: _, ...rest } = writeMark(MARK);
@@ -57,6 +64,14 @@ describe('the mark on a target', () => {
       expect(readMark({ ...writeMark(MARK), 'convercus.io/renew-at': text })).toBeUndefined();
     },
   );
+
+  it('of version 0.1.0 names no credential; who has set it may be known otherwise', () => {
+    const { 'convercus.io/credential': _, ...old } = writeMark(MARK);
+    const { credential: __, ...mark } = MARK;
+    expect(readMark(old)).toEqual(mark);
+    expect(readMark(old, 'other')?.credential).toBe('other');
+    expect(readMark(writeMark(MARK), 'other')?.credential).toBe('loyalty');
+  });
 
   it('takes a time with an offset', () => {
     const annotations = {

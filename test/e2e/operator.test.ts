@@ -419,6 +419,23 @@ describe('the operator', () => {
     expect(await shop.file('app', 'password')).toBe('theirs');
   });
 
+  it('goes on merging for a credential that was renamed', async () => {
+    const shop = await world.tenant();
+    const spec = { target: { name: 'app', creationPolicy: 'Merge' as const } };
+    await shop.secret('app', { password: 'theirs' });
+    await shop.credential('old', spec);
+    await shop.ready('old');
+    const before = await token(shop, 'app');
+    await shop.kubectl('delete', 'cvc', 'old');
+    await shop.credential('new', spec);
+    await shop.ready('new');
+    expect((await shop.target('app'))?.metadata.annotations).toMatchObject({
+      'convercus.io/credential': 'new',
+    });
+    expect(await token(shop, 'app')).toBe(before); // shared by all that present the same
+    expect(await shop.file('app', 'password')).toBe('theirs');
+  });
+
   it('keeps a target with deletionPolicy Retain, and takes it up again under the same name', async () => {
     const shop = await world.tenant();
     const spec = { target: { deletionPolicy: 'Retain' as const } };

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/domain/failure.ts';
-import { minutes, seconds } from '../../src/domain/time.ts';
+import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import { secretsOf } from '../../src/domain/token.ts';
 import { aCredential, CANARY, type CredentialOverrides, START } from '../support/builders.ts';
 import { GOOD_SECRET, KEY, SOURCE, TARGET, until, World, WRONG_SECRET } from '../support/world.ts';
@@ -645,6 +645,128 @@ describe('a target to merge into', () => {
     await world.pass();
 
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
+  });
+});
+
+describe('a target to merge into that holds the token of another credential', () => {
+  const NEW = 'shop/new';
+  const credentialIn = () => world.cluster.stored(TARGET)?.annotations['convercus.io/credential'];
+  const managerOf = (field: string) => world.cluster.stored(TARGET)?.managers?.[field];
+
+  /** As an operator of version 0.1.0 has left it. */
+  function forgetName(): void {
+    const { 'convercus.io/credential': _, ...annotations } =
+      world.cluster.stored(TARGET)?.annotations ?? {};
+    world.cluster.putSecret(TARGET, { annotations });
+  }
+
+  /** The same spec under another name. */
+  function rename(): void {
+    world.cluster.remove(KEY);
+    const target = { name: 'loyalty-token', creationPolicy: 'Merge' } as const;
+    world.cluster.put(aCredential({ metadata: { name: 'new' }, target }));
+  }
+
+  beforeEach(async () => {
+    world = World.with({ target: { creationPolicy: 'Merge' } });
+    world.cluster.putSecret(TARGET, { data: { theirs: 'stays' } });
+    await world.pass();
+  });
+
+  it.each([
+    ['this version', () => undefined],
+    ['version 0.1.0', forgetName],
+  ])('that is gone, by %s, is taken over without another token request', async (_, age) => {
+    age();
+    rename();
+    const action = await world.pass(NEW);
+
+    expect(world.summary('Ready', NEW)).toBe('True TokenValid');
+    expect(credentialIn()).toBe('new');
+    expect(managerOf('data.token')).toBe('convercus-operator.new');
+    expect(world.tokenRequests).toBe(1);
+
+    await world.runFor(minutes(60), action, NEW);
+    expect(world.summary('Ready', NEW)).toBe('True TokenValid');
+    expect(world.cluster.stored(TARGET)?.data['theirs']).toBe('stays');
+  });
+
+  it('is never shown as a token of its own', async () => {
+    rename();
+    world.idp.outage = OFFLINE;
+    world.restart();
+    await world.pass(NEW);
+    expect(world.summary('Ready', NEW)).toBe('False NetworkError');
+
+    world.cluster.edit(NEW, (spec) => ({ ...spec, environment: 'moon' }));
+    await world.pass(NEW);
+    expect(world.summary('Ready', NEW)).toBe('False InvalidSpec');
+  });
+
+  it('that still exists is named, and its fields are left alone until it is gone', async () => {
+    world.cluster.edit(KEY, (spec) => ({ ...spec, target: { ...spec.target, name: 'other' } }));
+    const target = { name: 'loyalty-token', creationPolicy: 'Merge' } as const;
+    world.cluster.put(aCredential({ metadata: { name: 'new' }, target }));
+    world.clock.advance(minutes(4));
+    const action = await world.pass(NEW);
+    expect(world.summary('Ready', NEW)).toBe('False TargetNotOurs');
+    expect(world.condition('Ready', NEW)?.message).toContain('ConvercusCredential "loyalty"');
+    expect(token()).toBe(`${CANARY}-token-1`);
+
+    world.cluster.remove(KEY);
+    await world.runFor(hours(2), action, NEW);
+    expect(world.summary('Ready', NEW)).toBe('True TokenValid');
+  });
+
+  it('stays with the one that has published to it when an older one names it as well', async () => {
+    const metadata = { name: 'new', creationTimestamp: '2026-08-01T00:00:00Z' };
+    const target = { name: 'loyalty-token', creationPolicy: 'Merge' } as const;
+    world.cluster.put(aCredential({ metadata, target }));
+    await world.pass(NEW);
+    await world.pass();
+
+    expect(world.summary('Ready', NEW)).toBe('False TargetNotOurs');
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('is not taken over where somebody else has set a key', async () => {
+    rename();
+    const managers = { ...world.cluster.stored(TARGET)?.managers, 'data.token': 'helm' };
+    world.cluster.putSecret(TARGET, { managers });
+    world.clock.advance(minutes(4));
+    await world.pass(NEW);
+
+    expect(world.summary('Ready', NEW)).toBe('False TargetNotOurs');
+    expect(token()).toBe(`${CANARY}-token-1`);
+  });
+
+  it('is not taken over while somebody changes it: the next pass looks again', async () => {
+    rename();
+    world.clock.advance(minutes(4));
+    const answer = world.idp.hold();
+    const passing = world.pass(NEW);
+    await until(() => world.tokenRequests === 2);
+    world.cluster.putSecret(TARGET, { data: { token: `${CANARY}-theirs` } });
+    answer();
+    const action = await passing;
+    expect(token()).toBe(`${CANARY}-theirs`);
+
+    await world.runFor(minutes(1), action, NEW);
+    expect(world.summary('Ready', NEW)).toBe('True TokenValid');
+  });
+
+  it('by version 0.1.0, of the same credential, costs nothing until it is due', async () => {
+    forgetName();
+    world.restart();
+    requests();
+    const action = await world.pass();
+    expect(requests()).not.toContain('applySecret loyalty-token');
+    expect(world.tokenRequests).toBe(1);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+
+    await world.runFor(minutes(4), action);
+    expect(credentialIn()).toBe('loyalty');
+    expect(world.tokenRequests).toBe(2);
   });
 });
 

@@ -11,6 +11,7 @@ import { Sensitive } from '../../src/domain/sensitive.ts';
 import { readMark } from '../../src/domain/target-mark.ts';
 import {
   CREDENTIAL_LABEL,
+  credentialOfManager,
   FIELD_MANAGER,
   MANAGED_BY_LABEL,
   SESSION_COMPONENT,
@@ -34,6 +35,8 @@ export interface StoredSecret {
   readonly annotations: Readonly<Record<string, string>>;
   readonly data: Readonly<Record<string, string>>;
   readonly controllerUid?: string;
+  /** Who has set a field (`data.token`, `annotations.NAME`), as far as it was set by apply. */
+  readonly managers?: Readonly<Record<string, string>>;
 }
 
 export type Call =
@@ -256,8 +259,9 @@ export class FakeCluster implements Cluster, ClusterView {
     const before = this.#secrets.get(key);
     const problem = problemWith(desired, before);
     if (problem !== undefined) return problem;
-    const { type = 'Opaque', labels, annotations, owner } = desired;
+    const { type = 'Opaque', labels, annotations, owner, fieldManager } = desired;
     const values = Object.entries(desired.data).map(([name, value]) => [name, value.reveal()]);
+    const managers = Object.keys(fieldsOf(desired)).map((field) => [field, fieldManager]);
     this.#secrets.set(key, {
       uid: before?.uid ?? `uid-${this.#next()}`,
       resourceVersion: this.#next(),
@@ -265,6 +269,7 @@ export class FakeCluster implements Cluster, ClusterView {
       labels: { ...before?.labels, ...labels },
       annotations: { ...before?.annotations, ...annotations },
       data: { ...before?.data, ...Object.fromEntries(values) },
+      managers: { ...before?.managers, ...Object.fromEntries(managers) },
       ...(owner !== undefined && { controllerUid: owner.uid }),
     });
     this.#unknown.delete(key);
@@ -278,7 +283,7 @@ export class FakeCluster implements Cluster, ClusterView {
     const { uid, resourceVersion, controllerUid, labels, annotations } = found;
     const isManaged = labels[MANAGED_BY_LABEL] === FIELD_MANAGER;
     const credentialName = isManaged ? labels[CREDENTIAL_LABEL] : undefined;
-    const mark = readMark(annotations);
+    const mark = readMark(annotations, markedBy(found));
     const isSession = isManaged && labels[SESSION_LABEL] === SESSION_COMPONENT;
     return {
       uid,
@@ -315,10 +320,46 @@ function problemWith(
   if (desired.uid !== undefined && desired.uid !== before?.uid) {
     return new Failure('ClusterUnavailable', `Secret "${desired.name}" has changed or gone`);
   }
+  const { resourceVersion = before?.resourceVersion } = desired;
+  if (resourceVersion !== before?.resourceVersion) {
+    return new Failure('ClusterUnavailable', `Secret "${desired.name}" has changed or gone`);
+  }
   const isForeign = desired.type !== undefined && (before?.type ?? desired.type) !== desired.type;
-  if (!isForeign) return undefined;
-  return new Failure(
-    'TargetNotOurs',
-    `Secret "${desired.name}" is not of the type ${desired.type}`,
-  );
+  if (isForeign) {
+    const text = `Secret "${desired.name}" is not of the type ${desired.type}`;
+    return new Failure('TargetNotOurs', text);
+  }
+  const managers = desired.force ? [] : rivalsIn(before, desired);
+  if (managers.length === 0) return undefined;
+  return new Failure('TargetNotOurs', 'Other field managers own fields', { managers });
 }
+
+/** The managers of fields that shall be set to another value. */
+function rivalsIn(before: StoredSecret | undefined, desired: DesiredSecret): string[] {
+  if (before === undefined) return [];
+  const found = fieldsOf({
+    annotations: before.annotations,
+    data: Object.fromEntries(
+      Object.entries(before.data).map(([key, value]) => [key, new Sensitive(value)]),
+    ),
+  });
+  return Object.entries(fieldsOf(desired)).flatMap(([field, value]) => {
+    const manager = before.managers?.[field] ?? desired.fieldManager;
+    const isTaken = manager !== desired.fieldManager && found[field] !== value;
+    return isTaken ? [manager] : [];
+  });
+}
+
+/** Annotations and keys by the names that `managers` has for them. */
+const fieldsOf = ({
+  annotations,
+  data,
+}: Pick<DesiredSecret, 'annotations' | 'data'>): Record<string, string> =>
+  Object.fromEntries([
+    ...Object.entries(annotations).map(([name, value]) => [`annotations.${name}`, value]),
+    ...Object.entries(data).map(([key, value]) => [`data.${key}`, value.reveal()]),
+  ]);
+
+/** The credential whose manager has set the annotations of a token. */
+const markedBy = ({ managers }: StoredSecret): string | undefined =>
+  credentialOfManager(managers?.['annotations.convercus.io/content-hash'] ?? '');

@@ -1,5 +1,6 @@
 import type { SecretMeta } from '../../domain/secret.ts';
-import { managerFor } from '../../domain/target-secret.ts';
+import { MARK_ANNOTATIONS } from '../../domain/target-mark.ts';
+import { credentialOfManager, managerFor } from '../../domain/target-secret.ts';
 import { listAt, member, objectOf, textAt } from './json.ts';
 
 /**
@@ -22,6 +23,23 @@ export function setterOf(objectMeta: unknown, credentialName: string): SecretMet
     ? 'us-and-others'
     : undefined;
 }
+
+/** The credential whose manager has set the annotations of a token; undefined when that is none, or not clear. */
+export function markedBy(objectMeta: unknown): string | undefined {
+  const setters = listAt(objectMeta, 'managedFields').filter(
+    (entry) => member(entry, ...FIELDS_OF_MARK) !== undefined,
+  );
+  const names = new Set(setters.map((entry) => textAt(entry, 'manager') ?? ''));
+  const [name = ''] = names;
+  return names.size === 1 ? credentialOfManager(name) : undefined;
+}
+
+const FIELDS_OF_MARK = [
+  'fieldsV1',
+  'f:metadata',
+  'f:annotations',
+  `f:${MARK_ANNOTATIONS.contentHash}`,
+];
 
 /**
  * The same fields, but all of the manager's as if it had applied them, so that its next Apply removes what it does not

@@ -7,7 +7,7 @@ import {
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from '../../domain/target-secret.ts';
-import { setterOf } from './field-managers.ts';
+import { markedBy, setterOf } from './field-managers.ts';
 import { listAt, member, textAt, textsAt } from './json.ts';
 
 /** A Secret as the watch shows it. */
@@ -28,7 +28,8 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
   if (uid === undefined || resourceVersion === undefined) return undefined;
   const controllerUid = controllerOf(objectMeta);
   const credentialName = credentialOf(objectMeta);
-  const mark = readMark(textsAt(objectMeta, 'annotations'));
+  const by = credentialName === undefined ? markedBy(objectMeta) : undefined;
+  const mark = readMark(textsAt(objectMeta, 'annotations'), by);
   const setBy = credentialName === undefined ? undefined : setterOf(objectMeta, credentialName);
   return {
     uid,

@@ -81,7 +81,7 @@ export function handOverRequest(
 
 function objectFrom(
   { namespace, name, uid, type, owner, ...desired }: DesiredSecret,
-  resourceVersion?: string,
+  resourceVersion = desired.resourceVersion,
 ): object {
   const { labels, annotations, data } = desired;
   return {
@@ -131,7 +131,11 @@ export function contentsFrom(answer: ApiResponse): SecretContents | ApiError {
 export function refusalOf(error: ApiError, desired: DesiredSecret): Failure | undefined {
   const details = { code: String(error.code) };
   const reason = error.code === 409 || error.code === 422 ? foreignness(error, desired) : undefined;
-  if (reason !== undefined) return new Failure('TargetNotOurs', reason, details);
+  if (reason !== undefined) {
+    const managers = conflictsIn(error).map(({ detail }) => managerIn(detail));
+    const held = managers.length === 0 ? {} : { managers: [...new Set(managers)] };
+    return new Failure('TargetNotOurs', reason, { ...details, ...held });
+  }
   const isAnother = error.code === 404 || error.code === 409 || fieldsOf(error).has('metadata.uid');
   if (!isAnother) return undefined;
   const text = `Secret "${desired.name}" has changed or gone while it was being written; the next pass looks again`;
@@ -149,11 +153,14 @@ function foreignness(error: ApiError, { name, type }: DesiredSecret): string | u
   if (fields.has('metadata.ownerReferences')) {
     return `Secret "${name}" is controlled by another object; ${elsewhere}`;
   }
-  const taken = error.causes.filter(({ reason }) => reason === 'FieldManagerConflict');
+  const taken = conflictsIn(error);
   if (taken.length === 0) return undefined;
   const whose = new Set(taken.map(({ field, detail }) => `${field} (${managerIn(detail)})`));
   return `Other field managers own fields of Secret "${name}": ${presentable([...whose].join(', '), [])}; use other keys, or let them give these up`;
 }
+
+const conflictsIn = ({ causes }: ApiError) =>
+  causes.filter(({ reason }) => reason === 'FieldManagerConflict');
 
 /** `conflict with "NAME" using v1`, perhaps with a time. The name is the other client's; nothing else is shown. */
 const managerIn = (detail: Sensitive): string =>

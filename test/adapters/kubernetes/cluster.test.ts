@@ -172,6 +172,28 @@ describe('applying a Secret', () => {
     expect(Object.keys(body.metadata)).toEqual(['namespace', 'name', 'labels', 'annotations']);
   });
 
+  it('can be bound to the version that was seen', async () => {
+    await using world = await aWorld(() => stored('8'));
+    const { type: _, ...merged } = desired;
+    await world.cluster.applySecret({ ...merged, resourceVersion: '7' }, never);
+    const [request] = world.asked;
+    expect(JSON.parse(request?.body ?? '').metadata.resourceVersion).toBe('7');
+  });
+
+  it('onto keys of several managers names each once', async () => {
+    const causes = ['.data.token', '.data.note', '.metadata.annotations.a'].map((field, index) => ({
+      field,
+      reason: 'FieldManagerConflict',
+      message: `conflict with "convercus-operator.${index > 0 ? 'b' : 'a'}" using v1`,
+    }));
+    const conflict = status(409, 'Conflict', { message: TOKEN, details: { causes } });
+    await using world = await aWorld(({ method }) => (method === 'PATCH' ? conflict : stored('9')));
+    expect(await world.cluster.applySecret(desired, never)).toMatchObject({
+      kind: 'TargetNotOurs',
+      managers: ['convercus-operator.a', 'convercus-operator.b'],
+    });
+  });
+
   const cause = (field: string, reason = 'FieldValueInvalid', message = TOKEN): object => ({
     message: TOKEN,
     details: { causes: [{ field, reason, message }] },

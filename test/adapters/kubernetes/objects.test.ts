@@ -49,6 +49,44 @@ describe('the metadata of a Secret', () => {
     });
   });
 
+  const annotations = writeMark(mark);
+  const setting = (manager: string, ...names: string[]) => ({
+    manager,
+    operation: 'Apply',
+    fieldsV1: {
+      'f:metadata': { 'f:annotations': Object.fromEntries(names.map((name) => [`f:${name}`, {}])) },
+    },
+  });
+  const hash = 'convercus.io/content-hash';
+  const labels = {
+    'app.kubernetes.io/managed-by': 'convercus-operator',
+    'convercus.io/credential': 'loyalty',
+  };
+
+  it.each<[string, object, string | undefined]>([
+    ['as they say', { annotations: { ...annotations, 'convercus.io/credential': 'said' } }, 'said'],
+    ['as their manager', { managedFields: [setting('convercus-operator.old', hash)] }, 'old'],
+    ['unless its manager is none of ours', { managedFields: [setting('helm', hash)] }, undefined],
+    [
+      'unless two have set them',
+      { managedFields: [setting('convercus-operator.a', hash), setting('kubectl', hash)] },
+      undefined,
+    ],
+    [
+      'unless that manager has set others',
+      { managedFields: [setting('convercus-operator.old', 'note')] },
+      undefined,
+    ],
+    [
+      'as a label says, of which nothing more is kept',
+      { labels, managedFields: [setting('convercus-operator.loyalty', hash)] },
+      undefined,
+    ],
+  ])('tells whose credential the annotations of a token are of: %s', (_, more, credential) => {
+    const meta = secretMetaFrom({ uid: 'u', resourceVersion: '7', annotations, ...more });
+    expect(meta?.mark?.credential).toBe(credential);
+  });
+
   it('is nothing without uid and version', () => {
     expect(secretMetaFrom({ uid: 'u' })).toBeUndefined();
     expect(secretMetaFrom({ uid: 'u', resourceVersion: 7 })).toBeUndefined();

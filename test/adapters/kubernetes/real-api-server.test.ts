@@ -281,6 +281,35 @@ describe('against a real API server', () => {
     expect(keys).toEqual(['ours', 'token']);
   });
 
+  it('tells which credential has merged a token, and takes over what it has left', async () => {
+    await kubectl('create', 'secret', 'generic', 'renamed', '--from-literal=other=theirs');
+    const { type: _, owner: __, ...merged } = ownedBy('old', SOMEBODY, { name: 'renamed' });
+    const at = new Date(0).toISOString();
+    const times = { 'issued-at': at, 'expires-at': at, 'renew-at': at };
+    const digests = { 'spec-hash': 's', 'source-version': 'u/1', 'content-hash': 'c' };
+    const marks = Object.entries({ ...times, ...digests });
+    const annotations = Object.fromEntries(marks.map(([key, it]) => [`convercus.io/${key}`, it]));
+    const old = { ...merged, annotations, force: false, fieldManager: managerFor('old') };
+    const { mark, resourceVersion } = await apply(old);
+    expect(mark?.credential).toBe('old');
+
+    const next = { ...merged, data: { token: new Sensitive('the next token') } };
+    const renewed = { ...next, annotations, force: false, fieldManager: managerFor('new') };
+    expect(await cluster.applySecret(renewed, never)).toMatchObject({
+      kind: 'TargetNotOurs',
+      managers: [managerFor('old')],
+    });
+    await kubectl('annotate', 'secret', 'renamed', 'note=changed');
+    const forced = { ...renewed, resourceVersion, force: true };
+    expect(await cluster.applySecret(forced, never)).toMatchObject({ kind: 'ClusterUnavailable' });
+    const seen = await cluster.readSecretMeta('default', 'renamed', never);
+    if (seen === 'absent' || isFailure(seen)) throw new Error('unreachable');
+    await apply({ ...forced, resourceVersion: seen.resourceVersion });
+    const read = await cluster.readSecret('default', 'renamed', never);
+    const value = read !== 'absent' && !isFailure(read) && read.data.get('token')?.reveal();
+    expect(value).toBe('the next token');
+  });
+
   it('does not write onto another Secret than it knew', async () => {
     const { uid } = await apply(ownedBy('a', SOMEBODY, { name: 'replaced' }));
     await kubectl('delete', 'secret', 'replaced');
