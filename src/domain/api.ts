@@ -84,7 +84,8 @@ export interface ConvercusCredential {
      */
     target: {
       /**
-       * Name of the Secret. Default: the name of this resource plus "-token".
+       * Name of the Secret. Default: the name of this resource plus "-token". The name of this resource
+       * plus "-session" is the operator's.
        */
       name?: string;
       /**
@@ -98,7 +99,7 @@ export interface ConvercusCredential {
        */
       deletionPolicy: 'Delete' | 'Retain';
       /**
-       * Additional labels for the Secret.
+       * Additional labels for the Secret. app.kubernetes.io/component is the operator's and left out.
        */
       labels?: {
         [k: string]: string;

@@ -126,7 +126,7 @@ function unknownEnvironment(spec: Spec, environments: Environments): Failure {
   );
 }
 
-/** Source, target and session are three Secrets. */
+/** Source, target and session are three Secrets, also before and after a credential has the grant that needs a session. */
 function clashOfNames({ metadata, spec }: ConvercusCredential): Failure | undefined {
   const target = spec.target.name ?? `${metadata.name}-token`;
   const source = spec.credentialsSecretRef.name;
@@ -137,10 +137,10 @@ function clashOfNames({ metadata, spec }: ConvercusCredential): Failure | undefi
     );
   }
   const session = sessionNameOf(metadata.name);
-  if (spec.grantType !== 'password' || (target !== session && source !== session)) return undefined;
+  if (target !== session && source !== session) return undefined;
   return new Failure(
     'InvalidSpec',
-    `The Secret "${session}" is where the operator keeps the session of this credential; use another name in ${target === session ? 'spec.target.name' : 'spec.credentialsSecretRef.name'}`,
+    `The Secret "${session}" is where the operator keeps the session of a credential of that name; use another name in ${target === session ? 'spec.target.name' : 'spec.credentialsSecretRef.name'}`,
   );
 }
 

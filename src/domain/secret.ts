@@ -49,6 +49,7 @@ export interface TargetMark {
 /** A Secret read by name: metadata and decoded data. */
 export interface SecretContents {
   readonly meta: SecretMeta;
+  readonly type: string;
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly data: ReadonlyMap<string, Sensitive>;

@@ -52,7 +52,11 @@ export function renderSession(
 }
 
 /** The session in a Secret, or undefined when there is none in it or somebody has made it unreadable. */
-export function readSession({ data }: Pick<SecretContents, 'data'>): Session | undefined {
+export function readSession({
+  data,
+  type,
+}: Pick<SecretContents, 'data' | 'type'>): Session | undefined {
+  if (type !== SESSION_TYPE) return undefined;
   const [refreshToken, username] = [data.get(KEYS.refreshToken), data.get(KEYS.username)];
   const facts = parseJson(data.get(KEYS.facts)?.reveal() ?? '');
   const text = (name: string): string => textMember(facts, name) ?? '';
@@ -79,8 +83,13 @@ export function readSession({ data }: Pick<SecretContents, 'data'>): Session | u
   };
 }
 
+/** As far as metadata tell, of which the type is no part. */
 export const isSessionSecret = ({ isSession, credentialName }: SecretMeta, name: string): boolean =>
   isSession === true && credentialName === name;
+
+/** A Secret that was read whole holds a session of that credential: labels can be set by others, its type can't be changed. */
+export const holdsSession = ({ meta, type }: SecretContents, name: string): boolean =>
+  type === SESSION_TYPE && isSessionSecret(meta, name);
 
 export function sessionNotOurs(name: string): Failure {
   return new Failure(

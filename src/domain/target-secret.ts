@@ -116,13 +116,27 @@ export function renderTarget(
     fieldManager: managerFor(name),
   };
   if (target.creationPolicy === 'Merge') {
-    return { mark, secret: { ...secret, labels: target.labels, force: false } };
+    return { mark, secret: { ...secret, labels: labelsFrom(target), force: false } };
   }
-  const labels = { ...target.labels, [MANAGED_BY_LABEL]: FIELD_MANAGER, [CREDENTIAL_LABEL]: name };
+  const labels = {
+    ...labelsFrom(target),
+    [MANAGED_BY_LABEL]: FIELD_MANAGER,
+    [CREDENTIAL_LABEL]: name,
+  };
   const owner = { apiVersion: API_VERSION, kind: KIND, name, uid };
   const owned = { ...secret, type: TARGET_TYPE, labels, force: true };
   return { mark, secret: target.deletionPolicy === 'Delete' ? { ...owned, owner } : owned };
 }
+
+const OUR_LABELS: ReadonlySet<string> = new Set([
+  MANAGED_BY_LABEL,
+  CREDENTIAL_LABEL,
+  SESSION_LABEL,
+]);
+
+/** The labels of the spec, but for those that are the operator's: no target may look like the Secret of a session. */
+const labelsFrom = ({ labels }: Credential['target']): Readonly<Record<string, string>> =>
+  Object.fromEntries(Object.entries(labels).filter(([name]) => !OUR_LABELS.has(name)));
 
 interface Claimant {
   readonly uid: string;
@@ -168,7 +182,7 @@ export function isIntact(found: SecretContents, { target }: Credential): boolean
   }
   return (
     hashOf(values, mark) === mark.contentHash &&
-    holds(found.labels, target.labels) &&
+    holds(found.labels, labelsFrom(target)) &&
     holds(found.annotations, target.annotations)
   );
 }

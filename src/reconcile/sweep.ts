@@ -3,7 +3,7 @@ import { type Failure, isFailure, retryAt } from '../domain/failure.ts';
 import type { SecretContents, SecretMeta } from '../domain/secret.ts';
 import type { Sensitive } from '../domain/sensitive.ts';
 import type { Session } from '../domain/session.ts';
-import { isSessionSecret, readSession } from '../domain/session-secret.ts';
+import { holdsSession, readSession } from '../domain/session-secret.ts';
 import {
   type Action,
   hours,
@@ -70,7 +70,7 @@ function leftoverFrom(
   { namespace, name, memory }: Pick<Leftover, 'namespace' | 'name' | 'memory'>,
   found: SecretContents | 'absent',
 ): Leftover {
-  const stored = found !== 'absent' && isSessionSecret(found.meta, name) ? found : undefined;
+  const stored = found !== 'absent' && holdsSession(found, name) ? found : undefined;
   const read = stored && readSession(stored);
   const session = memory.unstored ?? read ?? memory.session?.session;
   return { namespace, name, memory, meta: stored?.meta ?? 'absent', session };

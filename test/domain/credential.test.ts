@@ -103,32 +103,26 @@ describe('a credential', () => {
       'InvalidSpec',
       /both "x-token"/,
     ],
-    [
-      'the Secret of its session as its target',
-      { spec: { grantType: 'password' }, target: { name: 'loyalty-session' } },
-      'InvalidSpec',
-      /"loyalty-session".*spec\.target\.name/,
-    ],
-    [
-      'the Secret of its session as its source',
-      {
-        spec: {
-          grantType: 'password',
-          credentialsSecretRef: {
-            ...aCredential().spec.credentialsSecretRef,
-            name: 'loyalty-session',
-          },
-        },
-      },
-      'InvalidSpec',
-      /"loyalty-session".*spec\.credentialsSecretRef\.name/,
-    ],
   ])('fails with %s', (_, overrides, kind, message) => {
     const failure = failureIn(overrides);
     expect(failure.kind).toBe(kind);
     expect(failure.message).toMatch(message);
     expect(failure.needsPerson).toBe(true);
   });
+
+  it.each(['client_credentials', 'password', 'legacy_login'] as const)(
+    'with the grant %s has the Secret of a session neither as target nor as source',
+    (grantType) => {
+      const target = failureIn({ spec: { grantType }, target: { name: 'loyalty-session' } });
+      expect(target.kind).toBe('InvalidSpec');
+      expect(target.message).toMatch(/"loyalty-session".*spec\.target\.name/);
+      const { keys } = aCredential().spec.credentialsSecretRef;
+      const credentialsSecretRef = { name: 'loyalty-session', keys };
+      const source = failureIn({ spec: { grantType, credentialsSecretRef } });
+      expect(source.kind).toBe('InvalidSpec');
+      expect(source.message).toMatch(/"loyalty-session".*spec\.credentialsSecretRef\.name/);
+    },
+  );
 
   it('has a default target name, also before it is parsed', () => {
     expect(targetNameOf(aCredential())).toBe('loyalty-token');

@@ -68,8 +68,8 @@ describe('a session', () => {
             refreshToken: new Sensitive(text),
             username: new Sensitive(text),
           };
-          const { data } = renderSession(CREDENTIAL, session, 'absent');
-          const found = readSession({ data: new Map(Object.entries(data)) });
+          const { data, type = '' } = renderSession(CREDENTIAL, session, 'absent');
+          const found = readSession({ data: new Map(Object.entries(data)), type });
           expect(found).toEqual(session);
           expect(found?.refreshToken.reveal()).toBe(text);
         },
@@ -87,7 +87,13 @@ describe('a session', () => {
     const entries = Object.entries(data).map(
       ([key, value]) => [key, new Sensitive(value)] as const,
     );
-    expect(readSession({ data: new Map(entries) })).toBeUndefined();
+    expect(readSession({ data: new Map(entries), type: 'convercus.io/session' })).toBeUndefined();
+  });
+
+  it('is none in a Secret of another type', () => {
+    const { data } = renderSession(CREDENTIAL, sessionOf(tokenAt(START)), 'absent');
+    const found = { data: new Map(Object.entries(data)), type: 'Opaque' };
+    expect(readSession(found)).toBeUndefined();
   });
 
   it('shows nothing secret but in the values of its Secret', () => {

@@ -13,6 +13,7 @@ describe('the client secret', () => {
     );
     const contents = {
       meta: aSecretMeta(),
+      type: 'Opaque',
       labels: {},
       annotations: {},
       data: new Map(entries),
@@ -70,7 +71,7 @@ const read = (grantType: GrantType, data: Record<string, string>) => {
   const credential = aParsedCredential({ spec: { grantType } });
   const entries = Object.entries(data).map(([key, value]) => [key, new Sensitive(value)] as const);
   const values = readSource(
-    { meta: aSecretMeta(), labels: {}, annotations: {}, data: new Map(entries) },
+    { meta: aSecretMeta(), type: 'Opaque', labels: {}, annotations: {}, data: new Map(entries) },
     credential,
   );
   return isFailure(values) ? values : requestFrom(credential, values);

@@ -41,6 +41,7 @@ function asRead({ labels, annotations, data }: DesiredSecret): SecretContents {
   const { mark: _, ...bare } = aSecretMeta();
   return {
     meta: mark === undefined ? bare : { ...bare, mark },
+    type: 'convercus.io/token',
     labels,
     annotations,
     data: new Map(Object.entries(data)),
@@ -103,6 +104,25 @@ describe('the target', () => {
 
   it('is written only onto the Secret that was seen', () => {
     expect(render({}, { existing: aSecretMeta({ uid: 'seen' }) }).secret.uid).toBe('seen');
+  });
+
+  it.each(['Owner', 'Merge'] as const)(
+    'of the policy %s does not look like a session because of the labels of the spec',
+    (creationPolicy) => {
+      const labels = { team: 'shop', 'app.kubernetes.io/component': 'session' };
+      const overrides = { target: { labels, creationPolicy } };
+      const { secret } = render(overrides);
+      expect(secret.labels).toMatchObject({ team: 'shop' });
+      expect(secret.labels['app.kubernetes.io/component']).not.toBe('session');
+      expect(isIntact(asRead(secret), aParsedCredential(overrides))).toBe(true);
+    },
+  );
+
+  it('of version 0.1.0 is intact although the spec names a label that is ours by now', () => {
+    const labels = { 'app.kubernetes.io/component': 'backend' };
+    const { secret } = render();
+    const found = asRead({ ...secret, labels: { ...secret.labels, ...labels } });
+    expect(isIntact(found, aParsedCredential({ target: { labels } }))).toBe(true);
   });
 
   it('can not have our labels or annotations overridden by the spec', () => {

@@ -68,6 +68,18 @@ describe('the session of a deleted credential', () => {
     expect(world.cluster.stored(SESSION)).toBeUndefined();
   });
 
+  it('is only one of the type of sessions: any other that is labelled like one stays', async () => {
+    const { labels = {}, data = {} } = world.cluster.stored(SESSION) ?? {};
+    world.cluster.removeSecret(SESSION);
+    world.cluster.putSecret(SESSION, { type: 'convercus.io/token', labels, data });
+    world.restart();
+    world.cluster.remove(KEY);
+    await world.pass();
+
+    expect(world.cluster.stored(SESSION)).toBeDefined();
+    expect(loggedOut()).toEqual([]);
+  });
+
   it('is found after a restart as well', async () => {
     world.cluster.remove(KEY);
     world.restart();

@@ -197,7 +197,8 @@ export class FakeCluster implements Cluster, ClusterView {
       const data = Object.entries(found.data).map(
         ([name, value]) => [name, new Sensitive(value)] as const,
       );
-      return { meta, labels: found.labels, annotations: found.annotations, data: new Map(data) };
+      const { type, labels, annotations } = found;
+      return { meta, type, labels, annotations, data: new Map(data) };
     });
   }
 

@@ -116,6 +116,7 @@ export function contentsFrom(answer: ApiResponse): SecretContents | ApiError {
   const data = Object.entries(textsAt(answer.body, 'data'));
   return {
     meta,
+    type: textAt(answer.body, 'type') ?? '',
     labels: textsAt(answer.body, 'metadata', 'labels'),
     annotations,
     data: new Map(
