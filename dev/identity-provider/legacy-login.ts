@@ -1,4 +1,5 @@
 import type { Answer } from './answer.ts';
+import { type Randomness, systemRandomness } from './randomness.ts';
 import { loginToken } from './tokens.ts';
 
 /** How the login hands the token over. The vendor documents "in the body of the response" and no more. */
@@ -36,9 +37,11 @@ export class LegacyLogin {
   lifespan = 86_400;
   readonly accounts: LegacyAccount[] = [];
   readonly #clock: () => number;
+  readonly #randomness: Randomness;
 
-  constructor(clock: () => number) {
+  constructor(clock: () => number, randomness: Randomness = systemRandomness) {
     this.#clock = clock;
+    this.#randomness = randomness;
   }
 
   answer({ org, userName, password }: LegacyRequest, skewSeconds: number): Answer {
@@ -61,7 +64,7 @@ export class LegacyLogin {
   #tokenAnswer(org: string, userName: string, skewSeconds: number): Answer {
     const iat = Math.floor(this.#clock() / 1000) + skewSeconds;
     const claims = { sub: userName, org, iat, authorities: ['API'] };
-    const token = loginToken({ ...claims, exp: iat + this.lifespan });
+    const token = loginToken({ ...claims, exp: iat + this.lifespan }, this.#randomness);
     switch (this.shape) {
       case 'text':
         return text(token);
@@ -74,7 +77,7 @@ export class LegacyLogin {
       case 'opaque':
         return text(Buffer.from(token.slice(-32)).toString('hex'));
       case 'without-exp':
-        return text(loginToken(claims));
+        return text(loginToken(claims, this.#randomness));
       case 'empty':
         return text('');
       case 'html':

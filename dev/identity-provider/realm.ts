@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { type Randomness, systemRandomness } from './randomness.ts';
 import {
   type Client,
   type ClientRepresentation,
@@ -51,17 +51,28 @@ export class Realm {
   readonly sessions = new Map<string, Session>();
   readonly failures = new Map<string, FailureRecord>();
   readonly clock: () => number;
+  readonly randomness: Randomness;
   /** Signs refresh tokens. */
-  key = randomBytes(64);
+  key: Buffer;
   sessionLimit: SessionLimit | undefined;
   /** A client policy knows no password grant. */
   forbidsPasswords = false;
-  readonly keyIds = { access: randomBytes(32).toString('base64url'), refresh: randomUUID() };
+  readonly keyIds: { readonly access: string; readonly refresh: string };
 
-  constructor(representation: RealmRepresentation, clock: () => number) {
+  constructor(
+    representation: RealmRepresentation,
+    clock: () => number,
+    randomness: Randomness = systemRandomness,
+  ) {
     const { realm, clients = [], users = [], ...settings } = representation;
     this.name = realm;
     this.clock = clock;
+    this.randomness = randomness;
+    this.key = randomness.bytes(64);
+    this.keyIds = {
+      access: randomness.bytes(32).toString('base64url'),
+      refresh: randomness.uuid(),
+    };
     this.settings = { ...DEFAULT_SETTINGS, ...settings };
     for (const client of clients) this.putClient(client);
     for (const user of users) this.putUser(user);
@@ -86,7 +97,7 @@ export class Realm {
   /** Creates the user, or changes the given fields of it. */
   putUser(changes: UserRepresentation): User {
     const username = changes.username.toLowerCase();
-    const user = this.users.get(username) ?? newUser(username);
+    const user = this.users.get(username) ?? newUser(username, this.randomness.uuid());
     Object.assign(user, changes, { username });
     this.users.set(username, user);
     return user;
@@ -116,7 +127,7 @@ export class Realm {
   }
 
   changeKeys(): void {
-    this.key = randomBytes(64);
+    this.key = this.randomness.bytes(64);
   }
 
   /** The user's sessions, the oldest first. */

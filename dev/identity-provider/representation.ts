@@ -1,5 +1,3 @@
-import { randomUUID } from 'node:crypto';
-
 /** The settings of a Keycloak realm export that this server acts upon. Seconds unless named otherwise. */
 export type RealmSettings = {
   enabled: boolean;
@@ -97,8 +95,8 @@ export const DEFAULT_CLIENT: Omit<Client, 'clientId'> = {
   attributes: {},
 };
 
-export const newUser = (username: string): User => ({
-  id: randomUUID(),
+export const newUser = (username: string, id: string): User => ({
+  id,
   username,
   enabled: true,
   email: '',

@@ -1,4 +1,3 @@
-import { randomBytes, randomUUID } from 'node:crypto';
 import { refusal } from './answer.ts';
 import type { Client, Realm, Session, User } from './realm.ts';
 import { type RefreshClaims, readRefreshToken } from './tokens.ts';
@@ -17,7 +16,7 @@ export function openSession(
   scope: readonly string[],
 ): Session {
   const session: Session = {
-    id: randomBytes(18).toString('base64url'),
+    id: realm.randomness.bytes(18).toString('base64url'),
     user,
     clientId: client.clientId,
     scope,
@@ -25,7 +24,7 @@ export function openSession(
     started: realm.seconds,
     lastRefresh: realm.seconds,
     attached: true,
-    reuseId: randomUUID(),
+    reuseId: realm.randomness.uuid(),
     rotation: undefined,
   };
   realm.sessions.set(session.id, session);

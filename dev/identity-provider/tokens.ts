@@ -1,4 +1,5 @@
-import { createHash, createHmac, randomBytes, randomUUID, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
+import type { Randomness } from './randomness.ts';
 import type { Client, Realm, Session, User } from './realm.ts';
 
 /** What one answer is issued for. Session-less for client_credentials. */
@@ -30,12 +31,12 @@ const OFFLINE_LIFESPAN = 10 * 365 * 86_400;
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 /** As long as an RS256 signature, and as opaque: nobody here verifies access tokens. */
-const signature = (): string => randomBytes(256).toString('base64url');
+const signature = ({ bytes }: Randomness): string => bytes(256).toString('base64url');
 
 /** Requested scopes first, the words in no stable order: Keycloak's order differs between answers. */
-function scopeText(scope: readonly string[]): string {
+function scopeText(scope: readonly string[], { number }: Randomness): string {
   const [first, ...rest] = scope;
-  return first === 'openid' && Math.random() < 0.5
+  return first === 'openid' && number() < 0.5
     ? [first, ...rest.reverse()].join(' ')
     : scope.join(' ');
 }
@@ -80,7 +81,7 @@ function accessToken(grant: Grant, times: { iat: number; exp: number }, scope: s
   const { realm, client, user, session, issuer } = grant;
   const claims = {
     ...times,
-    jti: `${session ? 'onrtro' : 'trrtcc'}:${randomUUID()}`,
+    jti: `${session ? 'onrtro' : 'trrtcc'}:${realm.randomness.uuid()}`,
     iss: issuer,
     aud: 'account',
     sub: user.id,
@@ -95,14 +96,14 @@ function accessToken(grant: Grant, times: { iat: number; exp: number }, scope: s
     scope,
     ...userClaims(grant),
   };
-  return `${encode({ alg: 'RS256', typ: 'JWT', kid: realm.keyIds.access })}.${encode(claims)}.${signature()}`;
+  return `${encode({ alg: 'RS256', typ: 'JWT', kid: realm.keyIds.access })}.${encode(claims)}.${signature(realm.randomness)}`;
 }
 
 function idToken(grant: Grant, times: { iat: number; exp: number }, access: string): string {
   const { realm, client, user, session, issuer } = grant;
   const claims = {
     ...times,
-    jti: randomUUID(),
+    jti: realm.randomness.uuid(),
     iss: issuer,
     aud: client.clientId,
     sub: user.id,
@@ -113,7 +114,7 @@ function idToken(grant: Grant, times: { iat: number; exp: number }, access: stri
     acr: '1',
     ...userClaims(grant),
   };
-  return `${encode({ alg: 'RS256', typ: 'JWT', kid: realm.keyIds.access })}.${encode(claims)}.${signature()}`;
+  return `${encode({ alg: 'RS256', typ: 'JWT', kid: realm.keyIds.access })}.${encode(claims)}.${signature(realm.randomness)}`;
 }
 
 function refreshToken(
@@ -124,7 +125,7 @@ function refreshToken(
   const { realm, client, user, issuer } = grant;
   const claims = {
     ...times,
-    jti: randomUUID(),
+    jti: realm.randomness.uuid(),
     iss: issuer,
     aud: issuer,
     sub: user.id,
@@ -143,7 +144,7 @@ function refreshToken(
 export function tokenAnswer(grant: Grant): Record<string, unknown> {
   const { realm, client, user, session, skewSeconds } = grant;
   const { now, accessExpires, refreshExpires } = lifetimes(grant);
-  const scope = scopeText(grant.scope);
+  const scope = scopeText(grant.scope, realm.randomness);
   const times = { exp: accessExpires + skewSeconds, iat: now + skewSeconds };
   const access = accessToken(grant, times, scope);
   const refreshTimes = session?.offline ? { iat: now } : { exp: refreshExpires, iat: now };
@@ -173,8 +174,8 @@ export function readRefreshToken(realm: Realm, token: string): RefreshClaims | u
 }
 
 /** A token of the legacy login; without `exp` when no lifetime is given. */
-export function loginToken(claims: Record<string, unknown>): string {
-  return `${encode({ alg: 'RS256', typ: 'JWT' })}.${encode(claims)}.${signature()}`;
+export function loginToken(claims: Record<string, unknown>, randomness: Randomness): string {
+  return `${encode({ alg: 'RS256', typ: 'JWT' })}.${encode(claims)}.${signature(randomness)}`;
 }
 
 /** Whether the text is a JWT that `issuer` issued and that lives at `now` (seconds). */

@@ -1,0 +1,37 @@
+import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
+import type { ApiRequest } from '../../src/adapters/kubernetes/transport.ts';
+import type { ApiServer, Change, Refusal } from './api-server.ts';
+import type { Conditions } from './conditions.ts';
+import type { Dice } from './dice.ts';
+import type { Replica } from './replica.ts';
+import type { Scheduler } from './scheduler.ts';
+import type { Trace } from './trace.ts';
+
+/** What lies between the replicas and the API server. */
+export interface ApiNetwork {
+  readonly scheduler: Scheduler;
+  readonly dice: Dice;
+  readonly conditions: Conditions;
+  readonly server: ApiServer;
+  readonly trace: Trace;
+  readonly watches: Set<OpenWatch>;
+  /** Told of each request as it leaves; the result is told how it ended. */
+  readonly onRequest: (replica: Replica, request: ApiRequest) => (outcome: Outcome) => void;
+}
+
+/** What came of a request, as the sender saw it; `unknown`: it has no response, whatever the server did. */
+export interface Outcome {
+  readonly isWritten: boolean;
+  readonly seen: 'response' | 'unknown';
+}
+
+export interface OpenWatch {
+  /** A change has been stored. */
+  offer(change: Change): void;
+  /** The connection breaks. */
+  cut(): void;
+}
+
+export function errorFor({ code, reason, message, causes }: Refusal): ApiError {
+  return new ApiError(code, { reason, message, details: { causes } });
+}

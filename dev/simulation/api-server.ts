@@ -1,0 +1,511 @@
+import type { EpochMs } from '../../src/domain/time.ts';
+import { applied, type Conflict, updated } from './field-ownership.ts';
+import {
+  API_VERSIONS,
+  type Draft,
+  type Kind,
+  keyOf,
+  type ManagedFieldsEntry,
+  type ObjectMeta,
+  type StoredObject,
+} from './objects.ts';
+
+export interface Request {
+  readonly method: string;
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  readonly contentType?: string;
+}
+
+/** An object, a page of a list, or a refusal as a meta/v1 Status. */
+export type Reply =
+  | { readonly object: StoredObject }
+  | { readonly page: Page }
+  | { readonly refusal: Refusal };
+
+export interface Page {
+  readonly items: readonly StoredObject[];
+  readonly resourceVersion: string;
+  readonly continue?: string;
+}
+
+export interface Refusal {
+  readonly code: number;
+  readonly reason: string;
+  readonly message: string;
+  readonly causes: readonly {
+    readonly reason?: string;
+    readonly field?: string;
+    readonly message?: string;
+  }[];
+}
+
+/** One change, as watches and observers see it. */
+export interface Change {
+  readonly version: number;
+  readonly kind: Kind;
+  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
+  /** After the change; the last state of a deleted one, with the version of its deletion. */
+  readonly object: StoredObject;
+  readonly before: StoredObject | undefined;
+  /** Who made it: a field manager, `people` or `garbage collector`. */
+  readonly by: string;
+  /** What was sent, if it came by a request. */
+  readonly request?: Request;
+}
+
+/** What a request is about, read from its path. */
+export interface Target {
+  readonly kind: Kind;
+  /** Absent: all namespaces. */
+  readonly namespace?: string;
+  readonly name?: string;
+  readonly subresource?: string;
+}
+
+const PATH =
+  /^\/apis?\/(?:[\w.]+\/)?v\w+(?:\/namespaces\/([^/]+))?\/(secrets|convercuscredentials|leases|events)(?:\/([^/]+))?(?:\/(status))?$/;
+
+/** @throws for a path that the operator never asks for */
+export function targetOf(path: string): Target {
+  const [, namespace, kind, name, subresource] = PATH.exec(path) ?? [];
+  if (kind === undefined) throw new Error(`no such path: ${path}`);
+  return {
+    // PATH lists exactly these
+    kind: kind as Kind,
+    ...(namespace === undefined ? {} : { namespace }),
+    ...(name === undefined ? {} : { name }),
+    ...(subresource === undefined ? {} : { subresource }),
+  };
+}
+
+/** A refused request; `handle` turns it into a reply. */
+class Refused extends Error {
+  readonly refusal: Refusal;
+
+  constructor(code: number, reason: string, causes: Refusal['causes'] = [], message = reason) {
+    super(reason);
+    this.refusal = { code, reason, message, causes };
+  }
+}
+
+const CONFLICT = (field?: string): Refused =>
+  new Refused(409, 'Conflict', field === undefined ? [] : [{ field }]);
+
+type Objects = Map<string, StoredObject>;
+
+interface Snapshot {
+  readonly version: number;
+  readonly objects: Readonly<Record<Kind, Objects>>;
+}
+
+/**
+ * The state of a kube-apiserver and what it makes of requests, at one moment and without any network: versions,
+ * preconditions, server-side apply, immutable types, status, paged lists, history for watches, namespaces that go.
+ * Held against the real one by test/dev/simulated-api-server.test.ts.
+ */
+export class ApiServer {
+  readonly #clock: () => EpochMs;
+  readonly #uid: () => string;
+  #objects: Record<Kind, Objects>;
+  #version = 1_000;
+  #history: Change[] = [];
+  /** Watches from before this version are told 410. */
+  #oldest = 1_000;
+  readonly #pages = new Map<
+    string,
+    { readonly items: readonly StoredObject[]; readonly version: string }
+  >();
+  #pageCount = 0;
+  readonly namespaces = new Map<string, 'active' | 'terminating'>();
+  /** Namespaces in which the operator's account has no permissions. */
+  readonly forbidden = new Set<string>();
+  readonly #observers: ((change: Change) => void)[] = [];
+  /** The request that is being handled. */
+  #request: Request | undefined;
+
+  constructor(clock: () => EpochMs, uid: () => string) {
+    this.#clock = clock;
+    this.#uid = uid;
+    this.#objects = {
+      secrets: new Map(),
+      convercuscredentials: new Map(),
+      leases: new Map(),
+      events: new Map(),
+    };
+  }
+
+  get version(): number {
+    return this.#version;
+  }
+
+  get oldest(): number {
+    return this.#oldest;
+  }
+
+  all(kind: Kind): Iterable<StoredObject> {
+    return this.#objects[kind].values();
+  }
+
+  get(kind: Kind, key: string): StoredObject | undefined {
+    return this.#objects[kind].get(key);
+  }
+
+  observe(observer: (change: Change) => void): void {
+    this.#observers.push(observer);
+  }
+
+  /** Changes of that kind after a version; undefined when they are no longer known (410). */
+  changesAfter(version: number, kind: Kind): readonly Change[] | undefined {
+    if (version < this.#oldest) return undefined;
+    return this.#history.filter((change) => change.kind === kind && change.version > version);
+  }
+
+  /** Forgets the history, as etcd's compaction does, and the snapshots of lists that are being paged. */
+  compact(): void {
+    this.#oldest = this.#version;
+    this.#history = [];
+    this.#pages.clear();
+  }
+
+  snapshot(): Snapshot {
+    const objects = { ...this.#objects };
+    for (const kind of Object.keys(objects) as Kind[]) objects[kind] = new Map(objects[kind]);
+    return { version: this.#version, objects };
+  }
+
+  /** As after a restore of etcd from a backup: state and versions are those of the backup. */
+  restore({ version, objects }: Snapshot): void {
+    this.#objects = { ...objects };
+    this.#version = version;
+    this.compact();
+  }
+
+  /** @param account `operator` is subject to permissions */
+  handle(request: Request): Reply {
+    const target = targetOf(request.path);
+    this.#request = request;
+    try {
+      this.#checkPermission(request, target);
+      if (request.method !== 'GET') return { object: this.#write(request, target) };
+      if (target.name === undefined) return { page: this.#list(request, target) };
+      return { object: this.#existing(target) };
+    } catch (error) {
+      if (error instanceof Refused) return { refusal: error.refusal };
+      throw error;
+    } finally {
+      this.#request = undefined;
+    }
+  }
+
+  // What people and controllers other than the operator do
+
+  /** Creates or replaces an object as `manager`. Nothing happens in a namespace that is not there or goes. */
+  put(
+    kind: Kind,
+    draft: Draft & { metadata: { name: string; namespace: string } },
+    manager: string,
+  ): void {
+    if (this.namespaces.get(draft.metadata.namespace) !== 'active') return;
+    const before = this.get(kind, keyOf(draft.metadata));
+    const fields: Partial<Draft> = kind === 'secrets' ? updated(before, draft, manager) : {};
+    const generation =
+      kind === 'convercuscredentials' ? { generation: generationAfter(before, draft.spec) } : {};
+    const metadata = {
+      ...(fields.metadata ?? draft.metadata),
+      ...generation,
+      ...(before === undefined ? {} : { uid: before.metadata.uid }),
+    };
+    this.#store(kind, before, { ...draft, ...fields, metadata }, manager);
+  }
+
+  remove(kind: Kind, key: string, by: string): void {
+    const before = this.get(kind, key);
+    if (before !== undefined) this.#drop(kind, before, by);
+  }
+
+  #checkPermission({ method }: Request, { kind, namespace = '' }: Target): void {
+    if (kind === 'leases') return;
+    const isWhole = namespace === '' && this.forbidden.has('*');
+    if (!isWhole && !this.forbidden.has(namespace)) return;
+    const verb = method === 'GET' ? 'list' : 'update';
+    throw new Refused(
+      403,
+      'Forbidden',
+      [],
+      `${kind} is forbidden: User "operator" cannot ${verb} resource "${kind}"`,
+    );
+  }
+
+  #existing({ kind, namespace = '', name = '' }: Target): StoredObject {
+    const found = this.get(kind, keyOf({ namespace, name }));
+    if (found === undefined) throw new Refused(404, 'NotFound');
+    return found;
+  }
+
+  #list({ query = {} }: Request, { kind, namespace }: Target): Page {
+    const limit = Number(query['limit'] ?? Infinity);
+    const token = query['continue'];
+    const known = token === undefined ? undefined : this.#pages.get(token);
+    if (token !== undefined && known === undefined) throw new Refused(410, 'Expired');
+    const matches = matcher(query['labelSelector']);
+    const items =
+      known?.items ??
+      [...this.all(kind)]
+        .filter(({ metadata }) => namespace === undefined || metadata.namespace === namespace)
+        .filter(matches)
+        .sort((a, b) => (keyOf(a.metadata) < keyOf(b.metadata) ? -1 : 1));
+    const version = known?.version ?? String(this.#version);
+    const rest = items.slice(limit);
+    if (rest.length === 0) return { items, resourceVersion: version };
+    this.#pageCount += 1;
+    const next = `page-${this.#pageCount}`;
+    this.#pages.set(next, { items: rest, version });
+    return { items: items.slice(0, limit), resourceVersion: version, continue: next };
+  }
+
+  #write(request: Request, target: Target): StoredObject {
+    switch (request.method) {
+      case 'POST':
+        return this.#create(request, target);
+      case 'PUT':
+        return target.subresource === 'status'
+          ? this.#putStatus(request, target)
+          : this.#replace(request, target);
+      case 'PATCH':
+        return this.#patch(request, target);
+      case 'DELETE':
+        return this.#delete(request, target);
+      default:
+        throw new Refused(405, 'MethodNotAllowed');
+    }
+  }
+
+  #patch(request: Request, target: Target): StoredObject {
+    if (target.subresource === 'status') return this.#patchStatus(request, target);
+    return request.contentType?.includes('apply') === true
+      ? this.#apply(request, target)
+      : this.#mergePatch(request, target);
+  }
+
+  #create({ body, query = {} }: Request, { kind, namespace = '' }: Target): StoredObject {
+    const draft = draftIn(body);
+    this.#checkNamespace(kind, namespace);
+    if (kind === 'events')
+      return { ...emptyObject(kind), ...draft, metadata: { ...emptyMeta, namespace } };
+    const name = draft.metadata.name ?? '';
+    if (this.get(kind, keyOf({ namespace, name })) !== undefined)
+      throw new Refused(409, 'AlreadyExists');
+    const manager = query['fieldManager'] ?? 'unknown';
+    const fields: Partial<Draft> = kind === 'secrets' ? updated(undefined, draft, manager) : {};
+    const metadata = { ...(fields.metadata ?? draft.metadata), name, namespace };
+    return this.#store(kind, undefined, { ...draft, ...fields, metadata }, manager);
+  }
+
+  #replace({ body, query = {} }: Request, target: Target): StoredObject {
+    const draft = draftIn(body);
+    const before = this.#existing(target);
+    const { uid, resourceVersion } = draft.metadata;
+    if (uid !== undefined && uid !== before.metadata.uid) throw CONFLICT('metadata.uid');
+    if (resourceVersion !== undefined && resourceVersion !== before.metadata.resourceVersion)
+      throw CONFLICT();
+    if (target.kind === 'secrets' && (draft.type ?? 'Opaque') !== before.type)
+      throw IMMUTABLE_TYPE();
+    const manager = query['fieldManager'] ?? 'unknown';
+    const fields: Partial<Draft> = target.kind === 'secrets' ? updated(before, draft, manager) : {};
+    const metadata = { ...before.metadata, ...(fields.metadata ?? {}) };
+    return this.#store(target.kind, before, { ...draft, ...fields, metadata }, manager);
+  }
+
+  #apply({ body, query = {} }: Request, { kind, namespace = '', name = '' }: Target): StoredObject {
+    const draft = draftIn(body);
+    const before = this.get(kind, keyOf({ namespace, name }));
+    const { uid } = draft.metadata;
+    if (uid !== undefined && uid !== before?.metadata.uid) throw CONFLICT('metadata.uid');
+    const manager = query['fieldManager'] ?? 'unknown';
+    if (before === undefined) {
+      this.#checkNamespace(kind, namespace);
+      const empty = {
+        ...emptyObject(kind),
+        type: draft.type ?? 'Opaque',
+        metadata: { ...emptyMeta, namespace, name },
+      };
+      const made = applied(empty, draft, { manager, force: true });
+      if (isConflict(made)) throw new Error('forced');
+      return this.#store(kind, undefined, { ...empty, ...made }, manager);
+    }
+    if (draft.type !== undefined && draft.type !== before.type) throw IMMUTABLE_TYPE();
+    const made = applied(before, draft, { manager, force: query['force'] === 'true' });
+    if (isConflict(made)) throw conflictRefusal(made);
+    return this.#store(
+      kind,
+      before,
+      { ...before, ...made, type: before.type ?? 'Opaque' },
+      manager,
+    );
+  }
+
+  /** Of metadata only; that is all the operator patches in this way. */
+  #mergePatch({ body, query = {} }: Request, target: Target): StoredObject {
+    const { metadata = {} } = draftIn(body);
+    const before = this.#existing(target);
+    const { resourceVersion } = metadata;
+    if (resourceVersion !== undefined && resourceVersion !== before.metadata.resourceVersion)
+      throw CONFLICT();
+    const managedFields: readonly ManagedFieldsEntry[] =
+      metadata.managedFields ?? before.metadata.managedFields ?? [];
+    const after = { ...before, metadata: { ...before.metadata, managedFields } };
+    return this.#store(target.kind, before, after, query['fieldManager'] ?? 'unknown');
+  }
+
+  #putStatus({ body, query = {} }: Request, target: Target): StoredObject {
+    const { metadata, status = {} } = draftIn(body);
+    const before = this.#existing(target);
+    if (metadata.uid !== undefined && metadata.uid !== before.metadata.uid)
+      throw CONFLICT('metadata.uid');
+    if (
+      metadata.resourceVersion !== undefined &&
+      metadata.resourceVersion !== before.metadata.resourceVersion
+    ) {
+      throw CONFLICT();
+    }
+    return this.#store(
+      target.kind,
+      before,
+      { ...before, status },
+      query['fieldManager'] ?? 'unknown',
+    );
+  }
+
+  #patchStatus({ body, query = {} }: Request, target: Target): StoredObject {
+    const { metadata, status = {} } = draftIn(body);
+    const before = this.#existing(target);
+    if (metadata.uid !== undefined && metadata.uid !== before.metadata.uid)
+      throw CONFLICT('metadata.uid');
+    const merged = Object.entries({ ...before.status, ...status }).filter(
+      ([, value]) => value !== null,
+    );
+    const after = { ...before, status: Object.fromEntries(merged) };
+    return this.#store(target.kind, before, after, query['fieldManager'] ?? 'unknown');
+  }
+
+  #delete({ body }: Request, target: Target): StoredObject {
+    const before = this.#existing(target);
+    const { preconditions = {} } = (body ?? {}) as { preconditions?: { uid?: string } };
+    if (preconditions.uid !== undefined && preconditions.uid !== before.metadata.uid)
+      throw CONFLICT();
+    return this.#drop(target.kind, before, 'operator');
+  }
+
+  #checkNamespace(kind: Kind, namespace: string): void {
+    if (kind === 'leases') return;
+    const state = this.namespaces.get(namespace);
+    if (state === undefined) throw new Refused(404, 'NotFound');
+    if (state === 'terminating' && kind !== 'events') {
+      throw new Refused(403, 'Forbidden', [
+        { reason: 'NamespaceTerminating', field: 'metadata.namespace' },
+      ]);
+    }
+  }
+
+  /** Equal to what is there: nothing happens, as in etcd3/store.go. */
+  #store(kind: Kind, before: StoredObject | undefined, draft: Draft, by: string): StoredObject {
+    if (kind !== 'leases' && before !== undefined && isSame(before, draft)) return before;
+    const metadata = {
+      ...emptyMeta,
+      ...draft.metadata,
+      uid: before?.metadata.uid ?? this.#uid(),
+      creationTimestamp: before?.metadata.creationTimestamp ?? timestamp(this.#clock()),
+      resourceVersion: this.#nextVersion(),
+    };
+    const [apiVersion, name] = API_VERSIONS[kind];
+    const object: StoredObject = { ...draft, apiVersion, kind: name, metadata };
+    this.#objects[kind].set(keyOf(metadata), object);
+    this.#record({ kind, type: before === undefined ? 'ADDED' : 'MODIFIED', object, before, by });
+    return object;
+  }
+
+  #drop(kind: Kind, before: StoredObject, by: string): StoredObject {
+    this.#objects[kind].delete(keyOf(before.metadata));
+    const metadata = { ...before.metadata, resourceVersion: this.#nextVersion() };
+    const object = { ...before, metadata };
+    this.#record({ kind, type: 'DELETED', object, before, by });
+    return object;
+  }
+
+  #record(change: Omit<Change, 'version'>): void {
+    const request = this.#request;
+    const whole = { ...change, version: this.#version, ...(request && { request }) };
+    if (change.kind !== 'leases') this.#history.push(whole);
+    for (const observer of this.#observers) observer(whole);
+  }
+
+  #nextVersion(): string {
+    this.#version += 1;
+    return String(this.#version);
+  }
+}
+
+const emptyMeta: ObjectMeta = { name: '', namespace: '', uid: '', resourceVersion: '' };
+
+function emptyObject(kind: Kind): StoredObject {
+  const [apiVersion, name] = API_VERSIONS[kind];
+  return { apiVersion, kind: name, metadata: emptyMeta };
+}
+
+/** What a client sent has been JSON. */
+const draftIn = (body: unknown): Draft => {
+  const draft = body as Partial<Draft>;
+  return { ...draft, metadata: draft.metadata ?? {} };
+};
+
+const isConflict = (made: object): made is readonly Conflict[] => Array.isArray(made);
+
+const IMMUTABLE_TYPE = (): Refused =>
+  new Refused(422, 'Invalid', [{ reason: 'FieldValueInvalid', field: 'type' }]);
+
+const conflictRefusal = (conflicts: readonly Conflict[]): Refused =>
+  new Refused(
+    409,
+    'Conflict',
+    conflicts.map(({ path, manager }) => ({
+      reason: 'FieldManagerConflict',
+      field: path.replaceAll(/(?:^|\|)f:/g, '.'),
+      message: `conflict with "${manager}" using v1`,
+    })),
+  );
+
+const generationAfter = (before: StoredObject | undefined, spec: StoredObject['spec']): number =>
+  (before?.metadata.generation ?? 0) +
+  Number(before === undefined || JSON.stringify(before.spec) !== JSON.stringify(spec));
+
+const timestamp = (at: EpochMs): string => `${new Date(at).toISOString().slice(0, 19)}Z`;
+
+/** Apart from versions. */
+function isSame(before: StoredObject, draft: Draft): boolean {
+  const text = ({ metadata, ...rest }: Draft): string => {
+    const { resourceVersion: _, uid: __, creationTimestamp: ___, ...meta } = metadata;
+    return JSON.stringify(sorted({ ...rest, meta }));
+  };
+  const { apiVersion, kind } = before;
+  return text(before) === text({ ...draft, apiVersion, kind });
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  const entries = Object.entries(value).filter(([, inner]) => inner !== undefined);
+  return Object.fromEntries(
+    entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([name, inner]) => [name, sorted(inner)]),
+  );
+}
+
+/** Label selectors of the form `a=b,c=d`. */
+export function matcher(selector = ''): (object: StoredObject) => boolean {
+  const wanted = selector
+    .split(',')
+    .filter((part) => part !== '')
+    .map((part) => part.split('='));
+  return ({ metadata }) => wanted.every(([name = '', value]) => metadata.labels?.[name] === value);
+}

@@ -1,0 +1,217 @@
+import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import { type FaultEffect, proxies } from '../identity-provider/faults.ts';
+import type { Conditions } from './conditions.ts';
+import type { Dice } from './dice.ts';
+import type { Action } from './people.ts';
+import { NAMESPACES, type Process, type World } from './world.ts';
+
+/** What breaks, for a while that the dice draw. Each fault ends by itself, or when the world calms down. */
+
+const briefly = (dice: Dice): Ms => dice.pick([seconds(3), seconds(20), minutes(1), minutes(4)]);
+
+/** One fault of a name at a time; the next of that name takes the place of the one before. */
+function lasting(world: World, name: string, duration: Ms, end: () => void): void {
+  world.trace.add('fault', () => `${name} for ${duration / 1_000} s`);
+  world.faults.get(name)?.();
+  let isOver = false;
+  const stop = (): void => {
+    if (isOver) return;
+    isOver = true;
+    world.faults.delete(name);
+    world.touched();
+    world.trace.add('fault', () => `${name} ends`);
+    end();
+  };
+  world.faults.set(name, stop);
+  world.scheduler.after(duration, stop);
+}
+
+/** Changes a condition, and back. */
+const worse =
+  <K extends keyof Conditions>(
+    name: K,
+    change: (dice: Dice) => Partial<Conditions[K]> | Conditions[K],
+  ): Action =>
+  (world, dice) => {
+    const before = world.conditions[name];
+    const changed = change(dice);
+    world.conditions[name] =
+      typeof changed === 'object'
+        ? ({ ...(before as object), ...changed } as Conditions[K])
+        : (changed as Conditions[K]);
+    const good =
+      name === 'latency'
+        ? 'short'
+        : Object.fromEntries(
+            Object.entries(before).map(([key]) => [key, key === 'down' ? false : 0]),
+          );
+    lasting(world, name, briefly(dice), () => {
+      world.conditions[name] = good as Conditions[K];
+    });
+  };
+
+/** The API server is killed and started again. */
+const apiServerDown: Action = (world, dice) => {
+  world.conditions.api = { ...world.conditions.api, down: true };
+  for (const watch of world.watches) watch.cut();
+  lasting(world, 'API server down', briefly(dice), () => {
+    world.conditions.api = { ...world.conditions.api, down: false };
+  });
+};
+
+const cutWatches: Action = (world, dice) => {
+  for (const watch of world.watches) if (dice.chance(0.6)) watch.cut();
+};
+
+const compaction: Action = (world, dice) => {
+  world.server.compact();
+  cutWatches(world, dice);
+};
+
+/** State and versions of some time ago come back; every watch ends with the servers. */
+const restoreBackup: Action = (world, dice) => {
+  const backup = world.server.snapshot();
+  world.scheduler.after(dice.between(1_000, 60_000), () => {
+    world.trace.add('fault', () => `etcd is restored to version ${backup.version}`);
+    world.server.restore(backup);
+    for (const watch of world.watches) watch.cut();
+  });
+};
+
+const forbidden: Action = (world, dice) => {
+  const namespace = world.setting.byNamespace ? dice.pick(NAMESPACES) : '*';
+  world.server.forbidden.add(namespace);
+  for (const watch of world.watches) watch.cut();
+  lasting(world, `no permissions in ${namespace}`, briefly(dice), () =>
+    world.server.forbidden.delete(namespace),
+  );
+};
+
+const providerFault =
+  (name: string, effect: (dice: Dice) => FaultEffect): Action =>
+  (world, dice) => {
+    const realm = dice.pick(['any', 'abc-staging', 'xyz-staging', 'abc']);
+    const end = world.provider.faults.add({
+      ...effect(dice),
+      ...(realm === 'any' ? {} : { realm }),
+    });
+    lasting(world, name, briefly(dice), end);
+  };
+
+const loseSessions: Action = (world) => world.provider.loseSessions();
+
+const moveProviderClock: Action = (world, dice) =>
+  world.provider.jump(dice.pick([-minutes(10), -seconds(40), seconds(40), minutes(10)]));
+
+const revokeAll: Action = (world, dice) => {
+  const realm = dice.pick([...world.provider.realms.values()]);
+  realm.settings.notBefore = realm.seconds;
+};
+
+function pickProcess({ processes }: World, dice: Dice): Process | undefined {
+  const running = [...processes.values()].filter(({ replica }) => !replica.isDead);
+  return running.length === 0 ? undefined : dice.pick(running);
+}
+
+/** At some await: right before the n-th message from now arrives. */
+const crash: Action = (world, dice) => {
+  const process = pickProcess(world, dice);
+  if (process === undefined) return;
+  process.replica.crashAfter(dice.between(1, 12));
+  world.scheduler.after(dice.pick([500, 4_000, 30_000]), () => process.replica.crash());
+  startAgain(world, process, dice.between(600, 45_000) + 30_000);
+};
+
+const crashNow: Action = (world, dice) => {
+  const process = pickProcess(world, dice);
+  process?.replica.crash();
+  if (process !== undefined) startAgain(world, process, dice.between(10, 20_000));
+};
+
+const terminate: Action = (world, dice) => {
+  const process = pickProcess(world, dice);
+  if (process === undefined) return;
+  world.terminate(process);
+  startAgain(world, process, dice.between(0, 40_000));
+};
+
+/** Once the one before has gone, as a Deployment does. */
+function startAgain(world: World, { slot, replica }: Process, wait: Ms): void {
+  world.scheduler.after(wait, () => {
+    const current = world.processes.get(slot);
+    if (current?.replica !== replica) return;
+    if (!replica.isDead) return startAgain(world, current, seconds(1));
+    world.start(slot);
+  });
+}
+
+/** SIGSTOP, and SIGCONT after shorter or longer than the lease. */
+const freeze: Action = (world, dice) => {
+  const process = pickProcess(world, dice);
+  if (process === undefined || process.replica.isFrozen) return;
+  const { replica } = process;
+  replica.freeze();
+  process.wasFrozen = true;
+  const duration = dice.pick([seconds(2), seconds(9), seconds(18), seconds(45), minutes(3)]);
+  lasting(world, `${replica.name} is frozen`, duration, () => replica.thaw());
+};
+
+const moveClock: Action = (world, dice) => {
+  const process = pickProcess(world, dice);
+  const by = dice.pick([-hours(3), -minutes(20), -minutes(2), minutes(2), minutes(20), hours(3)]);
+  process?.replica.jump(by);
+  world.trace.add('fault', () => `${process?.replica.name} sets its clock by ${by / 1_000} s`);
+};
+
+/** By the name that `--faults` takes; each with what may happen and how often. */
+export const FAULTS = {
+  latency: { latency: worse('latency', (dice) => dice.pick(['mixed', 'long'])) },
+  api: {
+    loss: worse('api', (dice) => ({
+      lostBefore: dice.pick([0.05, 0.3]),
+      lostAfter: dice.pick([0.05, 0.3]),
+    })),
+    refused: worse('api', (dice) => ({ refused: dice.pick([0.1, 0.5, 1]) })),
+    hangs: worse('api', (dice) => ({ hangs: dice.pick([0.1, 0.5, 1]) })),
+    apiServerDown,
+  },
+  watch: {
+    cutWatches,
+    cutOften: worse('watch', () => ({ cut: 0.2 })),
+    stall: worse('watch', (dice) => ({ stall: dice.pick([seconds(2), seconds(20)]) })),
+    compaction,
+  },
+  permissions: { forbidden },
+  restore: { restoreBackup },
+  provider: {
+    unavailable: providerFault('provider unavailable', (dice) =>
+      proxies.unavailable(dice.pick(['', '5', '120'])),
+    ),
+    tooManyRequests: providerFault('provider has enough', (dice) =>
+      proxies.tooManyRequests(dice.pick(['1', '30', '3600'])),
+    ),
+    badGateway: providerFault('bad gateway', () => proxies.badGateway),
+    redirect: providerFault('redirect', () => proxies.redirect('https://maintenance.test/')),
+    notJson: providerFault('no JSON', () => ({ kind: 'not-json' })),
+    hang: providerFault('provider hangs', (dice) => ({
+      kind: 'hang',
+      afterWork: dice.chance(0.5),
+    })),
+    reset: providerFault('provider resets', (dice) => ({
+      kind: 'reset',
+      afterWork: dice.chance(0.5),
+    })),
+    lost: worse('host', (dice) => ({
+      lostBefore: dice.pick([0.1, 0.5, 1]),
+      lostAfter: dice.pick([0, 0.1, 0.3]),
+    })),
+    slow: worse('host', (dice) => ({ slow: dice.pick([seconds(4), seconds(12)]) })),
+  },
+  sessions: { loseSessions, revokeAll },
+  crash: { crash, crashNow },
+  stop: { terminate },
+  freeze: { freeze },
+  clock: { moveClock, moveProviderClock },
+} as const satisfies Record<string, Record<string, Action>>;
+
+export type FaultName = keyof typeof FAULTS;

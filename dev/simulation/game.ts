@@ -1,0 +1,187 @@
+import { hours, type Ms, minutes, parseTime, seconds } from '../../src/domain/time.ts';
+import { Dice } from './dice.ts';
+import { FAULTS, type FaultName } from './faults.ts';
+import { problemsOf } from './oracle.ts';
+import {
+  type Action,
+  CREDENTIAL_EDITS,
+  NAMESPACE_EDITS,
+  putThingsRight,
+  SECRET_EDITS,
+} from './people.ts';
+import { START } from './replica.ts';
+import type { Setting } from './world.ts';
+import { World } from './world.ts';
+
+/** One thing that happens. Its dice depend on its number alone, so that others can be left out. */
+export interface Step {
+  readonly number: number;
+  readonly at: Ms;
+  readonly name: string;
+}
+
+export interface GameOptions {
+  readonly seed: number;
+  /** What may break; absent: what the seed draws. */
+  readonly faults?: readonly FaultName[];
+  readonly setting?: Partial<Setting>;
+  /** Absent: what the seed draws. */
+  readonly steps?: readonly Step[];
+  readonly trace?: boolean;
+}
+
+export interface Result {
+  readonly seed: number;
+  readonly faults: readonly FaultName[];
+  readonly steps: readonly Step[];
+  /** Each as `rule: what`. */
+  readonly violations: readonly string[];
+  readonly trace: readonly string[];
+  /** From the end of all faults and edits until every credential was as it should be. */
+  readonly settledAfter: Ms;
+  readonly tokenRequests: number;
+  readonly lostSessions: number;
+  readonly events: number;
+}
+
+/** Virtual time within which every credential has to be as it should be: the longest retry is an hour. */
+const BOUND: Ms = minutes(75);
+const LOOK_EVERY: Ms = seconds(20);
+/** Without any request, but for what is due. */
+const QUIET: Ms = minutes(6);
+const MOST_STEPS = 34;
+
+const ACTIONS: Readonly<Record<string, Action>> = {
+  ...CREDENTIAL_EDITS,
+  ...SECRET_EDITS,
+  ...NAMESPACE_EDITS,
+  ...Object.assign({}, ...Object.values(FAULTS)),
+};
+
+export function faultsFor(dice: Dice): FaultName[] {
+  const names = Object.keys(FAULTS) as FaultName[];
+  const share = dice.pick([0, 0.15, 0.35, 0.7]);
+  return names.filter(() => dice.chance(share));
+}
+
+export function stepsFor(dice: Dice, faults: readonly FaultName[]): Step[] {
+  const count = dice.between(6, MOST_STEPS);
+  const length = dice.pick([minutes(2), minutes(6), minutes(15), minutes(40)]);
+  const edits = [...Object.keys(CREDENTIAL_EDITS), ...Object.keys(SECRET_EDITS)];
+  const broken = faults.flatMap((fault) => Object.keys(FAULTS[fault]));
+  const steps = Array.from({ length: count }, (): Omit<Step, 'number'> => {
+    const at = dice.below(length);
+    if (broken.length > 0 && dice.chance(0.4)) return { at, name: dice.pick(broken) };
+    if (dice.chance(0.03)) return { at, name: dice.pick(Object.keys(NAMESPACE_EDITS)) };
+    return { at, name: dice.chance(0.25) ? 'create' : dice.pick(edits) };
+  });
+  const first = Array.from({ length: dice.between(1, 5) }, () => ({
+    at: dice.below(3_000),
+    name: 'create',
+  }));
+  return [...first, ...steps]
+    .sort((a, b) => a.at - b.at)
+    .map((step, number) => ({ ...step, number }));
+}
+
+/** Faults and edits, then calm: plays one seed and checks everything. */
+export async function play(options: GameOptions): Promise<Result> {
+  const { seed, trace = false, setting = {} } = options;
+  const name = `seed ${seed}`;
+  const dice = new Dice(`${name}/game`);
+  const faults = options.faults ?? faultsFor(dice.fork('faults'));
+  const steps = options.steps ?? stepsFor(dice.fork('steps'), faults);
+  const world = new World(name, { trace, setting });
+  for (const slot of world.slots)
+    world.scheduler.after(dice.between(0, 4_000), () => world.start(slot));
+  for (const step of steps) {
+    world.scheduler.after(step.at, () => {
+      world.trace.add('step', () => `${step.number} ${step.name}`);
+      world.touched();
+      ACTIONS[step.name]?.(world, new Dice(`${name}/step ${step.number}`));
+    });
+  }
+  const end = (steps.at(-1)?.at ?? 0) + dice.between(0, 60_000);
+  await world.scheduler.runUntil(end);
+  await calmDown(world, dice.fork('calm'));
+  const settledAfter = await settle(world);
+  if (world.safety.violations.size === 0) await checkQuiet(world);
+  checkSessions(world);
+  return {
+    seed,
+    faults,
+    steps,
+    violations: [...world.safety.violations].map(([rule, what]) => `${rule}: ${what}`),
+    trace: world.trace.lines,
+    settledAfter,
+    tokenRequests: world.safety.activity.tokenRequests,
+    lostSessions: world.safety.sessions.lost,
+    events: world.scheduler.count,
+  };
+}
+
+/** All faults end, every replica runs, the last edits are made. */
+async function calmDown(world: World, dice: Dice): Promise<void> {
+  world.trace.add('calm', () => 'all faults and edits end');
+  for (const end of [...world.faults.values()]) end();
+  world.provider.faults.clear();
+  world.server.forbidden.clear();
+  // Edits that were to come in two parts, and restarts that wait, come to their end
+  await world.scheduler.runUntil(world.now + minutes(13));
+  for (const end of [...world.faults.values()]) end();
+  for (const { slot, replica, hasEnded } of world.processes.values()) {
+    replica.setClockRight();
+    if (hasEnded || replica.isDead) world.start(slot);
+  }
+  putThingsRight(world, dice);
+  world.touched();
+}
+
+/** Until everything is as it should be. */
+async function settle(world: World): Promise<Ms> {
+  const since = world.now;
+  let problems = problemsOf(world);
+  while (problems.length > 0 && world.now - since < BOUND) {
+    await world.scheduler.runUntil(world.now + LOOK_EVERY);
+    problems = problemsOf(world);
+    if (world.safety.violations.size > 0) break;
+  }
+  for (const problem of problems) world.safety.violated('it always gets there', problem);
+  return world.now - since;
+}
+
+/** Nothing is sent before the next renewal is due. */
+async function checkQuiet(world: World): Promise<void> {
+  // Background work: log-outs, events
+  await world.scheduler.runUntil(world.now + minutes(2));
+  const due = [...world.server.all('secrets')]
+    .map(({ metadata }) => parseTime(metadata.annotations?.['convercus.io/renew-at']))
+    .filter((at) => at !== undefined)
+    .map((at) => at - START);
+  const next = Math.min(...due.filter((at) => at > world.now), world.now + QUIET);
+  if (due.some((at) => at <= world.now)) return;
+  const until = next - seconds(2);
+  if (until <= world.now) return;
+  world.safety.activity = { apiRequests: 0, tokenRequests: 0, lines: [] };
+  const since = world.now;
+  await world.scheduler.runUntil(until);
+  const { apiRequests, tokenRequests, lines } = world.safety.activity;
+  if (apiRequests + tokenRequests === 0) return;
+  const most = lines.slice(0, 4).join(', ');
+  world.safety.violated(
+    'then nothing is sent until something is due',
+    `${lines.length} requests within ${(until - since) / 1_000} s: ${most}`,
+  );
+}
+
+function checkSessions(world: World): void {
+  const { leadership, sessions } = world.safety;
+  sessions.checkEnd(({ exchanges }) =>
+    exchanges.some(
+      ({ seen, replica, term }) =>
+        seen !== 'response' || replica.isDead || leadership.termOf(replica) !== term,
+    ),
+  );
+}
+
+export const LONGEST_LOCK: Ms = hours(12);

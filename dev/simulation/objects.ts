@@ -1,0 +1,71 @@
+/** Objects as the API server stores them, as far as the operator reads or writes them. */
+
+export type Kind = 'secrets' | 'convercuscredentials' | 'leases' | 'events';
+
+export interface OwnerReference {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly controller?: boolean;
+}
+
+export interface ManagedFieldsEntry {
+  readonly manager: string;
+  readonly operation: 'Apply' | 'Update';
+  readonly fieldsV1: FieldsV1;
+}
+
+/** Sets of fields: objects of objects, as in metadata.managedFields. */
+export interface FieldsV1 {
+  readonly [field: string]: FieldsV1;
+}
+
+export interface ObjectMeta {
+  readonly name: string;
+  readonly namespace: string;
+  readonly uid: string;
+  readonly resourceVersion: string;
+  readonly generation?: number;
+  readonly creationTimestamp?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly OwnerReference[];
+  readonly managedFields?: readonly ManagedFieldsEntry[];
+}
+
+/** Never changed once stored: a write stores another object. */
+export interface StoredObject {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: ObjectMeta;
+  readonly type?: string;
+  readonly data?: Readonly<Record<string, string>>;
+  readonly spec?: Readonly<Record<string, unknown>>;
+  readonly status?: Readonly<Record<string, unknown>>;
+}
+
+/** What a client sends: anything may be absent. */
+export type Draft = Omit<Partial<StoredObject>, 'metadata'> & {
+  readonly metadata: Partial<ObjectMeta>;
+};
+
+export const API_VERSIONS: Readonly<Record<Kind, readonly [apiVersion: string, kind: string]>> = {
+  secrets: ['v1', 'Secret'],
+  convercuscredentials: ['convercus.io/v1alpha1', 'ConvercusCredential'],
+  leases: ['coordination.k8s.io/v1', 'Lease'],
+  events: ['events.k8s.io/v1', 'Event'],
+};
+
+export const keyOf = ({ namespace, name }: Pick<ObjectMeta, 'namespace' | 'name'>): string =>
+  `${namespace}/${name}`;
+
+export const encoded = (data: Readonly<Record<string, string>>): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(data).map(([key, value]) => [key, Buffer.from(value).toString('base64')]),
+  );
+
+export const decoded = (data: StoredObject['data'] = {}): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(data).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]),
+  );

@@ -1,0 +1,165 @@
+import type { Condition } from '../../src/domain/status.ts';
+import { parseTime } from '../../src/domain/time.ts';
+import { decoded, keyOf, type StoredObject } from './objects.ts';
+import { START } from './replica.ts';
+import { type Spec, specOf, targetNameOf, tokensIn } from './rules/rule.ts';
+import { sessionIn } from './rules/sessions.ts';
+import { isFor } from './rules/targets.ts';
+import type { World } from './world.ts';
+
+/**
+ * Which state each credential has to be in once all faults and edits have ended, by its spec and the world alone.
+ * An empty list: everything is as it should be.
+ */
+export function problemsOf(world: World): string[] {
+  const served = world.credentials().filter((credential) => isServed(world, credential));
+  const problems = served.flatMap((credential) => {
+    const problem = problemWith(world, credential, served);
+    return problem === undefined
+      ? []
+      : [`${keyOf(credential.metadata)}: ${problem}; ${conditionsOf(credential)}`];
+  });
+  return [...problems, ...strays(world)];
+}
+
+/** Some release watches it. */
+function isServed({ setting }: World, { metadata }: StoredObject): boolean {
+  return setting.releases === 1 || ['one', 'two'].includes(metadata.labels?.['release'] ?? '');
+}
+
+function problemWith(
+  world: World,
+  credential: StoredObject,
+  served: readonly StoredObject[],
+): string | undefined {
+  const spec = specOf(credential);
+  const { namespace, generation } = credential.metadata;
+  const ready = conditionOf(credential, 'Ready');
+  if (ready?.observedGeneration !== generation)
+    return `status is of generation ${ready?.observedGeneration}, not ${generation}`;
+  const rivals = served.filter(
+    (other) =>
+      other.metadata.namespace === namespace && targetNameOf(other) === targetNameOf(credential),
+  );
+  const isRefused = ready?.reason === 'TargetNotOurs';
+  if (isRefused && rivals.length > 1) {
+    const isServedElsewhere = rivals.some(
+      (rival) => conditionOf(rival, 'Ready')?.reason !== 'TargetNotOurs',
+    );
+    return isServedElsewhere ? undefined : 'none of those that name the target has it';
+  }
+  const target = world.server.get('secrets', `${namespace}/${targetNameOf(credential)}`);
+  if (isRefused && isKeptFromAnother(target, credential)) return undefined;
+  if (spec.suspend)
+    return ready?.reason === 'Suspended' || ready?.reason === 'TokenExpired'
+      ? undefined
+      : 'not told to be suspended';
+  if (ready?.status !== 'True') return 'not ready';
+  if (target === undefined) return 'no target';
+  return targetProblem(world, credential, target) ?? sessionProblem(world, credential);
+}
+
+/** `Retain` has left it, with the label of a credential that is gone or names another target. */
+const isKeptFromAnother = (target: StoredObject | undefined, { metadata }: StoredObject): boolean =>
+  target?.metadata.ownerReferences === undefined &&
+  ![undefined, metadata.name].includes(target?.metadata.labels?.['convercus.io/credential']);
+
+function targetProblem(
+  world: World,
+  credential: StoredObject,
+  target: StoredObject,
+): string | undefined {
+  const spec = specOf(credential);
+  const { status } = credential;
+  const { annotations = {}, resourceVersion, ownerReferences = [] } = target.metadata;
+  const { namespace, uid } = credential.metadata;
+  if (spec.target.creationPolicy === 'Owner') {
+    if (target.type !== 'convercus.io/token') return `target is of the type ${target.type}`;
+    const owner = ownerReferences[0]?.uid;
+    if (owner !== (spec.target.deletionPolicy === 'Delete' ? uid : undefined))
+      return `target belongs to ${owner}`;
+  }
+  const data = decoded(target.data);
+  for (const [key, template] of Object.entries(spec.target.data ?? { token: '{{access_token}}' })) {
+    if (data[key] === undefined) return `target has no key ${key}`;
+    if (template.includes('access_token') && tokensIn(data[key]).length === 0)
+      return `no token under ${key}`;
+  }
+  const problem = tokenProblem(world, spec, target);
+  if (problem !== undefined) return problem;
+  const source = world.server.get(
+    'secrets',
+    `${namespace}/${spec.credentialsSecretRef.name}`,
+  )?.metadata;
+  const version = `${source?.uid}/${source?.resourceVersion}`;
+  if (annotations['convercus.io/source-version'] !== version)
+    return 'token of another version of the credentials Secret';
+  if (textAt(status, 'expiresAt') !== seconds(annotations['convercus.io/expires-at']))
+    return 'status has another expiry';
+  const shown = (status?.['target'] as { resourceVersion?: string } | undefined)?.resourceVersion;
+  return shown === resourceVersion
+    ? undefined
+    : `status has version ${shown} of the target, not ${resourceVersion}`;
+}
+
+const seconds = (text = ''): string => text.replace(/\.\d+/, '');
+const textAt = (status: StoredObject['status'], name: string): string => String(status?.[name]);
+
+function tokenProblem(world: World, spec: Spec, target: StoredObject): string | undefined {
+  const keys = Object.keys(spec.target.data ?? { token: '' });
+  const data = decoded(target.data);
+  const tokens = keys.flatMap((key) => tokensIn(data[key] ?? ''));
+  for (const token of tokens) {
+    const issued = world.provider.issued.get(token);
+    if (issued === undefined) return 'a token that was never issued';
+    if (!isFor(spec, issued))
+      return `a token of ${issued.grantType} ${issued.realm} ${issued.clientId} ${issued.scope}`;
+    const expired = Math.round((world.now - issued.expiresAt) / 1_000);
+    if (expired >= 0) return `token has expired ${expired} s ago`;
+  }
+  const renewAt = parseTime(target.metadata.annotations?.['convercus.io/renew-at']) ?? 0;
+  const late = START + world.now - renewAt;
+  return late > 60_000 ? `renewal is ${late / 1_000} s late` : undefined;
+}
+
+function sessionProblem(world: World, credential: StoredObject): string | undefined {
+  const { namespace, name, uid } = credential.metadata;
+  const secret = world.server.get('secrets', `${namespace}/${name}-session`);
+  const isPassword = specOf(credential).grantType === 'password';
+  if (!isPassword)
+    return secret?.type === 'convercus.io/session' ? 'session of another grant is left' : undefined;
+  if (secret === undefined) return 'no session is stored';
+  const facts = decoded(secret.data)['session.json'] ?? '';
+  return facts.includes(uid) ? undefined : 'the session is that of another credential';
+}
+
+/** Secrets of ours that no credential needs. */
+function strays(world: World): string[] {
+  const exists = (namespace: string, name: string | undefined): StoredObject | undefined =>
+    world.server.get('convercuscredentials', `${namespace}/${name}`);
+  return [...world.server.all('secrets')].flatMap(({ type, metadata, data }) => {
+    const { namespace, name, labels = {}, ownerReferences } = metadata;
+    const credential = exists(namespace, labels['convercus.io/credential']);
+    if (type === 'convercus.io/session' && credential === undefined) {
+      return [
+        `session ${namespace}/${name} (${sessionIn(decoded(data)['refresh_token'] ?? '').slice(0, 6)}) is left`,
+      ];
+    }
+    const isOwned = type === 'convercus.io/token' && ownerReferences !== undefined;
+    return isOwned && credential === undefined ? [`target ${namespace}/${name} is left`] : [];
+  });
+}
+
+export function conditionOf({ status }: StoredObject, type: string): Condition | undefined {
+  const conditions = (status?.['conditions'] ?? []) as readonly Condition[];
+  return conditions.find((condition) => condition.type === type);
+}
+
+const conditionsOf = (credential: StoredObject): string =>
+  ['Ready', 'Renewed']
+    .map((type) => conditionOf(credential, type))
+    .map(
+      (condition) =>
+        `${condition?.type}=${condition?.status} ${condition?.reason}: ${condition?.message}`,
+    )
+    .join('; ');

@@ -1,0 +1,374 @@
+import { RENEW_REQUEST_ANNOTATION } from '../../src/domain/credential.ts';
+import { type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import type { Dice } from './dice.ts';
+import { decoded, encoded, keyOf, type StoredObject } from './objects.ts';
+import { CLIENTS } from './provider.ts';
+import { type Spec, specOf, targetNameOf } from './rules/rule.ts';
+import { clientOf, NAMESPACES, SOURCES, type World } from './world.ts';
+
+/** What people do: one edit each, of something that the dice pick. Nothing to pick from: nothing happens. */
+export type Action = (world: World, dice: Dice) => void;
+
+const NAMES = ['a', 'b', 'c'];
+const MERGED = 'merged';
+const SHARED = 'shared';
+
+const DATA: readonly Record<string, string>[] = [
+  { token: '{{access_token}}' },
+  { token: '{{access_token}}', header: 'Authorization: Bearer {{access_token}}' },
+  { header: 'Bearer {{access_token}}', until: '{{expires_at}}' },
+];
+
+function newSpec(dice: Dice, name: string): Spec {
+  const source = dice.pick(SOURCES);
+  const kind = dice.weighted({ own: 70, shared: 15, merge: 15 });
+  const target = {
+    own: { creationPolicy: 'Owner', data: dice.pick(DATA) },
+    shared: { name: SHARED, creationPolicy: 'Owner', data: dice.pick(DATA) },
+    merge: { name: MERGED, creationPolicy: 'Merge', data: { [`key-${name}`]: '{{access_token}}' } },
+  } as const;
+  return {
+    program: dice.pick(['ABC', 'ABC', 'XYZ']),
+    environment: dice.pick(['staging', 'staging', 'production']),
+    grantType: dice.weighted({ client_credentials: 50, password: 40, legacy_login: 10 }),
+    clientId: clientOf(source),
+    scope: dice.pick(['openid', 'openid', 'openid profile']),
+    credentialsSecretRef: {
+      name: source,
+      keys: {
+        clientSecret: 'client_secret',
+        username: 'username',
+        password: 'password',
+        org: 'org',
+      },
+    },
+    target: { deletionPolicy: dice.pick(['Delete', 'Delete', 'Retain']), ...target[kind] },
+    ...(dice.chance(0.3) ? { renewal: { percent: dice.pick([50, 70]) } } : {}),
+    suspend: dice.chance(0.05),
+  };
+}
+
+function putCredential(world: World, metadata: StoredObject['metadata'], spec: Spec): void {
+  const { namespace, name, labels, annotations } = metadata;
+  const before = world.server.get('convercuscredentials', `${namespace}/${name}`);
+  world.server.put(
+    'convercuscredentials',
+    {
+      metadata: {
+        ...before?.metadata,
+        namespace,
+        name,
+        ...(labels && { labels }),
+        ...(annotations && { annotations }),
+      },
+      spec: { ...spec },
+      ...(before?.status === undefined ? {} : { status: before.status }),
+    },
+    'kubectl',
+  );
+}
+
+function create(world: World, dice: Dice): void {
+  const [namespace, name] = [dice.pick(NAMESPACES), dice.pick(NAMES)];
+  if (world.server.get('convercuscredentials', `${namespace}/${name}`) !== undefined) return;
+  const labels = { release: dice.pick(['one', 'two']) };
+  const metadata = { namespace, name, labels, uid: '', resourceVersion: '' };
+  putCredential(world, metadata, newSpec(dice, name));
+}
+
+function pickCredential(world: World, dice: Dice): StoredObject | undefined {
+  const all = world.credentials();
+  return all.length === 0 ? undefined : dice.pick(all);
+}
+
+const editing =
+  (change: (spec: Spec, dice: Dice) => Partial<Spec>): Action =>
+  (world, dice) => {
+    const found = pickCredential(world, dice);
+    if (found === undefined) return;
+    const spec = specOf(found);
+    putCredential(world, found.metadata, { ...spec, ...change(spec, dice) });
+  };
+
+const relabelling =
+  (
+    change: (metadata: StoredObject['metadata'], dice: Dice) => Partial<StoredObject['metadata']>,
+  ): Action =>
+  (world, dice) => {
+    const found = pickCredential(world, dice);
+    if (found === undefined) return;
+    putCredential(world, { ...found.metadata, ...change(found.metadata, dice) }, specOf(found));
+  };
+
+function remove(world: World, dice: Dice): StoredObject | undefined {
+  const found = pickCredential(world, dice);
+  if (found !== undefined)
+    world.server.remove('convercuscredentials', keyOf(found.metadata), 'people');
+  return found;
+}
+
+/** `kubectl replace --force`: the same name and spec, another uid. */
+function recreate(world: World, dice: Dice): void {
+  const found = remove(world, dice);
+  if (found !== undefined) putCredential(world, found.metadata, specOf(found));
+}
+
+/** Another name and the same spec, as a rename in git. */
+function rename(world: World, dice: Dice): void {
+  const found = remove(world, dice);
+  if (found === undefined) return;
+  const name = dice.pick(NAMES);
+  const key = `${found.metadata.namespace}/${name}`;
+  if (world.server.get('convercuscredentials', key) !== undefined) return;
+  putCredential(world, { ...found.metadata, name }, specOf(found));
+}
+
+const changingSecret =
+  (
+    nameOf: (credential: StoredObject, dice: Dice) => string,
+    change: (secret: StoredObject, dice: Dice) => Partial<StoredObject>,
+  ): Action =>
+  (world, dice) => {
+    const credential = pickCredential(world, dice);
+    if (credential === undefined) return;
+    const { namespace } = credential.metadata;
+    const found = world.server.get('secrets', `${namespace}/${nameOf(credential, dice)}`);
+    if (found === undefined) return;
+    const { metadata, ...rest } = { ...found, ...change(found, dice) };
+    world.server.put('secrets', { ...rest, metadata }, 'kubectl-edit');
+  };
+
+const removingSecret =
+  (nameOf: (credential: StoredObject) => string): Action =>
+  (world, dice) => {
+    const credential = pickCredential(world, dice);
+    if (credential === undefined) return;
+    const { namespace } = credential.metadata;
+    world.server.remove('secrets', `${namespace}/${nameOf(credential)}`, 'people');
+  };
+
+const sessionNameOf = ({ metadata }: StoredObject): string => `${metadata.name}-session`;
+const sourceNameOf = (credential: StoredObject): string =>
+  specOf(credential).credentialsSecretRef.name;
+
+const withData =
+  (data: Record<string, string>) =>
+  (secret: StoredObject): Partial<StoredObject> => ({
+    data: { ...secret.data, ...encoded(data) },
+  });
+
+const withAnnotation =
+  (name: string, value: string) =>
+  ({ metadata }: StoredObject) => ({
+    metadata: { ...metadata, annotations: { ...metadata.annotations, [name]: value } },
+  });
+
+const withLabel =
+  (name: string) =>
+  ({ metadata }: StoredObject, dice: Dice) => ({
+    metadata: { ...metadata, labels: { ...metadata.labels, [name]: `v${dice.below(1_000)}` } },
+  });
+
+/** A Secret of somebody else under the name of a target. */
+function occupy(world: World, dice: Dice): void {
+  const credential = pickCredential(world, dice);
+  if (credential === undefined) return;
+  const { namespace } = credential.metadata;
+  const name = targetNameOf(credential);
+  if (name === MERGED) return;
+  world.server.remove('secrets', `${namespace}/${name}`, 'people');
+  world.server.put(
+    'secrets',
+    { type: 'Opaque', metadata: { namespace, name }, data: encoded({ theirs: 'x' }) },
+    'kubectl',
+  );
+}
+
+function putMerged(world: World, dice: Dice): void {
+  const namespace = dice.pick(NAMESPACES);
+  const key = `${namespace}/${MERGED}`;
+  const before = world.server.get('secrets', key);
+  if (before !== undefined && dice.chance(0.4))
+    return world.server.remove('secrets', key, 'people');
+  const data = { ...decoded(before?.data), theirs: `v${dice.below(1_000)}` };
+  const metadata = { ...before?.metadata, namespace, name: MERGED };
+  world.server.put('secrets', { type: 'Opaque', metadata, data: encoded(data) }, 'kubectl');
+}
+
+/** First one side learns of a new value, then the other. */
+const changing =
+  (change: (world: World, client: string) => void): Action =>
+  (world, dice) => {
+    const client = dice.pick(CLIENTS);
+    const source = client.replace('client', 'source');
+    const gap = dice.pick<Ms>([0, seconds(5), minutes(2), minutes(12)]);
+    const tell = (): void => {
+      for (const namespace of NAMESPACES) {
+        if (world.server.get('secrets', `${namespace}/${source}`) !== undefined)
+          world.putSource(namespace, source);
+      }
+    };
+    if (dice.chance(0.5)) {
+      change(world, client);
+      world.scheduler.after(gap, tell);
+      return;
+    }
+    // The new value is written before the provider takes it: for a while the credentials are wrong
+    const good = world.provider.goodValues(client);
+    for (const namespace of NAMESPACES) {
+      if (world.server.get('secrets', `${namespace}/${source}`) === undefined) continue;
+      world.putSource(namespace, source, { client_secret: `${good['client_secret']}-next` });
+    }
+    world.scheduler.after(gap, () => {
+      change(world, client);
+      tell();
+    });
+  };
+
+const wrongValues =
+  (key: string, value: string): Action =>
+  (world, dice) => {
+    const [namespace, source] = [dice.pick(NAMESPACES), dice.pick(SOURCES)];
+    world.putSource(namespace, source, { [key]: `${value}-${dice.below(3)}` });
+  };
+
+function removeSource(world: World, dice: Dice): void {
+  world.server.remove('secrets', `${dice.pick(NAMESPACES)}/${dice.pick(SOURCES)}`, 'people');
+}
+
+/** Everything in it goes, in any order, and then it comes back empty. */
+function deleteNamespace(world: World, dice: Dice): void {
+  const namespace = dice.pick(NAMESPACES);
+  const { server, scheduler } = world;
+  if (server.namespaces.get(namespace) !== 'active') return;
+  server.namespaces.set(namespace, 'terminating');
+  world.trace.add('people', () => `delete namespace ${namespace}`);
+  const kinds = ['secrets', 'convercuscredentials'] as const;
+  const everything = kinds.flatMap((kind) =>
+    [...server.all(kind)]
+      .filter(({ metadata }) => metadata.namespace === namespace)
+      .map((object) => ({ kind, key: keyOf(object.metadata) })),
+  );
+  for (const { kind, key } of everything) {
+    scheduler.after(dice.between(0, 2_000), () => server.remove(kind, key, 'namespace controller'));
+  }
+  scheduler.after(dice.between(3_000, 20_000), () => {
+    for (const kind of kinds) {
+      for (const object of [...server.all(kind)]) {
+        if (object.metadata.namespace === namespace)
+          server.remove(kind, keyOf(object.metadata), 'namespace controller');
+      }
+    }
+    server.namespaces.set(namespace, 'active');
+    for (const source of SOURCES) world.putSource(namespace, source);
+  });
+}
+
+export const CREDENTIAL_EDITS = {
+  create,
+  remove: (world: World, dice: Dice) => void remove(world, dice),
+  recreate,
+  rename,
+  editData: editing(({ target }, dice) =>
+    target.creationPolicy === 'Merge' ? {} : { target: { ...target, data: dice.pick(DATA) } },
+  ),
+  editLabels: editing(({ target }, dice) => ({
+    target: { ...target, labels: { team: dice.pick(['x', 'y']) } },
+  })),
+  editScope: editing((_, dice) => ({ scope: dice.pick(['openid', 'openid profile']) })),
+  editProgram: editing((_, dice) => ({ program: dice.pick(['ABC', 'XYZ']) })),
+  editEnvironment: editing((_, dice) => ({
+    environment: dice.pick(['staging', 'production', 'unknown']),
+  })),
+  editGrant: editing((_, dice) => ({
+    grantType: dice.pick(['client_credentials', 'password', 'legacy_login']),
+  })),
+  editSource: editing((spec, dice) => {
+    const name = dice.pick(SOURCES);
+    return {
+      clientId: clientOf(name),
+      credentialsSecretRef: { ...spec.credentialsSecretRef, name },
+    };
+  }),
+  editDeletionPolicy: editing(({ target }, dice) => ({
+    target: { ...target, deletionPolicy: dice.pick(['Delete', 'Retain']) },
+  })),
+  suspend: editing(({ suspend }) => ({ suspend: !suspend })),
+  requestRenewal: (world, dice) => {
+    world.safety.sessions.renewRequestedAt = world.now;
+    relabelling((_, own) => ({
+      annotations: { [RENEW_REQUEST_ANNOTATION]: `r${own.below(1e6)}` },
+    }))(world, dice);
+  },
+  relabel: relabelling(({ labels }, dice) => ({ labels: { ...labels, x: `v${dice.below(100)}` } })),
+  moveToAnotherRelease: relabelling(({ labels }, dice) => ({
+    labels: { ...labels, release: dice.pick(['one', 'two']) },
+  })),
+} as const satisfies Record<string, Action>;
+
+export const SECRET_EDITS = {
+  editTarget: changingSecret(targetNameOf, withData({ token: 'edited', header: 'edited' })),
+  labelTarget: changingSecret(targetNameOf, withLabel('theirs')),
+  unlabelTarget: changingSecret(targetNameOf, ({ metadata }) => ({
+    metadata: { ...metadata, labels: {} },
+  })),
+  forgeExpiry: changingSecret(
+    targetNameOf,
+    withAnnotation('convercus.io/expires-at', '2030-01-01T00:00:00Z'),
+  ),
+  forgeRenewal: changingSecret(
+    targetNameOf,
+    withAnnotation('convercus.io/renew-at', '2029-01-01T00:00:00Z'),
+  ),
+  dropTarget: removingSecret(targetNameOf),
+  occupy,
+  putMerged,
+  labelSession: changingSecret(sessionNameOf, withLabel('theirs')),
+  spoilSession: changingSecret(sessionNameOf, withData({ 'session.json': '{' })),
+  dropSession: removingSecret(sessionNameOf),
+  labelSource: changingSecret(sourceNameOf, withLabel('theirs')),
+  wrongSecret: wrongValues('client_secret', 'CaNaRy-wrong-secret'),
+  wrongPassword: wrongValues('password', 'CaNaRy-wrong-password'),
+  missingKey: wrongValues('password', ''),
+  removeSource,
+  rotateSecret: changing((world, client) => void world.provider.rotate(client)),
+  changePassword: changing((world, client) => void world.provider.changePassword(client)),
+} as const satisfies Record<string, Action>;
+
+export const NAMESPACE_EDITS = { deleteNamespace } as const satisfies Record<string, Action>;
+
+/** Makes every credential one that the world can serve; what is left over and belongs to no one goes. */
+export function putThingsRight(world: World, dice: Dice): void {
+  const { server } = world;
+  for (const namespace of NAMESPACES) {
+    for (const source of SOURCES) world.putSource(namespace, source);
+    const merged = {
+      type: 'Opaque',
+      metadata: { namespace, name: MERGED },
+      data: encoded({ theirs: 'x' }),
+    };
+    if (server.get('secrets', `${namespace}/${MERGED}`) === undefined)
+      server.put('secrets', merged, 'kubectl');
+  }
+  for (const credential of world.credentials()) {
+    const spec = specOf(credential);
+    const environment = spec.environment === 'unknown' ? 'staging' : spec.environment;
+    putCredential(world, credential.metadata, {
+      ...spec,
+      environment,
+      suspend: spec.suspend && dice.chance(0.5),
+    });
+  }
+  const claimed = new Set(
+    world.credentials().map((each) => `${each.metadata.namespace}/${targetNameOf(each)}`),
+  );
+  for (const secret of [...server.all('secrets')]) {
+    const key = keyOf(secret.metadata);
+    const isForeign =
+      secret.type === 'Opaque' && decoded(secret.data)['theirs'] === 'x' && !key.endsWith(MERGED);
+    const isKept =
+      secret.type === 'convercus.io/token' && secret.metadata.ownerReferences === undefined;
+    if (isForeign || (isKept && (!claimed.has(key) || dice.chance(0.5))))
+      server.remove('secrets', key, 'people');
+  }
+}

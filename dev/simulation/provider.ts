@@ -1,0 +1,292 @@
+import type { HttpRequest } from '../../src/adapters/http/exchange.ts';
+import type { HttpAnswer } from '../../src/domain/http-answer.ts';
+import type { Ms } from '../../src/domain/time.ts';
+import type { Answer } from '../identity-provider/answer.ts';
+import { distorted, type Endpoint, type FaultEffect, Faults } from '../identity-provider/faults.ts';
+import { parseForm } from '../identity-provider/form.ts';
+import { LegacyLogin } from '../identity-provider/legacy-login.ts';
+import { Realm } from '../identity-provider/realm.ts';
+import { misrouted, routeOf } from '../identity-provider/routes.ts';
+import {
+  logoutEndpoint,
+  revokeEndpoint,
+  tokenEndpoint,
+} from '../identity-provider/token-endpoint.ts';
+import type { Dice } from './dice.ts';
+import { START } from './replica.ts';
+
+/** What was presented for a token, and what the token is good for. */
+export interface Issued {
+  readonly host: string;
+  readonly realm: string;
+  readonly clientId: string;
+  readonly grantType: string;
+  readonly scope: string;
+  readonly clientSecret: string;
+  readonly username: string;
+  readonly issuedAt: Ms;
+  readonly expiresAt: Ms;
+  /** Of the grants that have one. */
+  readonly sessionId: string | undefined;
+}
+
+/** One request as it arrived, for the checks. */
+export interface Presented {
+  readonly endpoint: Endpoint;
+  readonly host: string;
+  readonly realm: string;
+  readonly fields: ReadonlyMap<string, string>;
+  readonly status: number;
+  readonly error: string;
+  /** Its responses come from the provider itself, not from a fault in front of it. */
+  readonly isHonest: boolean;
+}
+
+export interface Handled {
+  readonly answer: HttpAnswer;
+  readonly effects: readonly FaultEffect[];
+  readonly presented: Presented;
+  readonly issued?: Issued;
+}
+
+const PROGRAMS = ['abc', 'xyz'] as const;
+export const CLIENTS = ['client-1', 'client-2'] as const;
+/** What users of a client present; the same names in every realm. */
+export const userOf = (client: string): string => client.replace('client', 'user');
+
+const ENDPOINTS = { token: tokenEndpoint, logout: logoutEndpoint, revoke: revokeEndpoint };
+
+/**
+ * Keycloak and the legacy login, by the endpoints of dev/identity-provider, which the contract suite holds against the
+ * real Keycloak. Two environments: each host has realms and a clock of its own.
+ */
+export class Provider {
+  readonly faults = new Faults();
+  /** By the access token. */
+  readonly issued = new Map<string, Issued>();
+  readonly realms = new Map<string, Realm>();
+  readonly legacy: LegacyLogin;
+  readonly #now: () => Ms;
+  /** The provider's clock minus the true time. */
+  #offset: Ms = 0;
+  #secrets = 0;
+
+  constructor(
+    now: () => Ms,
+    dice: Dice,
+    lifespans: { accessToken: number; idle: number; max: number },
+  ) {
+    this.#now = now;
+    const randomness = {
+      number: dice.next,
+      bytes: (size: number) => dice.bytes(size),
+      uuid: () => dice.uuid(),
+    };
+    this.legacy = new LegacyLogin(this.clock, randomness);
+    this.legacy.lifespan = lifespans.accessToken * 4;
+    for (const program of PROGRAMS) {
+      for (const name of [`${program}-staging`, program]) {
+        const realm = new Realm(
+          {
+            realm: name,
+            sslRequired: 'none',
+            accessTokenLifespan: lifespans.accessToken,
+            ssoSessionIdleTimeout: lifespans.idle,
+            ssoSessionMaxLifespan: lifespans.max,
+            revokeRefreshToken: true,
+            bruteForceProtected: true,
+          },
+          this.clock,
+          randomness,
+        );
+        this.realms.set(name, realm);
+      }
+    }
+    for (const client of CLIENTS) {
+      this.rotate(client);
+      this.changePassword(client);
+    }
+  }
+
+  readonly clock = (): number => START + this.#now() + this.#offset;
+
+  jump(by: Ms): void {
+    this.#offset += by;
+  }
+
+  /** The client has a new secret from now on, in all realms. */
+  rotate(clientId: string): string {
+    this.#secrets += 1;
+    const secret = `CaNaRy-secret-${this.#secrets}`;
+    for (const realm of this.realms.values()) {
+      realm.putClient({
+        clientId,
+        secret,
+        serviceAccountsEnabled: true,
+        directAccessGrantsEnabled: true,
+      });
+    }
+    return secret;
+  }
+
+  /** The user of that client has a new password from now on, in all realms and at the legacy login. */
+  changePassword(clientId: string): string {
+    this.#secrets += 1;
+    const [username, password] = [userOf(clientId), `CaNaRy-password-${this.#secrets}`];
+    for (const realm of this.realms.values()) {
+      realm.putUser({
+        username,
+        email: `${username}@example.test`,
+        firstName: 'Given',
+        lastName: 'Family',
+        credentials: [{ type: 'password', value: password }],
+      });
+    }
+    const others = this.legacy.accounts.filter(({ userName }) => userName !== username);
+    this.legacy.accounts.splice(0, Infinity, ...others, {
+      org: 'org',
+      userName: username,
+      password,
+    });
+    return password;
+  }
+
+  /** What a credentials Secret of that client has to hold now. */
+  goodValues(clientId: string): Record<string, string> {
+    const [realm] = this.realms.values();
+    const user = realm?.findUser(userOf(clientId));
+    return {
+      client_secret: realm?.clients.get(clientId)?.secret ?? '',
+      username: userOf(clientId),
+      password: user?.credentials[0]?.value ?? '',
+      org: 'org',
+    };
+  }
+
+  /** As after a restart of a server that keeps sessions in memory. */
+  loseSessions(): void {
+    for (const realm of this.realms.values()) realm.sessions.clear();
+  }
+
+  /** Every session that goes on, by its id. */
+  *liveSessions(): Iterable<readonly [id: string, realm: Realm]> {
+    for (const realm of this.realms.values()) {
+      for (const [id, session] of realm.sessions) {
+        const end = Math.min(
+          session.lastRefresh + realm.settings.ssoSessionIdleTimeout,
+          session.started + realm.settings.ssoSessionMaxLifespan,
+        );
+        if (realm.seconds < end) yield [id, realm];
+      }
+    }
+  }
+
+  handle({ url, method, headers, body }: HttpRequest): Handled {
+    const { host, pathname } = new URL(url);
+    const { endpoint, realm: name } = routeOf(pathname);
+    const form = parseForm(body, headers['content-type'] ?? '');
+    const login: Record<string, string> = endpoint === 'login' ? JSON.parse(body) : {};
+    const fields = endpoint === 'login' ? new Map(Object.entries(login)) : form.fields;
+    const effects = this.faults.meet({
+      endpoint,
+      realm: endpoint === 'login' ? (login['org'] ?? '') : name,
+      grantType: form.fields.get('grant_type') ?? '',
+    });
+    const canned = effects.find((effect) => effect.kind === 'answer');
+    const silent = effects.find((effect) => effect.kind === 'hang' || effect.kind === 'reset');
+    const works = canned === undefined && silent?.afterWork !== false;
+    const honest = works
+      ? this.#answer({ method, path: pathname, endpoint, name, form, login, host })
+      : { status: 0, headers: {}, body: '' };
+    const plain: Answer =
+      canned === undefined
+        ? honest
+        : { status: canned.status, headers: canned.headers ?? {}, body: canned.body ?? '' };
+    const answer = canned === undefined ? distorted(honest, effects, []) : plain;
+    const isHonest = answer.body === honest.body && answer.status === honest.status;
+    const presented = {
+      endpoint,
+      host,
+      realm: endpoint === 'login' ? '' : name,
+      fields,
+      status: honest.status,
+      error: /^\{"error":"([^"]*)"/.exec(honest.body)?.[1] ?? '',
+      isHonest,
+    };
+    const issued = this.#record(presented, honest);
+    return {
+      answer: this.#httpAnswer(answer),
+      effects,
+      presented,
+      ...(issued === undefined ? {} : { issued }),
+    };
+  }
+
+  #answer(asked: {
+    method: string;
+    path: string;
+    endpoint: Endpoint;
+    name: string;
+    form: ReturnType<typeof parseForm>;
+    login: Record<string, string>;
+    host: string;
+  }): Answer {
+    const { method, path, endpoint, name, form, login, host } = asked;
+    const realm = this.realms.get(name);
+    const accept = 'application/json';
+    const wrong = misrouted(method, path, accept, realm !== undefined);
+    if (wrong !== undefined) return wrong;
+    if (endpoint === 'login') return this.legacy.answer(login, 0);
+    if (realm === undefined || !(endpoint in ENDPOINTS))
+      return { status: 404, headers: {}, body: '' };
+    const handle = ENDPOINTS[endpoint === 'logout' || endpoint === 'revoke' ? endpoint : 'token'];
+    return handle({
+      realm,
+      form,
+      authorization: undefined,
+      accept,
+      secureEnough: true,
+      era: '26.6',
+      issuer: `https://${host}/realms/${name}`,
+      skewSeconds: 0,
+    });
+  }
+
+  #record(
+    { endpoint, host, realm, fields, status }: Presented,
+    { body }: Answer,
+  ): Issued | undefined {
+    if (status !== 200 || (endpoint !== 'token' && endpoint !== 'login')) return undefined;
+    const isLogin = endpoint === 'login';
+    const content: Record<string, string | number> = isLogin
+      ? { access_token: body }
+      : JSON.parse(body);
+    const lifespan = isLogin ? this.legacy.lifespan : Number(content['expires_in']);
+    const session = content['session_state'];
+    const issued: Issued = {
+      host,
+      realm,
+      clientId: fields.get('client_id') ?? '',
+      grantType: isLogin ? 'legacy_login' : (fields.get('grant_type') ?? ''),
+      scope: fields.get('scope') ?? '',
+      clientSecret: fields.get('client_secret') ?? '',
+      username: fields.get('username') ?? fields.get('userName') ?? '',
+      issuedAt: this.#now(),
+      expiresAt: this.#now() + lifespan * 1_000,
+      sessionId: typeof session === 'string' ? session : undefined,
+    };
+    this.issued.set(String(content['access_token']), issued);
+    return issued;
+  }
+
+  #httpAnswer({ status, headers, body }: Answer): HttpAnswer {
+    const retryAfter = headers['Retry-After'];
+    return {
+      status,
+      contentType: headers['Content-Type'] ?? '',
+      text: body,
+      date: new Date(this.clock()).toUTCString(),
+      ...(retryAfter === undefined ? {} : { retryAfter }),
+    };
+  }
+}

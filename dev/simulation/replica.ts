@@ -1,0 +1,122 @@
+import type { EpochMs, Ms } from '../../src/domain/time.ts';
+import type { Clock } from '../../src/ports.ts';
+import type { Dice } from './dice.ts';
+import type { Scheduler } from './scheduler.ts';
+
+/** The wall clock of the simulation when it begins. */
+export const START: EpochMs = Date.parse('2026-09-21T12:00:00Z');
+
+type Cause = 'message' | 'timer';
+
+interface Arrival {
+  readonly cause: Cause;
+  readonly run: () => void;
+}
+
+/**
+ * One process of the operator, seen from outside: whatever reaches it or is sent by it goes through here, so that it
+ * can be stopped (SIGSTOP), go on, or be gone at any moment.
+ */
+export class Replica {
+  readonly name: string;
+  readonly dice: Dice;
+  readonly #scheduler: Scheduler;
+  #state: 'running' | 'frozen' | 'dead' = 'running';
+  #backlog: Arrival[] = [];
+  /** The wall clock minus the true time. */
+  #offset: Ms;
+  #crashIn = Infinity;
+  onCrash: () => void = () => undefined;
+
+  constructor(
+    name: string,
+    { scheduler, dice, offset = 0 }: { scheduler: Scheduler; dice: Dice; offset?: Ms },
+  ) {
+    this.name = name;
+    this.dice = dice;
+    this.#scheduler = scheduler;
+    this.#offset = offset;
+  }
+
+  get isDead(): boolean {
+    return this.#state === 'dead';
+  }
+
+  get isFrozen(): boolean {
+    return this.#state === 'frozen';
+  }
+
+  readonly clock: Clock = {
+    now: () => START + this.#scheduler.now + this.#offset,
+    monotonic: () => this.#scheduler.now,
+    after: (delay, callback) => this.after(delay, callback, 'timer'),
+  };
+
+  /** Something that happens in this process after `delay`, if it lives then. The result cancels it. */
+  after(delay: Ms, run: () => void, cause: Cause = 'message'): () => void {
+    let isCancelled = false;
+    const cancel = this.#scheduler.after(delay, () =>
+      this.#arrive(cause, () => {
+        if (!isCancelled) run();
+      }),
+    );
+    return () => {
+      isCancelled = true;
+      cancel();
+    };
+  }
+
+  /** Nothing leaves, nothing arrives and no timer fires any more. */
+  crash(): void {
+    if (this.isDead) return;
+    this.#state = 'dead';
+    this.#backlog = [];
+    this.onCrash();
+  }
+
+  /** Crashes right before the n-th message from now arrives. */
+  crashAfter(messages: number): void {
+    this.#crashIn = messages;
+  }
+
+  freeze(): void {
+    if (this.#state === 'running') this.#state = 'frozen';
+  }
+
+  /** What came meanwhile is handled now: messages first, as in the poll phase of Node, or mixed with due timers. */
+  thaw(): void {
+    if (this.#state !== 'frozen') return;
+    this.#state = 'running';
+    const [backlog, isMixed] = [this.#backlog, this.dice.chance(0.5)];
+    this.#backlog = [];
+    const messages = backlog.filter(({ cause }) => cause === 'message');
+    const timers = backlog.filter(({ cause }) => cause === 'timer');
+    this.#handle(isMixed ? backlog : [...messages, ...timers]);
+  }
+
+  /** Sets the wall clock. */
+  jump(by: Ms): void {
+    this.#offset += by;
+  }
+
+  setClockRight(): void {
+    this.#offset = 0;
+  }
+
+  /** One after the other, each with a turn of the event loop of its own. */
+  #handle([first, ...rest]: readonly Arrival[]): void {
+    if (first === undefined) return;
+    this.#arrive(first.cause, first.run);
+    this.#scheduler.after(0, () => this.#handle(rest));
+  }
+
+  #arrive(cause: Cause, run: () => void): void {
+    if (this.#state === 'running' && cause === 'message') {
+      this.#crashIn -= 1;
+      if (this.#crashIn <= 0) this.crash();
+    }
+    if (this.#state === 'dead') return;
+    if (this.#state === 'frozen') this.#backlog.push({ cause, run });
+    else run();
+  }
+}

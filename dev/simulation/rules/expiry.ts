@@ -1,0 +1,76 @@
+import { type Ms, seconds } from '../../../src/domain/time.ts';
+import type { Change } from '../api-server.ts';
+import { decoded, keyOf, type StoredObject } from '../objects.ts';
+import type { Scheduler } from '../scheduler.ts';
+import { type Scene, specOf, targetNameOf, tokensIn } from './rule.ts';
+
+/** A leader that is gone is missed after the lease and a retry period; messages take their time. */
+const ALLOWANCE: Ms = seconds(30);
+
+export interface Calm {
+  /** Since when all faults are over and nobody has edited what the credential rests on; undefined: not now. */
+  since(credential: StoredObject): Ms | undefined;
+  /** How long it may take until there is a leader after a fault. */
+  readonly takeover: Ms;
+}
+
+/**
+ * No token expires while the provider has accepted tries, and everything else has worked, for longer than half of what
+ * was left of the token plus 30 s.
+ */
+export class Expiry {
+  readonly #scene: Scene;
+  readonly #scheduler: Scheduler;
+  readonly #calm: Calm;
+  readonly #watched = new Set<string>();
+
+  constructor(scene: Scene, scheduler: Scheduler, calm: Calm) {
+    this.#scene = scene;
+    this.#scheduler = scheduler;
+    this.#calm = calm;
+  }
+
+  changed({ kind, type, object }: Change): void {
+    if (kind !== 'secrets' || type === 'DELETED') return;
+    for (const token of Object.values(decoded(object.data)).flatMap(tokensIn)) {
+      const issued = this.#scene.provider.issued.get(token);
+      const id = `${keyOf(object.metadata)} ${token.slice(-12)}`;
+      if (issued === undefined || this.#watched.has(id)) continue;
+      this.#watched.add(id);
+      this.#scheduler.after(issued.expiresAt - this.#scene.now, () =>
+        this.#expired(keyOf(object.metadata), token),
+      );
+    }
+  }
+
+  #expired(key: string, token: string): void {
+    const target = this.#scene.server.get('secrets', key);
+    if (
+      target === undefined ||
+      !Object.values(decoded(target.data)).some((value) => value.includes(token))
+    )
+      return;
+    const credential = [...this.#scene.server.all('convercuscredentials')].find(
+      (each) =>
+        `${each.metadata.namespace}/${targetNameOf(each)}` === key && this.#isUsing(each, target),
+    );
+    const since = credential === undefined ? undefined : this.#calm.since(credential);
+    if (credential === undefined || since === undefined) return;
+    const calmFor = this.#scene.now - since - this.#calm.takeover;
+    if (calmFor <= calmFor / 2 + ALLOWANCE) return;
+    this.#scene.violated(
+      'no token expires for want of a try',
+      `${keyOf(credential.metadata)}, calm for ${calmFor / 1_000} s`,
+    );
+  }
+
+  /** Ready with that target: neither suspended nor refused. */
+  #isUsing(credential: StoredObject, { metadata }: StoredObject): boolean {
+    const spec = specOf(credential);
+    const isOwner =
+      spec.target.creationPolicy === 'Merge' ||
+      metadata.ownerReferences === undefined ||
+      metadata.ownerReferences.some(({ uid }) => uid === credential.metadata.uid);
+    return isOwner && !spec.suspend;
+  }
+}

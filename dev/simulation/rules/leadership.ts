@@ -1,0 +1,96 @@
+import type { ApiRequest } from '../../../src/adapters/kubernetes/transport.ts';
+import type { Ms } from '../../../src/domain/time.ts';
+import { type Outcome } from '../api-network.ts';
+import { targetOf } from '../api-server.ts';
+import type { Replica } from '../replica.ts';
+import type { Scene } from './rule.ts';
+
+interface Term {
+  number: number;
+  /** By the monotonic clock: `renewDeadline` after the last successful renewal was sent. */
+  endsAt: Ms;
+}
+
+/** No request leaves after the end of a term of leadership; every write says which version or uid it is for. */
+export class Leadership {
+  readonly #scene: Scene;
+  readonly #renewDeadline: Ms;
+  readonly #terms = new Map<Replica, Term>();
+
+  constructor(scene: Scene, renewDeadline: Ms) {
+    this.#scene = scene;
+    this.#renewDeadline = renewDeadline;
+  }
+
+  /** Terms of that replica so far: another number, another memory. */
+  termOf(replica: Replica): number {
+    return this.#terms.get(replica)?.number ?? 0;
+  }
+
+  leads(replica: Replica): boolean {
+    return (this.#terms.get(replica)?.endsAt ?? -1) > this.#scene.now && !replica.isDead;
+  }
+
+  begins(replica: Replica): void {
+    this.#term(replica).number += 1;
+  }
+
+  ends(replica: Replica): void {
+    this.#term(replica).number += 1;
+  }
+
+  apiRequest(replica: Replica, request: ApiRequest): (outcome: Outcome) => void {
+    const target = targetOf(request.path);
+    if (target.kind === 'leases') return this.#leaseRequest(replica, request);
+    const isWatched = request.method === 'GET' && target.name === undefined;
+    if (!isWatched) this.#checkTerm(replica, `${request.method} ${request.path}`);
+    if (request.method !== 'GET') this.#checkPrecondition(replica, request);
+    return () => undefined;
+  }
+
+  tokenRequest(replica: Replica, url: string): void {
+    this.#checkTerm(replica, `POST ${new URL(url).pathname}`);
+  }
+
+  #leaseRequest(replica: Replica, request: ApiRequest): (outcome: Outcome) => void {
+    const sentAt = this.#scene.now;
+    if (request.method === 'GET') return () => undefined;
+    const { spec } = request.body as { spec: { holderIdentity: string } };
+    if (spec.holderIdentity === '') {
+      this.#term(replica).endsAt = sentAt - 1;
+      return () => undefined;
+    }
+    return ({ isWritten, seen }) => {
+      if (!isWritten || seen === 'unknown') return;
+      const term = this.#term(replica);
+      term.endsAt = Math.max(term.endsAt, sentAt + this.#renewDeadline);
+    };
+  }
+
+  #checkTerm(replica: Replica, what: string): void {
+    const { endsAt } = this.#term(replica);
+    if (this.#scene.now <= endsAt) return;
+    this.#scene.violated(
+      'no request leaves after the end of a term',
+      `${replica.name}: ${what}, ${this.#scene.now - endsAt} ms after it`,
+    );
+  }
+
+  #checkPrecondition(replica: Replica, { method, path, body }: ApiRequest): void {
+    const { kind } = targetOf(path);
+    if (kind === 'events' || method === 'POST' || method === 'DELETE') return;
+    const { metadata = {} } = body as { metadata?: { uid?: string; resourceVersion?: string } };
+    // An apply without uid may create; the targets' rule sees to it that it does
+    const isApply = method === 'PATCH' && kind === 'secrets';
+    if (isApply || metadata.uid !== undefined || metadata.resourceVersion !== undefined) return;
+    this.#scene.violated('every write says what it is for', `${replica.name}: ${method} ${path}`);
+  }
+
+  #term(replica: Replica): Term {
+    const known = this.#terms.get(replica);
+    if (known !== undefined) return known;
+    const term = { number: 0, endsAt: -1 };
+    this.#terms.set(replica, term);
+    return term;
+  }
+}

@@ -1,0 +1,30 @@
+import type { ConvercusCredential } from '../../../src/domain/api.ts';
+import type { Ms } from '../../../src/domain/time.ts';
+import type { ApiServer } from '../api-server.ts';
+import type { StoredObject } from '../objects.ts';
+import type { Provider } from '../provider.ts';
+
+/** What the rules look at, and where they tell of a violation. */
+export interface Scene {
+  readonly now: Ms;
+  readonly server: ApiServer;
+  readonly provider: Provider;
+  violated(rule: string, what: string): void;
+}
+
+export type Spec = ConvercusCredential['spec'];
+
+/** People of the simulation write whole specs. */
+export const specOf = ({ spec }: Pick<StoredObject, 'spec'>): Spec => spec as unknown as Spec;
+
+export const targetNameOf = (credential: StoredObject): string =>
+  specOf(credential).target.name ?? `${credential.metadata.name}-token`;
+
+export const realmOf = ({ realm, program, environment }: Spec): string =>
+  realm ?? (environment === 'staging' ? `${program.toLowerCase()}-staging` : program.toLowerCase());
+
+export const hostOf = ({ environment }: Spec): string =>
+  environment === 'staging' ? 'auth-staging.test' : 'auth.test';
+
+/** Every JWT in a text. */
+export const tokensIn = (text: string): string[] => text.match(/eyJ[\w-]+\.[\w-]+\.[\w-]+/g) ?? [];

@@ -1,0 +1,144 @@
+import { type Ms, minutes } from '../../../src/domain/time.ts';
+import { decoded } from '../objects.ts';
+import type { Handled, Presented } from '../provider.ts';
+import type { Replica } from '../replica.ts';
+import type { Leadership } from './leadership.ts';
+import type { Scene } from './rule.ts';
+
+/** One request that presented something of a user. */
+interface Presentation {
+  readonly replica: Replica;
+  readonly term: number;
+  readonly at: Ms;
+  seen: 'response' | 'unknown' | 'pending';
+}
+
+interface SessionRecord {
+  readonly id: string;
+  readonly user: string;
+  /** Exchanges that brought or renewed it. */
+  readonly exchanges: Presentation[];
+  /** A log-out of it has been refused or lost, or could not be asked for. */
+  hasFailedLogout: boolean;
+}
+
+/** The first step of the lock-out policy of passwords, less a minute. */
+const FIRST_BACK_OFF: Ms = minutes(19);
+
+/**
+ * A refresh token is sent twice only after a crash or a lost response; a rejected password is presented once; sessions
+ * that no credential needs are logged out.
+ */
+export class Sessions {
+  readonly #scene: Scene;
+  readonly #leadership: Leadership;
+  readonly #refreshTokens = new Map<string, Presentation>();
+  readonly #rejected = new Map<string, Presentation>();
+  readonly #sessions = new Map<string, SessionRecord>();
+  /** When people last asked for a renewal, which may present a rejected password once more. */
+  renewRequestedAt: Ms = -Infinity;
+  /** Sessions that nobody needs, explained by a crash or a lost message. */
+  lost = 0;
+
+  constructor(scene: Scene, leadership: Leadership) {
+    this.#scene = scene;
+    this.#leadership = leadership;
+  }
+
+  /** The result is told what the sender saw. */
+  handled(replica: Replica, handled: Handled): (seen: 'response' | 'unknown') => void {
+    const { presented, issued } = handled;
+    const presentation: Presentation = {
+      replica,
+      term: this.#leadership.termOf(replica),
+      at: this.#scene.now,
+      seen: 'pending',
+    };
+    const { endpoint, fields } = presented;
+    if (fields.get('grant_type') === 'refresh_token') this.#refreshed(presented, presentation);
+    const isRejected = presented.isHonest && isWrongPassword(presented);
+    if (isRejected) this.#passwordRejected(presented, presentation);
+    if (issued?.sessionId !== undefined) {
+      const known = this.#sessions.get(issued.sessionId);
+      const user = `${issued.realm}/${issued.username}`;
+      const record = known ?? { id: issued.sessionId, user, exchanges: [], hasFailedLogout: false };
+      record.exchanges.push(presentation);
+      this.#sessions.set(issued.sessionId, record);
+    }
+    return (seen) => {
+      presentation.seen = seen;
+      const isLogout = endpoint === 'logout' || endpoint === 'revoke';
+      const isDone = presented.isHonest && presented.status < 300 && seen === 'response';
+      if (isLogout && !isDone)
+        this.#logoutFailed(fields.get('refresh_token') ?? fields.get('token') ?? '');
+    };
+  }
+
+  userOf(sessionId: string): string | undefined {
+    return this.#sessions.get(sessionId)?.user.split('/')[1];
+  }
+
+  /** At the end: every session that lives is stored for a credential, or its loss is explained. */
+  checkEnd(isExcused: (record: { exchanges: readonly Presentation[] }) => boolean): void {
+    const stored = new Set(
+      [...this.#scene.server.all('secrets')]
+        .filter(({ type }) => type === 'convercus.io/session')
+        .map(({ data }) => sessionIn(decoded(data)['refresh_token'] ?? '')),
+    );
+    for (const [id] of this.#scene.provider.liveSessions()) {
+      if (stored.has(id)) continue;
+      const record = this.#sessions.get(id);
+      if (record === undefined) continue;
+      if (record.hasFailedLogout || isExcused(record)) this.lost += 1;
+      else
+        this.#scene.violated(
+          'sessions that no credential needs are logged out',
+          `${record.user} ${id.slice(0, 6)}`,
+        );
+    }
+  }
+
+  #refreshed({ fields }: Presented, presentation: Presentation): void {
+    const token = fields.get('refresh_token') ?? '';
+    const first = this.#refreshTokens.get(token);
+    this.#refreshTokens.set(token, presentation);
+    if (first === undefined || first.seen === 'unknown') return;
+    if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
+    this.#scene.violated(
+      'a refresh token is sent once',
+      `${presentation.replica.name}, first at ${first.at} ms by ${first.replica.name}`,
+    );
+  }
+
+  #passwordRejected({ host, realm, fields }: Presented, presentation: Presentation): void {
+    const user = fields.get('username') ?? fields.get('userName') ?? '';
+    const key = [host, realm, user, fields.get('password')].join(' ');
+    const first = this.#rejected.get(key);
+    this.#rejected.set(key, presentation);
+    if (first === undefined || first.seen === 'unknown') return;
+    if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
+    if (this.renewRequestedAt >= first.at || presentation.at - first.at >= FIRST_BACK_OFF) return;
+    this.#scene.violated(
+      'a rejected password is presented once',
+      `${user} by ${presentation.replica.name}, first at ${first.at} ms`,
+    );
+  }
+
+  #logoutFailed(refreshToken: string): void {
+    const record = this.#sessions.get(sessionIn(refreshToken));
+    if (record !== undefined) record.hasFailedLogout = true;
+  }
+}
+
+/** The claim `sid` of a refresh token of the provider. */
+export function sessionIn(refreshToken: string): string {
+  const payload = refreshToken.split('.')[1];
+  if (payload === undefined) return '';
+  const { sid } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as { sid?: string };
+  return sid ?? '';
+}
+
+function isWrongPassword({ endpoint, fields, status, error }: Presented): boolean {
+  if (endpoint === 'login') return status === 401;
+  return fields.get('grant_type') === 'password' && error === 'invalid_grant';
+}

@@ -1,0 +1,199 @@
+import { type Ms, minutes } from '../../../src/domain/time.ts';
+import type { Change } from '../api-server.ts';
+import { decoded, keyOf, type StoredObject } from '../objects.ts';
+import type { Issued } from '../provider.ts';
+import { hostOf, realmOf, type Scene, type Spec, specOf, tokensIn } from './rule.ts';
+
+/** A watch may be that late: what a credential said until then may still be acted upon. */
+const LATEST_NEWS: Ms = minutes(3);
+const OPERATOR = 'convercus-operator';
+const OURS = 'convercus.io/';
+
+interface SpecVersion {
+  readonly name: string;
+  readonly spec: Spec;
+  /** Undefined: it holds. */
+  until: Ms | undefined;
+}
+
+/**
+ * Published tokens are those of the credential, never worse than what they replace; Secrets that are not ours stay as
+ * they are.
+ */
+export class Targets {
+  readonly #scene: Scene;
+  /** By namespace and name of the credential, oldest first. */
+  readonly #specs = new Map<string, SpecVersion[]>();
+
+  constructor(scene: Scene) {
+    this.#scene = scene;
+  }
+
+  changed(change: Change): void {
+    if (change.kind === 'convercuscredentials') this.#credentialChanged(change);
+    else if (change.kind === 'secrets' && isByOperator(change)) this.#secretWritten(change);
+  }
+
+  /** Specs that the operator may still take for the present one. */
+  #specsOf(namespace: string, name: string): Spec[] {
+    const versions = this.#specs.get(`${namespace}/${name}`) ?? [];
+    const oldest = this.#scene.now - LATEST_NEWS;
+    return versions.filter(({ until }) => (until ?? Infinity) > oldest).map(({ spec }) => spec);
+  }
+
+  #credentialChanged({ type, object }: Change): void {
+    const key = keyOf(object.metadata);
+    const versions = this.#specs.get(key) ?? [];
+    this.#specs.set(key, versions);
+    const last = versions.at(-1);
+    if (last !== undefined) last.until ??= this.#scene.now;
+    if (type === 'DELETED') return;
+    versions.push({ name: object.metadata.name, spec: specOf(object), until: undefined });
+  }
+
+  #secretWritten(change: Change): void {
+    const { type, object, before, request } = change;
+    const key = keyOf(object.metadata);
+    if (type === 'DELETED') {
+      if (object.type === 'convercus.io/session') return;
+      return this.#scene.violated('only sessions are deleted', `${key} of the type ${object.type}`);
+    }
+    if (object.type === 'convercus.io/session') return;
+    const { metadata } = (request?.body ?? {}) as { metadata?: { uid?: string } };
+    if (before !== undefined && metadata?.uid === undefined && request?.method === 'PATCH') {
+      const isHandOver = request.contentType?.includes('merge') === true;
+      if (!isHandOver)
+        this.#scene.violated('every write says what it is for', `apply of ${key} without uid`);
+    }
+    const name = change.by.slice(OPERATOR.length + 1);
+    const specs = this.#specsOf(object.metadata.namespace, name);
+    if (before !== undefined && before.type !== 'convercus.io/token')
+      this.#checkMerge(change, before, specs);
+    this.#checkTokens(change, specs);
+    if (before !== undefined) this.#checkGain(change, before);
+  }
+
+  /** Only keys, labels and annotations of the spec, and annotations of ours. */
+  #checkMerge({ object }: Change, before: StoredObject, specs: readonly Spec[]): void {
+    const key = keyOf(object.metadata);
+    const merging = specs.filter(
+      ({ target }) => target.creationPolicy === 'Merge' && target.name === object.metadata.name,
+    );
+    if (merging.length === 0) {
+      return this.#scene.violated(
+        'a Secret that is not ours never changes',
+        `${key} (${before.type})`,
+      );
+    }
+    const keys = new Set(
+      merging.flatMap(({ target }) => Object.keys(target.data ?? { token: '' })),
+    );
+    for (const name of changedNames(before.data, object.data)) {
+      // A key that the spec no longer names is taken back
+      const isDropped =
+        object.data?.[name] === undefined && tokensIn(decoded(before.data)[name] ?? '').length > 0;
+      if (!keys.has(name) && !isDropped) {
+        this.#scene.violated('Merge changes its own keys only', `${key}: ${name}`);
+      }
+    }
+    for (const name of changedNames(before.metadata.annotations, object.metadata.annotations)) {
+      if (!name.startsWith(OURS))
+        this.#scene.violated('Merge changes its own keys only', `${key}: ${name}`);
+    }
+  }
+
+  #checkTokens({ object, by }: Change, specs: readonly Spec[]): void {
+    const key = keyOf(object.metadata);
+    const data = decoded(object.data);
+    const wanted = specs.flatMap(({ target }) =>
+      Object.entries(target.data ?? { token: '{{access_token}}' }),
+    );
+    for (const [name, template] of wanted) {
+      if (data[name] === undefined || !template.includes('{{access_token}}')) continue;
+      const isWritten = by !== OPERATOR && specs.length > 0;
+      if (isWritten && tokensIn(data[name]).length === 0 && !isForeign(object, name, by)) {
+        this.#scene.violated('no empty token is published', `${key}: ${name}`);
+      }
+    }
+    for (const token of Object.values(data).flatMap(tokensIn)) {
+      const issued = this.#scene.provider.issued.get(token);
+      if (issued === undefined) continue; // written by people, or a refresh token, which the canary looks for
+      if (object.type === 'convercus.io/token' && !specs.some((spec) => isFor(spec, issued))) {
+        this.#scene.violated(
+          'a published token was issued for exactly that credential',
+          `${key} by ${by}: ${issued.grantType} ${issued.realm} ${issued.clientId} ${issued.scope}`,
+        );
+      }
+    }
+  }
+
+  #checkGain({ object }: Change, before: StoredObject): void {
+    const [old, fresh] = [this.#newest(before), this.#newest(object)];
+    if (old === undefined || old.expiresAt <= this.#scene.now) return;
+    const key = keyOf(object.metadata);
+    if (fresh === undefined) {
+      return this.#scene.violated('no valid token is replaced by an empty one', key);
+    }
+    const isSame =
+      old.realm === fresh.realm &&
+      old.clientId === fresh.clientId &&
+      old.scope === fresh.scope &&
+      (old.grantType === 'client_credentials') === (fresh.grantType === 'client_credentials');
+    if (isSame && fresh.issuedAt < old.issuedAt && old.clientSecret === fresh.clientSecret) {
+      this.#scene.violated('no valid token is replaced by one issued earlier', key);
+    }
+    if (isSame && fresh.expiresAt < old.expiresAt - 2_000 && isScheduled(before, object)) {
+      this.#scene.violated('no scheduled renewal brings a token that expires earlier', key);
+    }
+  }
+
+  #newest({ data }: StoredObject): Issued | undefined {
+    return Object.values(decoded(data))
+      .flatMap(tokensIn)
+      .map((token) => this.#scene.provider.issued.get(token))
+      .filter((issued) => issued !== undefined)
+      .sort((a, b) => b.issuedAt - a.issuedAt)[0];
+  }
+}
+
+export const isByOperator = ({ by }: Pick<Change, 'by'>): boolean =>
+  by === 'operator' || by.startsWith(OPERATOR);
+
+/** Another manager has set the key: people may have overwritten it since. */
+const isForeign = ({ metadata }: StoredObject, key: string, by: string): boolean =>
+  (metadata.managedFields ?? []).some(
+    (entry) => entry.manager !== by && entry.fieldsV1['f:data']?.[`f:${key}`] !== undefined,
+  );
+
+/** The same inputs as before, untouched by others, and due: a renewal on schedule. */
+function isScheduled(before: StoredObject, after: StoredObject): boolean {
+  const text = ({ metadata }: StoredObject, name: string) =>
+    metadata.annotations?.[`${OURS}${name}`];
+  const same = ['spec-hash', 'source-version', 'renew-request'];
+  const isByUs = (before.metadata.managedFields ?? []).every(({ manager }) =>
+    manager.startsWith(OPERATOR),
+  );
+  return isByUs && same.every((name) => text(before, name) === text(after, name));
+}
+
+function changedNames(
+  before: Readonly<Record<string, string>> = {},
+  after: Readonly<Record<string, string>> = {},
+): string[] {
+  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...names].filter((name) => before[name] !== after[name]);
+}
+
+export function isFor(spec: Spec, issued: Issued): boolean {
+  if (hostOf(spec) !== issued.host) return false;
+  const isLegacy = spec.grantType === 'legacy_login';
+  if (isLegacy || issued.grantType === 'legacy_login')
+    return isLegacy && issued.grantType === 'legacy_login';
+  const isUser = issued.grantType === 'password' || issued.grantType === 'refresh_token';
+  return (
+    realmOf(spec) === issued.realm &&
+    spec.clientId === issued.clientId &&
+    spec.scope === issued.scope &&
+    isUser === (spec.grantType === 'password')
+  );
+}

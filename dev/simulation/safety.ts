@@ -1,0 +1,129 @@
+import type { HttpRequest } from '../../src/adapters/http/exchange.ts';
+import type { ApiRequest } from '../../src/adapters/kubernetes/transport.ts';
+import type { Metrics } from '../../src/adapters/telemetry/metrics.ts';
+import type { Ms } from '../../src/domain/time.ts';
+import type { Outcome } from './api-network.ts';
+import { type ApiServer, type Change, targetOf } from './api-server.ts';
+import { wordsFor } from './api-transport.ts';
+import type { ExchangeObserver } from './host-client.ts';
+import type { Provider } from './provider.ts';
+import type { Replica } from './replica.ts';
+import { Canary } from './rules/canary.ts';
+import { Leadership } from './rules/leadership.ts';
+import type { Scene } from './rules/rule.ts';
+import { Sessions } from './rules/sessions.ts';
+import { Targets } from './rules/targets.ts';
+import type { Trace } from './trace.ts';
+
+interface Parts {
+  readonly now: Ms;
+  readonly server: ApiServer;
+  readonly provider: Provider;
+  readonly trace: Trace;
+  readonly renewDeadline: Ms;
+}
+
+/** What has been sent since some moment, apart from leases, lists and watches. */
+export interface Activity {
+  apiRequests: number;
+  tokenRequests: number;
+  readonly lines: string[];
+}
+
+/** Watches every step and tells of the first violation of each rule. */
+export class Safety implements Scene {
+  readonly violations = new Map<string, string>();
+  readonly leadership: Leadership;
+  readonly sessions: Sessions;
+  activity: Activity = { apiRequests: 0, tokenRequests: 0, lines: [] };
+  readonly #parts: Parts;
+  readonly #targets: Targets;
+  readonly #canary: Canary;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.leadership = new Leadership(this, parts.renewDeadline);
+    this.sessions = new Sessions(this, this.leadership);
+    this.#targets = new Targets(this);
+    this.#canary = new Canary(this);
+  }
+
+  get now(): Ms {
+    return this.#parts.now;
+  }
+
+  get server(): ApiServer {
+    return this.#parts.server;
+  }
+
+  get provider(): Provider {
+    return this.#parts.provider;
+  }
+
+  violated(rule: string, what: string): void {
+    this.#parts.trace.add('VIOLATION', () => `${rule}: ${what}`);
+    if (!this.violations.has(rule))
+      this.violations.set(rule, `${(this.now / 1_000).toFixed(3)} s: ${what}`);
+  }
+
+  changed(change: Change): void {
+    if (change.kind === 'leases') return;
+    this.#targets.changed(change);
+    const { object } = change;
+    if (change.kind === 'convercuscredentials')
+      this.#canary.look('status', JSON.stringify(object.status ?? {}));
+    else this.#canary.look('annotations', JSON.stringify(object.metadata));
+  }
+
+  apiRequest(replica: Replica, request: ApiRequest): (outcome: Outcome) => void {
+    const target = targetOf(request.path);
+    if (target.kind === 'events') this.#canary.look('event', JSON.stringify(request.body));
+    this.#canary.look('path', request.path);
+    const isList = request.method === 'GET' && target.name === undefined;
+    if (target.kind !== 'leases' && !isList) {
+      this.activity.apiRequests += 1;
+      this.activity.lines.push(wordsFor(request));
+    }
+    return this.leadership.apiRequest(replica, request);
+  }
+
+  tokenRequest(replica: Replica, { url, body }: HttpRequest): ExchangeObserver {
+    this.leadership.tokenRequest(replica, url);
+    this.activity.tokenRequests += 1;
+    const form = new URLSearchParams(body);
+    this.activity.lines.push(`${new URL(url).pathname} ${form.get('grant_type') ?? ''}`);
+    let ended: (seen: 'response' | 'unknown') => void = () => undefined;
+    return {
+      handled: (handled) => {
+        ended = this.sessions.handled(replica, handled);
+      },
+      ended: (seen) => ended(seen),
+    };
+  }
+
+  logged(replica: Replica, level: string, text: string): void {
+    this.#canary.look('log', text);
+    if (level === 'error') this.violated('no unforeseen error', `${replica.name}: ${text}`);
+  }
+
+  /** Metrics of one replica that only tell whether it leads, and whose labels hold no secret. */
+  metricsOf(replica: Replica): Metrics {
+    const labels = (...values: readonly string[]): void =>
+      this.#canary.look('metric', values.join(' '));
+    const nothing = (): void => undefined;
+    return {
+      contentType: '',
+      chunks: async function* () {},
+      tokenRequest: ({ host, grantType, outcome }) => labels(host, grantType, outcome),
+      apiRequest: labels,
+      renewal: labels,
+      reconciled: nothing,
+      leading: (isLeading) => {
+        if (isLeading) this.leadership.begins(replica);
+        else this.leadership.ends(replica);
+      },
+      queueObserver: { added: nothing, deferred: nothing, taken: nothing, done: nothing },
+      observe: nothing,
+    };
+  }
+}

@@ -1,0 +1,324 @@
+import type { ApiRequest } from '../../src/adapters/kubernetes/transport.ts';
+import { type Config, parseConfig } from '../../src/config.ts';
+import { type Ms, seconds } from '../../src/domain/time.ts';
+import { runOperator } from '../../src/operator.ts';
+import type { Log, LogFields } from '../../src/ports.ts';
+import type { ApiNetwork, OpenWatch } from './api-network.ts';
+import { ApiServer, type Change } from './api-server.ts';
+import { apiTransport } from './api-transport.ts';
+import { type Conditions, goodConditions } from './conditions.ts';
+import { Dice } from './dice.ts';
+import { type HostNetwork, hostClient } from './host-client.ts';
+import { encoded, keyOf, type StoredObject } from './objects.ts';
+import { Provider } from './provider.ts';
+import { Replica, START } from './replica.ts';
+import { Expiry } from './rules/expiry.ts';
+import { isByOperator } from './rules/targets.ts';
+import { Safety } from './safety.ts';
+import { Scheduler } from './scheduler.ts';
+import { Trace } from './trace.ts';
+
+export const NAMESPACES = ['shop', 'ops'] as const;
+/** Credentials Secrets: the first holds what client-1 presents, the second that of client-2. */
+export const SOURCES = ['source-1', 'source-2'] as const;
+export const clientOf = (source: string): string => source.replace('source', 'client');
+
+/** After SIGTERM. */
+const LONGEST_STOP: Ms = seconds(25);
+
+/** What one seed decides about its world before anything happens. */
+export interface Setting {
+  /** Seconds. */
+  readonly accessToken: number;
+  readonly sessionIdle: number;
+  readonly sessionMax: number;
+  readonly lease: { readonly lease: number; readonly renew: number; readonly retry: number };
+  readonly minimumSeconds: number;
+  readonly workers: number;
+  /** Releases that share the cluster by a label: one, or two. */
+  readonly releases: 1 | 2;
+  /** The operator watches listed namespaces, not the whole cluster. */
+  readonly byNamespace: boolean;
+}
+
+export function settingFor(dice: Dice): Setting {
+  const accessToken = dice.pick([90, 300, 300, 900, 1_800]);
+  return {
+    accessToken,
+    sessionIdle: dice.pick([1_800, 7_200]),
+    sessionMax: dice.pick([2_400, 36_000]),
+    lease: dice.pick([
+      { lease: 15, renew: 10, retry: 2 },
+      { lease: 30, renew: 20, retry: 5 },
+      { lease: 60, renew: 40, retry: 10 },
+    ]),
+    minimumSeconds: dice.pick([5, 30]),
+    workers: dice.pick([1, 3, 16]),
+    releases: dice.chance(0.15) ? 2 : 1,
+    byNamespace: dice.chance(0.25),
+  };
+}
+
+/** One process and what it was started with. */
+export interface Process {
+  readonly slot: string;
+  readonly replica: Replica;
+  readonly stop: AbortController;
+  readonly startedAt: Ms;
+  /** When SIGTERM was sent. */
+  stoppedAt: Ms | undefined;
+  hasEnded: boolean;
+  /** SIGSTOP came after SIGTERM, or before and lasts. */
+  wasFrozen: boolean;
+}
+
+/** The cluster, the provider, the replicas and the people, on one virtual clock. */
+export class World {
+  readonly setting: Setting;
+  readonly dice: Dice;
+  readonly scheduler: Scheduler;
+  readonly trace: Trace;
+  readonly conditions: Conditions = goodConditions();
+  readonly server: ApiServer;
+  readonly provider: Provider;
+  readonly safety: Safety;
+  readonly processes = new Map<string, Process>();
+  readonly watches = new Set<OpenWatch>();
+  /** How to end each fault that goes on. */
+  readonly faults = new Map<string, () => void>();
+  /** When people, faults or the operator's processes last changed anything. */
+  #touchedAt: Ms = 0;
+  readonly #expiry: Expiry;
+  #started = 0;
+  #uids = 0;
+
+  constructor(
+    seed: string,
+    options: { readonly trace: boolean; readonly setting?: Partial<Setting> },
+  ) {
+    this.dice = new Dice(seed);
+    this.setting = { ...settingFor(this.dice.fork('setting')), ...options.setting };
+    this.scheduler = new Scheduler(this.dice.fork('scheduler'));
+    this.trace = new Trace(() => this.scheduler.now, options.trace);
+    this.server = new ApiServer(
+      () => START + this.scheduler.now,
+      () => {
+        this.#uids += 1;
+        return `uid-${this.#uids}`;
+      },
+    );
+    const { accessToken, sessionIdle: idle, sessionMax: max } = this.setting;
+    this.provider = new Provider(() => this.scheduler.now, this.dice.fork('provider'), {
+      accessToken,
+      idle,
+      max,
+    });
+    const { scheduler, server, provider, trace } = this;
+    this.safety = new Safety({
+      get now() {
+        return scheduler.now;
+      },
+      server,
+      provider,
+      trace,
+      renewDeadline: seconds(this.setting.lease.renew),
+    });
+    const takeover = seconds(2 * this.setting.lease.lease + this.setting.lease.retry * 2.2);
+    const calm = { since: () => this.calmSince, takeover };
+    this.#expiry = new Expiry(this.safety, this.scheduler, calm);
+    this.server.observe((change) => this.#changed(change));
+    for (const namespace of NAMESPACES) {
+      this.server.namespaces.set(namespace, 'active');
+      for (const source of SOURCES) this.putSource(namespace, source);
+    }
+  }
+
+  get now(): Ms {
+    return this.scheduler.now;
+  }
+
+  touched(): void {
+    this.#touchedAt = this.now;
+  }
+
+  /** Since when no fault goes on and nothing was touched. */
+  get calmSince(): Ms | undefined {
+    return this.faults.size > 0 ? undefined : this.#touchedAt;
+  }
+
+  /** Replica slots: A and B share a Lease; C belongs to the second release. */
+  get slots(): readonly string[] {
+    return this.setting.releases === 2 ? ['A', 'B', 'C'] : ['A', 'B'];
+  }
+
+  configFor(slot: string): Config {
+    const { lease, minimumSeconds, workers, releases, byNamespace } = this.setting;
+    const environment = (host: string) => ({
+      tokenUrl: `https://${host}/realms/{realm}/protocol/openid-connect/token`,
+      loginUrl: `https://${host}/auth/login`,
+      apiUrl: `https://${host}`,
+    });
+    const config = parseConfig(
+      JSON.stringify({
+        environments: {
+          staging: environment('auth-staging.test'),
+          production: environment('auth.test'),
+        },
+        watch: {
+          namespaces: byNamespace ? NAMESPACES : [],
+          selector: releases === 2 ? `release=${slot === 'C' ? 'two' : 'one'}` : '',
+        },
+        workers,
+        leaderElection: {
+          name: slot === 'C' ? 'release-two' : 'release-one',
+          leaseSeconds: lease.lease,
+          renewSeconds: lease.renew,
+          retrySeconds: lease.retry,
+        },
+        tokenHosts: { requestsPerSecond: 50, burst: 50, passwordLoginsPerSecond: 5 },
+        renewal: { minimumSeconds },
+      }),
+      { readFile: () => '', namespace: 'operator' },
+    );
+    if (Array.isArray(config)) throw new Error(config.join('\n'));
+    return config;
+  }
+
+  start(slot: string): void {
+    this.#started += 1;
+    const name = `${slot}${this.#started}`;
+    const replica = new Replica(`replica ${name}`, {
+      scheduler: this.scheduler,
+      dice: this.dice.fork(name),
+    });
+    const stop = new AbortController();
+    const process: Process = {
+      slot,
+      replica,
+      stop,
+      startedAt: this.now,
+      stoppedAt: undefined,
+      hasEnded: false,
+      wasFrozen: false,
+    };
+    this.processes.set(slot, process);
+    this.trace.add(replica.name, () => 'starts');
+    this.touched();
+    replica.onCrash = () => this.trace.add(replica.name, () => 'is gone');
+    const config = this.configFor(slot);
+    runOperator(
+      {
+        config,
+        identity: name,
+        userAgent: 'simulation',
+        clock: replica.clock,
+        random: replica.dice.next,
+        digestKey: name,
+        transport: apiTransport(replica, this.#apiNetwork(replica)),
+        client: hostClient(replica, this.#hostNetwork(config)),
+        log: this.#log(replica),
+        metrics: this.safety.metricsOf(replica),
+        readiness: new Map(),
+        collectGarbage: () => undefined,
+      },
+      stop.signal,
+    ).then(
+      () => this.#ended(process, 'exit code 0'),
+      (error: unknown) =>
+        this.safety.violated('no unforeseen error', `${replica.name}: ${String(error)}`),
+    );
+  }
+
+  terminate(process: Process): void {
+    if (process.stoppedAt !== undefined || process.replica.isDead) return;
+    process.stoppedAt = this.now;
+    this.trace.add(process.replica.name, () => 'SIGTERM');
+    process.stop.abort();
+    this.scheduler.after(LONGEST_STOP, () => {
+      if (process.hasEnded || process.replica.isDead || process.wasFrozen) return;
+      this.safety.violated('after SIGTERM the process ends within 25 s', process.replica.name);
+    });
+  }
+
+  #ended(process: Process, result: string): void {
+    if (process.replica.isDead) return;
+    process.hasEnded = true;
+    this.trace.add(process.replica.name, () => `ends with ${result}`);
+    process.replica.crash();
+  }
+
+  putSource(namespace: string, source: string, values: Record<string, string> = {}): void {
+    const data = { ...this.provider.goodValues(clientOf(source)), ...values };
+    this.server.put(
+      'secrets',
+      { type: 'Opaque', metadata: { namespace, name: source }, data: encoded(data) },
+      'kubectl',
+    );
+  }
+
+  credentials(): StoredObject[] {
+    return [...this.server.all('convercuscredentials')];
+  }
+
+  #changed(change: Change): void {
+    if (change.kind !== 'leases') {
+      this.trace.add('API server', () => {
+        const { kind, type, object, by, version } = change;
+        return `${version} ${type} ${kind} ${keyOf(object.metadata)} by ${by}`;
+      });
+    }
+    this.safety.changed(change);
+    this.#expiry.changed(change);
+    if (!isByOperator(change)) this.touched();
+    for (const watch of this.watches) watch.offer(change);
+    if (change.kind === 'convercuscredentials' && change.type === 'DELETED')
+      this.#collectGarbage(change.object);
+  }
+
+  /** Objects whose owner is gone are deleted a little later. */
+  #collectGarbage({ metadata: { uid } }: StoredObject): void {
+    for (const delay of [seconds(0), seconds(2), seconds(30)]) {
+      const wait = delay + this.dice.between(0, 3_000);
+      this.scheduler.after(wait, () => {
+        for (const secret of this.server.all('secrets')) {
+          const isOwned = secret.metadata.ownerReferences?.some((owner) => owner.uid === uid);
+          if (isOwned) this.server.remove('secrets', keyOf(secret.metadata), 'garbage collector');
+        }
+      });
+    }
+  }
+
+  #apiNetwork(_: Replica): ApiNetwork {
+    return {
+      scheduler: this.scheduler,
+      dice: this.dice.fork(`network of ${this.#started}`),
+      conditions: this.conditions,
+      server: this.server,
+      trace: this.trace,
+      watches: this.watches,
+      onRequest: (replica: Replica, request: ApiRequest) =>
+        this.safety.apiRequest(replica, request),
+    };
+  }
+
+  #hostNetwork({ tokenHosts }: Config): HostNetwork {
+    return {
+      scheduler: this.scheduler,
+      dice: this.dice.fork(`hosts of ${this.#started}`),
+      conditions: this.conditions,
+      provider: this.provider,
+      trace: this.trace,
+      timeout: tokenHosts.timeout,
+      onRequest: (replica, request) => this.safety.tokenRequest(replica, request),
+    };
+  }
+
+  #log(replica: Replica): Log {
+    const at = (level: keyof Log) => (message: string, fields?: LogFields) => {
+      const text = fields === undefined ? message : `${message} ${JSON.stringify(fields)}`;
+      this.safety.logged(replica, level, text);
+      if (level !== 'debug') this.trace.add(replica.name, () => `log ${level}: ${text}`);
+    };
+    return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
+  }
+}
