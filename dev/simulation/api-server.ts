@@ -314,7 +314,7 @@ export class ApiServer {
       throw IMMUTABLE_TYPE();
     const manager = query['fieldManager'] ?? 'unknown';
     const fields: Partial<Draft> = target.kind === 'secrets' ? updated(before, draft, manager) : {};
-    const metadata = { ...before.metadata, ...(fields.metadata ?? {}) };
+    const metadata = fields.metadata ?? before.metadata;
     return this.#store(target.kind, before, { ...draft, ...fields, metadata }, manager);
   }
 

@@ -1,6 +1,6 @@
 import type { Condition } from '../../src/domain/status.ts';
 import { parseTime } from '../../src/domain/time.ts';
-import { decoded, keyOf, type StoredObject } from './objects.ts';
+import { decoded, keyOf, type ManagedFieldsEntry, type StoredObject } from './objects.ts';
 import { START } from './replica.ts';
 import { type Spec, specOf, targetNameOf, tokensIn } from './rules/rule.ts';
 import { sessionIn } from './rules/sessions.ts';
@@ -49,7 +49,7 @@ function problemWith(
     return isServedElsewhere ? undefined : 'none of those that name the target has it';
   }
   const target = world.server.get('secrets', `${namespace}/${targetNameOf(credential)}`);
-  if (isRefused && isKeptFromAnother(target, credential)) return undefined;
+  if (isRefused && isOthers(target, credential)) return undefined;
   if (spec.suspend)
     return ready?.reason === 'Suspended' || ready?.reason === 'TokenExpired'
       ? undefined
@@ -59,10 +59,21 @@ function problemWith(
   return targetProblem(world, credential, target) ?? sessionProblem(world, credential);
 }
 
-/** `Retain` has left it, with the label of a credential that is gone or names another target. */
-const isKeptFromAnother = (target: StoredObject | undefined, { metadata }: StoredObject): boolean =>
-  target?.metadata.ownerReferences === undefined &&
-  ![undefined, metadata.name].includes(target?.metadata.labels?.['convercus.io/credential']);
+/**
+ * Not to be told from a Secret of others: `Retain` has left it for a credential that is gone or names another target,
+ * or people have taken the label of one without owner, or have set fields of a Secret that is merged into.
+ */
+function isOthers(target: StoredObject | undefined, { metadata, ...rest }: StoredObject): boolean {
+  if (target === undefined) return false;
+  if (specOf(rest).target.creationPolicy === 'Merge') {
+    const annotations = (entry: ManagedFieldsEntry) => entry.fieldsV1['f:metadata']?.['f:annotations'];
+    return (target.metadata.managedFields ?? []).some(
+      (entry) => entry.manager === 'kubectl-edit' && annotations(entry) !== undefined,
+    );
+  }
+  const { labels = {}, ownerReferences } = target.metadata;
+  return ownerReferences === undefined && labels['convercus.io/credential'] !== metadata.name;
+}
 
 function targetProblem(
   world: World,

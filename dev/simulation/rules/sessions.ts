@@ -98,10 +98,15 @@ export class Sessions {
     }
   }
 
-  #refreshed({ fields }: Presented, presentation: Presentation): void {
+  /** One that was refused for another reason than itself is still good. */
+  #refreshed(
+    { fields, isHonest, status, error }: Presented,
+    presentation: Presentation,
+  ): void {
     const token = fields.get('refresh_token') ?? '';
     const first = this.#refreshTokens.get(token);
-    this.#refreshTokens.set(token, presentation);
+    const isSpent = isHonest && (status === 200 || error === 'invalid_grant');
+    if (isSpent) this.#refreshTokens.set(token, presentation);
     if (first === undefined || first.seen === 'unknown') return;
     if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
     this.#scene.violated(
