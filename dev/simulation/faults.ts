@@ -74,6 +74,7 @@ const restoreBackup: Action = (world, dice) => {
   world.scheduler.after(dice.between(1_000, 60_000), () => {
     world.trace.add('fault', () => `etcd is restored to version ${backup.version}`);
     world.server.restore(backup);
+    world.safety.restored();
     for (const watch of world.watches) watch.cut();
   });
 };
@@ -160,6 +161,7 @@ const moveClock: Action = (world, dice) => {
   const process = pickProcess(world, dice);
   const by = dice.pick([-hours(3), -minutes(20), -minutes(2), minutes(2), minutes(20), hours(3)]);
   process?.replica.jump(by);
+  world.safety.clocksAgree = false;
   world.trace.add('fault', () => `${process?.replica.name} sets its clock by ${by / 1_000} s`);
 };
 

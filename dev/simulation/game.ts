@@ -10,8 +10,7 @@ import {
   SECRET_EDITS,
 } from './people.ts';
 import { START } from './replica.ts';
-import type { Setting } from './world.ts';
-import { World } from './world.ts';
+import { type Setting, World } from './world.ts';
 
 /** One thing that happens. Its dice depend on its number alone, so that others can be left out. */
 export interface Step {
@@ -48,7 +47,7 @@ export interface Result {
 const BOUND: Ms = minutes(75);
 const LOOK_EVERY: Ms = seconds(20);
 /** Without any request, but for what is due. */
-const QUIET: Ms = minutes(6);
+const QUIET: Ms = minutes(4);
 const MOST_STEPS = 34;
 
 const ACTIONS: Readonly<Record<string, Action>> = {
@@ -66,7 +65,7 @@ export function faultsFor(dice: Dice): FaultName[] {
 
 export function stepsFor(dice: Dice, faults: readonly FaultName[]): Step[] {
   const count = dice.between(6, MOST_STEPS);
-  const length = dice.pick([minutes(2), minutes(6), minutes(15), minutes(40)]);
+  const length = dice.pick([minutes(2), minutes(5), minutes(12), minutes(25)]);
   const edits = [...Object.keys(CREDENTIAL_EDITS), ...Object.keys(SECRET_EDITS)];
   const broken = faults.flatMap((fault) => Object.keys(FAULTS[fault]));
   const steps = Array.from({ length: count }, (): Omit<Step, 'number'> => {
@@ -126,8 +125,8 @@ async function calmDown(world: World, dice: Dice): Promise<void> {
   for (const end of [...world.faults.values()]) end();
   world.provider.faults.clear();
   world.server.forbidden.clear();
-  // Edits that were to come in two parts, and restarts that wait, come to their end
-  await world.scheduler.runUntil(world.now + minutes(13));
+  // Edits that come in two parts, and restarts that wait, come to their end
+  await world.scheduler.runUntil(Math.max(world.now + seconds(90), world.lastEditAt + 1));
   for (const end of [...world.faults.values()]) end();
   for (const { slot, replica, hasEnded } of world.processes.values()) {
     replica.setClockRight();
@@ -153,7 +152,7 @@ async function settle(world: World): Promise<Ms> {
 /** Nothing is sent before the next renewal is due. */
 async function checkQuiet(world: World): Promise<void> {
   // Background work: log-outs, events
-  await world.scheduler.runUntil(world.now + minutes(2));
+  await world.scheduler.runUntil(world.now + minutes(1));
   const due = [...world.server.all('secrets')]
     .map(({ metadata }) => parseTime(metadata.annotations?.['convercus.io/renew-at']))
     .filter((at) => at !== undefined)
@@ -183,5 +182,3 @@ function checkSessions(world: World): void {
     ),
   );
 }
-
-export const LONGEST_LOCK: Ms = hours(12);

@@ -66,7 +66,8 @@ function problemWith(
 function isOthers(target: StoredObject | undefined, { metadata, ...rest }: StoredObject): boolean {
   if (target === undefined) return false;
   if (specOf(rest).target.creationPolicy === 'Merge') {
-    const annotations = (entry: ManagedFieldsEntry) => entry.fieldsV1['f:metadata']?.['f:annotations'];
+    const annotations = (entry: ManagedFieldsEntry) =>
+      entry.fieldsV1['f:metadata']?.['f:annotations'];
     return (target.metadata.managedFields ?? []).some(
       (entry) => entry.manager === 'kubectl-edit' && annotations(entry) !== undefined,
     );

@@ -201,7 +201,7 @@ const changing =
   (world, dice) => {
     const client = dice.pick(CLIENTS);
     const source = client.replace('client', 'source');
-    const gap = dice.pick<Ms>([0, seconds(5), minutes(2), minutes(12)]);
+    const gap = dice.pick<Ms>([0, seconds(5), minutes(2), minutes(6)]);
     const tell = (): void => {
       for (const namespace of NAMESPACES) {
         if (world.server.get('secrets', `${namespace}/${source}`) !== undefined)
@@ -210,7 +210,7 @@ const changing =
     };
     if (dice.chance(0.5)) {
       change(world, client);
-      world.scheduler.after(gap, tell);
+      world.later(gap, tell);
       return;
     }
     // The new value is written before the provider takes it: for a while the credentials are wrong
@@ -219,7 +219,7 @@ const changing =
       if (world.server.get('secrets', `${namespace}/${source}`) === undefined) continue;
       world.putSource(namespace, source, { client_secret: `${good['client_secret']}-next` });
     }
-    world.scheduler.after(gap, () => {
+    world.later(gap, () => {
       change(world, client);
       tell();
     });
@@ -252,7 +252,7 @@ function deleteNamespace(world: World, dice: Dice): void {
   for (const { kind, key } of everything) {
     scheduler.after(dice.between(0, 2_000), () => server.remove(kind, key, 'namespace controller'));
   }
-  scheduler.after(dice.between(3_000, 20_000), () => {
+  world.later(dice.between(3_000, 20_000), () => {
     for (const kind of kinds) {
       for (const object of [...server.all(kind)]) {
         if (object.metadata.namespace === namespace)

@@ -30,11 +30,21 @@ export interface Activity {
   readonly lines: string[];
 }
 
+const NO_CHANGE = {
+  version: 0,
+  kind: 'convercuscredentials',
+  type: 'MODIFIED',
+  before: undefined,
+  by: 'backup',
+} as const;
+
 /** Watches every step and tells of the first violation of each rule. */
 export class Safety implements Scene {
   readonly violations = new Map<string, string>();
   readonly leadership: Leadership;
   readonly sessions: Sessions;
+  /** False once a replica's clock was set: then tokens of two replicas can't be put in order. */
+  clocksAgree = true;
   activity: Activity = { apiRequests: 0, tokenRequests: 0, lines: [] };
   readonly #parts: Parts;
   readonly #targets: Targets;
@@ -73,6 +83,14 @@ export class Safety implements Scene {
     if (change.kind === 'convercuscredentials')
       this.#canary.look('status', JSON.stringify(object.status ?? {}));
     else this.#canary.look('annotations', JSON.stringify(object.metadata));
+  }
+
+  /** etcd has been restored from a backup. */
+  restored(): void {
+    this.sessions.restored();
+    for (const object of this.server.all('convercuscredentials')) {
+      this.#targets.changed({ ...NO_CHANGE, object });
+    }
   }
 
   apiRequest(replica: Replica, request: ApiRequest): (outcome: Outcome) => void {

@@ -48,9 +48,9 @@ export function settingFor(dice: Dice): Setting {
     sessionIdle: dice.pick([1_800, 7_200]),
     sessionMax: dice.pick([2_400, 36_000]),
     lease: dice.pick([
-      { lease: 15, renew: 10, retry: 2 },
-      { lease: 30, renew: 20, retry: 5 },
-      { lease: 60, renew: 40, retry: 10 },
+      { lease: 15, renew: 10, retry: 4 },
+      { lease: 30, renew: 20, retry: 8 },
+      { lease: 60, renew: 40, retry: 15 },
     ]),
     minimumSeconds: dice.pick([5, 30]),
     workers: dice.pick([1, 3, 16]),
@@ -86,6 +86,8 @@ export class World {
   readonly watches = new Set<OpenWatch>();
   /** How to end each fault that goes on. */
   readonly faults = new Map<string, () => void>();
+  /** When the last part of an edit that comes in two parts is made. */
+  lastEditAt: Ms = 0;
   /** When people, faults or the operator's processes last changed anything. */
   #touchedAt: Ms = 0;
   readonly #expiry: Expiry;
@@ -135,6 +137,12 @@ export class World {
 
   get now(): Ms {
     return this.scheduler.now;
+  }
+
+  /** The second part of an edit. */
+  later(delay: Ms, edit: () => void): void {
+    this.lastEditAt = Math.max(this.lastEditAt, this.now + delay);
+    this.scheduler.after(delay, edit);
   }
 
   touched(): void {

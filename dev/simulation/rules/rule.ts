@@ -9,6 +9,7 @@ export interface Scene {
   readonly now: Ms;
   readonly server: ApiServer;
   readonly provider: Provider;
+  readonly clocksAgree: boolean;
   violated(rule: string, what: string): void;
 }
 

@@ -37,6 +37,7 @@ export class Sessions {
   readonly #sessions = new Map<string, SessionRecord>();
   /** When people last asked for a renewal, which may present a rejected password once more. */
   renewRequestedAt: Ms = -Infinity;
+  #isRestored = false;
   /** Sessions that nobody needs, explained by a crash or a lost message. */
   lost = 0;
 
@@ -74,6 +75,12 @@ export class Sessions {
     };
   }
 
+  /** Sessions that were stored after the backup are forgotten, and spent refresh tokens come back. */
+  restored(): void {
+    this.#isRestored = true;
+    this.#refreshTokens.clear();
+  }
+
   userOf(sessionId: string): string | undefined {
     return this.#sessions.get(sessionId)?.user.split('/')[1];
   }
@@ -89,7 +96,7 @@ export class Sessions {
       if (stored.has(id)) continue;
       const record = this.#sessions.get(id);
       if (record === undefined) continue;
-      if (record.hasFailedLogout || isExcused(record)) this.lost += 1;
+      if (this.#isRestored || record.hasFailedLogout || isExcused(record)) this.lost += 1;
       else
         this.#scene.violated(
           'sessions that no credential needs are logged out',
@@ -99,10 +106,7 @@ export class Sessions {
   }
 
   /** One that was refused for another reason than itself is still good. */
-  #refreshed(
-    { fields, isHonest, status, error }: Presented,
-    presentation: Presentation,
-  ): void {
+  #refreshed({ fields, isHonest, status, error }: Presented, presentation: Presentation): void {
     const token = fields.get('refresh_token') ?? '';
     const first = this.#refreshTokens.get(token);
     const isSpent = isHonest && (status === 200 || error === 'invalid_grant');
