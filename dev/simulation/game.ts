@@ -1,4 +1,4 @@
-import { hours, type Ms, minutes, parseTime, seconds } from '../../src/domain/time.ts';
+import { type Ms, minutes, parseTime, seconds } from '../../src/domain/time.ts';
 import { Dice } from './dice.ts';
 import { FAULTS, type FaultName } from './faults.ts';
 import { problemsOf } from './oracle.ts';

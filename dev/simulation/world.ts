@@ -6,6 +6,7 @@ import type { Log, LogFields } from '../../src/ports.ts';
 import type { ApiNetwork, OpenWatch } from './api-network.ts';
 import { ApiServer, type Change } from './api-server.ts';
 import { apiTransport } from './api-transport.ts';
+import { watchingAwaits } from './awaits.ts';
 import { type Conditions, goodConditions } from './conditions.ts';
 import { Dice } from './dice.ts';
 import { type HostNetwork, hostClient } from './host-client.ts';
@@ -212,16 +213,24 @@ export class World {
     this.processes.set(slot, process);
     this.trace.add(replica.name, () => 'starts');
     this.touched();
-    replica.onCrash = () => this.trace.add(replica.name, () => 'is gone');
+    const crashed = watchingAwaits(() => this.#run(process));
+    replica.onCrash = () => {
+      this.trace.add(replica.name, () => 'is gone');
+      if (!process.hasEnded) crashed();
+    };
+  }
+
+  #run(process: Process): void {
+    const { slot, replica, stop } = process;
     const config = this.configFor(slot);
     runOperator(
       {
         config,
-        identity: name,
+        identity: replica.name,
         userAgent: 'simulation',
         clock: replica.clock,
         random: replica.dice.next,
-        digestKey: name,
+        digestKey: replica.name,
         transport: apiTransport(replica, this.#apiNetwork(replica)),
         client: hostClient(replica, this.#hostNetwork(config)),
         log: this.#log(replica),

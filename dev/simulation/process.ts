@@ -1,0 +1,47 @@
+import { crashedAwaits } from './awaits.ts';
+import { play, type Result } from './game.ts';
+import type { Report, Task } from './processes.ts';
+
+/** One process of a campaign: plays its share of the seeds and reports every so many runs. */
+
+const BLOCK = 25;
+
+const { from, to, step, faults }: Task = JSON.parse(process.argv[2] ?? '{}');
+let results: Result[] = [];
+let crashes: unknown[] = [];
+for (let seed = from; seed <= to; seed += step) {
+  try {
+    results.push(await play({ seed, ...(faults && { faults }) }));
+  } catch (error) {
+    crashes.push({
+      seed,
+      text: `seed ${seed}: the simulation itself failed: ${error instanceof Error ? error.stack : String(error)}`,
+    });
+  }
+  if (results.length + crashes.length >= BLOCK) report();
+}
+report();
+process.disconnect?.();
+
+function report(): void {
+  const failures = results
+    .filter(({ violations }) => violations.length > 0)
+    .map((result) => ({ seed: result.seed, text: textOf(result) }));
+  const sum = (of: (result: Result) => number): number =>
+    results.reduce((total, result) => total + of(result), 0);
+  const whole: Report = {
+    played: results.length + crashes.length,
+    failures: [...failures, ...(crashes as typeof failures)],
+    events: sum(({ events }) => events),
+    lostSessions: sum(({ lostSessions }) => lostSessions),
+    settledAfter: results.map(({ settledAfter }) => settledAfter),
+    awaits: crashedAwaits(),
+  };
+  process.send?.(whole);
+  results = [];
+  crashes = [];
+}
+
+function textOf({ seed, faults, steps, violations }: Result): string {
+  return `seed ${seed} [${faults.join(',')}] ${steps.length} steps: ${violations.join(' | ')}`;
+}
