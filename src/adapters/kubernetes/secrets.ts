@@ -25,8 +25,9 @@ export const metaRequest = (namespace: string, name: string, signal: AbortSignal
 });
 
 /**
- * The cheapest way to make the Secret what it shall be: created, replaced whole if nobody but us has set any of its
- * fields and it is still the one that we know, else by server-side apply, which leaves alone what others have set.
+ * The cheapest way to make the Secret what it shall be: created if there was none (an apply without uid would take over
+ * one that has appeared since), replaced whole if nobody but us has set any of its fields and it is still the one that
+ * we know, else by server-side apply, which leaves alone what others have set.
  * The answer is metadata only, for we know the rest.
  */
 export function writeRequest(
@@ -36,7 +37,7 @@ export function writeRequest(
 ): ApiRequest {
   const { namespace, name, uid, type, fieldManager } = desired;
   const common = { accept: METADATA, signal };
-  if (type !== undefined && uid === undefined && known === 'absent') {
+  if (type !== undefined && uid === undefined) {
     const path = pathOf(SECRETS, namespace);
     return { ...common, method: 'POST', path, query: { fieldManager }, body: objectFrom(desired) };
   }

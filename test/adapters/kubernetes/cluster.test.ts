@@ -172,6 +172,21 @@ describe('applying a Secret', () => {
     expect(Object.keys(body.metadata)).toEqual(['namespace', 'name', 'labels', 'annotations']);
   });
 
+  it('that did not exist creates it, and takes over none that has appeared since', async () => {
+    await using world = await aWorld(({ method }) =>
+      method === 'POST' ? status(409, 'AlreadyExists') : stored('9'),
+    );
+    world.cache.secretSink().present({
+      namespace: 'shop',
+      name: 'loyalty-token',
+      meta: { uid: 'of-another', resourceVersion: '8', credentialName: 'another' },
+    });
+    const { uid: _, ...unbound } = desired;
+    const result = await world.cluster.applySecret(unbound, never);
+    expect(isFailure(result) && result.kind).toBe('ClusterUnavailable');
+    expect(world.asked.map(({ method }) => method)).toEqual(['POST', 'GET']);
+  });
+
   it('can be bound to the version that was seen', async () => {
     await using world = await aWorld(() => stored('8'));
     const { type: _, ...merged } = desired;
