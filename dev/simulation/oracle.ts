@@ -42,14 +42,14 @@ function problemWith(
       other.metadata.namespace === namespace && targetNameOf(other) === targetNameOf(credential),
   );
   const isRefused = ready?.reason === 'TargetNotOurs';
+  const target = world.server.get('secrets', `${namespace}/${targetNameOf(credential)}`);
+  if (isRefused && isOthers(target, credential)) return undefined;
   if (isRefused && rivals.length > 1) {
     const isServedElsewhere = rivals.some(
       (rival) => conditionOf(rival, 'Ready')?.reason !== 'TargetNotOurs',
     );
     return isServedElsewhere ? undefined : 'none of those that name the target has it';
   }
-  const target = world.server.get('secrets', `${namespace}/${targetNameOf(credential)}`);
-  if (isRefused && isOthers(target, credential)) return undefined;
   if (spec.suspend)
     return ready?.reason === 'Suspended' || ready?.reason === 'TokenExpired'
       ? undefined

@@ -80,6 +80,7 @@ export class Safety implements Scene {
     if (change.kind === 'leases') return;
     this.#targets.changed(change);
     const { object } = change;
+    if (change.type === 'DELETED' && change.by === 'people') this.sessions.droppedByPeople(object);
     if (change.kind === 'convercuscredentials')
       this.#canary.look('status', JSON.stringify(object.status ?? {}));
     else this.#canary.look('annotations', JSON.stringify(object.metadata));

@@ -1,9 +1,9 @@
 import { type Ms, minutes } from '../../../src/domain/time.ts';
-import { decoded } from '../objects.ts';
+import { decoded, type StoredObject } from '../objects.ts';
 import type { Handled, Presented } from '../provider.ts';
 import type { Replica } from '../replica.ts';
 import type { Leadership } from './leadership.ts';
-import type { Scene } from './rule.ts';
+import { type Scene, specOf } from './rule.ts';
 
 /** One request that presented something of a user. */
 interface Presentation {
@@ -35,6 +35,8 @@ export class Sessions {
   readonly #refreshTokens = new Map<string, Presentation>();
   readonly #rejected = new Map<string, Presentation>();
   readonly #sessions = new Map<string, SessionRecord>();
+  /** By the id of the session whose Secret people have deleted: the key of its credential. */
+  readonly #dropped = new Map<string, string>();
   /** When people last asked for a renewal, which may present a rejected password once more. */
   renewRequestedAt: Ms = -Infinity;
   #isRestored = false;
@@ -75,6 +77,19 @@ export class Sessions {
     };
   }
 
+  /** A Secret was deleted by people: the operator may go on with what it remembers. */
+  droppedByPeople({ type, metadata, data }: StoredObject): void {
+    if (type !== 'convercus.io/session') return;
+    const id = sessionIn(decoded(data)['refresh_token'] ?? '');
+    this.#dropped.set(id, `${metadata.namespace}/${metadata.name.replace(/-session$/, '')}`);
+  }
+
+  /** Its session is remembered for the time after. */
+  #isSuspended(id: string): boolean {
+    const credential = this.#scene.server.get('convercuscredentials', this.#dropped.get(id) ?? '');
+    return credential !== undefined && specOf(credential).suspend;
+  }
+
   /** Sessions that were stored after the backup are forgotten, and spent refresh tokens come back. */
   restored(): void {
     this.#isRestored = true;
@@ -93,7 +108,7 @@ export class Sessions {
         .map(({ data }) => sessionIn(decoded(data)['refresh_token'] ?? '')),
     );
     for (const [id] of this.#scene.provider.liveSessions()) {
-      if (stored.has(id)) continue;
+      if (stored.has(id) || this.#isSuspended(id)) continue;
       const record = this.#sessions.get(id);
       if (record === undefined) continue;
       if (this.#isRestored || record.hasFailedLogout || isExcused(record)) this.lost += 1;

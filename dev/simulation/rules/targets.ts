@@ -102,7 +102,7 @@ export class Targets {
     }
   }
 
-  #checkTokens({ object, by }: Change, specs: readonly Spec[]): void {
+  #checkTokens({ object, before, by }: Change, specs: readonly Spec[]): void {
     const key = keyOf(object.metadata);
     const data = decoded(object.data);
     const wanted = specs.flatMap(({ target }) =>
@@ -115,7 +115,9 @@ export class Targets {
         this.#scene.violated('no empty token is published', `${key}: ${name}`);
       }
     }
+    const old = new Set(Object.values(decoded(before?.data)).flatMap(tokensIn));
     for (const token of Object.values(data).flatMap(tokensIn)) {
+      if (old.has(token)) continue;
       const issued = this.#scene.provider.issued.get(token);
       if (issued === undefined) continue; // written by people, or a refresh token, which the canary looks for
       if (object.type === 'convercus.io/token' && !specs.some((spec) => isFor(spec, issued))) {
