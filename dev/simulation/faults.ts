@@ -105,8 +105,7 @@ const moveProviderClock: Action = (world, dice) =>
   world.provider.jump(dice.pick([-minutes(10), -seconds(40), seconds(40), minutes(10)]));
 
 const revokeAll: Action = (world, dice) => {
-  const realm = dice.pick([...world.provider.realms.values()]);
-  realm.settings.notBefore = realm.seconds;
+  dice.pick([...world.provider.realms.values()]).logoutAll();
 };
 
 function pickProcess({ processes }: World, dice: Dice): Process | undefined {

@@ -51,6 +51,8 @@ function newSpec(dice: Dice, name: string): Spec {
 function putCredential(world: World, metadata: StoredObject['metadata'], spec: Spec): void {
   const { namespace, name, labels, annotations } = metadata;
   const before = world.server.get('convercuscredentials', `${namespace}/${name}`);
+  const isRequested = annotations?.[RENEW_REQUEST_ANNOTATION] !== undefined;
+  if (before === undefined && isRequested) world.safety.sessions.renewRequestedAt = world.now;
   world.server.put(
     'convercuscredentials',
     {

@@ -288,21 +288,24 @@ export class World {
     this.#expiry.changed(change);
     if (!isByOperator(change)) this.touched();
     for (const watch of this.watches) watch.offer(change);
-    if (change.kind === 'convercuscredentials' && change.type === 'DELETED')
-      this.#collectGarbage(change.object);
+    this.#collectGarbage(change);
   }
 
   /** Objects whose owner is gone are deleted a little later. */
-  #collectGarbage({ metadata: { uid } }: StoredObject): void {
-    for (const delay of [seconds(0), seconds(2), seconds(30)]) {
-      const wait = delay + this.dice.between(0, 3_000);
-      this.scheduler.after(wait, () => {
-        for (const secret of this.server.all('secrets')) {
-          const isOwned = secret.metadata.ownerReferences?.some((owner) => owner.uid === uid);
-          if (isOwned) this.server.remove('secrets', keyOf(secret.metadata), 'garbage collector');
-        }
-      });
-    }
+  #collectGarbage({ kind, type, object }: Change): void {
+    if (kind === 'leases' || kind === 'events') return;
+    const isOwner = kind === 'convercuscredentials' && type === 'DELETED';
+    const isOwned = type !== 'DELETED' && object.metadata.ownerReferences !== undefined;
+    if (!isOwner && !isOwned) return;
+    const wait = this.dice.pick([0, seconds(2), seconds(30)]) + this.dice.between(0, 3_000);
+    this.scheduler.after(wait, () => {
+      const owners = new Set(this.credentials().map(({ metadata }) => metadata.uid));
+      for (const { metadata } of [...this.server.all('secrets')]) {
+        const { ownerReferences = [] } = metadata;
+        const isDangling = ownerReferences.some(({ uid }) => !owners.has(uid));
+        if (isDangling) this.server.remove('secrets', keyOf(metadata), 'garbage collector');
+      }
+    });
   }
 
   #apiNetwork(_: Replica): ApiNetwork {
