@@ -101,9 +101,14 @@ export type LogOut = (request: LogoutRequest, signal: AbortSignal) => Promise<Fa
 
 /** The careful way to a host: at most so many requests a second and at once, most urgent first. */
 export interface RequestBudget {
-  /** Runs `task` when the host has room. Rejects with the signal's reason when that fires first. */
+  /** Runs `task` when the host has room; each task has a turn of its own. Rejects with the signal's reason when that fires first. */
   run<T>(host: string, turn: Turn, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
-  /** Nobody is sent to the host before `until`, and for some minutes after that more slowly. */
+  /** The turn has become more urgent: it moves forward if it still waits. */
+  hurry(host: string, turn: Turn): void;
+  /**
+   * Nobody is sent to the host before `until`, or for some minutes if that is later, and after that more slowly. But
+   * shortly before a token would expire meanwhile one request goes all the same.
+   */
   pause(host: string, until: EpochMs): void;
   /** How a request went; tell it from within its task. A host that is unreachable is left alone for a while. */
   report(host: string, outcome: 'answered' | 'unreachable'): void;
@@ -111,7 +116,9 @@ export interface RequestBudget {
 
 export interface Turn {
   /** Smaller goes first: the moment at which somebody would be left without a token. */
-  readonly urgency: EpochMs;
+  urgency: EpochMs;
+  /** When the token in place expires; absent when there is none. */
+  expiresAt?: EpochMs | undefined;
   /** A password is presented, which costs the server much more: such turns have a budget of their own besides. */
   readonly login?: boolean;
 }

@@ -1,12 +1,17 @@
 import { type EpochMs, isFromTheFuture } from '../domain/time.ts';
 import { renewalDate, type Token } from '../domain/token.ts';
-import type { Clock } from '../ports.ts';
+import type { Clock, Turn } from '../ports.ts';
 import { Recent } from './recent.ts';
-import type { TokenDesk } from './token-desk.ts';
+import { type TokenDesk, turnFor } from './token-desk.ts';
 import { isRefusal, patiently, type Refusal, type Wish } from './wish.ts';
 
 /** Tokens kept for sharing. A token costs about 3 kB; one that is gone costs one more request. */
 const TOKENS = 2_000;
+
+interface UnderWay {
+  readonly turn: Turn;
+  readonly answer: Promise<Token | Refusal>;
+}
 
 /**
  * One request for all who present the same (token URL, client, scope and secrets):
@@ -16,7 +21,7 @@ export class SharedTokens {
   readonly #desk: TokenDesk;
   readonly #clock: Clock;
   readonly #tokens = new Recent<Token>(TOKENS);
-  readonly #underWay = new Map<string, Promise<Token | Refusal>>();
+  readonly #underWay = new Map<string, UnderWay>();
 
   constructor(desk: TokenDesk, clock: Clock) {
     this.#desk = desk;
@@ -36,14 +41,27 @@ export class SharedTokens {
 
   #ask(identity: string, wish: Wish): Promise<Token | Refusal> {
     const known = this.#underWay.get(identity);
-    if (known !== undefined) return known;
-    const asked = this.#send(identity, wish).finally(() => this.#underWay.delete(identity));
-    this.#underWay.set(identity, asked);
-    return asked;
+    if (known !== undefined) {
+      this.#hurry(known.turn, wish);
+      return known.answer;
+    }
+    const turn = turnFor(wish);
+    const answer = this.#send(identity, wish, turn).finally(() => this.#underWay.delete(identity));
+    this.#underWay.set(identity, { turn, answer });
+    return answer;
   }
 
-  async #send(identity: string, wish: Wish): Promise<Token | Refusal> {
-    const answer = await this.#desk.ask(wish);
+  /** The request is as urgent as the most urgent of those who wait for it. */
+  #hurry(turn: Turn, { request, urgency, held }: Wish): void {
+    const now = this.#clock.now();
+    const expiries = [turn.expiresAt ?? 0, held?.expiresAt ?? 0].filter((at) => at > now);
+    turn.urgency = Math.min(turn.urgency, urgency);
+    turn.expiresAt = expiries.length === 0 ? undefined : Math.min(...expiries);
+    this.#desk.hurry(request, turn);
+  }
+
+  async #send(identity: string, wish: Wish, turn: Turn): Promise<Token | Refusal> {
+    const answer = await this.#desk.ask(wish, turn);
     if (!isRefusal(answer)) this.#tokens.set(identity, answer);
     return answer;
   }

@@ -7,7 +7,7 @@ import { Sensitive } from '../domain/sensitive.ts';
 import { isEnd } from '../domain/session.ts';
 import type { Ms } from '../domain/time.ts';
 import { type Token, type TokenRequest, urlOf } from '../domain/token.ts';
-import type { Clock, LogOut, Random, RequestBudget, TokenSource } from '../ports.ts';
+import type { Clock, LogOut, Random, RequestBudget, TokenSource, Turn } from '../ports.ts';
 import { LoginMemory } from './login-memory.ts';
 import { Recent } from './recent.ts';
 import { Revocations } from './revocations.ts';
@@ -107,20 +107,24 @@ export class TokenDesk {
    * Sends the request when it is its turn. When to try again after a refusal is said by the rule of its kind alone,
    * for several may wait for the answer. Rejects only when the desk closes.
    */
-  async ask(wish: Wish): Promise<Token | Refusal> {
+  async ask(wish: Wish, turn: Turn = turnFor(wish)): Promise<Token | Refusal> {
     const user = this.#userOf(wish.request);
-    if (user === undefined) return this.#send(wish);
-    return this.#users.run(user, wish.urgency, () => this.#send(wish), this.#parts.closing);
+    if (user === undefined) return this.#send(wish, turn);
+    return this.#users.run(user, turn, () => this.#send(wish, turn), this.#parts.closing);
+  }
+
+  /** The turn of this request has become more urgent. */
+  hurry(request: TokenRequest, turn: Turn): void {
+    this.#parts.budget.hurry(hostOf(request), turn);
   }
 
   /** Another login of the same user may have been rejected while this one waited for its turn. */
-  async #send(wish: Wish): Promise<Token | Refusal> {
+  async #send(wish: Wish, turn: Turn): Promise<Token | Refusal> {
     const { source, budget, signal, closing } = this.#parts;
-    const { request, urgency } = wish;
+    const { request } = wish;
     const refused = this.standing(wish);
     if (refused !== undefined) return refused;
     const host = hostOf(request);
-    const turn = { urgency, login: isLogin(request) };
     const ask = async () => {
       const answer = await source(request, signal);
       budget.report(host, isUnreachable(answer) ? 'unreachable' : 'answered');
@@ -174,6 +178,12 @@ export class TokenDesk {
     return hash('sha256', `${this.#parts.digestKey}${JSON.stringify(parts)}`, 'base64url');
   }
 }
+
+export const turnFor = ({ request, urgency, held }: Wish): Turn => ({
+  urgency,
+  expiresAt: held?.expiresAt,
+  login: isLogin(request),
+});
 
 const isUnreachable = (answer: Token | Failure): boolean =>
   isFailure(answer) && answer.kind === 'NetworkError';

@@ -1,11 +1,11 @@
-import { type EpochMs, type Ms, seconds } from '../domain/time.ts';
-import type { Clock } from '../ports.ts';
+import { type Ms, seconds } from '../domain/time.ts';
+import type { Clock, Turn } from '../ports.ts';
 
 /** Keycloak locks a user who fails twice within a second; twice as long is safe with any clock. */
 const BETWEEN_LOGINS: Ms = seconds(2);
 
 interface Waiting {
-  readonly urgency: EpochMs;
+  readonly turn: Turn;
   readonly start: () => void;
 }
 
@@ -25,11 +25,11 @@ export class UserTurns {
    */
   async run<T>(
     user: string,
-    urgency: EpochMs,
+    turn: Turn,
     login: () => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
-    await this.#turn(user, urgency, signal);
+    await this.#wait(user, turn, signal);
     try {
       return await login();
     } finally {
@@ -37,7 +37,7 @@ export class UserTurns {
     }
   }
 
-  #turn(user: string, urgency: EpochMs, signal: AbortSignal): Promise<void> {
+  #wait(user: string, turn: Turn, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const line = this.#waiting.get(user);
     if (line === undefined) {
@@ -53,7 +53,7 @@ export class UserTurns {
         signal.removeEventListener('abort', leave);
         resolve();
       };
-      const waiting = { urgency, start };
+      const waiting = { turn, start };
       signal.addEventListener('abort', leave, { once: true });
       line.push(waiting);
     });
@@ -61,7 +61,7 @@ export class UserTurns {
 
   #next(user: string): void {
     const line = this.#waiting.get(user) ?? [];
-    const [first] = line.toSorted((a, b) => a.urgency - b.urgency);
+    const [first] = line.toSorted((a, b) => a.turn.urgency - b.turn.urgency);
     if (first === undefined) {
       this.#waiting.delete(user);
       return;

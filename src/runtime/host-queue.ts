@@ -1,6 +1,7 @@
 import { type EpochMs, type Ms, seconds } from '../domain/time.ts';
 import type { Clock, Random, Turn } from '../ports.ts';
 import { Breaker } from './breaker.ts';
+import { Hold } from './hold.ts';
 import { PriorityMap } from './priority-map.ts';
 import { SlowDown } from './slow-down.ts';
 import { TokenBucket } from './token-bucket.ts';
@@ -8,6 +9,10 @@ import { TokenBucket } from './token-bucket.ts';
 /** No timer runs longer, so that a jump of the system clock is noticed within this time. */
 const LONGEST_TIMER: Ms = seconds(60);
 const LOGIN_BURST = 2;
+/** One goes to a paused host so long before its token expires, which leaves time for an answer, … */
+const AHEAD_OF_EXPIRY: Ms = seconds(30);
+/** … and the next only after that, whosever token expires. */
+const BETWEEN_SUCH: Ms = seconds(10);
 
 export interface HostLimits {
   /** 0 or Infinity: no limit on the rate. */
@@ -20,7 +25,8 @@ export interface HostLimits {
   readonly passwordLoginsPerSecond: number;
 }
 
-interface Waiter extends Turn {
+interface Waiter {
+  readonly turn: Turn;
   readonly order: number;
   readonly start: () => void;
 }
@@ -36,6 +42,11 @@ export class HostQueue {
   readonly #breaker: Breaker;
   readonly #others = new PriorityMap<Waiter>();
   readonly #loginsWaiting = new PriorityMap<Waiter>();
+  /** Those of both lines who have a token, by its expiry. */
+  readonly #expiring = new PriorityMap<Waiter>();
+  readonly #waiters = new Map<Turn, Waiter>();
+  /** After one that went in spite of a pause. */
+  readonly #untilNextSuch = new Hold();
   #order = 0;
   #running = 0;
   #cancelTimer: (() => void) | undefined;
@@ -74,16 +85,24 @@ export class HostQueue {
         signal.removeEventListener('abort', giveUp);
         resolve();
       };
-      const waiter = { ...turn, order: this.#order, start };
+      const waiter = { turn, order: this.#order, start };
       const giveUp = () => {
-        this.#lineOf(turn).delete(waiter);
+        this.#remove(waiter);
         reject(signal.reason);
       };
       signal.addEventListener('abort', giveUp, { once: true });
       this.#order += 1;
-      this.#lineOf(turn).set(waiter, turn.urgency);
+      this.#waiters.set(turn, waiter);
+      this.#place(waiter);
       this.#serve();
     });
+  }
+
+  hurry(turn: Turn): void {
+    const waiter = this.#waiters.get(turn);
+    if (waiter === undefined) return;
+    this.#place(waiter);
+    this.#serve();
   }
 
   leave(): void {
@@ -103,6 +122,18 @@ export class HostQueue {
     this.#serve();
   }
 
+  #place(waiter: Waiter): void {
+    const { turn } = waiter;
+    this.#lineOf(turn).set(waiter, turn.urgency);
+    if (turn.expiresAt !== undefined) this.#expiring.set(waiter, turn.expiresAt);
+  }
+
+  #remove(waiter: Waiter): void {
+    this.#lineOf(waiter.turn).delete(waiter);
+    this.#expiring.delete(waiter);
+    this.#waiters.delete(waiter.turn);
+  }
+
   #lineOf({ login = false }: Turn): PriorityMap<Waiter> {
     return login ? this.#loginsWaiting : this.#others;
   }
@@ -110,11 +141,11 @@ export class HostQueue {
   #serve(): void {
     while (this.#hasRoom) {
       const now = this.#clock.now();
-      const next = this.#next(now);
+      const next = this.#next(now) ?? this.#nextInPause(now);
       if (next === undefined) return this.#wait(now);
-      this.#lineOf(next).delete(next);
+      this.#remove(next);
       this.#all.take();
-      if (next.login) this.#logins.take();
+      if (next.turn.login) this.#logins.take();
       this.#running += 1;
       next.start();
     }
@@ -133,23 +164,62 @@ export class HostQueue {
     return isBefore(login, other) ? login : other;
   }
 
+  /** Somebody whose token would expire before the pause ends. */
+  #nextInPause(now: EpochMs): Waiter | undefined {
+    if (this.#delayInPause(now) > 0) return undefined;
+    this.#untilNextSuch.extend(now + BETWEEN_SUCH, now);
+    return this.#expiring.first()?.key;
+  }
+
+  /** Until that may go. */
+  #delayInPause(now: EpochMs): Ms {
+    const first = this.#firstToExpire(now);
+    const pauseLeft = this.#slowDown.pauseLeft(now);
+    if (first === undefined || pauseLeft <= 0) return Infinity;
+    const left = first.priority - now;
+    const wait = Math.max(
+      left - AHEAD_OF_EXPIRY,
+      this.#untilNextSuch.left(now),
+      this.#breaker.restLeft(now),
+      this.#bucketDelay(now, first.key.turn),
+    );
+    return wait < Math.min(left, pauseLeft) ? wait : Infinity;
+  }
+
+  /** Those whose token has expired wait like those who have none. */
+  #firstToExpire(now: EpochMs): { readonly key: Waiter; readonly priority: EpochMs } | undefined {
+    let first = this.#expiring.first();
+    while (first !== undefined && first.priority <= now) {
+      this.#expiring.delete(first.key);
+      first = this.#expiring.first();
+    }
+    return first;
+  }
+
   /** A timer for the first who waits for no more than time, or for the host to be forgotten. */
   #wait(now: EpochMs): void {
     const delays = [
       ...(this.#others.size > 0 ? [this.#delay(now)] : []),
       ...(this.#loginsWaiting.size > 0 ? [this.#loginDelay(now)] : []),
+      ...(this.#expiring.size > 0 ? [this.#delayInPause(now)] : []),
     ];
     if (delays.length > 0) return this.#wakeIn(Math.min(...delays));
     if (this.#running === 0 && this.#breaker.isClean) this.#rest(now);
   }
 
   /** Until the next start: neither paused nor cut off, and the bucket holds a whole token. */
-  #delay(now: EpochMs): Ms {
-    return Math.max(this.#all.delay(now, this.#slowDown.share(now)), this.#closedFor(now));
+  #delay(now: EpochMs, login = false): Ms {
+    return Math.max(this.#bucketDelay(now, { login }), this.#closedFor(now));
   }
 
   #loginDelay(now: EpochMs): Ms {
-    return Math.max(this.#delay(now), this.#logins.delay(now, this.#slowDown.share(now)));
+    return this.#delay(now, true);
+  }
+
+  #bucketDelay(now: EpochMs, { login = false }: Pick<Turn, 'login'>): Ms {
+    const share = this.#slowDown.share(now);
+    const all = this.#all.delay(now, share);
+    return login ? Math.max(all, this.#logins.delay(now, share)) : all;
   }
 
   #closedFor(now: EpochMs): Ms {
@@ -176,4 +246,6 @@ export class HostQueue {
 }
 
 const isBefore = (one: Waiter, other: Waiter): boolean =>
-  one.urgency === other.urgency ? one.order < other.order : one.urgency < other.urgency;
+  one.turn.urgency === other.turn.urgency
+    ? one.order < other.order
+    : one.turn.urgency < other.turn.urgency;

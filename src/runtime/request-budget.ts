@@ -32,6 +32,10 @@ export class HostBudgets implements RequestBudget {
     }
   }
 
+  hurry(host: string, turn: Turn): void {
+    this.#hosts.get(host)?.hurry(turn);
+  }
+
   pause(host: string, until: EpochMs): void {
     this.#of(host).pause(until);
   }

@@ -1,6 +1,8 @@
 import { type EpochMs, type Ms, minutes } from '../domain/time.ts';
 import { Hold } from './hold.ts';
 
+/** Whatever a server asks for: nobody knows how long it means it, and tokens expire meanwhile. */
+const LONGEST_PAUSE: Ms = minutes(5);
 const AFTER_PAUSE = 0.5;
 const REGAINED_PER_MINUTE = 0.1;
 const LEAST_SHARE = 0.05;
@@ -10,8 +12,9 @@ export class SlowDown {
   readonly #pause = new Hold();
   #shareAfterPause = 1;
 
-  /** Of two pauses the later end wins; both together slow down once. */
-  pause(until: EpochMs, now: EpochMs): void {
+  /** Of two pauses the later end wins, five minutes ahead at most; both together slow down once. */
+  pause(asked: EpochMs, now: EpochMs): void {
+    const until = Math.min(asked, now + LONGEST_PAUSE);
     if (!(until > now)) return;
     if (this.pauseLeft(now) <= 0) {
       this.#shareAfterPause = Math.max(this.share(now) * AFTER_PAUSE, LEAST_SHARE);

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/domain/failure.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
-import { hours, minutes, seconds } from '../../src/domain/time.ts';
-import type { ClientCredentialsRequest, Token } from '../../src/domain/token.ts';
+import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import type { ClientCredentialsRequest, LoginRequest, Token } from '../../src/domain/token.ts';
 import type { TokenSource } from '../../src/ports.ts';
 import { SharedTokens } from '../../src/reconcile/shared-tokens.ts';
 import { TokenDesk } from '../../src/reconcile/token-desk.ts';
@@ -65,6 +65,15 @@ const aWish = (overrides: Partial<Wish> = {}): Wish => ({
   patience: minutes(1),
   past: { hasWorked: false },
   ...overrides,
+});
+
+const aLogin = (password: string): LoginRequest => ({
+  grantType: 'legacy_login',
+  environment: 'staging',
+  loginUrl: `https://${HOST}/auth/login`,
+  org: new Sensitive('abc'),
+  username: new Sensitive('somebody'),
+  password: new Sensitive(password),
 });
 
 const obtain = (overrides: Partial<Wish> = {}) => tokens.obtain(aWish(overrides), never);
@@ -244,6 +253,43 @@ describe('who waits', () => {
     release();
     expect(isRefusal(await again)).toBe(false);
     expect(idp.requests).toHaveLength(1);
+  });
+
+  it('for a request that others wait for too makes it as urgent as its own need', async () => {
+    const release = budget.hold();
+    const held = (validity: Ms) => ({
+      expiresAt: START + validity,
+      failingSince: START,
+      least: seconds(30),
+    });
+    const asked = [obtain({ urgency: START + hours(2), held: held(hours(2)) })];
+    await until(() => budget.waiting > 0);
+    asked.push(obtain({ urgency: START + minutes(1) }));
+    asked.push(obtain({ urgency: START + hours(1), held: held(hours(1)) }));
+    expect(budget.turns).toEqual([
+      { urgency: START + minutes(1), expiresAt: START + hours(1), login: false },
+    ]);
+    expect(new Set(budget.hurried)).toEqual(new Set(budget.turns));
+
+    release();
+    expect((await Promise.all(asked)).some(isRefusal)).toBe(false);
+    expect(idp.requests).toHaveLength(1);
+  });
+
+  it('for the turn of its user does so as well', async () => {
+    const [one, other, third] = ['a', 'b', 'c'].map((password) => aLogin(password));
+    if (one === undefined || other === undefined || third === undefined) throw new Error();
+    const asked = [obtain({ request: one })];
+    await until(() => idp.requests.length === 1);
+    asked.push(obtain({ request: other, urgency: START + hours(1) }));
+    asked.push(obtain({ request: third, urgency: START + hours(2) }));
+    asked.push(obtain({ request: third, urgency: START + minutes(1) }));
+    clock.advance(seconds(2));
+    await until(() => idp.requests.length === 2);
+    expect(idp.requests[1]).toBe(third);
+
+    clock.advance(seconds(2));
+    await Promise.all(asked);
   });
 
   it('leaves no timer behind', async () => {

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import type { Turn } from '../../src/ports.ts';
 import type { HostLimits } from '../../src/runtime/host-queue.ts';
 import { HostBudgets } from '../../src/runtime/request-budget.ts';
 import { FakeClock, settle } from './fake-clock.ts';
@@ -33,14 +34,21 @@ const pause = (time: Ms): Promise<void> =>
 /** Asks for a turn; the task takes so long and answers its name. */
 function ask(
   name: string,
-  { urgency = 0, login = false, takes = 0, host = HOST, by = signal } = {},
+  {
+    urgency = 0,
+    expiresAt,
+    login = false,
+    takes = 0,
+    host = HOST,
+    by = signal,
+  }: Partial<Turn> & { takes?: Ms; host?: string; by?: AbortSignal } = {},
 ): Promise<string> {
   const task = async () => {
     started.push([name, clock.passed]);
     await pause(takes);
     return name;
   };
-  return budget.run(host, { urgency, login }, task, by);
+  return budget.run(host, { urgency, expiresAt, login }, task, by);
 }
 
 const names = () => started.map(([name]) => name);
@@ -113,6 +121,19 @@ describe('a request budget', () => {
     await clock.advance(1);
     expect(names()).toEqual(['elsewhere', 'a']);
     expect(budget.snapshot()).toMatchObject([{ pausedUntil: undefined }]);
+  });
+
+  it('lets one go earlier that has become more urgent while it waited', async () => {
+    budget.pause(HOST, clock.now() + seconds(1));
+    const turn: Turn = { urgency: 30 };
+    void budget.run(HOST, turn, async () => started.push(['hurried', clock.passed]), signal);
+    void ask('soon', { urgency: 10 });
+    turn.urgency = 5;
+    budget.hurry(HOST, turn);
+    budget.hurry('unknown.example', turn);
+    await clock.advance(seconds(10));
+    budget.hurry(HOST, turn);
+    expect(names()).toEqual(['hurried', 'soon']);
   });
 
   it('lets a task that waits leave when its signal fires, and others go on', async () => {
@@ -325,6 +346,53 @@ describe('a host that asked for patience', () => {
       ['l2', 3_000],
       ['l3', 5_000],
     ]);
+  });
+
+  it('is asked again after five minutes, however long it asks for', async () => {
+    budget.pause(HOST, clock.now() + hours(1));
+    void ask('a');
+    await clock.advance(minutes(5) - 1);
+    expect(names()).toEqual([]);
+    await clock.advance(1);
+    expect(names()).toEqual(['a']);
+  });
+
+  it('is tried once, half a minute before a token would expire in the pause', async () => {
+    budget.pause(HOST, clock.now() + minutes(5));
+    const at = (wait: Ms) => clock.now() + wait;
+    void ask('without a token', { urgency: at(minutes(1)) });
+    void ask('later', { urgency: at(minutes(6)), expiresAt: at(minutes(6)) });
+    void ask('expired', { urgency: at(-1), expiresAt: at(-1) });
+    void ask('sooner', { urgency: at(minutes(2)), expiresAt: at(minutes(2)), login: true });
+    await clock.advance(minutes(5) - 1);
+    expect(started).toEqual([['sooner', minutes(1.5)]]);
+    await clock.advance(minutes(1));
+    expect(names().slice(1)).toEqual(['expired', 'without a token', 'later']);
+  });
+
+  it('is tried by one in ten seconds, whose tokens ever expire', async () => {
+    budget.pause(HOST, clock.now() + minutes(5));
+    const expiresAt = clock.now() + minutes(1);
+    for (let n = 0; n < 9; n += 1) void ask(String(n), { urgency: expiresAt, expiresAt });
+    await clock.advance(minutes(5) - 1);
+    expect(started).toEqual([
+      ['0', seconds(30)],
+      ['1', seconds(40)],
+      ['2', seconds(50)],
+    ]);
+  });
+
+  it('is not tried for a token while it does not answer at all', async () => {
+    for (let n = 0; n < 5; n += 1) {
+      await budget.run(HOST, { urgency: 0 }, async () => budget.report(HOST, 'unreachable'), signal);
+      await clock.advance(seconds(1));
+    }
+    budget.pause(HOST, clock.now() + minutes(5));
+    const expiresAt = clock.now() + seconds(30);
+    const now = clock.passed;
+    void ask('a', { urgency: expiresAt, expiresAt });
+    await clock.advance(minutes(1));
+    expect(started).toEqual([['a', now + seconds(1)]]);
   });
 
   it('is not left alone for hours because the clock was set back', async () => {

@@ -150,6 +150,7 @@ export class OpenBudget implements RequestBudget {
   readonly paused = new Map<string, EpochMs>();
   /** In the order in which they were asked for. */
   readonly turns: Turn[] = [];
+  readonly hurried: Turn[] = [];
   readonly reports: [host: string, outcome: string][] = [];
   waiting = 0;
   #gate: Promise<void> | undefined;
@@ -171,6 +172,11 @@ export class OpenBudget implements RequestBudget {
     await Promise.race([this.#gate, aborted]);
     this.waiting -= 1;
     return task();
+  }
+
+  /** Turns that have become more urgent while they waited. */
+  hurry(_host: string, turn: Turn): void {
+    this.hurried.push(turn);
   }
 
   pause(host: string, until: EpochMs): void {
