@@ -1,4 +1,3 @@
-import type { ConvercusCredential } from '../domain/api.ts';
 import {
   parseCredential,
   type Settings,
@@ -14,6 +13,7 @@ import {
   plan,
   type RenewReason,
 } from '../domain/plan.ts';
+import type { SecretMeta } from '../domain/secret.ts';
 import { type Attempt, conditionOf, readRejection } from '../domain/status.ts';
 import { asSeenBy, isOurs } from '../domain/target-secret.ts';
 import { type Action, earlier } from '../domain/time.ts';
@@ -62,15 +62,15 @@ async function reconcile(
   const unsettled = await settle(ports, { resource, memory }, context.signal);
   if (unsettled !== undefined) {
     const { failure, retryAt } = unsettled;
-    return finish({ ...unusable(view, resource, failure), lookAgainAt: retryAt });
+    return finish({ ...unusable(view, { resource, memory }, failure), lookAgainAt: retryAt });
   }
   const credential = parseCredential(resource, settings);
-  if (isFailure(credential)) return finish(unusable(view, resource, credential));
+  if (isFailure(credential)) return finish(unusable(view, { resource, memory }, credential));
   const subject = { resource, memory, credential };
   const { tokenUrl } = credential;
   const voidBefore = desk.revocations.voidBefore(tokenUrl, ports.clock.now());
   const seen = await gather({ view, cluster, voidBefore }, subject, context.signal);
-  if (isFailure(seen)) return finish({ ...unusable(view, resource, seen), tokenUrl });
+  if (isFailure(seen)) return finish({ ...unusable(view, { resource, memory }, seen), tokenUrl });
   const next = plan(seen, ports.clock.now());
   const result = await carryOut(ports, subject, { seen, next }, context);
   if (result === 'superseded') return 'await-change';
@@ -177,7 +177,11 @@ function published(
 }
 
 /** What we can't make sense of or can't look into is left alone; a token in the target stays as good as it was. */
-function unusable(view: ClusterView, resource: ConvercusCredential, failed: Failure): Result {
+function unusable(
+  view: ClusterView,
+  { resource, memory }: Omit<Subject, 'credential'>,
+  failed: Failure,
+): Result {
   const { uid, namespace, name } = resource.metadata;
   const found = view.secret(namespace, targetNameOf(resource));
   const claimant = { uid, name, target: resource.spec.target };
@@ -185,7 +189,7 @@ function unusable(view: ClusterView, resource: ConvercusCredential, failed: Fail
   const target = isKnown ? asSeenBy(claimant, found) : 'absent';
   return {
     held: markOf({ target }),
-    targetVersion: target === 'absent' ? undefined : target.resourceVersion,
+    targetVersion: target === 'absent' ? undefined : intactVersionOf(target, { resource, memory }),
     suspended: resource.spec.suspend,
     handledRenewRequest: resource.status?.lastHandledRenewRequest,
     rejection: readRejection(resource.status),
@@ -193,3 +197,10 @@ function unusable(view: ClusterView, resource: ConvercusCredential, failed: Fail
     lookAgainAt: undefined,
   };
 }
+
+/** The status names the version that was last seen intact, so that a later one is still looked into. */
+const intactVersionOf = (
+  { resourceVersion }: SecretMeta,
+  { resource: { status }, memory }: Omit<Subject, 'credential'>,
+): string | undefined =>
+  resourceVersion === memory.intactVersion ? resourceVersion : status?.target?.resourceVersion;
