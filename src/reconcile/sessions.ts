@@ -156,7 +156,9 @@ export class Sessions {
       // Its Secret may be gone or unreadable, which does not end it
       return this.#login(asking, { retires: session ?? subject.memory.session?.session });
     }
-    if (!isRefreshable(session, now)) return this.#login(asking, { ended: session });
+    // Logged out as well: it has expired by our clock alone
+    if (!isRefreshable(session, now))
+      return this.#login(asking, { ended: session, retires: session });
     if (!isLoginPlanned(session, now)) return this.#refresh(asking, session);
     return this.#login(asking, { ended: session, retires: session, planned: session });
   }

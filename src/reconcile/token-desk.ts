@@ -74,10 +74,16 @@ export class TokenDesk {
 
   /** The refusal of an equal request, if asking again makes no sense yet. */
   standing(wish: Wish): Refusal | undefined {
-    const identity = this.identityOf(wish.request);
-    const refusal = this.#refusals.get(identity) ?? fromPast(wish);
+    const refusal = this.#remembered(wish);
     const stillStands = refusal !== undefined && stands(refusal, wish, this.#parts.clock.now());
     return stillStands ? handedOn(refusal, wish) : undefined;
+  }
+
+  #remembered(wish: Wish): Remembered | undefined {
+    const ofRequest = this.#refusals.get(this.identityOf(wish.request));
+    const password = this.#passwordOf(wish.request);
+    const ofPassword = password === undefined ? undefined : this.#refusals.get(password);
+    return ofRequest ?? ofPassword ?? fromPast(wish);
   }
 
   /**
@@ -132,33 +138,46 @@ export class TokenDesk {
     };
     const answer = await budget.run(host, turn, ask, closing);
     if (isFailure(answer)) return this.#refused(answer, wish);
-    const identity = this.identityOf(request);
-    this.#refusals.delete(identity);
-    if (turn.login) this.#logins.accepted(identity);
+    this.#refusals.delete(this.identityOf(request));
+    this.#passwordAccepted(request);
     this.revocations.learn(urlOf(request), answer);
     return answer;
   }
 
   #refused(failure: Failure, wish: Wish): Refusal {
     const { clock, budget } = this.#parts;
-    const identity = this.identityOf(wish.request);
-    const before = (this.#refusals.get(identity) ?? fromPast(wish))?.attempts ?? 0;
+    const before = this.#remembered(wish)?.attempts ?? 0;
     const tried = { failure, attempts: before + 1, at: clock.now() };
-    const refusal = { ...tried, ...this.#nextTry(identity, wish, tried) };
-    this.#refusals.set(identity, refusal);
+    const refusal = { ...tried, ...this.#nextTry(wish, tried) };
+    this.#remember(wish.request, refusal);
     if (isWholeHosts(failure)) budget.pause(hostOf(wish.request), refusal.retryAt ?? tried.at);
     return refusal;
   }
 
+  /** A rejected password is wrong whatever scope or client secret comes with it; all else is of this very request. */
+  #remember(request: TokenRequest, refusal: Remembered): void {
+    const identity = this.identityOf(request);
+    const password =
+      refusal.failure.kind === 'CredentialsRejected' ? this.#passwordOf(request) : undefined;
+    if (password !== undefined) this.#refusals.delete(identity);
+    this.#refusals.set(password ?? identity, refusal);
+  }
+
+  #passwordAccepted(request: TokenRequest): void {
+    const password = this.#passwordOf(request);
+    if (password === undefined) return;
+    this.#refusals.delete(password);
+    this.#logins.accepted(password);
+  }
+
   #nextTry(
-    identity: string,
     { request, past }: Wish,
     { failure, attempts, at }: Pick<Remembered, 'failure' | 'attempts' | 'at'>,
   ): Pick<Refusal, 'retryAt' | 'hadWorked'> {
     if (request.grantType === 'refresh_token' && isEnd(failure)) return { retryAt: undefined };
     const random = this.#parts.random();
-    const user = this.#userOf(request);
-    if (user === undefined || failure.kind !== 'CredentialsRejected') {
+    const [user, identity] = [this.#userOf(request), this.#passwordOf(request)];
+    if (user === undefined || identity === undefined || failure.kind !== 'CredentialsRejected') {
       return { retryAt: retryAt(failure, attempts, at, random) };
     }
     const suspicion = this.#logins.rejected({ user, identity, at, attempts }, past);
@@ -172,6 +191,13 @@ export class TokenDesk {
     }
     if (request.grantType !== 'legacy_login') return undefined;
     return this.#digest([request.loginUrl, request.org.reveal(), request.username.reveal()]);
+  }
+
+  /** Of user and password together; undefined for a request without a password. */
+  #passwordOf(request: TokenRequest): string | undefined {
+    const user = this.#userOf(request);
+    if (user === undefined || !('password' in request)) return undefined;
+    return this.#digest([user, request.password.reveal()]);
   }
 
   #digest(parts: readonly string[]): string {

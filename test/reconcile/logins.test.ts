@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
-import { CANARY, START } from '../support/builders.ts';
+import { aCredential, CANARY, START } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
 import {
   GOOD_PASSWORD,
@@ -210,4 +210,30 @@ describe('a session', () => {
     expect(asked()).toEqual(['refresh_token', 'password']);
     expect(world.summary('Renewed')).toBe('False CredentialsRejected');
   });
+});
+
+/** Logins of one user are two seconds apart. */
+async function whileTurnsCome(passing: Promise<unknown>): Promise<void> {
+  for (let turn = 0; turn < 3; turn += 1) {
+    await new Promise((resolve) => setImmediate(resolve));
+    world.clock.advance(seconds(2));
+  }
+  await passing;
+}
+
+it('a rejected password is not presented again with another scope', async () => {
+  presents(WRONG_PASSWORD);
+  const spec = { grantType: 'password', scope: 'openid profile' } as const;
+  world.cluster.put(aCredential({ metadata: { name: 'other' }, spec }));
+  await whileTurnsCome(Promise.all([world.pass(), world.pass('shop/other')]));
+  expect(asked()).toEqual(['password']);
+  expect(world.summary('Ready', 'shop/other')).toBe('False CredentialsRejected');
+});
+
+it('a session that has expired by our clock is logged out, for the clock may be wrong', async () => {
+  await world.pass();
+  world.clock.jump(hours(200));
+  await whileTurnsCome(world.pass());
+  expect(asked()).toEqual(['password', 'password']);
+  expect(world.idp.logouts).toHaveLength(1);
 });
