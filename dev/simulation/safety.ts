@@ -80,7 +80,8 @@ export class Safety implements Scene {
     if (change.kind === 'leases') return;
     this.#targets.changed(change);
     const { object } = change;
-    if (change.type === 'DELETED' && change.by === 'people') this.sessions.droppedByPeople(object);
+    if (change.by === 'people' && change.type === 'DELETED') this.sessions.droppedByPeople(object);
+    if (change.by === 'kubectl-edit' && change.before) this.sessions.spoiltByPeople(change.before);
     if (change.kind === 'convercuscredentials')
       this.#canary.look('status', JSON.stringify(object.status ?? {}));
     else this.#canary.look('annotations', JSON.stringify(object.metadata));
@@ -111,12 +112,18 @@ export class Safety implements Scene {
     this.activity.tokenRequests += 1;
     const form = new URLSearchParams(body);
     this.activity.lines.push(`${new URL(url).pathname} ${form.get('grant_type') ?? ''}`);
-    let ended: (seen: 'response' | 'unknown') => void = () => undefined;
+    let seen: 'response' | 'unknown' | undefined;
+    let tell: (seen: 'response' | 'unknown') => void = () => undefined;
     return {
       handled: (handled) => {
-        ended = this.sessions.handled(replica, handled);
+        tell = this.sessions.handled(replica, handled);
+        // It may arrive when its sender waits no longer
+        if (seen !== undefined) tell(seen);
       },
-      ended: (seen) => ended(seen),
+      ended: (result) => {
+        seen = result;
+        tell(result);
+      },
     };
   }
 

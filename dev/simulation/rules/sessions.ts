@@ -18,7 +18,7 @@ interface SessionRecord {
   readonly user: string;
   /** Exchanges that brought or renewed it. */
   readonly exchanges: Presentation[];
-  /** A log-out of it has been refused or lost, or could not be asked for. */
+  /** A log-out of it has been refused or lost, or people have spoilt its Secret. */
   hasFailedLogout: boolean;
 }
 
@@ -69,7 +69,7 @@ export class Sessions {
       this.#sessions.set(issued.sessionId, record);
     }
     return (seen) => {
-      presentation.seen = seen;
+      presentation.seen = presented.isHonest ? seen : 'unknown';
       const isLogout = endpoint === 'logout' || endpoint === 'revoke';
       const isDone = presented.isHonest && presented.status < 300 && seen === 'response';
       if (isLogout && !isDone)
@@ -82,6 +82,13 @@ export class Sessions {
     if (type !== 'convercus.io/session') return;
     const id = sessionIn(decoded(data)['refresh_token'] ?? '');
     this.#dropped.set(id, `${metadata.namespace}/${metadata.name.replace(/-session$/, '')}`);
+  }
+
+  /** Perhaps a replica that never knew the session takes over, and can't read it. */
+  spoiltByPeople({ type, data }: StoredObject): void {
+    if (type !== 'convercus.io/session') return;
+    const record = this.#sessions.get(sessionIn(decoded(data)['refresh_token'] ?? ''));
+    if (record !== undefined) record.hasFailedLogout = true;
   }
 
   /** Its session is remembered for the time after. */
