@@ -261,11 +261,13 @@ export class Sessions {
     memory.unstored = undefined;
     if (!isRemembered) log.warn(failure.message, { namespace, name, reason: failure.kind });
     const contention = isRemembered ? undefined : contentionOf(memory, failure, clock.now());
+    // A session lives on whose refresh token was taken for a used one; a log-out still ends it
+    const retires = failure.kind === 'RefreshTokenReused' ? ended : undefined;
     let isReplaced = false;
     try {
       const answer =
         contention === undefined
-          ? await this.#login(asking, { ended })
+          ? await this.#login(asking, { ended, retires })
           : this.#refusal(contention, memory);
       isReplaced = !isRefusal(answer);
       return answer;

@@ -23,12 +23,7 @@ export class UserTurns {
    * Runs `login` in its turn, the most urgent first.
    * @throws the signal's reason when that fires before the turn has come
    */
-  async run<T>(
-    user: string,
-    turn: Turn,
-    login: () => Promise<T>,
-    signal: AbortSignal,
-  ): Promise<T> {
+  async run<T>(user: string, turn: Turn, login: () => Promise<T>, signal: AbortSignal): Promise<T> {
     await this.#wait(user, turn, signal);
     try {
       return await login();

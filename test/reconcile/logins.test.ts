@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Failure } from '../../src/domain/failure.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import { aCredential, CANARY, START } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
@@ -236,4 +237,18 @@ it('a session that has expired by our clock is logged out, for the clock may be 
   await whileTurnsCome(world.pass());
   expect(asked()).toEqual(['password', 'password']);
   expect(world.idp.logouts).toHaveLength(1);
+});
+
+it('a session whose refresh token was taken for a used one is logged out: it lives on at the provider', async () => {
+  const first = await world.pass();
+  let isRefused = false;
+  world.source = async (request) => {
+    if (request.grantType !== 'refresh_token' || isRefused) return world.idp.answer(request);
+    isRefused = true;
+    return new Failure('RefreshTokenReused', 'The refresh token was used before');
+  };
+  await world.runFor(minutes(5), first);
+  expect(world.summary('Ready')).toBe('True TokenValid');
+  expect(world.idp.logouts).toHaveLength(1);
+  expect(world.idp.liveSessions).toBe(1);
 });

@@ -384,7 +384,12 @@ describe('a host that asked for patience', () => {
 
   it('is not tried for a token while it does not answer at all', async () => {
     for (let n = 0; n < 5; n += 1) {
-      await budget.run(HOST, { urgency: 0 }, async () => budget.report(HOST, 'unreachable'), signal);
+      await budget.run(
+        HOST,
+        { urgency: 0 },
+        async () => budget.report(HOST, 'unreachable'),
+        signal,
+      );
       await clock.advance(seconds(1));
     }
     budget.pause(HOST, clock.now() + minutes(5));
