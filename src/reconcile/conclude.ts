@@ -109,9 +109,20 @@ function tryAgainAt(
   const { kind: reason, code } = cause;
   log.warn(cause.message, { namespace, name, reason, code, attempts });
   const now = clock.now();
-  const isFailing = held !== undefined && failingSince !== undefined;
-  const token = isFailing ? { expiresAt: held.expiresAt, failingSince, least: LEAST } : undefined;
-  return retryBeforeExpiry(cause, retryAt(cause, attempts, now, random()), now, token);
+  const retry = retryAt(cause, attempts, now, random());
+  const isFailing = failingSince !== undefined; // else it is only the status that could not be written
+  return isFailing ? retryInTime(cause, retry, { held, failingSince }, now) : retry;
+}
+
+/** When to try again what the API server has failed to do or refused: in time for the token in place. */
+export function retryInTime(
+  cause: Failure,
+  retry: EpochMs | undefined,
+  { held, failingSince }: { readonly held: TargetMark | undefined; readonly failingSince: EpochMs },
+  now: EpochMs,
+): EpochMs | undefined {
+  const token = held && { expiresAt: held.expiresAt, failingSince, least: LEAST };
+  return retryBeforeExpiry(cause, retry, now, token);
 }
 
 /** Between two requests to the API server. */

@@ -13,6 +13,12 @@ export interface Source {
   readonly values: SourceValues;
 }
 
+/** How often in a row a target was repaired that somebody else had changed, and when last. */
+export interface Repairs {
+  readonly count: number;
+  readonly at: EpochMs;
+}
+
 /**
  * What is worth keeping of a credential between passes. All of it can be lost at any time:
  * it saves a read or spreads retries, and nothing is decided from it alone.
@@ -26,6 +32,7 @@ export interface Memory {
   answeredRequest: string | undefined;
   /** When the first failed of the passes that have failed in a row. */
   failingSince?: EpochMs | undefined;
+  repairs?: Repairs | undefined;
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */

@@ -18,10 +18,11 @@ import { type Attempt, conditionOf, readRejection } from '../domain/status.ts';
 import { asSeenBy, isOurs } from '../domain/target-secret.ts';
 import { type Action, earlier } from '../domain/time.ts';
 import type { ClusterView, Key, PassContext } from '../ports.ts';
-import { conclude, type Ports, type Result } from './conclude.ts';
+import { conclude, type Ports, type Result, retryInTime } from './conclude.ts';
 import { gather, type Subject } from './gather.ts';
 import { Memories, type Memory } from './memory.ts';
 import { type Published, publish, rejectionOf } from './publish.ts';
+import { contested, isRepair, noteRepair, repairAt } from './repairs.ts';
 import { hasUnstored, logOutUnstored, sweepSession } from './sweep.ts';
 import type { Refusal } from './wish.ts';
 
@@ -51,6 +52,7 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
     return action;
   };
 }
+
 async function reconcile(
   ports: Ports,
   settings: Settings,
@@ -62,7 +64,10 @@ async function reconcile(
   const unsettled = await settle(ports, { resource, memory }, context.signal);
   if (unsettled !== undefined) {
     const { failure, retryAt } = unsettled;
-    return finish({ ...unusable(view, { resource, memory }, failure), lookAgainAt: retryAt });
+    const result = unusable(view, { resource, memory }, failure);
+    const now = ports.clock.now();
+    const failing = { held: result.held, failingSince: memory.failingSince ?? now };
+    return finish({ ...result, lookAgainAt: retryInTime(failure, retryAt, failing, now) });
   }
   const credential = parseCredential(resource, settings);
   if (isFailure(credential)) return finish(unusable(view, { resource, memory }, credential));
@@ -71,7 +76,15 @@ async function reconcile(
   const voidBefore = desk.revocations.voidBefore(tokenUrl, ports.clock.now());
   const seen = await gather({ view, cluster, voidBefore }, subject, context.signal);
   if (isFailure(seen)) return finish({ ...unusable(view, { resource, memory }, seen), tokenUrl });
-  const next = plan(seen, ports.clock.now());
+  const now = ports.clock.now();
+  const next = plan(seen, now);
+  const repair = next.do === 'publish' ? repairAt(subject, { seen, ...next }, now) : undefined;
+  if (repair !== undefined) {
+    const failed = contested(subject);
+    const action = { lookAgainAt: repair };
+    if (failed === undefined) return action;
+    return finish({ ...asItIs(subject, seen), attempt: { failed }, ...action });
+  }
   const result = await carryOut(ports, subject, { seen, next }, context);
   if (result === 'superseded') return 'await-change';
   const action = await finish(result);
@@ -114,8 +127,10 @@ async function carryOut(
     case 'report':
       return { ...unchanged, attempt: { failed: next.failure }, lookAgainAt: undefined };
     case 'publish': {
+      const repairs = isRepair(subject, { seen, reason: next.reason });
       const done = await publish(ports, subject, { seen, need: next.need }, context);
       if (done === 'superseded') return done;
+      if (repairs && !('failure' in done)) noteRepair(subject.memory, ports.clock.now());
       const { renewRequest } = subject.credential;
       if (isAnswer(done)) subject.memory.answeredRequest = renewRequest;
       const handledRenewRequest = isAnswer(done) ? renewRequest : unchanged.handledRenewRequest;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/domain/failure.ts';
-import { hours, minutes, seconds } from '../../src/domain/time.ts';
+import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import { secretsOf } from '../../src/domain/token.ts';
 import { aCredential, CANARY, type CredentialOverrides, START } from '../support/builders.ts';
 import { GOOD_SECRET, KEY, SOURCE, TARGET, until, World, WRONG_SECRET } from '../support/world.ts';
@@ -512,6 +512,81 @@ describe('a target that others have to do with', () => {
     ]);
     expect(events()).toEqual(['Normal TargetEdited']);
     expect(world.tokenRequests).toBe(1);
+  });
+
+  describe('and is changed after each repair', () => {
+    const WAYS: readonly [string, () => void][] = [
+      ['its key', () => world.cluster.putSecret(TARGET, { data: { token: 'nonsense' } })],
+      ['its dates', () => annotate({ 'convercus.io/expires-at': '2099-01-01T00:00:00Z' })],
+      ['its spec hash', () => annotate({ 'convercus.io/spec-hash': 'x' })],
+      ['its source', () => annotate({ 'convercus.io/source-version': 'x' })],
+      ['its annotations', () => world.cluster.putSecret(TARGET, { annotations: {} })],
+      ['its existence', () => world.cluster.removeSecret(TARGET)],
+    ];
+
+    function annotate(changed: Record<string, string>): void {
+      const annotations = { ...world.cluster.stored(TARGET)?.annotations, ...changed };
+      world.cluster.putSecret(TARGET, { annotations });
+    }
+
+    /** Somebody does it again as soon as it has been repaired. Answers how often that was. */
+    async function repairsIn(length: Ms, damage: () => void): Promise<number> {
+      const end = world.clock.now() + length;
+      let repairs = 0;
+      for (damage(); world.clock.now() < end && repairs < 300; ) {
+        const action = await world.pass();
+        if (requests().includes('applySecret loyalty-token')) {
+          repairs += 1;
+          damage();
+          continue;
+        }
+        if (action === 'await-change') throw new Error('nobody would look again');
+        world.clock.advance(Math.max(action.lookAgainAt - world.clock.now(), 1));
+      }
+      return repairs;
+    }
+
+    it.each(WAYS)('in %s: it is repaired ever more seldom', async (_, damage) => {
+      world.idp.validity = hours(10);
+      const started = world.clock.now();
+      damage();
+      await world.pass();
+      expect(requests()).toContain('applySecret loyalty-token');
+      expect(world.clock.now()).toBe(started);
+
+      const repairs = await repairsIn(minutes(60), damage);
+      expect(repairs).toBeGreaterThan(10);
+      expect(repairs).toBeLessThan(25);
+      expect(world.summary('Stalled')).toBe('True TargetNotOurs');
+      expect(world.condition('Stalled')?.message).toContain('--show-managed-fields');
+
+      await world.runFor(minutes(5), await world.pass());
+      expect(world.summary('Ready')).toBe('True TokenValid');
+      expect(world.summary('Stalled')).toBe('absent');
+    });
+
+    it.each(WAYS)('in %s: it is repaired at once again after a quiet time', async (_, damage) => {
+      world.idp.validity = hours(10);
+      await repairsIn(minutes(10), damage);
+      await world.runFor(minutes(30), await world.pass());
+      requests();
+      damage();
+      await world.pass();
+      expect(requests()).toContain('applySecret loyalty-token');
+    });
+
+    it('what is due or asked for is done in time all the same', async () => {
+      const damage = () => annotate({ 'convercus.io/content-hash': 'x' });
+      await repairsIn(minutes(3.9), damage);
+      const asked = world.tokenRequests;
+      await world.runFor(minutes(1), await world.pass());
+      expect(world.tokenRequests).toBe(asked + 1);
+
+      await repairsIn(minutes(1), damage);
+      world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+      await world.pass();
+      expect(requests()).toContain('applySecret loyalty-token');
+    });
   });
 
   it('is not Ready while an edited token can not be restored', async () => {

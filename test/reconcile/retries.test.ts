@@ -187,6 +187,22 @@ describe('a failure that ends before the token does', () => {
   });
 });
 
+describe('a session that can not be stored', () => {
+  it('because a quota refuses it costs no token when that ends before the token does', async () => {
+    world = World.withPassword();
+    world.idp.validity = minutes(30);
+    const quota = new Failure('TargetRefused', 'exceeded quota: secrets');
+    let down = false;
+    world.cluster.failWhile('applySecret', () => down, quota);
+    const expired = await expiredFor(minutes(45), [KEY], (elapsed) => {
+      down = elapsed >= minutes(20) && elapsed < minutes(29);
+    });
+
+    expect(expired).toBe(0);
+    expect(world.idp.grants('password')).toBe(1);
+  });
+});
+
 describe('a session that ends again and again', () => {
   it('is logged into once more before the token expires', async () => {
     world = World.withPassword();
