@@ -12,6 +12,7 @@ import { type Asked, bodyOf, secretsOf, understood } from './request.ts';
 import { RequestLog, sha256 } from './request-log.ts';
 import { discovery, misrouted } from './routes.ts';
 import { type Era, logoutEndpoint, revokeEndpoint, tokenEndpoint } from './token-endpoint.ts';
+import { sessionIdIn } from './tokens.ts';
 
 export type IdentityProviderOptions = {
   /** 0, the default, takes any free port. */
@@ -135,7 +136,8 @@ export class IdentityProvider {
     const silence = effects.find((effect) => effect.kind === 'hang' || effect.kind === 'reset');
     const works = silence === undefined || silence.afterWork;
     const answer = works ? this.#answer(request, asked, effects) : undefined;
-    this.#record(asked, silence ? undefined : answer);
+    const lost = answer !== undefined && hidesAnswer(effects);
+    this.#record(asked, answer, { silent: silence !== undefined, lost });
     if (silence?.kind === 'reset') request.socket.resetAndDestroy();
     if (silence || !answer) return;
     await this.#deliver(response, answer, effects);
@@ -183,8 +185,13 @@ export class IdentityProvider {
     return realm.settings.sslRequired === 'external' && PRIVATE_ADDRESS.test(address);
   }
 
-  #record(asked: Asked, answer: Answer | undefined): void {
+  #record(
+    asked: Asked,
+    worked: Answer | undefined,
+    { silent, lost }: { readonly silent: boolean; readonly lost: boolean },
+  ): void {
     const { fields } = asked.form;
+    const answer = silent ? undefined : worked;
     this.log.add({
       time: this.#clock(),
       endpoint: asked.endpoint,
@@ -195,6 +202,8 @@ export class IdentityProvider {
       status: answer?.status ?? 0,
       error: answer ? errorOf(answer) : '',
       credential: sha256(secretsOf(asked)[0] ?? ''),
+      session: sessionOf(asked, worked),
+      lost,
     });
   }
 
@@ -249,6 +258,14 @@ const PRIVATE_ADDRESS =
   /^(::ffff:)?(127\.|10\.|192\.168\.|169\.254\.|172\.(1[6-9]|2\d|3[01])\.)|^(::1$|f[cde])/i;
 function skewOf(effects: readonly FaultEffect[]): number {
   return effects.find((effect) => effect.kind === 'clock-skew')?.seconds ?? 0;
+}
+
+const hidesAnswer = (effects: readonly FaultEffect[]): boolean =>
+  effects.some(({ kind }) => kind === 'hang' || kind === 'reset' || kind === 'cut-body');
+
+function sessionOf({ form: { fields } }: Asked, answer: Answer | undefined): string {
+  const opened = /"session_state":"([^"]*)"/.exec(answer?.body ?? '')?.[1];
+  return opened ?? sessionIdIn(fields.get('refresh_token') ?? '');
 }
 
 function errorOf({ status, body }: Answer): string {

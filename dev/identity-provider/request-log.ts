@@ -17,6 +17,10 @@ export type RequestLogEntry = {
   error: string;
   /** SHA-256 (hex) of the password, refresh token or client secret that the grant rests on. */
   credential: string;
+  /** The session that the request was about or that its answer has opened; empty when there is none. */
+  session: string;
+  /** What was asked has been done, and a fault has kept the answer or part of it back. */
+  lost: boolean;
 };
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');

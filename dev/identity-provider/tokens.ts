@@ -173,6 +173,18 @@ export function readRefreshToken(realm: Realm, token: string): RefreshClaims | u
   return claims;
 }
 
+/** The session that a refresh token names, whoever signed it; empty when it names none. */
+export function sessionIdIn(token: string): string {
+  try {
+    const { sid }: Partial<RefreshClaims> = JSON.parse(
+      Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),
+    );
+    return sid ?? '';
+  } catch {
+    return '';
+  }
+}
+
 /** A token of the legacy login; without `exp` when no lifetime is given. */
 export function loginToken(claims: Record<string, unknown>, randomness: Randomness): string {
   return `${encode({ alg: 'RS256', typ: 'JWT' })}.${encode(claims)}.${signature(randomness)}`;

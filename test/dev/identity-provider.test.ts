@@ -236,6 +236,8 @@ describe('the log', () => {
         status: 200,
         error: '',
         credential: sha256(SECRET),
+        session: '',
+        lost: false,
       },
       expect.objectContaining({ status: 401, error: 'unauthorized_client' }),
       expect.objectContaining({ endpoint: 'login', realm: 'shop', username: 'api', status: 200 }),
