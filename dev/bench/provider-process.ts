@@ -1,8 +1,12 @@
 /** The identity provider as a process of its own, told what to do by messages of its parent. Ends with it. */
 import { startIdentityProvider } from '../identity-provider/identity-provider.ts';
-import type { Order } from './provider.ts';
+import type { LegacyAccount } from '../identity-provider/legacy-login.ts';
+import type { Realm } from '../identity-provider/realm.ts';
+import type { LiveSession, Order } from './provider.ts';
 
 const provider = await startIdentityProvider({ logLimit: 2_000_000 });
+/** The faults, by name. */
+const switchOff = new Map<string, () => void>();
 
 process.on('message', ({ id, order }: { id: number; order: Order }) => {
   process.send?.({ id, answer: carryOut(order) });
@@ -19,8 +23,40 @@ function carryOut(order: Order): unknown {
       provider.realms.get(order.realm).update(order.settings);
       return undefined;
     case 'fault':
-      provider.faults.add(order.fault);
+      switchOff.set(order.name ?? '', provider.faults.add(order.fault));
       return undefined;
+    case 'client':
+      provider.realms.get(order.realm).putClient(order.client);
+      return undefined;
+    case 'user':
+      provider.realms.get(order.realm).putUser(order.user);
+      return undefined;
+    case 'account':
+      putAccount(order.account);
+      return undefined;
+    case 'legacy-lifespan':
+      provider.legacy.lifespan = order.seconds;
+      return undefined;
+    case 'end-sessions':
+      endSessions(provider.realms.get(order.realm), order.usernames);
+      return undefined;
+    case 'log-out-all':
+      provider.realms.get(order.realm).logoutAll();
+      return undefined;
+    case 'sessions':
+      return [...provider.realms.get(order.realm).sessions.values()].map(
+        ({ id, user: { username }, started, lastRefresh }): LiveSession => ({
+          id,
+          username,
+          started,
+          lastRefresh,
+        }),
+      );
+    case 'well':
+      switchOff.get(order.name)?.();
+      return undefined;
+    case 'entries':
+      return provider.log.entries;
     case 'requests':
       return provider.log.entries.map(({ time, realm, clientId, status }) => ({
         time,
@@ -38,4 +74,18 @@ function carryOut(order: Order): unknown {
     case 'count':
       return Object.values(provider.log.counts()).reduce((sum, count) => sum + count, 0);
   }
+}
+
+function putAccount(account: LegacyAccount): void {
+  const { accounts } = provider.legacy;
+  const isSame = ({ org, userName }: LegacyAccount) =>
+    org === account.org && userName === account.userName;
+  const at = accounts.findIndex(isSame);
+  accounts.splice(at < 0 ? accounts.length : at, 1, account);
+}
+
+/** As a server does that has lost them: nothing is revoked. */
+function endSessions({ sessions }: Realm, usernames: readonly string[]): void {
+  for (const { id, user } of sessions.values())
+    if (usernames.includes(user.username)) sessions.delete(id);
 }

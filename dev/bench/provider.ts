@@ -2,13 +2,30 @@ import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 import type { Fault } from '../identity-provider/faults.ts';
-import type { RealmRepresentation, RealmSettings } from '../identity-provider/realm.ts';
+import type { LegacyAccount } from '../identity-provider/legacy-login.ts';
+import type {
+  ClientRepresentation,
+  RealmRepresentation,
+  RealmSettings,
+  UserRepresentation,
+} from '../identity-provider/realm.ts';
+import type { RequestLogEntry } from '../identity-provider/request-log.ts';
 
 export type Order =
   | { readonly do: 'realm'; readonly realm: RealmRepresentation }
   | { readonly do: 'settings'; readonly realm: string; readonly settings: Partial<RealmSettings> }
-  | { readonly do: 'fault'; readonly fault: Fault }
-  | { readonly do: 'requests' | 'forget' | 'count' | 'cpu' };
+  /** With a name it can be switched off again. */
+  | { readonly do: 'fault'; readonly fault: Fault; readonly name?: string }
+  | { readonly do: 'well'; readonly name: string }
+  | { readonly do: 'client'; readonly realm: string; readonly client: ClientRepresentation }
+  | { readonly do: 'user'; readonly realm: string; readonly user: UserRepresentation }
+  /** Replaces the account of the same organization and user name. */
+  | { readonly do: 'account'; readonly account: LegacyAccount }
+  | { readonly do: 'legacy-lifespan'; readonly seconds: number }
+  | { readonly do: 'end-sessions'; readonly realm: string; readonly usernames: readonly string[] }
+  | { readonly do: 'log-out-all'; readonly realm: string }
+  | { readonly do: 'sessions'; readonly realm: string }
+  | { readonly do: 'requests' | 'entries' | 'forget' | 'count' | 'cpu' };
 
 /** A token request as the identity provider saw it. */
 export interface SeenRequest {
@@ -16,6 +33,14 @@ export interface SeenRequest {
   readonly realm: string;
   readonly clientId: string;
   readonly status: number;
+}
+
+/** A session that lives at the identity provider. Times in seconds since 1970, as Keycloak keeps them. */
+export interface LiveSession {
+  readonly id: string;
+  readonly username: string;
+  readonly started: number;
+  readonly lastRefresh: number;
 }
 
 /** The identity provider in a process of its own, so that its work is not counted as anybody else's. */
@@ -37,34 +62,45 @@ export class Provider {
   }
 
   realm(realm: RealmRepresentation): Promise<unknown> {
-    return this.#tell({ do: 'realm', realm });
+    return this.tell({ do: 'realm', realm });
   }
 
   tokenSeconds(realm: string, accessTokenLifespan: number): Promise<unknown> {
-    return this.#tell({ do: 'settings', realm, settings: { accessTokenLifespan } });
+    return this.tell({ do: 'settings', realm, settings: { accessTokenLifespan } });
   }
 
   fault(fault: Fault): Promise<unknown> {
-    return this.#tell({ do: 'fault', fault });
+    return this.tell({ do: 'fault', fault });
   }
 
   /** All requests since the start or since `forget`. */
   async requests(): Promise<readonly SeenRequest[]> {
-    const answer = await this.#tell({ do: 'requests' });
+    const answer = await this.tell({ do: 'requests' });
     return Array.isArray(answer) ? answer : [];
   }
 
   async count(): Promise<number> {
-    return Number(await this.#tell({ do: 'count' }));
+    return Number(await this.tell({ do: 'count' }));
   }
 
   /** Seconds of processor time that its process has used so far. */
   async cpuSeconds(): Promise<number> {
-    return Number(await this.#tell({ do: 'cpu' }));
+    return Number(await this.tell({ do: 'cpu' }));
+  }
+
+  /** The whole log, as far as it is kept. */
+  async entries(): Promise<readonly RequestLogEntry[]> {
+    const answer = await this.tell({ do: 'entries' });
+    return Array.isArray(answer) ? answer : [];
+  }
+
+  async sessions(realm: string): Promise<readonly LiveSession[]> {
+    const answer = await this.tell({ do: 'sessions', realm });
+    return Array.isArray(answer) ? answer : [];
   }
 
   forget(): Promise<unknown> {
-    return this.#tell({ do: 'forget' });
+    return this.tell({ do: 'forget' });
   }
 
   tokenUrl(realm: string): string {
@@ -77,7 +113,7 @@ export class Provider {
     await exited;
   }
 
-  #tell(order: Order): Promise<unknown> {
+  tell(order: Order): Promise<unknown> {
     this.#orders += 1;
     const id = this.#orders;
     return new Promise((resolve) => {
