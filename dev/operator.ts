@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseAllDocuments, stringify } from 'yaml';
 import type { ControlPlane } from './control-plane/control-plane.ts';
-import { freePorts, ServerProcess } from './server-process.ts';
+import { type Ending, freePorts, ServerProcess } from './server-process.ts';
 
 /** The operator as its own process, set up as an administrator would: CRD, permissions, configuration file. */
 
@@ -164,6 +164,15 @@ export class Operator {
     const body = await response.text();
     if (!response.ok) throw new Error(`${path} answered ${response.status}: ${body}`);
     return body;
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#process?.signal(signal);
+  }
+
+  /** How the process that was started last has ended, when it has. */
+  get ended(): Promise<Ending> | undefined {
+    return this.#process?.ended;
   }
 
   /** SIGTERM, and SIGKILL after the grace; a grace of 0 is a crash. */

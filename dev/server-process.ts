@@ -51,11 +51,18 @@ export interface ServerOptions {
   logFile: string;
 }
 
+/** The exit code, or the signal that ended it; neither when it could not be started. */
+export interface Ending {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+}
+
 /** A server in a process group of its own: a Ctrl-C in the terminal reaches us, and we stop it in order. */
 export class ServerProcess {
   readonly #options: ServerOptions;
   readonly #child: ChildProcess;
-  readonly #exited: Promise<void>;
+  /** How it ended, when it has. */
+  readonly ended: Promise<Ending>;
 
   constructor(options: ServerOptions) {
     this.#options = options;
@@ -67,13 +74,15 @@ export class ServerProcess {
     });
     closeSync(log);
     const watchdog = watchOver(this.#child.pid);
-    this.#exited = new Promise((resolve) => {
-      const ended = (): void => {
+    this.ended = new Promise((resolve) => {
+      const ended = (ending: Ending): void => {
         signalGroup(this.#child.pid, 'SIGKILL');
         watchdog.kill('SIGKILL');
-        resolve();
+        resolve(ending);
       };
-      this.#child.once('exit', ended).once('error', ended);
+      this.#child
+        .once('exit', (code, signal) => ended({ code, signal }))
+        .once('error', () => ended({ code: null, signal: null }));
     });
   }
 
@@ -103,8 +112,13 @@ export class ServerProcess {
   async stop(graceSeconds: number): Promise<void> {
     if (this.running && graceSeconds > 0) signalGroup(this.#child.pid, 'SIGTERM');
     const grace = setTimeout(() => signalGroup(this.#child.pid, 'SIGKILL'), graceSeconds * 1000);
-    await this.#exited;
+    await this.ended;
     clearTimeout(grace);
+  }
+
+  /** To its whole process group; nothing happens when it has ended. */
+  signal(signal: NodeJS.Signals): void {
+    if (this.running) signalGroup(this.#child.pid, signal);
   }
 
   async #failure(what: string): Promise<Error> {

@@ -87,6 +87,15 @@ export async function ensureNodeBinaries(log: Log): Promise<NodeBinaries> {
   };
 }
 
+/** The controllers alone: for a control plane without nodes whose garbage is to be collected. */
+export async function ensureControllerManager(log: Log): Promise<string> {
+  const pins = await readPins();
+  const dir = cacheOf(pins);
+  const name = 'kube-controller-manager';
+  if ((await absentFrom(dir, [name])).length > 0) await build(name, pins, log);
+  return join(dir, name);
+}
+
 type Name = keyof typeof packages;
 
 const controlPlaneNames: readonly Name[] = ['kube-apiserver', 'kubectl', 'etcd'];

@@ -5,11 +5,13 @@ import { exactly, type Row } from './report.ts';
 /** Where people and machines look, and where nothing secret may be: by the name of the place. */
 export async function openPlaces(
   controlPlane: ControlPlane,
-  operator: Operator,
+  ...operators: readonly Operator[]
 ): Promise<Map<string, string>> {
+  const ofAll = async (look: (operator: Operator) => Promise<string>): Promise<string> =>
+    (await Promise.all(operators.map(look))).join('\n');
   return new Map([
-    ['log', await operator.log()],
-    ['metrics', await operator.get('/metrics')],
+    ['log', await ofAll((operator) => operator.log())],
+    ['metrics', await ofAll((operator) => operator.get('/metrics'))],
     [
       'statuses, events and leases',
       await controlPlane.kubectl(['get', 'cvc,events.v1.events.k8s.io,leases', '-A', '-o', 'json']),
