@@ -1,0 +1,112 @@
+/**
+ * `npm run chaos -- --seed S --minutes M`: two operators that elect a leader, against the real API server and the
+ * identity provider, while things break and people edit. Needs no cluster: API server, etcd and the garbage collector
+ * are started here.
+ *
+ * The seed makes the schedule, which says what happens when (`--dry-run` only prints it): operators are killed, stopped
+ * and frozen; each one's connections to the API server are cut, held and delayed; the API server is killed and comes
+ * back with its data; the identity provider is away, hangs, or loses its answers; meanwhile targets are edited and
+ * deleted, credentials deleted and created again by the hundred, client secrets and passwords rotated in both orders,
+ * sessions lost, namespaces and Secrets replaced. Nothing is away for more than 45 s in any 2 minutes (for tokens of
+ * 5 minutes, which are renewed at half their life), so no token needs to expire.
+ *
+ * A reader of its own looks at every target each second. At the end each thing that was counted is either explained by
+ * a rule (`explain.ts` for what targets held, `requests.ts` for what the provider saw) or unexplained:
+ *
+ * - seconds in which a target held an expired token, none, a broken one, another credential's, or one of another scope
+ * - refreshes that were refused, logins beyond the first, sessions that live on although no credential has them
+ * - credentials that are not ready 90 s after the last fault
+ * - exit codes and seconds of operators that got SIGTERM; operators that ended by themselves
+ * - secrets in logs, events, statuses and metrics
+ *
+ * Exits 1 when anything is unexplained. The same seed makes the same schedule, but not the same races: what a run has
+ * found it may not find again. `--keep-logs DIR` keeps the operators' logs.
+ */
+import { copyFile, mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { missingForControlPlane } from '../control-plane/binaries.ts';
+import { table } from '../soak/report.ts';
+import { populationOf } from './population.ts';
+import { type Report, reportOf } from './report.ts';
+import { Run } from './run.ts';
+import { lineOf, mostAway, scheduleFor } from './schedule.ts';
+
+const HELP = `npm run chaos -- [--seed N] [--minutes N] [--credentials N] [--token-seconds N] [--keep-logs DIR] [--dry-run]
+
+  --seed N            makes the schedule (default 1)
+  --minutes N         how long things happen (default 10); a start and an end of 1 or 2 minutes are added
+  --credentials N     how many (default 84)
+  --token-seconds N   lifetime of tokens (default 300)
+  --keep-logs DIR     copies the operators' logs there
+  --dry-run           prints the schedule and ends (also --list)
+  --json              prints the figures as JSON as well`;
+
+const { values } = parseArgs({
+  options: {
+    seed: { type: 'string', default: '1' },
+    minutes: { type: 'string', default: '10' },
+    credentials: { type: 'string', default: '84' },
+    'token-seconds': { type: 'string', default: '300' },
+    'keep-logs': { type: 'string' },
+    'dry-run': { type: 'boolean', default: false },
+    list: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
+    help: { type: 'boolean', default: false },
+  },
+});
+
+async function main(): Promise<number> {
+  const [seed, minutes, credentials, tokenSeconds] = [
+    values.seed,
+    values.minutes,
+    values.credentials,
+    values['token-seconds'],
+  ].map(Number);
+  if (values.help) {
+    console.log(HELP);
+    return 0;
+  }
+  if (!seed || !minutes || !credentials || !tokenSeconds) {
+    console.error(HELP);
+    return 2;
+  }
+  const members = populationOf(credentials);
+  const events = scheduleFor({ seed, minutes, tokenSeconds, members });
+  if (values['dry-run'] || values.list) {
+    for (const event of events) console.log(lineOf(event));
+    const away = mostAway(events, tokenSeconds) / 1_000;
+    console.log(`${events.length} events; at most ${away.toFixed(1)} s away in any window`);
+    return 0;
+  }
+  const missing = await missingForControlPlane();
+  if (missing.length > 0) {
+    console.error(missing.join('\n'));
+    return 1;
+  }
+  const ended = new AbortController();
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
+  const setting = { members, events, tokenSeconds, log: console.log, signal: ended.signal };
+  const report = await Run.play(setting, async (run) => {
+    if (values['keep-logs'] !== undefined) await keepLogs(run, values['keep-logs']);
+    return reportOf(run);
+  });
+  return tell(report, { seed, minutes, credentials: members.length, tokenSeconds });
+}
+
+function tell({ rows, unexplained }: Report, what: Readonly<Record<string, number>>): number {
+  const title = Object.entries(what).map(([name, value]) => `${name} ${value}`);
+  console.log(`\n${title.join(', ')}\n\n${table(rows)}\n`);
+  for (const line of unexplained) console.log(`UNEXPLAINED ${line}`);
+  if (values.json) console.log(JSON.stringify({ ...what, rows, unexplained }));
+  console.log(`${unexplained.length} unexplained`);
+  return unexplained.length === 0 && rows.every(({ met }) => met !== false) ? 0 : 1;
+}
+
+async function keepLogs({ replicas }: Run, dir: string): Promise<void> {
+  await mkdir(dir, { recursive: true });
+  for (const { name, operator } of replicas)
+    await copyFile(operator.logFile, join(dir, `${name}.log`));
+}
+
+process.exitCode = await main();

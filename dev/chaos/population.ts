@@ -1,0 +1,76 @@
+/** Who is there: credentials of every grant, in several namespaces. The same for the same number. */
+
+export type Kind = 'shared' | 'own' | 'password' | 'legacy';
+
+/** One ConvercusCredential. */
+export interface Member {
+  /** `namespace/name`. */
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  readonly kind: Kind;
+  readonly program: string;
+  readonly realm: string;
+  readonly clientId: string;
+  /** Of the grants password and legacy_login; empty for the others. */
+  readonly username: string;
+  /** The Secret with what it presents; members of a shared client in one namespace name the same. */
+  readonly source: string;
+  readonly target: string;
+  readonly creationPolicy: 'Owner' | 'Merge';
+  readonly deletionPolicy: 'Delete' | 'Retain';
+}
+
+const NAMESPACES = 6;
+const SHARED_CLIENT = 'machine-2-machine';
+export const LEGACY_ORG = 'LEG';
+
+/** Shares of all credentials, in hundredths. */
+const SHARES: readonly (readonly [Kind, number])[] = [
+  ['shared', 50],
+  ['own', 18],
+  ['password', 20],
+  ['legacy', 12],
+];
+
+const PROGRAMS: Readonly<Record<Kind, readonly string[]>> = {
+  shared: ['SHA', 'SHB', 'SHC'],
+  own: ['OWN'],
+  password: ['PWA', 'PWB'],
+  legacy: [LEGACY_ORG],
+};
+
+export function populationOf(count: number): Member[] {
+  return SHARES.flatMap(([kind, share]) =>
+    Array.from({ length: Math.round((count * share) / 100) }, (_, i) => memberOf(kind, i)),
+  );
+}
+
+function memberOf(kind: Kind, i: number): Member {
+  const namespace = `shop-${(i % NAMESPACES) + 1}`;
+  const name = `${kind}-${i + 1}`;
+  const programs = PROGRAMS[kind];
+  const program = programs[Math.floor(i / NAMESPACES) % programs.length] ?? '';
+  const isMachine = kind === 'shared' || kind === 'own';
+  const merges = isMachine && i % 5 === 4;
+  return {
+    key: `${namespace}/${name}`,
+    namespace,
+    name,
+    kind,
+    program,
+    realm: `${program.toLowerCase()}-staging`,
+    clientId: kind === 'own' ? name : SHARED_CLIENT,
+    username: isMachine ? '' : `user-of-${name}`,
+    source: kind === 'shared' ? `source-${program.toLowerCase()}` : `source-of-${name}`,
+    target: merges ? `${name}-app` : `${name}-token`,
+    creationPolicy: merges ? 'Merge' : 'Owner',
+    deletionPolicy: !merges && i % 7 === 6 ? 'Retain' : 'Delete',
+  };
+}
+
+/** What is rotated together: a client's secret. Members of the legacy login have none. */
+export const clientOf = ({ realm, clientId }: Pick<Member, 'realm' | 'clientId'>): string =>
+  `${realm}/${clientId}`;
+
+export const sourceKeyOf = ({ namespace, source }: Member): string => `${namespace}/${source}`;

@@ -1,0 +1,123 @@
+import { once } from 'node:events';
+import { createServer, connect as dial, type Server, type Socket } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+type Mode = 'forward' | 'hold' | 'refuse';
+
+interface Pair {
+  readonly client: Socket;
+  readonly server: Socket;
+}
+
+/** Bytes from one loopback port to another, TLS or not, that can be cut, held and delayed. */
+export class Proxy {
+  readonly #server: Server;
+  readonly #port: number;
+  readonly #pairs = new Set<Pair>();
+  #mode: Mode = 'forward';
+  #delay = 0;
+
+  private constructor(port: number) {
+    this.#port = port;
+    this.#server = createServer((client) => this.#accept(client));
+  }
+
+  /** @param port that everything is forwarded to */
+  static async start(port: number): Promise<Proxy> {
+    const proxy = new Proxy(port);
+    proxy.#server.listen(0, '127.0.0.1');
+    await once(proxy.#server, 'listening');
+    return proxy;
+  }
+
+  get port(): number {
+    const address = this.#server.address();
+    return typeof address === 'object' ? (address?.port ?? 0) : 0;
+  }
+
+  /** Every connection is reset; new ones are welcome. */
+  cut(): void {
+    for (const { client, server } of this.#pairs) {
+      client.resetAndDestroy();
+      server.destroy();
+    }
+  }
+
+  /** Nothing is forwarded until `forward`, and nothing is closed, new connections included. */
+  hold(): void {
+    this.#mode = 'hold';
+    for (const { client, server } of this.#pairs) {
+      client.pause();
+      server.pause();
+    }
+  }
+
+  /** Everything is reset until `forward`. */
+  refuse(): void {
+    this.#mode = 'refuse';
+    this.cut();
+  }
+
+  forward(): void {
+    this.#mode = 'forward';
+    for (const { client, server } of this.#pairs) {
+      client.resume();
+      server.resume();
+    }
+  }
+
+  /** Every piece is forwarded so many milliseconds later, each way; 0 ends that. */
+  delay(ms: number): void {
+    this.#delay = ms;
+  }
+
+  async close(): Promise<void> {
+    const closed = once(this.#server, 'close');
+    this.#server.close();
+    this.cut();
+    await closed;
+  }
+
+  #accept(client: Socket): void {
+    client.on('error', () => undefined);
+    if (this.#mode === 'refuse') {
+      client.resetAndDestroy();
+      return;
+    }
+    const server = dial(this.#port, '127.0.0.1');
+    server.on('error', () => client.resetAndDestroy());
+    client.setNoDelay(true);
+    server.setNoDelay(true);
+    const pair = { client, server };
+    this.#pairs.add(pair);
+    this.#pump(client, server);
+    this.#pump(server, client);
+    const over = (): void => {
+      this.#pairs.delete(pair);
+    };
+    client.once('close', over);
+    if (this.#mode === 'hold') this.hold();
+  }
+
+  /** In order, whatever the delay does meanwhile. */
+  #pump(from: Socket, to: Socket): void {
+    let last = Promise.resolve();
+    const inTurn = (send: () => void): void => {
+      const ms = this.#delay;
+      last = last.then(() => (ms === 0 ? undefined : sleep(ms))).then(send);
+    };
+    from.on('data', (piece) => {
+      if (this.#delay === 0 && to.writableLength < 1 << 20) {
+        inTurn(() => to.write(piece));
+        return;
+      }
+      from.pause();
+      inTurn(() => {
+        to.write(piece);
+        if (this.#mode !== 'hold') from.resume();
+      });
+    });
+    from.once('end', () => inTurn(() => to.end()));
+    from.once('close', () => inTurn(() => to.destroy()));
+  }
+}

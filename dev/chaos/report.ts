@@ -1,0 +1,168 @@
+import { leaks, openPlaces } from '../soak/canary.ts';
+import type { Span } from '../soak/measures.ts';
+import { rounded } from '../soak/measures.ts';
+import { atMost, exactly, type Row, told } from '../soak/report.ts';
+import { explain, type Finding, type History } from './explain.ts';
+import type { Kind } from './judge.ts';
+import { awaySpans, mostWithin } from './outages.ts';
+import {
+  type Excess,
+  type Explained,
+  excessSessions,
+  furtherLogins,
+  refusedRefreshes,
+  type Surroundings,
+} from './requests.ts';
+import type { Run } from './run.ts';
+import { awayLimit, clockOf } from './schedule.ts';
+
+/** The table at the end: every count apart into what the schedule explains and what it does not. */
+
+export interface Report {
+  readonly rows: readonly Row[];
+  /** One line for each thing that nothing explains. */
+  readonly unexplained: readonly string[];
+}
+
+/** Beyond it each search would take as long as the run; of tokens the latest are looked for. */
+const TOKENS_LOOKED_FOR = 400;
+const SLOWEST_STOP = 25;
+const KINDS: readonly Kind[] = ['expired', 'empty', 'broken', 'foreign', 'other-scope'];
+
+export async function reportOf(run: Run): Promise<Report> {
+  const entries = await run.provider.entries();
+  const around: Surroundings = {
+    keys: new Map(run.setting.members.map(({ username, key }) => [username, key])),
+    done: run.done,
+    crashes: run.crashes,
+    cuts: run.cuts,
+  };
+  const refused = refusedRefreshes(entries, around);
+  const away = awaySpans([
+    ...run.outages,
+    ...run.reader.stalls.map((span) => ({ of: 'api-server' as const, span })),
+  ]);
+  const sessionEnds = new Map(
+    [...Map.groupBy(refused, ({ key }) => key)].map(([key, own]) => [key, own.map(({ at }) => at)]),
+  );
+  const history = { done: run.done, away, sessionEnds };
+  const lines: string[] = [];
+  const excess = excessSessions(await sessionsTooMany(run), entries, around);
+  const logins = furtherLogins(entries, around);
+  const rows = [
+    ...loadRows(run, away),
+    ...KINDS.flatMap((kind) => findingRows(run, kind, history, lines)),
+    ...explainedRows('refreshes refused', refused, run, lines),
+    ...explainedRows('logins beyond the first', logins, run, lines),
+    ...explainedRows('sessions that no credential needs', excess, run, lines),
+    ...endRows(run, lines),
+    ...(await leakRows(run, lines)),
+  ];
+  return { rows, unexplained: lines };
+}
+
+function loadRows({ setting, done, reader, outages }: Run, away: readonly Span[]): Row[] {
+  const { most, window } = awayLimit(setting.tokenSeconds);
+  const seconds = (ms: number): number => rounded(ms / 1_000);
+  return [
+    told('credentials', setting.members.length),
+    told('events carried out', done.length),
+    told('outages', outages.length),
+    told('looks at all targets', reader.looks),
+    told('tokens and refresh tokens seen', reader.secrets.size),
+    told(
+      `seconds away within any ${seconds(window)} s, measured (planned at most ${seconds(most)})`,
+      seconds(mostWithin(away, window)),
+    ),
+  ];
+}
+
+/** One row for each rule that explained something, and one for what none did. */
+function findingRows(run: Run, kind: Kind, history: History, lines: string[]): Row[] {
+  const found = run.reader.findings.filter((finding) => finding.kind === kind);
+  const byRule = Map.groupBy(found, (finding) => explain(finding, history) ?? '');
+  const open = byRule.get('') ?? [];
+  for (const [key, own] of Map.groupBy(open, (finding) => finding.key)) {
+    lines.push(`${kind}: ${key}, ${own.length} s: ${spansOf(own, run.start)}`);
+  }
+  const explained = [...byRule].filter(([rule]) => rule !== '');
+  return [
+    ...explained.map(([rule, own]) => told(`${kind} seconds explained by: ${rule}`, own.length)),
+    exactly(`${kind} seconds unexplained`, open.length, 0),
+  ];
+}
+
+function spansOf(findings: readonly Finding[], start: number): string {
+  const spans: [number, number][] = [];
+  for (const { at } of findings) {
+    const last = spans.at(-1);
+    if (last !== undefined && at - last[1] < 5_000) last[1] = at;
+    else spans.push([at, at]);
+  }
+  return spans.map(([from, to]) => `${clockOf(from - start)} to ${clockOf(to - start)}`).join(', ');
+}
+
+function explainedRows(
+  what: string,
+  all: readonly Explained[],
+  { start }: Run,
+  lines: string[],
+): Row[] {
+  const byRule = Map.groupBy(all, ({ rule = '' }) => rule);
+  const open = byRule.get('') ?? [];
+  lines.push(...open.map(({ key, at }) => `${what}: ${key} at ${clockOf(at - start)}`));
+  const explained = [...byRule].filter(([rule]) => rule !== '');
+  return [
+    ...explained.map(([rule, own]) => told(`${what}, explained by: ${rule}`, own.length)),
+    exactly(`${what}, unexplained`, open.length, 0),
+  ];
+}
+
+async function sessionsTooMany({ provider, reader, setting }: Run): Promise<Excess[]> {
+  const kept = reader.keptSessions();
+  const realms = new Set(
+    setting.members.filter(({ kind }) => kind === 'password').map(({ realm }) => realm),
+  );
+  const all = await Promise.all([...realms].map((realm) => provider.sessions(realm)));
+  return all
+    .flat()
+    .filter(({ id }) => !kept.has(id))
+    .map(({ id, username, started }) => ({ id, username, started: started * 1_000 }));
+}
+
+function endRows(run: Run, lines: string[]): Row[] {
+  const notReady = run.notReady();
+  const terminations = run.replicas.flatMap((replica) => replica.terminations);
+  const failures = run.replicas.flatMap((replica) => replica.failures);
+  const badExits = terminations.filter(({ code }) => code !== 0);
+  lines.push(...notReady.map((key) => `not ready at the end: ${key}`), ...failures);
+  lines.push(
+    ...badExits.map(({ replica, code }) => `${replica} ended with ${code} after a SIGTERM`),
+    ...run.troubles.map((trouble) => `could not be done: ${trouble}`),
+  );
+  const slowest = Math.max(0, ...terminations.map(({ seconds }) => seconds));
+  if (slowest > SLOWEST_STOP) lines.push(`a stop took ${rounded(slowest)} s`);
+  return [
+    exactly('credentials not ready at the end', notReady.length, 0),
+    told('stops by SIGTERM', terminations.length),
+    exactly('stops whose exit code was not 0', badExits.length, 0),
+    atMost('longest stop (s)', rounded(slowest), SLOWEST_STOP),
+    exactly('operators that ended by themselves', failures.length, 0),
+    exactly('events that could not be carried out', run.troubles.length, 0),
+  ];
+}
+
+async function leakRows(run: Run, lines: string[]): Promise<Row[]> {
+  const places = await openPlaces(
+    run.controlPlane,
+    ...run.replicas.map(({ operator }) => operator),
+  );
+  const tokens = [...run.reader.secrets].slice(-TOKENS_LOOKED_FOR);
+  const secrets = [...run.person.secrets, ...tokens].filter((value) => value.length > 20);
+  const found = leaks(places, secrets);
+  lines.push(...found.map(({ place }) => `a secret turned up in: ${place}`));
+  return [
+    told('secrets looked for', secrets.length),
+    exactly('secrets that turned up elsewhere', found.length, 0),
+  ];
+}
