@@ -68,7 +68,9 @@ export function isRepair(
       return memory.source !== undefined && isSameVersion(memory.source.meta, seen.source);
     case 'SpecChanged':
       return resource.status?.observedGeneration === resource.metadata.generation;
-    default:
+    case 'TokenRevoked':
+    case 'RenewRequested':
+    case 'RenewalDue':
       return false;
   }
 }
