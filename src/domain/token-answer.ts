@@ -51,7 +51,17 @@ export function tokenFromAnswer(body: unknown, context: AnswerContext): Token | 
     expiresAt: context.requestedAt + validity,
     jitter: context.jitter,
     notBefore: Math.max(seconds(numberMember(body, 'not-before-policy') ?? 0), 0),
+    ...clockLagOf(accessToken, context.receivedAt),
   };
+}
+
+/**
+ * Its `iat` is by the same clock as the not-before policy; the header `Date` may be a proxy's. It was written before we
+ * received it, so the lag is never taken for less than it is.
+ */
+function clockLagOf(accessToken: string, receivedAt: EpochMs): Pick<Token, 'clockLag'> {
+  const signedAt = numberMember(claimsOf(accessToken), 'iat');
+  return signedAt === undefined ? {} : { clockLag: Math.max(receivedAt - seconds(signedAt), 0) };
 }
 
 function unusable(defect: string, { secrets, ...question }: AnswerContext): Failure {

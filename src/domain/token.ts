@@ -1,6 +1,6 @@
 import type { RenewalPolicy } from './credential.ts';
 import { Sensitive } from './sensitive.ts';
-import type { EpochMs } from './time.ts';
+import type { EpochMs, Ms } from './time.ts';
 
 /** An access token and what came with it. */
 export interface Token {
@@ -18,6 +18,8 @@ export interface Token {
   readonly jitter: number;
   /** Keycloak's `not-before-policy`, by the server's clock: tokens of the realm issued before are void. */
   readonly notBefore: EpochMs;
+  /** How far the server's clock is behind ours at most; 0 when it is ahead, absent when not known. */
+  readonly clockLag?: Ms;
 }
 
 /** What a token endpoint gives to ask with the next time (RFC 6749, 1.5). */

@@ -9,8 +9,11 @@ interface Known {
 }
 
 /**
- * Keycloak's not-before policy of each realm: every answer repeats it, and a raised one voids all earlier tokens.
+ * Keycloak's not-before policy of each realm: every answer repeats it, and a raised one voids all earlier tokens. An
+ * answer tells the highest of the realm's, the client's and the user's, so one that was raised for a user renews the
+ * whole realm once: an answer does not say which it is, and a revoked token in use is worse than a needless renewal.
  * The token that brings the news is good, so nothing later than its request is void, however far apart the clocks are.
+ * A clock behind ours would hide what was asked for before the raise; one ahead of ours needs no allowance.
  */
 export class Revocations {
   readonly #byUrl = new Map<string, Known>();
@@ -20,10 +23,11 @@ export class Revocations {
     this.#onRaised = onRaised;
   }
 
-  learn(tokenUrl: string, { notBefore, issuedAt }: Token): void {
+  learn(tokenUrl: string, { notBefore, issuedAt, clockLag = 0 }: Token): void {
     const known = this.#byUrl.get(tokenUrl);
     if (notBefore <= (known?.policy ?? 0)) return;
-    this.#byUrl.set(tokenUrl, { policy: notBefore, voidBefore: Math.min(notBefore, issuedAt) });
+    const voidBefore = Math.min(notBefore + clockLag, issuedAt);
+    this.#byUrl.set(tokenUrl, { policy: notBefore, voidBefore });
     this.#onRaised(tokenUrl);
   }
 

@@ -65,6 +65,7 @@ describe('a token answer', () => {
       expiresAt: REQUESTED_AT + minutes(30),
       jitter: 0.25,
       notBefore: seconds(7),
+      clockLag: CONTEXT.receivedAt - seconds(5_000),
     });
   });
 
@@ -159,6 +160,20 @@ describe('a token answer', () => {
     expect(tokenOf(tokenFromAnswer(body({ 'not-before-policy': policy }), CONTEXT)).notBefore).toBe(
       expected,
     );
+  });
+
+  it.each([
+    ['behind ours', REQUESTED_AT - minutes(10), minutes(10) + seconds(1)],
+    ['like ours', REQUESTED_AT, seconds(1)],
+    ['ahead of ours', REQUESTED_AT + minutes(10), 0],
+  ])('tells how far the clock of the server may be behind ours: %s', (_, at, lag) => {
+    const access_token = jwt({ iat: at / 1_000, exp: at / 1_000 + 1_800 });
+    expect(tokenOf(tokenFromAnswer(body({ access_token }), CONTEXT)).clockLag).toBe(lag);
+  });
+
+  it('tells nothing of the clock of the server without a JWT', () => {
+    const token = tokenOf(tokenFromAnswer(body({ access_token: 'opaque' }), CONTEXT));
+    expect(token.clockLag).toBeUndefined();
   });
 
   it('with an OAuth error is a failure even when the status says 200', () => {

@@ -21,6 +21,25 @@ describe('a not-before policy', () => {
     expect(revocations.voidBefore('https://auth.test/realms/xyz/token', START)).toBe(0);
   });
 
+  it('of a clock behind ours voids what was asked for before it was raised', () => {
+    const revocations = new Revocations(() => undefined);
+    const lag = minutes(10);
+    const raisedAt = START + minutes(5);
+    const issuedAt = START + minutes(6);
+    const news = { issuedAt, notBefore: raisedAt - lag, clockLag: lag + seconds(1) };
+    revocations.learn(URL, aToken(news));
+    expect(revocations.voidBefore(URL, issuedAt)).toBe(raisedAt + seconds(1));
+
+    revocations.learn(URL, aToken({ ...news, issuedAt: issuedAt + 1, clockLag: lag + seconds(9) }));
+    expect(revocations.voidBefore(URL, issuedAt)).toBe(raisedAt + seconds(1));
+  });
+
+  it('never voids the token that tells of it, however far behind the clock is', () => {
+    const revocations = new Revocations(() => undefined);
+    revocations.learn(URL, aToken({ notBefore: START - hours(1), clockLag: hours(5) }));
+    expect(revocations.voidBefore(URL, START)).toBe(START);
+  });
+
   it('of a clock ahead of ours voids nothing that was asked for after the news', () => {
     const revocations = new Revocations(() => undefined);
     revocations.learn(URL, aToken({ notBefore: START + minutes(5) }));
