@@ -31,7 +31,9 @@ export class Sensitive {
 }
 
 /** From the beginning of a word only: to begin anew at each letter of a long one takes seconds. */
-const TOKEN_SHAPED = /(?<![\w-])[\w-]{8,}\.[\w-]{8,}\.[\w-]*/g;
+const TOKEN_SHAPED = /(?<![\w-])[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)+/g;
+/** A JWT begins with an object in base64: `{"`, or white space after the brace. Names of hosts and fields do not. */
+const JSON_HEADER = /^[^.]*(?:eyJ|eyA|ew[0ko])/;
 const CONTROL_CHARACTERS = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu;
 const HALF_CHARACTER = /\p{Cs}$/u;
 const LONGEST = 200;
@@ -46,7 +48,10 @@ export function presentable(text: string, secrets: readonly Sensitive[]): string
   for (const form of forms.sort((a, b) => b.length - a.length)) {
     shown = shown.replaceAll(form, REDACTED);
   }
-  shown = shown.replace(TOKEN_SHAPED, REDACTED).replace(CONTROL_CHARACTERS, ' ').trim();
+  shown = shown
+    .replace(TOKEN_SHAPED, (text) => (JSON_HEADER.test(text) ? REDACTED : text))
+    .replace(CONTROL_CHARACTERS, ' ')
+    .trim();
   if (shown.length <= LONGEST) return shown;
   return `${shown.slice(0, LONGEST - 1).replace(HALF_CHARACTER, '')}…`;
 }

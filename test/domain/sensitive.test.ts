@@ -29,6 +29,8 @@ const aSecret = fc
   .array(unit, { minLength: 4, maxLength: 40 })
   .map((units) => `CaNaRy${units.join('')}`);
 
+const base64url = (text: string) => Buffer.from(text).toString('base64url');
+
 const ENCODINGS: [string, (secret: string) => string][] = [
   ['as it is', (secret) => secret],
   ['trimmed', (secret) => secret.trim()],
@@ -66,8 +68,22 @@ describe('text made presentable', () => {
     expect(presentable(`token ${jwt} is not good`, [])).toBe('token [redacted] is not good');
   });
 
-  it('keeps host names and sentences', () => {
-    const text = 'No connection to auth.convercus.io. Is the realm "abc" there?';
+  it.each([
+    ['glued to a word', 'token_eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDYU5hUnkifQ.c2lnbmF0dXJl'],
+    ['encrypted', 'eyJhbGciOiJkaXIifQ.aaaaaaaaaaaa.bbbbbbbb.cccccccc.dddddddd'],
+    ['with a space in its header', `${base64url('{ "alg": "none" }')}.eyJzdWIiOiJDYU5hUnkifQ.`],
+    ['with a line break in it', `${base64url('{\n"alg":"none"}')}.eyJzdWIiOiJDYU5hUnkifQ.`],
+    ['with two of them', `${base64url('{\r\n"alg":"none"}')}.eyJzdWIiOiJDYU5hUnkifQ.`],
+    ['with a tab in it', `${base64url('{\t"alg":"none" }')}.eyJzdWIiOiJDYU5hUnkifQ.`],
+  ])('does not show a JWT %s', (_, jwt) => {
+    expect(presentable(`token ${jwt} is not good`, [])).toBe('token [redacted] is not good');
+  });
+
+  it.each([
+    'No connection to auth.convercus.io. Is the realm "abc" there?',
+    'No connection to keycloak.identity-provider.svc.cluster.local',
+    'Others own .metadata.annotations.convercus.io/content-hash (kubectl-edit)',
+  ])('keeps host names, field names and sentences: %s', (text) => {
     expect(presentable(text, [])).toBe(text);
   });
 
