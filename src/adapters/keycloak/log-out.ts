@@ -17,7 +17,8 @@ export const createLogOut = (hosts: TokenHosts, environments: Environments): Log
     const { environment, realm, clientId, clientSecret, refreshToken } = request;
     const where = environments.get(environment);
     if (where === undefined) return 'ended';
-    const url = tokenUrlOf(where, realm).replace(/\/token$/, `/${endpoint}`);
+    const url = addressOf(endpoint, tokenUrlOf(where, realm));
+    if (url === undefined) return addressUnknown(environment);
     const secrets = [clientSecret, refreshToken];
     const question = { grantType: 'refresh_token', realm, clientId, scope: '', secrets } as const;
     return hosts.ask(
@@ -43,6 +44,22 @@ export const createLogOut = (hosts: TokenHosts, environments: Environments): Log
     return last instanceof Failure ? last : undefined;
   };
 };
+
+/** Beside the token endpoint, as Keycloak has them. Undefined: only a guess would do, which might be somebody else's. */
+function addressOf(endpoint: 'logout' | 'revoke', tokenUrl: string): string | undefined {
+  const url = new URL(tokenUrl);
+  if (!TOKEN_PATH.test(url.pathname)) return undefined;
+  url.pathname = url.pathname.replace(TOKEN_PATH, `/${endpoint}`);
+  return url.href;
+}
+
+const TOKEN_PATH = /\/token\/?$/;
+
+const addressUnknown = (environment: string): Failure =>
+  new Failure(
+    'EndpointNotFound',
+    `The path of tokenUrl of environment "${environment}" does not end in /token, so the address of the log-out is not known`,
+  );
 
 const FORM = {
   'content-type': 'application/x-www-form-urlencoded',

@@ -45,8 +45,8 @@ beforeEach(async () => {
 
 afterEach(freeEverything);
 
-function lab() {
-  const tokenUrl = `${server.url}/realms/{realm}/protocol/openid-connect/token`;
+function lab(path = '/realms/{realm}/protocol/openid-connect/token') {
+  const tokenUrl = `${server.url}${path}`;
   const environment = anEnvironment({ tokenUrl });
   const { hosts } = someHosts(environment);
   const source = createTokenSource(hosts);
@@ -172,6 +172,23 @@ describe('a log-out', () => {
     const failure = await logOut(request(token), never);
     expect(isFailure(failure)).toBe(true);
     expect(JSON.stringify(failure)).not.toMatch(/canary/i);
+  });
+
+  it('is sent nowhere when the address of the token endpoint does not tell its own', async () => {
+    const token = await tokenOf(lab().source(login(), never));
+    const asked = server.log.entries.length;
+    const { logOut } = lab('/realms/{realm}/protocol/openid-connect/token-exchange');
+    const failure = await logOut(request(token), never);
+    expect(failure).toMatchObject({ kind: 'EndpointNotFound' });
+    expect(failure?.message).toContain('tokenUrl of environment "staging"');
+    expect(server.log.entries).toHaveLength(asked);
+  });
+
+  it('finds its address beside one that ends with a slash or has a query', async () => {
+    const token = await tokenOf(lab().source(login(), never));
+    const { logOut } = lab('/realms/{realm}/protocol/openid-connect/token/?via=gateway');
+    expect(await logOut(request(token), never)).toBeUndefined();
+    expect(server.log.entries.at(-1)?.endpoint).toBe('logout');
   });
 
   it('with a client secret that has changed fails', async () => {
