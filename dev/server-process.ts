@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
@@ -30,16 +31,31 @@ export async function outputOf(command: string, args: string[]): Promise<string 
   }
 }
 
-/** So many different loopback ports that nobody listened on a moment ago. */
+/** Below what systems give to outgoing connections (from 32768 on) and Kubernetes to node ports (from 30000 on). */
+const PORTS = { from: 10_000, to: 30_000 };
+
+/**
+ * So many different loopback ports that nothing listened on a moment ago. No outgoing connection gets one of them, so
+ * that a server finds its port free again after an outage; and they are random, so that runs at the same time differ.
+ */
 export async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'));
-  await Promise.all(servers.map((server) => once(server, 'listening')));
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
+  const ports = new Set<number>();
+  while (ports.size < count) {
+    const port = randomInt(PORTS.from, PORTS.to);
+    if (await isFree(port)) ports.add(port);
+  }
+  return [...ports];
+}
+
+async function isFree(port: number): Promise<boolean> {
+  const server = createServer().listen(port, '127.0.0.1');
+  try {
+    await once(server, 'listening');
+    await once(server.close(), 'close');
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 export interface ServerOptions {
