@@ -17,6 +17,8 @@ const checks: [title: string, command: string, ...args: string[]][] = [
   ['types', 'tsc', '--noEmit'],
   ['lint', 'oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'dev'],
   ['format', 'biome', 'check'],
+  // Before the tests, whose time limits are not meant for it
+  ['servers and tools', 'node', 'dev/build-servers.ts'],
   ['generated files', 'node', 'dev/generate.ts', '--check'],
 ];
 

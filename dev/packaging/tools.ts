@@ -62,6 +62,12 @@ export async function ensureTool(name: keyof typeof TOOLS, log: Log = silent): P
   return join(dir, name);
 }
 
+export async function ensureAllTools(log: Log): Promise<void> {
+  for (const name of Object.keys(TOOLS)) if (isTool(name)) await ensureTool(name, log);
+}
+
+const isTool = (name: string): name is keyof typeof TOOLS => Object.hasOwn(TOOLS, name);
+
 async function build(dir: string, program: GoProgram, log: Log): Promise<void> {
   const needed = await pinIn(program.pinnedIn, 'Go version', /^go (\S+)/m);
   const have = await goLacks(needed);
