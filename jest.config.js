@@ -1,3 +1,5 @@
+import { availableParallelism } from 'node:os';
+
 /** @type {import('jest').Config} */
 export default {
   testEnvironment: 'node',
@@ -14,4 +16,6 @@ export default {
   injectGlobals: false,
   // Real servers on a busy machine; nothing here is about speed.
   testTimeout: 60_000,
+  // Many of the files start an API server, some Keycloak too: up to 1 GB each.
+  maxWorkers: Math.max(1, Math.min(4, availableParallelism() - 1)),
 };
