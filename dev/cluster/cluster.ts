@@ -12,6 +12,7 @@ import { type Log, ServerProcess, silent } from '../server-process.ts';
 import { serveDns } from './dns.ts';
 import {
   API_SERVICE_ADDRESS,
+  COVERED,
   cniConfig,
   containerdConfig,
   kubeletConfig,
@@ -52,6 +53,8 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
 }
 
 const NODE_USER = `system:node:${NODE}`;
+/** For each step of the start, on a machine that has much else to do. Usually it takes seconds. */
+const LIMIT_SECONDS = 180;
 const run = promisify(execFile);
 
 /** @throws unless it answers 2xx within 5 s */
@@ -62,8 +65,7 @@ async function answers(url: string): Promise<void> {
 
 /** What programs want to write outside our folder goes into memory, and goes with the namespace. */
 async function prepareMachine(): Promise<void> {
-  for (const dir of ['/run', '/var/lib', '/var/log'])
-    await run('mount', ['-t', 'tmpfs', 'tmpfs', dir]);
+  for (const dir of COVERED) await run('mount', ['-t', 'tmpfs', 'tmpfs', dir]);
   await run('ip', ['link', 'set', 'lo', 'up']);
   // A bridge, for not every kernel has dummy devices.
   await run('ip', ['link', 'add', 'node0', 'type', 'bridge']);
@@ -122,7 +124,7 @@ export class Cluster {
     await writeFile(join(this.dir, 'containerd.toml'), containerdConfig(this.dir));
     const config = join(this.dir, 'containerd.toml');
     const containerd = this.#spawn('containerd', 'containerd', [`--config=${config}`]);
-    await containerd.untilReady(() => this.#ctr('version'), 30);
+    await containerd.untilReady(() => this.#ctr('version'), LIMIT_SECONDS);
     for (const image of this.#options.images) await this.#ctr('images', 'import', image);
   }
 
@@ -131,10 +133,14 @@ export class Cluster {
     this.#startControllers();
     await serveDns(NODE_ADDRESS, (...service) => this.#addressOf(...service));
     await this.#startKubelet();
-    await this.kubectl(['wait', '--for=create', `node/${NODE}`, '--timeout=60s']);
-    await this.kubectl(['wait', '--for=condition=Ready', `node/${NODE}`, '--timeout=90s']);
-    await this.kubectl(['wait', '--for=create', 'serviceaccount/default', '--timeout=60s']);
-    await this.#proxy?.untilReady(() => answers('http://127.0.0.1:10256/healthz'), 60);
+    await this.#wait('--for=create', `node/${NODE}`);
+    await this.#wait('--for=condition=Ready', `node/${NODE}`);
+    await this.#wait('--for=create', 'serviceaccount/default');
+    await this.#proxy?.untilReady(() => answers('http://127.0.0.1:10256/healthz'), LIMIT_SECONDS);
+  }
+
+  async #wait(...what: string[]): Promise<void> {
+    await this.kubectl(['wait', ...what, `--timeout=${LIMIT_SECONDS}s`]);
   }
 
   #startControllers(): void {
@@ -192,7 +198,7 @@ export class Cluster {
 
   async #ctr(...args: string[]): Promise<string> {
     const address = ['--address', join(this.dir, 'containerd.sock'), '--namespace', 'k8s.io'];
-    const { stdout } = await run('ctr', [...address, ...args], { timeout: 120_000 });
+    const { stdout } = await run('ctr', [...address, ...args], { timeout: 600_000 });
     return stdout;
   }
 

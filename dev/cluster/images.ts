@@ -17,6 +17,7 @@ import { promisify } from 'node:util';
 import { outputOf } from '../server-process.ts';
 import { ImageStore, librariesOf } from './image-store.ts';
 import { PAUSE_IMAGE } from './node.ts';
+import { CERTIFICATES } from './requirements.ts';
 
 /**
  * The images of a cluster that can pull nothing. Base images are made from what packages have brought to this machine:
@@ -27,7 +28,6 @@ const ROOT = join(import.meta.dirname, '../..');
 /** Node and what it needs, laid out like the distroless base; also what test pods run. */
 export const NODE_IMAGE = 'localhost/node:1';
 const BUILD_IMAGE = 'localhost/node-build:1';
-const CERTIFICATES = '/etc/ssl/certs/ca-certificates.crt';
 
 export const operatorImage = (tag: string): string => `localhost/convercus-operator:${tag}`;
 
@@ -80,7 +80,7 @@ async function buildContext(dir: string): Promise<string> {
   const npm = dirname(dirname(await realpath(await pathOf('npm'))));
   await cp(npm, join(dir, 'npm'), { recursive: true, dereference: true });
   await copyInto(dir, await pathOf('busybox'), '/bin/busybox');
-  for (const tool of ['sh', 'env', 'mkdir', 'cp', 'touch', 'find']) {
+  for (const tool of ['sh', 'env', 'mkdir', 'cp', 'chmod', 'touch', 'find']) {
     await symlink('/bin/busybox', join(dir, 'bin', tool));
   }
   await mkdir(join(dir, 'usr/bin'), { recursive: true });

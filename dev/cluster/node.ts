@@ -10,6 +10,9 @@ export const SERVICES = '10.96.0.0/16';
 export const API_SERVICE_ADDRESS = '10.96.0.1';
 export const PAUSE_IMAGE = 'localhost/pause:1';
 
+/** Folders of the machine that are covered with empty ones for the node. */
+export const COVERED = ['/run', '/var/lib', '/var/log'];
+
 export const containerdConfig = (dir: string): string => `
 version = 2
 root = "${dir}/containerd"

@@ -11,7 +11,7 @@ import {
 } from './images.ts';
 import { Isolation } from './isolation.ts';
 import { PAUSE_IMAGE } from './node.ts';
-import { missingForCluster } from './requirements.ts';
+import { missingForCluster, SYSTEM_FOLDERS } from './requirements.ts';
 
 /** Names the isolation's folder to what runs inside. */
 export const CLUSTER_DIR = 'CONVERCUS_CLUSTER_DIR';
@@ -32,6 +32,9 @@ export async function withIsolation(
   }
   await ensureBinaries(log);
   await ensureNodeBinaries(log);
+  process.env['PATH'] = [process.env['PATH'], ...SYSTEM_FOLDERS].join(':');
+  // Pods run as others than root, and read what is written here.
+  process.umask(0o022);
   const isolation = await Isolation.create();
   try {
     const store = new ImageStore(imagesOf(isolation.dir));

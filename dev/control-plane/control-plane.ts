@@ -39,7 +39,7 @@ export interface KubectlOptions {
   input?: string;
   /** Default: the administrator's. */
   kubeconfig?: string;
-  /** Default 120. */
+  /** Default 300. */
   timeoutSeconds?: number;
 }
 
@@ -141,7 +141,7 @@ export class ControlPlane {
   async startApiServer(): Promise<void> {
     const flags = this.#apiServerFlags();
     this.#apiServer = this.#spawn('kube-apiserver', this.binaries.kubeApiserver, flags);
-    await this.#apiServer.untilReady(() => this.#isReady(), 90);
+    await this.#apiServer.untilReady(() => this.#isReady(), 180);
   }
 
   /** An outage: connections are refused until `startApiServer`. A grace of 0 is a crash. */
@@ -175,7 +175,7 @@ export class ControlPlane {
   async kubectl(args: string[], options: KubectlOptions = {}): Promise<string> {
     const kubeconfig = options.kubeconfig ?? this.adminKubeconfig;
     const flags = [`--kubeconfig=${kubeconfig}`, `--cache-dir=${this.#file('kubectl-cache')}`];
-    const timeout = (options.timeoutSeconds ?? 120) * 1000;
+    const timeout = (options.timeoutSeconds ?? 300) * 1000;
     return new Promise((resolve, reject) => {
       const child = execFile(
         this.binaries.kubectl,
