@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, readdir, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { JEST_NODE_OPTIONS, jestCounts } from '../jest.ts';
 import { ensureTool } from '../packaging/tools.ts';
@@ -63,7 +62,7 @@ async function test(isolation: Isolation, store: ImageStore): Promise<number> {
       ...(figures === undefined ? {} : { CONVERCUS_E2E_FIGURES: figures }),
     },
   });
-  if (code !== 0) await keepLogs(isolation.dir);
+  if (code !== 0) await keepLogs(isolation.dir, `${isolation.dir}-logs`);
   Object.assign(counts, jestCounts(report));
   return code;
 }
@@ -80,8 +79,7 @@ async function describeImages(dir: string, store: ImageStore): Promise<void> {
   await writeFile(join(imagesOf(dir), 'facts.json'), JSON.stringify(facts));
 }
 
-async function keepLogs(dir: string): Promise<void> {
-  const kept = join(tmpdir(), 'convercus-e2e-logs');
+async function keepLogs(dir: string, kept: string): Promise<void> {
   const logs = (await readdir(dir)).filter((name) => name.endsWith('.log') || name === 'pod-logs');
   for (const log of logs) await cp(join(dir, log), join(kept, log), { recursive: true });
   console.log(`The servers' and pods' logs are in ${kept}.`);

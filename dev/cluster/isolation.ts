@@ -33,21 +33,23 @@ export class Isolation {
   readonly dir: string;
   readonly name: string;
 
-  private constructor(name: string) {
+  private constructor(parent: string, name: string) {
     this.name = name;
-    this.dir = join(tmpdir(), name);
+    this.dir = join(parent, name);
   }
 
   /** Also removes what earlier runs that were killed have left. */
-  static async create(): Promise<Isolation> {
-    for (const name of await readdir(tmpdir())) {
+  static async create(parent = tmpdir()): Promise<Isolation> {
+    for (const name of await readdir(parent)) {
       const owner = NAME.exec(name)?.[1];
-      if (owner !== undefined && !isAlive(Number(owner))) await new Isolation(name).remove();
+      if (owner !== undefined && !isAlive(Number(owner)))
+        await new Isolation(parent, name).remove();
     }
-    const isolation = new Isolation(`convercus-cluster-${process.pid}`);
+    const isolation = new Isolation(parent, `convercus-cluster-${process.pid}`);
     await isolation.remove();
     await mkdir(isolation.dir, { mode: 0o755 });
-    for (const cgroup of await isolation.#cgroups()) await mkdir(cgroup);
+    // Two names of one hierarchy may be links to it.
+    for (const cgroup of await isolation.#cgroups()) await mkdir(cgroup, { recursive: true });
     return isolation;
   }
 
@@ -96,7 +98,7 @@ function isAlive(pid: number): boolean {
 }
 
 /** Its files are the kernel's: only folders are removed, from the leaves up. */
-async function removeCgroup(path: string, tries = 50): Promise<void> {
+async function removeCgroup(path: string, tries = 300): Promise<void> {
   const children = await readdir(path, { withFileTypes: true }).catch(() => undefined);
   if (children === undefined) return;
   for (const child of children) {

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, expect, it } from '@jest/globals';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Isolation } from '../../dev/cluster/isolation.ts';
 import { eventually } from '../e2e/world.ts';
 
@@ -19,8 +20,17 @@ const untidy = (then: string): string[] => [
 ];
 
 (isPossible ? describe : describe.skip)('an isolation', () => {
+  /** Not where other runs on this machine clean up. */
+  let parent: string;
+
+  beforeEach(async () => {
+    parent = await mkdtemp(join(tmpdir(), 'isolations-'));
+  });
+
+  afterEach(() => rm(parent, { recursive: true }));
+
   it('passes on the exit code, and ends and unmounts what is left', async () => {
-    const isolation = await Isolation.create();
+    const isolation = await Isolation.create(parent);
     const sign = join(isolation.dir, 'sign');
     const cgroup = join(CGROUP, isolation.name);
     expect(await isolation.run('sh', [...untidy('exit 3'), sign])).toBe(3);
@@ -29,12 +39,12 @@ const untidy = (then: string): string[] => [
     expect(existsSync(cgroup)).toBe(true);
     await isolation.remove();
     expect([existsSync(isolation.dir), existsSync(cgroup)]).toEqual([false, false]);
-  }, 30_000);
+  }, 120_000);
 
   it('ends when its owner is killed, and the next one cleans up', async () => {
     const script = `
       import { Isolation } from '${join(import.meta.dirname, '../../dev/cluster/isolation.ts')}';
-      const isolation = await Isolation.create();
+      const isolation = await Isolation.create('${parent}');
       const onStart = (pid) => console.log(pid, isolation.dir);
       await isolation.run('sh', ['-c', 'sleep 1000'], { onStart });
     `;
@@ -48,7 +58,7 @@ const untidy = (then: string): string[] => [
     const isGone = async (): Promise<boolean> => !existsSync(`/proc/${pid}`);
     expect(await eventually(isGone, Boolean)).toBe(true);
     expect(existsSync(dir)).toBe(true);
-    await (await Isolation.create()).remove();
+    await (await Isolation.create(parent)).remove();
     expect(existsSync(dir)).toBe(false);
-  }, 60_000);
+  }, 120_000);
 });
