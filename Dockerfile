@@ -1,6 +1,7 @@
 # The operator as one bundled file on a base with nothing but Node: no shell, no package manager, no root.
-# Same input, same layers: files carry a fixed time. (For the same image digest too, fix the time of its history:
-# `buildah build --timestamp 0`, or SOURCE_DATE_EPOCH=0 with BuildKit.)
+# Same input, same layers: files carry a fixed time, and permissions that don't depend on the umask of the checkout.
+# (For the same image digest too, fix the time of its history: `buildah build --timestamp 0`, or SOURCE_DATE_EPOCH=0
+# with BuildKit.)
 ARG BUILD_IMAGE=docker.io/library/node:26-slim
 ARG RUNTIME_IMAGE=gcr.io/distroless/nodejs26-debian13:nonroot
 
@@ -15,6 +16,7 @@ RUN node dev/bundle.ts \
   && mkdir -p /image/app/bundle \
   && cp package.json LICENSE /image/app/ \
   && cp bundle/* /image/app/bundle/ \
+  && chmod -R u=rwX,go=rX /image \
   && find /image -exec touch -h -d '1980-01-01 00:00:00' {} +
 
 FROM ${RUNTIME_IMAGE}
