@@ -276,10 +276,11 @@ export const LIFETIMES: Row[] = [
     'idle time starts anew with every refresh',
     async (lab) => {
       const first = await lab.login('idle');
-      await lab.backend.elapse(1);
+      await lab.backend.elapse(2);
       return lab.token(refresh(first), 'idle');
     },
-    ({ body }) => expect(body).toMatchObject({ refresh_expires_in: 5 }),
+    // 3 if it did not; 5, or 4 when a second has begun meanwhile
+    ({ body }) => expect(body['refresh_expires_in']).toBeGreaterThan(3),
   ),
   refused(
     'after the idle time',

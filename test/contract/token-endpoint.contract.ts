@@ -35,11 +35,11 @@ export function tokenEndpointContract(
     beforeAll(async () => {
       backend = await start();
       lab = await Lab.open(backend);
-    }, 240_000);
+    }, 600_000);
     afterAll(() => backend?.stop(), 60_000);
     for (const [group, rows] of Object.entries(groups)) {
       describe(group, () => {
-        it.each(rows)('$title', async ({ ask, check }) => check(await ask(lab)), 30_000);
+        it.each(rows)('$title', async ({ ask, check }) => check(await ask(lab)), 60_000);
       });
     }
   });

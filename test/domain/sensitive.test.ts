@@ -106,7 +106,8 @@ describe('text made presentable', () => {
     const began = performance.now();
     presentable('x'.repeat(64 * 1024), []);
 
-    expect(performance.now() - began).toBeLessThan(500);
+    // A millisecond; minutes if it were the square of the length
+    expect(performance.now() - began).toBeLessThan(5_000);
   });
 
   it('is cut off with an ellipsis', () => {

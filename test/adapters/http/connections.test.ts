@@ -37,7 +37,7 @@ it('are as many to a host as may be asked of it at once', async () => {
     if (waiting.length < 6) return;
     for (const each of waiting) answerWith(200, GOOD)(request, each);
   });
-  const source = aSource({}, { perHost: 6, timeouts: { connect: 2_000, total: 2_000 } });
+  const source = aSource({}, { perHost: 6, timeouts: { connect: 20_000, total: 20_000 } });
   const results = await Promise.all(
     Array.from({ length: 6 }, () => source.obtain(aRequest(tokenUrl))),
   );

@@ -78,6 +78,9 @@ export const anEnvironment = (changes: Partial<Environment> = {}): Environment =
   ...changes,
 });
 
+/** With a label of more than 63 letters: refused without a question to the machine's name server, or for want of one. */
+export const UNKNOWN_NAME = `${'x'.repeat(64)}.test`;
+
 export const aRequest = (
   tokenUrl: string,
   changes: Partial<ClientCredentialsRequest> = {},

@@ -20,10 +20,13 @@ import {
   later,
   serve,
   someHosts,
+  UNKNOWN_NAME,
 } from '../keycloak/lab.ts';
 
 afterEach(freeEverything);
 
+/** For which a busy machine may stand still within a request. */
+const A_PAUSE = seconds(30);
 const ACCOUNT = { org: 'canary-org', userName: 'canary-user', password: 'canary "päss"\\word' };
 
 function aSource(environment: Partial<Environment> = {}, options: Partial<HostOptions> = {}) {
@@ -78,7 +81,7 @@ describe('against a server with the old login', () => {
     if (isFailure(result)) return;
     expect(result.accessToken.reveal()).toMatch(/^eyJ[\w-]+\.[\w-]+\.[\w-]+$/);
     const validity = result.expiresAt - result.issuedAt;
-    expect(Math.abs(validity - hours(24))).toBeLessThanOrEqual(seconds(1));
+    expect(Math.abs(validity - hours(24))).toBeLessThan(A_PAUSE);
     expect(server.log.counts()).toEqual({ 'canary-org login 200': 1 });
   });
 
@@ -86,7 +89,7 @@ describe('against a server with the old login', () => {
     server.legacy.lifespan = 1_800;
     const token = await obtain();
     if (isFailure(token)) throw new Error(token.message);
-    expect(Math.abs(token.expiresAt - token.issuedAt - minutes(30))).toBeLessThan(seconds(1));
+    expect(Math.abs(token.expiresAt - token.issuedAt - minutes(30))).toBeLessThan(A_PAUSE);
   });
 
   it.each([30, 0, -100])('a token that lives for %d s is too short', async (lifespan) => {
@@ -139,16 +142,16 @@ describe('against a server with the old login', () => {
     const { obtain, reports } = aSource();
     const token = await obtain(aLogin(server.loginUrl));
     if (isFailure(token)) throw new Error(token.message);
-    expect(Math.abs(token.expiresAt - token.issuedAt - hours(24))).toBeLessThan(seconds(1));
+    expect(Math.abs(token.expiresAt - token.issuedAt - hours(24))).toBeLessThan(A_PAUSE);
     const [report] = reports;
-    expect(Math.abs((report?.skew ?? 0) - seconds(skew))).toBeLessThan(seconds(2));
+    expect(Math.abs((report?.skew ?? 0) - seconds(skew))).toBeLessThan(A_PAUSE);
   });
 
   it.each([{ kind: 'hang' }, { kind: 'hang', afterWork: true }] as const)(
     'a server that hangs is given up after the whole time allowed: %j',
     async (fault) => {
       server.faults.add(fault);
-      const { obtain } = aSource({}, { timeouts: { connect: 2_000, total: 150 } });
+      const { obtain } = aSource({}, { timeouts: { connect: 2_000, total: 1_000 } });
       expect(await obtain(aLogin(server.loginUrl))).toMatchObject({
         kind: 'NetworkError',
         code: 'TIMEOUT',
@@ -219,7 +222,7 @@ describe('a login', () => {
   it('that finds no name or no listener is a NetworkError', async () => {
     const { port } = await serve(answerWith(200, ''));
     await freeEverything();
-    for (const host of [`127.0.0.1:${port}`, 'nowhere.invalid']) {
+    for (const host of [`127.0.0.1:${port}`, UNKNOWN_NAME]) {
       expect(await aSource().obtain(aLogin(`http://${host}/auth/login`))).toMatchObject({
         kind: 'NetworkError',
         message: expect.stringContaining(`${host} cannot be reached`),
