@@ -19,7 +19,7 @@ ${Object.entries(SCENARIOS)
 
   --for TIME          how long, such as 90s or 10m
   --credentials N     how many
-  --token-seconds N   lifetime of an access token, for lost-sessions and rotation
+  --token-seconds N   lifetime of an access token, for steady, kills, lost-sessions and rotation
   --grant GRANT       password (default) or client_credentials
   --provider NAME     keycloak (default; hanging-host: built-in) or built-in`;
 

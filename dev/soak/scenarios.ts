@@ -21,22 +21,25 @@ export interface Scenario {
 
 export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   steady: {
-    about: '20 s tokens and rotation: logins, reuse, expired seconds',
+    about: 'short tokens and rotation: logins, reuse, expired seconds',
     play: steady,
     for: '10m',
     credentials: 20,
+    tokenSeconds: 20,
   },
   kills: {
     about: 'the same with the operator killed every 20 s',
     play: kills,
     for: '10m',
     credentials: 20,
+    tokenSeconds: 20,
   },
   'session-max': {
     about: 'sessions end after 2 minutes: logins an hour',
     play: sessionMax,
     for: '10m',
     credentials: 4,
+    tokenSeconds: 20,
   },
   'wrong-password': {
     about: 'tries with a wrong password through two restarts, then the right one',

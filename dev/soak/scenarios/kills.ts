@@ -10,7 +10,7 @@ import {
 import { type Row, serviceRows, told } from '../report.ts';
 import { type Setting, Stage } from '../stage.ts';
 import type { TargetReader } from '../target-reader.ts';
-import { SHORT_LIVED } from './steady.ts';
+import { shortLived } from './steady.ts';
 
 const PERIOD = 20_000;
 /** A renewal is a matter of some ten milliseconds: answer, session Secret, target, status. */
@@ -23,7 +23,7 @@ const RENEWAL = 80;
  */
 export const kills = (setting: Setting): Promise<Row[]> =>
   Stage.play(setting, {
-    realm: SHORT_LIVED,
+    realm: shortLived(setting),
     config: { leaderElection: { enabled: false } },
     act: async (stage) => {
       const { reader, accounts, provider } = stage;

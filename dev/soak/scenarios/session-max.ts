@@ -1,7 +1,7 @@
 import { count, meanGap, rounded, shortestGap, tally } from '../measures.ts';
 import { atMost, type Row, serviceRows, told } from '../report.ts';
 import { type Setting, Stage } from '../stage.ts';
-import { SHORT_LIVED } from './steady.ts';
+import { shortLived } from './steady.ts';
 
 const SESSION_SECONDS = 120;
 const LEAST = 3_600 / SESSION_SECONDS;
@@ -11,7 +11,7 @@ const FLOOR_SECONDS = 10;
 /** Sessions end after two minutes, whatever is refreshed, and tokens get ever shorter towards that end. */
 export const sessionMax = (setting: Setting): Promise<Row[]> =>
   Stage.play(setting, {
-    realm: { ...SHORT_LIVED, ssoSessionMaxLifespan: SESSION_SECONDS },
+    realm: { ...shortLived(setting), ssoSessionMaxLifespan: SESSION_SECONDS },
     config: { renewal: { minimumSeconds: FLOOR_SECONDS } },
     act: async (stage) => {
       const { reader, accounts, provider } = stage;

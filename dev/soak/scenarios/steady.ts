@@ -3,12 +3,15 @@ import { exactly, type Row, serviceRows, told } from '../report.ts';
 import { type Setting, Stage } from '../stage.ts';
 
 /** Short tokens, and each refresh token good for one use. */
-export const SHORT_LIVED = { accessTokenLifespan: 20, revokeRefreshToken: true };
+export const shortLived = ({ tokenSeconds }: Setting) => ({
+  accessTokenLifespan: tokenSeconds,
+  revokeRefreshToken: true,
+});
 
 /** Nothing happens but time: one login each, then refreshes. */
 export const steady = (setting: Setting): Promise<Row[]> =>
   Stage.play(setting, {
-    realm: SHORT_LIVED,
+    realm: shortLived(setting),
     act: async (stage) => {
       const { reader, accounts, provider } = stage;
       await stage.applyAll();
