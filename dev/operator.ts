@@ -144,7 +144,7 @@ export class Operator {
       env: this.#env,
       logFile: this.logFile,
     });
-    await this.#process.untilReady(() => this.get(this.#startedWhen), 60);
+    await this.#process.untilReady(() => this.get(this.#startedWhen), 120);
   }
 
   get pid(): number | undefined {

@@ -38,7 +38,7 @@ interface Since {
 }
 
 async function untilLed(lease: LeaseHolders, { since, isSuccessor }: Since): Promise<number> {
-  const { at } = await until(() => lease.firstAfter(since, isSuccessor), 90);
+  const { at } = await until(() => lease.firstAfter(since, isSuccessor));
   return at - since;
 }
 
@@ -54,14 +54,16 @@ export async function disturb(
   const leaderless = since === undefined ? 0 : await untilLed(lease, since);
   await sleep(SETTLING);
   const to = Date.now();
-  await sleep(2_000);
+  const lost = (): number =>
+    lab.issued(/^fleet/).filter((issue) => issue.at >= from && issue.at <= to && fleet.lacks(issue))
+      .length;
+  // What is on its way arrives; what is lost stays lost.
+  await until(() => lost() === 0, 15).catch(() => undefined);
   const outcome = {
     leaderless,
     vacant: lease.vacant(from, to),
     latest: Math.max(0, ...fleet.lateness(from, to)),
-    lost: lab
-      .issued(/^fleet/)
-      .filter((issue) => issue.at >= from && issue.at <= to && fleet.lacks(issue)).length,
+    lost: lost(),
     expired: difference(lab.api.calls('fleet'), before.fleet).expired,
     expiredOfShortLived: difference(lab.api.calls('loyalty'), before.loyalty).expired,
   };
@@ -77,13 +79,13 @@ export async function leaderOf({ lab, lease }: Watched): Promise<PodObject> {
   return until(async () => {
     const pods = await lab.operatorPods();
     return pods.find(({ metadata }) => metadata.name === lease.current);
-  }, 60);
+  });
 }
 
 /** Sends a signal to the leader's process. */
 export async function signalLeader(watched: Watched, signal: NodeJS.Signals): Promise<number> {
   const leader = await leaderOf(watched);
-  const { pid } = await until(() => processOf(leader.metadata.uid), 10);
+  const { pid } = await until(() => processOf(leader.metadata.uid));
   process.kill(pid, signal);
   return pid;
 }

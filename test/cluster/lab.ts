@@ -156,10 +156,13 @@ export class Lab {
   }
 }
 
+/** Seconds for what takes seconds where nothing else runs. */
+export const PATIENCE = 180;
+
 /** @throws when it does not hold within the time */
 export async function until<T>(
   look: () => T | undefined | false | Promise<T | undefined | false>,
-  seconds: number,
+  seconds = PATIENCE,
   pause = 50,
 ): Promise<T> {
   const deadline = Date.now() + seconds * 1_000;

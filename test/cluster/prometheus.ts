@@ -94,7 +94,7 @@ export class Prometheus {
       logFile: file('prometheus.log'),
     });
     const prometheus = new Prometheus();
-    await server.untilReady(() => prometheus.#get('/-/ready'), 60);
+    await server.untilReady(() => prometheus.#get('/-/ready'), 180);
     return prometheus;
   }
 
@@ -120,7 +120,7 @@ export class Prometheus {
   }
 
   async #get(path: string): Promise<string> {
-    const signal = AbortSignal.timeout(5_000);
+    const signal = AbortSignal.timeout(30_000);
     const answer = await fetch(`http://127.0.0.1:${PORT}${path}`, { signal });
     const text = await answer.text();
     if (!answer.ok) throw new Error(`Prometheus answered ${answer.status}: ${text}`);

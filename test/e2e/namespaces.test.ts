@@ -18,7 +18,7 @@ import {
 import { BUILD_TIME, renderOverlay, the } from '../packaging/render.ts';
 import { credentialObject } from './world.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const AUDIT = {
   apiVersion: 'audit.k8s.io/v1',
@@ -76,7 +76,7 @@ describe('an operator for listed namespaces', () => {
   it('serves those, and leaves the others alone', async () => {
     await create('elsewhere');
     await create('shop');
-    const ready = ['--for=condition=Ready', 'cvc/loyalty', '--timeout=30s'];
+    const ready = ['--for=condition=Ready', 'cvc/loyalty', '--timeout=90s'];
     await controlPlane.kubectl(['wait', ...ready, '-n', 'shop']);
     const seen = ['get', 'cvc', 'loyalty', '-n', 'elsewhere', '-o', 'jsonpath={.status}'];
     expect(await controlPlane.kubectl(seen)).toBe('{"observedGeneration":-1}');

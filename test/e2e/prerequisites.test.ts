@@ -10,7 +10,7 @@ import {
 } from '../../dev/operator.ts';
 import { eventually } from './world.ts';
 
-jest.setTimeout(90_000);
+jest.setTimeout(180_000);
 
 /** Started before anything is there that it needs; each test brings one thing more. */
 describe('an operator that starts too early', () => {
@@ -27,7 +27,7 @@ describe('an operator that starts too early', () => {
       startedWhen: '/livez',
     });
     pid = operator.pid;
-  });
+  }, 600_000);
 
   afterAll(async () => {
     await operator?.stop();

@@ -241,9 +241,12 @@ export class Tenant {
   }
 
   ready(name: string): Promise<string> {
-    return this.kubectl('wait', '--for=condition=Ready', `cvc/${name}`, '--timeout=30s');
+    return this.kubectl('wait', '--for=condition=Ready', `cvc/${name}`, '--timeout=90s');
   }
 }
+
+/** Leaves more than half of the lifetime of a short token, in which a busy machine may be late. */
+export const EARLY = { renewal: { percent: 40 } };
 
 export const credentialObject = (name: string, spec: object, target: object = {}) => ({
   apiVersion: 'convercus.io/v1alpha1',
