@@ -15,7 +15,7 @@ export default {
   },
   injectGlobals: false,
   // Real servers on a busy machine; nothing here is about speed.
-  testTimeout: 60_000,
+  testTimeout: 180_000,
   // Many of the files start an API server, some Keycloak too: up to 1 GB each.
   maxWorkers: Math.max(1, Math.min(4, availableParallelism() - 1)),
 };

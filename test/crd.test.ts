@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../dev/control-plane/control-plane.ts';
 import { installCrd } from '../dev/operator.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const GOOD = {
   program: 'ABC',

@@ -4,7 +4,7 @@ import { CHECK, SCENARIOS } from '../../dev/bench/scenarios/scenarios.ts';
 
 /** `npm run bench -- --check` in the tests: what can be counted is the same on every machine. */
 describe('the counts of npm run bench', () => {
-  beforeAll(() => bundleOperator(), 60_000);
+  beforeAll(() => bundleOperator(), 300_000);
 
   it.each(['sharing', 'quiet'])(
     'are what they have to be: %s',

@@ -5,7 +5,7 @@ import { parse } from 'yaml';
 import { FAILURE_KINDS } from '../../src/domain/failure.ts';
 import { BUILD_TIME, CHART, helm, promtool, ROOT, renderChart, the } from './render.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 const RULES = join(CHART, 'files/alerts.yaml');
 const TESTS = join(import.meta.dirname, 'alerts.yaml');

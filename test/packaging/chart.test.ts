@@ -15,7 +15,7 @@ import {
 } from './render.ts';
 import { VALUE_SETS } from './value-sets.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 beforeAll(async () => void (await helm(['version'])), BUILD_TIME);
 

@@ -17,7 +17,7 @@ import { rfc3339 } from '../../src/domain/time.ts';
 import { aCredential } from '../support/builders.ts';
 import { BUILD_TIME, CHART } from './render.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 interface Panel {
   readonly title: string;

@@ -20,7 +20,7 @@ import {
 } from './render.ts';
 import { VALUE_SETS } from './value-sets.ts';
 
-jest.setTimeout(120_000);
+jest.setTimeout(180_000);
 
 let controlPlane: ControlPlane;
 

@@ -9,7 +9,7 @@ import {
   type Values,
 } from './render.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 beforeAll(async () => void (await helm(['version'])), BUILD_TIME);
 

@@ -4,7 +4,7 @@ import { beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { parse } from 'yaml';
 import { BUILD_TIME, CHART, helm, renderChart, type Values } from './render.ts';
 
-jest.setTimeout(60_000);
+jest.setTimeout(180_000);
 
 beforeAll(async () => void (await helm(['version'])), BUILD_TIME);
 
