@@ -37,7 +37,10 @@ process.exitCode = counts.failed === 0 ? 0 : 1;
 async function chaosPasses(): Promise<boolean> {
   const main = join(import.meta.dirname, '../chaos/main.ts');
   const sizes = ['--seed=8', '--minutes=1.5', '--credentials=30', '--token-seconds=150'];
-  const [code] = await once(spawn(process.execPath, [main, ...sizes], { stdio: 'inherit' }), 'exit');
+  const [code] = await once(
+    spawn(process.execPath, [main, ...sizes], { stdio: 'inherit' }),
+    'exit',
+  );
   return code === 0;
 }
 
