@@ -32,7 +32,8 @@ export interface QueueSnapshot {
 }
 
 interface Timer {
-  readonly at: EpochMs;
+  /** By the monotonic clock. */
+  readonly at: Ms;
   readonly cancel: () => void;
 }
 
@@ -53,8 +54,9 @@ export class WorkQueue {
   readonly #inWork = new Map<Key, EpochMs>();
   /** In work, and due once more as soon as that is done. Always a subset of `#inWork`. */
   readonly #again = new Set<Key>();
-  /** When to wake which key. */
+  /** When to wake which key: wall-clock moments, to which is added by how much the clock had been set back before. */
   readonly #deferred = new PriorityMap<Key>();
+  readonly #setBack: ClockSetBack;
   #onReady: () => void = () => undefined;
   #timer: Timer | undefined;
   #isShutDown = false;
@@ -62,6 +64,7 @@ export class WorkQueue {
   constructor(clock: Clock, observer: QueueObserver = NOBODY) {
     this.#clock = clock;
     this.#observer = observer;
+    this.#setBack = new ClockSetBack(clock);
   }
 
   /** `callback` is told whenever there is something to take; it replaces the one before. */
@@ -84,8 +87,9 @@ export class WorkQueue {
     if (this.#isShutDown) return;
     this.#observer.deferred();
     if (at <= this.#clock.now()) return this.add(key);
-    if (at >= (this.#deferred.get(key) ?? Infinity)) return;
-    this.#deferred.set(key, at);
+    const due = at + this.#setBack.total();
+    if (due >= (this.#deferred.get(key) ?? Infinity)) return;
+    this.#deferred.set(key, due);
     this.#arm();
   }
 
@@ -157,8 +161,8 @@ export class WorkQueue {
   #arm(): void {
     const next = this.#deferred.first();
     if (next === undefined) return;
-    const delay = Math.min(next.priority - this.#clock.now(), LONGEST_TIMER);
-    const at = this.#clock.now() + delay;
+    const delay = Math.min(next.priority - this.#now(), LONGEST_TIMER);
+    const at = this.#clock.monotonic() + delay;
     if (this.#timer !== undefined && this.#timer.at <= at) return;
     this.#timer?.cancel();
     this.#timer = { at, cancel: this.#clock.after(delay, () => this.#wake()) };
@@ -166,7 +170,7 @@ export class WorkQueue {
 
   #wake(): void {
     this.#timer = undefined;
-    const now = this.#clock.now();
+    const now = this.#now();
     let next = this.#deferred.first();
     while (next !== undefined && next.priority <= now) {
       this.#deferred.delete(next.key);
@@ -174,5 +178,35 @@ export class WorkQueue {
       next = this.#deferred.first();
     }
     this.#arm();
+  }
+
+  #now(): EpochMs {
+    return this.#clock.now() + this.#setBack.total();
+  }
+}
+
+/** Less is taken for the difference between two clocks that are read one after the other. */
+const TOLERANCE: Ms = seconds(1);
+
+/**
+ * By how much the wall clock has been set back so far. A wait that was begun before goes on as if it had not been: else
+ * it would last hours longer. A clock that is set forward makes dates come sooner, as it should.
+ */
+class ClockSetBack {
+  readonly #clock: Clock;
+  /** The wall clock minus the monotonic one, when last looked at. */
+  #offset: Ms;
+  #total: Ms = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#offset = clock.now() - clock.monotonic();
+  }
+
+  total(): Ms {
+    const offset = this.#clock.now() - this.#clock.monotonic();
+    if (offset < this.#offset - TOLERANCE) this.#total += this.#offset - offset;
+    if (Math.abs(offset - this.#offset) > TOLERANCE) this.#offset = offset;
+    return this.#total;
   }
 }

@@ -115,6 +115,17 @@ describe('a work queue', () => {
     expect(queue.take()).toBe('a');
   });
 
+  it('lasts no longer when the clock is set back', async () => {
+    queue.addAt('a', clock.now() + minutes(10));
+    await clock.advance(minutes(4));
+    clock.jump(-hours(3));
+    queue.addAt('b', clock.now() + minutes(5));
+    await clock.advance(minutes(5));
+    expect([queue.take(), queue.take()]).toEqual(['b', undefined]);
+    await clock.advance(minutes(1));
+    expect(queue.take()).toBe('a');
+  });
+
   it('needs one timer for any number of wake-ups, and none after a shut down', async () => {
     for (const delay of [5, 3, 9, 4]) queue.addAt(`in ${delay}`, clock.now() + seconds(delay));
     expect(clock.timers).toBe(1);
