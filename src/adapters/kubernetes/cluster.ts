@@ -1,6 +1,11 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
 import type { Failure } from '../../domain/failure.ts';
-import type { DesiredSecret, SecretContents, SecretMeta } from '../../domain/secret.ts';
+import type {
+  DesiredSecret,
+  KnownSecret,
+  SecretContents,
+  SecretMeta,
+} from '../../domain/secret.ts';
 import type { Cluster, CredentialEvent, EventSubject, SecretIdentity } from '../../ports.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import type { ClusterCache } from './cluster-view.ts';
@@ -58,9 +63,11 @@ export class KubernetesCluster implements Cluster {
     const { namespace, name } = desired;
     const known = this.#cache.secret(namespace, name);
     const isMixed = typeof known === 'object' && known.setBy === 'us-and-others';
-    const handedOver = isMixed ? await this.#handOver(desired, signal) : undefined;
+    const version = isMixed ? await this.#handOver(desired, signal) : versionKnown(desired, known);
     const answer =
-      handedOver ?? (await this.#transport.request(writeRequest(desired, known, signal)));
+      version instanceof ApiError
+        ? version
+        : await this.#transport.request(writeRequest({ ...desired, version }, known, signal));
     const meta = answer instanceof ApiError ? answer : metaFrom(answer);
     if (meta instanceof ApiError) return this.#refused(meta, desired, signal);
     this.#cache.learn(namespace, name, meta, 'written');
@@ -135,13 +142,16 @@ export class KubernetesCluster implements Cluster {
     return this.#transport.request(rewriteRequest(metadata, status, signal));
   }
 
-  /** Undefined when it is done. */
-  async #handOver(desired: DesiredSecret, signal: AbortSignal): Promise<ApiError | undefined> {
+  /** The version of the Secret afterwards. */
+  async #handOver(
+    desired: DesiredSecret,
+    signal: AbortSignal,
+  ): Promise<string | undefined | ApiError> {
     const { namespace, name } = desired;
     const found = await this.#transport.request(metaRequest(namespace, name, signal));
     if (found instanceof ApiError) return found;
     const answer = await this.#transport.request(handOverRequest(desired, found, signal));
-    return answer instanceof ApiError ? answer : undefined;
+    return answer instanceof ApiError ? answer : textAt(answer.body, 'metadata', 'resourceVersion');
   }
 
   #found<T>(
@@ -180,5 +190,9 @@ export class KubernetesCluster implements Cluster {
     });
   }
 }
+
+/** A write that arrives late, after another, must fail. */
+const versionKnown = ({ uid }: DesiredSecret, known: KnownSecret): string | undefined =>
+  typeof known === 'object' && known.uid === uid ? known.resourceVersion : undefined;
 
 const STATUS = { ...CREDENTIALS, plural: `${CREDENTIALS.plural}/status` };

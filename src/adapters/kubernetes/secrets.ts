@@ -31,7 +31,7 @@ export const metaRequest = (namespace: string, name: string, signal: AbortSignal
  * The answer is metadata only, for we know the rest.
  */
 export function writeRequest(
-  desired: DesiredSecret,
+  { version, ...desired }: DesiredSecret & { readonly version: string | undefined },
   known: KnownSecret,
   signal: AbortSignal,
 ): ApiRequest {
@@ -48,7 +48,7 @@ export function writeRequest(
     known.uid === uid &&
     known.setBy === 'us'
   ) {
-    const body = objectFrom(desired, known.resourceVersion);
+    const body = objectFrom(desired, version);
     return { ...common, method: 'PUT', path, query: { fieldManager }, body };
   }
   return {
@@ -57,7 +57,7 @@ export function writeRequest(
     path,
     query: { fieldManager, force: String(desired.force) },
     contentType: 'application/apply-patch+yaml', // JSON is YAML
-    body: objectFrom(desired),
+    body: objectFrom(desired, desired.resourceVersion ?? version),
   };
 }
 

@@ -187,6 +187,19 @@ describe('applying a Secret', () => {
     expect(world.asked.map(({ method }) => method)).toEqual(['POST', 'GET']);
   });
 
+  it('applies it to the version that is known, so that a late write fails', async () => {
+    await using world = await aWorld(() => stored('9'));
+    world.cache.secretSink().present({
+      namespace: 'shop',
+      name: 'loyalty-token',
+      meta: { uid: 'secret-uid', resourceVersion: '8' },
+    });
+    await world.cluster.applySecret(desired, never);
+    const [request] = world.asked;
+    expect(request?.method).toBe('PATCH');
+    expect(JSON.parse(request?.body ?? '').metadata.resourceVersion).toBe('8');
+  });
+
   it('can be bound to the version that was seen', async () => {
     await using world = await aWorld(() => stored('8'));
     const { type: _, ...merged } = desired;

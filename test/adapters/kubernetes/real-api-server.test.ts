@@ -65,6 +65,12 @@ describe('against a real API server', () => {
     return new KubernetesCluster(transport, known, new EventRecorder(recorder));
   };
 
+  const uidOf = async (name: string): Promise<string> => {
+    const meta = await cluster.readSecretMeta('default', name, never);
+    if (meta === 'absent' || isFailure(meta)) throw new Error(`no Secret ${name}`);
+    return meta.uid;
+  };
+
   async function createCredential(name: string): Promise<ConvercusCredential> {
     const credentialsSecretRef = { name: 'source' };
     const spec = { program: 'ABC', environment: 'staging', credentialsSecretRef };
@@ -237,7 +243,8 @@ describe('against a real API server', () => {
     expect(page.items).toContainEqual(
       expect.objectContaining({ name: 'seen', meta: expect.objectContaining({ uid }) }),
     );
-    const changed = ownedBy('loyalty', SOMEBODY, { name: 'seen', labels: { changed: 'yes' } });
+    const labels = { changed: 'yes' };
+    const changed = ownedBy('loyalty', SOMEBODY, { name: 'seen', uid, labels });
     const { resourceVersion: newer } = await apply(changed);
     await kubectl('delete', 'secret', 'seen');
     const events = await collect(secrets.watch(resourceVersion, WATCH_TIME, never));
@@ -249,7 +256,10 @@ describe('against a real API server', () => {
 
   it('leaves alone a Secret of another type', async () => {
     await kubectl('create', 'secret', 'generic', 'foreign', '--from-literal=token=theirs');
-    const failure = await cluster.applySecret(ownedBy('a', SOMEBODY, { name: 'foreign' }), never);
+    const uid = await uidOf('foreign');
+    const created = ownedBy('a', SOMEBODY, { name: 'foreign' });
+    expect(await cluster.applySecret(created, never)).toMatchObject({ kind: 'ClusterUnavailable' });
+    const failure = await cluster.applySecret({ ...created, uid }, never);
     expect(failure).toMatchObject({ kind: 'TargetNotOurs' });
     const read = await cluster.readSecret('default', 'foreign', never);
     expect(read !== 'absent' && !isFailure(read) && read.data.get('token')?.reveal()).toBe(
@@ -258,8 +268,10 @@ describe('against a real API server', () => {
   });
 
   it('leaves alone a Secret that another field manager controls', async () => {
-    await apply(ownedBy('a', SOMEBODY, { name: 'controlled', fieldManager: 'another' }));
-    const ours = ownedBy('b', SOMEBODY.replace('1', '9'), { name: 'controlled' });
+    const { uid } = await apply(
+      ownedBy('a', SOMEBODY, { name: 'controlled', fieldManager: 'another' }),
+    );
+    const ours = ownedBy('b', SOMEBODY.replace('1', '9'), { name: 'controlled', uid });
     const failure = await cluster.applySecret(ours, never);
     expect(failure).toMatchObject({ kind: 'TargetNotOurs' });
     expect(isFailure(failure) && failure.message).toMatch(/controlled by another/);
