@@ -323,6 +323,9 @@ export class ApiServer {
     const before = this.get(kind, keyOf({ namespace, name }));
     const { uid } = draft.metadata;
     if (uid !== undefined && uid !== before?.metadata.uid) throw CONFLICT('metadata.uid');
+    const { resourceVersion } = draft.metadata;
+    if (resourceVersion !== undefined && resourceVersion !== before?.metadata.resourceVersion)
+      throw CONFLICT();
     const manager = query['fieldManager'] ?? 'unknown';
     if (before === undefined) {
       this.#checkNamespace(kind, namespace);

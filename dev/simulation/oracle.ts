@@ -149,6 +149,7 @@ function sessionProblem(world: World, credential: StoredObject): string | undefi
 function strays(world: World): string[] {
   const exists = (namespace: string, name: string | undefined): StoredObject | undefined =>
     world.server.get('convercuscredentials', `${namespace}/${name}`);
+  const owners = new Set(world.credentials().map(({ metadata }) => metadata.uid));
   return [...world.server.all('secrets')].flatMap(({ type, metadata, data }) => {
     const { namespace, name, labels = {}, ownerReferences } = metadata;
     const credential = exists(namespace, labels['convercus.io/credential']);
@@ -157,8 +158,9 @@ function strays(world: World): string[] {
         `session ${namespace}/${name} (${sessionIn(decoded(data)['refresh_token'] ?? '').slice(0, 6)}) is left`,
       ];
     }
-    const isOwned = type === 'convercus.io/token' && ownerReferences !== undefined;
-    return isOwned && credential === undefined ? [`target ${namespace}/${name} is left`] : [];
+    const owner = type === 'convercus.io/token' ? ownerReferences?.[0]?.uid : undefined;
+    const isLeft = owner !== undefined && !owners.has(owner);
+    return isLeft ? [`target ${namespace}/${name} is left`] : [];
   });
 }
 

@@ -91,10 +91,12 @@ export class Sessions {
     if (record !== undefined) record.hasFailedLogout = true;
   }
 
-  /** Its session is remembered for the time after. */
-  #isSuspended(id: string): boolean {
-    const credential = this.#scene.server.get('convercuscredentials', this.#dropped.get(id) ?? '');
-    return credential !== undefined && specOf(credential).suspend;
+  /** The credential may still go on with it: it has not logged in again since. */
+  #isRemembered(id: string): boolean {
+    const key = this.#dropped.get(id) ?? '';
+    const credential = this.#scene.server.get('convercuscredentials', key);
+    const isWanted = credential !== undefined && specOf(credential).grantType === 'password';
+    return isWanted && this.#scene.server.get('secrets', `${key}-session`) === undefined;
   }
 
   /** Sessions that were stored after the backup are forgotten, and spent refresh tokens come back. */
@@ -115,7 +117,7 @@ export class Sessions {
         .map(({ data }) => sessionIn(decoded(data)['refresh_token'] ?? '')),
     );
     for (const [id] of this.#scene.provider.liveSessions()) {
-      if (stored.has(id) || this.#isSuspended(id)) continue;
+      if (stored.has(id) || this.#isRemembered(id)) continue;
       const record = this.#sessions.get(id);
       if (record === undefined) continue;
       if (this.#isRestored || record.hasFailedLogout || isExcused(record)) this.lost += 1;
