@@ -1,6 +1,6 @@
 import type { RenewalPolicy } from './credential.ts';
 import { Sensitive } from './sensitive.ts';
-import type { EpochMs, Ms } from './time.ts';
+import { type EpochMs, type Ms, seconds } from './time.ts';
 
 /** An access token and what came with it. */
 export interface Token {
@@ -91,13 +91,22 @@ export type Lifetime = Pick<Token, 'issuedAt' | 'expiresAt' | 'jitter'>;
 const EARLIEST_SHARE = 0.05;
 const LATEST_SHARE = 0.99;
 
+/** So much of the policy's minimum holds even where it outlives a token. */
+const MINIMUM_AT_ALL_COSTS: Ms = seconds(30);
+
+/** The least time between two requests for which a token may have to expire. */
+export const leastOf = ({ minimum }: Pick<RenewalPolicy, 'minimum'>): Ms =>
+  Math.min(minimum, MINIMUM_AT_ALL_COSTS);
+
 /**
- * When to renew: `percent` ± `jitterPercent` of the validity after the request was sent, inside the validity,
- * yet never sooner than the policy's minimum (which outlives a very short token).
+ * When to renew: `percent` ± `jitterPercent` of the validity after the request was sent, inside the validity, yet not
+ * sooner than the policy's minimum. A minimum that the token would not outlive counts for 30 s.
  */
 export function renewalDate(token: Lifetime, policy: RenewalPolicy): EpochMs {
-  const share = (policy.percent + policy.jitterPercent * token.jitter) / 100;
-  const bounded = Math.min(Math.max(share, EARLIEST_SHARE), LATEST_SHARE);
-  const planned = token.issuedAt + (token.expiresAt - token.issuedAt) * bounded;
-  return Math.round(Math.max(planned, token.issuedAt + policy.minimum));
+  const { issuedAt, expiresAt, jitter } = token;
+  const validity = expiresAt - issuedAt;
+  const share = (policy.percent + policy.jitterPercent * jitter) / 100;
+  const planned = validity * Math.min(Math.max(share, EARLIEST_SHARE), LATEST_SHARE);
+  const isInTime = policy.minimum <= validity * LATEST_SHARE;
+  return Math.round(issuedAt + Math.max(planned, isInTime ? policy.minimum : leastOf(policy)));
 }

@@ -11,7 +11,7 @@ import {
 import { requestFrom } from '../domain/source.ts';
 import { credentialOfManager, renderTarget } from '../domain/target-secret.ts';
 import { type EpochMs, hours, type Ms, minutes } from '../domain/time.ts';
-import type { GrantRequest, PasswordRequest, Token } from '../domain/token.ts';
+import { type GrantRequest, leastOf, type PasswordRequest, type Token } from '../domain/token.ts';
 import type { Clock, Cluster, ClusterView, Log, PassContext, Random } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { LoginPast } from './login-memory.ts';
@@ -193,7 +193,7 @@ function heldBy(
   const mark = markOf(seen);
   if (mark === undefined) return undefined;
   const { failingSince = now } = memory;
-  return { expiresAt: mark.expiresAt, failingSince, least: credential.renewal.minimum };
+  return { expiresAt: mark.expiresAt, failingSince, least: leastOf(credential.renewal) };
 }
 
 function pastOf({ credential, rejection, target }: Observation, version: string): LoginPast {

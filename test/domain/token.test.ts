@@ -34,13 +34,28 @@ describe('the date of renewal', () => {
     expect(renewalDate(aToken(seconds(validity), jitter), policy)).toBe(START + seconds(expected));
   });
 
-  it('is a whole millisecond within the validity, or at the minimum', () => {
+  it.each<[number, number, number]>([
+    // validity s, minimum s, expected s
+    [300, 290, 290],
+    [300, 298, 240],
+    [300, 86_400, 240],
+    [40, 86_400, 32],
+    [32, 86_400, 30],
+    [20, 86_400, 30],
+    [20, 5, 16],
+  ])('of %d s with a minimum of %d s is %d s after the issue', (validity, minimum, expected) => {
+    const policy = { percent: 80, jitterPercent: 5, minimum: seconds(minimum) };
+    expect(renewalDate(aToken(seconds(validity), 0), policy)).toBe(START + seconds(expected));
+  });
+
+  it('is a whole millisecond within the validity, or at 30 s, or at a smaller minimum', () => {
     fc.assert(
       fc.property(aValidity, aJitter, aPolicy, (validity, jitter, policy) => {
         const at = renewalDate(aToken(validity, jitter), policy);
         expect(Number.isInteger(at)).toBe(true);
-        expect(at).toBeGreaterThanOrEqual(START + policy.minimum);
-        expect(at).toBeLessThanOrEqual(START + Math.max(policy.minimum, validity));
+        const least = Math.min(policy.minimum, seconds(30));
+        expect(at).toBeGreaterThanOrEqual(START + least);
+        expect(at).toBeLessThanOrEqual(START + Math.max(least, validity));
       }),
     );
   });

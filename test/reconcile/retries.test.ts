@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/domain/failure.ts';
-import { type EpochMs, type Ms, minutes, seconds } from '../../src/domain/time.ts';
-import { aCredential, CANARY } from '../support/builders.ts';
+import { type EpochMs, hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import { aCredential, CANARY, SETTINGS } from '../support/builders.ts';
 import { KEY, SOURCE, TARGET, until, World } from '../support/world.ts';
 
 /** A failure that ends by itself must not cost a token: it is tried again while the one in place is still good. */
@@ -184,6 +184,26 @@ describe('a failure that ends before the token does', () => {
     const action = await world.pass();
     world.clock.advance(minutes(2));
     expect(await world.pass()).toEqual(action);
+  });
+});
+
+describe('a least time between renewals that is longer than a token is valid', () => {
+  beforeEach(() => {
+    const renewal = { ...SETTINGS.renewal, minimum: hours(24) };
+    world.restart({ ...SETTINGS, renewal });
+  });
+
+  it('does not make tokens expire', async () => {
+    expect(await expiredFor(minutes(90))).toBe(0);
+    expect(world.tokenRequests).toBe(4);
+  });
+
+  it('does not keep a failing renewal from being tried again either', async () => {
+    const expired = await expiredFor(minutes(60), [KEY], (elapsed) => {
+      if (elapsed === minutes(20)) world.idp.outage = REFUSED;
+      if (elapsed === minutes(28)) world.idp.outage = undefined;
+    });
+    expect(expired).toBe(0);
   });
 });
 
