@@ -1,19 +1,35 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
 import { createHttpClient } from './adapters/http/http-client.ts';
+import { kubeconfigProblem } from './adapters/kubernetes/kubeconfig.ts';
 import { createTransport } from './adapters/kubernetes/transport.ts';
-import { startOperationsServer } from './adapters/operations-server.ts';
+import { type OperationsServer, startOperationsServer } from './adapters/operations-server.ts';
 import { systemClock as clock } from './adapters/system-clock.ts';
 import { createLog } from './adapters/telemetry/logger.ts';
-import { createMetrics } from './adapters/telemetry/metrics.ts';
-import { type Arguments, fromEnvironment, parseArguments, readVersion } from './command-line.ts';
+import { createMetrics, type Metrics } from './adapters/telemetry/metrics.ts';
+import {
+  type Arguments,
+  fromEnvironment,
+  parseArguments,
+  readVersion,
+  type Surroundings,
+} from './command-line.ts';
 import { type Config, parseConfig } from './config.ts';
+import { seconds } from './domain/time.ts';
 import { runOperator } from './operator.ts';
 import type { Log } from './ports.ts';
 import { placeOf } from './term.ts';
 import type { Readiness } from './watches.ts';
 
 const CONFIGURATION_ERROR = 2;
+
+/**
+ * After a signal. It is there for mistakes in this program: passes have 12 s (DRAIN), the Lease 3 s (RELEASE), a scrape
+ * 1 s (CLOSING_TIME) and the log 2 s (FLUSH), and Kubernetes kills after 30 s.
+ */
+const LATEST_END = seconds(20);
+const FLUSH = seconds(2);
 
 /** 0 after a clean stop, 2 for a configuration error, 1 for anything else. */
 async function main(args: Arguments): Promise<number> {
@@ -23,11 +39,13 @@ async function main(args: Arguments): Promise<number> {
   }
   const surroundings = fromEnvironment(process.env);
   const config = readConfig(args.config, surroundings.namespace);
+  const noServer = kubeconfigProblem(args.kubeconfig);
   if (Array.isArray(config)) {
     const problems = config.map((problem) => `  - ${problem}\n`).join('');
     process.stderr.write(`The configuration ${args.config ?? ''} can't be used:\n${problems}`);
-    return CONFIGURATION_ERROR;
   }
+  if (noServer !== undefined) process.stderr.write(`${noServer}\n`);
+  if (Array.isArray(config) || noServer !== undefined) return CONFIGURATION_ERROR;
   return run(config, args.kubeconfig, surroundings);
 }
 
@@ -36,51 +54,117 @@ function readConfig(path: string | undefined, namespace: string): Config | strin
   try {
     return parseConfig(path === undefined ? undefined : readFile(path), { readFile, namespace });
   } catch (error) {
-    const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-    return [`the file can't be read (${code})`];
+    return [`the file can't be read (${codeOf(error)})`];
   }
 }
 
 async function run(
   config: Config,
   kubeconfig: string | undefined,
-  { identity, proxy }: ReturnType<typeof fromEnvironment>,
+  surroundings: Surroundings,
 ): Promise<number> {
   const log = createLog(config.log);
+  const stop = stopBySignal(log);
+  endOnBugs(log);
   const version = readVersion();
   const { workers, leaderElection } = config;
   const metrics = createMetrics({ version, workers, leaseName: leaderElection.name, clock });
   const readiness: Readiness = new Map();
-  const operations = await startOperationsServer({
-    ...config.operations,
-    readiness: () => readiness,
-    metrics,
-  });
-  const stop = new AbortController();
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
-  log.info('Starting', { version, identity, port: operations.port });
+  const operations = await listen(config, { readiness, metrics, log });
+  if (operations === undefined) return 1;
+  log.info('Starting', { version, identity: surroundings.identity, port: operations.port });
   warnOfPlainHttp(config, log);
+  const userAgent = `convercus-operator/${version}`;
+  const known = { config, userAgent, log, metrics, readiness, collectGarbage };
   try {
-    const userAgent = `convercus-operator/${version}`;
-    const transport = createTransport({
-      ...(kubeconfig === undefined ? {} : { kubeconfigPath: kubeconfig }),
-      userAgent,
-      onRequest: (...request) => metrics.apiRequest(...request),
-    });
-    const client = createHttpClient(connectionsFor(config, proxy));
-    const digestKey = randomBytes(32).toString('base64');
-    const real = { clock, random: Math.random, digestKey, transport, client };
-    const known = { config, identity, userAgent, log, metrics, readiness, collectGarbage };
-    await runOperator({ ...known, ...real }, stop.signal);
+    await runOperator({ ...known, ...realParts(known, kubeconfig, surroundings) }, stop.signal);
     return 0;
   } catch (error) {
-    const kind = error instanceof Error ? error.name : typeof error;
-    log.error('The operator ends because of an unforeseen error', { kind, at: placeOf(error) });
+    tellBug(log, error);
     return 1;
   } finally {
     await operations.close();
+    stop.cancelLatestEnd();
+    await tellLeftovers(log);
   }
 }
+
+/** Any further signal changes nothing: the stop goes on. */
+function stopBySignal(log: Log) {
+  const stop = new AbortController();
+  let cancelLatestEnd = (): void => undefined;
+  const begin = (signal: string): void => {
+    if (stop.signal.aborted) return;
+    log.info('Stopping', { signal });
+    cancelLatestEnd = clock.after(LATEST_END, () => {
+      log.error('The stop takes too long and is cut', { open: openResources() });
+      void end(1);
+    });
+    stop.abort();
+  };
+  process.on('SIGTERM', begin).on('SIGINT', begin);
+  return { signal: stop.signal, cancelLatestEnd: () => cancelLatestEnd() };
+}
+
+/** Nothing is known of the state after a bug, so what is under way is cut. */
+function endOnBugs(log: Log): void {
+  let isEnding = false;
+  const endBy = (error: unknown): void => {
+    if (isEnding) return;
+    isEnding = true;
+    tellBug(log, error);
+    void end(1);
+  };
+  process.on('uncaughtException', endBy).on('unhandledRejection', endBy);
+}
+
+/** The message of an unforeseen error may hold anything, so only its kind and place are logged. */
+function tellBug(log: Log, error: unknown): void {
+  const kind = error instanceof Error ? error.name : typeof error;
+  log.error('The operator ends because of an unforeseen error', { kind, at: placeOf(error) });
+}
+
+async function listen(
+  { operations: { host, port } }: Config,
+  { readiness, metrics, log }: { readiness: Readiness; metrics: Metrics; log: Log },
+): Promise<OperationsServer | undefined> {
+  try {
+    return await startOperationsServer({ host, port, readiness: () => readiness, metrics });
+  } catch (error) {
+    log.error("The operator can't listen on the address of operations", {
+      host,
+      port,
+      code: codeOf(error),
+    });
+    return undefined;
+  }
+}
+
+const codeOf = (error: unknown): string =>
+  error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
+
+/** What a simulation replaces. */
+const realParts = (
+  { config, userAgent, metrics }: { config: Config; userAgent: string; metrics: Metrics },
+  kubeconfig: string | undefined,
+  { identity, proxy }: Surroundings,
+) => ({
+  identity,
+  clock,
+  random: Math.random,
+  digestKey: randomBytes(32).toString('base64'),
+  transport: createTransport({
+    ...(kubeconfig === undefined ? {} : { kubeconfigPath: kubeconfig }),
+    userAgent,
+    onRequest: (...request) => metrics.apiRequest(...request),
+  }),
+  client: createHttpClient({
+    timeouts: { connect: config.tokenHosts.connectTimeout, total: config.tokenHosts.timeout },
+    perHost: config.tokenHosts.concurrency,
+    clock,
+    proxy,
+  }),
+});
 
 /**
  * What a start leaves behind is as much as all that is kept, and V8 would let it lie for hours. Where Node runs with
@@ -90,20 +174,32 @@ function collectGarbage(): void {
   void globalThis.gc?.({ type: 'major', execution: 'async', flavor: 'last-resort' });
 }
 
-const connectionsFor = (
-  { tokenHosts }: Config,
-  proxy: ReturnType<typeof fromEnvironment>['proxy'],
-) => ({
-  timeouts: { connect: tokenHosts.connectTimeout, total: tokenHosts.timeout },
-  perHost: tokenHosts.concurrency,
-  clock,
-  proxy,
-});
-
 function warnOfPlainHttp({ environments }: Config, log: Log): void {
   for (const { name, insecureHttp } of environments.values()) {
     if (insecureHttp) log.warn('Secrets may be sent over plain http://', { environment: name });
   }
 }
 
-process.exitCode = await main(parseArguments(process.argv.slice(2)));
+/** What would keep the process alive if it were not ended: a hanging plugin of the kubeconfig, or a mistake of ours. */
+async function tellLeftovers(log: Log): Promise<void> {
+  // What has been closed is gone a few turns of the event loop later
+  for (let turn = 0; turn < 10 && openResources() !== ''; turn += 1) await setImmediate();
+  const open = openResources();
+  if (open !== '') log.debug('Still open at the end', { open });
+}
+
+const openResources = (): string => process.getActiveResourcesInfo().join(', ');
+
+/** Whatever is still open. What was logged goes out before, unless nobody reads it. */
+async function end(code: number): Promise<never> {
+  await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
+  return process.exit(code);
+}
+
+const flushed = (stream: NodeJS.WriteStream): Promise<void> =>
+  new Promise((resolve) => {
+    clock.after(FLUSH, resolve);
+    stream.write('', () => resolve());
+  });
+
+await end(await main(parseArguments(process.argv.slice(2))));

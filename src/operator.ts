@@ -9,8 +9,10 @@ import { createLoginSource } from './adapters/legacy-login/login-source.ts';
 import type { Metrics } from './adapters/telemetry/metrics.ts';
 import type { Config } from './config.ts';
 import { type Failure, isFailure } from './domain/failure.ts';
+import { seconds } from './domain/time.ts';
 import type { Clock, LeaseRecord, LeaseStore, Log, Random, TokenSource } from './ports.ts';
 import { type Leadership, runLeaderElection } from './runtime/leader-election.ts';
+import { within } from './runtime/waiting.ts';
 import { WorkQueue } from './runtime/work-queue.ts';
 import { lead } from './term.ts';
 import { type Readiness, watch } from './watches.ts';
@@ -33,7 +35,13 @@ export interface Surroundings {
   readonly collectGarbage: () => void;
 }
 
-/** Runs until `stop` fires, then lets passes end, hands the Lease back and closes all connections. */
+/** Nothing of it should take time; a mistake there must not keep the process alive. */
+const CLOSING = seconds(1);
+
+/**
+ * Runs until `stop` fires, then lets passes end, hands the Lease back and closes all connections.
+ * @throws what it did not foresee; everything is closed then as well
+ */
 export async function runOperator(around: Surroundings, stop: AbortSignal): Promise<void> {
   const { config, metrics, log, clock, transport, client } = around;
   let queue: WorkQueue | undefined;
@@ -49,15 +57,19 @@ export async function runOperator(around: Surroundings, stop: AbortSignal): Prom
     queue = new WorkQueue(clock, metrics.queueObserver);
     for (const key of cache.keys()) queue.add(key);
     const parts = { ...around, assertHeld, cache, queue, ...protocols(around, assertHeld) };
-    await lead(parts, { stop, lost });
-    queue.shutDown();
-    queue = undefined;
+    await lead(parts, { stop, lost }).finally(() => {
+      queue?.shutDown();
+      queue = undefined;
+    });
   };
-  await (config.leaderElection.enabled ? elect(around, term, stop) : term(ALWAYS_LEADING));
-
-  watching.abort();
-  await watches.ended;
-  await Promise.all([client.close(), transport.close()]);
+  try {
+    await (config.leaderElection.enabled ? elect(around, term, stop) : term(ALWAYS_LEADING));
+  } finally {
+    watching.abort();
+    await within({ clock, limit: CLOSING, signal: new AbortController().signal }, () =>
+      Promise.allSettled([watches.ended, client.close(), transport.close()]),
+    );
+  }
   log.info('Stopped');
 }
 

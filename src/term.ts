@@ -14,10 +14,16 @@ import { TokenDesk } from './reconcile/token-desk.ts';
 import { Controller } from './runtime/controller.ts';
 import { QuietTask } from './runtime/quiet-task.ts';
 import { HostBudgets } from './runtime/request-budget.ts';
+import { within } from './runtime/waiting.ts';
 import type { WorkQueue } from './runtime/work-queue.ts';
 
-/** How long passes may take to end after a stop before they are cut. */
-const DRAIN = seconds(20);
+/**
+ * How long passes may take to end after a stop before they are cut: a token request that has just left gets its answer
+ * or its time-out (10 s), and what came of it is written down.
+ */
+const DRAIN = seconds(12);
+/** Of that, for the events that are still to be written when the passes have ended. */
+const LAST_EVENTS = seconds(2);
 
 export interface TermParts {
   readonly config: Config;
@@ -44,24 +50,25 @@ export async function lead(
   { stop, lost }: { readonly stop: AbortSignal; readonly lost: AbortSignal },
 ): Promise<void> {
   const { config, metrics, clock, random, queue } = parts;
-  const cut = new AbortController();
+  const over = new AbortController();
   let cancelCut = (): void => undefined;
   const drain = (): void => {
-    cancelCut = clock.after(DRAIN, () => cut.abort());
+    cancelCut = clock.after(DRAIN, () => over.abort());
   };
   if (stop.aborted) drain();
   else stop.addEventListener('abort', drain, { once: true });
-  const abort = AbortSignal.any([lost, cut.signal]);
+  const abort = AbortSignal.any([lost, over.signal]);
   const budget = new HostBudgets(config.tokenHosts, clock, random);
   const collection = new QuietTask({
     task: parts.collectGarbage,
     isQuiet: () => queue.isQuiet,
     clock,
   });
+  const events = eventRecorder(parts, abort);
   const controller = new Controller({
     queue,
     workers: config.workers,
-    pass: passOf(parts, budget, { abort, closing: AbortSignal.any([stop, abort]) }),
+    pass: passOf(parts, { budget, events }, { abort, closing: AbortSignal.any([stop, abort]) }),
     onThrow: (error, key, attempts) => onBug(parts, { error, key, attempts }),
     clock,
     onPass: (...pass) => {
@@ -71,19 +78,25 @@ export async function lead(
     onQuiet: () => collection.quiet(),
   });
   metrics.observe({ queue, controller, budget });
-  await controller.run({ stop, abort });
-  stop.removeEventListener('abort', drain);
-  cancelCut();
-  collection.stop();
+  try {
+    await controller.run({ stop, abort });
+    await within({ clock, limit: LAST_EVENTS, signal: abort }, () => events.flush());
+  } finally {
+    stop.removeEventListener('abort', drain);
+    cancelCut();
+    over.abort();
+    collection.stop();
+    budget.close();
+  }
 }
 
 /** What the term's passes work with. A new term begins with empty memories. */
 function passOf(
   parts: TermParts,
-  budget: HostBudgets,
+  { budget, events }: { readonly budget: HostBudgets; readonly events: EventRecorder },
   { abort, closing }: { readonly abort: AbortSignal; readonly closing: AbortSignal },
 ): Pass {
-  const { config, identity, metrics, log, clock, random, cache, queue, source, logOut } = parts;
+  const { config, metrics, log, clock, random, cache, queue, source, logOut } = parts;
   const transport = whileHeld(parts.transport, parts.assertHeld);
   const desk = new TokenDesk({
     source,
@@ -97,8 +110,6 @@ function passOf(
     signal: abort,
     onRevoked: (tokenUrl) => lookAgain(cache, queue, tokenUrl),
   });
-  const now = () => clock.now();
-  const events = new EventRecorder({ transport, instance: identity, log, signal: abort, now });
   const cluster = new KubernetesCluster(transport, cache, events);
   const ports = {
     view: cache,
@@ -112,6 +123,19 @@ function passOf(
     log,
   };
   return reconciler(ports, config);
+}
+
+function eventRecorder(
+  { transport, assertHeld, identity, log, clock }: TermParts,
+  signal: AbortSignal,
+): EventRecorder {
+  return new EventRecorder({
+    transport: whileHeld(transport, assertHeld),
+    instance: identity,
+    log,
+    signal,
+    now: () => clock.now(),
+  });
 }
 
 /** Nothing leaves after the end of the term, not even from a process that was stopped for longer than that. */
@@ -151,8 +175,11 @@ function onBug(
 }
 
 export function placeOf(error: unknown): string {
-  const stack = error instanceof Error ? (error.stack ?? '') : '';
-  const frames = stack.split('\n').filter((line) => /^\s+at /.test(line));
+  const { stack = '', message = '' } = error instanceof Error ? error : {};
+  const frames = stack
+    .slice(stack.indexOf(message) + message.length)
+    .split('\n')
+    .filter((line) => /^\s+at /.test(line));
   return frames
     .slice(0, 5)
     .map((line) => line.trim())

@@ -37,7 +37,7 @@ const LIMITS = {
 };
 /** For a client that takes nothing of its answer. */
 const IDLE_LIMIT: Ms = seconds(30);
-const CLOSING_TIME: Ms = seconds(2);
+const CLOSING_TIME: Ms = seconds(1);
 const TEXT = 'text/plain; charset=utf-8';
 
 /** /livez, /readyz and /metrics. Rejects when it cannot listen. */

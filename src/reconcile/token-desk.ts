@@ -53,7 +53,7 @@ export class TokenDesk {
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#users = new UserTurns(parts.clock);
+    this.#users = new UserTurns(parts.clock, parts.closing);
     this.revocations = new Revocations(parts.onRevoked);
   }
 

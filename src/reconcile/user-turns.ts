@@ -14,9 +14,17 @@ export class UserTurns {
   readonly #clock: Clock;
   /** Of users who log in or have just done so. */
   readonly #waiting = new Map<string, Waiting[]>();
+  readonly #pauses = new Set<() => void>();
+  readonly #closing: AbortSignal;
 
-  constructor(clock: Clock) {
+  /** @param closing ends all pauses; the signals of all callers must have fired by then */
+  constructor(clock: Clock, closing: AbortSignal) {
     this.#clock = clock;
+    this.#closing = closing;
+    const endPauses = (): void => {
+      for (const cancel of this.#pauses) cancel();
+    };
+    closing.addEventListener('abort', endPauses, { once: true });
   }
 
   /**
@@ -28,8 +36,17 @@ export class UserTurns {
     try {
       return await login();
     } finally {
-      this.#clock.after(BETWEEN_LOGINS, () => this.#next(user));
+      this.#pauseAfter(user);
     }
+  }
+
+  #pauseAfter(user: string): void {
+    if (this.#closing.aborted) return;
+    const cancel = this.#clock.after(BETWEEN_LOGINS, () => {
+      this.#pauses.delete(cancel);
+      this.#next(user);
+    });
+    this.#pauses.add(cancel);
   }
 
   #wait(user: string, turn: Turn, signal: AbortSignal): Promise<void> {

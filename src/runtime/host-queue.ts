@@ -50,6 +50,7 @@ export class HostQueue {
   #order = 0;
   #running = 0;
   #cancelTimer: (() => void) | undefined;
+  #isClosed = false;
 
   /** @param onIdle there is nothing left to remember about the host */
   constructor(
@@ -132,6 +133,12 @@ export class HostQueue {
     this.#lineOf(waiter.turn).delete(waiter);
     this.#expiring.delete(waiter);
     this.#waiters.delete(waiter.turn);
+  }
+
+  /** No timer runs any more, nor is one set again: who waits then waits for their own signal. */
+  close(): void {
+    this.#isClosed = true;
+    this.#cancelTimer?.();
   }
 
   #lineOf({ login = false }: Turn): PriorityMap<Waiter> {
@@ -238,6 +245,7 @@ export class HostQueue {
   /** One timer. It never fires too late, for whatever comes in between sets it anew; if too early, it is set again. */
   #wakeIn(delay: Ms): void {
     this.#cancelTimer?.();
+    if (this.#isClosed) return;
     this.#cancelTimer = this.#clock.after(Math.min(delay, LONGEST_TIMER), () => {
       this.#cancelTimer = undefined;
       this.#serve();

@@ -1,14 +1,13 @@
-import type { Ms } from '../domain/time.ts';
+import { JITTER, type LeaseTimes, tooLong } from '../domain/lease-times.ts';
+import { type Ms, seconds } from '../domain/time.ts';
 import type { Clock, Random } from '../ports.ts';
 import { LeaseHolder, type LeaseHolderOptions, type Term } from './lease-holder.ts';
 import { sleep, within } from './waiting.ts';
 
-/** As in client-go: contenders look again after the retry period and up to 1.2 times as long on top. */
-const JITTER = 1.2;
+/** How long after the end of the work a renewal on its way and the release may take together. */
+const RELEASE: Ms = seconds(3);
 
-export interface LeaderElectionOptions extends LeaseHolderOptions {
-  /** Between two renewals, and between two tries. */
-  readonly retryPeriod: Ms;
+export interface LeaderElectionOptions extends LeaseHolderOptions, LeaseTimes {
   readonly random: Random;
   /**
    * The work of the leader. When `lost` fires nothing may be written any more and it must end; it must also end by
@@ -41,7 +40,7 @@ export async function runLeaderElection(
   signal: AbortSignal,
 ): Promise<'stopped' | 'lost'> {
   const { leaseDuration, renewDeadline, retryPeriod } = options;
-  if (!(leaseDuration > renewDeadline && renewDeadline > retryPeriod * JITTER)) {
+  if (tooLong(options).length > 0 || Number.isNaN(leaseDuration + renewDeadline + retryPeriod)) {
     throw new RangeError('leaseDuration > renewDeadline > 1.2 × retryPeriod must hold');
   }
   const lease = new LeaseHolder(options);
@@ -101,13 +100,18 @@ async function lead(
   const lost = new AbortController();
   const ended = new AbortController();
   const leading = new Leading(first, options.clock, lost);
-  const renewing = keepRenewing(lease, options, leading, ended.signal);
+  const cut = new AbortController();
+  const renewing = keepRenewing(lease, options, leading, { ended: ended.signal, cut: cut.signal });
   try {
     await options.lead(leading);
   } finally {
     ended.abort();
+    await within({ clock: options.clock, limit: RELEASE, signal: lost.signal }, async (signal) => {
+      await renewing;
+      await lease.release(signal);
+    });
+    cut.abort();
     await renewing;
-    if (!lost.signal.aborted) await lease.release(lost.signal);
   }
   return lost.signal.aborted ? 'lost' : 'stopped';
 }
@@ -147,18 +151,19 @@ class Leading implements Leadership {
   }
 }
 
-/** Until the work has ended or the Lease is lost. A renewal on its way is waited for, so that a release fits on it. */
+/** Until the work has ended or the Lease is lost. A renewal on its way goes on until `cut`, so that a release fits on it. */
 async function keepRenewing(
   lease: LeaseHolder,
   { clock, retryPeriod }: LeaderElectionOptions,
   leading: Leading,
-  ended: AbortSignal,
+  { ended, cut }: { readonly ended: AbortSignal; readonly cut: AbortSignal },
 ): Promise<void> {
   const over = AbortSignal.any([leading.lost, ended]);
+  const unwanted = AbortSignal.any([leading.lost, cut]);
   while (!over.aborted) {
     await sleep({ clock, limit: retryPeriod, signal: over });
     if (over.aborted) break;
-    const next = await lease.renew(leading.lost);
+    const next = await lease.renew(unwanted);
     if (next === 'taken') leading.lose();
     if (typeof next === 'object') leading.extend(next);
   }

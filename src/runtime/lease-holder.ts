@@ -1,17 +1,14 @@
 import { type Failure, isFailure } from '../domain/failure.ts';
+import type { LeaseTimes } from '../domain/lease-times.ts';
 import { type Ms, seconds } from '../domain/time.ts';
 import type { Clock, LeaseRecord, LeaseStore, Log } from '../ports.ts';
 import { Problems, unexpected } from './problems.ts';
 import { within } from './waiting.ts';
 
-export interface LeaseHolderOptions {
+export interface LeaseHolderOptions extends Omit<LeaseTimes, 'retryPeriod'> {
   readonly store: LeaseStore;
   /** Must be of one process only. */
   readonly identity: string;
-  /** Others wait this long after the last sign of life. */
-  readonly leaseDuration: Ms;
-  /** A holder may act for this long after it sent its last successful write. Less than `leaseDuration`. */
-  readonly renewDeadline: Ms;
   readonly clock: Clock;
   readonly log: Log;
 }

@@ -15,6 +15,7 @@ export class HostBudgets implements RequestBudget {
   readonly #limits: HostLimits;
   readonly #parts: { readonly clock: Clock; readonly random: Random };
   readonly #hosts = new Map<string, HostQueue>();
+  #isClosed = false;
 
   constructor(limits: HostLimits, clock: Clock, random: Random) {
     this.#limits = limits;
@@ -48,11 +49,18 @@ export class HostBudgets implements RequestBudget {
     return [...this.#hosts].map(([host, queue]) => ({ host, ...queue.state }));
   }
 
+  /** Ends all timers. Call it when the signals of all callers have fired; what is still on its way may end. */
+  close(): void {
+    this.#isClosed = true;
+    for (const queue of this.#hosts.values()) queue.close();
+  }
+
   #of(host: string): HostQueue {
     const known = this.#hosts.get(host);
     if (known !== undefined) return known;
     const queue = new HostQueue(this.#limits, this.#parts, () => this.#hosts.delete(host));
     this.#hosts.set(host, queue);
+    if (this.#isClosed) queue.close();
     return queue;
   }
 }

@@ -197,6 +197,23 @@ describe('one contender', () => {
     ]);
   });
 
+  it.each([
+    ['a renewal', [GOOD, GOOD, { there: minutes(5), back: 0 }], 2.2],
+    ['the release', [GOOD, GOOD, { there: minutes(5), back: 0 }], 1],
+  ])('waits 3 s and no longer for %s that hangs at the end', async (_, fates, stopAt) => {
+    const one = new Contender(
+      'one',
+      new Cluster().store(() => fates.shift() ?? GOOD),
+    );
+    await clock.advance(seconds(stopAt));
+    one.stop();
+    await clock.advance(seconds(3) - 1);
+    expect(one.result).toBe(undefined);
+    await clock.advance(1);
+    expect(one.result).toBe('stopped');
+    expect(clock.timers).toBe(1); // that of the request itself, in this test
+  });
+
   it('gives up exactly at the deadline when it cannot renew, then ends as lost and releases nothing', async () => {
     const cluster = new Cluster();
     let fate = GOOD;

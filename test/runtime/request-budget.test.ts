@@ -409,6 +409,22 @@ describe('a host that asked for patience', () => {
   });
 });
 
+describe('a budget that is closed', () => {
+  it('has no timer, whatever is still on its way', async () => {
+    budget.pause('paused.example', clock.now() + hours(1));
+    void ask('a', { takes: 1_000 });
+    await settle();
+    expect(clock.timers).toBe(2);
+    budget.close();
+    expect(clock.timers).toBe(1); // that of the task
+    await clock.advance(1_000);
+    budget.pause(HOST, clock.now() + hours(1));
+    budget.pause('new.example', clock.now() + hours(1));
+    budget.report(HOST, 'unreachable');
+    expect(clock.timers).toBe(0);
+  });
+});
+
 describe('a host that does not answer', () => {
   let jitter: number;
 

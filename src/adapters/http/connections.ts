@@ -29,6 +29,8 @@ const LOOK_AT_CA_FILE_EVERY = minutes(1);
 export class Connections {
   readonly #options: ConnectionOptions;
   readonly #lines = new Map<string, Line>();
+  /** Replaced ones too: who asked before may send with them yet, and a certificate is replaced every few months. */
+  readonly #opened: Dispatcher[] = [];
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -45,7 +47,6 @@ export class Connections {
     const current = this.#lines.get(environment.name);
     if (trust instanceof Failure) return current?.dispatcher ?? trust;
     if (current?.trust === trust) return current.dispatcher;
-    // A replaced dispatcher finishes what it has; its idle sockets hold nothing up and end by themselves
     const dispatcher = this.#open(trust);
     this.#lines.set(environment.name, { dispatcher, trust, checkedAt: now });
     return dispatcher;
@@ -53,14 +54,14 @@ export class Connections {
 
   /** Ends all connections, requests in flight included. */
   async close(): Promise<void> {
-    await Promise.all([...this.#lines.values()].map(({ dispatcher }) => dispatcher.destroy()));
     this.#lines.clear();
+    await Promise.all(this.#opened.splice(0).map((dispatcher) => dispatcher.destroy()));
   }
 
   #open(trust: string): Dispatcher {
     const { timeouts, proxy, perHost } = this.#options;
     const tls = { ...(trust !== '' && trusting(trust)), timeout: timeouts.connect };
-    return new EnvHttpProxyAgent({
+    const dispatcher = new EnvHttpProxyAgent({
       httpProxy: '',
       httpsProxy: proxy.https,
       noProxy: proxy.except,
@@ -75,6 +76,8 @@ export class Connections {
       requestTls: tls,
       proxyTls: tls,
     });
+    this.#opened.push(dispatcher);
+    return dispatcher;
   }
 }
 

@@ -1,26 +1,14 @@
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
 import type { RequestOptions } from 'node:https';
-import { KubeConfig } from '@kubernetes/client-node';
+import type { KubeConfig } from '@kubernetes/client-node';
 import { Agent, type Dispatcher, ProxyAgent } from 'undici';
 import { type EpochMs, type Ms, minutes, seconds } from '../../domain/time.ts';
-
-const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 
 /** client-go looks at token and certificate files as often as this. */
 const FRESH_FOR: Ms = minutes(1);
 
 /** A refused credential is read again at once, but not for every one of many refusals. */
 const RELOAD_PAUSE: Ms = seconds(10);
-
-/** Given a path, that kubeconfig; else the service account of the pod; else `KUBECONFIG` or `~/.kube/config`. */
-export function loadKubeConfig(path: string | undefined): KubeConfig {
-  const config = new KubeConfig();
-  if (path !== undefined) config.loadFromFile(path);
-  else if (existsSync(SERVICE_ACCOUNT_TOKEN)) config.loadFromCluster();
-  else config.loadFromDefault();
-  return config;
-}
 
 /** What a request needs to get through: connections made with the right certificates, and who we are. */
 export interface Access {
@@ -42,6 +30,8 @@ export class ApiAccess {
   #readAt = 0;
   #reloadedAt = Number.NEGATIVE_INFINITY;
   #current: { readonly fingerprint: string; readonly dispatcher: Dispatcher } | undefined;
+  /** Replaced ones whose last requests have not ended yet are among them. */
+  readonly #open = new Set<Dispatcher>();
 
   /** @throws Error when there is no usable kubeconfig */
   constructor(load: () => KubeConfig, now: () => EpochMs = Date.now) {
@@ -84,9 +74,9 @@ export class ApiAccess {
     return true;
   }
 
-  /** Lets running requests end. */
+  /** Ends all connections, requests in flight included. */
   async close(): Promise<void> {
-    await this.#current?.dispatcher.close();
+    await Promise.all([...this.#open].map((dispatcher) => dispatcher.destroy()));
   }
 
   #readAgain(): Promise<Access> {
@@ -120,9 +110,17 @@ export class ApiAccess {
       .update(JSON.stringify([tls, proxy]))
       .digest('hex');
     if (this.#current?.fingerprint === fingerprint) return this.#current.dispatcher;
-    this.#current?.dispatcher.close().catch(() => undefined);
-    this.#current = { fingerprint, dispatcher: connect(tls, proxy) };
-    return this.#current.dispatcher;
+    if (this.#current !== undefined) this.#retire(this.#current.dispatcher);
+    const dispatcher = connect(tls, proxy);
+    this.#current = { fingerprint, dispatcher };
+    this.#open.add(dispatcher);
+    return dispatcher;
+  }
+
+  /** Its requests may end. */
+  #retire(dispatcher: Dispatcher): void {
+    const forget = () => this.#open.delete(dispatcher);
+    dispatcher.close().then(forget, forget);
   }
 }
 

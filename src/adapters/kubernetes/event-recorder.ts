@@ -34,7 +34,7 @@ export interface EventRecorderOptions {
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
   readonly #queue: { about: EventSubject; body: object }[] = [];
-  #isBusy = false;
+  #working: Promise<void> | undefined;
 
   constructor(options: EventRecorderOptions) {
     this.#options = options;
@@ -42,21 +42,31 @@ export class EventRecorder {
 
   record(about: EventSubject, event: CredentialEvent): void {
     const { namespace, name } = about.metadata;
+    if (this.#options.signal.aborted) return;
     if (this.#queue.length >= LONGEST_QUEUE) {
       this.#options.log.warn('Too many events at once; one is lost', { namespace, name });
       return;
     }
     this.#queue.push({ about, body: this.#objectFrom(about, event) });
-    if (!this.#isBusy) void this.#work();
+    this.#working ??= this.#work();
+  }
+
+  /** Resolves when all events so far are written or lost. */
+  async flush(): Promise<void> {
+    await this.#working;
   }
 
   /** Never rejects. */
   async #work(): Promise<void> {
-    this.#isBusy = true;
-    for (let next = this.#queue.shift(); next !== undefined; next = this.#queue.shift()) {
+    const { signal, log } = this.#options;
+    while (!signal.aborted) {
+      const next = this.#queue.shift();
+      if (next === undefined) break;
       await this.#post(next.about, next.body);
     }
-    this.#isBusy = false;
+    this.#working = undefined;
+    const count = this.#queue.splice(0).length;
+    if (count > 0) log.warn('Events were not recorded before the operator had to end', { count });
   }
 
   async #post({ metadata }: EventSubject, body: object): Promise<void> {

@@ -1,9 +1,10 @@
 import type { Ms } from '../../domain/time.ts';
-import { type Access, ApiAccess, loadKubeConfig } from './access.ts';
+import { type Access, ApiAccess } from './access.ts';
 import { type Answer, ask, DEFAULT_TIMEOUT, open, type Send } from './answers.ts';
 import { ApiError } from './api-error.ts';
 import { member, textAt } from './json.ts';
 import { jsonIn, jsonLines } from './json-lines.ts';
+import { loadKubeConfig } from './kubeconfig.ts';
 
 export interface TransportOptions {
   /** Absent: the service account of the pod if there is one, else the default kubeconfig. */
@@ -43,7 +44,7 @@ export interface Transport {
   request(request: ApiRequest): Promise<ApiResponse | ApiError>;
   /** The JSON lines of an answer that does not end by itself. Rejects with an ApiError. */
   stream(request: StreamRequest): AsyncIterable<unknown>;
-  /** Lets running requests end. */
+  /** Ends all connections, requests in flight included. */
   close(): Promise<void>;
 }
 

@@ -4,7 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { KubeConfig } from '@kubernetes/client-node';
 import { ProxyAgent } from 'undici';
-import { ApiAccess, loadKubeConfig } from '../../../src/adapters/kubernetes/access.ts';
+import { ApiAccess } from '../../../src/adapters/kubernetes/access.ts';
+import { loadKubeConfig } from '../../../src/adapters/kubernetes/kubeconfig.ts';
 
 describe('access to the API server', () => {
   let dir: string;

@@ -1,0 +1,300 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import type { Exchange } from '../src/adapters/http/exchange.ts';
+import type { HttpClient } from '../src/adapters/http/http-client.ts';
+import { ApiError } from '../src/adapters/kubernetes/api-error.ts';
+import type {
+  ApiRequest,
+  ApiResponse,
+  StreamRequest,
+  Transport,
+} from '../src/adapters/kubernetes/transport.ts';
+import { createMetrics, type Metrics } from '../src/adapters/telemetry/metrics.ts';
+import { type Config, parseConfig } from '../src/config.ts';
+import { type Ms, minutes, seconds } from '../src/domain/time.ts';
+import { runOperator } from '../src/operator.ts';
+import type { Clock } from '../src/ports.ts';
+import { FakeClock } from './runtime/fake-clock.ts';
+import { aCredential, CANARY } from './support/builders.ts';
+
+const SOURCE = {
+  metadata: { name: 'convercus-abc', namespace: 'shop', uid: 'source', resourceVersion: '1' },
+  data: { client_secret: Buffer.from(CANARY).toString('base64') },
+};
+
+/** Real turns of the event loop, for what passes through streams and compression. */
+const settle = async (): Promise<void> => {
+  for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
+};
+
+const never = (signal: AbortSignal): Promise<never> =>
+  new Promise((_, reject) => {
+    const abort = (): void => reject(signal.reason);
+    if (signal.aborted) abort();
+    signal.addEventListener('abort', abort, { once: true });
+  });
+
+/** One credential with its Secret, a Lease, and whatever is written; knows what is still open. */
+class ApiServer implements Transport {
+  readonly #objects = new Map<string, unknown>();
+  #version = 1;
+  /** Requests and streams that have not ended. */
+  open = 0;
+  isClosed = false;
+  /** Accepts requests and never answers. */
+  isFrozen = false;
+
+  lease(): unknown {
+    return this.#objects.get('lease');
+  }
+
+  get written(): string[] {
+    return [...this.#objects.keys()];
+  }
+
+  async request(request: ApiRequest): Promise<ApiResponse | ApiError> {
+    if (this.isFrozen) return this.#opened(never(request.signal));
+    request.signal.throwIfAborted();
+    await Promise.resolve();
+    request.beforeSend?.();
+    return request.method === 'GET' ? this.#read(request.path) : this.#write(request);
+  }
+
+  async *stream({ signal }: StreamRequest): AsyncGenerator {
+    await this.#opened(never(signal));
+    yield undefined;
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+  }
+
+  async #opened<T>(answer: Promise<T>): Promise<T> {
+    this.open += 1;
+    try {
+      return await answer;
+    } finally {
+      this.open -= 1;
+    }
+  }
+
+  #read(path: string): ApiResponse | ApiError {
+    const list = { metadata: { resourceVersion: '1' } };
+    const known: Readonly<Record<string, unknown>> = {
+      '/apis/convercus.io/v1alpha1/convercuscredentials': { ...list, items: [aCredential()] },
+      '/api/v1/secrets': { ...list, items: [{ metadata: SOURCE.metadata }] },
+      '/api/v1/namespaces/shop/secrets/convercus-abc': SOURCE,
+    };
+    const body = path.includes('/leases/') ? this.lease() : known[path];
+    return body === undefined ? new ApiError(404, { reason: 'NotFound' }) : { status: 200, body };
+  }
+
+  #write({ path, body }: ApiRequest): ApiResponse {
+    const key = path.includes('/leases') ? 'lease' : path;
+    const { metadata = {} } = Object(body);
+    this.#version += 1;
+    const stored = {
+      ...Object(body),
+      metadata: { uid: `uid-of-${key}`, ...Object(metadata), resourceVersion: `${this.#version}` },
+    };
+    this.#objects.set(key, stored);
+    return { status: 200, body: stored };
+  }
+}
+
+/** Token hosts that all do the same. */
+class TokenHosts implements HttpClient {
+  readonly #clock: Clock;
+  answer: 'token' | 'too many' | 'hangs' = 'token';
+  takes: Ms = 0;
+  requests = 0;
+  isClosed = false;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  async send(_: unknown, __: unknown, signal: AbortSignal): Promise<Exchange> {
+    this.requests += 1;
+    const requestedAt = this.#clock.now();
+    if (this.answer === 'hangs') await never(signal);
+    if (this.takes > 0)
+      await new Promise<void>((resolve) => this.#clock.after(this.takes, resolve));
+    const token = { access_token: `${CANARY}-token`, token_type: 'Bearer', expires_in: 1_800 };
+    const contentType = 'application/json';
+    const answer =
+      this.answer === 'token'
+        ? { status: 200, contentType, text: JSON.stringify(token) }
+        : { status: 429, contentType, text: '{}', retryAfter: '300' };
+    return { answer, requestedAt, receivedAt: this.#clock.now() };
+  }
+
+  async close(): Promise<void> {
+    this.isClosed = true;
+  }
+}
+
+describe('the operator', () => {
+  let clock: FakeClock;
+  let api: ApiServer;
+  let hosts: TokenHosts;
+  let stop: AbortController;
+  let lines: string[];
+  /** What ended it when it is neither of the two. */
+  let ended: unknown;
+
+  beforeEach(() => {
+    clock = new FakeClock();
+    api = new ApiServer();
+    hosts = new TokenHosts(clock);
+    stop = new AbortController();
+    lines = [];
+    ended = 'running';
+  });
+
+  async function run(more: Partial<Metrics> = {}): Promise<void> {
+    const note = (message: string): void => {
+      lines.push(message);
+    };
+    const metrics = createMetrics({ version: '1', workers: 4, leaseName: 'lease', clock });
+    const around = {
+      config: configOf(),
+      identity: 'me',
+      userAgent: 'test',
+      clock,
+      random: () => 0.5,
+      digestKey: 'key',
+      transport: api,
+      client: hosts,
+      log: { debug: note, info: note, warn: note, error: note },
+      metrics: { ...metrics, ...more },
+      readiness: new Map(),
+      collectGarbage: () => undefined,
+    };
+    try {
+      await runOperator(around, stop.signal);
+      ended = 'stopped';
+    } catch (error) {
+      ended = error;
+    }
+  }
+
+  async function passes(time: Ms): Promise<void> {
+    const end = clock.passed + time;
+    while (clock.passed < end) {
+      await settle();
+      await clock.advance(Math.min(100, end - clock.passed));
+    }
+    await settle();
+  }
+
+  const everything = () => ({
+    timers: clock.timers,
+    requests: api.open,
+    isClosed: [api.isClosed, hosts.isClosed],
+  });
+  const NOTHING_OPEN = { timers: 0, requests: 0, isClosed: [true, true] };
+
+  it('leaves nothing open after a stop, and gives the Lease back', async () => {
+    void run();
+    await passes(minutes(1));
+    expect(api.written).toContain('/api/v1/namespaces/shop/secrets');
+    expect(api.lease()).toMatchObject({ spec: { holderIdentity: 'me' } });
+    stop.abort();
+    await settle();
+    expect(ended).toBe('stopped');
+    expect(everything()).toEqual(NOTHING_OPEN);
+    expect(api.lease()).toMatchObject({ spec: { holderIdentity: '' } });
+    expect(lines).toContain('Stopped');
+  });
+
+  it('ends at once while a host is paused after a 429', async () => {
+    hosts.answer = 'too many';
+    void run();
+    await passes(seconds(5));
+    expect(hosts.requests).toBe(1);
+    stop.abort();
+    await settle();
+    expect(ended).toBe('stopped');
+    expect(everything()).toEqual(NOTHING_OPEN);
+  });
+
+  it('waits for the answer to a token request and writes down what came of it', async () => {
+    hosts.takes = seconds(9);
+    void run();
+    await passes(seconds(1));
+    stop.abort();
+    await passes(seconds(8.5));
+    expect(ended).toBe('stopped');
+    expect(api.written.filter((path) => path !== 'lease')).toEqual([
+      '/api/v1/namespaces/shop/secrets',
+      '/apis/convercus.io/v1alpha1/namespaces/shop/convercuscredentials/loyalty/status',
+      '/apis/events.k8s.io/v1/namespaces/shop/events',
+    ]);
+    expect(everything()).toEqual(NOTHING_OPEN);
+  });
+
+  it('cuts a token request that hangs after 12 s, and then gives the Lease back', async () => {
+    hosts.answer = 'hangs';
+    void run();
+    await passes(seconds(1));
+    stop.abort();
+    await passes(seconds(11.5));
+    expect(ended).toBe('running');
+    await passes(seconds(1));
+    expect(ended).toBe('stopped');
+    expect(everything()).toEqual(NOTHING_OPEN);
+    expect(api.lease()).toMatchObject({ spec: { holderIdentity: '' } });
+  });
+
+  it('needs no more than 3 s when the API server does not answer', async () => {
+    void run();
+    await passes(seconds(3));
+    api.isFrozen = true;
+    await passes(seconds(3));
+    stop.abort();
+    await passes(seconds(3));
+    expect(ended).toBe('stopped');
+    expect(everything()).toEqual(NOTHING_OPEN);
+  });
+
+  it('needs no more than 15 s when both sides hang', async () => {
+    hosts.answer = 'hangs';
+    void run();
+    await passes(seconds(2.5));
+    api.isFrozen = true;
+    stop.abort();
+    await passes(seconds(15));
+    expect(ended).toBe('stopped');
+    expect(everything()).toEqual(NOTHING_OPEN);
+  });
+
+  it('ends at once before the Lease was reached and the first list was complete', async () => {
+    api.isFrozen = true;
+    void run();
+    await passes(seconds(2));
+    stop.abort();
+    await settle();
+    expect(ended).toBe('stopped');
+    expect(everything()).toEqual(NOTHING_OPEN);
+  });
+
+  it('closes everything after an error that it did not foresee, and gives the Lease back', async () => {
+    const bug = new TypeError('a bug');
+    void run({
+      observe: ({ queue }) => {
+        if (queue !== undefined) throw bug;
+      },
+    });
+    await passes(seconds(1));
+    expect(ended).toBe(bug);
+    expect(everything()).toEqual(NOTHING_OPEN);
+    expect(api.lease()).toMatchObject({ spec: { holderIdentity: '' } });
+    expect(lines).not.toContain('Stopped');
+  });
+});
+
+function configOf(): Config {
+  const config = parseConfig(undefined, { readFile: () => '' });
+  if (Array.isArray(config)) throw new Error(config.join('\n'));
+  return config;
+}
