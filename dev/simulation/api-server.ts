@@ -1,8 +1,10 @@
+import { objectOf, textAt } from '../../src/adapters/kubernetes/json.ts';
 import type { EpochMs } from '../../src/domain/time.ts';
 import { applied, type Conflict, updated } from './field-ownership.ts';
 import {
   API_VERSIONS,
   type Draft,
+  KINDS,
   type Kind,
   keyOf,
   type ManagedFieldsEntry,
@@ -69,11 +71,11 @@ const PATH =
 
 /** @throws for a path that the operator never asks for */
 export function targetOf(path: string): Target {
-  const [, namespace, kind, name, subresource] = PATH.exec(path) ?? [];
+  const [, namespace, plural, name, subresource] = PATH.exec(path) ?? [];
+  const kind = KINDS.find((known) => known === plural);
   if (kind === undefined) throw new Error(`no such path: ${path}`);
   return {
-    // PATH lists exactly these
-    kind: kind as Kind,
+    kind,
     ...(namespace === undefined ? {} : { namespace }),
     ...(name === undefined ? {} : { name }),
     ...(subresource === undefined ? {} : { subresource }),
@@ -121,13 +123,16 @@ export class ApiServer {
   readonly namespaces = new Map<string, 'active' | 'terminating'>();
   /** Namespaces in which the operator's account has no permissions. */
   readonly forbidden = new Set<string>();
+  /** A server may send fewer objects a page than it is asked for. */
+  readonly #longestPage: number;
   readonly #observers: ((change: Change) => void)[] = [];
   /** The request that is being handled. */
   #request: Request | undefined;
 
-  constructor(clock: () => EpochMs, uid: () => string) {
+  constructor(clock: () => EpochMs, uid: () => string, longestPage = Infinity) {
     this.#clock = clock;
     this.#uid = uid;
+    this.#longestPage = longestPage;
     this.#objects = {
       secrets: new Map(),
       convercuscredentials: new Map(),
@@ -171,7 +176,7 @@ export class ApiServer {
 
   snapshot(): Snapshot {
     const objects = { ...this.#objects };
-    for (const kind of Object.keys(objects) as Kind[]) objects[kind] = new Map(objects[kind]);
+    for (const kind of KINDS) objects[kind] = new Map(objects[kind]);
     return { version: this.#version, objects };
   }
 
@@ -245,7 +250,7 @@ export class ApiServer {
   }
 
   #list({ query = {} }: Request, { kind, namespace }: Target): Page {
-    const limit = Number(query['limit'] ?? Infinity);
+    const limit = Math.min(Number(query['limit'] ?? Infinity), this.#longestPage);
     const token = query['continue'];
     const known = token === undefined ? undefined : this.#pages.get(token);
     if (token !== undefined && known === undefined) throw new Refused(410, 'Expired');
@@ -351,7 +356,7 @@ export class ApiServer {
 
   /** Of metadata only; that is all the operator patches in this way. */
   #mergePatch({ body, query = {} }: Request, target: Target): StoredObject {
-    const { metadata = {} } = draftIn(body);
+    const { metadata } = draftIn(body);
     const before = this.#existing(target);
     const { resourceVersion } = metadata;
     if (resourceVersion !== undefined && resourceVersion !== before.metadata.resourceVersion)
@@ -395,9 +400,8 @@ export class ApiServer {
 
   #delete({ body }: Request, target: Target): StoredObject {
     const before = this.#existing(target);
-    const { preconditions = {} } = (body ?? {}) as { preconditions?: { uid?: string } };
-    if (preconditions.uid !== undefined && preconditions.uid !== before.metadata.uid)
-      throw CONFLICT();
+    const uid = textAt(body, 'preconditions', 'uid');
+    if (uid !== undefined && uid !== before.metadata.uid) throw CONFLICT();
     return this.#drop(target.kind, before, 'operator');
   }
 
@@ -458,10 +462,10 @@ function emptyObject(kind: Kind): StoredObject {
 }
 
 /** What a client sent has been JSON. */
-const draftIn = (body: unknown): Draft => {
-  const draft = body as Partial<Draft>;
+function draftIn(body: unknown): Draft {
+  const draft: Partial<Draft> = objectOf(body);
   return { ...draft, metadata: draft.metadata ?? {} };
-};
+}
 
 const isConflict = (made: object): made is readonly Conflict[] => Array.isArray(made);
 

@@ -2,6 +2,7 @@ import { registerHooks } from 'node:module';
 import { relative, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseSync } from '@swc/core';
+import { sourceText } from './source-text.ts';
 
 /** Makes each await of the operator's sources countable; see awaits.ts. For `node --import`. */
 
@@ -17,7 +18,7 @@ registerHooks({
     const loaded = nextLoad(url, context);
     if (!url.startsWith('file:') || !fileURLToPath(url).startsWith(`${ROOT}src${sep}`))
       return loaded;
-    const source = String(loaded.source);
+    const source = sourceText(loaded.source);
     return { ...loaded, source: marked(source, relative(ROOT, fileURLToPath(url))) };
   },
 });

@@ -49,17 +49,13 @@ export class Dice {
     );
     let left = this.next() * entries.reduce((sum, [, weight]) => sum + weight, 0);
     const found = entries.find(([, weight]) => (left -= weight) < 0) ?? entries.at(-1);
-    // The keys of `weights` are of the type T
+    // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the keys of `weights` are of the type T
     return found?.[0] as T;
   }
 
   shuffled<T>(list: readonly T[]): T[] {
-    const result = [...list];
-    for (let at = result.length - 1; at > 0; at -= 1) {
-      const other = this.below(at + 1);
-      [result[at], result[other]] = [result[other] as T, result[at] as T];
-    }
-    return result;
+    const drawn = list.map((item) => ({ item, order: this.next() }));
+    return drawn.sort((a, b) => a.order - b.order).map(({ item }) => item);
   }
 
   bytes(size: number): Buffer {

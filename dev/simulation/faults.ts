@@ -1,6 +1,6 @@
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import { type FaultEffect, proxies } from '../identity-provider/faults.ts';
-import type { Conditions } from './conditions.ts';
+import { type Conditions, goodConditions } from './conditions.ts';
 import type { Dice } from './dice.ts';
 import type { Action } from './people.ts';
 import { NAMESPACES, type Process, type World } from './world.ts';
@@ -26,29 +26,24 @@ function lasting(world: World, name: string, duration: Ms, end: () => void): voi
   world.scheduler.after(duration, stop);
 }
 
-/** Changes a condition, and back. */
+type Networks = Omit<Conditions, 'latency'>;
+
+/** Makes a network worse, and good again. */
 const worse =
-  <K extends keyof Conditions>(
-    name: K,
-    change: (dice: Dice) => Partial<Conditions[K]> | Conditions[K],
-  ): Action =>
+  <K extends keyof Networks>(name: K, change: (dice: Dice) => Partial<Networks[K]>): Action =>
   (world, dice) => {
-    const before = world.conditions[name];
-    const changed = change(dice);
-    world.conditions[name] =
-      typeof changed === 'object'
-        ? ({ ...(before as object), ...changed } as Conditions[K])
-        : (changed as Conditions[K]);
-    const good =
-      name === 'latency'
-        ? 'short'
-        : Object.fromEntries(
-            Object.entries(before).map(([key]) => [key, key === 'down' ? false : 0]),
-          );
+    world.conditions[name] = { ...world.conditions[name], ...change(dice) };
     lasting(world, name, briefly(dice), () => {
-      world.conditions[name] = good as Conditions[K];
+      world.conditions[name] = goodConditions()[name];
     });
   };
+
+const latency: Action = (world, dice) => {
+  world.conditions.latency = dice.pick(['mixed', 'long']);
+  lasting(world, 'latency', briefly(dice), () => {
+    world.conditions.latency = 'short';
+  });
+};
 
 /** The API server is killed and started again. */
 const apiServerDown: Action = (world, dice) => {
@@ -166,7 +161,7 @@ const moveClock: Action = (world, dice) => {
 
 /** By the name that `--faults` takes; each with what may happen and how often. */
 export const FAULTS = {
-  latency: { latency: worse('latency', (dice) => dice.pick(['mixed', 'long'])) },
+  latency: { latency },
   api: {
     loss: worse('api', (dice) => ({
       lostBefore: dice.pick([0.05, 0.3]),
@@ -216,3 +211,17 @@ export const FAULTS = {
 } as const satisfies Record<string, Record<string, Action>>;
 
 export type FaultName = keyof typeof FAULTS;
+
+export const FAULT_NAMES: readonly FaultName[] = [
+  'latency',
+  'api',
+  'watch',
+  'permissions',
+  'restore',
+  'provider',
+  'sessions',
+  'crash',
+  'stop',
+  'freeze',
+  'clock',
+];

@@ -39,12 +39,15 @@ export interface Conflict {
   readonly manager: string;
 }
 
+/** What field ownership decides; whoever stores it gives name, namespace, uid and version. */
+export type Part = Pick<Draft, 'type' | 'data' | 'metadata'>;
+
 /** What an apply of `manager` makes of an object, or the conflicts that forbid it. */
 export function applied(
   before: StoredObject,
   draft: Draft,
   { manager, force }: { readonly manager: string; readonly force: boolean },
-): Pick<StoredObject, 'type' | 'data' | 'metadata'> | readonly Conflict[] {
+): Part | readonly Conflict[] {
   const [current, wanted] = [fieldsOf(before), fieldsOf(draft)];
   const entries = before.metadata.managedFields ?? [];
   const isOurs = (entry: ManagedFieldsEntry): boolean =>
@@ -74,11 +77,7 @@ export function applied(
 }
 
 /** What a PUT, POST or edit of `manager` makes of an object: what it changes becomes its own. */
-export function updated(
-  before: StoredObject | undefined,
-  draft: Draft,
-  manager: string,
-): Pick<StoredObject, 'type' | 'data' | 'metadata'> {
+export function updated(before: StoredObject | undefined, draft: Draft, manager: string): Part {
   const [current, wanted] = [before === undefined ? new Map() : fieldsOf(before), fieldsOf(draft)];
   const changed = new Set(
     [...wanted.keys()].filter((path) => current.get(path) !== wanted.get(path)),
@@ -89,11 +88,11 @@ export function updated(
   }));
   const isOurs = (owner: Ownership): boolean =>
     owner.manager === manager && owner.operation === 'Update';
-  const before_ = kept.find(isOurs)?.paths ?? [];
+  const alreadyOurs = kept.find(isOurs)?.paths ?? [];
   const ours: Ownership = {
     manager,
     operation: 'Update',
-    paths: new Set([...before_, ...changed]),
+    paths: new Set([...alreadyOurs, ...changed]),
   };
   const base = before ?? { metadata: draft.metadata };
   return withFields(base, wanted, [...kept.filter((owner) => !isOurs(owner)), ours]);
@@ -105,11 +104,7 @@ interface Ownership {
   readonly paths: ReadonlySet<string>;
 }
 
-function withFields(
-  before: Draft,
-  fields: Fields,
-  owners: readonly Ownership[],
-): Pick<StoredObject, 'type' | 'data' | 'metadata'> {
+function withFields(before: Draft, fields: Fields, owners: readonly Ownership[]): Part {
   const part = (parent: string): Record<string, string> =>
     Object.fromEntries(
       [...fields]
@@ -122,15 +117,18 @@ function withFields(
   return {
     type: fields.get('f:type') ?? 'Opaque',
     data: part('f:data'),
-    // The caller gives name, namespace, uid and version
     metadata: {
       ...metadata,
       labels: part(`f:metadata${SEPARATOR}f:labels`),
       annotations: part(`f:metadata${SEPARATOR}f:annotations`),
       ...(ownerReferences.length === 0 ? {} : { ownerReferences }),
       managedFields: owners.filter(({ paths }) => paths.size > 0).map(entryOf),
-    } as StoredObject['metadata'],
+    },
   };
+}
+
+interface MutableFields {
+  [field: string]: MutableFields;
 }
 
 const ownershipOf = ({ manager, operation, fieldsV1 }: ManagedFieldsEntry): Ownership => ({
@@ -148,12 +146,12 @@ function* leavesOf(fields: FieldsV1, parent = ''): Iterable<string> {
 }
 
 function entryOf({ manager, operation, paths }: Ownership): ManagedFieldsEntry {
-  const fieldsV1 = {};
+  const fieldsV1: MutableFields = {};
   for (const path of paths) {
-    let at: Record<string, object> = fieldsV1;
+    let at: MutableFields = fieldsV1;
     for (const name of path.split(SEPARATOR)) {
       at[name] ??= {};
-      at = at[name] as Record<string, object>;
+      at = at[name];
     }
   }
   return { manager, operation, fieldsV1 };

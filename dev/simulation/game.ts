@@ -1,6 +1,6 @@
-import { type Ms, minutes, parseTime, seconds } from '../../src/domain/time.ts';
+import { hours, type Ms, minutes, parseTime, seconds } from '../../src/domain/time.ts';
 import { Dice } from './dice.ts';
-import { FAULTS, type FaultName } from './faults.ts';
+import { FAULT_NAMES, FAULTS, type FaultName } from './faults.ts';
 import { problemsOf } from './oracle.ts';
 import {
   type Action,
@@ -43,12 +43,24 @@ export interface Result {
   readonly events: number;
 }
 
-/** Virtual time within which every credential has to be as it should be: the longest retry is an hour. */
+/**
+ * Virtual time within which every credential has to be as it should be: the longest retry is an hour, and a password
+ * that may be right but locked out is tried again after 20 min, 2 h and 12 h.
+ */
 const BOUND: Ms = minutes(75);
+const BOUND_AFTER_LOCK: Ms = hours(15);
 const LOOK_EVERY: Ms = seconds(20);
 /** Without any request, but for what is due. */
 const QUIET: Ms = minutes(4);
 const MOST_STEPS = 34;
+const DELAYS_NEWS = new Set<FaultName>([
+  'latency',
+  'api',
+  'watch',
+  'permissions',
+  'restore',
+  'freeze',
+]);
 
 const ACTIONS: Readonly<Record<string, Action>> = {
   ...CREDENTIAL_EDITS,
@@ -58,14 +70,15 @@ const ACTIONS: Readonly<Record<string, Action>> = {
 };
 
 export function faultsFor(dice: Dice): FaultName[] {
-  const names = Object.keys(FAULTS) as FaultName[];
   const share = dice.pick([0, 0.15, 0.35, 0.7]);
-  return names.filter(() => dice.chance(share));
+  return FAULT_NAMES.filter(() => dice.chance(share));
 }
 
 export function stepsFor(dice: Dice, faults: readonly FaultName[]): Step[] {
   const count = dice.between(6, MOST_STEPS);
-  const length = dice.pick([minutes(2), minutes(5), minutes(12), minutes(25)]);
+  const length = dice.chance(0.02)
+    ? hours(30)
+    : dice.pick([minutes(2), minutes(5), minutes(12), minutes(25)]);
   const edits = [...Object.keys(CREDENTIAL_EDITS), ...Object.keys(SECRET_EDITS)];
   const broken = faults.flatMap((fault) => Object.keys(FAULTS[fault]));
   const steps = Array.from({ length: count }, (): Omit<Step, 'number'> => {
@@ -91,6 +104,7 @@ export async function play(options: GameOptions): Promise<Result> {
   const faults = options.faults ?? faultsFor(dice.fork('faults'));
   const steps = options.steps ?? stepsFor(dice.fork('steps'), faults);
   const world = new World(name, { trace, setting });
+  if (faults.some((fault) => DELAYS_NEWS.has(fault))) world.safety.latestNews = minutes(12);
   for (const slot of world.slots)
     world.scheduler.after(dice.between(0, 4_000), () => world.start(slot));
   for (const step of steps) {
@@ -122,12 +136,12 @@ export async function play(options: GameOptions): Promise<Result> {
 /** All faults end, every replica runs, the last edits are made. */
 async function calmDown(world: World, dice: Dice): Promise<void> {
   world.trace.add('calm', () => 'all faults and edits end');
-  for (const end of [...world.faults.values()]) end();
+  for (const end of world.faults.values()) end();
   world.provider.faults.clear();
   world.server.forbidden.clear();
   // Edits that come in two parts, and restarts that wait, come to their end
   await world.scheduler.runUntil(Math.max(world.now + seconds(90), world.lastEditAt + 1));
-  for (const end of [...world.faults.values()]) end();
+  for (const end of world.faults.values()) end();
   for (const { slot, replica, hasEnded } of world.processes.values()) {
     replica.setClockRight();
     if (hasEnded || replica.isDead) world.start(slot);
@@ -140,7 +154,8 @@ async function calmDown(world: World, dice: Dice): Promise<void> {
 async function settle(world: World): Promise<Ms> {
   const since = world.now;
   let problems = problemsOf(world);
-  while (problems.length > 0 && world.now - since < BOUND) {
+  const bound = world.setting.failureFactor < 30 ? BOUND_AFTER_LOCK : BOUND;
+  while (problems.length > 0 && world.now - since < bound) {
     await world.scheduler.runUntil(world.now + LOOK_EVERY);
     problems = problemsOf(world);
     if (world.safety.violations.size > 0) break;

@@ -1,6 +1,7 @@
 /** Objects as the API server stores them, as far as the operator reads or writes them. */
 
-export type Kind = 'secrets' | 'convercuscredentials' | 'leases' | 'events';
+export const KINDS = ['secrets', 'convercuscredentials', 'leases', 'events'] as const;
+export type Kind = (typeof KINDS)[number];
 
 export interface OwnerReference {
   readonly apiVersion: string;

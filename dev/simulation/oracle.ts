@@ -1,8 +1,8 @@
-import type { Condition } from '../../src/domain/status.ts';
+import { type Condition, conditionOf as conditionIn } from '../../src/domain/status.ts';
 import { parseTime } from '../../src/domain/time.ts';
 import { decoded, keyOf, type ManagedFieldsEntry, type StoredObject } from './objects.ts';
 import { START } from './replica.ts';
-import { type Spec, specOf, targetNameOf, tokensIn } from './rules/rule.ts';
+import { type Spec, specOf, statusOf, targetNameOf, tokensIn } from './rules/rule.ts';
 import { sessionIn } from './rules/sessions.ts';
 import { isFor } from './rules/targets.ts';
 import type { World } from './world.ts';
@@ -82,7 +82,7 @@ function targetProblem(
   target: StoredObject,
 ): string | undefined {
   const spec = specOf(credential);
-  const { status } = credential;
+  const status = statusOf(credential);
   const { annotations = {}, resourceVersion, ownerReferences = [] } = target.metadata;
   const { namespace, uid } = credential.metadata;
   if (spec.target.creationPolicy === 'Owner') {
@@ -106,16 +106,15 @@ function targetProblem(
   const version = `${source?.uid}/${source?.resourceVersion}`;
   if (annotations['convercus.io/source-version'] !== version)
     return 'token of another version of the credentials Secret';
-  if (textAt(status, 'expiresAt') !== seconds(annotations['convercus.io/expires-at']))
+  if (status?.expiresAt !== seconds(annotations['convercus.io/expires-at']))
     return 'status has another expiry';
-  const shown = (status?.['target'] as { resourceVersion?: string } | undefined)?.resourceVersion;
+  const shown = status?.target?.resourceVersion;
   return shown === resourceVersion
     ? undefined
     : `status has version ${shown} of the target, not ${resourceVersion}`;
 }
 
 const seconds = (text = ''): string => text.replace(/\.\d+/, '');
-const textAt = (status: StoredObject['status'], name: string): string => String(status?.[name]);
 
 function tokenProblem(world: World, spec: Spec, target: StoredObject): string | undefined {
   const keys = Object.keys(spec.target.data ?? { token: '' });
@@ -129,6 +128,8 @@ function tokenProblem(world: World, spec: Spec, target: StoredObject): string | 
     const expired = Math.round((world.now - issued.expiresAt) / 1_000);
     if (expired >= 0) return `token has expired ${expired} s ago`;
   }
+  const issuedAt = parseTime(target.metadata.annotations?.['convercus.io/issued-at']) ?? 0;
+  if (issuedAt - START - world.now > 60_000) return 'a token that is dated from the future';
   const renewAt = parseTime(target.metadata.annotations?.['convercus.io/renew-at']) ?? 0;
   const late = START + world.now - renewAt;
   return late > 60_000 ? `renewal is ${late / 1_000} s late` : undefined;
@@ -164,10 +165,8 @@ function strays(world: World): string[] {
   });
 }
 
-export function conditionOf({ status }: StoredObject, type: string): Condition | undefined {
-  const conditions = (status?.['conditions'] ?? []) as readonly Condition[];
-  return conditions.find((condition) => condition.type === type);
-}
+const conditionOf = (credential: StoredObject, type: string): Condition | undefined =>
+  conditionIn(statusOf(credential), type);
 
 const conditionsOf = (credential: StoredObject): string =>
   ['Ready', 'Renewed']

@@ -256,7 +256,7 @@ function deleteNamespace(world: World, dice: Dice): void {
   }
   world.later(dice.between(3_000, 20_000), () => {
     for (const kind of kinds) {
-      for (const object of [...server.all(kind)]) {
+      for (const object of server.all(kind)) {
         if (object.metadata.namespace === namespace)
           server.remove(kind, keyOf(object.metadata), 'namespace controller');
       }
@@ -364,7 +364,7 @@ export function putThingsRight(world: World, dice: Dice): void {
   const claimed = new Set(
     world.credentials().map((each) => `${each.metadata.namespace}/${targetNameOf(each)}`),
   );
-  for (const secret of [...server.all('secrets')]) {
+  for (const secret of server.all('secrets')) {
     const key = keyOf(secret.metadata);
     const isForeign =
       secret.type === 'Opaque' && decoded(secret.data)['theirs'] === 'x' && !key.endsWith(MERGED);

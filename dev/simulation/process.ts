@@ -8,7 +8,7 @@ const BLOCK = 25;
 
 const { from, to, step, faults }: Task = JSON.parse(process.argv[2] ?? '{}');
 let results: Result[] = [];
-let crashes: unknown[] = [];
+let crashes: Report['failures'][number][] = [];
 for (let seed = from; seed <= to; seed += step) {
   try {
     results.push(await play({ seed, ...(faults && { faults }) }));
@@ -31,7 +31,7 @@ function report(): void {
     results.reduce((total, result) => total + of(result), 0);
   const whole: Report = {
     played: results.length + crashes.length,
-    failures: [...failures, ...(crashes as typeof failures)],
+    failures: [...failures, ...crashes],
     events: sum(({ events }) => events),
     lostSessions: sum(({ lostSessions }) => lostSessions),
     settledAfter: results.map(({ settledAfter }) => settledAfter),

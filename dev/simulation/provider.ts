@@ -74,7 +74,7 @@ export class Provider {
   constructor(
     now: () => Ms,
     dice: Dice,
-    lifespans: { accessToken: number; idle: number; max: number },
+    limits: { accessToken: number; idle: number; max: number; failureFactor: number },
   ) {
     this.#now = now;
     const randomness = {
@@ -83,18 +83,19 @@ export class Provider {
       uuid: () => dice.uuid(),
     };
     this.legacy = new LegacyLogin(this.clock, randomness);
-    this.legacy.lifespan = lifespans.accessToken * 4;
+    this.legacy.lifespan = limits.accessToken * 4;
     for (const program of PROGRAMS) {
       for (const name of [`${program}-staging`, program]) {
         const realm = new Realm(
           {
             realm: name,
             sslRequired: 'none',
-            accessTokenLifespan: lifespans.accessToken,
-            ssoSessionIdleTimeout: lifespans.idle,
-            ssoSessionMaxLifespan: lifespans.max,
+            accessTokenLifespan: limits.accessToken,
+            ssoSessionIdleTimeout: limits.idle,
+            ssoSessionMaxLifespan: limits.max,
             revokeRefreshToken: true,
             bruteForceProtected: true,
+            failureFactor: limits.failureFactor,
           },
           this.clock,
           randomness,

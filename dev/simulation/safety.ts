@@ -1,7 +1,7 @@
 import type { HttpRequest } from '../../src/adapters/http/exchange.ts';
 import type { ApiRequest } from '../../src/adapters/kubernetes/transport.ts';
 import type { Metrics } from '../../src/adapters/telemetry/metrics.ts';
-import type { Ms } from '../../src/domain/time.ts';
+import { type Ms, seconds } from '../../src/domain/time.ts';
 import type { Outcome } from './api-network.ts';
 import { type ApiServer, type Change, targetOf } from './api-server.ts';
 import { wordsFor } from './api-transport.ts';
@@ -45,6 +45,7 @@ export class Safety implements Scene {
   readonly sessions: Sessions;
   /** False once a replica's clock was set: then tokens of two replicas can't be put in order. */
   clocksAgree = true;
+  latestNews: Ms = seconds(30);
   activity: Activity = { apiRequests: 0, tokenRequests: 0, lines: [] };
   readonly #parts: Parts;
   readonly #targets: Targets;

@@ -40,6 +40,10 @@ export interface Setting {
   readonly releases: 1 | 2;
   /** The operator watches listed namespaces, not the whole cluster. */
   readonly byNamespace: boolean;
+  /** Objects in one page of a list, at most. */
+  readonly longestPage: number;
+  /** Wrong passwords until Keycloak locks the user for a while. */
+  readonly failureFactor: number;
 }
 
 export function settingFor(dice: Dice): Setting {
@@ -57,6 +61,8 @@ export function settingFor(dice: Dice): Setting {
     workers: dice.pick([1, 3, 16]),
     releases: dice.chance(0.15) ? 2 : 1,
     byNamespace: dice.chance(0.25),
+    longestPage: dice.pick([1, 3, 200]),
+    failureFactor: dice.pick([2, 30, 30, 30]),
   };
 }
 
@@ -109,12 +115,14 @@ export class World {
         this.#uids += 1;
         return `uid-${this.#uids}`;
       },
+      this.setting.longestPage,
     );
-    const { accessToken, sessionIdle: idle, sessionMax: max } = this.setting;
+    const { accessToken, sessionIdle: idle, sessionMax: max, failureFactor } = this.setting;
     this.provider = new Provider(() => this.scheduler.now, this.dice.fork('provider'), {
       accessToken,
       idle,
       max,
+      failureFactor,
     });
     const { scheduler, server, provider, trace } = this;
     this.safety = new Safety({
@@ -231,7 +239,7 @@ export class World {
         clock: replica.clock,
         random: replica.dice.next,
         digestKey: replica.name,
-        transport: apiTransport(replica, this.#apiNetwork(replica)),
+        transport: apiTransport(replica, this.#apiNetwork()),
         client: hostClient(replica, this.#hostNetwork(config)),
         log: this.#log(replica),
         metrics: this.safety.metricsOf(replica),
@@ -300,7 +308,7 @@ export class World {
     const wait = this.dice.pick([0, seconds(2), seconds(30)]) + this.dice.between(0, 3_000);
     this.scheduler.after(wait, () => {
       const owners = new Set(this.credentials().map(({ metadata }) => metadata.uid));
-      for (const { metadata } of [...this.server.all('secrets')]) {
+      for (const { metadata } of this.server.all('secrets')) {
         const { ownerReferences = [] } = metadata;
         const isDangling = ownerReferences.some(({ uid }) => !owners.has(uid));
         if (isDangling) this.server.remove('secrets', keyOf(metadata), 'garbage collector');
@@ -308,7 +316,7 @@ export class World {
     });
   }
 
-  #apiNetwork(_: Replica): ApiNetwork {
+  #apiNetwork(): ApiNetwork {
     return {
       scheduler: this.scheduler,
       dice: this.dice.fork(`network of ${this.#started}`),

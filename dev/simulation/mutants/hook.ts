@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { registerHooks } from 'node:module';
 import { join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { sourceText } from '../source-text.ts';
 import type { Mutant } from './mutants.ts';
 
 /** Puts the mutant that SIMULATION_MUTANT names in place. For `node --import`. */
@@ -18,7 +19,7 @@ registerHooks({
     const path = url.startsWith('file:') ? fileURLToPath(url) : '';
     const concerned = edits.filter(({ file }) => path === join(ROOT, file));
     if (concerned.length === 0) return loaded;
-    let source = String(loaded.source);
+    let source = sourceText(loaded.source);
     for (const { file, find, replace } of concerned) {
       if (!source.includes(find)) throw new Error(`mutant ${name}: ${file} has no ${find}`);
       source = source.replace(find, () => replace);

@@ -1,6 +1,7 @@
+import { textAt } from '../../../src/adapters/kubernetes/json.ts';
 import type { ApiRequest } from '../../../src/adapters/kubernetes/transport.ts';
 import type { Ms } from '../../../src/domain/time.ts';
-import { type Outcome } from '../api-network.ts';
+import type { Outcome } from '../api-network.ts';
 import { targetOf } from '../api-server.ts';
 import type { Replica } from '../replica.ts';
 import type { Scene } from './rule.ts';
@@ -55,8 +56,7 @@ export class Leadership {
   #leaseRequest(replica: Replica, request: ApiRequest): (outcome: Outcome) => void {
     const sentAt = this.#scene.now;
     if (request.method === 'GET') return () => undefined;
-    const { spec } = request.body as { spec: { holderIdentity: string } };
-    if (spec.holderIdentity === '') {
+    if (textAt(request.body, 'spec', 'holderIdentity') === '') {
       this.#term(replica).endsAt = sentAt - 1;
       return () => undefined;
     }
@@ -79,10 +79,10 @@ export class Leadership {
   #checkPrecondition(replica: Replica, { method, path, body }: ApiRequest): void {
     const { kind } = targetOf(path);
     if (kind === 'events' || method === 'POST' || method === 'DELETE') return;
-    const { metadata = {} } = body as { metadata?: { uid?: string; resourceVersion?: string } };
     // An apply without uid may create; the targets' rule sees to it that it does
     const isApply = method === 'PATCH' && kind === 'secrets';
-    if (isApply || metadata.uid !== undefined || metadata.resourceVersion !== undefined) return;
+    const isBound = ['uid', 'resourceVersion'].some((name) => textAt(body, 'metadata', name));
+    if (isApply || isBound) return;
     this.#scene.violated('every write says what it is for', `${replica.name}: ${method} ${path}`);
   }
 

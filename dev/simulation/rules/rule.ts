@@ -1,4 +1,5 @@
 import type { ConvercusCredential } from '../../../src/domain/api.ts';
+import type { Status } from '../../../src/domain/status.ts';
 import type { Ms } from '../../../src/domain/time.ts';
 import type { ApiServer } from '../api-server.ts';
 import type { StoredObject } from '../objects.ts';
@@ -10,13 +11,19 @@ export interface Scene {
   readonly server: ApiServer;
   readonly provider: Provider;
   readonly clocksAgree: boolean;
+  /** A watch may be that late: what a credential said until then may still be acted upon. */
+  readonly latestNews: Ms;
   violated(rule: string, what: string): void;
 }
 
 export type Spec = ConvercusCredential['spec'];
 
 /** People of the simulation write whole specs. */
-export const specOf = ({ spec }: Pick<StoredObject, 'spec'>): Spec => spec as unknown as Spec;
+export const specOf = ({ spec }: Pick<StoredObject, 'spec'>): Spec =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- leases have specs of another type
+  spec as unknown as Spec;
+
+export const statusOf = ({ status }: Pick<StoredObject, 'status'>): Status | undefined => status;
 
 export const targetNameOf = (credential: StoredObject): string =>
   specOf(credential).target.name ?? `${credential.metadata.name}-token`;

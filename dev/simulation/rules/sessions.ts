@@ -167,8 +167,8 @@ export class Sessions {
 export function sessionIn(refreshToken: string): string {
   const payload = refreshToken.split('.')[1];
   if (payload === undefined) return '';
-  const { sid } = JSON.parse(Buffer.from(payload, 'base64url').toString()) as { sid?: string };
-  return sid ?? '';
+  const { sid = '' }: { sid?: string } = JSON.parse(Buffer.from(payload, 'base64url').toString());
+  return sid;
 }
 
 function isWrongPassword({ endpoint, fields, status, error }: Presented): boolean {

@@ -1,11 +1,10 @@
-import { type Ms, minutes } from '../../../src/domain/time.ts';
+import { textAt } from '../../../src/adapters/kubernetes/json.ts';
+import type { Ms } from '../../../src/domain/time.ts';
 import type { Change } from '../api-server.ts';
 import { decoded, keyOf, type StoredObject } from '../objects.ts';
 import type { Issued } from '../provider.ts';
 import { hostOf, realmOf, type Scene, type Spec, specOf, tokensIn } from './rule.ts';
 
-/** A watch may be that late: what a credential said until then may still be acted upon. */
-const LATEST_NEWS: Ms = minutes(3);
 const OPERATOR = 'convercus-operator';
 const OURS = 'convercus.io/';
 
@@ -37,7 +36,7 @@ export class Targets {
   /** Specs that the operator may still take for the present one. */
   #specsOf(namespace: string, name: string): Spec[] {
     const versions = this.#specs.get(`${namespace}/${name}`) ?? [];
-    const oldest = this.#scene.now - LATEST_NEWS;
+    const oldest = this.#scene.now - this.#scene.latestNews;
     return versions.filter(({ until }) => (until ?? Infinity) > oldest).map(({ spec }) => spec);
   }
 
@@ -59,8 +58,8 @@ export class Targets {
       return this.#scene.violated('only sessions are deleted', `${key} of the type ${object.type}`);
     }
     if (object.type === 'convercus.io/session') return;
-    const { metadata } = (request?.body ?? {}) as { metadata?: { uid?: string } };
-    if (before !== undefined && metadata?.uid === undefined && request?.method === 'PATCH') {
+    const uid = textAt(request?.body, 'metadata', 'uid');
+    if (before !== undefined && uid === undefined && request?.method === 'PATCH') {
       const isHandOver = request.contentType?.includes('merge') === true;
       if (!isHandOver)
         this.#scene.violated('every write says what it is for', `apply of ${key} without uid`);

@@ -1,0 +1,7 @@
+import type { ModuleSource } from 'node:module';
+
+/** The source of a module as a load hook gets it. */
+export function sourceText(source: ModuleSource | undefined | null): string {
+  if (typeof source === 'string') return source;
+  return source === undefined || source === null ? '' : new TextDecoder().decode(source);
+}
