@@ -75,10 +75,13 @@ export class Isolation {
     return code ?? 1;
   }
 
-  /** What was inside must have ended; the kernel may still be at it for a moment. */
+  /**
+   * What was inside must have ended; the kernel may still be at it for a moment. The folder goes last, for by it the
+   * next run knows what is left when this one is killed meanwhile.
+   */
   async remove(): Promise<void> {
-    await rm(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     for (const cgroup of await this.#cgroups()) await removeCgroup(cgroup);
+    await rm(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 
   /** One per hierarchy with version 1, one in all with version 2. */
