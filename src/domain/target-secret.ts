@@ -4,7 +4,7 @@ import type { DesiredSecret, SecretContents, SecretMeta, TargetMark } from './se
 import { Sensitive } from './sensitive.ts';
 import { writeMark } from './target-mark.ts';
 import { fill, type Placeholder, uses } from './template.ts';
-import { rfc3339 } from './time.ts';
+import { hours, rfc3339 } from './time.ts';
 import { renewalDate, type Token } from './token.ts';
 
 export const API_VERSION = 'convercus.io/v1alpha1';
@@ -71,6 +71,7 @@ function renderData(
     return new Failure(
       'InvalidSpec',
       `spec.target.data.${wantsIdToken[0]} uses {{id_token}}, but the server sent none; is "openid" in spec.scope?`,
+      { retryAfter: hours(1) }, // or the provider has changed the client, which nothing here shows
     );
   }
   const valueOf = (name: Placeholder): string => valueFor(name, credential, token);

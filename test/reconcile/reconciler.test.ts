@@ -1,8 +1,15 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/domain/failure.ts';
+import { Sensitive } from '../../src/domain/sensitive.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import { secretsOf } from '../../src/domain/token.ts';
-import { aCredential, CANARY, type CredentialOverrides, START } from '../support/builders.ts';
+import {
+  aCredential,
+  aToken,
+  CANARY,
+  type CredentialOverrides,
+  START,
+} from '../support/builders.ts';
 import { GOOD_SECRET, KEY, SOURCE, TARGET, until, World, WRONG_SECRET } from '../support/world.ts';
 
 const RENEW_AT = START + minutes(4);
@@ -127,10 +134,20 @@ describe('the first sync', () => {
   it('stops at a spec that the server can not fulfil, without asking again and again', async () => {
     world = World.with({ target: { data: { id: '{{id_token}}' } } });
 
-    expect(await world.pass()).toBe('await-change');
+    const action = await world.pass();
     await world.pass();
     expect(world.summary('Ready')).toBe('False InvalidSpec');
+    expect(world.summary('Stalled')).toBe('True InvalidSpec');
     expect(world.tokenRequests).toBe(1);
+
+    world.source = async () =>
+      aToken({
+        issuedAt: world.clock.now(),
+        expiresAt: world.clock.now() + minutes(5),
+        idToken: new Sensitive(`${CANARY}-id`),
+      });
+    await world.runFor(hours(1.1), action);
+    expect(world.summary('Ready')).toBe('True TokenValid');
   });
 });
 
