@@ -1,4 +1,5 @@
 import {
+  type Credential,
   parseCredential,
   type Settings,
   sessionNameOf,
@@ -16,7 +17,7 @@ import {
 import type { SecretMeta } from '../domain/secret.ts';
 import { type Attempt, conditionOf, readRejection } from '../domain/status.ts';
 import { asSeenBy, isOurs } from '../domain/target-secret.ts';
-import { type Action, earlier } from '../domain/time.ts';
+import { type Action, type EpochMs, earlier } from '../domain/time.ts';
 import type { ClusterView, Key, PassContext } from '../ports.ts';
 import { conclude, type Ports, type Result, retryInTime } from './conclude.ts';
 import { gather, type Subject } from './gather.ts';
@@ -43,8 +44,8 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
     }
     if (resource.metadata.deletionTimestamp !== undefined) return 'await-change';
     const action = await reconcile(ports, settings, { key, resource, memory }, context);
-    const isDue = action !== 'await-change' && action.lookAgainAt <= ports.clock.now();
-    return isDue ? action : earlier(action, await ports.sessions.unclaimed(memory));
+    if (resource.spec.grantType !== 'password' || isDue(action, ports.clock.now())) return action;
+    return earlier(action, await ports.sessions.unclaimed(memory));
   };
   return async (key, context) => {
     const action = await pass(key, context);
@@ -52,6 +53,9 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
     return action;
   };
 }
+
+const isDue = (action: Action, now: EpochMs): boolean =>
+  action !== 'await-change' && action.lookAgainAt <= now;
 
 async function reconcile(
   ports: Ports,
@@ -88,8 +92,18 @@ async function reconcile(
   const result = await carryOut(ports, subject, { seen, next }, context);
   if (result === 'superseded') return 'await-change';
   const action = await finish(result);
-  if (credential.grantType === 'password') return action;
+  if (needsSession(credential, result, ports.clock.now())) return action;
   return earlier(action, await sweepLeftover(ports, key, memory, context));
+}
+
+/** The token in place may come from a former grant, and be good for nothing once its session has ended. */
+function needsSession(
+  { grantType, specHash }: Credential,
+  { held }: Result,
+  now: EpochMs,
+): boolean {
+  if (grantType === 'password') return true;
+  return held !== undefined && held.specHash !== specHash && held.expiresAt > now;
 }
 
 /** What a session needs is done first, whatever its credential has become; unless it has another grant. */

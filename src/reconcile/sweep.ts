@@ -50,10 +50,16 @@ export async function sweepSession(
   const needed = await isNeeded(ports.cluster, leftover, signal);
   if (isFailure(needed)) return later(ports, memory, needed);
   if (needed) return 'await-change';
+  remember(leftover);
   logOutAbandoned(ports, { namespace, name }, memory, signal);
   logOutRetired(ports, { namespace, name }, memory, signal);
   if (leftover.meta === 'absent' && leftover.session === undefined) return 'await-change';
-  return (await tryAnotherTime(ports, leftover, context)) ?? remove(ports, leftover, signal);
+  const again = await tryAnotherTime(ports, leftover, context);
+  if (again !== undefined) return again;
+  memory.session = undefined;
+  memory.unstored = undefined;
+  memory.tokenOf = undefined;
+  return remove(ports, leftover, signal);
 }
 
 interface Leftover {
@@ -74,6 +80,11 @@ function leftoverFrom(
   const read = stored && readSession(stored);
   const session = memory.unstored ?? read ?? memory.session?.session;
   return { namespace, name, memory, meta: stored?.meta ?? 'absent', session };
+}
+
+/** The Secret may go before the log-out has succeeded, as when a namespace is deleted. */
+function remember({ meta, session, memory }: Leftover): void {
+  if (meta !== 'absent' && session !== undefined) memory.session = { meta, session };
 }
 
 /** Logs the session out. Undefined when it is over, or given up. */
@@ -245,9 +256,6 @@ async function remove(
         );
   if (failure !== undefined) return later(ports, memory, failure);
   memory.failedLogouts = 0;
-  memory.session = undefined;
-  memory.unstored = undefined;
-  memory.tokenOf = undefined;
   ports.log.info('A session has been logged out and removed', { namespace, name });
   return 'await-change';
 }

@@ -124,6 +124,18 @@ describe('the session of a deleted credential', () => {
     expect(world.idp.liveSessions).toBe(0);
   });
 
+  it('is logged out although its Secret goes between two tries, over a restart', async () => {
+    world.cluster.remove(KEY);
+    world.restart();
+    world.idp.logoutFailure = OFFLINE;
+    const action = await world.pass();
+    world.idp.logoutFailure = undefined;
+    world.cluster.removeSecret(SESSION);
+    await world.runFor(minutes(1), action);
+
+    expect(world.idp.liveSessions).toBe(0);
+  });
+
   it('is logged out with the newest refresh token, though that could not be stored', async () => {
     world.clock.advance(minutes(4));
     world.cluster.failNext('applySecret', OUTAGE);
@@ -320,6 +332,29 @@ it('the session of a credential that has another grant by now is logged out', as
   expect(world.cluster.stored(SESSION)).toBeUndefined();
   expect(world.summary('Ready')).toBe('True TokenValid');
 });
+
+it.each([
+  ['the token of that is in place', () => world.cluster.failNext('applySecret', OUTAGE), 1],
+  [
+    'its own token has expired',
+    () => {
+      world.idp.outage = OFFLINE;
+    },
+    5,
+  ],
+])(
+  'the session of a credential that has another grant by now lives until %s',
+  async (_, fail, until) => {
+    fail();
+    world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
+    const action = await world.pass();
+    expect(loggedOut()).toEqual([]);
+    await world.runFor(minutes(until), action);
+
+    expect(loggedOut()).toHaveLength(1);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+  },
+);
 
 it('the session of a credential that has another grant by now is tried again as soon as that of a deleted one', async () => {
   world.idp.logoutFailure = OFFLINE;
