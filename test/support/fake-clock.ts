@@ -31,6 +31,11 @@ export class FakeClock implements Clock {
     return this.#timers.size;
   }
 
+  /** When the first timer is due. */
+  get nextTimer(): EpochMs | undefined {
+    return this.#nextUntil(Number.POSITIVE_INFINITY)?.at;
+  }
+
   /** Time passes: timers fire in their order, each at its moment. */
   advance(by: Ms): void {
     const end = this.#now + by;

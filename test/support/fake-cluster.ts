@@ -76,6 +76,19 @@ export class FakeCluster implements Cluster, ClusterView {
     this.#others.set(keyOf(credential.metadata), credential);
   }
 
+  /** From now on another release looks after the credential. */
+  unwatch(key: Key): void {
+    this.putUnwatched(this.#existing(key));
+    this.#credentials.delete(key);
+  }
+
+  /** We look after the credential again. */
+  watchAgain(key: Key): void {
+    const credential = this.#others.get(key);
+    this.#others.delete(key);
+    if (credential !== undefined) this.put(credential);
+  }
+
   remove(key: Key): void {
     const uid = this.#credentials.get(key)?.metadata.uid;
     this.#credentials.delete(key);

@@ -30,12 +30,15 @@ interface FakeSession {
   readonly endsAt: EpochMs;
   /** The one refresh token that has not been spent. */
   current: string;
+  readonly accessTokens: string[];
 }
 
 /** A token endpoint: knows one good client secret and one good password, rotates refresh tokens, can be down or slow. */
 export class FakeIdentityProvider {
   readonly requests: TokenRequest[] = [];
   readonly logouts: LogoutRequest[] = [];
+  /** Access tokens of sessions that were logged out. */
+  readonly loggedOut = new Set<string>();
   validity: Ms = minutes(5);
   /** How long a session lasts at most, however often it is refreshed. */
   sessionMax: Ms = hours(10);
@@ -85,7 +88,9 @@ export class FakeIdentityProvider {
     if (this.logoutFailure !== undefined) return this.logoutFailure;
     const value = request.refreshToken.reveal();
     for (const session of this.#sessions) {
-      if (value === session.current) this.#sessions.delete(session);
+      if (value !== session.current) continue;
+      this.#sessions.delete(session);
+      for (const each of session.accessTokens) this.loggedOut.add(each);
     }
     return undefined;
   };
@@ -100,8 +105,10 @@ export class FakeIdentityProvider {
     const session = this.#sessionFor(request, number);
     if (isFailure(session)) return session;
     const end = Math.min(issuedAt + this.validity, session?.endsAt ?? Infinity);
+    const accessToken = `${CANARY}-token-${number}`;
+    session?.accessTokens.push(accessToken);
     return {
-      accessToken: new Sensitive(`${CANARY}-token-${number}`),
+      accessToken: new Sensitive(accessToken),
       tokenType: 'Bearer',
       scope: 'openid',
       issuedAt,
@@ -129,7 +136,8 @@ export class FakeIdentityProvider {
     }
     if (request.grantType === 'legacy_login') return undefined;
     const current = `${CANARY}-refresh-${number}`;
-    const session = { endsAt: this.#clock.now() + this.sessionMax, current };
+    const endsAt = this.#clock.now() + this.sessionMax;
+    const session = { endsAt, current, accessTokens: [] };
     this.#sessions.add(session);
     return session;
   }
