@@ -18,8 +18,8 @@ import { secretFrom, type WatchedSecret } from './secret-meta.ts';
 import { type Attempt, toFailure } from './to-failure.ts';
 import type { ApiResponse, Transport } from './transport.ts';
 
-/** Of a page; the smaller one where objects are so large that a page does not fit into memory. */
-const PAGE_SIZES = ['200', '50'] as const;
+/** Objects of a page. A page that does not fit into memory is asked for again with half as many, down to one. */
+const PAGE_SIZE = 200;
 
 /** Where to look: one namespace, or the whole cluster. */
 export interface Scope {
@@ -66,6 +66,7 @@ class ApiListWatch<T> implements ListWatch<T> {
   readonly #transport: Transport;
   readonly #collection: Collection<T>;
   readonly #path: string;
+  #pageSize = PAGE_SIZE;
 
   constructor(transport: Transport, collection: Collection<T>) {
     this.#transport = transport;
@@ -123,22 +124,23 @@ class ApiListWatch<T> implements ListWatch<T> {
     continueToken: string | undefined,
     signal: AbortSignal,
   ): Promise<ApiResponse | ApiError> {
-    let answer: ApiResponse | ApiError = ApiError.network(BODY_TOO_LARGE);
-    for (const limit of PAGE_SIZES) {
-      answer = await this.#transport.request({
+    if (continueToken === undefined) this.#pageSize = PAGE_SIZE;
+    for (;;) {
+      const answer = await this.#transport.request({
         method: 'GET',
         path: this.#path,
         query: {
           ...this.#selection(),
-          limit,
+          limit: String(this.#pageSize),
           ...(continueToken === undefined ? {} : { continue: continueToken }),
         },
         accept: this.#collection.accept.list,
         signal,
       });
-      if (!(answer instanceof ApiError && answer.reason === BODY_TOO_LARGE)) break;
+      const isTooLarge = answer instanceof ApiError && answer.reason === BODY_TOO_LARGE;
+      if (!isTooLarge || this.#pageSize === 1) return answer;
+      this.#pageSize = Math.floor(this.#pageSize / 2);
     }
-    return answer;
   }
 
   #selection(): Record<string, string> {

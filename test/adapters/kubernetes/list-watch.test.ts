@@ -75,20 +75,36 @@ describe('a list', () => {
     });
   });
 
-  it('asks for smaller pages where the objects are too large', async () => {
+  it('halves its pages, down to one object, until they fit', async () => {
+    const limits: (string | undefined)[] = [];
     const filler = 'x'.repeat(33 * 1024 * 1024);
-    await using server = await startScriptedApiServer(({ query }) => ({
-      body: {
-        metadata: { resourceVersion: '1' },
-        items: [secret('a', '1')],
-        filler: query['limit'] === '500' ? filler : '',
-      },
-    }));
-    const page = await secretListWatch(server.transport, {}, new OwnWrites()).list(
-      undefined,
-      never,
-    );
-    expect(page.items).toEqual([known('a', '1')]);
+    await using server = await startScriptedApiServer(({ query }) => {
+      limits.push(query['limit']);
+      const isFirst = query['continue'] === undefined;
+      const metadata = { resourceVersion: '1', continue: isFirst ? 'more' : '' };
+      return { body: { metadata, items: [secret('a', '1')], filler: fits(query) ? '' : filler } };
+    });
+    const fits = ({ limit, ...query }: Asked['query']): boolean =>
+      Number(limit) <= (query['continue'] === undefined ? 25 : 1);
+    const secrets = secretListWatch(server.transport, {}, new OwnWrites());
+    expect((await secrets.list(undefined, never)).items).toEqual([known('a', '1')]);
+    expect(limits).toEqual(['200', '100', '50', '25']);
+    expect((await secrets.list('more', never)).items).toEqual([known('a', '1')]);
+    expect(limits.slice(4)).toEqual(['25', '12', '6', '3', '1']);
+    await secrets.list(undefined, never);
+    expect(limits[9]).toBe('200');
+  });
+
+  it('fails when a single object does not fit', async () => {
+    let asked = 0;
+    const filler = 'x'.repeat(33 * 1024 * 1024);
+    await using server = await startScriptedApiServer(() => {
+      asked += 1;
+      return { body: { metadata: { resourceVersion: '1' }, items: [secret('a', '1')], filler } };
+    });
+    const list = secretListWatch(server.transport, {}, new OwnWrites()).list(undefined, never);
+    await expect(list).rejects.toMatchObject({ problem: { code: 'BodyTooLarge' } });
+    expect(asked).toBe(8);
   });
 
   it.each([
