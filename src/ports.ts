@@ -163,7 +163,11 @@ export class WatchProblem extends Error {
 
 /** Where an informer puts what it sees. Between `listStarted` and `listEnded` everything that exists is `present` once. */
 export interface WatchSink<T> {
-  listStarted(): void;
+  /**
+   * @param version what the list shows was so then
+   * @param isRestored etcd was restored from a backup: versions begin again, and nothing that was shown before counts
+   */
+  listStarted(version: string, isRestored: boolean): void;
   present(item: T): void;
   deleted(item: T): void;
   listEnded(): void;

@@ -36,12 +36,14 @@ export function watch(
     const labels = selector === '' ? {} : { labelSelector: selector };
     const name = (what: string) => (namespace === undefined ? what : `${what} in ${namespace}`);
     const credentials = inform(around, name('credentials'), signal, {
-      source: credentialListWatch(transport, { ...where, ...labels }, cache.ownWrites),
+      source: credentialListWatch(transport, { ...where, ...labels }, (line) =>
+        cache.isKnownCredential(line),
+      ),
       sink: cache.credentialSink(namespace),
     });
     const secrets = credentials.synced.then(() =>
       inform(around, name('secrets'), signal, {
-        source: secretListWatch(transport, where, cache.ownWrites),
+        source: secretListWatch(transport, where, (line) => cache.isKnownSecret(line)),
         sink: cache.secretSink(namespace),
       }),
     );

@@ -1,5 +1,6 @@
 import { Failure } from '../domain/failure.ts';
-import { type Ms, minutes, seconds } from '../domain/time.ts';
+import { isOlderVersion, NO_VERSION } from '../domain/resource-version.ts';
+import { type EpochMs, type Ms, minutes, seconds } from '../domain/time.ts';
 import {
   type Clock,
   type ListWatch,
@@ -17,6 +18,11 @@ const WATCH: Ms = minutes(5);
 const SLACK: Ms = seconds(30);
 /** A watch that ends sooner, even cleanly, counts as failed: opening it at once again would spin. */
 const SHORTEST_WATCH: Ms = seconds(1);
+/**
+ * API servers send a bookmark every minute, but nothing when our version lies in their future because etcd was restored
+ * from a backup. After so long a list must tell.
+ */
+const LONGEST_SILENCE: Ms = WATCH;
 const PAGE: Ms = minutes(1);
 const BACK_OFF = { first: seconds(1), longest: seconds(30) };
 
@@ -52,6 +58,10 @@ class Informer<T> {
   readonly #problems: Problems;
   /** Where the next watch begins; undefined: list first. */
   #version: string | undefined;
+  /** The latest that the server has told, also of a watch that it has forgotten since. */
+  #latest = NO_VERSION;
+  /** When the server last told anything. */
+  #heardAt: EpochMs = 0;
   #failures = 0;
   #isSynced = false;
 
@@ -62,8 +72,10 @@ class Informer<T> {
   }
 
   async run(): Promise<void> {
+    const { clock } = this.#options;
     while (!this.#signal.aborted) {
       try {
+        if (clock.now() - this.#heardAt >= LONGEST_SILENCE) this.#version = undefined;
         this.#version ??= await this.#list();
         if (this.#version !== undefined) await this.#watch(this.#version);
       } catch (error) {
@@ -75,12 +87,15 @@ class Informer<T> {
   /** The version at which to begin watching, or undefined when the signal has fired. */
   async #list(): Promise<string | undefined> {
     const { sink } = this.#options;
-    sink.listStarted();
-    const first = await this.#page(undefined);
-    let page = first;
+    let page = await this.#page(undefined);
+    if (page === undefined) return undefined;
+    const { resourceVersion } = page;
+    // Only an etcd that was restored from a backup goes back behind what it has told
+    sink.listStarted(resourceVersion, isOlderVersion(resourceVersion, this.#latest));
+    this.#latest = resourceVersion;
     while (page !== undefined) {
       for (const item of page.items) sink.present(item);
-      if (page.continue === undefined) return this.#listed(first?.resourceVersion);
+      if (page.continue === undefined) return this.#listed(resourceVersion);
       page = await this.#page(page.continue);
     }
     return undefined;
@@ -95,9 +110,10 @@ class Informer<T> {
     return page;
   }
 
-  #listed(version: string | undefined): string | undefined {
-    const { sink, onSynced } = this.#options;
+  #listed(version: string): string {
+    const { sink, onSynced, clock } = this.#options;
     sink.listEnded();
+    this.#heardAt = clock.now();
     if (!this.#isSynced) onSynced();
     this.#isSynced = true;
     return version;
@@ -122,10 +138,11 @@ class Informer<T> {
   }
 
   #take(event: WatchEvent<T>): void {
-    const { sink } = this.#options;
+    const { sink, clock } = this.#options;
+    this.#heardAt = clock.now();
     if (event.type === 'present') sink.present(event.item);
     if (event.type === 'deleted') sink.deleted(event.item);
-    if (event.resourceVersion !== '') this.#version = event.resourceVersion;
+    if (event.resourceVersion !== '') this.#latest = this.#version = event.resourceVersion;
     this.#succeeded();
   }
 

@@ -92,9 +92,12 @@ class ScriptedSource implements ListWatch<string> {
 /** Keeps what it sees, as a cache would. */
 class Mirror implements WatchSink<string> {
   readonly items = new Set<string>();
+  /** The versions of all lists; `!` after those of a server whose history has begun again. */
+  readonly lists: string[] = [];
   #listed: Set<string> | undefined;
 
-  listStarted(): void {
+  listStarted(version: string, isRestored: boolean): void {
+    this.lists.push(isRestored ? `${version}!` : version);
     this.#listed = new Set();
   }
 
@@ -204,6 +207,56 @@ describe('an informer', () => {
     await clock.advance(minutes(2));
     expect(source.calls).toEqual(['list', 'watch 10', 'list', 'watch 30']);
     expect([[...seen.sink.items], seen.synced, seen.problems]).toEqual([['b'], 1, []]);
+    await finish(seen, source);
+  });
+
+  it('lists again after five minutes without even a bookmark: its version may lie in the future', async () => {
+    const lists = [page('a', 'b'), { items: ['b'], resourceVersion: '4' }];
+    const source = new ScriptedSource(lists, [
+      [[minutes(5), 'end']],
+      [
+        [minutes(1), { type: 'bookmark', resourceVersion: '5' }],
+        [minutes(5), 'end'],
+      ],
+    ]);
+    const seen = start(source);
+    await clock.advance(minutes(5) + 1);
+    expect(source.calls).toEqual(['list', 'watch 10', 'list', 'watch 4']);
+    expect([[...seen.sink.items], seen.problems]).toEqual([['b'], []]);
+    await clock.advance(minutes(6));
+    expect(source.calls.slice(4)).toEqual(['list', 'watch 10']);
+    await finish(seen, source);
+  });
+
+  it('lists again when watches fail for five minutes and tell nothing', async () => {
+    const cut = new WatchProblem(new Failure('ClusterUnavailable', 'cut by a proxy'));
+    const source = new ScriptedSource(
+      [],
+      Array.from({ length: 9 }, () => [[minutes(1), cut]]),
+    );
+    const seen = start(source, () => 0);
+    await clock.advance(minutes(6));
+    expect(source.calls.slice(0, 6)).toEqual([
+      'list',
+      ...Array.from({ length: 5 }, () => 'watch 10'),
+    ]);
+    expect(source.calls.filter((call) => call === 'list')).toHaveLength(2);
+    await finish(seen, source);
+  });
+
+  it('tells the sink when a list is older than what was seen: etcd was restored from a backup', async () => {
+    const lists = [page(), page('a'), { ...page('b'), resourceVersion: '9' }, page('c')];
+    const source = new ScriptedSource(lists, [
+      [[1, gone()]],
+      [
+        [1, present('a', '20')],
+        [1, gone()],
+      ],
+      [[1, gone()]],
+    ]);
+    const seen = start(source, () => 0);
+    await clock.advance(seconds(20));
+    expect(seen.sink.lists).toEqual(['10', '10', '9!', '10']);
     await finish(seen, source);
   });
 

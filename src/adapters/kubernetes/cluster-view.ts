@@ -1,22 +1,29 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
 import { targetNameOf } from '../../domain/credential.ts';
-import type { KnownSecret, SecretMeta } from '../../domain/secret.ts';
+import { isOlderVersion } from '../../domain/resource-version.ts';
+import { isSameVersion, type KnownSecret, type SecretMeta } from '../../domain/secret.ts';
 import type { Status } from '../../domain/status.ts';
-import type { ClusterView, Key, WatchSink } from '../../ports.ts';
+import type { ClusterView, Key, SecretIdentity, WatchSink } from '../../ports.ts';
 import { inWordsOf, isNews, keyOf, namesOf, sourceNameOf } from './credential-object.ts';
-import { OwnWrites } from './own-writes.ts';
+import { shownBy } from './event-line.ts';
 import { SecretIndex } from './secret-index.ts';
 import type { WatchedSecret } from './secret-meta.ts';
 import { SessionKeys } from './session-keys.ts';
 import { SharedParts } from './shared-parts.ts';
+
+type ObjectName = Pick<WatchedSecret, 'namespace' | 'name'>;
+
+/** A list in the middle of being taken in. */
+interface CredentialList {
+  readonly version: string;
+  readonly seen: Set<Key>;
+}
 
 /**
  * What the watches have shown, and who has to look again when it changes. List the credentials of a scope before
  * its Secrets: only Secrets that a credential already names are kept, any other costs a request when it is named later.
  */
 export class ClusterCache implements ClusterView {
-  /** What the watches need not show any more. */
-  readonly ownWrites = new OwnWrites();
   readonly #onChange: (keys: readonly Key[]) => void;
   readonly #credentials = new Map<Key, ConvercusCredential>();
   readonly #secrets = new SecretIndex();
@@ -55,102 +62,179 @@ export class ClusterCache implements ClusterView {
     for (const key of this.#sessions.all()) if (!this.#credentials.has(key)) yield key;
   }
 
-  /**
-   * Takes in what a request has shown of a Secret. Its event comes later and, being no news then, wakes nobody.
-   * @param how `written`: it is our own write of a target, which is news only to those who read it as their source
-   */
-  learn(
-    namespace: string,
-    name: string,
-    meta: SecretMeta | 'absent',
-    how: 'read' | 'written' = 'read',
-  ): void {
-    if (meta !== 'absent' && how === 'written') this.ownWrites.add(meta.resourceVersion);
-    if (meta === 'absent') this.#sessions.remove(namespace, name);
-    else this.#sessions.put(namespace, name, meta);
-    const before =
-      meta === 'absent'
-        ? this.#secrets.remove(namespace, name)
-        : this.#putSecret({ namespace, name, meta });
-    if (before === undefined || (how === 'read' && before === 'unknown')) return;
-    const concerned = this.referrers(namespace, name).filter(
-      (credential) => how === 'read' || sourceNameOf(credential) === name,
-    );
-    this.#wake(concerned.map(keyOf));
+  /** How much has changed so far. Whoever asks notes it before: the answer is older than what has changed since. */
+  get changes(): number {
+    return this.#secrets.changes;
   }
 
-  /** Takes in the status that we have just written, so that the next pass need not wait for the watch. */
-  learnStatus(
-    metadata: ConvercusCredential['metadata'],
-    status: Status,
-    resourceVersion: string | undefined,
-  ): void {
-    const key = keyOf({ metadata });
-    const known = this.#credentials.get(key);
-    if (known?.metadata.uid !== metadata.uid) return;
-    if (resourceVersion !== undefined) this.ownWrites.add(resourceVersion);
-    const written = {
-      ...known.metadata,
-      ...(resourceVersion !== undefined && { resourceVersion }),
-    };
-    const shared = this.#shared.object(status, known.status);
-    this.#credentials.set(key, { ...known, metadata: written, status: shared });
+  /**
+   * Takes in what a read has answered, unless something was shown or written since it was sent: then all who name the
+   * Secret look again, for one of them has got an older answer. Of what no credential names nothing is kept. Answers
+   * what is known now.
+   */
+  learnRead(at: ObjectName, answer: SecretMeta | 'absent', changes: number): KnownSecret {
+    const { namespace, name } = at;
+    if (this.#secrets.referrers(namespace, name).length === 0) return answer;
+    if (this.#secrets.hasChangedSince(namespace, name, changes)) {
+      const known = this.#secrets.get(namespace, name);
+      const isSame = answer === 'absent' ? known === answer : isSameVersion(answer, known);
+      if (!isSame) this.#wakeReferrers(at);
+      return known;
+    }
+    const before = this.#takeRead(at, answer);
+    // It was the asker's question: those who have seen nothing so far ask for themselves
+    if (before !== 'unknown' && before !== undefined) this.#wakeReferrers(at);
+    return this.#secrets.get(namespace, name);
+  }
+
+  #takeRead(
+    { namespace, name }: ObjectName,
+    answer: SecretMeta | 'absent',
+  ): KnownSecret | undefined {
+    if (answer === 'absent') {
+      this.#sessions.gone(namespace, name);
+      return this.#secrets.read(namespace, name, answer);
+    }
+    const secret = { namespace, name, meta: answer };
+    const before = this.#secrets.read(namespace, name, this.#inWords(secret));
+    this.#learnSession(secret);
+    return before;
+  }
+
+  /** Once it is known that the Secret is there. */
+  #learnSession(secret: WatchedSecret): void {
+    const { namespace, name, meta } = secret;
+    const isKnown = isSameVersion(meta, this.#secrets.get(namespace, name));
+    if (isKnown) this.#sessions.present(secret, meta.resourceVersion);
+  }
+
+  /** Takes in our own write of a Secret, which is news only to those who read it as their source. */
+  learnWritten(secret: WatchedSecret, changes: number): void {
+    const written = { ...secret, meta: this.#inWords(secret) };
+    if (this.#secrets.written(written, changes) === undefined) return;
+    this.#learnSession(written);
+    this.#wakeReaders(written);
+  }
+
+  /** Takes in that the Secret of that uid is no more. */
+  learnGone(secret: SecretIdentity): void {
+    const { namespace, name, uid } = secret;
+    this.#sessions.gone(namespace, name, uid);
+    if (this.#secrets.gone(namespace, name, uid) !== undefined) this.#wakeReaders(secret);
+  }
+
+  /**
+   * Takes in the status that we have just written, so that the next pass need not wait for the watch.
+   * @param replaced the very version that was replaced: when another one is known by now, the watch tells
+   */
+  learnStatus(replaced: ConvercusCredential, status: Status, resourceVersion: string): void {
+    const key = keyOf(replaced);
+    if (this.#credentials.get(key) !== replaced) return;
+    const metadata = { ...replaced.metadata, resourceVersion };
+    const shared = this.#shared.object(status, replaced.status);
+    this.#credentials.set(key, { ...replaced, metadata, status: shared });
+  }
+
+  /** Takes in a credential as our own write of its status has left it. */
+  learnCredential(item: ConvercusCredential): void {
+    const known = this.#credentials.get(keyOf(item))?.metadata.uid;
+    if (known === item.metadata.uid && !this.#isOld(item)) this.#credentialPresent(item);
+  }
+
+  /** Whether a line of the watch of credentials shows nothing new, such as what we have written ourselves. */
+  isKnownCredential(line: Buffer): boolean {
+    const shown = shownBy(line);
+    if (shown === undefined) return false;
+    const known = this.#credentials.get(`${shown.namespace}/${shown.name}`)?.metadata;
+    return (
+      known?.resourceVersion !== undefined && !isOlderVersion(known.resourceVersion, shown.version)
+    );
+  }
+
+  /** The same of Secrets. */
+  isKnownSecret(line: Buffer): boolean {
+    const shown = shownBy(line);
+    return shown !== undefined && this.#secrets.isKnown(shown);
   }
 
   /** @param namespace of the informer that feeds it; none: the whole cluster */
   credentialSink(namespace?: string): WatchSink<ConvercusCredential> {
-    let seen: Set<Key> | undefined;
+    let list: CredentialList | undefined;
     return {
-      listStarted: () => {
-        seen = new Set();
+      listStarted: (version, isRestored) => {
+        list = { version, seen: new Set() };
+        if (isRestored) this.#forgetVersions(namespace);
       },
       present: (item) => {
-        seen?.add(keyOf(item));
-        this.#credentialPresent(item);
+        list?.seen.add(keyOf(item));
+        if (!this.#isOld(item, list?.version)) this.#credentialPresent(item);
       },
-      deleted: (item) => this.#credentialDeleted(keyOf(item)),
+      deleted: (item) => this.#credentialDeleted(item),
       listEnded: () => {
-        for (const [key, { metadata }] of this.#credentials) {
-          const inScope = namespace === undefined || metadata.namespace === namespace;
-          if (inScope && seen?.has(key) === false) this.#credentialDeleted(key);
+        for (const item of this.#credentialsIn(namespace)) {
+          if (list?.seen.has(keyOf(item)) === false) this.#credentialGone(item);
         }
-        seen = undefined;
+        list = undefined;
       },
     };
   }
 
   /** @param scope namespace of the informer that feeds it; none: the whole cluster */
   secretSink(scope = ''): WatchSink<WatchedSecret> {
+    let list: string | undefined;
     return {
-      listStarted: () => {
-        this.#secrets.listStarted(scope);
-        this.#sessions.listStarted(scope);
+      listStarted: (version, isRestored) => {
+        list = version;
+        this.#secrets.listStarted(scope, isRestored);
+        if (isRestored) this.#sessions.restored(scope);
       },
-      present: (secret) => {
-        const { namespace, name, meta } = secret;
-        const owner = this.#sessions.put(namespace, name, meta);
-        const user = owner === undefined ? undefined : this.#credentials.get(owner);
-        if (owner !== undefined && user?.spec.grantType !== 'password') this.#wake([owner]);
-        const before = this.#putSecret(secret);
-        if (before !== undefined) this.#wake(this.#secrets.referrers(namespace, name));
-      },
-      deleted: ({ namespace, name, meta }) => {
-        this.#sessions.remove(namespace, name);
-        const before = this.#secrets.remove(namespace, name, meta.uid);
-        if (before !== undefined) this.#wake(this.#secrets.referrers(namespace, name));
+      present: (secret) => this.#secretPresent(secret, list ?? secret.meta.resourceVersion),
+      deleted: (secret) => {
+        this.#sessions.gone(secret.namespace, secret.name, secret.meta.uid);
+        const before = this.#secrets.deleted(secret);
+        if (before !== undefined) this.#wakeReferrers(secret);
       },
       listEnded: () => {
-        this.#sessions.listEnded(scope);
-        this.#wake(this.#secrets.listEnded(scope));
+        if (list === undefined) return;
+        this.#sessions.listEnded(scope, list);
+        this.#wake(this.#secrets.listEnded(scope, list));
+        list = undefined;
       },
     };
   }
 
-  #putSecret({ namespace, name, meta }: WatchedSecret): KnownSecret | undefined {
+  #secretPresent(secret: WatchedSecret, asOf: string): void {
+    const owner = this.#sessions.present(secret, asOf);
+    const user = owner === undefined ? undefined : this.#credentials.get(owner);
+    if (owner !== undefined && user?.spec.grantType !== 'password') this.#wake([owner]);
+    const before = this.#secrets.present({ ...secret, meta: this.#inWords(secret) }, asOf);
+    if (before !== undefined) this.#wakeReferrers(secret);
+  }
+
+  #inWords({ namespace, meta }: WatchedSecret): SecretMeta {
     const { credentialName } = meta;
-    if (credentialName === undefined) return this.#secrets.put(namespace, name, meta);
-    const credential = this.#credentials.get(`${namespace}/${credentialName}`);
-    return this.#secrets.put(namespace, name, inWordsOf(credential, meta));
+    if (credentialName === undefined) return meta;
+    return inWordsOf(this.#credentials.get(`${namespace}/${credentialName}`), meta);
+  }
+
+  /** Whether something later is known of that name. */
+  #isOld(item: ConvercusCredential, asOf = item.metadata.resourceVersion): boolean {
+    const known = this.#credentials.get(keyOf(item))?.metadata.resourceVersion;
+    return asOf !== undefined && known !== undefined && isOlderVersion(asOf, known);
+  }
+
+  *#credentialsIn(namespace: string | undefined): Iterable<ConvercusCredential> {
+    for (const item of this.#credentials.values()) {
+      if (namespace === undefined || item.metadata.namespace === namespace) yield item;
+    }
+  }
+
+  /** Versions begin again. Whatever is shown of a credential without a version is news. */
+  #forgetVersions(namespace: string | undefined): void {
+    for (const { metadata, ...rest } of this.#credentialsIn(namespace)) {
+      const { resourceVersion: _, ...known } = metadata;
+      this.#credentials.set(keyOf({ metadata }), { ...rest, metadata: known });
+    }
   }
 
   #credentialPresent(shown: ConvercusCredential): void {
@@ -158,15 +242,22 @@ export class ClusterCache implements ClusterView {
     const before = this.#credentials.get(key);
     const item = this.#shared.object(shown, before);
     this.#credentials.set(key, item);
-    if (before !== undefined && !isNews(before, item)) return;
+    const hasVersion = before?.metadata.resourceVersion !== undefined;
+    if (hasVersion && !isNews(before, item)) return;
     this.#track(item, key);
     if (before !== undefined) this.#forget(before, key, namesOf(item));
     this.#wake([key]);
   }
 
-  #credentialDeleted(key: Key): void {
-    const before = this.#credentials.get(key);
-    if (before === undefined) return;
+  #credentialDeleted(item: ConvercusCredential): void {
+    const known = this.#credentials.get(keyOf(item));
+    if (known === undefined) return;
+    const isKnown = known.metadata.uid === item.metadata.uid;
+    if (isKnown || !this.#isOld(item)) this.#credentialGone(known);
+  }
+
+  #credentialGone(before: ConvercusCredential): void {
+    const key = keyOf(before);
     this.#credentials.delete(key);
     this.#forget(before, key, []);
     this.#wake([key]);
@@ -192,6 +283,16 @@ export class ClusterCache implements ClusterView {
       .referrers(namespace, name)
       .map((key) => this.#credentials.get(key))
       .filter((credential) => credential !== undefined);
+  }
+
+  /** Those who read it as their source. */
+  #wakeReaders({ namespace, name }: ObjectName): void {
+    const readers = this.referrers(namespace, name).filter((it) => sourceNameOf(it) === name);
+    this.#wake(readers.map(keyOf));
+  }
+
+  #wakeReferrers({ namespace, name }: ObjectName): void {
+    this.#wake(this.#secrets.referrers(namespace, name));
   }
 
   #wake(keys: readonly Key[]): void {

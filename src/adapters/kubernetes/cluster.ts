@@ -42,9 +42,12 @@ export class KubernetesCluster implements Cluster {
     name: string,
     signal: AbortSignal,
   ): Promise<SecretMeta | 'absent' | Failure> {
+    const { changes } = this.#cache;
     const answer = await this.#transport.request(metaRequest(namespace, name, signal));
     const meta = this.#found(answer, metaFrom);
-    return this.#learnt(namespace, name, meta, meta);
+    if (meta instanceof ApiError) return this.#unread(meta, namespace, name);
+    const known = this.#cache.learnRead({ namespace, name }, meta, changes);
+    return known === 'unknown' ? meta : known;
   }
 
   async readSecret(
@@ -52,15 +55,19 @@ export class KubernetesCluster implements Cluster {
     name: string,
     signal: AbortSignal,
   ): Promise<SecretContents | 'absent' | Failure> {
+    const { changes } = this.#cache;
     const path = pathOf(SECRETS, namespace, name);
     const answer = await this.#transport.request({ method: 'GET', path, signal });
     const contents = this.#found(answer, contentsFrom);
-    const isThere = contents !== 'absent' && !(contents instanceof ApiError);
-    return this.#learnt(namespace, name, isThere ? contents.meta : contents, contents);
+    if (contents instanceof ApiError) return this.#unread(contents, namespace, name);
+    const meta = contents === 'absent' ? contents : contents.meta;
+    this.#cache.learnRead({ namespace, name }, meta, changes);
+    return contents;
   }
 
   async applySecret(desired: DesiredSecret, signal: AbortSignal): Promise<SecretMeta | Failure> {
     const { namespace, name } = desired;
+    const { changes } = this.#cache;
     const known = this.#cache.secret(namespace, name);
     const isMixed = typeof known === 'object' && known.setBy === 'us-and-others';
     const version = isMixed ? await this.#handOver(desired, signal) : versionKnown(desired, known);
@@ -70,7 +77,7 @@ export class KubernetesCluster implements Cluster {
         : await this.#transport.request(writeRequest({ ...desired, version }, known, signal));
     const meta = answer instanceof ApiError ? answer : metaFrom(answer);
     if (meta instanceof ApiError) return this.#refused(meta, desired, signal);
-    this.#cache.learn(namespace, name, meta, 'written');
+    this.#cache.learnWritten({ namespace, name, meta }, changes);
     return meta;
   }
 
@@ -87,21 +94,17 @@ export class KubernetesCluster implements Cluster {
       if (answer.code === 404 || isAnother) return 'gone';
       return toFailure(answer, { verb: 'update', resource: STATUS, namespace, name });
     }
-    if (textAt(answer.body, 'metadata', 'uid') !== uid) return 'gone';
-    this.#cache.learnStatus(metadata, status, textAt(answer.body, 'metadata', 'resourceVersion'));
-    return 'written';
+    return textAt(answer.body, 'metadata', 'uid') === uid ? 'written' : 'gone';
   }
 
-  async deleteSecret(
-    { namespace, name, uid }: SecretIdentity,
-    signal: AbortSignal,
-  ): Promise<Failure | undefined> {
+  async deleteSecret(secret: SecretIdentity, signal: AbortSignal): Promise<Failure | undefined> {
+    const { namespace, name, uid } = secret;
     const path = pathOf(SECRETS, namespace, name);
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid } };
     const answer = await this.#transport.request({ method: 'DELETE', path, body, signal });
     // 409: another Secret has that name by now, which its event will show
     const isGone = !(answer instanceof ApiError) || answer.code === 404;
-    if (isGone) this.#cache.learn(namespace, name, 'absent', 'written');
+    if (isGone) this.#cache.learnGone(secret);
     if (isGone || answer.code === 409) return undefined;
     return toFailure(answer, { verb: 'delete', resource: SECRETS, namespace, name });
   }
@@ -131,15 +134,30 @@ export class KubernetesCluster implements Cluster {
     status: NonNullable<ConvercusCredential['status']>,
     signal: AbortSignal,
   ): Promise<ApiResponse | ApiError> {
-    const known = this.#cache.credential(`${metadata.namespace}/${metadata.name}`)?.metadata;
-    const version = known?.uid === metadata.uid ? known.resourceVersion : undefined;
-    if (version !== undefined) {
+    const known = this.#cache.credential(`${metadata.namespace}/${metadata.name}`);
+    const version =
+      known?.metadata.uid === metadata.uid ? known.metadata.resourceVersion : undefined;
+    if (known !== undefined && version !== undefined) {
       const answer = await this.#transport.request(
         replaceRequest(metadata, status, version, signal),
       );
+      if (!(answer instanceof ApiError)) this.#learnStatus(known, status, answer);
       if (!(answer instanceof ApiError && answer.code === 409)) return answer;
     }
-    return this.#transport.request(rewriteRequest(metadata, status, signal));
+    const answer = await this.#transport.request(rewriteRequest(metadata, status, signal));
+    const stored = answer instanceof ApiError ? undefined : credentialFrom(answer.body);
+    if (stored !== undefined) this.#cache.learnCredential(stored);
+    return answer;
+  }
+
+  #learnStatus(
+    replaced: ConvercusCredential,
+    status: NonNullable<ConvercusCredential['status']>,
+    { body }: ApiResponse,
+  ): void {
+    const version = textAt(body, 'metadata', 'resourceVersion');
+    const isSame = textAt(body, 'metadata', 'uid') === replaced.metadata.uid;
+    if (isSame && version !== undefined) this.#cache.learnStatus(replaced, status, version);
   }
 
   /** The version of the Secret afterwards. */
@@ -162,15 +180,8 @@ export class KubernetesCluster implements Cluster {
     return answer.code === 404 ? 'absent' : answer;
   }
 
-  #learnt<T>(
-    namespace: string,
-    name: string,
-    meta: SecretMeta | 'absent' | ApiError,
-    result: T | ApiError,
-  ): T | Failure {
-    if (!(meta instanceof ApiError)) this.#cache.learn(namespace, name, meta);
-    if (!(result instanceof ApiError)) return result;
-    return toFailure(result, { verb: 'get', resource: SECRETS, namespace, name });
+  #unread(error: ApiError, namespace: string, name: string): Failure {
+    return toFailure(error, { verb: 'get', resource: SECRETS, namespace, name });
   }
 
   async #refused(error: ApiError, desired: DesiredSecret, signal: AbortSignal): Promise<Failure> {

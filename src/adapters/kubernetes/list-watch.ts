@@ -4,7 +4,6 @@ import { type ListWatch, type Page, type WatchEvent, WatchProblem } from '../../
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
 import { credentialFrom } from './credential-object.ts';
 import { listAt, member, textAt } from './json.ts';
-import type { OwnWrites } from './own-writes.ts';
 import {
   CREDENTIALS,
   JSON_ONLY,
@@ -27,8 +26,11 @@ export interface Scope {
   readonly labelSelector?: string;
 }
 
+type IsKnown = (line: Buffer) => boolean;
+
 interface Collection<T> extends Scope {
-  readonly own: OwnWrites;
+  /** Whether a line of a watch shows nothing new. */
+  readonly isKnown: IsKnown;
   readonly resource: Resource;
   readonly accept: { readonly list: string; readonly watch: string };
   /** What we keep of an object; undefined for what is no such object. */
@@ -38,11 +40,11 @@ interface Collection<T> extends Scope {
 export const credentialListWatch = (
   transport: Transport,
   scope: Scope,
-  own: OwnWrites,
+  isKnown: IsKnown,
 ): ListWatch<ConvercusCredential> =>
   new ApiListWatch(transport, {
     ...scope,
-    own,
+    isKnown,
     resource: CREDENTIALS,
     accept: { list: JSON_ONLY, watch: JSON_ONLY },
     project: credentialFrom,
@@ -52,10 +54,10 @@ export const credentialListWatch = (
 export const secretListWatch = (
   transport: Transport,
   { namespace }: Pick<Scope, 'namespace'>,
-  own: OwnWrites,
+  isKnown: IsKnown,
 ): ListWatch<WatchedSecret> =>
   new ApiListWatch(transport, {
-    own,
+    isKnown,
     ...(namespace === undefined ? {} : { namespace }),
     resource: SECRETS,
     accept: { list: METADATA_LIST, watch: METADATA },
@@ -101,14 +103,14 @@ class ApiListWatch<T> implements ListWatch<T> {
       resourceVersion,
       timeoutSeconds: String(Math.ceil(timeout / 1_000)),
     };
-    const { accept, own } = this.#collection;
+    const { accept, isKnown } = this.#collection;
     try {
       const lines = this.#transport.stream({
         method: 'GET',
         path: this.#path,
         query,
         accept: accept.watch,
-        skip: (line) => own.shown(line),
+        skip: isKnown,
         signal,
       });
       for await (const line of lines) {

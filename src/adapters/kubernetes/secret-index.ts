@@ -1,12 +1,17 @@
-import type { KnownSecret, SecretMeta } from '../../domain/secret.ts';
+import { isOlderVersion, NO_VERSION } from '../../domain/resource-version.ts';
+import { isSameVersion, type KnownSecret, type SecretMeta } from '../../domain/secret.ts';
 import type { Key } from '../../ports.ts';
+import type { Shown } from './event-line.ts';
 import { type KeySet, keysOf, withKey, withoutKey } from './key-set.ts';
+import type { WatchedSecret } from './secret-meta.ts';
 
 interface Tracked {
   known: KnownSecret;
+  /** The latest version at which it was known to be so. Requests that find nothing, and guesses, tell none. */
+  asOf: string;
+  /** Number of the change that made it so: becoming tracked is one. */
+  change: number;
   referrers: KeySet;
-  /** The latest list (of any scope) that had started when it was last shown. */
-  round: number;
 }
 
 /** One list and watch of Secrets: of a namespace, or (empty name) of the whole cluster. */
@@ -18,21 +23,29 @@ interface SecretScope {
    * names may share a hash: at worst a name counts as unknown that is absent, and one request tells.
    */
   seen: Set<number>;
+  /** Beyond so many hashes most are of Secrets that have gone. */
+  limit: number;
   /** While a list runs: what it has shown so far. */
   fresh: Set<number> | undefined;
-  /** Number of its latest list. */
-  round: number;
 }
+
+/** So many hashes (a few hundred kB) are kept however few Secrets there are. */
+const SMALLEST_LIMIT = 10_000;
 
 /**
  * What is known of Secrets: metadata of those that some credential names, and of all others only that they were seen.
- * So memory grows with the number of credentials, not with the cluster.
+ * So memory grows with the number of credentials, not with the cluster. What is known of a Secret only moves forward.
  */
 export class SecretIndex {
   /** By namespace and name: the names are those that the credentials have, so they take no memory of their own. */
   readonly #tracked = new Map<string, Map<string, Tracked>>();
   readonly #scopes = new Map<string, SecretScope>();
-  #round = 0;
+  #changes = 0;
+
+  /** How many changes there have been. Noted before a request, it tells what has changed since that was sent. */
+  get changes(): number {
+    return this.#changes;
+  }
 
   get(namespace: string, name: string): KnownSecret {
     return this.#find(namespace, name)?.known ?? this.#guess(namespace, name);
@@ -48,7 +61,13 @@ export class SecretIndex {
     this.#tracked.set(namespace, names);
     const tracked = names.get(name);
     if (tracked === undefined) {
-      names.set(name, { known: this.#guess(namespace, name), referrers: key, round: 0 });
+      this.#changes += 1;
+      names.set(name, {
+        known: this.#guess(namespace, name),
+        asOf: NO_VERSION,
+        change: this.#changes,
+        referrers: key,
+      });
     } else {
       tracked.referrers = withKey(tracked.referrers, key);
     }
@@ -65,62 +84,143 @@ export class SecretIndex {
     if (tracked.known !== 'absent') this.#remember(namespace, name);
   }
 
-  /** A Secret as a watch or a request has shown it. Answers what was known before, or undefined when that was as new. */
-  put(namespace: string, name: string, meta: SecretMeta): KnownSecret | undefined {
+  /** Whether it is known as it was at that version, or later. */
+  isKnown({ namespace, name, version }: Shown): boolean {
+    const tracked = this.#find(namespace, name);
+    return tracked !== undefined && !isOlderVersion(tracked.asOf, version);
+  }
+
+  /** Whether an answer to a request that was sent then may be older than what is known. */
+  hasChangedSince(namespace: string, name: string, changes: number): boolean {
+    return (this.#find(namespace, name)?.change ?? 0) > changes;
+  }
+
+  // Each of these answers what was known before, or undefined when that was the same or later.
+
+  /** A watch or a list has shown it as it was at that version. */
+  present({ namespace, name, meta }: WatchedSecret, asOf: string): KnownSecret | undefined {
     const tracked = this.#find(namespace, name);
     if (tracked === undefined) {
       this.#remember(namespace, name);
       return undefined;
     }
-    tracked.round = this.#round;
-    const before = tracked.known;
-    if (typeof before === 'object' && !isNewer(meta, before)) return undefined;
-    tracked.known = meta;
-    return before;
+    return isOlderVersion(asOf, tracked.asOf) ? undefined : this.#set(tracked, meta, asOf);
+  }
+
+  /** A watch has shown its deletion. Another one of that name may be known by now. */
+  deleted({ namespace, name, meta }: WatchedSecret): KnownSecret | undefined {
+    const tracked = this.#find(namespace, name);
+    if (tracked === undefined) return undefined;
+    const { known, asOf } = tracked;
+    const isKnown = typeof known === 'object' && known.uid === meta.uid;
+    if (!isKnown && isOlderVersion(meta.resourceVersion, asOf)) return undefined;
+    return this.#set(tracked, 'absent', meta.resourceVersion);
   }
 
   /**
-   * The Secret does not exist any more. Answers what was known before, or undefined when that was nothing else.
-   * @param uid of the one that was deleted; another one of that name may exist by now
+   * A read has answered this, and nothing has changed since it was sent. But if what is known was confirmed meanwhile,
+   * at a later version, the answer may have come and gone before: then nothing is known.
    */
-  remove(namespace: string, name: string, uid?: string): KnownSecret | undefined {
+  read(namespace: string, name: string, answer: SecretMeta | 'absent'): KnownSecret | undefined {
     const tracked = this.#find(namespace, name);
-    const before = tracked?.known ?? 'absent';
-    if (tracked === undefined || before === 'absent') return undefined;
-    if (uid !== undefined && typeof before === 'object' && before.uid !== uid) return undefined;
-    tracked.known = 'absent';
-    return before;
+    if (tracked === undefined) return undefined;
+    if (answer === 'absent') return this.#set(tracked, answer, tracked.asOf);
+    return this.#answered({ namespace, name, meta: answer }, tracked);
   }
 
-  /** From now on everything that exists in the scope is `put` once, until `listEnded`. */
-  listStarted(namespace: string): void {
-    this.#round += 1;
-    const { listed = false, seen = new Set<number>() } = this.#scopes.get(namespace) ?? {};
+  /**
+   * Our own write has made it so, if nothing later is known.
+   * @param changes as they were before the write was sent
+   */
+  written(secret: WatchedSecret, changes: number): KnownSecret | undefined {
+    const tracked = this.#find(secret.namespace, secret.name);
+    if (tracked === undefined) return undefined;
+    const { change, asOf } = tracked;
+    const isLater = asOf !== NO_VERSION && isOlderVersion(asOf, secret.meta.resourceVersion);
+    return change > changes && !isLater ? undefined : this.#answered(secret, tracked);
+  }
+
+  /** The Secret of that uid is no more, which holds for ever. Another one of that name may exist. */
+  gone(namespace: string, name: string, uid: string): KnownSecret | undefined {
+    const tracked = this.#find(namespace, name);
+    if (typeof tracked?.known !== 'object' || tracked.known.uid !== uid) return undefined;
+    return this.#set(tracked, 'absent', tracked.asOf);
+  }
+
+  /**
+   * From now on everything that exists in the scope is `present` once, until `listEnded`.
+   * @param isRestored versions begin again: nothing that was known counts
+   */
+  listStarted(namespace: string, isRestored: boolean): void {
+    const before = this.#scopes.get(namespace);
+    const { seen = new Set<number>(), limit = SMALLEST_LIMIT } = before ?? {};
+    const listed = before?.listed === true && !isRestored;
     const fresh = new Set<number>();
-    this.#scopes.set(namespace, { namespace, listed, seen, fresh, round: this.#round });
+    const scope = { namespace, listed, seen, limit, fresh };
+    this.#scopes.set(namespace, scope);
+    if (isRestored) for (const [, tracked] of this.#trackedIn(scope)) this.#forget(tracked);
   }
 
-  /** Answers the credentials that name a Secret which has turned out not to exist. */
-  listEnded(namespace: string): readonly Key[] {
+  /**
+   * Answers the credentials that name a Secret which has turned out not to exist.
+   * @param asOf version of the list
+   */
+  listEnded(namespace: string, asOf: string): readonly Key[] {
     const scope = this.#scopes.get(namespace);
     if (scope?.fresh === undefined) return [];
     scope.seen = scope.fresh;
     scope.fresh = undefined;
     scope.listed = true;
-    return this.#sweep(scope);
+    scope.limit = Math.max(SMALLEST_LIMIT, 2 * scope.seen.size);
+    return this.#sweep(scope, asOf);
   }
 
-  #sweep(scope: SecretScope): readonly Key[] {
+  #sweep(scope: SecretScope, asOf: string): readonly Key[] {
     const woken: Key[] = [];
-    for (const [namespace, names] of this.#tracked) {
-      if (scope.namespace !== '' && scope.namespace !== namespace) continue;
-      for (const [name, tracked] of names) {
-        if (wasShown(hashOf(namespace, name), tracked, scope)) continue;
-        tracked.known = 'absent';
-        for (const key of keysOf(tracked.referrers)) woken.push(key);
-      }
+    for (const [hash, tracked] of this.#trackedIn(scope)) {
+      if (!isOlderVersion(tracked.asOf, asOf)) continue;
+      // What became tracked in the middle of the list was perhaps shown before: only a request tells
+      const isSeen = scope.seen.has(hash);
+      if (isSeen && typeof tracked.known !== 'object') continue;
+      const before = isSeen ? this.#forget(tracked) : this.#set(tracked, 'absent', asOf);
+      if (before !== undefined) woken.push(...keysOf(tracked.referrers));
     }
     return woken;
+  }
+
+  *#trackedIn(scope: SecretScope): Iterable<[hash: number, tracked: Tracked]> {
+    for (const [namespace, names] of this.#tracked) {
+      if (scope.namespace !== '' && scope.namespace !== namespace) continue;
+      for (const [name, tracked] of names) yield [hashOf(namespace, name), tracked];
+    }
+  }
+
+  #set(tracked: Tracked, known: KnownSecret, asOf: string): KnownSecret | undefined {
+    if (isOlderVersion(tracked.asOf, asOf)) tracked.asOf = asOf;
+    const before = tracked.known;
+    if (before === known || (typeof known === 'object' && isSameVersion(known, before))) {
+      return undefined;
+    }
+    this.#changes += 1;
+    tracked.known = known;
+    tracked.change = this.#changes;
+    return before;
+  }
+
+  #answered({ namespace, name, meta }: WatchedSecret, tracked: Tracked): KnownSecret | undefined {
+    const { known, asOf } = tracked;
+    const isKnown = isSameVersion(meta, known);
+    if (isKnown || !isOlderVersion(meta.resourceVersion, asOf)) {
+      return this.#set(tracked, meta, meta.resourceVersion);
+    }
+    if (known !== 'absent') this.#remember(namespace, name);
+    return this.#forget(tracked);
+  }
+
+  #forget(tracked: Tracked): KnownSecret | undefined {
+    const before = this.#set(tracked, 'unknown', NO_VERSION);
+    tracked.asOf = NO_VERSION;
+    return before;
   }
 
   #find(namespace: string, name: string): Tracked | undefined {
@@ -135,26 +235,19 @@ export class SecretIndex {
 
   #remember(namespace: string, name: string): void {
     const scope = this.#scopeOf(namespace);
+    if (scope === undefined) return;
     const hash = hashOf(namespace, name);
-    scope?.seen.add(hash);
-    scope?.fresh?.add(hash);
+    scope.fresh?.add(hash);
+    scope.seen.add(hash);
+    if (scope.seen.size <= scope.limit) return;
+    // Every name counts as unknown until the next list
+    scope.seen.clear();
+    scope.listed = false;
   }
 
   #scopeOf(namespace: string): SecretScope | undefined {
     return this.#scopes.get(namespace) ?? this.#scopes.get('');
   }
-}
-
-/** What became tracked in the middle of the list has no round yet: its hash tells. */
-const wasShown = (hash: number, { known, round }: Tracked, scope: SecretScope): boolean =>
-  known === 'absent' || (known === 'unknown' ? scope.seen.has(hash) : round >= scope.round);
-
-/** Versions of one object are numbers that grow; those of two objects of the same name are not compared. */
-function isNewer(meta: SecretMeta, known: SecretMeta): boolean {
-  if (meta.uid !== known.uid) return true;
-  const [a, b] = [meta.resourceVersion, known.resourceVersion];
-  if (!/^\d+$/.test(a) || !/^\d+$/.test(b)) return a !== b;
-  return a.length === b.length ? a > b : a.length > b.length;
 }
 
 /** FNV-1a, 32 bits, signed (a small integer takes no memory of its own). */

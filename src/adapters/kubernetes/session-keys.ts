@@ -1,61 +1,66 @@
 import { sessionNameOf } from '../../domain/credential.ts';
-import type { SecretMeta } from '../../domain/secret.ts';
+import { isOlderVersion, NO_VERSION } from '../../domain/resource-version.ts';
 import type { Key } from '../../ports.ts';
+import type { WatchedSecret } from './secret-meta.ts';
+
+interface SessionSecret {
+  readonly uid: string;
+  /** The latest version at which it was known to be there. */
+  asOf: string;
+}
 
 /** Which credentials, existing or not, have the Secret of a session. */
 export class SessionKeys {
-  readonly #keys = new Set<Key>();
-  /** While a list of that scope (a namespace, or empty for all) runs: what it has shown. */
-  readonly #fresh = new Map<string, Set<Key>>();
+  readonly #secrets = new Map<Key, SessionSecret>();
 
   has(key: Key): boolean {
-    return this.#keys.has(key);
+    return this.#secrets.has(key);
   }
 
   all(): Iterable<Key> {
-    return this.#keys;
+    return this.#secrets.keys();
   }
 
   /** Answers the credential's key when the Secret is that of a session that was not known. */
-  put(namespace: string, name: string, meta: SecretMeta): Key | undefined {
-    const key = keyFrom(namespace, name, meta);
-    if (key === undefined) {
-      this.remove(namespace, name);
+  present({ namespace, name, meta }: WatchedSecret, asOf: string): Key | undefined {
+    const owner = ownerOf(namespace, name);
+    const known = this.#secrets.get(owner);
+    if (owner === '' || isOlderVersion(asOf, known?.asOf ?? NO_VERSION)) return undefined;
+    if (meta.isSession !== true || name !== sessionNameOf(meta.credentialName ?? '')) {
+      this.#secrets.delete(owner);
       return undefined;
     }
-    for (const scope of ['', namespace]) this.#fresh.get(scope)?.add(key);
-    if (this.#keys.has(key)) return undefined;
-    this.#keys.add(key);
-    return key;
+    this.#secrets.set(owner, { uid: meta.uid, asOf });
+    return known === undefined ? owner : undefined;
   }
 
-  remove(namespace: string, name: string): void {
-    if (name.endsWith(SUFFIX)) this.#keys.delete(`${namespace}/${name.slice(0, -SUFFIX.length)}`);
+  /** It is no more: the one of that uid, for another one may be known by now, or whichever it was. */
+  gone(namespace: string, name: string, uid?: string): void {
+    const owner = ownerOf(namespace, name);
+    if (uid === undefined || this.#secrets.get(owner)?.uid === uid) this.#secrets.delete(owner);
   }
 
-  listStarted(scope: string): void {
-    this.#fresh.set(scope, new Set());
+  /** Versions begin again. */
+  restored(scope: string): void {
+    for (const [, secret] of this.#secretsIn(scope)) secret.asOf = NO_VERSION;
   }
 
-  listEnded(scope: string): void {
-    const fresh = this.#fresh.get(scope);
-    this.#fresh.delete(scope);
-    for (const key of this.#keys) {
-      const inScope = scope === '' || key.startsWith(`${scope}/`);
-      if (inScope && fresh?.has(key) === false) this.#keys.delete(key);
+  /** @param asOf version of the list */
+  listEnded(scope: string, asOf: string): void {
+    for (const [key, secret] of this.#secretsIn(scope)) {
+      if (isOlderVersion(secret.asOf, asOf)) this.#secrets.delete(key);
+    }
+  }
+
+  *#secretsIn(scope: string): Iterable<[Key, SessionSecret]> {
+    for (const entry of this.#secrets) {
+      if (scope === '' || entry[0].startsWith(`${scope}/`)) yield entry;
     }
   }
 }
 
 const SUFFIX = sessionNameOf('');
 
-function keyFrom(
-  namespace: string,
-  name: string,
-  { isSession, credentialName }: SecretMeta,
-): Key | undefined {
-  const isOne = isSession === true && credentialName !== undefined;
-  return isOne && name === sessionNameOf(credentialName)
-    ? `${namespace}/${credentialName}`
-    : undefined;
-}
+/** The credential whose session a Secret of that name would be; empty when it can't be one. */
+const ownerOf = (namespace: string, name: string): Key =>
+  name.endsWith(SUFFIX) ? `${namespace}/${name.slice(0, -SUFFIX.length)}` : '';

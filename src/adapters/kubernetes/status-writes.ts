@@ -22,7 +22,6 @@ const FIELDS: Readonly<Record<keyof Status, null>> = {
 const common = ({ namespace, name }: Metadata, signal: AbortSignal) => ({
   path: pathOf(CREDENTIALS, namespace, name, 'status'),
   query: { fieldManager: FIELD_MANAGER },
-  accept: METADATA, // we know the rest
   signal,
 });
 
@@ -42,10 +41,13 @@ export function replaceRequest(
 ): ApiRequest {
   const { namespace, name, uid } = metadata;
   const body = objectFrom({ namespace, name, uid, resourceVersion }, status);
-  return { ...common(metadata, signal), method: 'PUT', body };
+  return { ...common(metadata, signal), method: 'PUT', accept: METADATA, body }; // we know the rest
 }
 
-/** The same whatever the version, at more cost to the server: a merge patch that removes what the status does not have. */
+/**
+ * The same whatever the version, at more cost to the server: a merge patch that removes what the status does not have.
+ * The answer is the whole object, for it is another one than we know.
+ */
 export function rewriteRequest(
   metadata: Metadata,
   status: Status,

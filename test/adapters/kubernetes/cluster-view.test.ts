@@ -16,7 +16,14 @@ interface Wish {
 function aCredential(name: string, wish: Wish = {}): ConvercusCredential {
   const { namespace = 'shop', source = 'source', target, metadata, status } = wish;
   const credential = credentialFrom({
-    metadata: { name, namespace, uid: `uid-${name}`, generation: 1, ...metadata },
+    metadata: {
+      name,
+      namespace,
+      uid: `uid-${name}`,
+      generation: 1,
+      resourceVersion: '1',
+      ...metadata,
+    },
     spec: { credentialsSecretRef: { name: source }, target: { name: target } },
     status,
   });
@@ -32,6 +39,12 @@ const aSecret = (name: string, resourceVersion = '1', uid = 'u'): WatchedSecret 
   meta: meta(resourceVersion, uid),
 });
 
+/** Of a Secret, as the API server writes it. */
+const anEvent = (resourceVersion: string, name = 't'): Buffer =>
+  Buffer.from(
+    `{"type":"MODIFIED","object":{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"${name}","namespace":"shop","uid":"u","resourceVersion":"${resourceVersion}"}}}`,
+  );
+
 describe('the cache of the cluster', () => {
   let woken: string[];
   let cache: ClusterCache;
@@ -41,14 +54,26 @@ describe('the cache of the cluster', () => {
   /** Who has been woken since the last time. */
   const wakeUps = (): string[] => woken.splice(0).sort();
 
+  /** The version of the latest list. */
+  let version: number;
+
   const list = (...items: WatchedSecret[]): void => {
-    secrets.listStarted();
+    version = Math.max(version + 1, ...items.map((item) => Number(item.meta.resourceVersion)));
+    secrets.listStarted(String(version), false);
     for (const item of items) secrets.present(item);
     secrets.listEnded();
   };
 
+  /** The answer to a read that was sent before anything else happened since. */
+  const read = (name: string, answer: SecretMeta | 'absent') =>
+    cache.learnRead({ namespace: 'shop', name }, answer, cache.changes);
+
+  const write = (name: string, written: SecretMeta) =>
+    cache.learnWritten({ namespace: 'shop', name, meta: written }, cache.changes);
+
   beforeEach(() => {
     woken = [];
+    version = 0;
     cache = new ClusterCache((keys) => woken.push(...keys));
     credentials = cache.credentialSink();
     secrets = cache.secretSink();
@@ -131,12 +156,12 @@ describe('the cache of the cluster', () => {
     });
 
     it('forgets after a list what it did not show', () => {
-      credentials.listStarted();
+      credentials.listStarted('1', false);
       credentials.present(aCredential('a'));
       credentials.present(aCredential('b'));
       credentials.listEnded();
       wakeUps();
-      credentials.listStarted();
+      credentials.listStarted('2', false);
       credentials.present(aCredential('b'));
       credentials.listEnded();
       expect(wakeUps()).toEqual(['shop/a']);
@@ -146,12 +171,76 @@ describe('the cache of the cluster', () => {
     it('forgets after the list of a namespace nothing of another', () => {
       const elsewhere = cache.credentialSink('elsewhere');
       credentials.present(aCredential('a'));
-      elsewhere.listStarted();
+      elsewhere.listStarted('1', false);
       elsewhere.present(aCredential('b', { namespace: 'elsewhere' }));
       elsewhere.listEnded();
-      elsewhere.listStarted();
+      elsewhere.listStarted('2', false);
       elsewhere.listEnded();
       expect([...cache.credentials()]).toEqual([aCredential('a')]);
+    });
+  });
+
+  describe('of credentials whose versions are known', () => {
+    const before = { observedGeneration: 1 };
+    const written = { observedGeneration: 2 };
+    const at = (resourceVersion: string, wish: Wish = {}): ConvercusCredential =>
+      aCredential('a', { ...wish, metadata: { resourceVersion, ...wish.metadata } });
+
+    /** Version 10: our own write of the status of version 9. */
+    function writeStatus(): void {
+      credentials.present(at('9', { status: before }));
+      const known = cache.credential('shop/a');
+      if (known === undefined) throw new Error('no credential');
+      cache.learnStatus(known, written, '10');
+      wakeUps();
+    }
+
+    it('keeps a status that we have written when a watch or a list shows an earlier version', () => {
+      writeStatus();
+      credentials.present(at('9', { status: before }));
+      expect(cache.credential('shop/a')).toEqual(at('10', { status: written }));
+      credentials.listStarted('9', false);
+      credentials.present(at('9', { status: before }));
+      credentials.listEnded();
+      expect(cache.credential('shop/a')).toEqual(at('10', { status: written }));
+      expect(wakeUps()).toEqual([]);
+    });
+
+    it('takes what comes later', () => {
+      writeStatus();
+      credentials.present(at('11', { status: before, metadata: { generation: 2 } }));
+      expect(cache.credential('shop/a')?.status).toEqual(before);
+      expect(wakeUps()).toEqual(['shop/a']);
+      credentials.present(at('12', { metadata: { uid: 'another' } }));
+      credentials.deleted(at('11'));
+      expect(cache.credential('shop/a')?.metadata.uid).toBe('another');
+    });
+
+    it('lets go of one that the watch does not select any more, though its status was written since', () => {
+      writeStatus();
+      credentials.deleted(at('9'));
+      expect(cache.credential('shop/a')).toBeUndefined();
+    });
+
+    it('begins again, and wakes all, when versions do', () => {
+      writeStatus();
+      credentials.present(aCredential('b', { metadata: { resourceVersion: '8' } }));
+      wakeUps();
+      credentials.listStarted('5', true);
+      credentials.present(at('4', { status: before }));
+      credentials.listEnded();
+      expect([...cache.credentials()]).toEqual([at('4', { status: before })]);
+      expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
+    });
+
+    it('believes a later list that shows an earlier version: somebody has rewritten the history', () => {
+      credentials.present(at('9', { metadata: { generation: 3 } }));
+      wakeUps();
+      credentials.listStarted('1000000000', false);
+      credentials.present(at('8', { metadata: { generation: 2 } }));
+      credentials.listEnded();
+      expect(cache.credential('shop/a')?.metadata.generation).toBe(2);
+      expect(wakeUps()).toEqual(['shop/a']);
     });
   });
 
@@ -164,7 +253,7 @@ describe('the cache of the cluster', () => {
 
     it('knows nothing before the first list has ended', () => {
       expect(cache.secret('shop', 's')).toBe('unknown');
-      secrets.listStarted();
+      secrets.listStarted('2', false);
       expect(cache.secret('shop', 's')).toBe('unknown');
       expect(cache.secret('shop', 'other')).toBe('unknown');
     });
@@ -197,7 +286,7 @@ describe('the cache of the cluster', () => {
     it('is not news when a write of ours comes back, nor when something older does', () => {
       list();
       wakeUps();
-      cache.learn('shop', 't', meta('100'), 'written');
+      write('t', meta('100'));
       expect(cache.secret('shop', 't')).toEqual(meta('100'));
       secrets.present(aSecret('t', '99'));
       secrets.present(aSecret('t', '100'));
@@ -211,25 +300,25 @@ describe('the cache of the cluster', () => {
       credentials.present(aCredential('c', { source: 't' }));
       list();
       wakeUps();
-      cache.learn('shop', 't', meta('2'), 'written');
+      write('t', meta('2'));
       expect(wakeUps()).toEqual(['shop/c']);
     });
 
     it('tells the others what a request has shown before the watch did', () => {
       list(aSecret('s'));
       wakeUps();
-      cache.learn('shop', 's', meta('2'));
+      read('s', meta('2'));
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
       secrets.present(aSecret('s', '2'));
       expect(wakeUps()).toEqual([]);
-      cache.learn('shop', 's', 'absent');
+      read('s', 'absent');
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
       expect(cache.secret('shop', 's')).toBe('absent');
     });
 
     it('wakes nobody for the answer about what nobody knew', () => {
-      cache.learn('shop', 's', meta('1'));
-      cache.learn('shop', 't', 'absent');
+      read('s', meta('1'));
+      read('t', 'absent');
       expect(wakeUps()).toEqual([]);
       expect(cache.secret('shop', 's')).toEqual(meta('1'));
       expect(cache.secret('shop', 't')).toBe('absent');
@@ -237,7 +326,7 @@ describe('the cache of the cluster', () => {
 
     it('takes another Secret of that name as it comes', () => {
       list(aSecret('t', '50'));
-      cache.learn('shop', 't', meta('60', 'new'), 'written');
+      write('t', meta('60', 'new'));
       wakeUps();
       secrets.deleted(aSecret('t', '55'));
       expect(cache.secret('shop', 't')).toEqual(meta('60', 'new'));
@@ -266,16 +355,71 @@ describe('the cache of the cluster', () => {
     it('does not lose in a list what a request has shown since that began', () => {
       list();
       wakeUps();
-      secrets.listStarted();
-      cache.learn('shop', 't', meta('5'), 'written');
+      secrets.listStarted('4', false);
+      write('t', meta('5'));
       secrets.listEnded();
       expect(cache.secret('shop', 't')).toEqual(meta('5'));
       expect(wakeUps()).toEqual([]);
     });
 
+    it('begins again, and wakes all, when versions do', () => {
+      list(aSecret('s', '50'), aSecret('other', '51'));
+      write('t', meta('60'));
+      wakeUps();
+      secrets.listStarted('30', true);
+      expect(cache.secret('shop', 's')).toBe('unknown');
+      expect(cache.secret('shop', 'other')).toBe('unknown');
+      expect(cache.secret('shop', 'never')).toBe('unknown');
+      secrets.present(aSecret('s', '20'));
+      secrets.listEnded();
+      expect(cache.secret('shop', 's')).toEqual(meta('20'));
+      expect(cache.secret('shop', 't')).toBe('absent');
+      expect(cache.secret('shop', 'other')).toBe('absent');
+      expect(new Set(wakeUps())).toEqual(new Set(['shop/a', 'shop/b']));
+      secrets.present(aSecret('t', '31'));
+      expect(cache.secret('shop', 't')).toEqual(meta('31'));
+    });
+
+    it('believes a later list that shows an earlier version: somebody has rewritten the history', () => {
+      list(aSecret('s', '50'));
+      secrets.listStarted('1000000000', false);
+      secrets.present(aSecret('s', '20'));
+      secrets.listEnded();
+      expect(cache.secret('shop', 's')).toEqual(meta('20'));
+    });
+
+    it('need not read events of what it knows, but of all else', () => {
+      list();
+      write('t', meta('5'));
+      expect(cache.isKnownSecret(anEvent('4'))).toBe(true);
+      expect(cache.isKnownSecret(anEvent('5'))).toBe(true);
+      expect(cache.isKnownSecret(anEvent('6'))).toBe(false);
+      expect(cache.isKnownSecret(anEvent('5', 'other'))).toBe(false);
+      expect(cache.isKnownCredential(anEvent('5'))).toBe(false);
+    });
+
+    it('forgets names that were seen when most of them have gone: then only a request tells', () => {
+      const come = (from: number, to: number): void => {
+        for (let n = from; n < to; n += 1) secrets.present(aSecret(`job-${n}`, String(n + 10)));
+      };
+      list();
+      come(0, 10_000);
+      expect(cache.secret('shop', 'never')).toBe('absent');
+      come(10_000, 10_001);
+      expect(cache.secret('shop', 'never')).toBe('unknown');
+      expect(cache.secret('shop', 'job-1')).toBe('unknown');
+      expect(cache.secret('shop', 't')).toBe('absent');
+      version = 20_011;
+      list(...Array.from({ length: 6_000 }, (_, n) => aSecret(`job-${n}`)));
+      come(20_012, 26_012);
+      expect(cache.secret('shop', 'never')).toBe('absent');
+      come(26_012, 26_013);
+      expect(cache.secret('shop', 'never')).toBe('unknown');
+    });
+
     it('knows as unknown what is named in the middle of a list that has shown it', () => {
       list();
-      secrets.listStarted();
+      secrets.listStarted('2', false);
       secrets.present(aSecret('late'));
       credentials.present(aCredential('c', { source: 'late', target: 'none' }));
       secrets.listEnded();
@@ -316,10 +460,10 @@ describe('the cache of the cluster', () => {
     it('keeps lists of namespaces apart', () => {
       const elsewhere = cache.secretSink('elsewhere');
       const shop = cache.secretSink('shop');
-      shop.listStarted();
+      shop.listStarted('1', false);
       shop.present(aSecret('s'));
       shop.listEnded();
-      elsewhere.listStarted();
+      elsewhere.listStarted('1', false);
       elsewhere.listEnded();
       expect(cache.secret('shop', 's')).toEqual(meta('1'));
       expect(cache.secret('elsewhere', 's')).toBe('absent');
@@ -360,7 +504,7 @@ describe('the cache of the cluster', () => {
       credentials.present(withPassword());
       list(session());
       wakeUps();
-      cache.learn('shop', 'a-session', session('2').meta, 'written');
+      write('a-session', session('2').meta);
       secrets.present(session('2'));
       expect(wakeUps()).toEqual([]);
       expect(cache.secret('shop', 'a-session')).toEqual(session('2').meta);
@@ -387,8 +531,29 @@ describe('the cache of the cluster', () => {
       list(session());
       list();
       expect(cache.hasSession('shop/a')).toBe(false);
+      credentials.present(withPassword());
       list(session());
-      cache.learn('shop', 'a-session', 'absent');
+      read('a-session', 'absent');
+      expect(cache.hasSession('shop/a')).toBe(false);
+    });
+
+    it('is another one when its Secret was deleted and made again', () => {
+      credentials.present(withPassword());
+      list();
+      const made = (resourceVersion: string, uid: string): SecretMeta => ({
+        ...session(resourceVersion).meta,
+        uid,
+      });
+      write('a-session', made('10', 'first'));
+      cache.learnGone({ namespace: 'shop', name: 'a-session', uid: 'first' });
+      expect(cache.hasSession('shop/a')).toBe(false);
+      write('a-session', made('12', 'second'));
+      // The watch was cut. What it shows of the second is passed over as our own write
+      secrets.present({ ...session(), meta: made('10', 'first') });
+      secrets.deleted({ ...session(), meta: made('11', 'first') });
+      expect(cache.secret('shop', 'a-session')).toEqual(made('12', 'second'));
+      expect(cache.hasSession('shop/a')).toBe(true);
+      secrets.deleted({ ...session(), meta: made('13', 'second') });
       expect(cache.hasSession('shop/a')).toBe(false);
     });
 

@@ -45,6 +45,8 @@ interface World extends AsyncDisposable {
   readonly cluster: KubernetesCluster;
   readonly cache: ClusterCache;
   readonly asked: Asked[];
+  /** Who has been woken so far. */
+  readonly woken: string[];
   readonly warnings: (LogFields | undefined)[];
 }
 
@@ -56,7 +58,8 @@ async function aWorld(answer: (asked: Asked) => Answer): Promise<World> {
     return answer(request);
   });
   const { transport } = server;
-  const cache = new ClusterCache(() => {});
+  const woken: string[] = [];
+  const cache = new ClusterCache((keys) => woken.push(...keys));
   cache.credentialSink().present(aCredential());
   const warnings: (LogFields | undefined)[] = [];
   const silent = (): void => {};
@@ -66,15 +69,41 @@ async function aWorld(answer: (asked: Asked) => Answer): Promise<World> {
   const events = new EventRecorder({ transport, instance: 'pod-1', log, signal: never, now });
   const cluster = new KubernetesCluster(transport, cache, events);
   const dispose = async (): Promise<void> => server[Symbol.asyncDispose]();
-  return { cluster, cache, asked, warnings, [Symbol.asyncDispose]: dispose };
+  return { cluster, cache, asked, woken, warnings, [Symbol.asyncDispose]: dispose };
 }
 
 function aCredential(name = 'loyalty'): ConvercusCredential {
-  const metadata = { name, namespace: 'shop', uid: 'u', resourceVersion: '5', generation: 1 };
-  const spec = { credentialsSecretRef: { name: 'source' }, target: { name: `loyalty-token` } };
-  const credential = credentialFrom({ metadata, spec });
+  const credential = credentialFrom(credentialObject({ name }));
   if (credential === undefined) throw new Error('no credential');
   return credential;
+}
+
+function withPassword(): ConvercusCredential {
+  const credential = aCredential();
+  const metadata = { ...credential.metadata, resourceVersion: '6', generation: 2 };
+  return { ...credential, metadata, spec: { ...credential.spec, grantType: 'password' } };
+}
+
+/** As the API server stores it. */
+function credentialObject(metadata: object = {}, rest: { spec?: object; status?: object } = {}) {
+  return {
+    apiVersion: 'convercus.io/v1alpha1',
+    kind: 'ConvercusCredential',
+    metadata: {
+      name: 'loyalty',
+      namespace: 'shop',
+      uid: 'u',
+      resourceVersion: '5',
+      generation: 1,
+      ...metadata,
+    },
+    spec: {
+      credentialsSecretRef: { name: 'source' },
+      target: { name: `loyalty-token` },
+      ...rest.spec,
+    },
+    ...(rest.status === undefined ? {} : { status: rest.status }),
+  };
 }
 
 async function until(holds: () => boolean): Promise<void> {
@@ -304,11 +333,11 @@ describe('applying a status', () => {
   });
 
   it('of another version than we know removes by name what is not in it', async () => {
-    const stored = { metadata: { uid: 'u', resourceVersion: '7' } };
+    const given = { observedGeneration: 1 };
+    const stored = credentialObject({ resourceVersion: '7' }, { status: given });
     await using world = await aWorld(({ method }) =>
       method === 'PUT' ? status(409, 'Conflict') : { body: stored },
     );
-    const given = { observedGeneration: 1 };
     expect(await world.cluster.applyStatus(aCredential(), given, never)).toBe('written');
     const [, request] = world.asked;
     expect(request).toMatchObject({
@@ -440,6 +469,207 @@ describe('deleting a Secret', () => {
       kind: 'ClusterUnavailable',
       message: expect.stringContaining('RBAC verb "delete"'),
     });
+  });
+});
+
+/** A Secret that is named by shop/loyalty, as the watch shows it. */
+const shown = (resourceVersion: string, uid = 'secret-uid', name = 'loyalty-token') => ({
+  namespace: 'shop',
+  name,
+  meta: { uid, resourceVersion },
+});
+
+type AnswerByHand = Extract<Answer, (...args: never) => void>;
+
+describe('an answer that the watch has overtaken', () => {
+  /** `meanwhile` happens while the answer is on its way. The Secret was not known before. */
+  function aRace(answer: Answer, meanwhile: (cache: ClusterCache) => void): Promise<World> {
+    const racing: Promise<World> = aWorld(() => (response, request) => {
+      void respond(response, request);
+    });
+    const respond = async (...[response, request]: Parameters<AnswerByHand>): Promise<void> => {
+      meanwhile((await racing).cache);
+      if (typeof answer === 'function') return answer(response, request);
+      response.writeHead(answer.status ?? 200, { 'content-type': 'application/json' });
+      response.end(JSON.stringify(answer.body));
+    };
+    return racing;
+  }
+  const wokenBy = async (world: World, act: () => Promise<unknown>): Promise<string[]> => {
+    world.woken.length = 0;
+    await act();
+    return world.woken;
+  };
+
+  it('does not bring back a Secret that was deleted', async () => {
+    await using world = await aRace(stored('7'), (cache) =>
+      cache.secretSink().deleted(shown('10')),
+    );
+    expect(await world.cluster.readSecretMeta('shop', 'loyalty-token', never)).toBe('absent');
+    expect(world.cache.secret('shop', 'loyalty-token')).toBe('absent');
+  });
+
+  it('does not make a Secret absent that was created', async () => {
+    await using world = await aRace(status(404, 'NotFound'), (cache) =>
+      cache.secretSink().present(shown('12')),
+    );
+    const { meta } = shown('12');
+    expect(await world.cluster.readSecretMeta('shop', 'loyalty-token', never)).toEqual(meta);
+    expect(world.cache.secret('shop', 'loyalty-token')).toEqual(meta);
+  });
+
+  it('wakes its credential once more', async () => {
+    await using world = await aRace(
+      stored('7'),
+      (cache) =>
+        // Known by what another credential has read: nobody is woken by it, nor by its event later
+        void cache.learnRead({ namespace: 'shop', name: 'source' }, shown('9').meta, cache.changes),
+    );
+    const read = () => world.cluster.readSecret('shop', 'source', never);
+    expect(await wokenBy(world, read)).toEqual(['shop/loyalty']);
+    expect(world.cache.secret('shop', 'source')).toEqual(shown('9').meta);
+  });
+
+  it('wakes nobody when it says the same', async () => {
+    await using world = await aRace(
+      stored('7'),
+      (cache) =>
+        void cache.learnRead({ namespace: 'shop', name: 'source' }, shown('7').meta, cache.changes),
+    );
+    const read = () => world.cluster.readSecret('shop', 'source', never);
+    expect(await wokenBy(world, read)).toEqual([]);
+  });
+
+  it('is all that is known of a Secret that no credential names any more', async () => {
+    await using world = await aRace(stored('7'), (cache) =>
+      cache.credentialSink().deleted(aCredential()),
+    );
+    const secrets = world.cache.secretSink();
+    secrets.listStarted('6', false);
+    secrets.listEnded();
+    const { meta } = shown('7');
+    expect(await world.cluster.readSecretMeta('shop', 'loyalty-token', never)).toEqual(meta);
+  });
+
+  it('does not outlast that its credential was deleted and made again', async () => {
+    await using world = await aRace(stored('7'), (cache) => {
+      const credentials = cache.credentialSink();
+      credentials.deleted(aCredential());
+      cache.secretSink().deleted(shown('10'));
+      credentials.present(aCredential());
+    });
+    await world.cluster.readSecretMeta('shop', 'loyalty-token', never);
+    expect(world.cache.secret('shop', 'loyalty-token')).toBe('unknown');
+  });
+
+  it('does not undo a list', async () => {
+    await using world = await aRace(status(404, 'NotFound'), (cache) => {
+      const secrets = cache.secretSink();
+      secrets.listStarted('20', false);
+      secrets.present(shown('12'));
+      secrets.listEnded();
+    });
+    await world.cluster.readSecret('shop', 'loyalty-token', never);
+    expect(world.cache.secret('shop', 'loyalty-token')).toEqual(shown('12').meta);
+  });
+
+  it('to a write is news after what was deleted before, and what the watch shows of that is not', async () => {
+    await using world = await aRace(stored('12', { uid: 'new' }), (cache) =>
+      cache.secretSink().deleted(shown('10', 'old')),
+    );
+    const secrets = world.cache.secretSink();
+    secrets.present(shown('8', 'old'));
+    await world.cluster.applySecret(desired, never);
+    const { meta } = shown('12', 'new');
+    expect(world.cache.secret('shop', 'loyalty-token')).toEqual(meta);
+    secrets.present(shown('9', 'old'));
+    secrets.deleted(shown('10', 'old'));
+    expect(world.cache.secret('shop', 'loyalty-token')).toEqual(meta);
+  });
+
+  it('to a write does not outlast that its credential was deleted and made again', async () => {
+    await using world = await aRace(stored('8'), (cache) => {
+      const credentials = cache.credentialSink();
+      credentials.deleted(aCredential());
+      cache.secretSink().deleted(shown('10'));
+      credentials.present(aCredential());
+    });
+    await world.cluster.applySecret(desired, never);
+    expect(world.cache.secret('shop', 'loyalty-token')).toBe('unknown');
+  });
+
+  it.each([
+    ['a write', (world: World) => world.cluster.applySecret(desired, never)],
+    ['a read', (world: World) => world.cluster.readSecret('shop', 'loyalty-token', never)],
+  ])('to %s does not bring back what a later list does not show', async (_, request) => {
+    const list = (cache: ClusterCache, version: string, ...items: ReturnType<typeof shown>[]) => {
+      const secrets = cache.secretSink();
+      secrets.listStarted(version, false);
+      for (const item of items) secrets.present(item);
+      secrets.listEnded();
+    };
+    await using world = await aRace(stored('8'), (cache) => list(cache, '10'));
+    list(world.cache, '6');
+    expect(world.cache.secret('shop', 'loyalty-token')).toBe('absent');
+    await request(world);
+    expect(world.cache.secret('shop', 'loyalty-token')).toBe('unknown');
+    list(world.cache, '11', shown('8'));
+    expect(world.cache.secret('shop', 'loyalty-token')).toEqual(shown('8').meta);
+  });
+
+  it('to a write does not undo what came after it', async () => {
+    await using world = await aRace(stored('8'), (cache) => cache.secretSink().present(shown('9')));
+    await world.cluster.applySecret(desired, never);
+    expect(world.cache.secret('shop', 'loyalty-token')).toEqual(shown('9').meta);
+  });
+
+  it.each([
+    ['done', { body: { kind: 'Status', status: 'Success' } }],
+    ['that there is none', status(404, 'NotFound')],
+  ])('to a deletion, saying %s, leaves alone the next one of that name', async (_, answer) => {
+    const session = { isSession: true, credentialName: 'loyalty' } as const;
+    const next = shown('12', 'next', 'loyalty-session');
+    await using world = await aRace(answer, (cache) =>
+      cache.secretSink().present({ ...next, meta: { ...next.meta, ...session } }),
+    );
+    world.cache.credentialSink().present(withPassword());
+    const first = shown('6', 'first', 'loyalty-session');
+    world.cache.secretSink().present({ ...first, meta: { ...first.meta, ...session } });
+    await world.cluster.deleteSecret({ ...first, uid: 'first' }, never);
+    expect(world.cache.secret('shop', 'loyalty-session')).toMatchObject(next.meta);
+    expect(world.cache.hasSession('shop/loyalty')).toBe(true);
+  });
+
+  it('about a status is the whole truth after an edit that came in between', async () => {
+    const given = { observedGeneration: 1 };
+    const edited = { spec: { program: 'EDITED' } };
+    const after = { resourceVersion: '7', generation: 2 };
+    await using world = await aWorld(({ method }) =>
+      method === 'PUT'
+        ? status(409, 'Conflict')
+        : { body: credentialObject(after, { ...edited, status: given }) },
+    );
+    const apply = () => world.cluster.applyStatus(aCredential(), given, never);
+    expect(await wokenBy(world, apply)).toEqual(['shop/loyalty']);
+    const truth = { metadata: after, ...edited, status: given };
+    expect(world.cache.credential('shop/loyalty')).toMatchObject(truth);
+    const late = credentialFrom(credentialObject({ ...after, resourceVersion: '6' }, edited));
+    if (late === undefined) throw new Error('no credential');
+    world.cache.credentialSink().present(late);
+    expect(world.cache.credential('shop/loyalty')).toMatchObject(truth);
+  });
+
+  it('about a status does not undo an edit that came after it', async () => {
+    const edit = credentialFrom(
+      credentialObject({ resourceVersion: '8', generation: 2 }, { spec: { program: 'EDITED' } }),
+    );
+    if (edit === undefined) throw new Error('no credential');
+    await using world = await aRace(
+      { body: { metadata: { uid: 'u', resourceVersion: '7' } } },
+      (cache) => cache.credentialSink().present(edit),
+    );
+    await world.cluster.applyStatus(aCredential(), { observedGeneration: 1 }, never);
+    expect(world.cache.credential('shop/loyalty')).toEqual(edit);
   });
 });
 

@@ -3,7 +3,6 @@ import {
   credentialListWatch,
   secretListWatch,
 } from '../../../src/adapters/kubernetes/list-watch.ts';
-import { OwnWrites } from '../../../src/adapters/kubernetes/own-writes.ts';
 import { WatchProblem } from '../../../src/ports.ts';
 import {
   type Answer,
@@ -43,7 +42,7 @@ describe('a list', () => {
         },
       };
     });
-    const secrets = secretListWatch(server.transport, {}, new OwnWrites());
+    const secrets = secretListWatch(server.transport, {}, () => false);
     expect(await secrets.list(undefined, never)).toEqual({
       items: [known('a', '1')],
       resourceVersion: '10',
@@ -68,7 +67,7 @@ describe('a list', () => {
       return { body: { metadata: { resourceVersion: '1' }, items: [] } };
     });
     const scope = { namespace: 'shop', labelSelector: 'shard=1' };
-    await credentialListWatch(server.transport, scope, new OwnWrites()).list(undefined, never);
+    await credentialListWatch(server.transport, scope, () => false).list(undefined, never);
     expect(asked[0]).toMatchObject({
       path: '/apis/convercus.io/v1alpha1/namespaces/shop/convercuscredentials',
       query: { labelSelector: 'shard=1', limit: '200' },
@@ -86,7 +85,7 @@ describe('a list', () => {
     });
     const fits = ({ limit, ...query }: Asked['query']): boolean =>
       Number(limit) <= (query['continue'] === undefined ? 25 : 1);
-    const secrets = secretListWatch(server.transport, {}, new OwnWrites());
+    const secrets = secretListWatch(server.transport, {}, () => false);
     expect((await secrets.list(undefined, never)).items).toEqual([known('a', '1')]);
     expect(limits).toEqual(['200', '100', '50', '25']);
     expect((await secrets.list('more', never)).items).toEqual([known('a', '1')]);
@@ -102,7 +101,7 @@ describe('a list', () => {
       asked += 1;
       return { body: { metadata: { resourceVersion: '1' }, items: [secret('a', '1')], filler } };
     });
-    const list = secretListWatch(server.transport, {}, new OwnWrites()).list(undefined, never);
+    const list = secretListWatch(server.transport, {}, () => false).list(undefined, never);
     await expect(list).rejects.toMatchObject({ problem: { code: 'BodyTooLarge' } });
     expect(asked).toBe(8);
   });
@@ -113,7 +112,7 @@ describe('a list', () => {
     ['something else', { body: { hello: 'world' } }, { code: 'UnexpectedBody' }],
   ])('that meets %s is a WatchProblem', async (_, answer: Answer, problem) => {
     await using server = await startScriptedApiServer(() => answer);
-    const list = credentialListWatch(server.transport, {}, new OwnWrites()).list('x', never);
+    const list = credentialListWatch(server.transport, {}, () => false).list('x', never);
     await expect(list).rejects.toBeInstanceOf(WatchProblem);
     await expect(list).rejects.toMatchObject({ problem });
   });
@@ -132,7 +131,7 @@ describe('a watch', () => {
         { type: 'BOOKMARK', object: { metadata: { resourceVersion: '20' } } },
       );
     });
-    const secrets = secretListWatch(server.transport, { namespace: 'shop' }, new OwnWrites());
+    const secrets = secretListWatch(server.transport, { namespace: 'shop' }, () => false);
     expect(await collect(secrets.watch('10', 300_500, never))).toEqual([
       { type: 'present', item: known('a', '11'), resourceVersion: '11' },
       { type: 'present', item: known('a', '12'), resourceVersion: '12' },
@@ -157,7 +156,7 @@ describe('a watch', () => {
   ])('whose place is forgotten, said %s, is gone', async (_, answer, problem) => {
     await using server = await startScriptedApiServer(() => answer);
     const watch = collect(
-      secretListWatch(server.transport, {}, new OwnWrites()).watch('1', 1_000, never),
+      secretListWatch(server.transport, {}, () => false).watch('1', 1_000, never),
     );
     await expect(watch).rejects.toMatchObject({ problem });
   });
@@ -171,7 +170,7 @@ describe('a watch', () => {
   ])('ends with a failure on %s', async (_, answer, code) => {
     await using server = await startScriptedApiServer(() => answer);
     const watch = collect(
-      secretListWatch(server.transport, {}, new OwnWrites()).watch('1', 1_000, never),
+      secretListWatch(server.transport, {}, () => false).watch('1', 1_000, never),
     );
     await expect(watch).rejects.toBeInstanceOf(WatchProblem);
     await expect(watch).rejects.toMatchObject({ problem: { kind: 'ClusterUnavailable', code } });
@@ -182,7 +181,7 @@ describe('a watch', () => {
     await using server = await startScriptedApiServer(() => () => {
       controller.abort(new Error('stop'));
     });
-    const secrets = secretListWatch(server.transport, {}, new OwnWrites());
+    const secrets = secretListWatch(server.transport, {}, () => false);
     const watch = collect(secrets.watch('1', 1_000, controller.signal));
     await expect(watch).rejects.toThrow('stop');
   });
