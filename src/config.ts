@@ -2,6 +2,8 @@ import { X509Certificate } from 'node:crypto';
 import { parseDocument } from 'yaml';
 import * as z from 'zod';
 import { BUILT_IN_ENVIRONMENTS, type Environments } from './domain/environment.ts';
+import { selectorProblem } from './domain/label-selector.ts';
+import { tooLong } from './domain/lease-times.ts';
 import { seconds } from './domain/time.ts';
 
 export interface Checks {
@@ -54,8 +56,11 @@ function schemaWith({ readFile, namespace = 'default' }: Checks) {
   return section({
     environments: environments(readFile),
     watch: section({
-      namespaces: z.array(text(LABEL, 'write the name of a namespace'), 'write a list').default([]),
-      selector: z.string('write a label selector, such as team=shop').default(''),
+      namespaces: z
+        .array(text(LABEL, 'write the name of a namespace'), 'write a list')
+        .check(isUnique)
+        .default([]),
+      selector: z.string(SELECTOR).check(isSelector).default(''),
     }).prefault({}),
     workers: wholeNumber(1, 1_000).default(16),
     leaderElection: leaderElection(namespace).prefault({}),
@@ -107,6 +112,22 @@ const flag = z.boolean('write true or false');
 const oneOf = <const T extends string[]>(...names: T) =>
   z.enum(names, `write one of: ${names.join(', ')}`);
 
+/** Each watch costs memory and a connection. */
+function isUnique({ value, issues }: z.core.ParsePayload<string[]>): void {
+  const twice = new Set(value.filter((name, at) => value.indexOf(name) < at));
+  for (const name of twice) {
+    issues.push({ code: 'custom', input: value, message: `write "${name}" only once` });
+  }
+}
+
+const SELECTOR = 'write a label selector, such as team=shop';
+
+function isSelector({ value, issues }: z.core.ParsePayload<string>): void {
+  const problem = selectorProblem(value);
+  if (problem === undefined) return;
+  issues.push({ code: 'custom', input: value, message: `${SELECTOR}: ${problem}` });
+}
+
 /** A rule over several fields is looked at whatever else is wrong, so it must bear any values. */
 const rule = (field: string, write: string) => ({
   error: `write ${write}`,
@@ -117,6 +138,15 @@ const rule = (field: string, write: string) => ({
 const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
 const DNS_NAME = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
 
+const isShort =
+  (time: 'renewDeadline' | 'retryPeriod') =>
+  (s: Readonly<Record<'leaseSeconds' | 'renewSeconds' | 'retrySeconds', number>>): boolean =>
+    !tooLong({
+      leaseDuration: seconds(s.leaseSeconds),
+      renewDeadline: seconds(s.renewSeconds),
+      retryPeriod: seconds(s.retrySeconds),
+    }).includes(time);
+
 const leaderElection = (namespace: string) =>
   section({
     enabled: flag.default(true),
@@ -126,14 +156,8 @@ const leaderElection = (namespace: string) =>
     renewSeconds: number(0.5, 3_600).default(10),
     retrySeconds: number(0.1, 3_600).default(2),
   })
-    .refine(
-      (s) => !(s.renewSeconds >= s.leaseSeconds),
-      rule('renewSeconds', 'less than leaseSeconds'),
-    )
-    .refine(
-      ({ retrySeconds, renewSeconds }) => !(retrySeconds * 1.2 >= renewSeconds),
-      rule('retrySeconds', 'less than renewSeconds / 1.2'),
-    )
+    .refine(isShort('renewDeadline'), rule('renewSeconds', 'less than leaseSeconds'))
+    .refine(isShort('retryPeriod'), rule('retrySeconds', 'less than renewSeconds / 1.2'))
     .transform(({ leaseSeconds, renewSeconds, retrySeconds, ...rest }) => ({
       ...rest,
       lease: seconds(leaseSeconds),
@@ -144,7 +168,8 @@ const leaderElection = (namespace: string) =>
 const renewal = section({
   percent: number(10, 95).default(80),
   jitterPercent: number(0, 20).default(5),
-  minimumSeconds: number(1, 86_400).default(30),
+  // A third of the shortest token of the vendor: with more, what is late by a retry or two comes after the expiry
+  minimumSeconds: number(1, 600).default(30),
 })
   .refine((s) => !(s.percent + s.jitterPercent > 99), rule('jitterPercent', 'at most 99 - percent'))
   .transform(({ minimumSeconds, ...rest }) => ({ ...rest, minimum: seconds(minimumSeconds) }));

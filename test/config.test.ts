@@ -135,6 +135,9 @@ describe('the configuration file', () => {
   it.each([
     ['leaderElection.renewSeconds', { leaderElection: { leaseSeconds: 10, renewSeconds: 10 } }],
     ['leaderElection.retrySeconds', { leaderElection: { renewSeconds: 6, retrySeconds: 5 } }],
+    ['leaderElection.retrySeconds', { leaderElection: { renewSeconds: 3.6, retrySeconds: 3 } }],
+    ['leaderElection.retrySeconds', { leaderElection: { renewSeconds: 1.8, retrySeconds: 1.5 } }],
+    ['renewal.minimumSeconds', { renewal: { minimumSeconds: 601 } }],
     ['renewal.jitterPercent', { renewal: { percent: 90, jitterPercent: 10 } }],
     ['renewal.percent', { renewal: { percent: 96, jitterPercent: 0 } }],
     ['renewal.percent', { renewal: { percent: 9 } }],
@@ -144,11 +147,31 @@ describe('the configuration file', () => {
     ['operations.port', { operations: { port: 65_536 } }],
     ['log.level', { log: { level: 'verbose' } }],
     ['watch.namespaces.1', { watch: { namespaces: ['shop', 'Shop'] } }],
+    ['watch.namespaces', { watch: { namespaces: ['shop', 'other', 'shop', 'shop'] } }],
+    ['watch.selector', { watch: { selector: 'team=shop,' } }],
+    ['watch.selector', { watch: { selector: ['team=shop'] } }],
     ['environments.local.realm', local({ realm: 'fixed' })],
     ['environments.Local', { environments: { Local: local().environments.local } }],
     ['the file', ['a', 'list']],
   ])('names %s when it is wrong', (path, config) => {
     expect(parse(config)).toEqual([expect.stringMatching(new RegExp(`^${path}: write `))]);
+  });
+
+  it('says what is wrong with a label selector', () => {
+    expect(parse({ watch: { selector: 'team in (shop', namespaces: ['a', 'a'] } })).toEqual([
+      'watch.namespaces: write "a" only once',
+      'watch.selector: write a label selector, such as team=shop: ) is expected at the end',
+    ]);
+  });
+
+  it('refuses a retrySeconds of exactly renewSeconds / 1.2, whatever the fractions', () => {
+    for (let n = 1; n <= 500; n += 1) {
+      const times = { leaseSeconds: 400, renewSeconds: (n * 6) / 10, retrySeconds: n / 2 };
+      expect([n, parse({ leaderElection: times })]).toEqual([
+        n,
+        ['leaderElection.retrySeconds: write less than renewSeconds / 1.2'],
+      ]);
+    }
   });
 
   it('accepts the values at the edge of what is allowed', () => {

@@ -19,7 +19,8 @@ export function tooLong({
   retryPeriod,
 }: LeaseTimes): ('renewDeadline' | 'retryPeriod')[] {
   const faults: ('renewDeadline' | 'retryPeriod')[] = [];
-  if (renewDeadline >= leaseDuration) faults.push('renewDeadline');
-  if (Math.round(retryPeriod * JITTER) >= renewDeadline) faults.push('retryPeriod');
+  const renew = Math.round(renewDeadline);
+  if (renew >= Math.round(leaseDuration)) faults.push('renewDeadline');
+  if (Math.round(retryPeriod * JITTER) >= renew) faults.push('retryPeriod');
   return faults;
 }

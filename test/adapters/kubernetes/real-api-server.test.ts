@@ -21,6 +21,7 @@ import {
   managerFor,
 } from '../../../src/domain/target-secret.ts';
 import type { WatchEvent } from '../../../src/ports.ts';
+import { BAD_SELECTORS, GOOD_SELECTORS } from '../../support/selectors.ts';
 import { collect, never } from './scripted-api-server.ts';
 
 /** Milliseconds in which everything that has happened reaches a watch, on a busy machine too. */
@@ -386,5 +387,21 @@ describe('against a real API server', () => {
     if (isFailure(written) || written === 'conflict') throw new Error('not written');
     expect(await lease.write({ ...written, holder: '' }, never)).toMatchObject({ holder: '' });
     expect(await lease.write(written, never)).toBe('conflict');
+  });
+
+  it('takes and refuses the label selectors that the configuration takes and refuses', async () => {
+    const path = '/api/v1/namespaces/default/configmaps';
+    const isTaken = async (labelSelector: string): Promise<boolean> => {
+      const query = { limit: '1', labelSelector };
+      const answer = await transport.request({ method: 'GET', path, query, signal: never });
+      return 'status' in answer && answer.status === 200;
+    };
+    const refused = await Promise.all(
+      GOOD_SELECTORS.map(async (each) => ((await isTaken(each)) ? [] : [each])),
+    );
+    const taken = await Promise.all(
+      BAD_SELECTORS.map(async (each) => ((await isTaken(each)) ? [each] : [])),
+    );
+    expect({ refused: refused.flat(), taken: taken.flat() }).toEqual({ refused: [], taken: [] });
   });
 });
