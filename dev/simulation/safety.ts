@@ -21,6 +21,7 @@ interface Parts {
   readonly provider: Provider;
   readonly trace: Trace;
   readonly renewDeadline: Ms;
+  readonly releases: number;
 }
 
 /** What has been sent since some moment, apart from leases, lists and watches. */
@@ -61,6 +62,10 @@ export class Safety implements Scene {
 
   get now(): Ms {
     return this.#parts.now;
+  }
+
+  get releases(): number {
+    return this.#parts.releases;
   }
 
   get server(): ApiServer {

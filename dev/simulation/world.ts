@@ -133,6 +133,7 @@ export class World {
       provider,
       trace,
       renewDeadline: seconds(this.setting.lease.renew),
+      releases: this.setting.releases,
     });
     const takeover = seconds(2 * this.setting.lease.lease + this.setting.lease.retry * 2.2);
     const calm = { since: () => this.calmSince, takeover };

@@ -10,6 +10,7 @@ export interface Scene {
   readonly now: Ms;
   readonly server: ApiServer;
   readonly provider: Provider;
+  readonly releases: number;
   readonly clocksAgree: boolean;
   /** A watch may be that late: what a credential said until then may still be acted upon. */
   readonly latestNews: Ms;

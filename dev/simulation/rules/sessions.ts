@@ -81,6 +81,9 @@ export class Sessions {
   droppedByPeople({ type, metadata, data }: StoredObject): void {
     if (type !== 'convercus.io/session') return;
     const id = sessionIn(decoded(data)['refresh_token'] ?? '');
+    const record = this.#sessions.get(id);
+    // Of two releases the other one may have logged in
+    if (record !== undefined && this.#scene.releases > 1) record.hasFailedLogout = true;
     this.#dropped.set(id, `${metadata.namespace}/${metadata.name.replace(/-session$/, '')}`);
   }
 

@@ -136,6 +136,7 @@ export class Targets {
       return this.#scene.violated('no valid token is replaced by an empty one', key);
     }
     const isSame =
+      old.host === fresh.host &&
       old.realm === fresh.realm &&
       old.clientId === fresh.clientId &&
       old.scope === fresh.scope &&
