@@ -115,6 +115,17 @@ function recreate(world: World, dice: Dice): void {
   if (found !== undefined) putCredential(world, found.metadata, specOf(found));
 }
 
+/** And the target goes at the same time. */
+function recreateWithTarget(world: World, dice: Dice): void {
+  const found = remove(world, dice);
+  if (found === undefined) return;
+  const key = `${found.metadata.namespace}/${targetNameOf(found)}`;
+  world.scheduler.after(dice.between(0, 12), () =>
+    putCredential(world, found.metadata, specOf(found)),
+  );
+  world.scheduler.after(dice.between(0, 30), () => world.server.remove('secrets', key, 'people'));
+}
+
 /** Another name and the same spec, as a rename in git. */
 function rename(world: World, dice: Dice): void {
   const found = remove(world, dice);
@@ -270,6 +281,7 @@ export const CREDENTIAL_EDITS = {
   create,
   remove: (world: World, dice: Dice) => void remove(world, dice),
   recreate,
+  recreateWithTarget,
   rename,
   editData: editing(({ target }, dice) =>
     target.creationPolicy === 'Merge' ? {} : { target: { ...target, data: dice.pick(DATA) } },

@@ -306,7 +306,8 @@ export class World {
     const isOwner = kind === 'convercuscredentials' && type === 'DELETED';
     const isOwned = type !== 'DELETED' && object.metadata.ownerReferences !== undefined;
     if (!isOwner && !isOwned) return;
-    const wait = this.dice.pick([0, seconds(2), seconds(30)]) + this.dice.between(0, 3_000);
+    const longest = this.dice.pick([20, 20, seconds(3), seconds(30)]);
+    const wait = this.dice.between(0, longest);
     this.scheduler.after(wait, () => {
       const owners = new Set(this.credentials().map(({ metadata }) => metadata.uid));
       for (const { metadata } of this.server.all('secrets')) {
