@@ -33,7 +33,15 @@ export class Controllers {
     return new Controllers(() => new ServerProcess({ name, command, args, logFile }));
   }
 
-  /** They end when the API server is away for long. */
+  /**
+   * With a leader election, as usual, they end when the API server is away for long, and begin with whole lists. Else
+   * the garbage collector would overlook each owner that was deleted and created again before its watch was back, and
+   * leave what that one owned for good.
+   */
+  async restart(): Promise<void> {
+    await this.#process.stop(0);
+  }
+
   async #watch(): Promise<void> {
     while (!this.#stopped) {
       await this.#process.ended;

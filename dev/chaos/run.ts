@@ -48,6 +48,7 @@ interface Parts {
   readonly controlPlane: ControlPlane;
   readonly provider: Provider;
   readonly providerProxy: Proxy;
+  readonly controllers: Controllers;
   readonly replicas: readonly [Replica, Replica];
   readonly person: Person;
   readonly reader: Reader;
@@ -72,6 +73,7 @@ export class Run {
   /** The moment from which the schedule counts. */
   start = 0;
   readonly #providerProxy: Proxy;
+  readonly #controllers: Controllers;
 
   private constructor(setting: Setting, parts: Parts) {
     this.setting = setting;
@@ -81,6 +83,7 @@ export class Run {
     this.person = parts.person;
     this.reader = parts.reader;
     this.#providerProxy = parts.providerProxy;
+    this.#controllers = parts.controllers;
   }
 
   /** Everything is gone when the promise settles; `look` sees the end of it. */
@@ -106,8 +109,8 @@ export class Run {
     const lease = `/apis/coordination.k8s.io/v1/namespaces/${OPERATOR_NAMESPACE}/leases/${LEASE}`;
     const reader = await Reader.start(controlPlane.adminKubeconfig, members, lease);
     cleanUps.defer(() => reader.stop());
-    const parts = { controlPlane, provider, providerProxy, replicas, person, reader };
-    const run = new Run(setting, parts);
+    const servers = { controlPlane, controllers, provider, providerProxy };
+    const run = new Run(setting, { ...servers, replicas, person, reader });
     await run.#play();
     return await look(run);
   }
@@ -243,6 +246,7 @@ export class Run {
     await this.controlPlane.stopApiServer(0);
     await sleep(seconds * 1_000);
     await this.controlPlane.startApiServer();
+    await this.#controllers.restart();
     const span: Span = [from, Date.now()];
     this.#say(`the API server was away for ${((span[1] - from) / 1_000).toFixed(1)} s`);
     this.#outage({ of: 'api-server', span });
