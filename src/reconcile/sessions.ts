@@ -65,6 +65,11 @@ export interface SessionStep {
 const answerOf = ({ answer }: SessionStep): Promise<Token | Refusal | undefined> =>
   Promise.race([answer, Promise.resolve(undefined)]);
 
+/** It is logged out once the new token is in place. */
+function retire(memory: Memory, session: Session): void {
+  memory.retired = [...(memory.retired ?? []), session];
+}
+
 /** The session before a login. */
 type Before = Pick<SessionStep, 'retires' | 'planned'> & { readonly ended?: Session };
 
@@ -211,7 +216,7 @@ export class Sessions {
     memory.underWay = undefined;
     memory.tokenOf = step.identity;
     memory.unstored = step.sessionWith(token);
-    if (step.retires !== undefined) memory.retired = [...(memory.retired ?? []), step.retires];
+    if (step.retires !== undefined) retire(memory, step.retires);
   }
 
   /** A login that brought no refresh token leaves no session to store. */
@@ -262,12 +267,12 @@ export class Sessions {
     if (!isRemembered) log.warn(failure.message, { namespace, name, reason: failure.kind });
     const contention = isRemembered ? undefined : contentionOf(memory, failure, clock.now());
     // A session lives on whose refresh token was taken for a used one; a log-out still ends it
-    const retires = failure.kind === 'RefreshTokenReused' ? ended : undefined;
+    if (failure.kind === 'RefreshTokenReused' && !isRemembered) retire(memory, ended);
     let isReplaced = false;
     try {
       const answer =
         contention === undefined
-          ? await this.#login(asking, { ended, retires })
+          ? await this.#login(asking, { ended })
           : this.#refusal(contention, memory);
       isReplaced = !isRefusal(answer);
       return answer;

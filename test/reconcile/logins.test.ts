@@ -239,16 +239,21 @@ it('a session that has expired by our clock is logged out, for the clock may be 
   expect(world.idp.logouts).toHaveLength(1);
 });
 
-it('a session whose refresh token was taken for a used one is logged out: it lives on at the provider', async () => {
-  const first = await world.pass();
-  let isRefused = false;
-  world.source = async (request) => {
-    if (request.grantType !== 'refresh_token' || isRefused) return world.idp.answer(request);
-    isRefused = true;
-    return new Failure('RefreshTokenReused', 'The refresh token was used before');
-  };
-  await world.runFor(minutes(5), first);
-  expect(world.summary('Ready')).toBe('True TokenValid');
-  expect(world.idp.logouts).toHaveLength(1);
-  expect(world.idp.liveSessions).toBe(1);
-});
+it.each([
+  ['at once', 0],
+  ['in the end', 1],
+])(
+  'a session whose refresh token was taken for a used one is logged out when the login succeeds %s',
+  async (_, failures) => {
+    const first = await world.pass();
+    const answers = [
+      new Failure('RefreshTokenReused', 'The refresh token was used before'),
+      ...Array<Failure>(failures).fill(new Failure('ServerUnavailable', 'Bad gateway')),
+    ];
+    world.source = async (request) => answers.shift() ?? world.idp.answer(request);
+    await whileTurnsCome(world.runFor(minutes(5), first));
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.idp.logouts).toHaveLength(1);
+    expect(world.idp.liveSessions).toBe(1);
+  },
+);
