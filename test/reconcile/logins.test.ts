@@ -248,7 +248,7 @@ it.each([
     const first = await world.pass();
     const answers = [
       new Failure('RefreshTokenReused', 'The refresh token was used before'),
-      ...Array<Failure>(failures).fill(new Failure('ServerUnavailable', 'Bad gateway')),
+      ...Array.from({ length: failures }, () => new Failure('ServerUnavailable', 'Bad gateway')),
     ];
     world.source = async (request) => answers.shift() ?? world.idp.answer(request);
     await whileTurnsCome(world.runFor(minutes(5), first));
