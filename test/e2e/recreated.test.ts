@@ -1,0 +1,119 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
+import { createTransport, type Transport } from '../../src/adapters/kubernetes/transport.ts';
+import { credentialObject, eventually, type Tenant, World } from './world.ts';
+
+/** ROUNDS=65 N=100 makes 6,500 of them again. */
+const ROUNDS = Number(process.env['ROUNDS'] ?? 2);
+const N = Number(process.env['N'] ?? 100);
+const TIMEOUT = 120_000 + ROUNDS * 60_000;
+
+interface Listed {
+  readonly metadata: {
+    readonly name: string;
+    readonly uid: string;
+    readonly ownerReferences?: readonly { readonly uid: string }[];
+  };
+  readonly status?: {
+    readonly conditions?: readonly {
+      readonly type: string;
+      readonly status: string;
+      readonly reason: string;
+    }[];
+  };
+}
+
+/** As `kubectl replace --force` does, while the garbage collector takes the targets of those that were before. */
+describe('credentials that are deleted and made again', () => {
+  const names = Array.from({ length: N }, (_, n) => `c${n}`);
+  let world: World;
+  let shop: Tenant;
+  let people: Transport;
+
+  beforeAll(async () => {
+    world = await World.start();
+    shop = await world.tenant();
+    const kubeconfigPath = world.controlPlane.adminKubeconfig;
+    people = createTransport({ kubeconfigPath, userAgent: 'people' });
+  }, 600_000);
+
+  afterAll(async () => {
+    await people?.close();
+    await world?.stop();
+  });
+
+  const pathOf = (plural: 'secrets' | 'convercuscredentials', name?: string): string => {
+    const root = plural === 'secrets' ? '/api/v1' : '/apis/convercus.io/v1alpha1';
+    const path = `${root}/namespaces/${shop.namespace}/${plural}`;
+    return name === undefined ? path : `${path}/${name}`;
+  };
+
+  async function ask(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object) {
+    const answer = await people.request({
+      method,
+      path,
+      body,
+      signal: AbortSignal.timeout(60_000),
+    });
+    if (!(answer instanceof ApiError)) return answer.body;
+    if (method === 'DELETE' && (answer.code === 404 || answer.code === 409)) return undefined;
+    throw answer;
+  }
+
+  const create = (name: string) =>
+    ask('POST', pathOf('convercuscredentials'), credentialObject(name, { program: shop.program }));
+
+  const list = async (plural: 'secrets' | 'convercuscredentials'): Promise<readonly Listed[]> =>
+    Object(await ask('GET', pathOf(plural))).items;
+
+  async function recreate(name: string): Promise<void> {
+    await sleep(Math.random() * 1_000);
+    await ask('DELETE', pathOf('convercuscredentials', name));
+    await create(name);
+    await sleep(Math.random() * 12);
+    await ask('DELETE', pathOf('secrets', `${name}-token`));
+  }
+
+  /** What the garbage collector does, which is no part of the API server: whose owner is no more goes. */
+  async function collect(): Promise<void> {
+    const secrets = await list('secrets'); // first: an owner is older than what it owns
+    const owners = new Set(
+      (await list('convercuscredentials')).map(({ metadata }) => metadata.uid),
+    );
+    for (const { metadata } of secrets) {
+      const [owner] = metadata.ownerReferences ?? [];
+      if (owner === undefined || owners.has(owner.uid)) continue;
+      const options = { apiVersion: 'v1', kind: 'DeleteOptions' };
+      const preconditions = { uid: metadata.uid };
+      await ask('DELETE', pathOf('secrets', metadata.name), { ...options, preconditions });
+    }
+  }
+
+  /** Those without a target, and those that are not Ready, with what they say. */
+  async function unfinished(): Promise<string[]> {
+    await collect();
+    const credentials = await list('convercuscredentials');
+    const targets = new Set((await list('secrets')).map(({ metadata }) => metadata.name));
+    return credentials.flatMap(({ metadata: { name }, status }) => {
+      const ready = status?.conditions?.find(({ type }) => type === 'Ready');
+      const hasTarget = targets.has(`${name}-token`);
+      if (ready?.status === 'True' && hasTarget) return [];
+      return [`${name}: ${ready?.reason}, ${hasTarget ? 'a target' : 'no target'}`];
+    });
+  }
+
+  it(
+    'all get a new target',
+    async () => {
+      await Promise.all(names.map(create));
+      expect(await eventually(unfinished, (left) => left.length === 0)).toEqual([]);
+      for (let round = 0; round < ROUNDS; round += 1) {
+        await Promise.all(names.map(recreate));
+        expect(await eventually(unfinished, (left) => left.length === 0, 30)).toEqual([]);
+        expect(await list('convercuscredentials')).toHaveLength(N);
+      }
+    },
+    TIMEOUT,
+  );
+});
