@@ -10,7 +10,7 @@ import type { Metrics } from './adapters/telemetry/metrics.ts';
 import type { Config } from './config.ts';
 import { type Failure, isFailure } from './domain/failure.ts';
 import { seconds } from './domain/time.ts';
-import type { Clock, LeaseRecord, LeaseStore, Log, Random, TokenSource } from './ports.ts';
+import type { Clock, Key, LeaseRecord, LeaseStore, Log, Random, TokenSource } from './ports.ts';
 import { type Leadership, runLeaderElection } from './runtime/leader-election.ts';
 import { within } from './runtime/waiting.ts';
 import { WorkQueue } from './runtime/work-queue.ts';
@@ -45,17 +45,19 @@ const CLOSING = seconds(1);
 export async function runOperator(around: Surroundings, stop: AbortSignal): Promise<void> {
   const { config, metrics, log, clock, transport, client } = around;
   let queue: WorkQueue | undefined;
-  const cache = new ClusterCache((keys) => {
-    for (const key of keys) queue?.add(key);
-  });
+  const enqueue = (keys: Iterable<Key>): void => {
+    for (const key of keys) if (watches.isListed(key)) queue?.add(key);
+  };
+  const cache = new ClusterCache(enqueue);
   const watching = new AbortController();
-  const watches = watch(transport, cache, around, watching.signal);
+  const onListed = (namespace?: string) => enqueue(cache.keys(namespace));
+  const watches = watch(transport, cache, { ...around, onListed }, watching.signal);
   metrics.observe({ credentials: () => cache.credentials() });
 
   const term = async ({ lost, assertHeld }: Leadership): Promise<void> => {
-    await untilEither(watches.synced, stop, lost);
+    await untilEither(watches.tried, stop, lost);
     queue = new WorkQueue(clock, metrics.queueObserver);
-    for (const key of cache.keys()) queue.add(key);
+    enqueue(cache.keys());
     const parts = { ...around, assertHeld, cache, queue, ...protocols(around, assertHeld) };
     await lead(parts, { stop, lost }).finally(() => {
       queue?.shutDown();

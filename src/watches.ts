@@ -1,13 +1,14 @@
 import type { ClusterCache } from './adapters/kubernetes/cluster-view.ts';
 import { credentialListWatch, secretListWatch } from './adapters/kubernetes/list-watch.ts';
 import type { Transport } from './adapters/kubernetes/transport.ts';
+import type { CheckResult } from './adapters/operations-server.ts';
 import type { Config } from './config.ts';
 import type { Failure } from './domain/failure.ts';
-import type { Clock, ListWatch, Log, Random, WatchSink } from './ports.ts';
+import type { Clock, Key, ListWatch, Log, Random, WatchSink } from './ports.ts';
 import { runInformer } from './runtime/informer.ts';
 
-/** What the operator waits for before it is ready, by name: `true`, or what stands in the way. */
-export type Readiness = Map<string, true | string>;
+/** What the operator waits for before it is ready, by name. */
+export type Readiness = Map<CheckResult[0], CheckResult[1]>;
 
 interface Around {
   readonly config: Pick<Config, 'watch'>;
@@ -15,14 +16,22 @@ interface Around {
   readonly random: Random;
   readonly log: Log;
   readonly readiness: Readiness;
+  /** The credentials of a namespace, or of the whole cluster, and its Secrets have been listed for the first time. */
+  readonly onListed: (namespace: string | undefined) => void;
 }
 
 interface Watches {
-  readonly synced: Promise<void>;
+  /** Each namespace has been listed, or could not be listed at a first try. */
+  readonly tried: Promise<void>;
+  /** Whether the credential is in a namespace that has been listed. Of any other no Secret may be taken for absent. */
+  readonly isListed: (key: Key) => boolean;
   readonly ended: Promise<unknown>;
 }
 
-/** Credentials first: only Secrets that some credential names are kept. One pair of watches per namespace, or one for all. */
+/**
+ * Credentials first: only Secrets that some credential names are kept. One pair of watches per namespace, or one for
+ * all. A namespace that may not be read stops only itself.
+ */
 export function watch(
   transport: Transport,
   cache: ClusterCache,
@@ -31,50 +40,101 @@ export function watch(
 ): Watches {
   const { namespaces, selector } = around.config.watch;
   const scopes = namespaces.length === 0 ? [undefined] : namespaces;
+  const checks = new Checks(around.readiness);
+  const listed = new Set<string | undefined>();
   const started = scopes.map((namespace) => {
     const where = namespace === undefined ? {} : { namespace };
     const labels = selector === '' ? {} : { labelSelector: selector };
     const name = (what: string) => (namespace === undefined ? what : `${what} in ${namespace}`);
-    const credentials = inform(around, name('credentials'), signal, {
+    const parts = { ...around, checks, signal };
+    const credentials = inform(parts, name('credentials'), {
       source: credentialListWatch(transport, { ...where, ...labels }, (line) =>
         cache.isKnownCredential(line),
       ),
       sink: cache.credentialSink(namespace),
     });
     const secrets = credentials.synced.then(() =>
-      inform(around, name('secrets'), signal, {
+      inform(parts, name('secrets'), {
         source: secretListWatch(transport, where, (line) => cache.isKnownSecret(line)),
         sink: cache.secretSink(namespace),
       }),
     );
-    return { synced: secrets.then((it) => it.synced), ended: credentials.ended };
+    const allListed = async (): Promise<void> => {
+      await (await secrets).synced;
+      listed.add(namespace);
+      checks.oneIsListed();
+      around.onListed(namespace);
+    };
+    const failed = [credentials.failed, secrets.then((it) => it.failed)];
+    return { tried: Promise.race([allListed(), ...failed]), ended: credentials.ended };
   });
   return {
-    synced: Promise.all(started.map(({ synced }) => synced)).then(() => undefined),
+    tried: Promise.all(started.map(({ tried }) => tried)).then(() => undefined),
+    isListed: (key) => listed.has(undefined) || listed.has(key.slice(0, key.indexOf('/'))),
     ended: Promise.all(started.map(({ ended }) => ended)),
   };
 }
 
+/** What is not listed is a reason not to be ready as long as nothing else is. */
+class Checks {
+  readonly #readiness: Readiness;
+  readonly #open = new Map<string, string>();
+  #isAnyListed = false;
+
+  constructor(readiness: Readiness) {
+    this.#readiness = readiness;
+  }
+
+  fails(name: string, reason: string): void {
+    this.#open.set(name, reason);
+    this.#readiness.set(name, this.#isAnyListed ? { degraded: reason } : reason);
+  }
+
+  holds(name: string): void {
+    this.#open.delete(name);
+    this.#readiness.set(name, true);
+  }
+
+  isOpen(name: string): boolean {
+    return this.#open.has(name);
+  }
+
+  oneIsListed(): void {
+    this.#isAnyListed = true;
+    for (const [name, reason] of this.#open) this.fails(name, reason);
+  }
+}
+
+interface Informing {
+  readonly synced: Promise<void>;
+  /** A first time. */
+  readonly failed: Promise<void>;
+  readonly ended: Promise<unknown>;
+}
+
 /** One informer, whose first list is a condition of readiness. */
 function inform<T>(
-  { readiness, log, clock, random }: Around,
+  around: Around & { readonly checks: Checks; readonly signal: AbortSignal },
   name: string,
-  signal: AbortSignal,
   { source, sink }: { readonly source: ListWatch<T>; readonly sink: WatchSink<T> },
-): Watches {
-  const { promise: synced, resolve } = Promise.withResolvers<void>();
-  readiness.set(name, 'the first list is not complete yet');
+): Informing {
+  const { checks, log, clock, random, signal } = around;
+  const synced = Promise.withResolvers<void>();
+  const failed = Promise.withResolvers<void>();
+  checks.fails(name, 'the first list is not complete yet');
   const onSynced = () => {
-    readiness.set(name, true);
-    resolve();
+    checks.holds(name);
+    synced.resolve();
   };
   const onProblem = (problem: Failure | undefined) => {
     if (problem === undefined) return log.info('The watch works', { watch: name });
-    if (readiness.get(name) !== true) readiness.set(name, problem.message);
+    failed.resolve();
+    if (checks.isOpen(name)) checks.fails(name, problem.message);
     log.warn(problem.message, { watch: name, reason: problem.kind });
   };
   return {
-    synced,
+    synced: synced.promise,
+    failed: failed.promise,
     ended: runInformer({ source, sink, clock, random, onSynced, onProblem }, signal),
   };
 }

@@ -13,6 +13,7 @@ import { type Config, parseConfig } from '../src/config.ts';
 import { type Ms, minutes, seconds } from '../src/domain/time.ts';
 import { runOperator } from '../src/operator.ts';
 import type { Clock } from '../src/ports.ts';
+import type { Readiness } from '../src/watches.ts';
 import { FakeClock } from './runtime/fake-clock.ts';
 import { aCredential, CANARY } from './support/builders.ts';
 
@@ -20,6 +21,12 @@ const SOURCE = {
   metadata: { name: 'convercus-abc', namespace: 'shop', uid: 'source', resourceVersion: '1' },
   data: { client_secret: Buffer.from(CANARY).toString('base64') },
 };
+
+/** Another tenant, of the same program. */
+const ELSEWHERE = { metadata: { namespace: 'elsewhere', uid: 'elsewhere' } };
+
+const sourceElsewhere = { ...SOURCE, metadata: { ...SOURCE.metadata, ...ELSEWHERE.metadata } };
+const CREDENTIALS_IN = '/apis/convercus.io/v1alpha1/namespaces';
 
 /** Real turns of the event loop, for what passes through streams and compression. */
 const settle = async (): Promise<void> => {
@@ -42,6 +49,10 @@ class ApiServer implements Transport {
   isClosed = false;
   /** Accepts requests and never answers. */
   isFrozen = false;
+  /** Paths that may not be read. */
+  readonly forbidden = new Set<string>();
+  /** All that was asked for. */
+  readonly asked: string[] = [];
 
   lease(): unknown {
     return this.#objects.get('lease');
@@ -56,6 +67,8 @@ class ApiServer implements Transport {
     request.signal.throwIfAborted();
     await Promise.resolve();
     request.beforeSend?.();
+    this.asked.push(request.path);
+    if (this.forbidden.has(request.path)) return new ApiError(403, { reason: 'Forbidden' });
     return request.method === 'GET' ? this.#read(request.path) : this.#write(request);
   }
 
@@ -83,6 +96,14 @@ class ApiServer implements Transport {
       '/apis/convercus.io/v1alpha1/convercuscredentials': { ...list, items: [aCredential()] },
       '/api/v1/secrets': { ...list, items: [{ metadata: SOURCE.metadata }] },
       '/api/v1/namespaces/shop/secrets/convercus-abc': SOURCE,
+      [`${CREDENTIALS_IN}/shop/convercuscredentials`]: { ...list, items: [aCredential()] },
+      [`${CREDENTIALS_IN}/elsewhere/convercuscredentials`]: {
+        ...list,
+        items: [aCredential(ELSEWHERE)],
+      },
+      '/api/v1/namespaces/shop/secrets': { ...list, items: [{ metadata: SOURCE.metadata }] },
+      '/api/v1/namespaces/elsewhere/secrets': { ...list, items: [sourceElsewhere] },
+      '/api/v1/namespaces/elsewhere/secrets/convercus-abc': sourceElsewhere,
     };
     const body = path.includes('/leases/') ? this.lease() : known[path];
     return body === undefined ? new ApiError(404, { reason: 'NotFound' }) : { status: 200, body };
@@ -139,6 +160,7 @@ describe('the operator', () => {
   let hosts: TokenHosts;
   let stop: AbortController;
   let lines: string[];
+  let readiness: Readiness;
   /** What ended it when it is neither of the two. */
   let ended: unknown;
 
@@ -148,16 +170,17 @@ describe('the operator', () => {
     hosts = new TokenHosts(clock);
     stop = new AbortController();
     lines = [];
+    readiness = new Map();
     ended = 'running';
   });
 
-  async function run(more: Partial<Metrics> = {}): Promise<void> {
+  async function run(more: Partial<Metrics> = {}, settings = ''): Promise<void> {
     const note = (message: string): void => {
       lines.push(message);
     };
     const metrics = createMetrics({ version: '1', workers: 4, leaseName: 'lease', clock });
     const around = {
-      config: configOf(),
+      config: configOf(settings),
       identity: 'me',
       userAgent: 'test',
       clock,
@@ -167,7 +190,7 @@ describe('the operator', () => {
       client: hosts,
       log: { debug: note, info: note, warn: note, error: note },
       metrics: { ...metrics, ...more },
-      readiness: new Map(),
+      readiness,
       collectGarbage: () => undefined,
     };
     try {
@@ -291,10 +314,51 @@ describe('the operator', () => {
     expect(api.lease()).toMatchObject({ spec: { holderIdentity: '' } });
     expect(lines).not.toContain('Stopped');
   });
+
+  describe('for listed namespaces of which one may not be read', () => {
+    const watch = 'watch: {namespaces: [shop, elsewhere]}';
+    const message = expect.stringContaining('may not list secrets in namespace "elsewhere"');
+    const SECRETS = '/api/v1/namespaces/elsewhere/secrets';
+    const CREDENTIALS = `${CREDENTIALS_IN}/elsewhere/convercuscredentials`;
+    const targetsIn = () => api.written.filter((path) => path.endsWith('/secrets'));
+
+    it.each([SECRETS, CREDENTIALS])('serves the others, whether it is by %s', async (path) => {
+      api.forbidden.add(path);
+      void run({}, watch);
+      await passes(seconds(5));
+      expect(targetsIn()).toEqual(['/api/v1/namespaces/shop/secrets']);
+      expect(readiness.get('secrets in shop')).toBe(true);
+    });
+
+    it('takes nothing there for absent, says so, and serves it as soon as it may be read', async () => {
+      api.forbidden.add(SECRETS);
+      void run({}, watch);
+      await passes(minutes(2));
+      const asked = new Set(api.asked.filter((path) => path.includes('elsewhere')));
+      expect(asked).toEqual(new Set([CREDENTIALS, SECRETS]));
+      expect(readiness.get('secrets in elsewhere')).toEqual({ degraded: message });
+      expect(lines).toContainEqual(message);
+      api.forbidden.clear();
+      await passes(minutes(1));
+      expect(targetsIn()).toEqual(['/api/v1/namespaces/shop/secrets', SECRETS]);
+      expect(readiness.get('secrets in elsewhere')).toBe(true);
+    });
+
+    it('is not ready as long as none has been listed', async () => {
+      api.forbidden.add(SECRETS).add('/api/v1/namespaces/shop/secrets');
+      void run({}, watch);
+      await passes(minutes(1));
+      expect(readiness.get('secrets in elsewhere')).toEqual(message);
+      api.forbidden.delete('/api/v1/namespaces/shop/secrets');
+      await passes(minutes(1));
+      expect(readiness.get('secrets in elsewhere')).toEqual({ degraded: message });
+      expect(targetsIn()).toEqual(['/api/v1/namespaces/shop/secrets']);
+    });
+  });
 });
 
-function configOf(): Config {
-  const config = parseConfig(undefined, { readFile: () => '' });
+function configOf(settings: string): Config {
+  const config = parseConfig(settings, { readFile: () => '' });
   if (Array.isArray(config)) throw new Error(config.join('\n'));
   return config;
 }

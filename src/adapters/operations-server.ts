@@ -4,8 +4,13 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Ms, seconds } from '../domain/time.ts';
 
+/** A part that does not work, while the rest does: told, but no failure. */
+export interface Degraded {
+  readonly degraded: string;
+}
+
 /** The name of a check, and `true` or what is wrong. */
-export type CheckResult = readonly [name: string, result: true | string];
+export type CheckResult = readonly [name: string, result: true | string | Degraded];
 
 export interface OperationsOptions {
   readonly host: string;
@@ -92,11 +97,14 @@ function sayHealth(
   results: readonly CheckResult[],
   isVerbose: boolean,
 ): void {
-  const lines = results
-    .filter(([, result]) => isVerbose || result !== true)
-    .map(([name, result]) => (result === true ? `[+] ${name}` : `[-] ${name}: ${result}`));
-  const isHealthy = results.every(([, result]) => result === true);
+  const lines = results.filter(([, result]) => isVerbose || result !== true).map(lineOf);
+  const isHealthy = results.every(([, result]) => typeof result !== 'string');
   say(response, isHealthy ? 200 : 503, [...lines, isHealthy ? 'ok' : 'failed'].join('\n'));
+}
+
+function lineOf([name, result]: CheckResult): string {
+  if (result === true) return `[+] ${name}`;
+  return typeof result === 'string' ? `[-] ${name}: ${result}` : `[!] ${name}: ${result.degraded}`;
 }
 
 function say(response: ServerResponse, status: number, text: string): void {

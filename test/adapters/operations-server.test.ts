@@ -53,6 +53,16 @@ describe('the operations server', () => {
     expect((await get('/readyz?verbose')).body).toBe('[+] credentials\n[+] secrets\nok\n');
   });
 
+  it('is ready although a part does not work, and names it', async () => {
+    const readiness: CheckResult[] = [
+      ['secrets in a', true],
+      ['secrets in b', { degraded: 'may not list' }],
+    ];
+    await start({ readiness: () => readiness });
+    const body = '[!] secrets in b: may not list\nok\n';
+    expect(await get('/readyz')).toMatchObject({ status: 200, body });
+  });
+
   it('is alive although it is not ready, unless a check of its own says otherwise', async () => {
     const liveness: CheckResult[] = [];
     await start({ readiness: () => [['watch', 'no']], liveness: () => liveness });

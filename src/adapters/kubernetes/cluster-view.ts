@@ -56,10 +56,12 @@ export class ClusterCache implements ClusterView {
     return this.#sessions.has(key);
   }
 
-  /** Every credential, and every one that is gone but has left a session. */
-  *keys(): Iterable<Key> {
-    yield* this.#credentials.keys();
-    for (const key of this.#sessions.all()) if (!this.#credentials.has(key)) yield key;
+  /** Every credential of the namespace, or of all, and every one that is gone but has left a session. */
+  *keys(namespace?: string): Iterable<Key> {
+    for (const credential of this.#credentialsIn(namespace)) yield keyOf(credential);
+    for (const key of this.#sessions.in(namespace ?? '')) {
+      if (!this.#credentials.has(key)) yield key;
+    }
   }
 
   /** How much has changed so far. Whoever asks notes it before: the answer is older than what has changed since. */

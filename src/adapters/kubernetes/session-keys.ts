@@ -17,8 +17,9 @@ export class SessionKeys {
     return this.#secrets.has(key);
   }
 
-  all(): Iterable<Key> {
-    return this.#secrets.keys();
+  /** @param scope a namespace, or empty for all */
+  *in(scope: string): Iterable<Key> {
+    for (const [key] of this.#secretsIn(scope)) yield key;
   }
 
   /** Answers the credential's key when the Secret is that of a session that was not known. */
