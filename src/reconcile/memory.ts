@@ -24,6 +24,8 @@ export interface Repairs {
  * it saves a read or spreads retries, and nothing is decided from it alone.
  */
 export interface Memory {
+  /** Of the credential at its last pass. */
+  uid: string | undefined;
   /** The values as read from those keys and that version of the credentials Secret: saves a read per renewal. */
   source: Source | undefined;
   /** The version of the target that was last written by us or found as we wrote it. */
@@ -56,11 +58,14 @@ export interface Memory {
 export class Memories {
   readonly #byKey = new Map<Key, Memory>();
 
-  of(key: Key): Memory {
-    const known = this.#byKey.get(key);
-    if (known !== undefined) return known;
-    const memory = blank();
+  /** @param uid of the credential, which may be another one under the same name than at the last pass */
+  of(key: Key, uid?: string): Memory {
+    const memory = this.#byKey.get(key) ?? blank();
     this.#byKey.set(key, memory);
+    if (uid !== undefined && memory.uid !== undefined && memory.uid !== uid) {
+      Object.assign(memory, NOTHING_OF_THE_CREDENTIAL);
+    }
+    memory.uid = uid ?? memory.uid;
     return memory;
   }
 
@@ -75,8 +80,18 @@ export class Memories {
   }
 }
 
+/** What is known of its Secrets, sessions and logins holds for the next one of that name as well. */
+const NOTHING_OF_THE_CREDENTIAL: Partial<Memory> = {
+  intactVersion: undefined,
+  answeredRequest: undefined,
+  failingSince: undefined,
+  repairs: undefined,
+  failedRequests: 0,
+};
+
 /** Has from the beginning what a renewal remembers, for to add it later takes more memory. */
 const blank = (): Memory => ({
+  uid: undefined,
   source: undefined,
   intactVersion: undefined,
   answeredRequest: undefined,
@@ -84,5 +99,5 @@ const blank = (): Memory => ({
   failedLogouts: 0,
 });
 
-const isBlank = (memory: Memory): boolean =>
+const isBlank = ({ uid: _, ...memory }: Memory): boolean =>
   Object.values(memory).every((value) => value === undefined || value === 0);

@@ -34,7 +34,7 @@ export function reconciler(ports: Ports, settings: Settings): Pass {
   const memories = new Memories();
   const pass: Pass = async (key, context) => {
     const resource = ports.view.credential(key);
-    const memory = memories.of(key);
+    const memory = memories.of(key, resource?.metadata.uid);
     if (resource === undefined) {
       const action = await sweepLeftover(ports, key, memory, context);
       if (action !== 'await-change') return action;

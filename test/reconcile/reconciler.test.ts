@@ -606,6 +606,19 @@ describe('a target that others have to do with', () => {
     });
   });
 
+  it('is no matter of repair when its credential is made again and again', async () => {
+    for (let n = 0; n < 9; n += 1) {
+      world.cluster.remove(KEY);
+      world.cluster.put(
+        aCredential({ metadata: { uid: `uid-${n}`, annotations: { [REQUEST]: 'x' } } }),
+      );
+      await world.pass();
+      expect(requests()).toContain('applySecret loyalty-token');
+      expect(world.summary('Stalled')).toBe('absent');
+      expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('x');
+    }
+  });
+
   it('is not Ready while an edited token can not be restored', async () => {
     world.restart();
     world.idp.outage = OFFLINE;
