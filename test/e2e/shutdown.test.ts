@@ -15,6 +15,7 @@ const AT_ONCE = 2;
 /** Whatever is slow or away. Kubernetes kills after 30 s. */
 const IN_TIME = 25;
 
+const NO_TLS = { 'insecure-skip-tls-verify': true };
 const STOPPED = { level: 'info', message: 'Stopped', timestamp: expect.any(String) };
 
 /** The operator as a process of its own, and how it ends. */
@@ -263,7 +264,7 @@ describe('a stop', () => {
   async function kubeconfigFor(port: number, user: object): Promise<string> {
     const path = join(dir, `kubeconfig-${port}`);
     const config = {
-      clusters: [{ name: 'c', cluster: { server: `http://127.0.0.1:${port}` } }],
+      clusters: [{ name: 'c', cluster: { server: `http://127.0.0.1:${port}`, ...NO_TLS } }],
       users: [{ name: 'u', user }],
       contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
       'current-context': 'x',

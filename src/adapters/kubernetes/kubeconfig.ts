@@ -45,6 +45,9 @@ function clusterProblem(config: KubeConfig, kubeconfig: string): string | undefi
   }
   if (!isUrl(cluster.server))
     return `${kubeconfig} names a server that is no URL with http or https`;
+  if (cluster.server.startsWith('http:') && !cluster.skipTLSVerify) {
+    return `${kubeconfig} names a server with http, which is used only with insecure-skip-tls-verify: true`;
+  }
   if (cluster.proxyUrl !== undefined && !isUrl(cluster.proxyUrl)) {
     return `${kubeconfig} names a proxy-url that is no URL with http or https`;
   }

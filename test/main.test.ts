@@ -1,0 +1,228 @@
+import { spawn } from 'node:child_process';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { createServer, type Server } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+
+const MAIN = join(import.meta.dirname, '../src/main.ts');
+const SECRET = 'CaNaRy-secret';
+const NO_TLS = { 'insecure-skip-tls-verify': true };
+const NO_KUBECONFIG =
+  'There is no kubeconfig and no service account; write the path of a kubeconfig to --kubeconfig or KUBECONFIG, or run in a pod that mounts the token of its service account';
+
+interface Ended {
+  readonly code: number | null;
+  readonly stdout: string;
+  readonly stderr: string;
+  readonly seconds: number;
+}
+
+/** The whole process, as it is started in an image. */
+describe('the process', () => {
+  let dir: string;
+  let server: Server;
+
+  beforeAll(async () => {
+    dir = await mkdtemp(join(tmpdir(), 'main-'));
+    // Accepts what comes and says nothing
+    server = createServer((socket) => socket.on('error', () => undefined));
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  });
+
+  afterAll(async () => {
+    server.close();
+    await rm(dir, { recursive: true });
+  });
+
+  async function file(name: string, content: string): Promise<string> {
+    const path = join(dir, name);
+    await writeFile(path, content);
+    return path;
+  }
+
+  const kubeconfig = (cluster: object = {}, current = 'x'): string => {
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : 0;
+    return JSON.stringify({
+      clusters: [
+        { name: 'c', cluster: { server: `http://127.0.0.1:${port}`, ...NO_TLS, ...cluster } },
+      ],
+      users: [{ name: 'u', user: { token: SECRET } }],
+      contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+      'current-context': current,
+    });
+  };
+
+  async function run(
+    args: readonly string[],
+    { node = [], env = {} }: { node?: readonly string[]; env?: Record<string, string> } = {},
+  ): Promise<Ended> {
+    const began = performance.now();
+    const child = spawn(process.execPath, [...node, MAIN, ...args], {
+      env: { PATH: process.env['PATH'], HOME: dir, ...env },
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
+    const limit = setTimeout(() => child.kill('SIGKILL'), 30_000);
+    const ended = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    const [stdout, stderr, code] = await Promise.all([
+      text(child.stdout),
+      text(child.stderr),
+      ended,
+    ]);
+    clearTimeout(limit);
+    return { code, stdout, stderr, seconds: (performance.now() - began) / 1_000 };
+  }
+
+  describe('ends with 2 and says what to do', () => {
+    const isRefused = async (args: readonly string[], lines: string[], env = {}): Promise<void> => {
+      const { code, stdout, stderr } = await run(args, { env });
+      expect({ code, stdout, stderr }).toEqual({
+        code: 2,
+        stdout: '',
+        stderr: lines.map((line) => `${line}\n`).join(''),
+      });
+    };
+
+    it('without any kubeconfig', () => isRefused([], [NO_KUBECONFIG]));
+
+    it('when the kubeconfig does not exist', async () => {
+      const problem = `The kubeconfig ${dir}/missing can't be read (ENOENT); write the path of another to --kubeconfig or KUBECONFIG`;
+      await isRefused(['--kubeconfig', join(dir, 'missing')], [problem]);
+      await isRefused([], [problem], { KUBECONFIG: join(dir, 'missing') });
+    });
+
+    it('when it is a directory', () =>
+      isRefused(
+        ['--kubeconfig', dir],
+        [
+          `The kubeconfig ${dir} can't be read (EISDIR); write the path of another to --kubeconfig or KUBECONFIG`,
+        ],
+      ));
+
+    it.each([
+      ['is no YAML', `{token: ${SECRET}`],
+      ['is empty', ''],
+    ])('when it %s, without a word of what is in it', async (_, content) => {
+      const path = await file('broken', content);
+      await isRefused(
+        ['--kubeconfig', path],
+        [
+          `The kubeconfig ${path} is no kubeconfig in YAML; write the path of another to --kubeconfig or KUBECONFIG`,
+        ],
+      );
+    });
+
+    it.each([
+      ['names no current context', ''],
+      ['names a context that is not there', 'y'],
+    ])('when it %s', async (_, current) => {
+      const path = await file('nowhere', kubeconfig({}, current));
+      await isRefused(
+        ['--kubeconfig', path],
+        [
+          `The kubeconfig ${path} names no current cluster; choose one with kubectl config use-context`,
+        ],
+      );
+    });
+
+    it.each([
+      ['server', { server: '127.0.0.1:6443' }],
+      ['proxy-url', { 'proxy-url': 'socks5://127.0.0.1:1' }],
+    ])('when its %s is no URL that can be used', async (name, cluster) => {
+      const path = await file('odd', kubeconfig(cluster));
+      await isRefused(
+        ['--kubeconfig', path],
+        [`The kubeconfig ${path} names a ${name} that is no URL with http or https`],
+      );
+    });
+
+    it('when its server speaks plain HTTP and that is not allowed', async () => {
+      const path = await file('plain', kubeconfig({ 'insecure-skip-tls-verify': false }));
+      await isRefused(
+        ['--kubeconfig', path],
+        [
+          `The kubeconfig ${path} names a server with http, which is used only with insecure-skip-tls-verify: true`,
+        ],
+      );
+    });
+
+    it('of all that is wrong with the configuration and the kubeconfig at once', async () => {
+      const config = await file(
+        'config.yaml',
+        `leaderElection: {retrySeconds: 1.5, renewSeconds: 1.8}
+watch: {namespaces: [a, b, a], selector: "team in (shop"}
+renewal: {minimumSeconds: 86400}`,
+      );
+      await isRefused(
+        ['--config', config],
+        [
+          `The configuration ${config} can't be used:`,
+          '  - watch.namespaces: write "a" only once',
+          '  - watch.selector: write a label selector, such as team=shop: ) is expected at the end',
+          '  - leaderElection.retrySeconds: write less than renewSeconds / 1.2',
+          '  - renewal.minimumSeconds: write a number from 1 to 600',
+          NO_KUBECONFIG,
+        ],
+      );
+    });
+  });
+
+  describe('ends with 1', () => {
+    /** Within 3 s of the start of the bug, and with no word but its kind and place. */
+    async function endsBy(script: string, kind: string): Promise<void> {
+      const path = await file('kubeconfig', kubeconfig());
+      const config = await file('quiet.yaml', 'operations: {host: 127.0.0.1, port: 0}');
+      const { code, stdout, stderr, seconds } = await run(
+        ['--kubeconfig', path, '--config', config],
+        { node: ['--import', await file('bug.mjs', script)] },
+      );
+      const last = JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '{}');
+      expect({ code, last }).toMatchObject({
+        code: 1,
+        last: { level: 'error', message: 'The operator ends because of an unforeseen error', kind },
+      });
+      expect(stdout + stderr).not.toContain(SECRET);
+      expect(seconds).toBeLessThan(15);
+    }
+
+    it('after an error that the election did not foresee', () =>
+      endsBy(`AbortSignal.any = () => { throw new TypeError('${SECRET}'); }`, 'TypeError'));
+
+    it('after an exception that nothing caught', () =>
+      endsBy(`setTimeout(() => { throw new RangeError('${SECRET}'); }, 3000)`, 'RangeError'));
+
+    it('after a rejection that nothing handled', () =>
+      endsBy(`setTimeout(() => { Promise.reject('${SECRET}'); }, 3000)`, 'string'));
+
+    it('when its port is taken', async () => {
+      const address = server.address();
+      const port = typeof address === 'object' ? address?.port : 0;
+      const config = await file('taken.yaml', `operations: {host: 127.0.0.1, port: ${port}}`);
+      const path = await file('kubeconfig', kubeconfig());
+      const { code, stdout } = await run(['--kubeconfig', path, '--config', config]);
+      expect({ code, last: JSON.parse(stdout) }).toMatchObject({
+        code: 1,
+        last: { level: 'error', host: '127.0.0.1', port, code: 'EADDRINUSE' },
+      });
+    });
+  });
+
+  it('cuts off no log, however slowly it is read', async () => {
+    const path = await file('kubeconfig', kubeconfig());
+    const config = await file('quiet.yaml', 'operations: {host: 127.0.0.1, port: 0}');
+    const fill =
+      'process.stdout.write("x".repeat(1e6) + "\\n"); setTimeout(() => { throw 1; }, 1000);';
+    const child = spawn(
+      process.execPath,
+      ['--import', await file('fill.mjs', fill), MAIN, '--kubeconfig', path, '--config', config],
+      { stdio: ['ignore', 'pipe', 'ignore'] },
+    );
+    const exited = new Promise<number | null>((resolve) => child.once('exit', resolve));
+    await new Promise((resolve) => setTimeout(resolve, 3_000));
+    const stdout = await text(child.stdout);
+    expect(await exited).toBe(1);
+    expect(stdout.trimEnd().split('\n').at(-1)).toContain('an unforeseen error');
+  });
+});
