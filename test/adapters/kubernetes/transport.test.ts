@@ -114,6 +114,14 @@ describe('a request', () => {
     await closed.close();
   });
 
+  it('is cut when the transport closes', async () => {
+    await using server = await startScriptedApiServer(() => () => undefined);
+    const first = server.transport.request(get());
+    while (server.connections() < 1) await new Promise((resolve) => setTimeout(resolve, 5));
+    await server.transport.close();
+    expect(await first).toMatchObject({ code: 0, reason: 'UND_ERR_DESTROYED' });
+  });
+
   it('without credentials says no more than that', async () => {
     await using server = await startScriptedApiServer(() => ({}));
     const kubeconfig: object = JSON.parse(await readFile(server.kubeconfigPath, 'utf8'));
