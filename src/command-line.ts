@@ -20,7 +20,10 @@ export function parseArguments(argv: readonly string[]): Arguments {
   const command = new Command('convercus-operator')
     .description('Keeps Convercus API access tokens fresh in Kubernetes Secrets.')
     .option('--config <file>', 'configuration file (YAML); the defaults hold without one')
-    .option('--kubeconfig <file>', 'kubeconfig; default: in-cluster, else KUBECONFIG')
+    .option(
+      '--kubeconfig <file>',
+      'kubeconfig; default: in-cluster, else KUBECONFIG, else ~/.kube/config',
+    )
     .version(readVersion(), '--version', 'show the version')
     .helpOption('--help', 'show this help')
     .allowExcessArguments(false)
