@@ -99,5 +99,7 @@ const blank = (): Memory => ({
   failedLogouts: 0,
 });
 
-const isBlank = ({ uid: _, ...memory }: Memory): boolean =>
-  Object.values(memory).every((value) => value === undefined || value === 0);
+const isBlank = (memory: Memory): boolean =>
+  Object.entries(memory).every(
+    ([name, value]) => name === 'uid' || value === undefined || value === 0,
+  );
