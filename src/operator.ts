@@ -58,7 +58,14 @@ export async function runOperator(around: Surroundings, stop: AbortSignal): Prom
     await untilEither(watches.tried, stop, lost);
     queue = new WorkQueue(clock, metrics.queueObserver);
     enqueue(cache.keys());
-    const parts = { ...around, assertHeld, cache, queue, ...protocols(around, assertHeld) };
+    const parts = {
+      ...around,
+      assertHeld,
+      cache,
+      queue,
+      enqueue,
+      ...protocols(around, assertHeld),
+    };
     await lead(parts, { stop, lost }).finally(() => {
       queue?.shutDown();
       queue = undefined;

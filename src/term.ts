@@ -6,7 +6,7 @@ import type { Metrics } from './adapters/telemetry/metrics.ts';
 import type { Config } from './config.ts';
 import { Failure, retryAt } from './domain/failure.ts';
 import { type Action, lookAgainAtEarliest, seconds } from './domain/time.ts';
-import type { Clock, Log, LogOut, Random, TokenSource } from './ports.ts';
+import type { Clock, Key, Log, LogOut, Random, TokenSource } from './ports.ts';
 import { type Pass, reconciler } from './reconcile/reconciler.ts';
 import { Sessions } from './reconcile/sessions.ts';
 import { SharedTokens } from './reconcile/shared-tokens.ts';
@@ -38,6 +38,8 @@ export interface TermParts {
   readonly assertHeld: () => void;
   readonly cache: ClusterCache;
   readonly queue: WorkQueue;
+  /** Queues those that are in a namespace that has been listed. */
+  readonly enqueue: (keys: Iterable<Key>) => void;
   readonly source: TokenSource;
   readonly logOut: LogOut;
   /** Gives memory back that is not in use, at some cost; may do nothing. */
@@ -96,7 +98,7 @@ function passOf(
   { budget, events }: { readonly budget: HostBudgets; readonly events: EventRecorder },
   { abort, closing }: { readonly abort: AbortSignal; readonly closing: AbortSignal },
 ): Pass {
-  const { config, metrics, log, clock, random, cache, queue, source, logOut } = parts;
+  const { config, metrics, log, clock, random, cache, enqueue, source, logOut } = parts;
   const transport = whileHeld(parts.transport, parts.assertHeld);
   const desk = new TokenDesk({
     source,
@@ -108,7 +110,8 @@ function passOf(
     digestKey: parts.digestKey,
     closing,
     signal: abort,
-    onRevoked: (tokenUrl) => lookAgain(cache, queue, tokenUrl),
+    // The provider has voided some of their tokens
+    onRevoked: (tokenUrl) => enqueue(comingFrom(tokenUrl, cache)),
   });
   const cluster = new KubernetesCluster(transport, cache, events);
   const ports = {
@@ -145,10 +148,10 @@ const whileHeld = (transport: Transport, assertHeld: () => void): Transport => (
   close: () => transport.close(),
 });
 
-/** All credentials whose tokens come from there: the provider has voided some of them. */
-function lookAgain(cache: ClusterCache, queue: WorkQueue, tokenUrl: string): void {
+/** All credentials whose tokens come from there. */
+function* comingFrom(tokenUrl: string, cache: ClusterCache): Iterable<Key> {
   for (const { metadata, status } of cache.credentials()) {
-    if (status?.tokenUrl === tokenUrl) queue.add(`${metadata.namespace}/${metadata.name}`);
+    if (status?.tokenUrl === tokenUrl) yield `${metadata.namespace}/${metadata.name}`;
   }
 }
 
