@@ -1,6 +1,6 @@
 import { Failure } from '../domain/failure.ts';
 import { isOlderVersion, NO_VERSION } from '../domain/resource-version.ts';
-import { type EpochMs, type Ms, minutes, seconds } from '../domain/time.ts';
+import { type Ms, minutes, seconds } from '../domain/time.ts';
 import {
   type Clock,
   type ListWatch,
@@ -60,8 +60,8 @@ class Informer<T> {
   #version: string | undefined;
   /** The latest that the server has told, also of a watch that it has forgotten since. */
   #latest = NO_VERSION;
-  /** When the server last told anything. */
-  #heardAt: EpochMs = 0;
+  /** When the server last told anything, by the monotonic clock. */
+  #heardAt: Ms = 0;
   #failures = 0;
   #isSynced = false;
 
@@ -75,7 +75,7 @@ class Informer<T> {
     const { clock } = this.#options;
     while (!this.#signal.aborted) {
       try {
-        if (clock.now() - this.#heardAt >= LONGEST_SILENCE) this.#version = undefined;
+        if (clock.monotonic() - this.#heardAt >= LONGEST_SILENCE) this.#version = undefined;
         this.#version ??= await this.#list();
         if (this.#version !== undefined) await this.#watch(this.#version);
       } catch (error) {
@@ -113,7 +113,7 @@ class Informer<T> {
   #listed(version: string): string {
     const { sink, onSynced, clock } = this.#options;
     sink.listEnded();
-    this.#heardAt = clock.now();
+    this.#heardAt = clock.monotonic();
     if (!this.#isSynced) onSynced();
     this.#isSynced = true;
     return version;
@@ -122,7 +122,7 @@ class Informer<T> {
   async #watch(version: string): Promise<void> {
     const { source, clock, random } = this.#options;
     const timeout = WATCH * (1 + random());
-    const began = clock.now();
+    const began = clock.monotonic();
     const isAlive = { clock, limit: timeout + SLACK, signal: this.#signal };
     const ended = await within(isAlive, async (signal) => {
       for await (const event of source.watch(version, timeout, signal)) {
@@ -133,13 +133,13 @@ class Informer<T> {
     });
     if (this.#signal.aborted) return;
     if (ended === undefined) throw new WatchProblem(OVERDUE);
-    if (clock.now() - began < SHORTEST_WATCH) throw new WatchProblem(TOO_SHORT);
+    if (clock.monotonic() - began < SHORTEST_WATCH) throw new WatchProblem(TOO_SHORT);
     this.#succeeded();
   }
 
   #take(event: WatchEvent<T>): void {
     const { sink, clock } = this.#options;
-    this.#heardAt = clock.now();
+    this.#heardAt = clock.monotonic();
     if (event.type === 'present') sink.present(event.item);
     if (event.type === 'deleted') sink.deleted(event.item);
     if (event.resourceVersion !== '') this.#latest = this.#version = event.resourceVersion;

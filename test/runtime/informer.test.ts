@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { Failure } from '../../src/domain/failure.ts';
-import { type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import {
   type ListWatch,
   type Page,
@@ -225,6 +225,28 @@ describe('an informer', () => {
     expect([[...seen.sink.items], seen.problems]).toEqual([['b'], []]);
     await clock.advance(minutes(6));
     expect(source.calls.slice(4)).toEqual(['list', 'watch 10']);
+    await finish(seen, source);
+  });
+
+  it('takes no clock that is set for silence, or for a watch that was too short', async () => {
+    const source = new ScriptedSource(
+      [],
+      [
+        [
+          [minutes(1), { type: 'bookmark', resourceVersion: '15' }],
+          [minutes(2), 'end'],
+        ],
+      ],
+    );
+    const seen = start(source);
+    await clock.advance(minutes(2));
+    clock.jump(hours(2));
+    await clock.advance(minutes(2));
+    expect(source.calls).toEqual(['list', 'watch 10', 'watch 15']);
+    clock.jump(-hours(3));
+    await clock.advance(minutes(6));
+    expect(source.calls).toEqual(['list', 'watch 10', 'watch 15']);
+    expect(seen.problems).toEqual([]);
     await finish(seen, source);
   });
 
