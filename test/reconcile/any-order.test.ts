@@ -1,10 +1,14 @@
+import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { ConvercusCredential } from '../../src/domain/api.ts';
 import type { DesiredSecret } from '../../src/domain/secret.ts';
+import { Sensitive } from '../../src/domain/sensitive.ts';
+import { isLoginPlanned, isRefreshable } from '../../src/domain/session.ts';
+import { readSession } from '../../src/domain/session-secret.ts';
 import { readMark } from '../../src/domain/target-mark.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
-import type { RefreshRequest, TokenRequest } from '../../src/domain/token.ts';
+import type { PasswordRequest, RefreshRequest, TokenRequest } from '../../src/domain/token.ts';
 import { Controller } from '../../src/runtime/controller.ts';
 import { WorkQueue } from '../../src/runtime/work-queue.ts';
 import { aCredential, CANARY } from '../support/builders.ts';
@@ -50,19 +54,40 @@ class Story {
     this.#begin();
   }
 
-  /** A refresh token is not sent while its answer is out, nor once it was spent. */
   #watchRequests(): void {
     const { answer } = this.world.idp;
-    const check = ({ refreshToken }: RefreshRequest) => {
-      const value = refreshToken.reveal();
-      const isAgain = this.#sent.has(value) && !this.#wasElsewhere; // one release knows nothing of the other
-      if (isAgain) this.problems.push(`two refreshes with ${value}`);
-      this.#sent.add(value);
-    };
     this.world.source = async (request: TokenRequest) => {
-      if (request.grantType === 'refresh_token') check(request);
+      if (request.grantType === 'refresh_token') this.#checkRefresh(request);
+      if (request.grantType === 'password') this.#checkLogin(request);
       return answer(request);
     };
+  }
+
+  /** A refresh token is sent once, unless another release may have sent it too. */
+  #checkRefresh({ refreshToken }: RefreshRequest): void {
+    const value = refreshToken.reveal();
+    const isAgain = this.#sent.has(value) && !this.#wasElsewhere;
+    if (isAgain) this.problems.push(`two refreshes with ${value}`);
+    this.#sent.add(value);
+  }
+
+  /** Nobody logs in while the stored session goes on. */
+  #checkLogin({ username, scope, tokenUrl }: PasswordRequest): void {
+    const { cluster, idp, clock } = this.world;
+    const stored = cluster.stored(SESSION);
+    const data = Object.entries(stored?.data ?? {});
+    const session = readSession({
+      type: stored?.type ?? '',
+      data: new Map(data.map(([key, value]) => [key, new Sensitive(value)])),
+    });
+    const now = clock.now();
+    if (session === undefined || isLoginPlanned(session, now) || !isRefreshable(session, now))
+      return;
+    const wanted = [cluster.credential(KEY)?.metadata.uid, username.reveal(), scope, tokenUrl];
+    const { credentialUid } = session;
+    const held = [credentialUid, session.username.reveal(), session.scope, session.tokenUrl];
+    const isLive = idp.liveRefreshTokens.includes(session.refreshToken.reveal());
+    if (isLive && isDeepStrictEqual(held, wanted)) this.problems.push('a login too many');
   }
 
   /** No token of a session is published before the session is stored. */
