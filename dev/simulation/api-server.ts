@@ -180,10 +180,14 @@ export class ApiServer {
     return { version: this.#version, objects };
   }
 
-  /** As after a restore of etcd from a backup: state and versions are those of the backup. */
-  restore({ version, objects }: Snapshot): void {
+  /**
+   * As after a restore of etcd from a backup: the state is that of the backup.
+   * @param isBumped versions go on from beyond all that were ever told (`etcdutl snapshot restore --bump-revision
+   *   --mark-compacted`), so that watches are told 410; else they are those of the backup again
+   */
+  restore({ version, objects }: Snapshot, isBumped: boolean): void {
     this.#objects = { ...objects };
-    this.#version = version;
+    this.#version = isBumped ? this.#version + BUMP : version;
     this.compact();
   }
 
@@ -453,6 +457,8 @@ export class ApiServer {
     return String(this.#version);
   }
 }
+
+const BUMP = 1_000_000;
 
 const emptyMeta: ObjectMeta = { name: '', namespace: '', uid: '', resourceVersion: '' };
 

@@ -63,17 +63,6 @@ const compaction: Action = (world, dice) => {
   cutWatches(world, dice);
 };
 
-/** State and versions of some time ago come back; every watch ends with the servers. */
-const restoreBackup: Action = (world, dice) => {
-  const backup = world.server.snapshot();
-  world.scheduler.after(dice.between(1_000, 60_000), () => {
-    world.trace.add('fault', () => `etcd is restored to version ${backup.version}`);
-    world.server.restore(backup);
-    world.safety.restored();
-    for (const watch of world.watches) watch.cut();
-  });
-};
-
 const forbidden: Action = (world, dice) => {
   const namespace = world.setting.byNamespace ? dice.pick(NAMESPACES) : '*';
   world.server.forbidden.add(namespace);
@@ -139,6 +128,27 @@ function startAgain(world: World, { slot, replica }: Process, wait: Ms): void {
     world.start(slot);
   });
 }
+
+/**
+ * State of some time ago comes back. Where versions go back as well, every component with a cache has to be restarted,
+ * as the documentation of Kubernetes says ("Operating etcd clusters", restoring).
+ */
+const restoreBackup: Action = (world, dice) => {
+  const backup = world.server.snapshot();
+  const isBumped = dice.chance(0.5);
+  world.later(dice.between(1_000, 60_000), () => {
+    world.trace.add('fault', () => `etcd is restored to version ${backup.version}`);
+    world.server.restore(backup, isBumped);
+    world.safety.restored();
+    for (const watch of world.watches) watch.cut();
+    if (isBumped) return;
+    for (const process of world.processes.values()) {
+      if (process.replica.isDead) continue;
+      process.replica.crash();
+      startAgain(world, process, dice.between(10, 20_000));
+    }
+  });
+};
 
 /** SIGSTOP, and SIGCONT after shorter or longer than the lease. */
 const freeze: Action = (world, dice) => {
