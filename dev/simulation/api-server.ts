@@ -123,6 +123,8 @@ export class ApiServer {
   readonly namespaces = new Map<string, 'active' | 'terminating'>();
   /** Namespaces in which the operator's account has no permissions. */
   readonly forbidden = new Set<string>();
+  /** Nor may it write statuses. */
+  statusForbidden = false;
   /** A server may send fewer objects a page than it is asked for. */
   readonly #longestPage: number;
   readonly #observers: ((change: Change) => void)[] = [];
@@ -234,8 +236,11 @@ export class ApiServer {
     if (before !== undefined) this.#drop(kind, before, by);
   }
 
-  #checkPermission({ method }: Request, { kind, namespace = '' }: Target): void {
+  #checkPermission({ method }: Request, { kind, namespace = '', subresource }: Target): void {
     if (kind === 'leases') return;
+    if (subresource === 'status' && this.statusForbidden) {
+      throw new Refused(403, 'Forbidden', [], 'User "operator" cannot update resource "status"');
+    }
     const isWhole = namespace === '' && this.forbidden.has('*');
     if (!isWhole && !this.forbidden.has(namespace)) return;
     const verb = method === 'GET' ? 'list' : 'update';

@@ -7,7 +7,20 @@ import { NAMESPACES, type Process, type World } from './world.ts';
 
 /** What breaks, for a while that the dice draw. Each fault ends by itself, or when the world calms down. */
 
-const briefly = (dice: Dice): Ms => dice.pick([seconds(3), seconds(20), minutes(1), minutes(4)]);
+const briefly = (dice: Dice): Ms =>
+  dice.pick([seconds(3), seconds(20), seconds(80), seconds(150), minutes(4)]);
+
+/** Faults that do not change who leads. */
+const LEAVES_LEADER = new Set([
+  'host',
+  'provider unavailable',
+  'provider has enough',
+  'bad gateway',
+  'redirect',
+  'no JSON',
+  'provider hangs',
+  'provider resets',
+]);
 
 /** One fault of a name at a time; the next of that name takes the place of the one before. */
 function lasting(world: World, name: string, duration: Ms, end: () => void): void {
@@ -18,7 +31,8 @@ function lasting(world: World, name: string, duration: Ms, end: () => void): voi
     if (isOver) return;
     isOver = true;
     world.faults.delete(name);
-    world.touched();
+    if (LEAVES_LEADER.has(name)) world.touched();
+    else world.leaderTouched();
     world.trace.add('fault', () => `${name} ends`);
     end();
   };
@@ -70,6 +84,15 @@ const forbidden: Action = (world, dice) => {
   lasting(world, `no permissions in ${namespace}`, briefly(dice), () =>
     world.server.forbidden.delete(namespace),
   );
+};
+
+/** As with a Role of before the operator needed that verb. Tokens are renewed all the same. */
+const statusForbidden: Action = (world, dice) => {
+  world.trace.add('fault', () => 'no permission to write statuses');
+  world.server.statusForbidden = true;
+  world.later(dice.pick([minutes(1), minutes(8)]), () => {
+    world.server.statusForbidden = false;
+  });
 };
 
 const providerFault =
@@ -187,7 +210,7 @@ export const FAULTS = {
     stall: worse('watch', (dice) => ({ stall: dice.pick([seconds(2), seconds(20)]) })),
     compaction,
   },
-  permissions: { forbidden },
+  permissions: { forbidden, statusForbidden },
   restore: { restoreBackup },
   provider: {
     unavailable: providerFault('provider unavailable', (dice) =>

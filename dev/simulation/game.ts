@@ -76,9 +76,9 @@ export function faultsFor(dice: Dice): FaultName[] {
 
 export function stepsFor(dice: Dice, faults: readonly FaultName[]): Step[] {
   const count = dice.between(6, MOST_STEPS);
-  const length = dice.chance(0.02)
+  const length = dice.chance(0.01)
     ? hours(30)
-    : dice.pick([minutes(2), minutes(5), minutes(12), minutes(25)]);
+    : dice.pick([minutes(2), minutes(4), minutes(8), minutes(20)]);
   const edits = [...Object.keys(CREDENTIAL_EDITS), ...Object.keys(SECRET_EDITS)];
   const broken = faults.flatMap((fault) => Object.keys(FAULTS[fault]));
   const steps = Array.from({ length: count }, (): Omit<Step, 'number'> => {

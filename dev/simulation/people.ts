@@ -238,6 +238,31 @@ const changing =
     });
   };
 
+/** Beside one that has a token, another of the same spec appears in the moment in which the secret changes. */
+function rotateWithNewcomer(world: World, dice: Dice): void {
+  const found = pickCredential(world, dice);
+  if (found === undefined) return;
+  const { namespace } = found.metadata;
+  const { name: _, ...target } = specOf(found).target;
+  const spec = { ...specOf(found), target, suspend: false };
+  const source = spec.credentialsSecretRef.name;
+  const good = world.provider.goodValues(clientOf(source));
+  for (const each of NAMESPACES) {
+    world.putSource(each, source, { client_secret: `${good['client_secret']}-next` });
+  }
+  const key = `${namespace}/newcomer`;
+  if (
+    target.creationPolicy === 'Owner' &&
+    world.server.get('convercuscredentials', key) === undefined
+  ) {
+    putCredential(world, { ...found.metadata, name: 'newcomer' }, spec);
+  }
+  world.later(minutes(6), () => {
+    world.provider.rotate(clientOf(source));
+    for (const each of NAMESPACES) world.putSource(each, source);
+  });
+}
+
 const wrongValues =
   (key: string, value: string): Action =>
   (world, dice) => {
@@ -345,6 +370,7 @@ export const SECRET_EDITS = {
   wrongPassword: wrongValues('password', 'CaNaRy-wrong-password'),
   missingKey: wrongValues('password', ''),
   removeSource,
+  rotateWithNewcomer,
   rotateSecret: changing((world, client) => void world.provider.rotate(client)),
   changePassword: changing((world, client) => void world.provider.changePassword(client)),
 } as const satisfies Record<string, Action>;

@@ -54,15 +54,15 @@ export function settingFor(dice: Dice): Setting {
     sessionMax: dice.pick([2_400, 36_000]),
     lease: dice.pick([
       { lease: 15, renew: 10, retry: 4 },
-      { lease: 30, renew: 20, retry: 8 },
       { lease: 60, renew: 40, retry: 15 },
+      { lease: 90, renew: 60, retry: 25 },
     ]),
     minimumSeconds: dice.pick([5, 30]),
     workers: dice.pick([1, 3, 16]),
     releases: dice.chance(0.15) ? 2 : 1,
     byNamespace: dice.chance(0.25),
     longestPage: dice.pick([1, 3, 200]),
-    failureFactor: dice.pick([2, 30, 30, 30]),
+    failureFactor: dice.chance(0.06) ? 2 : 30,
   };
 }
 
@@ -135,8 +135,7 @@ export class World {
       renewDeadline: seconds(this.setting.lease.renew),
       releases: this.setting.releases,
     });
-    const takeover = seconds(2 * this.setting.lease.lease + this.setting.lease.retry * 2.2);
-    const calm = { since: () => this.calmSince, takeover };
+    const calm = { since: () => this.calmSince };
     this.#expiry = new Expiry(this.safety, this.scheduler, calm);
     this.server.observe((change) => this.#changed(change));
     for (const namespace of NAMESPACES) {
@@ -156,7 +155,13 @@ export class World {
   }
 
   touched(): void {
-    this.#touchedAt = this.now;
+    this.#touchedAt = Math.max(this.#touchedAt, this.now);
+  }
+
+  /** There may be no leader for a while. */
+  leaderTouched(): void {
+    const { lease, retry } = this.setting.lease;
+    this.#touchedAt = this.now + seconds(2 * lease + 2.2 * retry);
   }
 
   /** Since when no fault goes on and nothing was touched. */
@@ -221,7 +226,7 @@ export class World {
     };
     this.processes.set(slot, process);
     this.trace.add(replica.name, () => 'starts');
-    this.touched();
+    this.leaderTouched();
     const crashed = watchingAwaits(() => this.#run(process));
     replica.onCrash = () => {
       this.trace.add(replica.name, () => 'is gone');

@@ -1,7 +1,7 @@
 import type { Scene } from './rule.ts';
 
 /** Every secret of the simulation holds the first; every token is a JWT and begins like the second. */
-const SECRET = /CaNaRy|(?<![\w-])eyJ[\w-]{16,}/;
+const SECRET = /CaNaRy|(?<![\w-])eyJ[\w-]{24,}/;
 
 /** No secret outside Secrets and requests. */
 export class Canary {

@@ -4,14 +4,11 @@ import { decoded, keyOf, type StoredObject } from '../objects.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { type Scene, specOf, targetNameOf, tokensIn } from './rule.ts';
 
-/** A leader that is gone is missed after the lease and a retry period; messages take their time. */
 const ALLOWANCE: Ms = seconds(30);
 
 export interface Calm {
   /** Since when all faults are over and nobody has edited what the credential rests on; undefined: not now. */
   since(credential: StoredObject): Ms | undefined;
-  /** How long it may take until there is a leader after a fault. */
-  readonly takeover: Ms;
 }
 
 /**
@@ -56,7 +53,7 @@ export class Expiry {
     );
     const since = credential === undefined ? undefined : this.#calm.since(credential);
     if (credential === undefined || since === undefined) return;
-    const calmFor = this.#scene.now - since - this.#calm.takeover;
+    const calmFor = this.#scene.now - since;
     if (calmFor <= calmFor / 2 + ALLOWANCE) return;
     this.#scene.violated(
       'no token expires for want of a try',
