@@ -74,16 +74,16 @@ export class TokenDesk {
 
   /** The refusal of an equal request, if asking again makes no sense yet. */
   standing(wish: Wish): Refusal | undefined {
-    const refusal = this.#remembered(wish);
-    const stillStands = refusal !== undefined && stands(refusal, wish, this.#parts.clock.now());
-    return stillStands ? handedOn(refusal, wish) : undefined;
+    const now = this.#parts.clock.now();
+    const refusals = [this.#ofPassword(wish), this.#refusals.get(this.identityOf(wish.request))];
+    const refusal = refusals.find((each) => each !== undefined && stands(each, wish, now));
+    return refusal && handedOn(refusal, wish);
   }
 
-  #remembered(wish: Wish): Remembered | undefined {
-    const ofRequest = this.#refusals.get(this.identityOf(wish.request));
+  /** The rejection of its password, whatever request presented it. */
+  #ofPassword(wish: Wish): Remembered | undefined {
     const password = this.#passwordOf(wish.request);
-    const ofPassword = password === undefined ? undefined : this.#refusals.get(password);
-    return ofRequest ?? ofPassword ?? fromPast(wish);
+    return password === undefined ? undefined : (this.#refusals.get(password) ?? fromPast(wish));
   }
 
   /**
@@ -146,8 +146,10 @@ export class TokenDesk {
 
   #refused(failure: Failure, wish: Wish): Refusal {
     const { clock, budget } = this.#parts;
-    const before = this.#remembered(wish)?.attempts ?? 0;
-    const tried = { failure, attempts: before + 1, at: clock.now() };
+    const isRejection = failure.kind === 'CredentialsRejected';
+    const identity = this.identityOf(wish.request);
+    const before = isRejection ? this.#ofPassword(wish) : this.#refusals.get(identity);
+    const tried = { failure, attempts: (before?.attempts ?? 0) + 1, at: clock.now() };
     const refusal = { ...tried, ...this.#nextTry(wish, tried) };
     this.#remember(wish.request, refusal);
     if (isWholeHosts(failure)) budget.pause(hostOf(wish.request), refusal.retryAt ?? tried.at);

@@ -231,6 +231,19 @@ it('a rejected password is not presented again with another scope', async () => 
   expect(world.summary('Ready', 'shop/other')).toBe('False CredentialsRejected');
 });
 
+it('nor is it after a 429 for the other scope', async () => {
+  const spec = { grantType: 'password', scope: 'openid profile' } as const;
+  world.cluster.put(aCredential({ metadata: { name: 'other' }, spec }));
+  world.idp.outage = new Failure('RateLimited', 'Too many requests', { retryAfter: seconds(1) });
+  presents(WRONG_PASSWORD);
+  await whileTurnsCome(Promise.all([world.pass(), world.pass('shop/other')]));
+  world.idp.outage = undefined;
+  asked();
+  world.clock.advance(minutes(1));
+  await whileTurnsCome(Promise.all([world.pass(), world.pass('shop/other')]));
+  expect(asked()).toEqual(['password']);
+});
+
 it('a session that has expired by our clock is logged out, for the clock may be wrong', async () => {
   await world.pass();
   world.clock.jump(hours(200));
