@@ -19,23 +19,25 @@ interface Arrival {
  */
 export class Replica {
   readonly name: string;
+  /** Replicas of one release share a Lease, and what status tells them. */
+  readonly release: string;
   readonly dice: Dice;
   readonly #scheduler: Scheduler;
   #state: 'running' | 'frozen' | 'dead' = 'running';
   #backlog: Arrival[] = [];
   /** The wall clock minus the true time. */
-  #offset: Ms;
+  #offset: Ms = 0;
   #crashIn = Infinity;
   onCrash: () => void = () => undefined;
 
   constructor(
     name: string,
-    { scheduler, dice, offset = 0 }: { scheduler: Scheduler; dice: Dice; offset?: Ms },
+    { scheduler, dice, release }: { scheduler: Scheduler; dice: Dice; release: string },
   ) {
     this.name = name;
+    this.release = release;
     this.dice = dice;
     this.#scheduler = scheduler;
-    this.#offset = offset;
   }
 
   get isDead(): boolean {

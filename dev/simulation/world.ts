@@ -213,6 +213,7 @@ export class World {
     const replica = new Replica(`replica ${name}`, {
       scheduler: this.scheduler,
       dice: this.dice.fork(name),
+      release: slot === 'C' ? 'two' : 'one',
     });
     const stop = new AbortController();
     const process: Process = {

@@ -148,7 +148,7 @@ export class Sessions {
 
   #passwordRejected({ host, realm, fields }: Presented, presentation: Presentation): void {
     const user = fields.get('username') ?? fields.get('userName') ?? '';
-    const key = [host, realm, user, fields.get('password')].join(' ');
+    const key = [presentation.replica.release, host, realm, user, fields.get('password')].join(' ');
     const first = this.#rejected.get(key);
     this.#rejected.set(key, presentation);
     if (first === undefined || first.seen === 'unknown') return;
