@@ -163,6 +163,7 @@ const restoreBackup: Action = (world, dice) => {
     world.trace.add('fault', () => `etcd is restored to version ${backup.version}`);
     world.server.restore(backup, isBumped);
     world.safety.restored();
+    world.collectGarbage();
     for (const watch of world.watches) watch.cut();
     if (isBumped) return;
     for (const process of world.processes.values()) {

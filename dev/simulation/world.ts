@@ -312,6 +312,10 @@ export class World {
     const isOwner = kind === 'convercuscredentials' && type === 'DELETED';
     const isOwned = type !== 'DELETED' && object.metadata.ownerReferences !== undefined;
     if (!isOwner && !isOwned) return;
+    this.collectGarbage();
+  }
+
+  collectGarbage(): void {
     const longest = this.dice.pick([20, 20, seconds(3), seconds(30)]);
     const wait = this.dice.between(0, longest);
     this.scheduler.after(wait, () => {

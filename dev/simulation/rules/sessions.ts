@@ -20,6 +20,8 @@ interface SessionRecord {
   readonly exchanges: Presentation[];
   /** A log-out of it has been refused or lost, or people have spoilt its Secret. */
   hasFailedLogout: boolean;
+  /** The provider has said so. */
+  isOver: boolean;
 }
 
 /** The first step of the lock-out policy of passwords, less a minute. */
@@ -64,7 +66,13 @@ export class Sessions {
     if (issued?.sessionId !== undefined) {
       const known = this.#sessions.get(issued.sessionId);
       const user = `${issued.realm}/${issued.username}`;
-      const record = known ?? { id: issued.sessionId, user, exchanges: [], hasFailedLogout: false };
+      const record = known ?? {
+        id: issued.sessionId,
+        user,
+        exchanges: [],
+        hasFailedLogout: false,
+        isOver: false,
+      };
       record.exchanges.push(presentation);
       this.#sessions.set(issued.sessionId, record);
     }
@@ -122,7 +130,7 @@ export class Sessions {
     for (const [id] of this.#scene.provider.liveSessions()) {
       if (stored.has(id) || this.#isRemembered(id)) continue;
       const record = this.#sessions.get(id);
-      if (record === undefined) continue;
+      if (record === undefined || record.isOver) continue;
       if (this.#isRestored || record.hasFailedLogout || isExcused(record)) this.lost += 1;
       else
         this.#scene.violated(
@@ -138,6 +146,9 @@ export class Sessions {
     const first = this.#refreshTokens.get(token);
     const isSpent = isHonest && (status === 200 || error === 'invalid_grant');
     if (isSpent) this.#refreshTokens.set(token, presentation);
+    // To its holder the session is over, though a provider whose clock was moved may not see it so
+    const record = this.#sessions.get(sessionIn(token));
+    if (record !== undefined && isSpent && status !== 200) record.isOver = true;
     if (first === undefined || first.seen === 'unknown') return;
     if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
     this.#scene.violated(
