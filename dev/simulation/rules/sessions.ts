@@ -164,6 +164,8 @@ export class Sessions {
     this.#rejected.set(key, presentation);
     if (first === undefined || first.seen === 'unknown') return;
     if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
+    // What was refused at a moment that is now in the future does not count
+    if (!this.#scene.clocksAgree) return;
     if (this.renewRequestedAt >= first.at || presentation.at - first.at >= FIRST_BACK_OFF) return;
     this.#scene.violated(
       'a rejected password is presented once',
