@@ -4,7 +4,7 @@ import { rounded } from '../soak/measures.ts';
 import { atMost, exactly, type Row, told } from '../soak/report.ts';
 import { explain, type Finding, type History } from './explain.ts';
 import type { Kind } from './judge.ts';
-import { awaySpans, mostWithin } from './outages.ts';
+import { awaySpans, mostWithin, type Outage } from './outages.ts';
 import {
   type Excess,
   type Explained,
@@ -38,14 +38,13 @@ export async function reportOf(run: Run): Promise<Report> {
     cuts: run.cuts,
   };
   const refused = refusedRefreshes(entries, around);
-  const away = awaySpans([
-    ...run.outages,
-    ...run.reader.stalls.map((span) => ({ of: 'api-server' as const, span })),
-  ]);
+  const stalls = run.reader.stalls.map((span) => ({ of: 'api-server' as const, span }));
+  const away = awaySpans([...run.outages, ...stalls]);
+  const blind = awaySpans([...run.outages.map(untilSeen), ...stalls]);
   const sessionEnds = new Map(
     [...Map.groupBy(refused, ({ key }) => key)].map(([key, own]) => [key, own.map(({ at }) => at)]),
   );
-  const history = { done: run.done, away, sessionEnds };
+  const history = { done: run.done, away: blind, sessionEnds };
   const lines: string[] = [];
   const excess = excessSessions(await sessionsTooMany(run), entries, around);
   const logins = furtherLogins(entries, around);
@@ -60,6 +59,14 @@ export async function reportOf(run: Run): Promise<Report> {
   ];
   return { rows, unexplained: lines };
 }
+
+/** A watch that was lost is tried again after at most 30 s, and edits go unseen until then. */
+const WATCH_RETRY = 30_000;
+
+const untilSeen = ({ of, span: [from, to], ...rest }: Outage): Outage => {
+  const more = of === 'provider' ? 0 : WATCH_RETRY;
+  return { of, span: [from, to + more], ...rest };
+};
 
 function loadRows({ setting, done, reader, outages }: Run, away: readonly Span[]): Row[] {
   const { most, window } = awayLimit(setting.tokenSeconds);
