@@ -33,6 +33,7 @@ export class Person {
   readonly #values = new Map<string, string>();
   /** One edit of a namespace after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
+  readonly #gone = new AbortController();
 
   constructor(client: ApiClient, provider: Provider, members: readonly Member[]) {
     this.#client = client;
@@ -68,6 +69,11 @@ export class Person {
           mine.catch(() => undefined),
         );
     return mine;
+  }
+
+  /** Ends what is still being looked after. */
+  leave(): void {
+    this.#gone.abort();
   }
 
   /** What `kubectl get` shows of all credentials. */
@@ -190,7 +196,7 @@ export class Person {
   async #mend(members: readonly Member[]): Promise<void> {
     const keys = new Set(members.map(({ key }) => key));
     for (const look of LOOKS) {
-      await sleep(look);
+      await sleep(look, undefined, { signal: this.#gone.signal });
       const waiting = (await this.credentials()).filter(
         (credential) => keys.has(keyOf(credential)) && needsPerson(credential),
       );
@@ -354,6 +360,7 @@ export class Person {
       } catch (error) {
         const [, status] = / answered (\d+):/.exec(String(error)) ?? [];
         if (Number(status) === allowed) return '';
+        this.#gone.signal.throwIfAborted();
         const isFinal = status !== undefined && ['400', '404', '409', '422'].includes(status);
         if (isFinal || Date.now() > deadline) throw error;
         await sleep(300);

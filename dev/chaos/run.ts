@@ -103,6 +103,7 @@ export class Run {
     const client = await ApiClient.from(controlPlane.adminKubeconfig);
     cleanUps.defer(() => client.close());
     const person = new Person(client, provider, members);
+    cleanUps.defer(() => person.leave());
     await person.prepare(tokenSeconds);
     const replicas = await startReplicas(controlPlane, `http://127.0.0.1:${providerProxy.port}`);
     cleanUps.defer(async () => void (await Promise.all(replicas.map((each) => each.stop()))));
