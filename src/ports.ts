@@ -137,6 +137,8 @@ export type LogFields = Readonly<Record<string, string | number | boolean | unde
 export interface ListWatch<T> {
   /** One page; `continue` names the next. Rejects with a WatchProblem. */
   list(continueToken: string | undefined, signal: AbortSignal): Promise<Page<T>>;
+  /** The version that the server has arrived at, at the price of listing one object. Rejects with a WatchProblem. */
+  latest(signal: AbortSignal): Promise<string>;
   /** Ends cleanly when the server ends it (time-out). Rejects with a WatchProblem. */
   watch(resourceVersion: string, timeout: Ms, signal: AbortSignal): AsyncIterable<WatchEvent<T>>;
 }

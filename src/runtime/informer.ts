@@ -4,6 +4,7 @@ import { type Ms, minutes, seconds } from '../domain/time.ts';
 import {
   type Clock,
   type ListWatch,
+  type Page,
   type Random,
   type WatchEvent,
   WatchProblem,
@@ -62,6 +63,8 @@ class Informer<T> {
   #latest = NO_VERSION;
   /** When the server last told anything, by the monotonic clock. */
   #heardAt: Ms = 0;
+  /** The last watch has ended before its time. */
+  #isCut = false;
   #failures = 0;
   #isSynced = false;
 
@@ -76,12 +79,24 @@ class Informer<T> {
     while (!this.#signal.aborted) {
       try {
         if (clock.monotonic() - this.#heardAt >= LONGEST_SILENCE) this.#version = undefined;
+        if (this.#isCut && (await this.#isRestored())) this.#version = undefined;
+        this.#isCut = false;
         this.#version ??= await this.#list();
         if (this.#version !== undefined) await this.#watch(this.#version);
       } catch (error) {
         await this.#recover(error);
       }
     }
+  }
+
+  /**
+   * Whether etcd was restored from a backup: the server is behind what it has told. All API servers are stopped for that,
+   * so it is enough to ask after a watch that was cut.
+   */
+  async #isRestored(): Promise<boolean> {
+    if (this.#version === undefined) return false;
+    const version = await this.#answer((signal) => this.#options.source.latest(signal));
+    return version !== undefined && isOlderVersion(version, this.#latest);
   }
 
   /** The version at which to begin watching, or undefined when the signal has fired. */
@@ -101,13 +116,16 @@ class Informer<T> {
     return undefined;
   }
 
-  async #page(continueToken: string | undefined) {
-    const { source, clock } = this.#options;
-    const page = await within({ clock, limit: PAGE, signal: this.#signal }, (signal) =>
-      source.list(continueToken, signal),
-    );
-    if (page === undefined && !this.#signal.aborted) throw new WatchProblem(NO_PAGE);
-    return page;
+  #page(continueToken: string | undefined): Promise<Page<T> | undefined> {
+    return this.#answer((signal) => this.#options.source.list(continueToken, signal));
+  }
+
+  /** Undefined when the signal has fired. */
+  async #answer<A>(ask: (signal: AbortSignal) => Promise<A>): Promise<A | undefined> {
+    const { clock } = this.#options;
+    const answer = await within({ clock, limit: PAGE, signal: this.#signal }, ask);
+    if (answer === undefined && !this.#signal.aborted) throw new WatchProblem(NO_PAGE);
+    return answer;
   }
 
   #listed(version: string): string {
@@ -133,7 +151,9 @@ class Informer<T> {
     });
     if (this.#signal.aborted) return;
     if (ended === undefined) throw new WatchProblem(OVERDUE);
-    if (clock.monotonic() - began < SHORTEST_WATCH) throw new WatchProblem(TOO_SHORT);
+    const lasted = clock.monotonic() - began;
+    this.#isCut = lasted < timeout - SHORTEST_WATCH;
+    if (lasted < SHORTEST_WATCH) throw new WatchProblem(TOO_SHORT);
     this.#succeeded();
   }
 
@@ -155,6 +175,7 @@ class Informer<T> {
   async #recover(error: unknown): Promise<void> {
     const { clock, random } = this.#options;
     const problem = error instanceof WatchProblem ? error.problem : unexpected('The watch', error);
+    this.#isCut = true;
     if (problem === 'gone') this.#version = undefined;
     else this.#problems.add(problem);
     const wait = Math.min(BACK_OFF.first * 2 ** Math.min(this.#failures, 10), BACK_OFF.longest);

@@ -40,6 +40,8 @@ class ScriptedSource implements ListWatch<string> {
   readonly times: Ms[] = [];
   readonly timeouts: Ms[] = [];
   openWatches = 0;
+  /** How often it was asked for its version alone. */
+  asked = 0;
   readonly #lists: (Page<string> | Error | 'hang')[];
   readonly #watches: Act[][];
 
@@ -54,6 +56,14 @@ class ScriptedSource implements ListWatch<string> {
     if (answer === 'hang') return new Promise(() => undefined);
     if (answer instanceof Error) throw answer;
     return answer;
+  }
+
+  /** Asked for it, the server is at that version. */
+  version = '1000';
+
+  async latest(): Promise<string> {
+    this.asked += 1;
+    return this.version;
   }
 
   async *watch(version: string, timeout: Ms, signal: AbortSignal): AsyncGenerator<Event> {
@@ -225,6 +235,37 @@ describe('an informer', () => {
     expect([[...seen.sink.items], seen.problems]).toEqual([['b'], []]);
     await clock.advance(minutes(6));
     expect(source.calls.slice(4)).toEqual(['list', 'watch 10']);
+    await finish(seen, source);
+  });
+
+  it.each<[string, Act]>([
+    ['fails', [minutes(1), new WatchProblem(new Failure('ClusterUnavailable', 'cut'))]],
+    ['ends before its time', [minutes(1), 'end']],
+  ])('asks where the server is when a watch %s, and lists when that is behind', async (_, act) => {
+    const bookmark: Act = [1, { type: 'bookmark', resourceVersion: '20' }];
+    const source = new ScriptedSource([], [[bookmark, act], [act]]);
+    const seen = start(source, () => 0);
+    source.version = '20';
+    await clock.advance(minutes(1) + seconds(1));
+    expect(source.calls).toEqual(['list', 'watch 10', 'watch 20']);
+    source.version = '19';
+    await clock.advance(minutes(1) + seconds(1));
+    expect(source.calls).toEqual(['list', 'watch 10', 'watch 20', 'list', 'watch 10']);
+    expect(seen.sink.lists).toEqual(['10', '10!']);
+    expect(source.asked).toBe(2);
+    await finish(seen, source);
+  });
+
+  it('asks for nothing but the watch when that has ended in time', async () => {
+    const lasting: Act[] = [
+      [minutes(4), { type: 'bookmark', resourceVersion: '20' }],
+      [minutes(3.5), 'end'],
+    ];
+    const source = new ScriptedSource([], [lasting, lasting]);
+    const seen = start(source);
+    await clock.advance(minutes(16));
+    expect(source.calls).toEqual(['list', 'watch 10', 'watch 20', 'watch 20']);
+    expect(source.asked).toBe(0);
     await finish(seen, source);
   });
 
@@ -445,6 +486,10 @@ describe('an informer in front of an unreliable server', () => {
       const resourceVersion = String(this.#history.length);
       const items = all.slice(at, at + 2);
       return { items, resourceVersion, ...(at + 2 < all.length ? { continue: `${at + 2}` } : {}) };
+    }
+
+    async latest(): Promise<string> {
+      return String(this.#history.length);
     }
 
     async *watch(version: string, _timeout: Ms, signal: AbortSignal): AsyncGenerator<Event> {

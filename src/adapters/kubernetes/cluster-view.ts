@@ -137,10 +137,14 @@ export class ClusterCache implements ClusterView {
     this.#credentials.set(key, { ...replaced, metadata, status: shared });
   }
 
-  /** Takes in a credential as our own write of its status has left it. */
-  learnCredential(item: ConvercusCredential): void {
-    const known = this.#credentials.get(keyOf(item))?.metadata.uid;
-    if (known === item.metadata.uid && !this.#isOld(item)) this.#credentialPresent(item);
+  /**
+   * Takes in a credential as our own write of its status has left it.
+   * @param known what was known before the write; when that has changed, only if it is not older
+   */
+  learnCredential(item: ConvercusCredential, known: ConvercusCredential | undefined): void {
+    const now = this.#credentials.get(keyOf(item));
+    if (now?.metadata.uid !== item.metadata.uid) return;
+    if (now === known || !this.#isOld(item)) this.#credentialPresent(item);
   }
 
   /** Whether a line of the watch of credentials shows nothing new, such as what we have written ourselves. */

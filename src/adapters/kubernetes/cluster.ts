@@ -146,7 +146,7 @@ export class KubernetesCluster implements Cluster {
     }
     const answer = await this.#transport.request(rewriteRequest(metadata, status, signal));
     const stored = answer instanceof ApiError ? undefined : credentialFrom(answer.body);
-    if (stored !== undefined) this.#cache.learnCredential(stored);
+    if (stored !== undefined) this.#cache.learnCredential(stored, known);
     return answer;
   }
 

@@ -79,8 +79,7 @@ class ApiListWatch<T> implements ListWatch<T> {
   async list(continueToken: string | undefined, signal: AbortSignal): Promise<Page<T>> {
     const answer = await this.#page(continueToken, signal);
     if (answer instanceof ApiError) throw this.#problem(answer, 'list');
-    const resourceVersion = textAt(answer.body, 'metadata', 'resourceVersion');
-    if (resourceVersion === undefined) throw this.#problem(ApiError.network(NO_OBJECT), 'list');
+    const resourceVersion = this.#versionIn(answer);
     const next = textAt(answer.body, 'metadata', 'continue');
     return {
       items: listAt(answer.body, 'items')
@@ -89,6 +88,12 @@ class ApiListWatch<T> implements ListWatch<T> {
       resourceVersion,
       ...(next === undefined || next === '' ? {} : { continue: next }),
     };
+  }
+
+  async latest(signal: AbortSignal): Promise<string> {
+    const answer = await this.#request(1, undefined, signal);
+    if (answer instanceof ApiError) throw this.#problem(answer, 'list');
+    return this.#versionIn(answer);
   }
 
   async *watch(
@@ -128,21 +133,35 @@ class ApiListWatch<T> implements ListWatch<T> {
   ): Promise<ApiResponse | ApiError> {
     if (continueToken === undefined) this.#pageSize = PAGE_SIZE;
     for (;;) {
-      const answer = await this.#transport.request({
-        method: 'GET',
-        path: this.#path,
-        query: {
-          ...this.#selection(),
-          limit: String(this.#pageSize),
-          ...(continueToken === undefined ? {} : { continue: continueToken }),
-        },
-        accept: this.#collection.accept.list,
-        signal,
-      });
+      const answer = await this.#request(this.#pageSize, continueToken, signal);
       const isTooLarge = answer instanceof ApiError && answer.reason === BODY_TOO_LARGE;
       if (!isTooLarge || this.#pageSize === 1) return answer;
       this.#pageSize = Math.floor(this.#pageSize / 2);
     }
+  }
+
+  #request(
+    limit: number,
+    continueToken: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ApiResponse | ApiError> {
+    return this.#transport.request({
+      method: 'GET',
+      path: this.#path,
+      query: {
+        ...this.#selection(),
+        limit: String(limit),
+        ...(continueToken === undefined ? {} : { continue: continueToken }),
+      },
+      accept: this.#collection.accept.list,
+      signal,
+    });
+  }
+
+  #versionIn({ body }: ApiResponse): string {
+    const version = textAt(body, 'metadata', 'resourceVersion');
+    if (version === undefined) throw this.#problem(ApiError.network(NO_OBJECT), 'list');
+    return version;
   }
 
   #selection(): Record<string, string> {

@@ -94,6 +94,20 @@ describe('a list', () => {
     expect(limits[9]).toBe('200');
   });
 
+  it('of one object tells where the server is', async () => {
+    const asked: Asked[] = [];
+    await using server = await startScriptedApiServer((request) => {
+      asked.push(request);
+      return { body: { metadata: { resourceVersion: '17', continue: 'more' }, items: [] } };
+    });
+    const secrets = secretListWatch(server.transport, { namespace: 'shop' }, () => false);
+    expect(await secrets.latest(never)).toBe('17');
+    expect(asked[0]).toMatchObject({
+      path: '/api/v1/namespaces/shop/secrets',
+      query: { limit: '1' },
+    });
+  });
+
   it('fails when a single object does not fit', async () => {
     let asked = 0;
     const filler = 'x'.repeat(33 * 1024 * 1024);
