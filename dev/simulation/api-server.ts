@@ -92,8 +92,15 @@ class Refused extends Error {
   }
 }
 
-const CONFLICT = (field?: string): Refused =>
-  new Refused(409, 'Conflict', field === undefined ? [] : [{ field }]);
+const CONFLICT = (): Refused => new Refused(409, 'Conflict');
+
+/** As registry/generic/registry/store.go checks what an update brings along: absent is no precondition. */
+function checkPreconditions({ uid, resourceVersion }: Draft['metadata'], stored: ObjectMeta): void {
+  const isOther = (wanted: string | undefined, found: string): boolean =>
+    wanted !== undefined && wanted !== found;
+  if (isOther(uid, stored.uid) || isOther(resourceVersion, stored.resourceVersion))
+    throw CONFLICT();
+}
 
 type Objects = Map<string, StoredObject>;
 
@@ -223,12 +230,13 @@ export class ApiServer {
     const fields: Partial<Draft> = kind === 'secrets' ? updated(before, draft, manager) : {};
     const generation =
       kind === 'convercuscredentials' ? { generation: generationAfter(before, draft.spec) } : {};
+    const status = kind === 'convercuscredentials' ? { status: before?.status ?? NO_STATUS } : {};
     const metadata = {
       ...(fields.metadata ?? draft.metadata),
       ...generation,
       ...(before === undefined ? {} : { uid: before.metadata.uid }),
     };
-    this.#store(kind, before, { ...draft, ...fields, metadata }, manager);
+    this.#store(kind, before, { ...draft, ...fields, ...status, metadata }, manager);
   }
 
   remove(kind: Kind, key: string, by: string): void {
@@ -252,8 +260,8 @@ export class ApiServer {
     );
   }
 
-  #existing({ kind, namespace = '', name = '' }: Target): StoredObject {
-    const found = this.get(kind, keyOf({ namespace, name }));
+  #existing(target: Target): StoredObject {
+    const found = this.get(target.kind, keyIn(target));
     if (found === undefined) throw new Refused(404, 'NotFound');
     return found;
   }
@@ -304,7 +312,7 @@ export class ApiServer {
   }
 
   #create({ body, query = {} }: Request, { kind, namespace = '' }: Target): StoredObject {
-    const draft = draftIn(body);
+    const draft = { ...(kind === 'secrets' && { type: 'Opaque' }), ...draftIn(body) };
     this.#checkNamespace(kind, namespace);
     if (kind === 'events')
       return { ...emptyObject(kind), ...draft, metadata: { ...emptyMeta, namespace } };
@@ -314,53 +322,50 @@ export class ApiServer {
     const manager = query['fieldManager'] ?? 'unknown';
     const fields: Partial<Draft> = kind === 'secrets' ? updated(undefined, draft, manager) : {};
     const metadata = { ...(fields.metadata ?? draft.metadata), name, namespace };
+    if (kind === 'secrets') validate({ ...draft, metadata }, undefined);
     return this.#store(kind, undefined, { ...draft, ...fields, metadata }, manager);
   }
 
-  #replace({ body, query = {} }: Request, target: Target): StoredObject {
-    const draft = draftIn(body);
+  #replace(request: Request, target: Target): StoredObject {
+    const { body, query = {} } = request;
+    // AllowCreateOnUpdate, whatever the version
+    const isCreated = target.kind === 'leases' && this.get('leases', keyIn(target)) === undefined;
+    if (isCreated) return this.#create(request, target);
+    const draft = { ...(target.kind === 'secrets' && { type: 'Opaque' }), ...draftIn(body) };
     const before = this.#existing(target);
-    const { uid, resourceVersion } = draft.metadata;
-    if (uid !== undefined && uid !== before.metadata.uid) throw CONFLICT('metadata.uid');
-    if (resourceVersion !== undefined && resourceVersion !== before.metadata.resourceVersion)
-      throw CONFLICT();
-    if (target.kind === 'secrets' && (draft.type ?? 'Opaque') !== before.type)
-      throw IMMUTABLE_TYPE();
+    checkPreconditions(draft.metadata, before.metadata);
     const manager = query['fieldManager'] ?? 'unknown';
     const fields: Partial<Draft> = target.kind === 'secrets' ? updated(before, draft, manager) : {};
     const metadata = fields.metadata ?? before.metadata;
+    if (target.kind === 'secrets') validate({ ...draft, metadata }, before);
     return this.#store(target.kind, before, { ...draft, ...fields, metadata }, manager);
   }
 
-  #apply({ body, query = {} }: Request, { kind, namespace = '', name = '' }: Target): StoredObject {
+  #apply({ body, query = {} }: Request, target: Target): StoredObject {
+    const { kind, namespace = '', name = '' } = target;
     const draft = draftIn(body);
-    const before = this.get(kind, keyOf({ namespace, name }));
-    const { uid } = draft.metadata;
-    if (uid !== undefined && uid !== before?.metadata.uid) throw CONFLICT('metadata.uid');
-    const { resourceVersion } = draft.metadata;
-    if (resourceVersion !== undefined && resourceVersion !== before?.metadata.resourceVersion)
-      throw CONFLICT();
+    const before = this.get(kind, keyIn(target));
+    const { uid, resourceVersion } = draft.metadata;
     const manager = query['fieldManager'] ?? 'unknown';
     if (before === undefined) {
+      if (uid !== undefined) throw CONFLICT();
       this.#checkNamespace(kind, namespace);
-      const empty = {
-        ...emptyObject(kind),
-        type: draft.type ?? 'Opaque',
-        metadata: { ...emptyMeta, namespace, name },
-      };
+      const metadata = { ...emptyMeta, namespace, name };
+      const empty = { ...emptyObject(kind), type: draft.type ?? 'Opaque', metadata };
       const made = applied(empty, draft, { manager, force: true });
       if (isConflict(made)) throw new Error('forced');
+      validate(made, undefined);
       return this.#store(kind, undefined, { ...empty, ...made }, manager);
     }
-    if (draft.type !== undefined && draft.type !== before.type) throw IMMUTABLE_TYPE();
     const made = applied(before, draft, { manager, force: query['force'] === 'true' });
     if (isConflict(made)) throw conflictRefusal(made);
-    return this.#store(
-      kind,
-      before,
-      { ...before, ...made, type: before.type ?? 'Opaque' },
-      manager,
+    checkPreconditions(
+      { ...(resourceVersion !== undefined && { resourceVersion }) },
+      before.metadata,
     );
+    const metadata = { ...made.metadata, ...(uid !== undefined && { uid }) };
+    validate({ ...made, metadata }, before);
+    return this.#store(kind, before, { ...before, ...made }, manager);
   }
 
   /** Of metadata only; that is all the operator patches in this way. */
@@ -377,40 +382,25 @@ export class ApiServer {
   }
 
   #putStatus({ body, query = {} }: Request, target: Target): StoredObject {
-    const { metadata, status = {} } = draftIn(body);
+    const { metadata, status = NO_STATUS } = draftIn(body);
     const before = this.#existing(target);
-    if (metadata.uid !== undefined && metadata.uid !== before.metadata.uid)
-      throw CONFLICT('metadata.uid');
-    if (
-      metadata.resourceVersion !== undefined &&
-      metadata.resourceVersion !== before.metadata.resourceVersion
-    ) {
-      throw CONFLICT();
-    }
-    return this.#store(
-      target.kind,
-      before,
-      { ...before, status },
-      query['fieldManager'] ?? 'unknown',
-    );
+    checkPreconditions(metadata, before.metadata);
+    const after = { ...before, status };
+    return this.#store(target.kind, before, after, query['fieldManager'] ?? 'unknown');
   }
 
+  /** A uid in it is ignored, as all of metadata is (customresource/status_strategy.go). */
   #patchStatus({ body, query = {} }: Request, target: Target): StoredObject {
-    const { metadata, status = {} } = draftIn(body);
     const before = this.#existing(target);
-    if (metadata.uid !== undefined && metadata.uid !== before.metadata.uid)
-      throw CONFLICT('metadata.uid');
-    const merged = Object.entries({ ...before.status, ...status }).filter(
-      ([, value]) => value !== null,
-    );
-    const after = { ...before, status: Object.fromEntries(merged) };
+    const status = merged(before.status, draftIn(body).status ?? {});
+    const after = { ...before, status };
     return this.#store(target.kind, before, after, query['fieldManager'] ?? 'unknown');
   }
 
   #delete({ body }: Request, target: Target): StoredObject {
     const before = this.#existing(target);
     const uid = textAt(body, 'preconditions', 'uid');
-    if (uid !== undefined && uid !== before.metadata.uid) throw CONFLICT();
+    checkPreconditions({ ...(uid !== undefined && { uid }) }, before.metadata);
     return this.#drop(target.kind, before, 'operator');
   }
 
@@ -418,7 +408,7 @@ export class ApiServer {
     if (kind === 'leases') return;
     const state = this.namespaces.get(namespace);
     if (state === undefined) throw new Refused(404, 'NotFound');
-    if (state === 'terminating' && kind !== 'events') {
+    if (state === 'terminating') {
       throw new Refused(403, 'Forbidden', [
         { reason: 'NamespaceTerminating', field: 'metadata.namespace' },
       ]);
@@ -465,6 +455,8 @@ export class ApiServer {
 
 const BUMP = 1_000_000;
 
+const keyIn = ({ namespace = '', name = '' }: Target): string => keyOf({ namespace, name });
+
 const emptyMeta: ObjectMeta = { name: '', namespace: '', uid: '', resourceVersion: '' };
 
 function emptyObject(kind: Kind): StoredObject {
@@ -480,8 +472,33 @@ function draftIn(body: unknown): Draft {
 
 const isConflict = (made: object): made is readonly Conflict[] => Array.isArray(made);
 
-const IMMUTABLE_TYPE = (): Refused =>
-  new Refused(422, 'Invalid', [{ reason: 'FieldValueInvalid', field: 'type' }]);
+/** A Secret that is to be stored. @throws Refused with all that is wrong with it */
+function validate({ type, metadata }: Draft, before: StoredObject | undefined): void {
+  const controllers = (metadata.ownerReferences ?? []).filter(({ controller }) => controller);
+  const wrong = {
+    'metadata.uid': before !== undefined && metadata.uid !== before.metadata.uid,
+    'metadata.ownerReferences': controllers.length > 1,
+    type: before !== undefined && type !== before.type,
+  };
+  const causes = Object.entries(wrong)
+    .filter(([, isWrong]) => isWrong)
+    .map(([field]) => ({ reason: 'FieldValueInvalid', field }));
+  if (causes.length > 0) throw new Refused(422, 'Invalid', causes);
+}
+
+/** The default of the CRD. */
+const NO_STATUS = { observedGeneration: -1 };
+
+/** A JSON merge patch (RFC 7396). */
+function merged(before: unknown, patch: object): Record<string, unknown> {
+  const result: Record<string, unknown> = { ...objectOf(before) };
+  for (const [name, value] of Object.entries(patch)) {
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    if (value === null) delete result[name];
+    else result[name] = isObject ? merged(result[name], value) : value;
+  }
+  return result;
+}
 
 const conflictRefusal = (conflicts: readonly Conflict[]): Refused =>
   new Refused(

@@ -54,12 +54,12 @@ export function applied(
     entry.manager === manager && entry.operation === 'Apply';
   const others = entries.filter((entry) => !isOurs(entry)).map(ownershipOf);
   const differs = (path: string): boolean => current.get(path) !== wanted.get(path);
-  // What the same manager has set by another operation is no conflict
+  // What the same manager has set by another operation is a conflict too
   const conflicts = [...wanted.keys()]
     .filter(differs)
     .flatMap((path) =>
       others
-        .filter((owner) => owner.manager !== manager && owner.paths.has(path))
+        .filter(({ paths }) => paths.has(path))
         .map((owner) => ({ path, manager: owner.manager })),
     );
   if (conflicts.length > 0 && !force) return conflicts;

@@ -139,7 +139,8 @@ export class WatchConnection implements OpenWatch {
     const [was, is] = [before !== undefined && matches(before), matches(object)];
     if (!was && (!is || type === 'DELETED')) return undefined;
     const shown = type === 'DELETED' || !is ? 'DELETED' : was ? 'MODIFIED' : 'ADDED';
-    return Buffer.from(`{"type":"${shown}","object":${this.#objectText(object)}}`);
+    const state = is || before === undefined ? object : asItWas(before, object);
+    return Buffer.from(`{"type":"${shown}","object":${this.#objectText(state)}}`);
   }
 
   /** The members in the order in which a real server writes them. */
@@ -179,3 +180,9 @@ export class WatchConnection implements OpenWatch {
     this.#wake();
   }
 }
+
+/** An object that has left the selection is shown as it was in it, with the version of the change (cache_watcher.go). */
+const asItWas = (before: StoredObject, { metadata }: StoredObject): StoredObject => ({
+  ...before,
+  metadata: { ...before.metadata, resourceVersion: metadata.resourceVersion },
+});
