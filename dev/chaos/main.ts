@@ -20,9 +20,9 @@
  * - secrets in logs, events, statuses and metrics
  *
  * Exits 1 when anything is unexplained. The same seed makes the same schedule, but not the same races: what a run has
- * found it may not find again. `--keep-logs DIR` keeps the operators' logs.
+ * found it may not find again. `--keep-logs DIR` keeps the operators' logs, and what happened when as `seen.json`.
  */
-import { copyFile, mkdir } from 'node:fs/promises';
+import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { missingForControlPlane } from '../control-plane/binaries.ts';
@@ -38,7 +38,7 @@ const HELP = `npm run chaos -- [--seed N] [--minutes N] [--credentials N] [--tok
   --minutes N         how long things happen (default 10); a start and an end of 1 or 2 minutes are added
   --credentials N     how many (default 84)
   --token-seconds N   lifetime of tokens (default 300)
-  --keep-logs DIR     copies the operators' logs there
+  --keep-logs DIR     keeps the operators' logs and what happened there
   --dry-run           prints the schedule and ends (also --list)
   --json              prints the figures as JSON as well`;
 
@@ -103,10 +103,14 @@ function tell({ rows, unexplained }: Report, what: Readonly<Record<string, numbe
   return unexplained.length === 0 && rows.every(({ met }) => met !== false) ? 0 : 1;
 }
 
-async function keepLogs({ replicas }: Run, dir: string): Promise<void> {
+async function keepLogs(run: Run, dir: string): Promise<void> {
   await mkdir(dir, { recursive: true });
-  for (const { name, operator } of replicas)
+  for (const { name, operator } of run.replicas)
     await copyFile(operator.logFile, join(dir, `${name}.log`));
+  const { start, done, outages, crashes, cuts, reader } = run;
+  const requests = await run.provider.entries();
+  const seen = { start, done, outages, crashes, cuts, holders: reader.holders, requests };
+  await writeFile(join(dir, 'seen.json'), JSON.stringify(seen));
 }
 
 process.exitCode = await main();

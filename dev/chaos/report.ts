@@ -4,7 +4,7 @@ import { rounded } from '../soak/measures.ts';
 import { atMost, exactly, type Row, told } from '../soak/report.ts';
 import { explain, type Finding, type History } from './explain.ts';
 import type { Kind } from './judge.ts';
-import { awaySpans, mostWithin, type Outage } from './outages.ts';
+import { awaySpans, mostWithin, type Outage, union } from './outages.ts';
 import {
   type Excess,
   type Explained,
@@ -31,16 +31,17 @@ const KINDS: readonly Kind[] = ['expired', 'empty', 'broken', 'foreign', 'other-
 
 export async function reportOf(run: Run): Promise<Report> {
   const entries = await run.provider.entries();
+  const stalls = run.reader.stalls.map((span) => ({ of: 'api-server' as const, span }));
+  const away = awaySpans([...run.outages, ...stalls]);
+  const blind = awaySpans([...run.outages.map(untilSeen), ...stalls]);
   const around: Surroundings = {
     keys: new Map(run.setting.members.map(({ username, key }) => [username, key])),
     done: run.done,
     crashes: run.crashes,
     cuts: run.cuts,
+    away: blind,
   };
   const refused = refusedRefreshes(entries, around);
-  const stalls = run.reader.stalls.map((span) => ({ of: 'api-server' as const, span }));
-  const away = awaySpans([...run.outages, ...stalls]);
-  const blind = awaySpans([...run.outages.map(untilSeen), ...stalls]);
   const sessionEnds = new Map(
     [...Map.groupBy(refused, ({ key }) => key)].map(([key, own]) => [key, own.map(({ at }) => at)]),
   );
@@ -90,23 +91,34 @@ function findingRows(run: Run, kind: Kind, history: History, lines: string[]): R
   const byRule = Map.groupBy(found, (finding) => explain(finding, history) ?? '');
   const open = byRule.get('') ?? [];
   for (const [key, own] of Map.groupBy(open, (finding) => finding.key)) {
-    lines.push(`${kind}: ${key}, ${own.length} s: ${spansOf(own, run.start)}`);
+    lines.push(`${kind}: ${key}, ${own.length} s: ${textOf(own, run.start)}`);
   }
   const explained = [...byRule].filter(([rule]) => rule !== '');
   return [
-    ...explained.map(([rule, own]) => told(`${kind} seconds explained by: ${rule}`, own.length)),
+    ...explained.map(([rule, own]) =>
+      told(
+        `${kind} seconds explained by: ${rule} (longest for one credential)`,
+        `${own.length} (${longest(own)})`,
+      ),
+    ),
     exactly(`${kind} seconds unexplained`, open.length, 0),
   ];
 }
 
-function spansOf(findings: readonly Finding[], start: number): string {
-  const spans: [number, number][] = [];
-  for (const { at } of findings) {
-    const last = spans.at(-1);
-    if (last !== undefined && at - last[1] < 5_000) last[1] = at;
-    else spans.push([at, at]);
-  }
-  return spans.map(([from, to]) => `${clockOf(from - start)} to ${clockOf(to - start)}`).join(', ');
+/** The findings of one credential as spans; two looks are about a second apart. */
+function spansOf(findings: readonly Finding[]): Span[] {
+  return union(findings.map(({ at }): Span => [at, at + 2_500]));
+}
+
+const textOf = (findings: readonly Finding[], start: number): string =>
+  spansOf(findings)
+    .map(([from, to]) => `${clockOf(from - start)} to ${clockOf(to - 2_500 - start)}`)
+    .join(', ');
+
+/** In seconds. */
+function longest(findings: readonly Finding[]): number {
+  const spans = [...Map.groupBy(findings, ({ key }) => key).values()].flatMap(spansOf);
+  return Math.round(Math.max(...spans.map(([from, to]) => to - from - 1_500)) / 1_000);
 }
 
 function explainedRows(

@@ -1,6 +1,7 @@
 import type { RequestLogEntry } from '../identity-provider/request-log.ts';
 import type { Span } from '../soak/measures.ts';
 import { concerns, type Done } from './explain.ts';
+import { within } from './outages.ts';
 
 /** What the identity provider saw, and which part of it the schedule explains. Times in milliseconds since 1970. */
 
@@ -19,10 +20,14 @@ export interface Surroundings {
   readonly crashes: readonly Span[];
   /** When answers of the provider were cut off on their way. */
   readonly cuts: readonly Span[];
+  /** When nothing could be done. */
+  readonly away: readonly Span[];
 }
 
 /** Before an answer that a crash loses the request may have hung for so long. */
 const BEFORE = 1_000;
+/** Within so much time a change is acted upon, be it that a login waits for its turn with what was wanted before. */
+const ACTED_UPON = 60_000;
 /** Within so much time what was answered is stored, unless something is away. */
 const STORED = 20_000;
 /** A request whose answer does not come is given up after so long. */
@@ -115,10 +120,17 @@ export function furtherLogins(
   );
 }
 
-const whyNewLogin = (key: string, [last, now]: Span, { done }: Surroundings): string | undefined =>
+const whyNewLogin = (
+  key: string,
+  [last, now]: Span,
+  { done, away }: Surroundings,
+): string | undefined =>
   done.find(
     ({ event, from, to }) =>
-      NEW_LOGIN.has(event.do) && concerns(event, key) && from <= now && to >= last - STORED,
+      NEW_LOGIN.has(event.do) &&
+      concerns(event, key) &&
+      from <= now &&
+      last - to - within(away, to, last) <= ACTED_UPON,
   )?.event.do;
 
 /** A session that lives at the provider although no credential has it. `started` in milliseconds. */

@@ -324,7 +324,13 @@ const login = (seconds: number, more: Partial<RequestLogEntry> = {}) =>
   entry(seconds, { grantType: 'password', username: 'u', credential: 'password', ...more });
 const refused = (seconds: number, more: Partial<RequestLogEntry> = {}) =>
   entry(seconds, { status: 400, error: 'invalid_grant', ...more });
-const calm: Surroundings = { keys: new Map([['u', 'a/x']]), done: [], crashes: [], cuts: [] };
+const calm: Surroundings = {
+  keys: new Map([['u', 'a/x']]),
+  done: [],
+  crashes: [],
+  cuts: [],
+  away: [],
+};
 const happened = (what: keyof typeof EDITS, from: number, to: number): Surroundings => ({
   ...calm,
   done: [happening(what, from, to)],
@@ -387,13 +393,22 @@ describe('what explains another login', () => {
     ],
     ['not one made later', [login(0), login(20)], happened('recreate', 21, 22), undefined],
     [
+      'a login that waited meanwhile',
+      [login(70), login(90)],
+      happened('recreate', 9, 11),
+      'recreate',
+    ],
+    ['not one long ago', [login(72), login(90)], happened('recreate', 9, 11), undefined],
+    [
       'a login whose answer was lost',
       [login(0, { lost: true, status: 0 }), login(20)],
       calm,
       'a fault lost the answer',
     ],
   ])('%s', (_, entries, around, rule) => {
-    expect(furtherLogins(entries, around)).toEqual([{ key: 'a/x', at: at(20), rule }]);
+    expect(furtherLogins(entries, around)).toEqual([
+      { key: 'a/x', at: entries.at(-1)?.time, rule },
+    ]);
   });
 });
 
