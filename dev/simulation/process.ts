@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { crashedAwaits } from './awaits.ts';
 import { play, type Result } from './game.ts';
 import type { Report, Task } from './processes.ts';
@@ -9,14 +10,19 @@ const BLOCK = 25;
 const { from, to, step, faults }: Task = JSON.parse(process.argv[2] ?? '{}');
 let results: Result[] = [];
 let crashes: Report['failures'][number][] = [];
+/** Each would be the end of an operator. */
+const unhandled: unknown[] = [];
+process.on('unhandledRejection', (error) => {
+  unhandled.push(error);
+});
 for (let seed = from; seed <= to; seed += step) {
   try {
-    results.push(await play({ seed, ...(faults && { faults }) }));
+    const result = await play({ seed, ...(faults && { faults }) });
+    const [cause] = unhandled.splice(0);
+    if (cause !== undefined) throw new Error('a rejected promise was not handled', { cause });
+    results.push(result);
   } catch (error) {
-    crashes.push({
-      seed,
-      text: `seed ${seed}: the simulation itself failed: ${error instanceof Error ? error.stack : String(error)}`,
-    });
+    crashes.push({ seed, text: `seed ${seed}: the simulation itself failed: ${inspect(error)}` });
   }
   if (results.length + crashes.length >= BLOCK) report();
 }
