@@ -24,6 +24,8 @@ interface SessionRecord {
   isOver: boolean;
 }
 
+/** A request to renew may wait so long until the provider answers. */
+const LONGEST_REQUEST: Ms = minutes(30);
 /** The first step of the lock-out policy of passwords, less a minute. */
 const FIRST_BACK_OFF: Ms = minutes(19);
 
@@ -166,7 +168,11 @@ export class Sessions {
     if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
     // What was refused at a moment that is now in the future does not count
     if (!this.#scene.clocksAgree) return;
-    if (this.renewRequestedAt >= first.at || presentation.at - first.at >= FIRST_BACK_OFF) return;
+    if (
+      this.renewRequestedAt >= first.at - LONGEST_REQUEST ||
+      presentation.at - first.at >= FIRST_BACK_OFF
+    )
+      return;
     this.#scene.violated(
       'a rejected password is presented once',
       `${user} by ${presentation.replica.name}, first at ${first.at} ms`,
