@@ -90,7 +90,7 @@ const forbidden: Action = (world, dice) => {
 const statusForbidden: Action = (world, dice) => {
   world.trace.add('fault', () => 'no permission to write statuses');
   world.server.statusForbidden = true;
-  world.later(dice.pick([minutes(1), minutes(8)]), () => {
+  world.scheduler.after(dice.pick([minutes(1), minutes(8), minutes(20)]), () => {
     world.server.statusForbidden = false;
   });
 };

@@ -110,7 +110,7 @@ export async function play(options: GameOptions): Promise<Result> {
   for (const step of steps) {
     world.scheduler.after(step.at, () => {
       world.trace.add('step', () => `${step.number} ${step.name}`);
-      world.touched();
+      if (!(step.name in CREDENTIAL_EDITS)) world.touched();
       ACTIONS[step.name]?.(world, new Dice(`${name}/step ${step.number}`));
     });
   }
@@ -139,6 +139,7 @@ async function calmDown(world: World, dice: Dice): Promise<void> {
   for (const end of world.faults.values()) end();
   world.provider.faults.clear();
   world.server.forbidden.clear();
+  world.server.statusForbidden = false;
   // Edits that come in two parts, and restarts that wait, come to their end
   await world.scheduler.runUntil(Math.max(world.now + seconds(90), world.lastEditAt + 1));
   for (const end of world.faults.values()) end();
@@ -146,8 +147,8 @@ async function calmDown(world: World, dice: Dice): Promise<void> {
     replica.setClockRight();
     if (hasEnded || replica.isDead) world.start(slot);
   }
-  putThingsRight(world, dice);
   world.touched();
+  putThingsRight(world, dice);
 }
 
 /** Until everything is as it should be. */

@@ -14,6 +14,7 @@ import { encoded, keyOf, type StoredObject } from './objects.ts';
 import { Provider } from './provider.ts';
 import { Replica, START } from './replica.ts';
 import { Expiry } from './rules/expiry.ts';
+import { specOf, targetNameOf } from './rules/rule.ts';
 import { isByOperator } from './rules/targets.ts';
 import { Safety } from './safety.ts';
 import { Scheduler } from './scheduler.ts';
@@ -97,6 +98,8 @@ export class World {
   lastEditAt: Ms = 0;
   /** When people, faults or the operator's processes last changed anything. */
   #touchedAt: Ms = 0;
+  /** When people last changed what a credential rests on, by its key. */
+  readonly #editedAt = new Map<string, Ms>();
   readonly #expiry: Expiry;
   #started = 0;
   #uids = 0;
@@ -135,7 +138,7 @@ export class World {
       renewDeadline: seconds(this.setting.lease.renew),
       releases: this.setting.releases,
     });
-    const calm = { since: () => this.calmSince };
+    const calm = { since: (credential: StoredObject) => this.#calmSince(credential) };
     this.#expiry = new Expiry(this.safety, this.scheduler, calm);
     this.server.observe((change) => this.#changed(change));
     for (const namespace of NAMESPACES) {
@@ -151,7 +154,10 @@ export class World {
   /** The second part of an edit. */
   later(delay: Ms, edit: () => void): void {
     this.lastEditAt = Math.max(this.lastEditAt, this.now + delay);
-    this.scheduler.after(delay, edit);
+    this.scheduler.after(delay, () => {
+      this.touched();
+      edit();
+    });
   }
 
   touched(): void {
@@ -164,9 +170,26 @@ export class World {
     this.#touchedAt = this.now + seconds(2 * lease + 2.2 * retry);
   }
 
-  /** Since when no fault goes on and nothing was touched. */
-  get calmSince(): Ms | undefined {
-    return this.faults.size > 0 ? undefined : this.#touchedAt;
+  /** Since when no fault goes on and nothing was touched that the credential rests on. */
+  #calmSince({ metadata }: StoredObject): Ms | undefined {
+    if (this.faults.size > 0) return undefined;
+    return Math.max(this.#touchedAt, this.#editedAt.get(keyOf(metadata)) ?? 0);
+  }
+
+  /** People or controllers have changed the credential, or a Secret that it names. */
+  #edited({ kind, object: { metadata } }: Change): void {
+    const { namespace, name } = metadata;
+    if (kind === 'convercuscredentials') this.#editedAt.set(keyOf(metadata), this.now);
+    if (kind !== 'secrets') return;
+    for (const credential of this.credentials()) {
+      const named = [
+        specOf(credential).credentialsSecretRef.name,
+        targetNameOf(credential),
+        `${credential.metadata.name}-session`,
+      ];
+      const isConcerned = credential.metadata.namespace === namespace && named.includes(name);
+      if (isConcerned) this.#editedAt.set(keyOf(credential.metadata), this.now);
+    }
   }
 
   /** Replica slots: A and B share a Lease; C belongs to the second release. */
@@ -301,7 +324,7 @@ export class World {
     }
     this.safety.changed(change);
     this.#expiry.changed(change);
-    if (!isByOperator(change)) this.touched();
+    if (!isByOperator(change)) this.#edited(change);
     for (const watch of this.watches) watch.offer(change);
     this.#collectGarbage(change);
   }
