@@ -10,7 +10,7 @@ import { watchingAwaits } from './awaits.ts';
 import { type Conditions, goodConditions } from './conditions.ts';
 import { Dice } from './dice.ts';
 import { type HostNetwork, hostClient } from './host-client.ts';
-import { encoded, keyOf, type StoredObject } from './objects.ts';
+import { decoded, encoded, keyOf, type StoredObject } from './objects.ts';
 import { Provider } from './provider.ts';
 import { Replica, START } from './replica.ts';
 import { Expiry } from './rules/expiry.ts';
@@ -172,8 +172,22 @@ export class World {
 
   /** Since when no fault goes on and nothing was touched that the credential rests on. */
   #calmSince({ metadata }: StoredObject): Ms | undefined {
-    if (this.faults.size > 0) return undefined;
+    if (this.faults.size > 0 || !this.#isAccepted(metadata)) return undefined;
     return Math.max(this.#touchedAt, this.#editedAt.get(keyOf(metadata)) ?? 0);
+  }
+
+  /** What it presents is right, and its user is not held back after a wrong password. */
+  #isAccepted({ namespace, name }: StoredObject['metadata']): boolean {
+    const credential = this.server.get('convercuscredentials', `${namespace}/${name}`);
+    if (credential === undefined) return false;
+    const { credentialsSecretRef, environment, clientId, grantType } = specOf(credential);
+    const source = this.server.get('secrets', `${namespace}/${credentialsSecretRef.name}`);
+    const good = this.provider.goodValues(clientOf(credentialsSecretRef.name));
+    const presented = decoded(source?.data);
+    const isRight = Object.entries(good).every(([key, value]) => presented[key] === value);
+    const isKnown = environment !== 'unknown' && clientId === clientOf(credentialsSecretRef.name);
+    const isHeldBack = grantType !== 'client_credentials' && this.safety.sessions.hasRejected;
+    return isRight && isKnown && !isHeldBack;
   }
 
   /** People or controllers have changed the credential, or a Secret that it names. */

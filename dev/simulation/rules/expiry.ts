@@ -52,7 +52,8 @@ export class Expiry {
         `${each.metadata.namespace}/${targetNameOf(each)}` === key && this.#isUsing(each, target),
     );
     const since = credential === undefined ? undefined : this.#calm.since(credential);
-    if (credential === undefined || since === undefined) return;
+    // The dates in a target are those of a clock: set back, it makes a renewal late by as much
+    if (credential === undefined || since === undefined || !this.#scene.clocksAgree) return;
     const calmFor = this.#scene.now - since;
     if (calmFor <= calmFor / 2 + ALLOWANCE) return;
     this.#scene.violated(
@@ -66,7 +67,8 @@ export class Expiry {
     const spec = specOf(credential);
     const isOwner =
       spec.target.creationPolicy === 'Merge' ||
-      metadata.ownerReferences === undefined ||
+      (metadata.ownerReferences === undefined &&
+        metadata.labels?.['convercus.io/credential'] === credential.metadata.name) ||
       metadata.ownerReferences.some(({ uid }) => uid === credential.metadata.uid);
     return isOwner && !spec.suspend;
   }

@@ -118,6 +118,11 @@ export class Sessions {
     this.#refreshTokens.clear();
   }
 
+  /** Some password has been rejected. */
+  get hasRejected(): boolean {
+    return this.#rejected.size > 0;
+  }
+
   userOf(sessionId: string): string | undefined {
     return this.#sessions.get(sessionId)?.user.split('/')[1];
   }
