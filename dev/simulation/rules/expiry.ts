@@ -65,11 +65,13 @@ export class Expiry {
   /** Ready with that target: neither suspended nor refused. */
   #isUsing(credential: StoredObject, { metadata }: StoredObject): boolean {
     const spec = specOf(credential);
-    const isOwner =
-      spec.target.creationPolicy === 'Merge' ||
-      (metadata.ownerReferences === undefined &&
-        metadata.labels?.['convercus.io/credential'] === credential.metadata.name) ||
-      metadata.ownerReferences.some(({ uid }) => uid === credential.metadata.uid);
+    const { name, uid } = credential.metadata;
+    const { ownerReferences, labels = {} } = metadata;
+    const isOurs =
+      ownerReferences === undefined
+        ? labels['convercus.io/credential'] === name
+        : ownerReferences.some((owner) => owner.uid === uid);
+    const isOwner = spec.target.creationPolicy === 'Merge' || isOurs;
     return isOwner && !spec.suspend;
   }
 }
