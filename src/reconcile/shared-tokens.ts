@@ -70,9 +70,14 @@ export class SharedTokens {
 /** Good for a while yet. (The least time between renewals may outlast a very short token.) */
 export const satisfies = (
   token: Token,
-  { need, policy }: Pick<Wish, 'need' | 'policy'>,
+  { need, policy, held }: Pick<Wish, 'need' | 'policy' | 'held'>,
   now: EpochMs,
 ): boolean =>
   token.issuedAt > need.newerThan &&
   !isFromTheFuture(token.issuedAt, now) &&
-  Math.min(renewalDate(token, policy), token.expiresAt) > now;
+  Math.min(renewalDate(token, policy), token.expiresAt) > now &&
+  !isNoGain(token, need, held);
+
+/** It would not be published as a renewal, so another one has to be asked for. */
+const isNoGain = (token: Token, need: Wish['need'], held: Wish['held']): boolean =>
+  need.newerThan > 0 && !need.requested && held !== undefined && token.expiresAt < held.expiresAt;

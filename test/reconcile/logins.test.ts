@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Failure } from '../../src/domain/failure.ts';
+import { Failure, isFailure } from '../../src/domain/failure.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import { aCredential, CANARY, START } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
@@ -270,3 +270,18 @@ it.each([
     expect(world.idp.liveSessions).toBe(1);
   },
 );
+
+it('a token that would expire before the one in place is not taken again at the next try', async () => {
+  world.idp.sessionMax = minutes(5);
+  world.source = async (request) => {
+    const token = await world.idp.answer(request);
+    // The end of the session, in whole seconds
+    return request.grantType === 'refresh_token' && !isFailure(token)
+      ? { ...token, expiresAt: token.expiresAt - seconds(1) }
+      : token;
+  };
+  const first = await world.pass();
+  await world.runFor(minutes(4) + seconds(50), first);
+  expect(asked()).toEqual(['password', 'refresh_token', 'password']);
+  expect(world.summary('Ready')).toBe('True TokenValid');
+});
