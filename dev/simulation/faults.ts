@@ -106,12 +106,16 @@ const providerFault =
     lasting(world, name, briefly(dice), end);
   };
 
-const loseSessions: Action = (world) => world.provider.loseSessions();
+const loseSessions: Action = (world) => {
+  world.safety.sessions.losses += 1;
+  world.provider.loseSessions();
+};
 
 const moveProviderClock: Action = (world, dice) =>
   world.provider.jump(dice.pick([-minutes(10), -seconds(40), seconds(40), minutes(10)]));
 
 const revokeAll: Action = (world, dice) => {
+  world.safety.sessions.losses += 1;
   dice.pick([...world.provider.realms.values()]).logoutAll();
 };
 

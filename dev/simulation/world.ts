@@ -186,7 +186,8 @@ export class World {
     const presented = decoded(source?.data);
     const isRight = Object.entries(good).every(([key, value]) => presented[key] === value);
     const isKnown = environment !== 'unknown' && clientId === clientOf(credentialsSecretRef.name);
-    const isHeldBack = grantType !== 'client_credentials' && this.safety.sessions.hasRejected;
+    const { hasRejected, losses } = this.safety.sessions;
+    const isHeldBack = grantType !== 'client_credentials' && (hasRejected || losses > 1);
     return isRight && isKnown && !isHeldBack;
   }
 

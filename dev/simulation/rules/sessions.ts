@@ -118,6 +118,9 @@ export class Sessions {
     this.#refreshTokens.clear();
   }
 
+  /** How often the provider has lost sessions: a user whose sessions end too often is held back. */
+  losses = 0;
+
   /** Some password has been rejected. */
   get hasRejected(): boolean {
     return this.#rejected.size > 0;
