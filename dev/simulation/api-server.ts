@@ -1,4 +1,4 @@
-import { objectOf, textAt } from '../../src/adapters/kubernetes/json.ts';
+import { member, objectOf, textAt } from '../../src/adapters/kubernetes/json.ts';
 import type { EpochMs } from '../../src/domain/time.ts';
 import { applied, type Conflict, updated } from './field-ownership.ts';
 import {
@@ -389,11 +389,12 @@ export class ApiServer {
     return this.#store(target.kind, before, after, query['fieldManager'] ?? 'unknown');
   }
 
-  /** A uid in it is ignored, as all of metadata is (customresource/status_strategy.go). */
+  /** The JSON patch that the operator sends. */
   #patchStatus({ body, query = {} }: Request, target: Target): StoredObject {
     const before = this.#existing(target);
-    const status = merged(before.status, draftIn(body).status ?? {});
-    const after = { ...before, status };
+    const values = valuesIn(body);
+    if (values.get('test /metadata/uid') !== before.metadata.uid) throw new Refused(422, 'Invalid');
+    const after = { ...before, status: { ...objectOf(values.get('add /status')) } };
     return this.#store(target.kind, before, after, query['fieldManager'] ?? 'unknown');
   }
 
@@ -464,6 +465,17 @@ function emptyObject(kind: Kind): StoredObject {
   return { apiVersion, kind: name, metadata: emptyMeta };
 }
 
+/** Of a JSON patch (RFC 6902): each value by operation and path. */
+export function valuesIn(body: unknown): Map<string, unknown> {
+  const operations: readonly unknown[] = Array.isArray(body) ? body : [];
+  return new Map(
+    operations.map((operation) => [
+      `${textAt(operation, 'op')} ${textAt(operation, 'path')}`,
+      member(operation, 'value'),
+    ]),
+  );
+}
+
 /** What a client sent has been JSON. */
 function draftIn(body: unknown): Draft {
   const draft: Partial<Draft> = objectOf(body);
@@ -488,17 +500,6 @@ function validate({ type, metadata }: Draft, before: StoredObject | undefined): 
 
 /** The default of the CRD. */
 const NO_STATUS = { observedGeneration: -1 };
-
-/** A JSON merge patch (RFC 7396). */
-function merged(before: unknown, patch: object): Record<string, unknown> {
-  const result: Record<string, unknown> = { ...objectOf(before) };
-  for (const [name, value] of Object.entries(patch)) {
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-    if (value === null) delete result[name];
-    else result[name] = isObject ? merged(result[name], value) : value;
-  }
-  return result;
-}
 
 const conflictRefusal = (conflicts: readonly Conflict[]): Refused =>
   new Refused(

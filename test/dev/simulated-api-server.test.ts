@@ -665,7 +665,7 @@ async function putStatus(
   await on.send('convercuscredentials', 'a', request);
 }
 
-/** The operator's own request: a merge patch with uid. */
+/** The operator's own request: a JSON patch with uid. */
 async function patchStatus(on: Play, status: Status, uid?: string): Promise<void> {
   const { namespace } = on;
   const meta = { namespace, name: 'a', uid: uid ?? on.uid('convercuscredentials', 'a') };
@@ -722,7 +722,7 @@ const CREDENTIALS: readonly Row[] = [
     },
   },
   {
-    name: 'merge patch of a status: what it does not have goes',
+    name: 'patch of a status: what it does not have goes',
     outcomes: [OK, OK, OK],
     play: async (on) => {
       await createCredential(on, { labels: { l: '1' } });
@@ -732,7 +732,7 @@ const CREDENTIALS: readonly Row[] = [
     },
   },
   {
-    name: 'merge patch of a status: what is within its objects stays',
+    name: 'patch of a status: what its objects do not have goes too',
     outcomes: [OK, OK],
     play: async (on) => {
       await createCredential(on);
@@ -745,8 +745,8 @@ const CREDENTIALS: readonly Row[] = [
     },
   },
   {
-    name: 'merge patch of a status of another uid is done all the same; of what is gone',
-    outcomes: [OK, OK, NOT_FOUND],
+    name: 'patch of a status of another uid, and of what is gone',
+    outcomes: [INVALID, OK, NOT_FOUND],
     play: async (on) => {
       await createCredential(on);
       await patchStatus(on, FULL, OTHER_UID);
@@ -755,8 +755,8 @@ const CREDENTIALS: readonly Row[] = [
     },
   },
   {
-    name: 'merge patch of the status of the one before is done all the same',
-    outcomes: [OK, OK],
+    name: 'patch of the status of the one before',
+    outcomes: [OK, INVALID],
     play: async (on) => {
       await createCredential(on);
       const uid = on.uid('convercuscredentials', 'a');

@@ -1,5 +1,5 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
-import type { Failure } from '../../domain/failure.ts';
+import { type Failure, isFailure } from '../../domain/failure.ts';
 import type {
   DesiredSecret,
   KnownSecret,
@@ -86,15 +86,13 @@ export class KubernetesCluster implements Cluster {
     status: NonNullable<ConvercusCredential['status']>,
     signal: AbortSignal,
   ): Promise<'written' | 'gone' | Failure> {
-    const { namespace, name, uid } = metadata;
+    const { namespace, name } = metadata;
     const answer = await this.#writeStatus(metadata, status, signal);
-    if (answer instanceof ApiError) {
-      const isAnother =
-        answer.code === 409 && answer.causes.some((it) => it.field === 'metadata.uid');
-      if (answer.code === 404 || isAnother) return 'gone';
-      return toFailure(answer, { verb: 'update', resource: STATUS, namespace, name });
-    }
-    return textAt(answer.body, 'metadata', 'uid') === uid ? 'written' : 'gone';
+    if (!(answer instanceof ApiError)) return 'written';
+    // 422: the status is not valid, or the uid is not that of the patch
+    const isGone = answer.code === 422 && (await this.#isGone(metadata, signal));
+    if (answer.code === 404 || isGone) return 'gone';
+    return toFailure(answer, { verb: 'update', resource: STATUS, namespace, name });
   }
 
   async deleteSecret(secret: SecretIdentity, signal: AbortSignal): Promise<Failure | undefined> {
@@ -126,6 +124,16 @@ export class KubernetesCluster implements Cluster {
 
   recordEvent(about: EventSubject, event: CredentialEvent): void {
     this.#events.record(about, event);
+  }
+
+  /** There is none of that uid any more. */
+  async #isGone(
+    { namespace, name, uid }: ConvercusCredential['metadata'],
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const found = await this.readCredential(namespace, name, signal);
+    if (isFailure(found)) return false;
+    return found === 'absent' || found.metadata.uid !== uid;
   }
 
   /** Replaced if the credential is still the version that we know, which is the cheapest way; else whatever its version. */

@@ -6,30 +6,10 @@ import type { ApiRequest } from './transport.ts';
 type Metadata = ConvercusCredential['metadata'];
 type Status = NonNullable<ConvercusCredential['status']>;
 
-/** Every field of a status. One that is not named here would never be removed. */
-const FIELDS: Readonly<Record<keyof Status, null>> = {
-  observedGeneration: null,
-  conditions: null,
-  tokenUrl: null,
-  issuedAt: null,
-  expiresAt: null,
-  renewAt: null,
-  target: null,
-  lastHandledRenewRequest: null,
-  rejectedLogin: null,
-};
-
 const common = ({ namespace, name }: Metadata, signal: AbortSignal) => ({
   path: pathOf(CREDENTIALS, namespace, name, 'status'),
   query: { fieldManager: FIELD_MANAGER },
   signal,
-});
-
-const objectFrom = (metadata: object, status: object) => ({
-  apiVersion: API_VERSION,
-  kind: KIND,
-  metadata,
-  status,
 });
 
 /** The status as a whole, of that version of the credential only. Of a status request the API server ignores the spec. */
@@ -40,12 +20,18 @@ export function replaceRequest(
   signal: AbortSignal,
 ): ApiRequest {
   const { namespace, name, uid } = metadata;
-  const body = objectFrom({ namespace, name, uid, resourceVersion }, status);
+  const body = {
+    apiVersion: API_VERSION,
+    kind: KIND,
+    metadata: { namespace, name, uid, resourceVersion },
+    status,
+  };
   return { ...common(metadata, signal), method: 'PUT', accept: METADATA, body }; // we know the rest
 }
 
 /**
- * The same whatever the version, at more cost to the server: a merge patch that removes what the status does not have.
+ * The same whatever the version, at more cost to the server. A JSON patch (RFC 6902): of a merge patch of a status the
+ * API server ignores the uid, and members of objects that the new status does not have would stay.
  * The answer is the whole object, for it is another one than we know.
  */
 export function rewriteRequest(
@@ -53,8 +39,10 @@ export function rewriteRequest(
   status: Status,
   signal: AbortSignal,
 ): ApiRequest {
-  const { namespace, name, uid } = metadata;
-  const body = objectFrom({ namespace, name, uid }, { ...FIELDS, ...status });
-  const contentType = 'application/merge-patch+json';
+  const body = [
+    { op: 'test', path: '/metadata/uid', value: metadata.uid },
+    { op: 'add', path: '/status', value: status },
+  ];
+  const contentType = 'application/json-patch+json';
   return { ...common(metadata, signal), method: 'PATCH', contentType, body };
 }

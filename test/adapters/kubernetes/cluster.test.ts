@@ -332,7 +332,7 @@ describe('applying a status', () => {
     });
   });
 
-  it('of another version than we know removes by name what is not in it', async () => {
+  it('of another version than we know replaces it if the uid is the same', async () => {
     const given = { observedGeneration: 1 };
     const stored = credentialObject({ resourceVersion: '7' }, { status: given });
     await using world = await aWorld(({ method }) =>
@@ -342,13 +342,12 @@ describe('applying a status', () => {
     const [, request] = world.asked;
     expect(request).toMatchObject({
       method: 'PATCH',
-      headers: { 'content-type': 'application/merge-patch+json' },
+      headers: { 'content-type': 'application/json-patch+json' },
     });
-    expect(JSON.parse(request?.body ?? '').status).toMatchObject({
-      observedGeneration: 1,
-      conditions: null,
-      rejectedLogin: null,
-    });
+    expect(JSON.parse(request?.body ?? '')).toEqual([
+      { op: 'test', path: '/metadata/uid', value: 'u' },
+      { op: 'add', path: '/status', value: given },
+    ]);
     expect(world.cache.credential('shop/loyalty')).toMatchObject({
       metadata: { resourceVersion: '7' },
       status: given,
@@ -356,8 +355,26 @@ describe('applying a status', () => {
   });
 
   it.each([
+    ['another one', { body: credentialObject({ uid: 'another' }, {}) }],
+    ['none', status(404, 'NotFound')],
+  ])('of a credential instead of which there is %s', async (_, found: Answer) => {
+    await using world = await aWorld(({ method }) => {
+      if (method === 'GET') return found;
+      return method === 'PUT' ? status(409, 'Conflict') : status(422, 'Invalid');
+    });
+    expect(await world.cluster.applyStatus(aCredential(), {}, never)).toBe('gone');
+  });
+
+  it('that is not valid', async () => {
+    await using world = await aWorld(({ method }) =>
+      method === 'GET' ? { body: credentialObject({}, {}) } : status(422, 'Invalid'),
+    );
+    const failure = { kind: 'TargetRefused' };
+    expect(await world.cluster.applyStatus(aCredential(), {}, never)).toMatchObject(failure);
+  });
+
+  it.each([
     ['none', status(404, 'NotFound'), 'gone'],
-    ['another one', { body: { metadata: { uid: 'another' } } }, 'gone'],
     ['a newer version', status(409, 'Conflict'), { kind: 'ClusterUnavailable' }],
     ['a fault', status(503, 'ServiceUnavailable'), { kind: 'ClusterUnavailable' }],
   ])('of a credential of which there is %s', async (_, answer: Answer, expected) => {

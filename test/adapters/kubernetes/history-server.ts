@@ -132,7 +132,9 @@ export class HistoryServer implements Transport {
     const isOfSecrets = plural === 'secrets';
     const history = isOfSecrets ? this.secrets : this.credentials;
     const found = history.objects.get(name);
-    const refusal = refusalOf(method, found, body);
+    const refusal = Array.isArray(body)
+      ? patchRefusal(found, body)
+      : refusalOf(method, found, body);
     if (refusal !== undefined) return refusal;
     if (method === 'DELETE') {
       history.remove(name, true);
@@ -162,17 +164,27 @@ function refusalOf(
   }
   const isAnother = uid !== undefined && uid !== found.uid;
   const isChanged = version !== undefined && version !== String(found.version);
-  const causes = isAnother ? [{ field: 'metadata.uid' }] : [];
-  return isAnother || isChanged
-    ? new ApiError(409, { reason: 'Conflict', details: { causes } })
-    : undefined;
+  return isAnother || isChanged ? new ApiError(409, { reason: 'Conflict' }) : undefined;
 }
 
-/** A merge patch of a status names every field. */
-function statusIn(body: unknown): Record<string, unknown> {
-  const entries = Object.entries(Object(member(body, 'status')));
-  return Object.fromEntries(entries.filter(([, value]) => value !== null));
+/** A JSON patch of a status: the uid has to be that. */
+function patchRefusal(
+  found: StoredObject | undefined,
+  operations: readonly unknown[],
+): ApiError | undefined {
+  if (found === undefined) return new ApiError(404, { reason: 'NotFound' });
+  const isAnother = valueAt(operations, '/metadata/uid') !== found.uid;
+  return isAnother ? new ApiError(422, { reason: 'Invalid' }) : undefined;
 }
+
+const statusIn = (body: unknown): unknown =>
+  Array.isArray(body) ? valueAt(body, '/status') : member(body, 'status');
+
+const valueAt = (operations: readonly unknown[], path: string): unknown =>
+  member(
+    operations.find((operation) => member(operation, 'path') === path),
+    'value',
+  );
 
 const metadataOf = ({ metadata }: { readonly metadata: object }): object => ({
   kind: 'PartialObjectMetadata',

@@ -144,6 +144,34 @@ describe('against a real API server', () => {
     expect(await read()).toEqual({ observedGeneration: 3 });
   });
 
+  it('writes no status onto a credential that has taken the place of the one before', async () => {
+    const before = await createCredential('replaced');
+    await kubectl('delete', 'convercuscredentials', 'replaced');
+    const after = await createCredential('replaced');
+    for (const known of [before, after]) {
+      cache.credentialSink().present(known);
+      expect(await cluster.applyStatus(before, { observedGeneration: 7 }, never)).toBe('gone');
+    }
+    const read = await kubectl('get', 'convercuscredentials', 'replaced', '-o', 'json');
+    expect(JSON.parse(read).status).toEqual({ observedGeneration: -1 });
+  });
+
+  it('leaves nothing of an old status in the objects of a new one', async () => {
+    const credential = await createCredential('rejected');
+    cache.credentialSink().present(credential);
+    const retryAt = '2026-11-24T12:00:00Z';
+    const first = {
+      rejectedLogin: { presented: 'x', retryAt },
+      target: { name: 'a', resourceVersion: '1' },
+    };
+    expect(await cluster.applyStatus(credential, first, never)).toBe('written');
+    await kubectl('annotate', 'convercuscredentials', 'rejected', 'a=b');
+    const next = { rejectedLogin: { presented: 'y' }, target: { name: 'a' } };
+    expect(await cluster.applyStatus(credential, next, never)).toBe('written');
+    const read = await kubectl('get', 'convercuscredentials', 'rejected', '-o', 'json');
+    expect(JSON.parse(read).status).toEqual(next);
+  });
+
   it('is not told of its own writes once more, but of all others', async () => {
     const credential = await createCredential('heard');
     const known = new ClusterCache(() => {});
