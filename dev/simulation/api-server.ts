@@ -200,7 +200,7 @@ export class ApiServer {
     this.compact();
   }
 
-  /** @param account `operator` is subject to permissions */
+  /** What the operator asks; subject to its permissions. */
   handle(request: Request): Reply {
     const target = targetOf(request.path);
     this.#request = request;
@@ -314,6 +314,7 @@ export class ApiServer {
   #create({ body, query = {} }: Request, { kind, namespace = '' }: Target): StoredObject {
     const draft = { ...(kind === 'secrets' && { type: 'Opaque' }), ...draftIn(body) };
     this.#checkNamespace(kind, namespace);
+    if (draft.metadata.resourceVersion !== undefined) throw new Refused(500, '');
     if (kind === 'events')
       return { ...emptyObject(kind), ...draft, metadata: { ...emptyMeta, namespace } };
     const name = draft.metadata.name ?? '';
@@ -330,7 +331,10 @@ export class ApiServer {
     const { body, query = {} } = request;
     // AllowCreateOnUpdate, whatever the version
     const isCreated = target.kind === 'leases' && this.get('leases', keyIn(target)) === undefined;
-    if (isCreated) return this.#create(request, target);
+    if (isCreated) {
+      const { resourceVersion: _, ...metadata } = draftIn(body).metadata;
+      return this.#create({ ...request, body: { ...draftIn(body), metadata } }, target);
+    }
     const draft = { ...(target.kind === 'secrets' && { type: 'Opaque' }), ...draftIn(body) };
     const before = this.#existing(target);
     checkPreconditions(draft.metadata, before.metadata);
@@ -400,8 +404,7 @@ export class ApiServer {
 
   #delete({ body }: Request, target: Target): StoredObject {
     const before = this.#existing(target);
-    const uid = textAt(body, 'preconditions', 'uid');
-    checkPreconditions({ ...(uid !== undefined && { uid }) }, before.metadata);
+    checkPreconditions(objectOf(member(body, 'preconditions')), before.metadata);
     return this.#drop(target.kind, before, 'operator');
   }
 

@@ -211,6 +211,11 @@ export function objectOfKind(kind: Kind, draft: Draft): Record<string, unknown> 
   return { apiVersion, kind: name, ...draft };
 }
 
+interface Preconditions {
+  readonly uid?: string;
+  readonly resourceVersion?: string;
+}
+
 /** What was seen of an object when it was last looked at. */
 interface Look {
   readonly uid: string;
@@ -260,7 +265,7 @@ export class Play {
     });
   }
 
-  async remove(kind: Kind, name: string, preconditions?: { readonly uid: string }): Promise<void> {
+  async remove(kind: Kind, name: string, preconditions?: Preconditions): Promise<void> {
     const options = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions };
     const body = preconditions === undefined ? {} : { body: options };
     await this.#send(kind, name, { method: 'DELETE', path: this.#path(kind, name), ...body });

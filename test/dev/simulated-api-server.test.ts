@@ -91,6 +91,11 @@ const CREATIONS: readonly Row[] = [
     play: (on) => on.post('secrets', secret({ token: '1' }, { uid: OTHER_UID })),
   },
   {
+    name: 'POST of what has a version',
+    outcomes: ['500 '],
+    play: (on) => on.post('secrets', secret({ token: '1' }, { resourceVersion: '5' })),
+  },
+  {
     name: 'POST without a type',
     outcomes: [OK],
     play: (on) => on.post('secrets', { metadata: { name: 'a' }, data: encoded({ token: '1' }) }),
@@ -254,6 +259,19 @@ const REPLACEMENTS: readonly Row[] = [
       await on.remove('secrets', 'a', { uid: OTHER_UID });
       await on.remove('secrets', 'a', { uid: on.uid('secrets', 'a') });
       await on.remove('secrets', 'a', { uid: OTHER_UID });
+    },
+  },
+  {
+    name: 'DELETE of a version',
+    outcomes: [OK, OK, CONFLICT, CONFLICT, OK],
+    play: async (on) => {
+      await on.post('secrets', secret({ token: '1' }));
+      const resourceVersion = on.version('secrets', 'a');
+      await on.put('secrets', secret({ token: '2' }));
+      const uid = on.uid('secrets', 'a');
+      await on.remove('secrets', 'a', { resourceVersion });
+      await on.remove('secrets', 'a', { uid, resourceVersion });
+      await on.remove('secrets', 'a', { uid, resourceVersion: on.version('secrets', 'a') });
     },
   },
 ];
