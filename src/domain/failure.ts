@@ -117,6 +117,10 @@ export class Failure {
 
 export const isFailure = (value: unknown): value is Failure => value instanceof Failure;
 
+/** The waits of failures that are tried again by the same rule double from one to the next; another rule starts afresh. */
+export const haveSameRule = (one: Failure, other: Failure): boolean =>
+  FAILURE_KINDS[one.kind].retry === FAILURE_KINDS[other.kind].retry;
+
 /**
  * When to try again after the `attempts`-th failure in a row (1 is the first), or undefined for "not by itself".
  * @param random uniform in [0, 1): short waits are spread over their whole length (full jitter), long ones by ±10 %

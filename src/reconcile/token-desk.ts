@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { type Environments, tokenUrlOf } from '../domain/environment.ts';
-import { type Failure, isFailure, retryAt } from '../domain/failure.ts';
+import { type Failure, haveSameRule, isFailure, retryAt } from '../domain/failure.ts';
 import { nextLogin } from '../domain/login-gate.ts';
 import type { LogoutRequest } from '../domain/logout.ts';
 import { Sensitive } from '../domain/sensitive.ts';
@@ -149,7 +149,8 @@ export class TokenDesk {
     const isRejection = failure.kind === 'CredentialsRejected';
     const identity = this.identityOf(wish.request);
     const before = isRejection ? this.#ofPassword(wish) : this.#refusals.get(identity);
-    const tried = { failure, attempts: (before?.attempts ?? 0) + 1, at: clock.now() };
+    const isNext = before !== undefined && haveSameRule(before.failure, failure);
+    const tried = { failure, attempts: (isNext ? before.attempts : 0) + 1, at: clock.now() };
     const refusal = { ...tried, ...this.#nextTry(wish, tried) };
     this.#remember(wish.request, refusal);
     if (isWholeHosts(failure)) budget.pause(hostOf(wish.request), refusal.retryAt ?? tried.at);

@@ -134,6 +134,18 @@ describe('a redirect to a page that says "back in a minute"', () => {
   });
 });
 
+it('a redirect after several other failures is asked again after a quarter of an hour, too', async () => {
+  world.idp.outage = new Failure('ServerUnavailable', 'The server is unavailable');
+  let action = await world.pass();
+  for (let n = 0; n < 5; n += 1) {
+    world.clock.advance(action === 'await-change' ? 0 : action.lookAgainAt - world.clock.now());
+    if (n === 4) world.idp.outage = new Failure('UnexpectedRedirect', 'The endpoint redirects');
+    action = await world.pass();
+  }
+  const wait = action === 'await-change' ? Infinity : action.lookAgainAt - world.clock.now();
+  expect(wait).toBeLessThanOrEqual(minutes(17));
+});
+
 describe('a failure that ends before the token does', () => {
   it.each([
     ['UnexpectedResponse', 210],
