@@ -122,13 +122,16 @@ export class Safety implements Scene {
     let tell: (seen: 'response' | 'unknown') => void = () => undefined;
     return {
       handled: (handled) => {
-        tell = this.sessions.handled(replica, handled);
         // It may arrive when its sender waits no longer
+        tell = this.sessions.handled(replica, handled, seen !== undefined);
         if (seen !== undefined) tell(seen);
       },
       ended: (result) => {
         seen = result;
         tell(result);
+        const isLogout = /\/(logout|revoke)$/.test(url);
+        const token = form.get('refresh_token') ?? form.get('token') ?? '';
+        if (isLogout && result === 'unknown') this.sessions.logoutFailed(token);
       },
     };
   }

@@ -7,6 +7,8 @@ import { type Scene, specOf } from './rule.ts';
 
 /** One request that presented something of a user. */
 interface Presentation {
+  /** Its sender waited no longer when it arrived. */
+  readonly isLate: boolean;
   readonly replica: Replica;
   readonly term: number;
   readonly at: Ms;
@@ -53,9 +55,14 @@ export class Sessions {
   }
 
   /** The result is told what the sender saw. */
-  handled(replica: Replica, handled: Handled): (seen: 'response' | 'unknown') => void {
+  handled(
+    replica: Replica,
+    handled: Handled,
+    isLate: boolean,
+  ): (seen: 'response' | 'unknown') => void {
     const { presented, issued } = handled;
     const presentation: Presentation = {
+      isLate,
       replica,
       term: this.#leadership.termOf(replica),
       at: this.#scene.now,
@@ -83,7 +90,7 @@ export class Sessions {
       const isLogout = endpoint === 'logout' || endpoint === 'revoke';
       const isDone = presented.isHonest && presented.status < 300 && seen === 'response';
       if (isLogout && !isDone)
-        this.#logoutFailed(fields.get('refresh_token') ?? fields.get('token') ?? '');
+        this.logoutFailed(fields.get('refresh_token') ?? fields.get('token') ?? '');
     };
   }
 
@@ -159,7 +166,7 @@ export class Sessions {
     // To its holder the session is over, though a provider whose clock was moved may not see it so
     const record = this.#sessions.get(sessionIn(token));
     if (record !== undefined && isSpent && status !== 200) record.isOver = true;
-    if (first === undefined || first.seen === 'unknown') return;
+    if (first === undefined || first.seen === 'unknown' || presentation.isLate) return;
     if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
     this.#scene.violated(
       'a refresh token is sent once',
@@ -172,7 +179,7 @@ export class Sessions {
     const key = [presentation.replica.release, host, realm, user, fields.get('password')].join(' ');
     const first = this.#rejected.get(key);
     this.#rejected.set(key, presentation);
-    if (first === undefined || first.seen === 'unknown') return;
+    if (first === undefined || first.seen === 'unknown' || presentation.isLate) return;
     if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
     // What was refused at a moment that is now in the future does not count
     if (!this.#scene.clocksAgree) return;
@@ -187,7 +194,8 @@ export class Sessions {
     );
   }
 
-  #logoutFailed(refreshToken: string): void {
+  /** It was refused, or never answered. */
+  logoutFailed(refreshToken: string): void {
     const record = this.#sessions.get(sessionIn(refreshToken));
     if (record !== undefined) record.hasFailedLogout = true;
   }

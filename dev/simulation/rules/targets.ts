@@ -139,6 +139,7 @@ export class Targets {
       old.host === fresh.host &&
       old.realm === fresh.realm &&
       old.clientId === fresh.clientId &&
+      (old.username === fresh.username || fresh.grantType === 'refresh_token') &&
       old.scope === fresh.scope &&
       (old.grantType === 'client_credentials') === (fresh.grantType === 'client_credentials');
     if (!isSame || !this.#scene.clocksAgree || old.clientSecret !== fresh.clientSecret) return;
