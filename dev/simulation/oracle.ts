@@ -127,9 +127,9 @@ function tokenProblem(world: World, spec: Spec, target: StoredObject): string | 
       return `a token of ${issued.grantType} ${issued.realm} ${issued.clientId} ${issued.scope}`;
     const expired = Math.round((world.now - issued.expiresAt) / 1_000);
     if (expired >= 0) return `token has expired ${expired} s ago`;
+    const validity = issued.expiresAt - issued.issuedAt;
+    if (world.now - issued.issuedAt > LATEST_RENEWAL * validity + 60_000) return 'renewal is late';
   }
-  const issuedAt = parseTime(target.metadata.annotations?.['convercus.io/issued-at']) ?? 0;
-  if (issuedAt - START - world.now > 60_000) return 'a token that is dated from the future';
   const renewAt = parseTime(target.metadata.annotations?.['convercus.io/renew-at']) ?? 0;
   const late = START + world.now - renewAt;
   return late > 60_000 ? `renewal is ${late / 1_000} s late` : undefined;
@@ -145,6 +145,9 @@ function sessionProblem(world: World, credential: StoredObject): string | undefi
   const facts = decoded(secret.data)['session.json'] ?? '';
   return facts.includes(uid) ? undefined : 'the session is that of another credential';
 }
+
+/** The renewal lies at 85 % of the validity at the latest: 80 ± 5. */
+const LATEST_RENEWAL = 0.86;
 
 /** Secrets of ours that no credential needs. */
 function strays(world: World): string[] {

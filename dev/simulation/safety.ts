@@ -87,6 +87,10 @@ export class Safety implements Scene {
     this.#targets.changed(change);
     const { object } = change;
     if (change.by === 'people' && change.type === 'DELETED') this.sessions.droppedByPeople(object);
+    const isSource = change.kind === 'secrets' && object.metadata.name.startsWith('source-');
+    if (isSource && change.type === 'DELETED') {
+      this.sessions.clientSecretGone(object.metadata.name.replace('source', 'user'));
+    }
     if (change.by === 'kubectl-edit' && change.before) this.sessions.spoiltByPeople(change.before);
     if (change.kind === 'convercuscredentials')
       this.#canary.look('status', JSON.stringify(object.status ?? {}));

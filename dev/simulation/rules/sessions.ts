@@ -104,6 +104,13 @@ export class Sessions {
     this.#dropped.set(id, `${metadata.namespace}/${metadata.name.replace(/-session$/, '')}`);
   }
 
+  /** Without its client secret a session can't be logged out. */
+  clientSecretGone(username: string): void {
+    for (const record of this.#sessions.values()) {
+      if (record.user.endsWith(`/${username}`)) record.hasFailedLogout = true;
+    }
+  }
+
   /** Perhaps a replica that never knew the session takes over, and can't read it. */
   spoiltByPeople({ type, data }: StoredObject): void {
     if (type !== 'convercus.io/session') return;
