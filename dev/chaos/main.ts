@@ -108,8 +108,9 @@ async function keepLogs(run: Run, dir: string): Promise<void> {
   for (const { name, operator } of run.replicas)
     await copyFile(operator.logFile, join(dir, `${name}.log`));
   const { start, done, outages, crashes, cuts, reader } = run;
+  const { findings, holders } = reader;
   const requests = await run.provider.entries();
-  const seen = { start, done, outages, crashes, cuts, holders: reader.holders, requests };
+  const seen = { start, done, outages, crashes, cuts, holders, findings, requests };
   await writeFile(join(dir, 'seen.json'), JSON.stringify(seen));
 }
 
