@@ -37,6 +37,8 @@ interface Rule {
 
 /** A new credential's token, behind logins that are one a second. */
 const NEW = 60;
+/** After a rotation people look for the last time after 65 s, and ask for what is missing then. */
+const ROTATED = 95;
 /** A target that has to be written again. */
 const MENDED = 30;
 
@@ -46,8 +48,8 @@ const RULES: Readonly<Partial<Record<Event['do'], Rule>>> = {
   recreate: { kinds: ['empty'], calm: NEW },
   'delete-namespace': { kinds: ['empty'], calm: NEW },
   // What is refused while the two secrets differ is only tried again by and by, or when a person asks for it
-  'rotate-client': { kinds: ['empty', 'other-scope'], calm: NEW },
-  'rotate-password': { kinds: ['empty', 'other-scope'], calm: NEW },
+  'rotate-client': { kinds: ['empty', 'other-scope'], calm: ROTATED },
+  'rotate-password': { kinds: ['empty', 'other-scope'], calm: ROTATED },
   'delete-source': { kinds: ['empty', 'other-scope'], calm: NEW },
   scope: { kinds: ['other-scope'], calm: NEW },
   suspend: { kinds: ['expired', 'empty', 'other-scope'], calm: MENDED },

@@ -15,7 +15,7 @@
  *
  * - seconds in which a target held an expired token, none, a broken one, another credential's, or one of another scope
  * - refreshes that were refused, logins beyond the first, sessions that live on although no credential has them
- * - credentials that are not ready 90 s after the last fault
+ * - credentials that are not ready 90 s after the last fault, or still say that a person has to act
  * - exit codes and seconds of operators that got SIGTERM; operators that ended by themselves
  * - secrets in logs, events, statuses and metrics
  *

@@ -9,8 +9,8 @@ import type { Edit, Order, TargetEdit } from './schedule.ts';
 const AT_ONCE = 16;
 const API = '/apis/convercus.io/v1alpha1';
 const RENEW_REQUEST = 'convercus.io/renew-requested-at';
-/** After a rotation people look twice whether all is well, in milliseconds. */
-const LOOKS = [5_000, 30_000];
+/** After a rotation people look three times whether all is well, so many milliseconds after the last look. */
+const LOOKS = [5_000, 30_000, 30_000];
 /** Longer than any outage. */
 const PATIENCE = 180_000;
 
@@ -195,10 +195,13 @@ export class Person {
   /** What was refused meanwhile waits for a person, who asks for one more try as the documentation says. */
   async #mend(members: readonly Member[]): Promise<void> {
     const keys = new Set(members.map(({ key }) => key));
-    for (const look of LOOKS) {
+    for (const [index, look] of LOOKS.entries()) {
       await sleep(look, undefined, { signal: this.#gone.signal });
+      const isLast = index === LOOKS.length - 1;
       const waiting = (await this.credentials()).filter(
-        (credential) => keys.has(keyOf(credential)) && needsPerson(credential),
+        (credential) =>
+          keys.has(keyOf(credential)) &&
+          (needsPerson(credential) || (isLast && isStalled(credential))),
       );
       await each(waiting, AT_ONCE, async (credential) => {
         const member = this.#members.get(keyOf(credential));
@@ -380,6 +383,10 @@ export const keyOf = ({ metadata }: CredentialObject): string =>
 
 export const conditionOf = ({ status }: CredentialObject, type: string) =>
   status?.conditions?.find((condition) => condition.type === type);
+
+/** What says so with a token in place is tried again by itself before that expires: people give it a minute. */
+export const isStalled = (credential: CredentialObject): boolean =>
+  conditionOf(credential, 'Stalled')?.status === 'True';
 
 /** Without a token, or with a login that was rejected and is not tried again by itself. */
 const needsPerson = (credential: CredentialObject): boolean =>

@@ -162,7 +162,7 @@ function endRows(run: Run, lines: string[]): Row[] {
   const slowest = Math.max(0, ...terminations.map(({ seconds }) => seconds));
   if (slowest > SLOWEST_STOP) lines.push(`a stop took ${rounded(slowest)} s`);
   return [
-    exactly('credentials not ready at the end', notReady.length, 0),
+    exactly('credentials not ready, or stalled, at the end', notReady.length, 0),
     told('stops by SIGTERM', terminations.length),
     exactly('stops whose exit code was not 0', badExits.length, 0),
     atMost('longest stop (s)', rounded(slowest), SLOWEST_STOP),

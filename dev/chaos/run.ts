@@ -10,7 +10,7 @@ import type { Span } from '../soak/measures.ts';
 import { Controllers } from './controllers.ts';
 import type { Done } from './explain.ts';
 import type { Outage, Replica as ReplicaNumber } from './outages.ts';
-import { conditionOf, Person } from './person.ts';
+import { conditionOf, isStalled, Person } from './person.ts';
 import type { Member } from './population.ts';
 import { Proxy } from './proxy.ts';
 import { Reader } from './reader.ts';
@@ -116,14 +116,15 @@ export class Run {
     return await look(run);
   }
 
-  /** Credentials without a valid token, or that say so. */
+  /** Credentials without a valid token, or that say so, or that say that a person has to act. */
   notReady(): string[] {
     return [...this.reader.judged()].flatMap(([key, kind]) => {
       const credential = this.reader.credential(key);
       const ready = credential && conditionOf(credential, 'Ready');
-      return kind === 'fine' && ready?.status === 'True'
+      const stalled = credential !== undefined && isStalled(credential) ? ', stalled' : '';
+      return kind === 'fine' && ready?.status === 'True' && stalled === ''
         ? []
-        : [`${key} (${kind}, ${ready?.reason ?? 'no status'})`];
+        : [`${key} (${kind}, ${ready?.reason ?? 'no status'}${stalled})`];
     });
   }
 
