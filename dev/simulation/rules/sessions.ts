@@ -97,11 +97,15 @@ export class Sessions {
   /** A Secret was deleted by people: the operator may go on with what it remembers. */
   droppedByPeople({ type, metadata, data }: StoredObject): void {
     if (type !== 'convercus.io/session') return;
-    const id = sessionIn(decoded(data)['refresh_token'] ?? '');
+    const { refresh_token: token = '', 'session.json': facts = '' } = decoded(data);
+    const id = sessionIn(token);
     const record = this.#sessions.get(id);
-    // Of two releases the other one may have logged in
-    if (record !== undefined && this.#scene.releases > 1) record.hasFailedLogout = true;
-    this.#dropped.set(id, `${metadata.namespace}/${metadata.name.replace(/-session$/, '')}`);
+    const credential = `${metadata.namespace}/${metadata.name.replace(/-session$/, '')}`;
+    const uid = this.#scene.server.get('convercuscredentials', credential)?.metadata.uid ?? '';
+    // Of two releases the other one may have logged in; and what was left by one of that name is not read before a login
+    const isKnown = this.#scene.releases === 1 && facts.includes(`"${uid}"`);
+    if (record !== undefined && !isKnown) record.hasFailedLogout = true;
+    this.#dropped.set(id, credential);
   }
 
   /** Without its client secret a session can't be logged out. */
@@ -174,6 +178,8 @@ export class Sessions {
     const record = this.#sessions.get(sessionIn(token));
     if (record !== undefined && isSpent && status !== 200) record.isOver = true;
     if (first === undefined || first.seen === 'unknown' || presentation.isLate) return;
+    // Of two releases both may take the credential for theirs while it moves
+    if (first.replica.release !== presentation.replica.release) return;
     if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
     this.#scene.violated(
       'a refresh token is sent once',
