@@ -171,6 +171,8 @@ async function settle(world: World): Promise<Ms> {
 async function checkQuiet(world: World): Promise<void> {
   // Background work: log-outs, events
   await world.scheduler.runUntil(world.now + minutes(1));
+  // A log-out waits for its turn, and looks now and then whether it is still needed
+  if (world.now < world.provider.pausedUntil) return;
   const due = [...world.server.all('secrets')]
     .map(({ metadata }) => parseTime(metadata.annotations?.['convercus.io/renew-at']))
     .filter((at) => at !== undefined)

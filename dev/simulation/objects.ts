@@ -70,3 +70,12 @@ export const decoded = (data: StoredObject['data'] = {}): Record<string, string>
   Object.fromEntries(
     Object.entries(data).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]),
   );
+
+/** People have set annotations of a Secret that is merged into: the operator does not take them over. */
+export const hasForeignAnnotations = ({
+  metadata: { managedFields = [] },
+}: StoredObject): boolean =>
+  managedFields.some(
+    ({ manager, fieldsV1 }) =>
+      manager === 'kubectl-edit' && fieldsV1['f:metadata']?.['f:annotations'] !== undefined,
+  );

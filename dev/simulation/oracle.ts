@@ -1,6 +1,6 @@
 import { type Condition, conditionOf as conditionIn } from '../../src/domain/status.ts';
 import { parseTime } from '../../src/domain/time.ts';
-import { decoded, keyOf, type ManagedFieldsEntry, type StoredObject } from './objects.ts';
+import { decoded, hasForeignAnnotations, keyOf, type StoredObject } from './objects.ts';
 import { START } from './replica.ts';
 import { type Spec, specOf, statusOf, targetNameOf, tokensIn } from './rules/rule.ts';
 import { sessionIn } from './rules/sessions.ts';
@@ -65,13 +65,7 @@ function problemWith(
  */
 function isOthers(target: StoredObject | undefined, { metadata, ...rest }: StoredObject): boolean {
   if (target === undefined) return false;
-  if (specOf(rest).target.creationPolicy === 'Merge') {
-    const annotations = (entry: ManagedFieldsEntry) =>
-      entry.fieldsV1['f:metadata']?.['f:annotations'];
-    return (target.metadata.managedFields ?? []).some(
-      (entry) => entry.manager === 'kubectl-edit' && annotations(entry) !== undefined,
-    );
-  }
+  if (specOf(rest).target.creationPolicy === 'Merge') return hasForeignAnnotations(target);
   const { labels = {}, ownerReferences } = target.metadata;
   return ownerReferences === undefined && labels['convercus.io/credential'] !== metadata.name;
 }

@@ -66,6 +66,8 @@ export class Provider {
   readonly issued = new Map<string, Issued>();
   readonly realms = new Map<string, Realm>();
   readonly legacy: LegacyLogin;
+  /** Some host has asked to be left alone until then (`Retry-After`): log-outs wait. */
+  pausedUntil: Ms = 0;
   readonly #now: () => Ms;
   /** The provider's clock minus the true time. */
   #offset: Ms = 0;
@@ -280,8 +282,13 @@ export class Provider {
     return issued;
   }
 
+  #pause(length: Ms): void {
+    this.pausedUntil = Math.max(this.pausedUntil, this.#now() + length);
+  }
+
   #httpAnswer({ status, headers, body }: Answer): HttpAnswer {
     const retryAfter = headers['Retry-After'];
+    this.#pause(Number(retryAfter ?? 0) * 1_000);
     return {
       status,
       contentType: headers['Content-Type'] ?? '',

@@ -1,6 +1,7 @@
-import { type Ms, seconds } from '../../../src/domain/time.ts';
+import { type Ms, parseTime, seconds } from '../../../src/domain/time.ts';
 import type { Change } from '../api-server.ts';
-import { decoded, keyOf, type StoredObject } from '../objects.ts';
+import { decoded, hasForeignAnnotations, keyOf, type StoredObject } from '../objects.ts';
+import { START } from '../replica.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { type Scene, specOf, targetNameOf, tokensIn } from './rule.ts';
 
@@ -54,6 +55,7 @@ export class Expiry {
     const since = credential === undefined ? undefined : this.#calm.since(credential);
     // The dates in a target are those of a clock: set back, it makes a renewal late by as much
     if (credential === undefined || since === undefined || !this.#scene.clocksAgree) return;
+    if (this.#isForged(target, token)) return;
     const calmFor = this.#scene.now - since;
     if (calmFor <= calmFor / 2 + ALLOWANCE) return;
     this.#scene.violated(
@@ -62,16 +64,23 @@ export class Expiry {
     );
   }
 
+  /** People have written another expiry: a replica that did not see the token issued can't know better. */
+  #isForged({ metadata }: StoredObject, token: string): boolean {
+    const expiresAt = parseTime(metadata.annotations?.['convercus.io/expires-at']) ?? 0;
+    const trueExpiry = START + (this.#scene.provider.issued.get(token)?.expiresAt ?? 0);
+    return Math.abs(expiresAt - trueExpiry) > ALLOWANCE;
+  }
+
   /** Ready with that target: neither suspended nor refused. */
-  #isUsing(credential: StoredObject, { metadata }: StoredObject): boolean {
+  #isUsing(credential: StoredObject, target: StoredObject): boolean {
     const spec = specOf(credential);
     const { name, uid } = credential.metadata;
-    const { ownerReferences, labels = {} } = metadata;
+    const { ownerReferences, labels = {} } = target.metadata;
     const isOurs =
       ownerReferences === undefined
         ? labels['convercus.io/credential'] === name
         : ownerReferences.some((owner) => owner.uid === uid);
-    const isOwner = spec.target.creationPolicy === 'Merge' || isOurs;
-    return isOwner && !spec.suspend;
+    const isMerge = spec.target.creationPolicy === 'Merge';
+    return !spec.suspend && (isMerge ? !hasForeignAnnotations(target) : isOurs);
   }
 }

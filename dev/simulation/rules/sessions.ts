@@ -150,6 +150,7 @@ export class Sessions {
 
   /** At the end: every session that lives is stored for a credential, or its loss is explained. */
   checkEnd(isExcused: (record: { exchanges: readonly Presentation[] }) => boolean): void {
+    if (this.#scene.now < this.#scene.provider.pausedUntil) return;
     const stored = new Set(
       [...this.#scene.server.all('secrets')]
         .filter(({ type }) => type === 'convercus.io/session')
