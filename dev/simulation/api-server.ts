@@ -196,7 +196,7 @@ export class ApiServer {
    */
   restore({ version, objects }: Snapshot, isBumped: boolean): void {
     this.#objects = { ...objects };
-    this.#version = isBumped ? this.#version + BUMP : version;
+    this.#version = isBumped ? Math.max(this.#version, version) + BUMP : version;
     this.compact();
   }
 

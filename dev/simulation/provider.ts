@@ -22,7 +22,8 @@ export interface Issued {
   readonly clientId: string;
   readonly grantType: string;
   readonly scope: string;
-  readonly clientSecret: string;
+  /** Of the client; of the user for a legacy login. */
+  readonly secret: string;
   readonly username: string;
   readonly issuedAt: Ms;
   readonly expiresAt: Ms;
@@ -272,7 +273,7 @@ export class Provider {
       clientId: fields.get('client_id') ?? '',
       grantType: isLogin ? 'legacy_login' : (fields.get('grant_type') ?? ''),
       scope: fields.get('scope') ?? '',
-      clientSecret: fields.get('client_secret') ?? '',
+      secret: fields.get(isLogin ? 'password' : 'client_secret') ?? '',
       username: fields.get('username') ?? fields.get('userName') ?? '',
       issuedAt: this.#now(),
       expiresAt: this.#now() + lifespan * 1_000,

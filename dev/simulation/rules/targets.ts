@@ -142,7 +142,7 @@ export class Targets {
       (old.username === fresh.username || fresh.grantType === 'refresh_token') &&
       old.scope === fresh.scope &&
       (old.grantType === 'client_credentials') === (fresh.grantType === 'client_credentials');
-    if (!isSame || !this.#scene.clocksAgree || old.clientSecret !== fresh.clientSecret) return;
+    if (!isSame || !this.#scene.clocksAgree || old.secret !== fresh.secret) return;
     if (fresh.issuedAt < old.issuedAt) {
       this.#scene.violated('no valid token is replaced by one issued earlier', key);
     }
