@@ -8,6 +8,10 @@ import { sourceText } from './source-text.ts';
 
 const ROOT = `${import.meta.dirname.split(`${sep}dev${sep}`)[0]}${sep}`;
 
+/** All awaits of the modules loaded so far. */
+const found = new Set<string>();
+Object.assign(globalThis, { __awaitPlaces: found });
+
 interface Node {
   readonly type?: string;
   readonly span?: { readonly start: number; readonly end: number };
@@ -33,9 +37,11 @@ function marked(source: string, file: string): string {
     if (node.type !== 'AwaitExpression' || node.span === undefined) return;
     const [start, end] = [node.span.start - base, node.span.end - base];
     const line = bytes.subarray(0, start).toString().split('\n').length;
+    const place = `${file}:${line}`;
+    found.add(place);
     insertions.push({
       at: start + 'await'.length,
-      text: ` globalThis.__await(${JSON.stringify(`${file}:${line}`)},`,
+      text: ` globalThis.__await(${JSON.stringify(place)},`,
     });
     insertions.push({ at: end, text: ')' });
   });

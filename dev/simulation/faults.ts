@@ -1,5 +1,6 @@
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import { type FaultEffect, proxies } from '../identity-provider/faults.ts';
+import { pickAwait, whenWaitingAt } from './awaits.ts';
 import { type Conditions, goodConditions } from './conditions.ts';
 import type { Dice } from './dice.ts';
 import type { Action } from './people.ts';
@@ -124,14 +125,34 @@ function pickProcess({ processes }: World, dice: Dice): Process | undefined {
   return running.length === 0 ? undefined : dice.pick(running);
 }
 
-/** At some await: right before the n-th message from now arrives. */
+/** At some await: at a chosen one where they are marked, otherwise right before the n-th message from now arrives. */
 const crash: Action = (world, dice) => {
   const process = pickProcess(world, dice);
   if (process === undefined) return;
+  const place = pickAwait(dice);
+  if (place !== undefined) return crashAt(world, place, dice);
   process.replica.crashAfter(dice.between(1, 12));
   world.scheduler.after(dice.pick([500, 4_000, 30_000]), () => process.replica.crash());
   startAgain(world, process, dice.between(600, 45_000) + 30_000);
 };
+
+/** And at another one after that, until the world calms down; one that is not reached soon is given up. */
+function crashAt(world: World, place: string, dice: Dice): void {
+  const goOn = (): void => {
+    const next = pickAwait(dice);
+    if (next !== undefined && !world.isCalm) crashAt(world, next, dice);
+  };
+  const giveUp = world.scheduler.after(seconds(60), goOn);
+  whenWaitingAt(place, (slot) => {
+    giveUp();
+    world.scheduler.after(0, () => {
+      const process = world.processes.get(slot);
+      process?.replica.crash();
+      if (process !== undefined) startAgain(world, process, dice.between(10, 20_000));
+    });
+    world.scheduler.after(dice.between(1_000, 30_000), goOn);
+  });
+}
 
 const crashNow: Action = (world, dice) => {
   const process = pickProcess(world, dice);

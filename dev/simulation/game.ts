@@ -1,4 +1,5 @@
 import { hours, type Ms, minutes, parseTime, seconds } from '../../src/domain/time.ts';
+import { forgetAwait } from './awaits.ts';
 import { Dice } from './dice.ts';
 import { FAULT_NAMES, FAULTS, type FaultName } from './faults.ts';
 import { problemsOf } from './oracle.ts';
@@ -139,6 +140,8 @@ export async function play(options: GameOptions): Promise<Result> {
 async function calmDown(world: World, dice: Dice): Promise<void> {
   world.trace.add('calm', () => 'all faults and edits end');
   for (const end of world.faults.values()) end();
+  world.isCalm = true;
+  forgetAwait();
   world.provider.faults.clear();
   world.server.forbidden.clear();
   world.server.statusForbidden = false;

@@ -96,6 +96,8 @@ export class World {
   readonly faults = new Map<string, () => void>();
   /** When the last part of an edit that comes in two parts is made. */
   lastEditAt: Ms = 0;
+  /** All faults and edits have ended. */
+  isCalm = false;
   /** When people, faults or the operator's processes last changed anything. */
   #touchedAt: Ms = 0;
   /** When people last changed what a credential rests on, by its key. */
@@ -266,7 +268,7 @@ export class World {
     this.processes.set(slot, process);
     this.trace.add(replica.name, () => 'starts');
     this.leaderTouched();
-    const crashed = watchingAwaits(() => this.#run(process));
+    const crashed = watchingAwaits(slot, () => this.#run(process));
     replica.onCrash = () => {
       this.trace.add(replica.name, () => 'is gone');
       if (!process.hasEnded) crashed();
