@@ -20,8 +20,11 @@ const WORTH_IT = /^src\/(reconcile|adapters)\//;
 
 /** Undefined without the hook. */
 export function pickAwait(dice: Dice): string | undefined {
-  const { __awaitPlaces: places = [] } = globalThis as { __awaitPlaces?: Iterable<string> };
-  const choice = [...places].filter((place) => WORTH_IT.test(place)).sort();
+  const places: unknown = Reflect.get(globalThis, '__awaitPlaces');
+  if (!(places instanceof Set)) return undefined;
+  const choice = Array.from(places, String)
+    .filter((place) => WORTH_IT.test(place))
+    .sort();
   return choice.length === 0 ? undefined : dice.pick(choice);
 }
 
