@@ -117,7 +117,7 @@ const LOSES_LEASE = 8_000;
 export function scheduleFor(terms: Terms): Event[] {
   const dice = new Dice(terms.seed);
   const faults = faultsFor(terms, dice);
-  const edits = new Edits(terms, dice).all();
+  const edits = new Edits(terms, dice).all(crowdsAfter(faults, dice));
   return [...faults, ...edits].sort((a, b) => a.at - b.at);
 }
 
@@ -330,6 +330,25 @@ const EDIT_WEIGHTS = {
   'delete-namespace': 0.6,
 } as const satisfies Record<Edit['do'], number>;
 
+/** How often watches that were lost find a crowd that was made again while they were blind. */
+const CROWD_SHARE = 0.6;
+/** A watch is tried again after at most 30 s; this is when it is likeliest still blind, in milliseconds. */
+const BLIND = 20_000;
+
+/** When to make a crowd again: what happens while nobody watches is what a stale answer may hide. */
+function crowdsAfter(faults: readonly Event[], dice: Dice): number[] {
+  const blinding = faults.filter(({ do: what }) =>
+    ['stop-api-server', 'hold', 'refuse', 'cut'].includes(what),
+  );
+  return blinding
+    .filter(() => dice.next() < CROWD_SHARE)
+    .map((fault) => Math.round(endOf(fault) + startOf(fault) + dice.between(0, BLIND)))
+    .sort((a, b) => a - b);
+}
+
+const startOf = ({ do: what }: Event): number =>
+  what === 'stop-api-server' ? API_SERVER_START : 0;
+
 const SCOPES = ['openid', 'openid profile', 'openid email'] as const;
 /** How long nothing else is done to what was edited, in milliseconds: after it its end is to be seen for itself. */
 const BREATH = 6_000;
@@ -352,15 +371,13 @@ class Edits {
     this.#dice = dice;
   }
 
-  all(): Event[] {
+  /** @param crowds when many are made again, whatever the dice say */
+  all(crowds: readonly number[]): Event[] {
     const end = (this.#terms.minutes * 60 - LAST) * 1_000;
     const events: Event[] = [];
-    let at = 1_000;
-    for (;;) {
-      // Exponential: now and then two at once, now and then none for long
-      at += Math.ceil((-Math.log(1 - this.#dice.next()) * 60_000) / EDITS_PER_MINUTE);
-      if (at >= end) return events;
-      const edit = this.#draw(at);
+    const moments = [...this.#moments(end), ...crowds].sort((a, b) => a - b);
+    for (const at of moments) {
+      const edit = crowds.includes(at) ? this.#crowd(at) : this.#draw(at);
       if (edit === undefined || at + lengthOf(edit) > end) continue;
       events.push({ at, ...edit });
       const until = at + lengthOf(edit) + BREATH;
@@ -369,6 +386,17 @@ class Edits {
       if (edit.do === 'lose-sessions' || edit.do === 'revoke-realm')
         for (const key of edit.keys) this.#ended.add(key);
     }
+    return events;
+  }
+
+  /** Exponential: now and then two at once, and now and then none for long. */
+  #moments(end: number): number[] {
+    const moments: number[] = [];
+    for (let at = 1_000; at < end; ) {
+      at += Math.ceil((-Math.log(1 - this.#dice.next()) * 60_000) / EDITS_PER_MINUTE);
+      moments.push(at);
+    }
+    return moments;
   }
 
   /** Of these kinds, as far as nothing has been done to them a moment ago. */
@@ -436,14 +464,16 @@ class Edits {
     return this.#dice.some(owners, 1).map(({ key }) => key);
   }
 
-  /** Now and then all that cost no login, by the hundred: a stale read may bring a deleted target back. */
-  #recreate(at: number): Edit {
+  /** All that cost no login, by the hundred: a stale read may bring a deleted target back. */
+  #crowd(at: number): Edit | undefined {
+    const machines = this.#free(at, 'shared').map(({ key }) => key);
+    const rounds = Math.max(1, Math.ceil(100 / Math.max(machines.length, 34)));
+    return machines.length === 0 ? undefined : { do: 'recreate', keys: machines, rounds };
+  }
+
+  #recreate(at: number): Edit | undefined {
     const dice = this.#dice;
-    const machines = this.#free(at, 'shared');
-    if (dice.next() < 0.35) {
-      const rounds = Math.max(1, Math.ceil(100 / Math.max(machines.length, 34)));
-      return { do: 'recreate', keys: machines.map(({ key }) => key), rounds };
-    }
+    if (dice.next() < 0.2) return this.#crowd(at);
     const logins = dice.some(this.#free(at, 'password', 'legacy'), dice.whole(0, LOGINS_AT_ONCE));
     const others = dice.some(this.#free(at, 'shared', 'own'), dice.whole(1, 8));
     return {
