@@ -183,6 +183,8 @@ async function checkQuiet(world: World): Promise<void> {
   const next = Math.min(...due.filter((at) => at > world.now), world.now + QUIET);
   if (due.some((at) => at <= world.now)) return;
   const until = next - seconds(2);
+  // A renewal that was due just now may have its status still to write
+  await world.scheduler.runUntil(world.now + seconds(1));
   if (until <= world.now) return;
   world.safety.activity = { apiRequests: 0, tokenRequests: 0, lines: [] };
   const since = world.now;
