@@ -1,4 +1,4 @@
-import type { Credential } from '../domain/credential.ts';
+import { type Credential, targetNameOf } from '../domain/credential.ts';
 import { Failure, type Held, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
 import { presentedBy, type Rejection } from '../domain/login-gate.ts';
 import { markOf, type Need, type Observation } from '../domain/plan.ts';
@@ -94,8 +94,8 @@ async function tryToPublish(
 }
 
 /**
- * What another credential has set in a Secret to merge into, and left there when it was deleted or renamed, is taken
- * over: by force, and only if nobody has written to the Secret since it was looked at.
+ * What another credential has set in a Secret to merge into, and left there when it was deleted, was renamed or got
+ * another target, is taken over: by force, and only if nobody has written to the Secret since it was looked at.
  */
 async function writeTarget(
   { cluster }: Ports,
@@ -111,7 +111,9 @@ async function writeTarget(
     const found =
       holder === name ? 'absent' : await cluster.readCredential(namespace, holder, signal);
     if (isFailure(found)) return found;
-    if (found !== 'absent') return heldByOther(secret.name, holder);
+    if (found !== 'absent' && targetNameOf(found) === secret.name) {
+      return heldByOther(secret.name, holder);
+    }
   }
   const { resourceVersion } = known;
   return cluster.applySecret({ ...secret, resourceVersion, force: true }, signal);

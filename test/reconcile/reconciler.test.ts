@@ -808,8 +808,8 @@ describe('a target to merge into that holds the token of another credential', ()
     expect(world.summary('Ready', NEW)).toBe('False InvalidSpec');
   });
 
-  it('that still exists is named, and its fields are left alone until it is gone', async () => {
-    world.cluster.edit(KEY, (spec) => ({ ...spec, target: { ...spec.target, name: 'other' } }));
+  it('that is looked after elsewhere is named, and its fields are left alone until it is gone', async () => {
+    world.cluster.unwatch(KEY);
     const target = { name: 'loyalty-token', creationPolicy: 'Merge' } as const;
     world.cluster.put(aCredential({ metadata: { name: 'new' }, target }));
     world.clock.advance(minutes(4));
@@ -818,9 +818,21 @@ describe('a target to merge into that holds the token of another credential', ()
     expect(world.condition('Ready', NEW)?.message).toContain('ConvercusCredential "loyalty"');
     expect(token()).toBe(`${CANARY}-token-1`);
 
+    world.cluster.watchAgain(KEY);
     world.cluster.remove(KEY);
     await world.runFor(hours(2), action, NEW);
     expect(world.summary('Ready', NEW)).toBe('True TokenValid');
+  });
+
+  it('that has got another target is taken over', async () => {
+    world.cluster.edit(KEY, (spec) => ({ ...spec, target: { ...spec.target, name: 'other' } }));
+    const target = { name: 'loyalty-token', creationPolicy: 'Merge' } as const;
+    world.cluster.put(aCredential({ metadata: { name: 'new' }, target }));
+    world.clock.advance(minutes(4));
+    await world.pass(NEW);
+
+    expect(world.summary('Ready', NEW)).toBe('True TokenValid');
+    expect(managerOf('data.token')).toBe('convercus-operator.new');
   });
 
   it('stays with the one that has published to it when an older one names it as well', async () => {
