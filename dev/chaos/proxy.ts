@@ -13,18 +13,23 @@ interface Pair {
 export class Proxy {
   readonly #server: Server;
   readonly #port: number;
+  readonly #random: () => number;
   readonly #pairs = new Set<Pair>();
   #mode: Mode = 'forward';
   #delay = 0;
 
-  private constructor(port: number) {
+  private constructor(port: number, random: () => number) {
     this.#port = port;
+    this.#random = random;
     this.#server = createServer((client) => this.#accept(client));
   }
 
-  /** @param port that everything is forwarded to */
-  static async start(port: number): Promise<Proxy> {
-    const proxy = new Proxy(port);
+  /**
+   * @param port that everything is forwarded to
+   * @param random uniform in [0, 1)
+   */
+  static async start(port: number, random = Math.random): Promise<Proxy> {
+    const proxy = new Proxy(port, random);
     proxy.#server.listen(0, '127.0.0.1');
     await once(proxy.#server, 'listening');
     return proxy;
@@ -66,7 +71,10 @@ export class Proxy {
     }
   }
 
-  /** Every piece is forwarded so many milliseconds later, each way; 0 ends that. */
+  /**
+   * Everything is forwarded up to so many milliseconds later, each way; 0 ends that. By how much is drawn for each
+   * connection, so that an answer on one may be older than what a watch on another has shown already.
+   */
   delay(ms: number): void {
     this.#delay = ms;
   }
@@ -102,8 +110,9 @@ export class Proxy {
   /** In order, whatever the delay does meanwhile. */
   #pump(from: Socket, to: Socket): void {
     let last = Promise.resolve();
+    const share = this.#random();
     const inTurn = (send: () => void): void => {
-      const ms = this.#delay;
+      const ms = this.#delay * share;
       last = last.then(() => (ms === 0 ? undefined : sleep(ms))).then(send);
     };
     from.on('data', (piece) => {

@@ -335,19 +335,25 @@ const CROWD_SHARE = 0.6;
 /** A watch is tried again after at most 30 s; this is when it is likeliest still blind, in milliseconds. */
 const BLIND = 20_000;
 
-/** When to make a crowd again: what happens while nobody watches is what a stale answer may hide. */
+/** When to make a crowd again: what happens while nobody sees it in time is what a stale answer may hide. */
 function crowdsAfter(faults: readonly Event[], dice: Dice): number[] {
-  const blinding = faults.filter(({ do: what }) =>
-    ['stop-api-server', 'hold', 'refuse', 'cut'].includes(what),
-  );
-  return blinding
-    .filter(() => dice.next() < CROWD_SHARE)
-    .map((fault) => Math.round(endOf(fault) + startOf(fault) + dice.between(0, BLIND)))
+  return faults
+    .filter(({ do: what }) => BLINDING.has(what) && dice.next() < CROWD_SHARE)
+    .map((fault) => {
+      if (fault.do === 'delay') return Math.round(dice.between(fault.at, endOf(fault)));
+      const start = fault.do === 'stop-api-server' ? API_SERVER_START : 0;
+      return Math.max(1_000, Math.round(endOf(fault) + start + dice.between(-5_000, BLIND)));
+    })
     .sort((a, b) => a - b);
 }
 
-const startOf = ({ do: what }: Event): number =>
-  what === 'stop-api-server' ? API_SERVER_START : 0;
+const BLINDING: ReadonlySet<Event['do']> = new Set<Event['do']>([
+  'stop-api-server',
+  'hold',
+  'refuse',
+  'cut',
+  'delay',
+]);
 
 const SCOPES = ['openid', 'openid profile', 'openid email'] as const;
 /** How long nothing else is done to what was edited, in milliseconds: after it its end is to be seen for itself. */

@@ -504,7 +504,8 @@ describe('the proxy', () => {
     }).listen(0, '127.0.0.1');
     await once(echo, 'listening');
     const address = echo.address();
-    proxy = await Proxy.start(typeof address === 'object' ? (address?.port ?? 0) : 0);
+    const port = typeof address === 'object' ? (address?.port ?? 0) : 0;
+    proxy = await Proxy.start(port, () => 1);
   });
 
   afterEach(async () => {
