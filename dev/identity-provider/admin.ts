@@ -1,8 +1,16 @@
 import { type Answer, plainAnswer } from './answer.ts';
 import type { Fault, Faults } from './faults.ts';
-import type { IdentityProvider } from './identity-provider.ts';
+import type { Realms } from './realms.ts';
+import type { RequestLog } from './request-log.ts';
 
 export type AdminRequest = { method: string; path: string; body: string };
+
+/** What the requests look at and change. */
+export interface Administered {
+  readonly realms: Realms;
+  readonly faults: Faults;
+  readonly log: RequestLog;
+}
 
 const NOT_FOUND = plainAnswer(404, { error: 'Not Found' });
 const done = (): Answer => ({ status: 204, headers: {}, body: '' });
@@ -12,21 +20,18 @@ const done = (): Answer => ({ status: 204, headers: {}, body: '' });
  * GET /admin/counts, POST /admin/faults (a Fault), DELETE /admin/faults,
  * PUT /admin/realms/{realm}/clients/{clientId}/secret ({"secret": …}).
  */
-export function admin(
-  provider: Pick<IdentityProvider, 'realms' | 'faults' | 'log'>,
-  request: AdminRequest,
-): Answer {
+export function admin({ realms, faults, log }: Administered, request: AdminRequest): Answer {
   const [, , area = '', ...rest] = request.path.split('/').map(decodeURIComponent);
   switch (`${request.method} ${area}`) {
     case 'GET counts':
-      return plainAnswer(200, provider.log.counts());
+      return plainAnswer(200, log.counts());
     case 'POST faults':
-      return addFault(provider.faults, request.body);
+      return addFault(faults, request.body);
     case 'DELETE faults':
-      provider.faults.clear();
+      faults.clear();
       return done();
     case 'PUT realms':
-      return putSecret(provider, rest, request.body);
+      return putSecret(realms, rest, request.body);
     default:
       return NOT_FOUND;
   }
@@ -39,11 +44,7 @@ function addFault(faults: Faults, body: string): Answer {
   return done();
 }
 
-function putSecret(
-  { realms }: Pick<IdentityProvider, 'realms'>,
-  path: string[],
-  body: string,
-): Answer {
+function putSecret(realms: Realms, path: string[], body: string): Answer {
   const [realmName = '', clients, clientId = '', leaf] = path;
   const realm = realms.find(realmName);
   if (clients !== 'clients' || leaf !== 'secret' || !realm?.clients.has(clientId)) return NOT_FOUND;

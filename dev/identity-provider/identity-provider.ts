@@ -7,7 +7,8 @@ import { admin } from './admin.ts';
 import type { Answer } from './answer.ts';
 import { distorted, type FaultEffect, Faults, hugeBody } from './faults.ts';
 import { LegacyLogin } from './legacy-login.ts';
-import { Realm, type RealmRepresentation } from './realm.ts';
+import type { Realm } from './realm.ts';
+import { Realms } from './realms.ts';
 import { type Asked, bodyOf, secretsOf, understood } from './request.ts';
 import { RequestLog, sha256 } from './request-log.ts';
 import { discovery, misrouted } from './routes.ts';
@@ -28,38 +29,6 @@ export type IdentityProviderOptions = {
   /** Log entries to keep. */
   logLimit?: number;
 };
-
-/** The realms by name; names are case-sensitive, as in Keycloak. */
-export class Realms {
-  readonly #byName = new Map<string, Realm>();
-  readonly #clock: () => number;
-
-  constructor(clock: () => number) {
-    this.#clock = clock;
-  }
-
-  /** Creates a realm from (part of) a Keycloak realm export; one of that name is replaced. */
-  add(representation: RealmRepresentation): Realm {
-    const realm = new Realm(representation, this.#clock);
-    this.#byName.set(realm.name, realm);
-    return realm;
-  }
-
-  find(name: string): Realm | undefined {
-    return this.#byName.get(name);
-  }
-
-  /** @throws when there is no realm of that name */
-  get(name: string): Realm {
-    const realm = this.find(name);
-    if (!realm) throw new Error(`no realm ${name}`);
-    return realm;
-  }
-
-  remove(name: string): void {
-    this.#byName.delete(name);
-  }
-}
 
 /** A server that speaks the token-endpoint dialect of Keycloak 26.7, and the Convercus legacy login. */
 export class IdentityProvider {
