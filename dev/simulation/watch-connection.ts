@@ -2,10 +2,11 @@ import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
 import type { StreamRequest } from '../../src/adapters/kubernetes/transport.ts';
 import { type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import { type ApiNetwork, errorFor, type OpenWatch } from './api-network.ts';
-import { type Change, matcher, targetOf } from './api-server.ts';
+import { type Change, targetOf } from './api-server.ts';
 import { latency } from './conditions.ts';
-import { API_VERSIONS, type StoredObject } from './objects.ts';
+import { API_VERSIONS } from './objects.ts';
 import type { Replica } from './replica.ts';
+import { watchLine } from './watch-line.ts';
 
 /** A real server sends a bookmark about as often. */
 const BOOKMARK_EVERY: Ms = minutes(1);
@@ -78,8 +79,8 @@ export class WatchConnection implements OpenWatch {
     const { conditions, dice } = this.#network;
     if (dice.chance(conditions.watch.cut)) return this.cut();
     this.#sentUpTo = change.version;
-    const line = this.#lineFor(change);
-    if (line !== undefined) this.#push(line);
+    const line = watchLine(this.#request, change);
+    if (line !== undefined) this.#push(Buffer.from(line));
   }
 
   get #kind() {
@@ -131,37 +132,6 @@ export class WatchConnection implements OpenWatch {
     scheduler.after(BOOKMARK_EVERY, () => this.#bookmark());
   }
 
-  /** What this watch is told of a change: an object that leaves its selection counts as deleted. */
-  #lineFor({ type, object, before }: Change): Buffer | undefined {
-    const { namespace } = targetOf(this.#request.path);
-    if (namespace !== undefined && object.metadata.namespace !== namespace) return undefined;
-    const matches = matcher(this.#request.query?.['labelSelector']);
-    const [was, is] = [before !== undefined && matches(before), matches(object)];
-    if (!was && (!is || type === 'DELETED')) return undefined;
-    const shown = type === 'DELETED' || !is ? 'DELETED' : was ? 'MODIFIED' : 'ADDED';
-    const state = is || before === undefined ? object : asItWas(before, object);
-    return Buffer.from(`{"type":"${shown}","object":${this.#objectText(state)}}`);
-  }
-
-  /** The members in the order in which a real server writes them. */
-  #objectText({ metadata, ...object }: StoredObject): string {
-    const { name, namespace, uid, resourceVersion, ...rest } = metadata;
-    if (this.#request.accept?.includes('PartialObjectMetadata')) {
-      const kind = { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1' };
-      return JSON.stringify({
-        ...kind,
-        metadata: { name, namespace, uid, resourceVersion, ...rest },
-      });
-    }
-    const { apiVersion, kind, ...members } = object;
-    return JSON.stringify({
-      apiVersion,
-      kind,
-      metadata: { ...rest, name, namespace, resourceVersion, uid },
-      ...members,
-    });
-  }
-
   #push(line: Line): void {
     const { conditions, dice, scheduler } = this.#network;
     const stall = conditions.watch.stall === 0 ? 0 : dice.between(0, conditions.watch.stall);
@@ -180,9 +150,3 @@ export class WatchConnection implements OpenWatch {
     this.#wake();
   }
 }
-
-/** An object that has left the selection is shown as it was in it, with the version of the change (cache_watcher.go). */
-const asItWas = (before: StoredObject, { metadata }: StoredObject): StoredObject => ({
-  ...before,
-  metadata: { ...before.metadata, resourceVersion: metadata.resourceVersion },
-});

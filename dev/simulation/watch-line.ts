@@ -1,0 +1,53 @@
+import { type Change, matcher, targetOf } from './api-server.ts';
+import type { StoredObject } from './objects.ts';
+
+/** The request that opened the watch. */
+export interface Watched {
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly accept?: string;
+}
+
+/**
+ * What a watch is told of a change, without the line break: an object that leaves its selection counts as deleted.
+ * Undefined: nothing.
+ */
+export function watchLine(
+  { path, query = {}, accept = '' }: Watched,
+  { kind, type, object, before }: Change,
+): string | undefined {
+  const { kind: watched, namespace } = targetOf(path);
+  if (kind !== watched) return undefined;
+  if (namespace !== undefined && object.metadata.namespace !== namespace) return undefined;
+  const matches = matcher(query['labelSelector']);
+  const [was, is] = [before !== undefined && matches(before), matches(object)];
+  if (!was && (!is || type === 'DELETED')) return undefined;
+  const shown = type === 'DELETED' || !is ? 'DELETED' : was ? 'MODIFIED' : 'ADDED';
+  const state = is || before === undefined ? object : asItWas(before, object);
+  const isMetadataOnly = accept.includes('PartialObjectMetadata');
+  return `{"type":"${shown}","object":${isMetadataOnly ? metadataText(state) : objectText(state)}}`;
+}
+
+function metadataText({ metadata }: StoredObject): string {
+  const { name, namespace, uid, resourceVersion, ...rest } = metadata;
+  const kind = { kind: 'PartialObjectMetadata', apiVersion: 'meta.k8s.io/v1' };
+  return JSON.stringify({ ...kind, metadata: { name, namespace, uid, resourceVersion, ...rest } });
+}
+
+/** The members in the order in which a real server writes them. */
+function objectText({ metadata, ...object }: StoredObject): string {
+  const { name, namespace, uid, resourceVersion, ...rest } = metadata;
+  const { apiVersion, kind, ...members } = object;
+  return JSON.stringify({
+    apiVersion,
+    kind,
+    metadata: { ...rest, name, namespace, resourceVersion, uid },
+    ...members,
+  });
+}
+
+/** An object that has left the selection is shown as it was in it, with the version of the change (cache_watcher.go). */
+const asItWas = (before: StoredObject, { metadata }: StoredObject): StoredObject => ({
+  ...before,
+  metadata: { ...before.metadata, resourceVersion: metadata.resourceVersion },
+});
