@@ -19,7 +19,7 @@ import { type Config, parseConfig } from './config.ts';
 import { seconds } from './domain/time.ts';
 import { runOperator } from './operator.ts';
 import type { Log } from './ports.ts';
-import { placeOf } from './term.ts';
+import { sessionLocationOf } from './term.ts';
 import type { Readiness } from './watches.ts';
 
 const CONFIGURATION_ERROR = 2;
@@ -121,7 +121,10 @@ function endOnBugs(log: Log): void {
 /** The message of an unforeseen error may hold anything, so only its kind and place are logged. */
 function tellBug(log: Log, error: unknown): void {
   const kind = error instanceof Error ? error.name : typeof error;
-  log.error('The operator ends because of an unforeseen error', { kind, at: placeOf(error) });
+  log.error('The operator ends because of an unforeseen error', {
+    kind,
+    at: sessionLocationOf(error),
+  });
 }
 
 async function listen(
@@ -183,7 +186,7 @@ function warnOfPlainHttp({ environments }: Config, log: Log): void {
 /** What would keep the process alive if it were not ended: a hanging plugin of the kubeconfig, or a mistake of ours. */
 async function tellLeftovers(log: Log): Promise<void> {
   // What has been closed is gone a few turns of the event loop later
-  for (let turn = 0; turn < 10 && openResources() !== ''; turn += 1) await setImmediate();
+  for (let ticket = 0; ticket < 10 && openResources() !== ''; ticket += 1) await setImmediate();
   const open = openResources();
   if (open !== '') log.debug('Still open at the end', { open });
 }

@@ -31,7 +31,7 @@ export interface ClusterView {
   credential(key: Key): ConvercusCredential | undefined;
   secret(namespace: string, name: string): KnownSecret;
   /** Every credential of the namespace that names this Secret as its target. */
-  claimants(namespace: string, targetName: string): readonly ConvercusCredential[];
+  credentialsWithTarget(namespace: string, targetName: string): readonly ConvercusCredential[];
   /** Every credential of the namespace that names this Secret, for whatever purpose. */
   referrers(namespace: string, secretName: string): readonly ConvercusCredential[];
   /** A Secret labelled as the session of that credential exists, whether the credential does or not. */
@@ -82,7 +82,7 @@ export interface EventSubject {
 }
 
 /** What the runtime gives to a pass. */
-export interface PassContext {
+export interface ReconcileContext {
   /** Fires when the pass must not write any more: the Lease is lost or the process ends. */
   readonly signal: AbortSignal;
   /** Waits without holding a worker, so that a slow host delays nobody else. */
@@ -100,11 +100,11 @@ export type TokenSource = (request: TokenRequest, signal: AbortSignal) => Promis
 export type LogOut = (request: LogoutRequest, signal: AbortSignal) => Promise<Failure | undefined>;
 
 /** The careful way to a host: at most so many requests a second and at once, most urgent first. */
-export interface RequestBudget {
+export interface RequestLimiter {
   /** Runs `task` when the host has room; each task has a turn of its own. Rejects with the signal's reason when that fires first. */
-  run<T>(host: string, turn: Turn, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
+  run<T>(host: string, ticket: Ticket, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
   /** The turn has become more urgent: it moves forward if it still waits. */
-  hurry(host: string, turn: Turn): void;
+  raisePriority(host: string, ticket: Ticket): void;
   /**
    * Nobody is sent to the host before `until`, or for some minutes if that is later, and after that more slowly. But
    * shortly before a token would expire meanwhile one request goes all the same.
@@ -114,9 +114,9 @@ export interface RequestBudget {
   report(host: string, outcome: 'answered' | 'unreachable'): void;
 }
 
-export interface Turn {
+export interface Ticket {
   /** Smaller goes first: the moment at which somebody would be left without a token. */
-  urgency: EpochMs;
+  deadline: EpochMs;
   /** When the token in place expires; absent when there is none. */
   expiresAt?: EpochMs | undefined;
   /** A password is presented, which costs the server much more: such turns have a budget of their own besides. */

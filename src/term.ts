@@ -5,15 +5,15 @@ import type { Transport } from './adapters/kubernetes/transport.ts';
 import type { Metrics } from './adapters/telemetry/metrics.ts';
 import type { Config } from './config.ts';
 import { Failure, retryAt } from './domain/failure.ts';
-import { type Action, lookAgainAtEarliest, seconds } from './domain/time.ts';
+import { type Action, earliestRequeue, seconds } from './domain/time.ts';
 import type { Clock, Key, Log, LogOut, Random, TokenSource } from './ports.ts';
-import { type Pass, reconciler } from './reconcile/reconciler.ts';
+import { type Reconcile, reconciler } from './reconcile/reconciler.ts';
 import { Sessions } from './reconcile/sessions.ts';
-import { SharedTokens } from './reconcile/shared-tokens.ts';
-import { TokenDesk } from './reconcile/token-desk.ts';
+import { TokenCache } from './reconcile/shared-tokens.ts';
+import { TokenClient } from './reconcile/token-desk.ts';
 import { Controller } from './runtime/controller.ts';
 import { QuietTask } from './runtime/quiet-task.ts';
-import { HostBudgets } from './runtime/request-budget.ts';
+import { HostLimiters } from './runtime/request-budget.ts';
 import { within } from './runtime/waiting.ts';
 import type { WorkQueue } from './runtime/work-queue.ts';
 
@@ -60,7 +60,7 @@ export async function lead(
   if (stop.aborted) drain();
   else stop.addEventListener('abort', drain, { once: true });
   const abort = AbortSignal.any([lost, over.signal]);
-  const budget = new HostBudgets(config.tokenHosts, clock, random);
+  const limiter = new HostLimiters(config.tokenHosts, clock, random);
   const collection = new QuietTask({
     task: parts.collectGarbage,
     isQuiet: () => queue.isQuiet,
@@ -70,16 +70,20 @@ export async function lead(
   const controller = new Controller({
     queue,
     workers: config.workers,
-    pass: passOf(parts, { budget, events }, { abort, closing: AbortSignal.any([stop, abort]) }),
-    onThrow: (error, key, attempts) => onBug(parts, { error, key, attempts }),
+    reconcile: reconcileOf(
+      parts,
+      { limiter, events },
+      { abort, closing: AbortSignal.any([stop, abort]) },
+    ),
+    onError: (error, key, attempts) => onBug(parts, { error, key, attempts }),
     clock,
-    onPass: (...pass) => {
-      metrics.reconciled(...pass);
+    onReconciled: (...reconcile) => {
+      metrics.reconciled(...reconcile);
       collection.passed();
     },
     onQuiet: () => collection.quiet(),
   });
-  metrics.observe({ queue, controller, budget });
+  metrics.observe({ queue, controller, limiter });
   try {
     await controller.run({ stop, abort });
     await within({ clock, limit: LAST_EVENTS, signal: abort }, () => events.flush());
@@ -88,38 +92,38 @@ export async function lead(
     cancelCut();
     over.abort();
     collection.stop();
-    budget.close();
+    limiter.close();
   }
 }
 
 /** What the term's passes work with. A new term begins with empty memories. */
-function passOf(
+function reconcileOf(
   parts: TermParts,
-  { budget, events }: { readonly budget: HostBudgets; readonly events: EventRecorder },
+  { limiter, events }: { readonly limiter: HostLimiters; readonly events: EventRecorder },
   { abort, closing }: { readonly abort: AbortSignal; readonly closing: AbortSignal },
-): Pass {
+): Reconcile {
   const { config, metrics, log, clock, random, cache, enqueue, source, logOut } = parts;
   const transport = whileHeld(parts.transport, parts.assertHeld);
-  const desk = new TokenDesk({
+  const tokenClient = new TokenClient({
     source,
     logOut,
     environments: config.environments,
-    budget,
+    limiter,
     clock,
     random,
     digestKey: parts.digestKey,
     closing,
     signal: abort,
     // The provider has voided some of their tokens
-    onRevoked: (tokenUrl) => enqueue(comingFrom(tokenUrl, cache)),
+    onNotBeforeRaised: (tokenUrl) => enqueue(comingFrom(tokenUrl, cache)),
   });
   const cluster = new KubernetesCluster(transport, cache, events);
   const ports = {
     view: cache,
     cluster,
-    desk,
-    tokens: new SharedTokens(desk, clock),
-    sessions: new Sessions({ desk, cluster, clock, random, log }),
+    tokenClient,
+    tokens: new TokenCache(tokenClient, clock),
+    sessions: new Sessions({ tokenClient, cluster, clock, random, log }),
     telemetry: metrics,
     clock,
     random,
@@ -171,13 +175,13 @@ function onBug(
     key,
     kind,
     attempts,
-    at: placeOf(error),
+    at: sessionLocationOf(error),
   });
   const failure = new Failure('InternalError', kind);
-  return lookAgainAtEarliest(retryAt(failure, attempts, clock.now(), random()));
+  return earliestRequeue(retryAt(failure, attempts, clock.now(), random()));
 }
 
-export function placeOf(error: unknown): string {
+export function sessionLocationOf(error: unknown): string {
   const { stack = '', message = '' } = error instanceof Error ? error : {};
   const frames = stack
     .slice(stack.indexOf(message) + message.length)

@@ -56,7 +56,7 @@ const RULES: Readonly<Partial<Record<Event['do'], Rule>>> = {
 };
 
 /** The operator takes the third end of a session within an hour for another holder of the user, and waits. */
-const CONTENTION = 3;
+const MAX_SESSION_ENDS = 3;
 const HOUR = 3_600_000;
 
 /** The rule that explains it, in words; undefined when none does. */
@@ -71,7 +71,8 @@ export function explain(finding: Finding, history: History): string | undefined 
   });
   if (cause !== undefined) return cause.event.do;
   const ends = history.sessionEnds.get(key)?.filter((end) => end <= at && end > at - HOUR) ?? [];
-  if (kind !== 'foreign' && ends.length >= CONTENTION) return 'the session has ended three times';
+  if (kind !== 'foreign' && ends.length >= MAX_SESSION_ENDS)
+    return 'the session has ended three times';
   return undefined;
 }
 

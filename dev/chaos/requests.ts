@@ -49,11 +49,11 @@ function whyLost(
 
 const isGood = ({ status, lost }: RequestLogEntry): boolean => status === 200 || lost;
 const isRefresh = ({ grantType }: RequestLogEntry): boolean => grantType === 'refresh_token';
-const isLogin = ({ grantType }: RequestLogEntry): boolean => grantType === 'password';
+const isLoginRequest = ({ grantType }: RequestLogEntry): boolean => grantType === 'password';
 
 /** Sessions and whose they are, from the logins that opened them. */
 function usersOf(entries: readonly RequestLogEntry[]): Map<string, string> {
-  const logins = entries.filter((entry) => isLogin(entry) && entry.session !== '');
+  const logins = entries.filter((entry) => isLoginRequest(entry) && entry.session !== '');
   return new Map(logins.map(({ session, username }) => [session, username]));
 }
 
@@ -103,7 +103,7 @@ export function furtherLogins(
 ): Explained[] {
   const refused = refusedRefreshes(entries, around);
   const logins = Map.groupBy(
-    entries.filter((entry) => isLogin(entry) && isGood(entry)),
+    entries.filter((entry) => isLoginRequest(entry) && isGood(entry)),
     ({ username }) => around.keys.get(username) ?? '',
   );
   return [...logins].flatMap(([key, own]) =>

@@ -281,8 +281,8 @@ export class Run {
     await sleep(seconds * 1_000);
     await this.provider.tell({ do: 'well', name });
     if (name === 'slow') return;
-    const patience = name === 'too-many-requests' ? RETRY_AFTER * 1_100 : 0;
-    this.#outage({ of: 'provider', span: [from, Date.now() + patience] });
+    const maxWait = name === 'too-many-requests' ? RETRY_AFTER * 1_100 : 0;
+    this.#outage({ of: 'provider', span: [from, Date.now() + maxWait] });
   }
 }
 

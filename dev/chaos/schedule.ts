@@ -294,7 +294,7 @@ const GAPS: Readonly<Record<string, number>> = {
   api: 30_000,
   provider: 1_000,
   // Each pause halves the rate at which the operator approaches the host, for minutes
-  patience: 240_000,
+  maxWait: 240_000,
 };
 
 function laneOf(event: Event): string | undefined {

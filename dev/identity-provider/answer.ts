@@ -2,7 +2,7 @@
 export type Answer = { status: number; headers: Record<string, string>; body: string };
 
 /** A refusal on the way to an answer; the status and JSON body are Keycloak's. */
-export class Refusal extends Error {
+export class TokenFailure extends Error {
   readonly answer: Answer;
 
   constructor(answer: Answer) {
@@ -31,8 +31,8 @@ export const oauthAnswer = (status: number, body: unknown): Answer => ({
   body: JSON.stringify(body),
 });
 
-export const refusal = (status: number, error: string, description: string): Refusal =>
-  new Refusal(oauthAnswer(status, { error, error_description: description }));
+export const refusal = (status: number, error: string, description: string): TokenFailure =>
+  new TokenFailure(oauthAnswer(status, { error, error_description: description }));
 
 /** An answer that the server's framework gives, without the OAuth headers. */
 export const plainAnswer = (status: number, body: unknown): Answer => ({

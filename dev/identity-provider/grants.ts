@@ -1,4 +1,4 @@
-import { oauthAnswer, Refusal, refusal } from './answer.ts';
+import { oauthAnswer, refusal, TokenFailure } from './answer.ts';
 import { forgetFailures, isLocked, recordFailure } from './brute-force.ts';
 import type { Form } from './form.ts';
 import type { Client, Realm, User } from './realm.ts';
@@ -105,7 +105,7 @@ function makeRoom(realm: Realm, user: User): void {
   const [oldest] = realm.sessionsOf(user);
   if (realm.sessionLimit === undefined || oldest === undefined) return;
   if (realm.sessionLimit === 'Deny new session')
-    throw new Refusal(oauthAnswer(403, { error: 'There are too many sessions' }));
+    throw new TokenFailure(oauthAnswer(403, { error: 'There are too many sessions' }));
   realm.sessions.delete(oldest.id);
 }
 

@@ -4,8 +4,8 @@ import {
   htmlAnswer,
   oauthAnswer,
   plainAnswer,
-  Refusal,
   refusal,
+  TokenFailure,
 } from './answer.ts';
 import { authenticateClient } from './client-authentication.ts';
 import { type EndpointRequest, GRANTS } from './grants.ts';
@@ -81,7 +81,7 @@ function guarded(
     try {
       return endpoint(request);
     } catch (error) {
-      if (error instanceof Refusal) return refusedAs(error.answer);
+      if (error instanceof TokenFailure) return refusedAs(error.answer);
       throw error;
     }
   };

@@ -1,6 +1,6 @@
 import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
 import type { ApiRequest } from '../../src/adapters/kubernetes/transport.ts';
-import type { ApiServer, Change, Refusal } from './api-server.ts';
+import type { ApiServer, Change, TokenFailure } from './api-server.ts';
 import type { Conditions } from './conditions.ts';
 import type { Dice } from './dice.ts';
 import type { Replica } from './replica.ts';
@@ -32,6 +32,6 @@ export interface OpenWatch {
   cut(): void;
 }
 
-export function errorFor({ code, reason, message, causes }: Refusal): ApiError {
+export function errorFor({ code, reason, message, causes }: TokenFailure): ApiError {
   return new ApiError(code, { reason, message, details: { causes } });
 }

@@ -24,7 +24,7 @@ export interface Request {
 export type Reply =
   | { readonly object: StoredObject }
   | { readonly page: Page }
-  | { readonly refusal: Refusal };
+  | { readonly refusal: TokenFailure };
 
 export interface Page {
   readonly items: readonly StoredObject[];
@@ -32,7 +32,7 @@ export interface Page {
   readonly continue?: string;
 }
 
-export interface Refusal {
+export interface TokenFailure {
   readonly code: number;
   readonly reason: string;
   readonly message: string;
@@ -84,9 +84,9 @@ export function targetOf(path: string): Target {
 
 /** A refused request; `handle` turns it into a reply. */
 class Refused extends Error {
-  readonly refusal: Refusal;
+  readonly refusal: TokenFailure;
 
-  constructor(code: number, reason: string, causes: Refusal['causes'] = [], message = reason) {
+  constructor(code: number, reason: string, causes: TokenFailure['causes'] = [], message = reason) {
     super(reason);
     this.refusal = { code, reason, message, causes };
   }

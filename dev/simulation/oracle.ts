@@ -46,7 +46,7 @@ function problemWith(
   if (isRefused && isOthers(target, credential)) return undefined;
   if (isRefused && rivals.length > 1) {
     const isServedElsewhere = rivals.some(
-      (rival) => conditionOf(rival, 'Ready')?.reason !== 'TargetNotOurs',
+      (duplicate) => conditionOf(duplicate, 'Ready')?.reason !== 'TargetNotOurs',
     );
     return isServedElsewhere ? undefined : 'none of those that name the target has it';
   }

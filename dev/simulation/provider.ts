@@ -261,19 +261,19 @@ export class Provider {
     { body }: Answer,
   ): Issued | undefined {
     if (status !== 200 || (endpoint !== 'token' && endpoint !== 'login')) return undefined;
-    const isLogin = endpoint === 'login';
-    const content: Record<string, string | number> = isLogin
+    const isLoginRequest = endpoint === 'login';
+    const content: Record<string, string | number> = isLoginRequest
       ? { access_token: body }
       : JSON.parse(body);
-    const lifespan = isLogin ? this.legacy.lifespan : Number(content['expires_in']);
+    const lifespan = isLoginRequest ? this.legacy.lifespan : Number(content['expires_in']);
     const session = content['session_state'];
     const issued: Issued = {
       host,
       realm,
       clientId: fields.get('client_id') ?? '',
-      grantType: isLogin ? 'legacy_login' : (fields.get('grant_type') ?? ''),
+      grantType: isLoginRequest ? 'legacy_login' : (fields.get('grant_type') ?? ''),
       scope: fields.get('scope') ?? '',
-      secret: fields.get(isLogin ? 'password' : 'client_secret') ?? '',
+      secret: fields.get(isLoginRequest ? 'password' : 'client_secret') ?? '',
       username: fields.get('username') ?? fields.get('userName') ?? '',
       issuedAt: this.#now(),
       expiresAt: this.#now() + lifespan * 1_000,

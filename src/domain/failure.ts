@@ -140,12 +140,12 @@ export function retryAt(
 }
 
 /** The token in place. */
-export interface Held {
+export interface CurrentToken {
   readonly expiresAt: EpochMs;
   /** When its renewal failed first. */
   readonly failingSince: EpochMs;
   /** How much time is to pass between two requests. */
-  readonly least: Ms;
+  readonly minInterval: Ms;
 }
 
 /** Tries of a renewal that its token alone calls for. */
@@ -166,13 +166,13 @@ export function retryBeforeExpiry(
   failure: Failure,
   retry: EpochMs | undefined,
   at: EpochMs,
-  held: Held | undefined,
+  currentToken: CurrentToken | undefined,
 ): EpochMs | undefined {
-  if (retry === undefined || held === undefined || isNeverHurried(failure)) return retry;
-  const { expiresAt, failingSince, least } = held;
-  if (failure.retryAfter !== undefined && retry < expiresAt - least) return retry;
+  if (retry === undefined || currentToken === undefined || isNeverHurried(failure)) return retry;
+  const { expiresAt, failingSince, minInterval } = currentToken;
+  if (failure.retryAfter !== undefined && retry < expiresAt - minInterval) return retry;
   const left = expiresAt - at;
-  const shortest = Math.max(least, (expiresAt - failingSince) / 2 ** TRIES_BEFORE_EXPIRY);
+  const shortest = Math.max(minInterval, (expiresAt - failingSince) / 2 ** TRIES_BEFORE_EXPIRY);
   const wait = Math.max(left / 2, shortest);
   return wait < left ? Math.min(retry, at + wait) : retry;
 }

@@ -42,7 +42,7 @@ export function loginAllowedAt(
  * What is presented, and to whom, without looking into it.
  * @param version of the credentials Secret
  */
-export const presentedBy = (
+export const presentedDigest = (
   { grantType, tokenUrl, clientId, source }: Credential,
   version: string,
 ): string => {
@@ -51,7 +51,7 @@ export const presentedBy = (
 };
 
 /** What is known of a password that has just been rejected. */
-export interface Suspicion {
+export interface LockoutEvidence {
   /** Rejections of this value, this one included. */
   readonly count: number;
   /** It has logged in before: a locked account is likelier than a wrong password. */
@@ -61,21 +61,21 @@ export interface Suspicion {
 }
 
 /** Longer than Keycloak's longest wait (15 min), then ever longer than a lock may last. */
-const LADDER: readonly [Ms, Ms, Ms] = [minutes(20), hours(2), hours(12)];
+const LOCKOUT_BACKOFF: readonly [Ms, Ms, Ms] = [minutes(20), hours(2), hours(12)];
 
 /** A value that is first tried so soon after a rejection may be refused for the lock that the rejection caused. */
-export const SHADOW_OF_REJECTION: Ms = minutes(15);
+export const LOCKOUT_WINDOW: Ms = minutes(15);
 
 /**
  * When a rejected password may be tried again: never, unless it is likelier locked than wrong.
  * @param random uniform in [0, 1): spreads the tries over another tenth
  */
-export function nextLogin(
-  { count, worked, followedRejection }: Suspicion,
+export function nextLoginAt(
+  { count, worked, followedRejection }: LockoutEvidence,
   now: EpochMs,
   random: number,
 ): EpochMs | undefined {
-  const [first, second, later] = LADDER;
+  const [first, second, later] = LOCKOUT_BACKOFF;
   const mayTry = worked || (followedRejection && count === 1);
   if (!mayTry) return undefined;
   const wait = count === 1 ? first : count === 2 ? second : later;

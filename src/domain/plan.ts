@@ -1,7 +1,7 @@
 import type { Credential } from './credential.ts';
 import { Failure } from './failure.ts';
-import { loginAllowedAt, presentedBy, REJECTED_BEFORE, type Rejection } from './login-gate.ts';
-import { type KnownSecret, type SecretMeta, type TargetMark, versionOf } from './secret.ts';
+import { loginAllowedAt, presentedDigest, REJECTED_BEFORE, type Rejection } from './login-gate.ts';
+import { type KnownSecret, type SecretMeta, type TokenAnnotations, versionOf } from './secret.ts';
 import { isSessionSecret, sessionNotOurs } from './session-secret.ts';
 import { isOurs } from './target-secret.ts';
 import { type EpochMs, isFromTheFuture } from './time.ts';
@@ -16,13 +16,13 @@ export interface Observation {
   /** The target's contents are what we published; only looked into when somebody else has written to it. */
   readonly targetIntact: boolean;
   /** Another credential that names the same target and has the better claim. */
-  readonly rival: string | undefined;
+  readonly duplicate: string | undefined;
   /** The last renew request that was answered, be it by a failure. */
   readonly handledRenewRequest: string | undefined;
   /** The last login that the server has rejected. */
   readonly rejection: Rejection | undefined;
   /** Tokens that were asked for before this moment are void. */
-  readonly voidBefore: EpochMs;
+  readonly validFrom: EpochMs;
 }
 
 /** Why a token is to be published. Condition reason, event reason and metric label. */
@@ -38,15 +38,15 @@ export type RenewReason =
 export type Plan =
   | {
       readonly do: 'nothing';
-      readonly lookAgainAt: EpochMs | undefined;
+      readonly requeueAt: EpochMs | undefined;
       /** What keeps us from doing what is due. */
       readonly failure?: Failure;
     }
   | { readonly do: 'report'; readonly failure: Failure }
-  | { readonly do: 'publish'; readonly reason: RenewReason; readonly need: Need };
+  | { readonly do: 'publish'; readonly reason: RenewReason; readonly freshness: RequiredFreshness };
 
 /** Which token will do. */
-export interface Need {
+export interface RequiredFreshness {
   /** One that was obtained for another credential serves as well if it was issued after this moment. */
   readonly newerThan: EpochMs;
   /** A person asks: an earlier refusal does not count. */
@@ -59,19 +59,20 @@ export function plan(seen: Observation, now: EpochMs): Plan {
     const failure = check(seen);
     if (failure !== undefined) return { do: 'report', failure };
   }
-  if (seen.credential.suspended) return { do: 'nothing', lookAgainAt: undefined };
+  if (seen.credential.suspended) return { do: 'nothing', requeueAt: undefined };
   for (const [reason, holds] of PUBLISH_CHECKS) {
     if (!holds(seen, now)) continue;
-    if (!isLockedOut(seen, now)) return { do: 'publish', reason, need: needFor(reason, seen, now) };
-    return { do: 'nothing', failure: REJECTED_BEFORE, lookAgainAt: loginAt(seen, now) };
+    if (!isLockedOut(seen, now))
+      return { do: 'publish', reason, freshness: freshnessFor(reason, seen, now) };
+    return { do: 'nothing', failure: REJECTED_BEFORE, requeueAt: loginAt(seen, now) };
   }
-  return { do: 'nothing', lookAgainAt: nextRenewal(seen, now) };
+  return { do: 'nothing', requeueAt: nextRenewal(seen, now) };
 }
 
 type FaultCheck = (seen: Observation) => Failure | undefined;
 
 const FAULT_CHECKS: readonly FaultCheck[] = [
-  claimedByRival,
+  takenByDuplicate,
   mergeTargetMissing,
   targetNotOurs,
   sessionTaken,
@@ -81,18 +82,23 @@ type PublishCheck = (seen: Observation, now: EpochMs) => boolean;
 
 /** Later checks may rely on the earlier ones not holding. */
 const PUBLISH_CHECKS: readonly (readonly [RenewReason, PublishCheck])[] = [
-  ['TokenMissing', (seen) => markOf(seen) === undefined],
+  ['TokenMissing', (seen) => tokenAnnotationsOf(seen) === undefined],
   ['CredentialChanged', credentialChanged],
-  ['SpecChanged', (seen) => markOf(seen)?.specHash !== seen.credential.specHash],
+  ['SpecChanged', (seen) => tokenAnnotationsOf(seen)?.specHash !== seen.credential.specHash],
   ['TargetEdited', (seen) => !isInPlace(seen)],
-  ['TokenRevoked', ({ target, voidBefore }) => (markOf({ target })?.issuedAt ?? 0) < voidBefore],
+  [
+    'TokenRevoked',
+    ({ target, validFrom }) => (tokenAnnotationsOf({ target })?.issuedAt ?? 0) < validFrom,
+  ],
   ['RenewRequested', renewRequested],
   ['RenewalDue', renewalDue],
 ];
 
 /** The mark of the token in the target, whoever has touched it since. */
-export const markOf = ({ target }: Pick<Observation, 'target'>): TargetMark | undefined =>
-  target === 'absent' ? undefined : target.mark;
+export const tokenAnnotationsOf = ({
+  target,
+}: Pick<Observation, 'target'>): TokenAnnotations | undefined =>
+  target === 'absent' ? undefined : target.tokenAnnotations;
 
 /** The target is as we published it: contents, owner and label. */
 export function isInPlace({ credential, target, targetIntact }: Observation): boolean {
@@ -102,11 +108,11 @@ export function isInPlace({ credential, target, targetIntact }: Observation): bo
   return target.controllerUid === owner && target.credentialName === credential.name;
 }
 
-function claimedByRival({ credential, rival }: Observation): Failure | undefined {
-  if (rival === undefined) return undefined;
+function takenByDuplicate({ credential, duplicate }: Observation): Failure | undefined {
+  if (duplicate === undefined) return undefined;
   return new Failure(
     'TargetNotOurs',
-    `Secret "${credential.target.name}" is already the target of ConvercusCredential "${rival}"; give this one a spec.target.name of its own`,
+    `Secret "${credential.target.name}" is already the target of ConvercusCredential "${duplicate}"; give this one a spec.target.name of its own`,
   );
 }
 
@@ -138,7 +144,7 @@ function sessionTaken({ credential, session }: Observation): Failure | undefined
 function isLockedOut(seen: Observation, now: EpochMs): boolean {
   const { credential, rejection, session, source } = seen;
   if (rejection === undefined || session !== 'absent' || typeof source !== 'object') return false;
-  const isSame = rejection.presented === presentedBy(credential, versionOf(source));
+  const isSame = rejection.presented === presentedDigest(credential, versionOf(source));
   return isSame && now < (loginAt(seen, now) ?? Infinity);
 }
 
@@ -151,13 +157,13 @@ function loginAt(seen: Observation, now: EpochMs): EpochMs | undefined {
 function credentialChanged({ source, target }: Observation): boolean {
   if (source === 'unknown') return false;
   const version = source === 'absent' ? undefined : versionOf(source);
-  return markOf({ target })?.sourceVersion !== version;
+  return tokenAnnotationsOf({ target })?.sourceVersion !== version;
 }
 
 function isRequestOpen({ credential, target, handledRenewRequest }: Observation): boolean {
   const { renewRequest } = credential;
   if (renewRequest === undefined || renewRequest === handledRenewRequest) return false;
-  return renewRequest !== markOf({ target })?.renewRequest;
+  return renewRequest !== tokenAnnotationsOf({ target })?.renewRequest;
 }
 
 /** A token that is younger than the least time between two renewals is left in place until then. */
@@ -166,34 +172,37 @@ function renewRequested(seen: Observation, now: EpochMs): boolean {
 }
 
 function requestableAt({ credential, target }: Observation, now: EpochMs): EpochMs {
-  const issuedAt = markOf({ target })?.issuedAt;
+  const issuedAt = tokenAnnotationsOf({ target })?.issuedAt;
   if (issuedAt === undefined || isFromTheFuture(issuedAt, now)) return now;
   return issuedAt + credential.renewal.minimum;
 }
 
 /** When the token in place is due, or may be renewed because somebody has asked for it. */
 function nextRenewal(seen: Observation, now: EpochMs): EpochMs | undefined {
-  const renewAt = markOf(seen)?.renewAt;
+  const renewAt = tokenAnnotationsOf(seen)?.renewAt;
   if (renewAt === undefined || !isRequestOpen(seen)) return renewAt;
   return Math.min(renewAt, requestableAt(seen, now));
 }
 
 function renewalDue({ target }: Observation, now: EpochMs): boolean {
-  const mark = markOf({ target });
-  return mark !== undefined && (mark.renewAt <= now || isFromTheFuture(mark.issuedAt, now));
+  const tokenAnnotations = tokenAnnotationsOf({ target });
+  return (
+    tokenAnnotations !== undefined &&
+    (tokenAnnotations.renewAt <= now || isFromTheFuture(tokenAnnotations.issuedAt, now))
+  );
 }
 
 /** A request to renew now is content with a token younger than the least time between two renewals. */
-function needFor(reason: RenewReason, seen: Observation, now: EpochMs): Need {
-  const issuedAt = markOf(seen)?.issuedAt ?? 0;
+function freshnessFor(reason: RenewReason, seen: Observation, now: EpochMs): RequiredFreshness {
+  const issuedAt = tokenAnnotationsOf(seen)?.issuedAt ?? 0;
   const held = isFromTheFuture(issuedAt, now) ? 0 : issuedAt;
   const requested = isRequestOpen(seen);
   if (requested)
     return { requested, newerThan: Math.max(held, now - seen.credential.renewal.minimum) };
-  if (reason === 'TokenRevoked') return { requested, newerThan: seen.voidBefore - 1 };
+  if (reason === 'TokenRevoked') return { requested, newerThan: seen.validFrom - 1 };
   return { requested, newerThan: reason === 'RenewalDue' ? held : 0 };
 }
 
 /** The mark of the token that people can read from the target right now, or undefined when there is none of ours. */
-export const heldMark = (seen: Observation): TargetMark | undefined =>
-  seen.rival === undefined && isInPlace(seen) ? markOf(seen) : undefined;
+export const trustedToken = (seen: Observation): TokenAnnotations | undefined =>
+  seen.duplicate === undefined && isInPlace(seen) ? tokenAnnotationsOf(seen) : undefined;

@@ -12,7 +12,7 @@ export interface SecretMeta {
   /** Labelled as the Secret of a session. */
   readonly isSession?: true;
   /** Our annotations; absent on a Secret into which no token was ever published. */
-  readonly mark?: TargetMark;
+  readonly tokenAnnotations?: TokenAnnotations;
   /** Who has set its fields: nobody but us, or others besides, and some of ours not by apply. Absent for all the rest. */
   readonly setBy?: 'us' | 'us-and-others';
 }
@@ -30,7 +30,7 @@ export const isSameVersion = (meta: SecretMeta, known: KnownSecret): known is Se
   known.resourceVersion === meta.resourceVersion;
 
 /** What a target says about the token in it: annotations `convercus.io/*`. This, not status, is the operator's memory. */
-export interface TargetMark {
+export interface TokenAnnotations {
   readonly issuedAt: EpochMs;
   readonly expiresAt: EpochMs;
   readonly renewAt: EpochMs;

@@ -19,7 +19,7 @@ export interface SessionHome {
 }
 
 /** The session is over: its refresh token must never be sent again. */
-export const isEnd = ({ kind }: Failure): boolean =>
+export const isSessionOver = ({ kind }: Failure): boolean =>
   kind === 'SessionEnded' || kind === 'RefreshTokenReused';
 
 /** One login at the provider and the newest refresh token of it. */

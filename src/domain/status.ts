@@ -2,7 +2,7 @@ import type { ConvercusCredential } from './api.ts';
 import { type Failure, TOKEN_FAILURES } from './failure.ts';
 import type { Rejection } from './login-gate.ts';
 import type { RenewReason } from './plan.ts';
-import type { TargetMark } from './secret.ts';
+import type { TokenAnnotations } from './secret.ts';
 import { type EpochMs, parseTime, rfc3339 } from './time.ts';
 
 export type Status = NonNullable<ConvercusCredential['status']>;
@@ -15,7 +15,7 @@ export interface Outcome {
   readonly targetVersion: string | undefined;
   readonly tokenUrl?: string;
   /** The mark of the token that the target holds, untouched by others. */
-  readonly held: TargetMark | undefined;
+  readonly currentToken: TokenAnnotations | undefined;
   readonly suspended: boolean;
   readonly handledRenewRequest: string | undefined;
   readonly rejection: Rejection | undefined;
@@ -29,8 +29,15 @@ type Draft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
 /** The whole status. It holds no countdown and no attempt count, so an equal outcome gives an equal status. */
 export function statusFor(outcome: Outcome, now: EpochMs): Status {
-  const { resource, held, targetName, targetVersion, tokenUrl, handledRenewRequest, rejection } =
-    outcome;
+  const {
+    resource,
+    currentToken,
+    targetName,
+    targetVersion,
+    tokenUrl,
+    handledRenewRequest,
+    rejection,
+  } = outcome;
   const renewed = renewedCondition(outcome);
   const drafts = [readyCondition(outcome, renewed, now), renewed, stalledCondition(outcome)];
   return {
@@ -39,7 +46,7 @@ export function statusFor(outcome: Outcome, now: EpochMs): Status {
       .filter((draft) => draft !== undefined)
       .map((draft) => dated(draft, resource, now)),
     ...(tokenUrl === undefined ? {} : { tokenUrl }),
-    ...(held === undefined ? {} : times(held)),
+    ...(currentToken === undefined ? {} : times(currentToken)),
     target: {
       name: targetName,
       ...(targetVersion === undefined ? {} : { resourceVersion: targetVersion }),
@@ -49,7 +56,7 @@ export function statusFor(outcome: Outcome, now: EpochMs): Status {
   };
 }
 
-const times = ({ issuedAt, expiresAt, renewAt }: TargetMark) => ({
+const times = ({ issuedAt, expiresAt, renewAt }: TokenAnnotations) => ({
   issuedAt: rfc3339(issuedAt),
   expiresAt: rfc3339(expiresAt),
   renewAt: rfc3339(renewAt),
@@ -72,12 +79,12 @@ export function readRejection(status: Status | undefined): Rejection | undefined
 }
 
 function readyCondition(
-  { held, targetName, suspended, ...rest }: Outcome,
+  { currentToken, targetName, suspended, ...rest }: Outcome,
   renewed: Draft,
   now: EpochMs,
 ): Draft {
   const failure = failureOf(rest);
-  if (held !== undefined && now < held.expiresAt) {
+  if (currentToken !== undefined && now < currentToken.expiresAt) {
     const reason = suspended ? 'Suspended' : 'TokenValid';
     return {
       type: 'Ready',
@@ -86,7 +93,7 @@ function readyCondition(
       message: `Secret "${targetName}" holds a valid token`,
     };
   }
-  if (held !== undefined) {
+  if (currentToken !== undefined) {
     const cause = suspended ? 'renewal is suspended' : causeOf(renewed);
     return {
       type: 'Ready',

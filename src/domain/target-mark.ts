@@ -1,8 +1,8 @@
-import type { TargetMark } from './secret.ts';
+import type { TokenAnnotations } from './secret.ts';
 import { type EpochMs, parseTime, rfc3339 } from './time.ts';
 
 /** The annotations that hold a TargetMark. They are API: other tools may read them. */
-export const MARK_ANNOTATIONS = {
+export const TOKEN_ANNOTATIONS = {
   issuedAt: 'convercus.io/issued-at',
   expiresAt: 'convercus.io/expires-at',
   renewAt: 'convercus.io/renew-at',
@@ -11,23 +11,25 @@ export const MARK_ANNOTATIONS = {
   contentHash: 'convercus.io/content-hash',
   renewRequest: 'convercus.io/renew-request',
   credential: 'convercus.io/credential',
-} as const satisfies Record<keyof TargetMark, string>;
+} as const satisfies Record<keyof TokenAnnotations, string>;
 
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
 
 /** The mark as annotations. Times keep whole milliseconds, written only where there are some. */
-export function writeMark(mark: TargetMark): Record<string, string> {
+export function formatTokenAnnotations(tokenAnnotations: TokenAnnotations): Record<string, string> {
   return {
-    [MARK_ANNOTATIONS.issuedAt]: writeTime(mark.issuedAt),
-    [MARK_ANNOTATIONS.expiresAt]: writeTime(mark.expiresAt),
-    [MARK_ANNOTATIONS.renewAt]: writeTime(mark.renewAt),
-    [MARK_ANNOTATIONS.specHash]: mark.specHash,
-    [MARK_ANNOTATIONS.sourceVersion]: mark.sourceVersion,
-    [MARK_ANNOTATIONS.contentHash]: mark.contentHash,
-    ...(mark.renewRequest === undefined
+    [TOKEN_ANNOTATIONS.issuedAt]: writeTime(tokenAnnotations.issuedAt),
+    [TOKEN_ANNOTATIONS.expiresAt]: writeTime(tokenAnnotations.expiresAt),
+    [TOKEN_ANNOTATIONS.renewAt]: writeTime(tokenAnnotations.renewAt),
+    [TOKEN_ANNOTATIONS.specHash]: tokenAnnotations.specHash,
+    [TOKEN_ANNOTATIONS.sourceVersion]: tokenAnnotations.sourceVersion,
+    [TOKEN_ANNOTATIONS.contentHash]: tokenAnnotations.contentHash,
+    ...(tokenAnnotations.renewRequest === undefined
       ? {}
-      : { [MARK_ANNOTATIONS.renewRequest]: mark.renewRequest }),
-    ...(mark.credential === undefined ? {} : { [MARK_ANNOTATIONS.credential]: mark.credential }),
+      : { [TOKEN_ANNOTATIONS.renewRequest]: tokenAnnotations.renewRequest }),
+    ...(tokenAnnotations.credential === undefined
+      ? {}
+      : { [TOKEN_ANNOTATIONS.credential]: tokenAnnotations.credential }),
   };
 }
 
@@ -35,15 +37,15 @@ export function writeMark(mark: TargetMark): Record<string, string> {
  * The mark that the annotations hold, or undefined when it is incomplete or anybody has made it unreadable.
  * @param writtenBy the credential that has set them, where they do not say so: version 0.1.0 did not
  */
-export function readMark(
+export function parseTokenAnnotations(
   annotations: Readonly<Record<string, string>>,
   writtenBy?: string,
-): TargetMark | undefined {
-  const text = (field: keyof TargetMark): string | undefined => {
-    const name = MARK_ANNOTATIONS[field];
+): TokenAnnotations | undefined {
+  const text = (field: keyof TokenAnnotations): string | undefined => {
+    const name = TOKEN_ANNOTATIONS[field];
     return Object.hasOwn(annotations, name) ? annotations[name] : undefined;
   };
-  const mark = {
+  const tokenAnnotations = {
     issuedAt: readTime(text('issuedAt')),
     expiresAt: readTime(text('expiresAt')),
     renewAt: readTime(text('renewAt')),
@@ -53,19 +55,20 @@ export function readMark(
   };
   const renewRequest = text('renewRequest');
   const credential = text('credential') ?? writtenBy;
-  if (!isComplete(mark)) return undefined;
+  if (!isComplete(tokenAnnotations)) return undefined;
   return {
-    ...mark,
+    ...tokenAnnotations,
     ...(renewRequest === undefined ? {} : { renewRequest }),
     ...(credential === undefined ? {} : { credential }),
   };
 }
 
 const isComplete = (
-  mark: {
-    [K in keyof TargetMark]: TargetMark[K] | undefined;
+  tokenAnnotations: {
+    [K in keyof TokenAnnotations]: TokenAnnotations[K] | undefined;
   },
-): mark is TargetMark => Object.values(mark).every((value) => value !== undefined && value !== '');
+): tokenAnnotations is TokenAnnotations =>
+  Object.values(tokenAnnotations).every((value) => value !== undefined && value !== '');
 
 const writeTime = (at: EpochMs): string =>
   Math.trunc(at) % 1_000 === 0 ? rfc3339(at) : new Date(at).toISOString();

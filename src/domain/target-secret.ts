@@ -1,8 +1,8 @@
 import { type Credential, digest } from './credential.ts';
 import { Failure, isFailure } from './failure.ts';
-import type { DesiredSecret, SecretContents, SecretMeta, TargetMark } from './secret.ts';
+import type { DesiredSecret, SecretContents, SecretMeta, TokenAnnotations } from './secret.ts';
 import { Sensitive } from './sensitive.ts';
-import { writeMark } from './target-mark.ts';
+import { formatTokenAnnotations } from './target-mark.ts';
 import { fill, type Placeholder, uses } from './template.ts';
 import { hours, rfc3339 } from './time.ts';
 import { renewalDate, type Token } from './token.ts';
@@ -39,12 +39,12 @@ export interface Provenance {
   readonly renewRequest: string | undefined;
 }
 
-function markFor(
+function tokenAnnotationsFor(
   credential: Credential,
   token: Token,
   data: Readonly<Record<string, Sensitive>>,
   { sourceVersion, renewRequest }: Provenance,
-): TargetMark {
+): TokenAnnotations {
   const times = {
     issuedAt: token.issuedAt,
     expiresAt: token.expiresAt,
@@ -103,21 +103,21 @@ export function renderTarget(
   token: Token,
   provenance: Provenance,
   existing: SecretMeta | 'absent',
-): { secret: DesiredSecret; mark: TargetMark } | Failure {
+): { secret: DesiredSecret; tokenAnnotations: TokenAnnotations } | Failure {
   const data = renderData(credential, token);
   if (isFailure(data)) return data;
-  const mark = markFor(credential, token, data, provenance);
+  const tokenAnnotations = tokenAnnotationsFor(credential, token, data, provenance);
   const { target, namespace, name, uid } = credential;
   const secret = {
     namespace,
     name: target.name,
     ...(existing === 'absent' ? {} : { uid: existing.uid }),
-    annotations: { ...target.annotations, ...writeMark(mark) },
+    annotations: { ...target.annotations, ...formatTokenAnnotations(tokenAnnotations) },
     data,
     fieldManager: managerFor(name),
   };
   if (target.creationPolicy === 'Merge') {
-    return { mark, secret: { ...secret, labels: labelsFrom(target), force: false } };
+    return { tokenAnnotations, secret: { ...secret, labels: labelsFrom(target), force: false } };
   }
   const labels = {
     ...labelsFrom(target),
@@ -126,7 +126,10 @@ export function renderTarget(
   };
   const owner = { apiVersion: API_VERSION, kind: KIND, name, uid };
   const owned = { ...secret, type: TARGET_TYPE, labels, force: true };
-  return { mark, secret: target.deletionPolicy === 'Delete' ? { ...owned, owner } : owned };
+  return {
+    tokenAnnotations,
+    secret: target.deletionPolicy === 'Delete' ? { ...owned, owner } : owned,
+  };
 }
 
 const OUR_LABELS: ReadonlySet<string> = new Set([
@@ -139,21 +142,21 @@ const OUR_LABELS: ReadonlySet<string> = new Set([
 const labelsFrom = ({ labels }: Credential['target']): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(labels).filter(([name]) => !OUR_LABELS.has(name)));
 
-interface Claimant {
+interface TargetUser {
   readonly uid: string;
   readonly name: string;
   readonly target: Pick<Credential['target'], 'creationPolicy'>;
 }
 
 /** This credential may write to the Secret: it owns it, or merges into one that was not made for another. */
-export function isOurs(claimant: Claimant, target: SecretMeta): boolean {
-  if (claimant.target.creationPolicy === 'Owner') return isOwnedBy(claimant, target);
-  return target.credentialName === undefined || target.credentialName === claimant.name;
+export function isOurs(targetUser: TargetUser, target: SecretMeta): boolean {
+  if (targetUser.target.creationPolicy === 'Owner') return isOwnedBy(targetUser, target);
+  return target.credentialName === undefined || target.credentialName === targetUser.name;
 }
 
 /** Owned by this very credential, or kept (`Retain`) from one of the same name and owned by nobody. */
 export const isOwnedBy = (
-  { uid, name }: Pick<Claimant, 'uid' | 'name'>,
+  { uid, name }: Pick<TargetUser, 'uid' | 'name'>,
   { controllerUid, credentialName }: SecretMeta,
 ): boolean => (controllerUid === undefined ? credentialName === name : controllerUid === uid);
 
@@ -162,19 +165,19 @@ export const isOwnedBy = (
  * or renamed, is no token of its own.
  */
 export function asSeenBy(
-  { name }: Pick<Claimant, 'name'>,
+  { name }: Pick<TargetUser, 'name'>,
   target: SecretMeta | 'absent',
 ): SecretMeta | 'absent' {
-  const by = target === 'absent' ? undefined : target.mark?.credential;
+  const by = target === 'absent' ? undefined : target.tokenAnnotations?.credential;
   if (target === 'absent' || by === undefined || by === name) return target;
-  const { mark: _, ...rest } = target;
+  const { tokenAnnotations: _, ...rest } = target;
   return rest;
 }
 
 /** Whether a target that somebody else has written to still holds what we published. */
 export function isIntact(found: SecretContents, { target }: Credential): boolean {
-  const mark = found.meta.mark;
-  if (mark === undefined) return false;
+  const tokenAnnotations = found.meta.tokenAnnotations;
+  if (tokenAnnotations === undefined) return false;
   const values: [string, Sensitive][] = [];
   for (const key of Object.keys(target.data)) {
     const value = found.data.get(key);
@@ -182,7 +185,7 @@ export function isIntact(found: SecretContents, { target }: Credential): boolean
     values.push([key, value]);
   }
   return (
-    hashOf(values, mark) === mark.contentHash &&
+    hashOf(values, tokenAnnotations) === tokenAnnotations.contentHash &&
     holds(found.labels, labelsFrom(target)) &&
     holds(found.annotations, target.annotations)
   );
@@ -195,7 +198,7 @@ function holds(found: Readonly<Record<string, string>>, wanted: Readonly<Record<
 /** Covers the times as well, so that an edited date is not believed. */
 function hashOf(
   data: readonly (readonly [string, Sensitive])[],
-  { issuedAt, expiresAt, renewAt }: Pick<TargetMark, 'issuedAt' | 'expiresAt' | 'renewAt'>,
+  { issuedAt, expiresAt, renewAt }: Pick<TokenAnnotations, 'issuedAt' | 'expiresAt' | 'renewAt'>,
 ): string {
   const values = Object.fromEntries(data.map(([key, value]) => [key, value.reveal()]));
   return digest([values, issuedAt, expiresAt, renewAt]);

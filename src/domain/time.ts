@@ -23,16 +23,16 @@ export function parseTime(text: string | undefined): EpochMs | undefined {
 }
 
 /** What a pass answers: when to look at its key again, or never unless something changes. */
-export type Action = { readonly lookAgainAt: EpochMs } | 'await-change';
+export type Action = { readonly requeueAt: EpochMs } | 'await-change';
 
 /** The action for the earliest of some moments; undefined ones do not count. */
-export function lookAgainAtEarliest(...moments: (EpochMs | undefined)[]): Action {
+export function earliestRequeue(...moments: (EpochMs | undefined)[]): Action {
   const known = moments.filter((at) => at !== undefined);
-  return known.length === 0 ? 'await-change' : { lookAgainAt: Math.min(...known) };
+  return known.length === 0 ? 'await-change' : { requeueAt: Math.min(...known) };
 }
 
 /** Of two actions the one that comes first. */
-export function earlier(one: Action, other: Action): Action {
+export function earlierAction(one: Action, other: Action): Action {
   if (one === 'await-change') return other;
-  return other !== 'await-change' && other.lookAgainAt < one.lookAgainAt ? other : one;
+  return other !== 'await-change' && other.requeueAt < one.requeueAt ? other : one;
 }

@@ -95,7 +95,7 @@ const LATEST_SHARE = 0.99;
 const MINIMUM_AT_ALL_COSTS: Ms = seconds(30);
 
 /** The least time between two requests for which a token may have to expire. */
-export const leastOf = ({ minimum }: Pick<RenewalPolicy, 'minimum'>): Ms =>
+export const minRetryIntervalOf = ({ minimum }: Pick<RenewalPolicy, 'minimum'>): Ms =>
   Math.min(minimum, MINIMUM_AT_ALL_COSTS);
 
 /**
@@ -108,5 +108,7 @@ export function renewalDate(token: Lifetime, policy: RenewalPolicy): EpochMs {
   const share = (policy.percent + policy.jitterPercent * jitter) / 100;
   const planned = validity * Math.min(Math.max(share, EARLIEST_SHARE), LATEST_SHARE);
   const isInTime = policy.minimum <= validity * LATEST_SHARE;
-  return Math.round(issuedAt + Math.max(planned, isInTime ? policy.minimum : leastOf(policy)));
+  return Math.round(
+    issuedAt + Math.max(planned, isInTime ? policy.minimum : minRetryIntervalOf(policy)),
+  );
 }

@@ -4,21 +4,29 @@ import { targetNameOf } from '../domain/credential.ts';
 import { eventFor } from '../domain/events.ts';
 import { type Failure, isFailure, retryAt, retryBeforeExpiry } from '../domain/failure.ts';
 import type { Rejection } from '../domain/login-gate.ts';
-import type { TargetMark } from '../domain/secret.ts';
+import type { TokenAnnotations } from '../domain/secret.ts';
 import { type Attempt, failureOf, statusFor } from '../domain/status.ts';
-import { type Action, type EpochMs, lookAgainAtEarliest, seconds } from '../domain/time.ts';
-import type { Clock, Cluster, ClusterView, Log, PassContext, Random, Telemetry } from '../ports.ts';
+import { type Action, type EpochMs, earliestRequeue, seconds } from '../domain/time.ts';
+import type {
+  Clock,
+  Cluster,
+  ClusterView,
+  Log,
+  Random,
+  ReconcileContext,
+  Telemetry,
+} from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { Sessions } from './sessions.ts';
-import type { SharedTokens } from './shared-tokens.ts';
-import type { TokenDesk } from './token-desk.ts';
+import type { TokenCache } from './shared-tokens.ts';
+import type { TokenClient } from './token-desk.ts';
 
 export interface Ports {
   readonly view: ClusterView;
   readonly cluster: Cluster;
-  readonly tokens: SharedTokens;
+  readonly tokens: TokenCache;
   readonly sessions: Sessions;
-  readonly desk: TokenDesk;
+  readonly tokenClient: TokenClient;
   readonly telemetry: Telemetry;
   readonly clock: Clock;
   readonly random: Random;
@@ -26,9 +34,9 @@ export interface Ports {
 }
 
 /** How a pass ended. */
-export interface Result {
+export interface ReconcileOutcome {
   /** The mark of the token that the target holds now. */
-  readonly held: TargetMark | undefined;
+  readonly currentToken: TokenAnnotations | undefined;
   readonly targetVersion: string | undefined;
   readonly tokenUrl?: string;
   readonly suspended: boolean;
@@ -36,48 +44,51 @@ export interface Result {
   readonly rejection: Rejection | undefined;
   readonly attempt: Attempt | undefined;
   /** When the plan wants to be asked again. */
-  readonly lookAgainAt: EpochMs | undefined;
+  readonly requeueAt: EpochMs | undefined;
 }
 
-type Concluding = Pick<Subject, 'resource' | 'memory'>;
+type StatusSubject = Pick<Subject, 'resource' | 'state'>;
 
 /** Writes the status if it says anything new, tells people, and answers when to look again. */
-export async function conclude(
+export async function updateStatus(
   ports: Ports,
-  subject: Concluding,
-  result: Result,
-  { signal }: PassContext,
+  subject: StatusSubject,
+  result: ReconcileOutcome,
+  { signal }: ReconcileContext,
 ): Promise<Action> {
   const failure = failureOf(result);
-  const { memory } = subject;
+  const { state } = subject;
   const now = ports.clock.now();
-  memory.failingSince = failure && (memory.failingSince ?? now);
-  const due = [result.lookAgainAt, expiryAhead(result, now)];
+  state.failingSince = failure && (state.failingSince ?? now);
+  const due = [result.requeueAt, nextExpiry(result, now)];
   const again = (cause: Failure) =>
-    lookAgainAtEarliest(tryAgainAt(ports, subject, { cause, held: result.held }), ...due);
-  const isClusters = failure?.kind === 'ClusterUnavailable';
-  if (isClusters && memory.failedRequests === 0) return again(failure);
+    earliestRequeue(
+      retryRequestAt(ports, subject, { cause, currentToken: result.currentToken }),
+      ...due,
+    );
+  const isClusterError = failure?.kind === 'ClusterUnavailable';
+  if (isClusterError && state.failedRequests === 0) return again(failure);
 
-  const written = await report(ports, subject.resource, result, signal);
+  const written = await writeStatus(ports, subject.resource, result, signal);
   if (isFailure(written)) return again(written);
-  if (isClusters) return again(failure);
-  countRefusals(subject, failure);
-  return lookAgainAtEarliest(...due);
+  if (isClusterError) return again(failure);
+  countTargetRefusals(subject, failure);
+  return earliestRequeue(...due);
 }
 
 /** A target that is refused (quota, admission) is tried ever more slowly; anything else starts afresh. */
-function countRefusals({ memory }: Concluding, failure: Failure | undefined): void {
-  memory.failedRequests = failure?.kind === 'TargetRefused' ? memory.failedRequests + 1 : 0;
+function countTargetRefusals({ state }: StatusSubject, failure: Failure | undefined): void {
+  state.failedRequests = failure?.kind === 'TargetRefused' ? state.failedRequests + 1 : 0;
 }
 
 /** The moment at which `Ready` turns false unless a renewal succeeds before. */
-const expiryAhead = ({ held }: Result, now: EpochMs): EpochMs | undefined =>
-  held !== undefined && held.expiresAt > now ? held.expiresAt : undefined;
+const nextExpiry = ({ currentToken }: ReconcileOutcome, now: EpochMs): EpochMs | undefined =>
+  currentToken !== undefined && currentToken.expiresAt > now ? currentToken.expiresAt : undefined;
 
-async function report(
+async function writeStatus(
   { cluster, clock, log }: Ports,
   resource: ConvercusCredential,
-  result: Result,
+  result: ReconcileOutcome,
   signal: AbortSignal,
 ): Promise<Failure | undefined> {
   const targetName = targetNameOf(resource);
@@ -95,35 +106,48 @@ async function report(
   return undefined;
 }
 
-const isRenewed = ({ attempt }: Result): boolean => attempt !== undefined && 'renewed' in attempt;
+const isRenewed = ({ attempt }: ReconcileOutcome): boolean =>
+  attempt !== undefined && 'renewed' in attempt;
 
 /** The API server did not do its part. Once is no news; the next pass reports it if it goes on. */
-function tryAgainAt(
+function retryRequestAt(
   { clock, random, log }: Ports,
-  { resource, memory }: Concluding,
-  { cause, held }: { readonly cause: Failure; readonly held: TargetMark | undefined },
+  { resource, state }: StatusSubject,
+  {
+    cause,
+    currentToken,
+  }: { readonly cause: Failure; readonly currentToken: TokenAnnotations | undefined },
 ): EpochMs | undefined {
-  memory.failedRequests += 1;
-  const { failedRequests: attempts, failingSince } = memory;
+  state.failedRequests += 1;
+  const { failedRequests: attempts, failingSince } = state;
   const { namespace, name } = resource.metadata;
   const { kind: reason, code } = cause;
   log.warn(cause.message, { namespace, name, reason, code, attempts });
   const now = clock.now();
   const retry = retryAt(cause, attempts, now, random());
   const isFailing = failingSince !== undefined; // else it is only the status that could not be written
-  return isFailing ? retryInTime(cause, retry, { held, failingSince }, now) : retry;
+  return isFailing
+    ? retryBeforeTokenExpires(cause, retry, { currentToken, failingSince }, now)
+    : retry;
 }
 
 /** When to try again what the API server has failed to do or refused: in time for the token in place. */
-export function retryInTime(
+export function retryBeforeTokenExpires(
   cause: Failure,
   retry: EpochMs | undefined,
-  { held, failingSince }: { readonly held: TargetMark | undefined; readonly failingSince: EpochMs },
+  {
+    currentToken,
+    failingSince,
+  }: { readonly currentToken: TokenAnnotations | undefined; readonly failingSince: EpochMs },
   now: EpochMs,
 ): EpochMs | undefined {
-  const token = held && { expiresAt: held.expiresAt, failingSince, least: LEAST };
+  const token = currentToken && {
+    expiresAt: currentToken.expiresAt,
+    failingSince,
+    minInterval: MIN_RETRY_INTERVAL,
+  };
   return retryBeforeExpiry(cause, retry, now, token);
 }
 
 /** Between two requests to the API server. */
-const LEAST = seconds(1);
+const MIN_RETRY_INTERVAL = seconds(1);

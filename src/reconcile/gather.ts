@@ -1,22 +1,22 @@
 import type { ConvercusCredential } from '../domain/api.ts';
 import { type Credential, sessionNameOf } from '../domain/credential.ts';
 import { type Failure, isFailure } from '../domain/failure.ts';
-import { presentedBy, type Rejection } from '../domain/login-gate.ts';
+import { presentedDigest, type Rejection } from '../domain/login-gate.ts';
 import type { Observation } from '../domain/plan.ts';
 import { type SecretMeta, versionOf } from '../domain/secret.ts';
 import { readRejection } from '../domain/status.ts';
 import { asSeenBy, isIntact, isOwnedBy } from '../domain/target-secret.ts';
 import type { EpochMs } from '../domain/time.ts';
 import type { Cluster, ClusterView } from '../ports.ts';
-import type { Memory } from './memory.ts';
+import type { CredentialState } from './memory.ts';
 
 /**
  * Reads only. Nearly everything comes from the watches; a request is made when a target's existence is unknown
  * or when somebody else has written to it. Fails with what the API server said.
  */
 export async function gather(
-  { view, cluster, voidBefore }: Sight & { readonly voidBefore: EpochMs },
-  { resource, credential, memory }: Subject,
+  { view, cluster, validFrom }: ClusterReaders & { readonly validFrom: EpochMs },
+  { resource, credential, state }: Subject,
   signal: AbortSignal,
 ): Promise<Observation | Failure> {
   const {
@@ -29,7 +29,7 @@ export async function gather(
   const target = asSeenBy(credential, found);
   const session = await sessionOf({ view, cluster }, credential, signal);
   if (isFailure(session)) return session;
-  const targetIntact = await isUntouched(cluster, { resource, credential, memory }, target, signal);
+  const targetIntact = await isUntouched(cluster, { resource, credential, state }, target, signal);
   if (isFailure(targetIntact)) return targetIntact;
   return {
     credential,
@@ -37,10 +37,10 @@ export async function gather(
     target,
     session,
     targetIntact,
-    rival: rivalOf(resource, view.claimants(namespace, name), found),
-    handledRenewRequest: memory.answeredRequest ?? resource.status?.lastHandledRenewRequest,
+    duplicate: duplicateOf(resource, view.credentialsWithTarget(namespace, name), found),
+    handledRenewRequest: state.handledRequest ?? resource.status?.lastHandledRenewRequest,
     rejection: rejectionOf(view, resource, credential),
-    voidBefore,
+    validFrom,
   };
 }
 
@@ -54,19 +54,19 @@ function rejectionOf(
   const { grantType, namespace, source } = credential;
   const meta = view.secret(namespace, source.name);
   if (grantType === 'client_credentials' || typeof meta !== 'object') return own;
-  const presented = presentedBy(credential, versionOf(meta));
+  const presented = presentedDigest(credential, versionOf(meta));
   if (own?.presented === presented) return own;
   const others = view.referrers(namespace, source.name).map((each) => readRejection(each.status));
   return others.find((each) => each?.presented === presented) ?? own;
 }
 
-interface Sight {
+interface ClusterReaders {
   readonly view: ClusterView;
   readonly cluster: Cluster;
 }
 
 async function sessionOf(
-  { view, cluster }: Sight,
+  { view, cluster }: ClusterReaders,
   { grantType, namespace, name }: Credential,
   signal: AbortSignal,
 ): Promise<SecretMeta | 'absent' | Failure> {
@@ -81,38 +81,38 @@ async function sessionOf(
 export interface Subject {
   readonly resource: ConvercusCredential;
   readonly credential: Credential;
-  readonly memory: Memory;
+  readonly state: CredentialState;
 }
 
 async function isUntouched(
   cluster: Cluster,
-  { resource, credential, memory }: Subject,
+  { resource, credential, state }: Subject,
   target: SecretMeta | 'absent',
   signal: AbortSignal,
 ): Promise<boolean | Failure> {
-  if (target === 'absent' || target.mark === undefined) return true;
+  if (target === 'absent' || target.tokenAnnotations === undefined) return true;
   const { resourceVersion } = target;
-  if (resourceVersion === memory.intactVersion) return true;
+  if (resourceVersion === state.intactVersion) return true;
   if (resourceVersion === resource.status?.target?.resourceVersion) return true;
   const found = await cluster.readSecret(credential.namespace, credential.target.name, signal);
   if (isFailure(found)) return found;
   const intact = found !== 'absent' && isIntact(found, credential);
-  if (intact) memory.intactVersion = found.meta.resourceVersion;
+  if (intact) state.intactVersion = found.meta.resourceVersion;
   return intact;
 }
 
 /** Of several claimants the one that owns the target or has published into it has the best claim, then the oldest, then the first by name. */
-function rivalOf(
+function duplicateOf(
   { metadata: own }: ConvercusCredential,
-  claimants: readonly ConvercusCredential[],
+  credentialsWithTarget: readonly ConvercusCredential[],
   target: SecretMeta | 'absent',
 ): string | undefined {
   const rank = ({ metadata }: ConvercusCredential): string => {
     const owns =
       target !== 'absent' &&
-      (isOwnedBy(metadata, target) || target.mark?.credential === metadata.name);
+      (isOwnedBy(metadata, target) || target.tokenAnnotations?.credential === metadata.name);
     return `${owns ? 0 : 1} ${metadata.creationTimestamp ?? ''} ${metadata.name}`;
   };
-  const [best] = [...claimants].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
+  const [best] = [...credentialsWithTarget].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
   return best === undefined || best.metadata.uid === own.uid ? undefined : best.metadata.name;
 }

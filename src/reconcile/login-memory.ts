@@ -1,11 +1,11 @@
-import { type Rejection, SHADOW_OF_REJECTION, type Suspicion } from '../domain/login-gate.ts';
+import { LOCKOUT_WINDOW, type LockoutEvidence, type Rejection } from '../domain/login-gate.ts';
 import type { EpochMs } from '../domain/time.ts';
-import { Recent } from './recent.ts';
+import { LruMap } from './recent.ts';
 
-const USERS = 10_000;
+const MAX_USERS = 10_000;
 
 /** What the cluster remembers of earlier logins. */
-export interface LoginPast {
+export interface LoginHistory {
   /** What is presented now has been rejected before. */
   readonly rejection?: Rejection;
   /** When something else was rejected for this credential. */
@@ -23,25 +23,25 @@ interface RejectedLogin {
 }
 
 /** Which passwords were accepted, and which was rejected last for each user, whichever credential presented it. */
-export class LoginMemory {
-  readonly #accepted = new Recent<true>(USERS);
-  readonly #rejected = new Recent<RejectedLogin>(USERS);
+export class RejectedLogins {
+  readonly #accepted = new LruMap<true>(MAX_USERS);
+  readonly #rejected = new LruMap<RejectedLogin>(MAX_USERS);
 
   accepted(identity: string): void {
     this.#accepted.set(identity, true);
   }
 
   /** What this rejection may mean, besides a wrong password. */
-  rejected(login: RejectedLogin, past: LoginPast): Suspicion {
+  rejected(login: RejectedLogin, loginHistory: LoginHistory): LockoutEvidence {
     const { user, identity, at, attempts } = login;
     const last = this.#rejected.get(user);
     const before = last === undefined || last.identity === identity ? undefined : last.at;
-    const shadow = before ?? past.othersRejectedAt ?? Number.NEGATIVE_INFINITY;
+    const shadow = before ?? loginHistory.othersRejectedAt ?? Number.NEGATIVE_INFINITY;
     this.#rejected.set(user, login);
     return {
       count: attempts,
-      worked: past.hasWorked || this.#accepted.get(identity) === true,
-      followedRejection: at - shadow < SHADOW_OF_REJECTION,
+      worked: loginHistory.hasWorked || this.#accepted.get(identity) === true,
+      followedRejection: at - shadow < LOCKOUT_WINDOW,
     };
   }
 }

@@ -3,8 +3,8 @@ import type { Session } from '../domain/session.ts';
 import type { SourceValues } from '../domain/source.ts';
 import type { EpochMs } from '../domain/time.ts';
 import type { Key } from '../ports.ts';
-import type { SessionStep } from './sessions.ts';
-import type { Refusal } from './wish.ts';
+import type { SessionRequest } from './sessions.ts';
+import type { TokenFailure } from './wish.ts';
 
 export interface Source {
   /** The object that the view has as well, so that it takes no memory twice. */
@@ -23,7 +23,7 @@ export interface Repairs {
  * What is worth keeping of a credential between passes. All of it can be lost at any time:
  * it saves a read or spreads retries, and nothing is decided from it alone.
  */
-export interface Memory {
+export interface CredentialState {
   /** Of the credential at its last pass. */
   uid: string | undefined;
   /** The values as read from those keys and that version of the credentials Secret: saves a read per renewal. */
@@ -31,7 +31,7 @@ export interface Memory {
   /** The version of the target that was last written by us or found as we wrote it. */
   intactVersion: string | undefined;
   /** The renew request that was answered last, should the API server not have taken the status that says so. */
-  answeredRequest: string | undefined;
+  handledRequest: string | undefined;
   /** When the first failed of the passes that have failed in a row. */
   failingSince?: EpochMs | undefined;
   repairs?: Repairs | undefined;
@@ -40,39 +40,39 @@ export interface Memory {
   /** The session as stored in that version of its Secret. */
   session?: { readonly meta: SecretMeta; readonly session: Session } | undefined;
   /** Identifies what was presented for the latest token of a session. */
-  tokenOf?: string | undefined;
+  tokenIdentity?: string | undefined;
   /** A request of the session whose answer nobody has waited for to the end. */
-  underWay?: SessionStep | undefined;
+  inFlight?: SessionRequest | undefined;
   /** A session that could not be stored yet. */
-  unstored?: Session | undefined;
+  unstoredSession?: Session | undefined;
   /** The latest login, if it was rejected, and what it had presented. */
-  rejected?: { readonly presented: string; readonly refusal: Refusal } | undefined;
+  rejected?: { readonly presented: string; readonly tokenFailure: TokenFailure } | undefined;
   /** Sessions that were replaced, to be logged out when the new token is in place. */
-  retired?: readonly Session[] | undefined;
+  supersededSessions?: readonly Session[] | undefined;
   /** When the session has ended before its time, within the last hour. */
   sessionEnds?: readonly EpochMs[];
   /** Log-outs that failed in a row. */
   failedLogouts: number;
 }
 
-export class Memories {
-  readonly #byKey = new Map<Key, Memory>();
+export class CredentialStates {
+  readonly #byKey = new Map<Key, CredentialState>();
 
   /** @param uid of the credential, which may be another one under the same name than at the last pass */
-  of(key: Key, uid?: string): Memory {
-    const memory = this.#byKey.get(key) ?? blank();
-    this.#byKey.set(key, memory);
-    if (uid !== undefined && memory.uid !== undefined && memory.uid !== uid) {
-      Object.assign(memory, NOTHING_OF_THE_CREDENTIAL);
+  of(key: Key, uid?: string): CredentialState {
+    const state = this.#byKey.get(key) ?? blank();
+    this.#byKey.set(key, state);
+    if (uid !== undefined && state.uid !== undefined && state.uid !== uid) {
+      Object.assign(state, FORGOTTEN_WITH_THE_OBJECT);
     }
-    memory.uid = uid ?? memory.uid;
-    return memory;
+    state.uid = uid ?? state.uid;
+    return state;
   }
 
   /** After a pass: thousands have nothing to remember until their first renewal. */
   tidy(key: Key): void {
-    const memory = this.#byKey.get(key);
-    if (memory !== undefined && isBlank(memory)) this.#byKey.delete(key);
+    const state = this.#byKey.get(key);
+    if (state !== undefined && isBlank(state)) this.#byKey.delete(key);
   }
 
   forget(key: Key): void {
@@ -81,25 +81,25 @@ export class Memories {
 }
 
 /** What is known of its Secrets, sessions and logins holds for the next one of that name as well. */
-const NOTHING_OF_THE_CREDENTIAL: Partial<Memory> = {
+const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   intactVersion: undefined,
-  answeredRequest: undefined,
+  handledRequest: undefined,
   failingSince: undefined,
   repairs: undefined,
   failedRequests: 0,
 };
 
 /** Has from the beginning what a renewal remembers, for to add it later takes more memory. */
-const blank = (): Memory => ({
+const blank = (): CredentialState => ({
   uid: undefined,
   source: undefined,
   intactVersion: undefined,
-  answeredRequest: undefined,
+  handledRequest: undefined,
   failedRequests: 0,
   failedLogouts: 0,
 });
 
-const isBlank = (memory: Memory): boolean =>
-  Object.entries(memory).every(
+const isBlank = (state: CredentialState): boolean =>
+  Object.entries(state).every(
     ([name, value]) => name === 'uid' || value === undefined || value === 0,
   );

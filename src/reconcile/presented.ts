@@ -8,32 +8,32 @@ import type { Subject } from './gather.ts';
 import type { Source } from './memory.ts';
 
 /** What a credential presents, and which version of its Secret that came from. */
-export interface Presented {
+export interface CredentialsRead {
   readonly version: string;
   readonly values: SourceValues;
 }
 
 /** What the credentials Secret holds, read again only when it has changed since the last time. */
-export async function presented(
+export async function readCredentials(
   cluster: Cluster,
-  { credential, memory }: Subject,
+  { credential, state }: Subject,
   { source }: Observation,
   signal: AbortSignal,
-): Promise<Presented | Failure> {
+): Promise<CredentialsRead | Failure> {
   const keys = keysOf(credential);
-  const known = memory.source?.keys === keys ? memory.source : undefined;
-  if (known !== undefined && isSameVersion(known.meta, source)) return presentedFrom(known);
+  const known = state.source?.keys === keys ? state.source : undefined;
+  if (known !== undefined && isSameVersion(known.meta, source)) return credentialsFrom(known);
   const contents = await cluster.readSecret(credential.namespace, credential.source.name, signal);
   if (isFailure(contents)) return contents;
   if (contents === 'absent') return sourceMissing(credential);
   const values = readSource(contents, credential);
   if (isFailure(values)) return values;
   const meta = isSameVersion(contents.meta, source) ? source : contents.meta;
-  memory.source = { meta, keys, values };
-  return presentedFrom(memory.source);
+  state.source = { meta, keys, values };
+  return credentialsFrom(state.source);
 }
 
-const presentedFrom = ({ meta, values }: Source): Presented => ({
+const credentialsFrom = ({ meta, values }: Source): CredentialsRead => ({
   version: versionOf(meta),
   values,
 });

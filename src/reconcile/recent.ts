@@ -1,5 +1,5 @@
 /** A Map that forgets what was used longest ago when it would grow past its capacity. */
-export class Recent<V> {
+export class LruMap<V> {
   readonly #entries = new Map<string, V>();
   readonly #capacity: number;
 

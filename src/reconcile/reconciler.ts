@@ -7,156 +7,169 @@ import {
 } from '../domain/credential.ts';
 import { type Failure, type FailureKind, isFailure } from '../domain/failure.ts';
 import {
-  heldMark,
-  markOf,
   type Observation,
   type Plan,
   plan,
   type RenewReason,
+  tokenAnnotationsOf,
+  trustedToken,
 } from '../domain/plan.ts';
 import type { SecretMeta } from '../domain/secret.ts';
 import { type Attempt, conditionOf, readRejection } from '../domain/status.ts';
 import { asSeenBy, isOurs } from '../domain/target-secret.ts';
-import { type Action, type EpochMs, earlier } from '../domain/time.ts';
-import type { ClusterView, Key, PassContext } from '../ports.ts';
-import { conclude, type Ports, type Result, retryInTime } from './conclude.ts';
+import { type Action, type EpochMs, earlierAction } from '../domain/time.ts';
+import type { ClusterView, Key, ReconcileContext } from '../ports.ts';
+import {
+  type Ports,
+  type ReconcileOutcome,
+  retryBeforeTokenExpires,
+  updateStatus,
+} from './conclude.ts';
 import { gather, type Subject } from './gather.ts';
-import { Memories, type Memory } from './memory.ts';
-import { type Published, publish, rejectionOf } from './publish.ts';
-import { contested, isRepair, noteRepair, repairAt } from './repairs.ts';
-import { hasUnstored, logOutUnstored, sweepSession } from './sweep.ts';
-import type { Refusal } from './wish.ts';
+import { type CredentialState, CredentialStates } from './memory.ts';
+import { rejectionOf, type SyncedTarget, syncTarget } from './publish.ts';
+import { isRepair, recordRepair, repairAt, repairConflict } from './repairs.ts';
+import { cleanUpSession, hasUnstoredSession, logOutUnstoredSessions } from './sweep.ts';
+import type { TokenFailure } from './wish.ts';
 
-export type Pass = (key: Key, context: PassContext) => Promise<Action>;
+export type Reconcile = (key: Key, context: ReconcileContext) => Promise<Action>;
 
 /** gather (reads only) → plan (pure) → carry out (writes only) → when to look again. */
-export function reconciler(ports: Ports, settings: Settings): Pass {
-  const memories = new Memories();
-  const pass: Pass = async (key, context) => {
+export function reconciler(ports: Ports, settings: Settings): Reconcile {
+  const states = new CredentialStates();
+  const reconcile: Reconcile = async (key, context) => {
     const resource = ports.view.credential(key);
-    const memory = memories.of(key, resource?.metadata.uid);
+    const state = states.of(key, resource?.metadata.uid);
     if (resource === undefined) {
-      const action = await sweepLeftover(ports, key, memory, context);
+      const action = await cleanUpLeftover(ports, key, state, context);
       if (action !== 'await-change') return action;
-      logOutUnstored(ports, key, memory, context.signal);
-      memories.forget(key);
+      logOutUnstoredSessions(ports, key, state, context.signal);
+      states.forget(key);
       return action;
     }
     if (resource.metadata.deletionTimestamp !== undefined) return 'await-change';
-    const action = await reconcile(ports, settings, { key, resource, memory }, context);
+    const action = await reconcileCredential(ports, settings, { key, resource, state }, context);
     if (resource.spec.grantType !== 'password' || isDue(action, ports.clock.now())) return action;
-    return earlier(action, await ports.sessions.unclaimed(memory));
+    return earlierAction(action, await ports.sessions.unclaimed(state));
   };
   return async (key, context) => {
-    const action = await pass(key, context);
-    memories.tidy(key);
+    const action = await reconcile(key, context);
+    states.tidy(key);
     return action;
   };
 }
 
 const isDue = (action: Action, now: EpochMs): boolean =>
-  action !== 'await-change' && action.lookAgainAt <= now;
+  action !== 'await-change' && action.requeueAt <= now;
 
-async function reconcile(
+async function reconcileCredential(
   ports: Ports,
   settings: Settings,
-  { key, resource, memory }: { readonly key: Key } & Omit<Subject, 'credential'>,
-  context: PassContext,
+  { key, resource, state }: { readonly key: Key } & Omit<Subject, 'credential'>,
+  context: ReconcileContext,
 ): Promise<Action> {
-  const { view, cluster, desk } = ports;
-  const finish = (result: Result) => conclude(ports, { resource, memory }, result, context);
-  const unsettled = await settle(ports, { resource, memory }, context.signal);
+  const { view, cluster, tokenClient } = ports;
+  const finish = (result: ReconcileOutcome) =>
+    updateStatus(ports, { resource, state }, result, context);
+  const unsettled = await settle(ports, { resource, state }, context.signal);
   if (unsettled !== undefined) {
     const { failure, retryAt } = unsettled;
-    const result = unusable(view, { resource, memory }, failure);
+    const result = failedOutcome(view, { resource, state }, failure);
     const now = ports.clock.now();
-    const failing = { held: result.held, failingSince: memory.failingSince ?? now };
-    return finish({ ...result, lookAgainAt: retryInTime(failure, retryAt, failing, now) });
+    const failing = { currentToken: result.currentToken, failingSince: state.failingSince ?? now };
+    return finish({
+      ...result,
+      requeueAt: retryBeforeTokenExpires(failure, retryAt, failing, now),
+    });
   }
   const credential = parseCredential(resource, settings);
-  if (isFailure(credential)) return finish(unusable(view, { resource, memory }, credential));
-  const subject = { resource, memory, credential };
+  if (isFailure(credential)) return finish(failedOutcome(view, { resource, state }, credential));
+  const subject = { resource, state, credential };
   const { tokenUrl } = credential;
-  const voidBefore = desk.revocations.voidBefore(tokenUrl, ports.clock.now());
-  const seen = await gather({ view, cluster, voidBefore }, subject, context.signal);
-  if (isFailure(seen)) return finish({ ...unusable(view, { resource, memory }, seen), tokenUrl });
+  const validFrom = tokenClient.notBeforePolicies.validFrom(tokenUrl, ports.clock.now());
+  const seen = await gather({ view, cluster, validFrom }, subject, context.signal);
+  if (isFailure(seen))
+    return finish({ ...failedOutcome(view, { resource, state }, seen), tokenUrl });
   const now = ports.clock.now();
   const next = plan(seen, now);
   const repair = next.do === 'publish' ? repairAt(subject, { seen, ...next }, now) : undefined;
   if (repair !== undefined) {
-    const failed = contested(subject);
-    const action = { lookAgainAt: repair };
+    const failed = repairConflict(subject);
+    const action = { requeueAt: repair };
     if (failed === undefined) return action;
-    return finish({ ...asItIs(subject, seen), attempt: { failed }, ...action });
+    return finish({ ...unchangedOutcome(subject, seen), attempt: { failed }, ...action });
   }
   const result = await carryOut(ports, subject, { seen, next }, context);
   if (result === 'superseded') return 'await-change';
   const action = await finish(result);
   if (needsSession(credential, result, ports.clock.now())) return action;
-  return earlier(action, await sweepLeftover(ports, key, memory, context));
+  return earlierAction(action, await cleanUpLeftover(ports, key, state, context));
 }
 
 /** The token in place may come from a former grant, and be good for nothing once its session has ended. */
 function needsSession(
   { grantType, specHash }: Credential,
-  { held }: Result,
+  { currentToken }: ReconcileOutcome,
   now: EpochMs,
 ): boolean {
   if (grantType === 'password') return true;
-  return held !== undefined && held.specHash !== specHash && held.expiresAt > now;
+  return (
+    currentToken !== undefined && currentToken.specHash !== specHash && currentToken.expiresAt > now
+  );
 }
 
 /** What a session needs is done first, whatever its credential has become; unless it has another grant. */
 async function settle(
   { sessions, view }: Ports,
-  { resource, memory }: Omit<Subject, 'credential'>,
+  { resource, state }: Omit<Subject, 'credential'>,
   signal: AbortSignal,
-): Promise<Refusal | undefined> {
+): Promise<TokenFailure | undefined> {
   const { namespace, name } = resource.metadata;
   if (resource.spec.grantType !== 'password') return undefined;
-  return sessions.settle(resource, memory, view.secret(namespace, sessionNameOf(name)), signal);
+  return sessions.settle(resource, state, view.secret(namespace, sessionNameOf(name)), signal);
 }
 
 /** The session of a credential that is gone, or that has another grant by now. */
-async function sweepLeftover(
+async function cleanUpLeftover(
   ports: Ports,
   key: Key,
-  memory: Memory,
-  context: PassContext,
+  state: CredentialState,
+  context: ReconcileContext,
 ): Promise<Action> {
-  const isLeft = ports.view.hasSession(key) || memory.session !== undefined || hasUnstored(memory);
-  return isLeft ? sweepSession(ports, key, memory, context) : 'await-change';
+  const isLeft =
+    ports.view.hasSession(key) || state.session !== undefined || hasUnstoredSession(state);
+  return isLeft ? cleanUpSession(ports, key, state, context) : 'await-change';
 }
 
 async function carryOut(
   ports: Ports,
   subject: Subject,
   { seen, next }: { readonly seen: Observation; readonly next: Plan },
-  context: PassContext,
-): Promise<Result | 'superseded'> {
-  const unchanged = asItIs(subject, seen);
+  context: ReconcileContext,
+): Promise<ReconcileOutcome | 'superseded'> {
+  const unchanged = unchangedOutcome(subject, seen);
   switch (next.do) {
     case 'nothing':
-      return { ...unchanged, attempt: untold(subject, next), lookAgainAt: next.lookAgainAt };
+      return { ...unchanged, attempt: unreportedFailure(subject, next), requeueAt: next.requeueAt };
     case 'report':
-      return { ...unchanged, attempt: { failed: next.failure }, lookAgainAt: undefined };
+      return { ...unchanged, attempt: { failed: next.failure }, requeueAt: undefined };
     case 'publish': {
       const repairs = isRepair(subject, { seen, reason: next.reason });
-      const done = await publish(ports, subject, { seen, need: next.need }, context);
+      const done = await syncTarget(ports, subject, { seen, freshness: next.freshness }, context);
       if (done === 'superseded') return done;
-      if (repairs && !('failure' in done)) noteRepair(subject.memory, ports.clock.now());
+      if (repairs && !('failure' in done)) recordRepair(subject.state, ports.clock.now());
       const { renewRequest } = subject.credential;
-      if (isAnswer(done)) subject.memory.answeredRequest = renewRequest;
-      const handledRenewRequest = isAnswer(done) ? renewRequest : unchanged.handledRenewRequest;
-      const rejection = rejectionOf(seen, subject.memory, done);
-      const remembered = { ...unchanged, handledRenewRequest, rejection };
-      return { ...remembered, ...published(ports, subject, next.reason, done) };
+      if (isResponse(done)) subject.state.handledRequest = renewRequest;
+      const handledRenewRequest = isResponse(done) ? renewRequest : unchanged.handledRenewRequest;
+      const rejection = rejectionOf(seen, subject.state, done);
+      const outcome = { ...unchanged, handledRenewRequest, rejection };
+      return { ...outcome, ...afterSync(ports, subject, next.reason, done) };
     }
   }
 }
 
 /** Another failure may have hidden in the meantime what still stands in the way. */
-function untold(
+function unreportedFailure(
   { resource: { status } }: Subject,
   { failure }: { readonly failure?: Failure },
 ): Attempt | undefined {
@@ -165,20 +178,20 @@ function untold(
 }
 
 /** What stops us before the token endpoint has answered, or before its token is in place. */
-const NO_ANSWER: ReadonlySet<FailureKind> = new Set<FailureKind>([
+const WITHOUT_RESPONSE: ReadonlySet<FailureKind> = new Set<FailureKind>([
   'Throttled',
   'ClusterUnavailable',
   'TargetRefused',
 ]);
 
-const isAnswer = (done: Published | Refusal): boolean =>
-  !('failure' in done) || !(done.isRemembered || NO_ANSWER.has(done.failure.kind));
+const isResponse = (done: SyncedTarget | TokenFailure): boolean =>
+  !('failure' in done) || !(done.isCached || WITHOUT_RESPONSE.has(done.failure.kind));
 
-function asItIs({ credential }: Subject, seen: Observation) {
-  const held = heldMark(seen);
-  const known = held !== undefined && seen.target !== 'absent';
+function unchangedOutcome({ credential }: Subject, seen: Observation) {
+  const currentToken = trustedToken(seen);
+  const known = currentToken !== undefined && seen.target !== 'absent';
   return {
-    held,
+    currentToken,
     targetVersion: known ? seen.target.resourceVersion : undefined,
     tokenUrl: credential.tokenUrl,
     suspended: credential.suspended,
@@ -187,49 +200,51 @@ function asItIs({ credential }: Subject, seen: Observation) {
   };
 }
 
-function published(
-  { telemetry, desk, clock }: Ports,
+function afterSync(
+  { telemetry, tokenClient, clock }: Ports,
   { credential }: Subject,
   reason: RenewReason,
-  done: Published | Refusal,
+  done: SyncedTarget | TokenFailure,
 ) {
   if ('failure' in done) {
-    if (!done.isRemembered) telemetry.renewal(reason, done.failure.kind);
-    return { attempt: { failed: done.failure }, lookAgainAt: done.retryAt };
+    if (!done.isCached) telemetry.renewal(reason, done.failure.kind);
+    return { attempt: { failed: done.failure }, requeueAt: done.retryAt };
   }
   telemetry.renewal(reason, 'success');
-  const { mark, targetVersion } = done;
+  const { tokenAnnotations, targetVersion } = done;
   // The request that we joined may have been sent before the provider revoked all earlier tokens
-  const isVoid = mark.issuedAt < desk.revocations.voidBefore(credential.tokenUrl, clock.now());
-  const lookAgainAt = isVoid ? clock.now() : mark.renewAt;
-  return { held: mark, targetVersion, attempt: { renewed: reason }, lookAgainAt };
+  const isVoid =
+    tokenAnnotations.issuedAt <
+    tokenClient.notBeforePolicies.validFrom(credential.tokenUrl, clock.now());
+  const requeueAt = isVoid ? clock.now() : tokenAnnotations.renewAt;
+  return { currentToken: tokenAnnotations, targetVersion, attempt: { renewed: reason }, requeueAt };
 }
 
 /** What we can't make sense of or can't look into is left alone; a token in the target stays as good as it was. */
-function unusable(
+function failedOutcome(
   view: ClusterView,
-  { resource, memory }: Omit<Subject, 'credential'>,
+  { resource, state }: Omit<Subject, 'credential'>,
   failed: Failure,
-): Result {
+): ReconcileOutcome {
   const { uid, namespace, name } = resource.metadata;
   const found = view.secret(namespace, targetNameOf(resource));
-  const claimant = { uid, name, target: resource.spec.target };
-  const isKnown = typeof found === 'object' && isOurs(claimant, found);
-  const target = isKnown ? asSeenBy(claimant, found) : 'absent';
+  const targetUser = { uid, name, target: resource.spec.target };
+  const isKnown = typeof found === 'object' && isOurs(targetUser, found);
+  const target = isKnown ? asSeenBy(targetUser, found) : 'absent';
   return {
-    held: markOf({ target }),
-    targetVersion: target === 'absent' ? undefined : intactVersionOf(target, { resource, memory }),
+    currentToken: tokenAnnotationsOf({ target }),
+    targetVersion: target === 'absent' ? undefined : intactVersionOf(target, { resource, state }),
     suspended: resource.spec.suspend,
     handledRenewRequest: resource.status?.lastHandledRenewRequest,
     rejection: readRejection(resource.status),
     attempt: { failed },
-    lookAgainAt: undefined,
+    requeueAt: undefined,
   };
 }
 
 /** The status names the version that was last seen intact, so that a later one is still looked into. */
 const intactVersionOf = (
   { resourceVersion }: SecretMeta,
-  { resource: { status }, memory }: Omit<Subject, 'credential'>,
+  { resource: { status }, state }: Omit<Subject, 'credential'>,
 ): string | undefined =>
-  resourceVersion === memory.intactVersion ? resourceVersion : status?.target?.resourceVersion;
+  resourceVersion === state.intactVersion ? resourceVersion : status?.target?.resourceVersion;

@@ -1,11 +1,11 @@
 import type { EpochMs } from '../domain/time.ts';
 import type { Token } from '../domain/token.ts';
 
-interface Known {
+interface RealmPolicy {
   /** As the server says it, by its clock. */
   readonly policy: EpochMs;
   /** By our clock: what was asked for before this moment is void. */
-  readonly voidBefore: EpochMs;
+  readonly validFrom: EpochMs;
 }
 
 /**
@@ -15,8 +15,8 @@ interface Known {
  * The token that brings the news is good, so nothing later than its request is void, however far apart the clocks are.
  * A clock behind ours would hide what was asked for before the raise; one ahead of ours needs no allowance.
  */
-export class Revocations {
-  readonly #byUrl = new Map<string, Known>();
+export class NotBeforePolicies {
+  readonly #byUrl = new Map<string, RealmPolicy>();
   readonly #onRaised: (tokenUrl: string) => void;
 
   constructor(onRaised: (tokenUrl: string) => void) {
@@ -26,16 +26,16 @@ export class Revocations {
   learn(tokenUrl: string, { notBefore, issuedAt, clockLag = 0 }: Token): void {
     const known = this.#byUrl.get(tokenUrl);
     if (notBefore <= (known?.policy ?? 0)) return;
-    const voidBefore = Math.min(notBefore + clockLag, issuedAt);
-    this.#byUrl.set(tokenUrl, { policy: notBefore, voidBefore });
+    const validFrom = Math.min(notBefore + clockLag, issuedAt);
+    this.#byUrl.set(tokenUrl, { policy: notBefore, validFrom });
     this.#onRaised(tokenUrl);
   }
 
   /** 0 when nothing is known to be void. Never in the future, not even when the clock has been set back. */
-  voidBefore(tokenUrl: string, now: EpochMs): EpochMs {
+  validFrom(tokenUrl: string, now: EpochMs): EpochMs {
     const known = this.#byUrl.get(tokenUrl);
-    if (known === undefined || known.voidBefore <= now) return known?.voidBefore ?? 0;
-    this.#byUrl.set(tokenUrl, { ...known, voidBefore: now });
+    if (known === undefined || known.validFrom <= now) return known?.validFrom ?? 0;
+    this.#byUrl.set(tokenUrl, { ...known, validFrom: now });
     return now;
   }
 }

@@ -1,68 +1,74 @@
 import { type EpochMs, isFromTheFuture } from '../domain/time.ts';
 import { renewalDate, type Token } from '../domain/token.ts';
-import type { Clock, Turn } from '../ports.ts';
-import { Recent } from './recent.ts';
-import { type TokenDesk, turnFor } from './token-desk.ts';
-import { isRefusal, patiently, type Refusal, type Wish } from './wish.ts';
+import type { Clock, Ticket } from '../ports.ts';
+import { LruMap } from './recent.ts';
+import { type TokenClient, ticketFor } from './token-desk.ts';
+import { isTokenFailure, type TokenDemand, type TokenFailure, withMaxWait } from './wish.ts';
 
 /** Tokens kept for sharing. A token costs about 3 kB; one that is gone costs one more request. */
-const TOKENS = 2_000;
+const MAX_CACHED_TOKENS = 2_000;
 
-interface UnderWay {
-  readonly turn: Turn;
-  readonly answer: Promise<Token | Refusal>;
+interface InFlight {
+  readonly ticket: Ticket;
+  readonly answer: Promise<Token | TokenFailure>;
 }
 
 /**
  * One request for all who present the same (token URL, client, scope and secrets):
  * requests under way are joined, fresh tokens and standing refusals are handed on.
  */
-export class SharedTokens {
-  readonly #desk: TokenDesk;
+export class TokenCache {
+  readonly #tokenClient: TokenClient;
   readonly #clock: Clock;
-  readonly #tokens = new Recent<Token>(TOKENS);
-  readonly #underWay = new Map<string, UnderWay>();
+  readonly #tokens = new LruMap<Token>(MAX_CACHED_TOKENS);
+  readonly #inFlight = new Map<string, InFlight>();
 
-  constructor(desk: TokenDesk, clock: Clock) {
-    this.#desk = desk;
+  constructor(tokenClient: TokenClient, clock: Clock) {
+    this.#tokenClient = tokenClient;
     this.#clock = clock;
   }
 
   /** @throws the signal's reason when the caller's signal fires */
-  async obtain(wish: Wish, signal: AbortSignal): Promise<Token | Refusal> {
+  async obtain(demand: TokenDemand, signal: AbortSignal): Promise<Token | TokenFailure> {
     signal.throwIfAborted();
-    const identity = this.#desk.identityOf(wish.request);
+    const identity = this.#tokenClient.identityOf(demand.request);
     const token = this.#tokens.get(identity);
-    if (token !== undefined && satisfies(token, wish, this.#clock.now())) return token;
-    const refusal = this.#desk.standing(wish);
-    if (refusal !== undefined) return refusal;
-    return patiently(this.#ask(identity, wish), wish, this.#clock, signal);
+    if (token !== undefined && satisfies(token, demand, this.#clock.now())) return token;
+    const tokenFailure = this.#tokenClient.cachedFailure(demand);
+    if (tokenFailure !== undefined) return tokenFailure;
+    return withMaxWait(this.#ask(identity, demand), demand, this.#clock, signal);
   }
 
-  #ask(identity: string, wish: Wish): Promise<Token | Refusal> {
-    const known = this.#underWay.get(identity);
+  #ask(identity: string, demand: TokenDemand): Promise<Token | TokenFailure> {
+    const known = this.#inFlight.get(identity);
     if (known !== undefined) {
-      this.#hurry(known.turn, wish);
+      this.#raisePriority(known.ticket, demand);
       return known.answer;
     }
-    const turn = turnFor(wish);
-    const answer = this.#send(identity, wish, turn).finally(() => this.#underWay.delete(identity));
-    this.#underWay.set(identity, { turn, answer });
+    const ticket = ticketFor(demand);
+    const answer = this.#send(identity, demand, ticket).finally(() =>
+      this.#inFlight.delete(identity),
+    );
+    this.#inFlight.set(identity, { ticket, answer });
     return answer;
   }
 
   /** The request is as urgent as the most urgent of those who wait for it. */
-  #hurry(turn: Turn, { request, urgency, held }: Wish): void {
+  #raisePriority(ticket: Ticket, { request, deadline, currentToken }: TokenDemand): void {
     const now = this.#clock.now();
-    const expiries = [turn.expiresAt ?? 0, held?.expiresAt ?? 0].filter((at) => at > now);
-    turn.urgency = Math.min(turn.urgency, urgency);
-    turn.expiresAt = expiries.length === 0 ? undefined : Math.min(...expiries);
-    this.#desk.hurry(request, turn);
+    const expiries = [ticket.expiresAt ?? 0, currentToken?.expiresAt ?? 0].filter((at) => at > now);
+    ticket.deadline = Math.min(ticket.deadline, deadline);
+    ticket.expiresAt = expiries.length === 0 ? undefined : Math.min(...expiries);
+    this.#tokenClient.raisePriority(request, ticket);
   }
 
-  async #send(identity: string, wish: Wish, turn: Turn): Promise<Token | Refusal> {
-    const answer = await this.#desk.ask(wish, turn);
-    if (!isRefusal(answer)) this.#tokens.set(identity, answer);
+  async #send(
+    identity: string,
+    demand: TokenDemand,
+    ticket: Ticket,
+  ): Promise<Token | TokenFailure> {
+    const answer = await this.#tokenClient.ask(demand, ticket);
+    if (!isTokenFailure(answer)) this.#tokens.set(identity, answer);
     return answer;
   }
 }
@@ -70,14 +76,21 @@ export class SharedTokens {
 /** Good for a while yet. (The least time between renewals may outlast a very short token.) */
 export const satisfies = (
   token: Token,
-  { need, policy, held }: Pick<Wish, 'need' | 'policy' | 'held'>,
+  { freshness, policy, currentToken }: Pick<TokenDemand, 'freshness' | 'policy' | 'currentToken'>,
   now: EpochMs,
 ): boolean =>
-  token.issuedAt > need.newerThan &&
+  token.issuedAt > freshness.newerThan &&
   !isFromTheFuture(token.issuedAt, now) &&
   Math.min(renewalDate(token, policy), token.expiresAt) > now &&
-  !isNoGain(token, need, held);
+  !isExpiringEarlier(token, freshness, currentToken);
 
 /** It would not be published as a renewal, so another one has to be asked for. */
-const isNoGain = (token: Token, need: Wish['need'], held: Wish['held']): boolean =>
-  need.newerThan > 0 && !need.requested && held !== undefined && token.expiresAt < held.expiresAt;
+const isExpiringEarlier = (
+  token: Token,
+  freshness: TokenDemand['freshness'],
+  currentToken: TokenDemand['currentToken'],
+): boolean =>
+  freshness.newerThan > 0 &&
+  !freshness.requested &&
+  currentToken !== undefined &&
+  token.expiresAt < currentToken.expiresAt;

@@ -4,68 +4,61 @@ import type { SecretContents, SecretMeta } from '../domain/secret.ts';
 import type { Sensitive } from '../domain/sensitive.ts';
 import type { Session } from '../domain/session.ts';
 import { holdsSession, readSession } from '../domain/session-secret.ts';
-import {
-  type Action,
-  hours,
-  lookAgainAtEarliest,
-  type Ms,
-  minutes,
-  seconds,
-} from '../domain/time.ts';
-import type { Clock, Cluster, Key, Log, PassContext, Random } from '../ports.ts';
-import type { Memory } from './memory.ts';
-import type { TokenDesk } from './token-desk.ts';
-import { isRefusal } from './wish.ts';
+import { type Action, earliestRequeue, hours, type Ms, minutes, seconds } from '../domain/time.ts';
+import type { Clock, Cluster, Key, Log, Random, ReconcileContext } from '../ports.ts';
+import type { CredentialState } from './memory.ts';
+import type { TokenClient } from './token-desk.ts';
+import { isTokenFailure } from './wish.ts';
 
 interface Ports {
   readonly cluster: Cluster;
-  readonly desk: TokenDesk;
+  readonly tokenClient: TokenClient;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
 }
 
-const TRIES = 3;
-const BETWEEN_TRIES = seconds(10);
+const MAX_LOGOUT_TRIES = 3;
+const LOGOUT_RETRY_INTERVAL = seconds(10);
 /** How long one try waits for its turn at the host. */
-const PATIENCE = minutes(1);
+const LOGOUT_MAX_WAIT = minutes(1);
 /** Nobody waits for it, so it may take longer. */
-const PATIENCE_IN_BACKGROUND = hours(1);
+const BACKGROUND_LOGOUT_MAX_WAIT = hours(1);
 
 /**
  * The session of a credential that is gone, or is no `password` credential any more: logs it out, then deletes its
  * Secret. The log-out is best effort; nothing waits for it, and it is given up after three tries.
  */
-export async function sweepSession(
+export async function cleanUpSession(
   ports: Ports,
   key: Key,
-  memory: Memory,
-  context: PassContext,
+  state: CredentialState,
+  context: ReconcileContext,
 ): Promise<Action> {
   const { signal } = context;
   const [namespace = '', name = ''] = key.split('/');
   const found = await ports.cluster.readSecret(namespace, sessionNameOf(name), signal);
-  if (isFailure(found)) return later(ports, memory, found);
-  const leftover = leftoverFrom({ namespace, name, memory }, found);
+  if (isFailure(found)) return later(ports, state, found);
+  const leftover = leftoverFrom({ namespace, name, state }, found);
   const needed = await isNeeded(ports.cluster, leftover, signal);
-  if (isFailure(needed)) return later(ports, memory, needed);
+  if (isFailure(needed)) return later(ports, state, needed);
   if (needed) return 'await-change';
   remember(leftover);
-  logOutAbandoned(ports, { namespace, name }, memory, signal);
-  logOutRetired(ports, { namespace, name }, memory, signal);
+  logOutAbandoned(ports, { namespace, name }, state, signal);
+  logOutSuperseded(ports, { namespace, name }, state, signal);
   if (leftover.meta === 'absent' && leftover.session === undefined) return 'await-change';
   const again = await tryAnotherTime(ports, leftover, context);
   if (again !== undefined) return again;
-  memory.session = undefined;
-  memory.unstored = undefined;
-  memory.tokenOf = undefined;
+  state.session = undefined;
+  state.unstoredSession = undefined;
+  state.tokenIdentity = undefined;
   return remove(ports, leftover, signal);
 }
 
-interface Leftover {
+interface LeftoverSession {
   readonly namespace: string;
   readonly name: string;
-  readonly memory: Memory;
+  readonly state: CredentialState;
   /** The Secret of the session. */
   readonly meta: SecretMeta | 'absent';
   readonly session: Session | undefined;
@@ -73,32 +66,33 @@ interface Leftover {
 
 /** What could not be stored is newer than what was; and a Secret that is gone or unreadable does not end its session. */
 function leftoverFrom(
-  { namespace, name, memory }: Pick<Leftover, 'namespace' | 'name' | 'memory'>,
+  { namespace, name, state }: Pick<LeftoverSession, 'namespace' | 'name' | 'state'>,
   found: SecretContents | 'absent',
-): Leftover {
+): LeftoverSession {
   const stored = found !== 'absent' && holdsSession(found, name) ? found : undefined;
   const read = stored && readSession(stored);
-  const session = memory.unstored ?? read ?? memory.session?.session;
-  return { namespace, name, memory, meta: stored?.meta ?? 'absent', session };
+  const session = state.unstoredSession ?? read ?? state.session?.session;
+  return { namespace, name, state, meta: stored?.meta ?? 'absent', session };
 }
 
 /** The Secret may go before the log-out has succeeded, as when a namespace is deleted. */
-function remember({ meta, session, memory }: Leftover): void {
-  if (meta !== 'absent' && session !== undefined) memory.session = { meta, session };
+function remember({ meta, session, state }: LeftoverSession): void {
+  if (meta !== 'absent' && session !== undefined) state.session = { meta, session };
 }
 
 /** Logs the session out. Undefined when it is over, or given up. */
 async function tryAnotherTime(
   ports: Ports,
-  { namespace, name, session, memory }: Leftover,
-  { signal, parked }: PassContext,
+  { namespace, name, session, state }: LeftoverSession,
+  { signal, parked }: ReconcileContext,
 ): Promise<Action | undefined> {
   if (session === undefined) return undefined;
-  const ending = { namespace, session, memory, patience: PATIENCE };
-  const failure = await parked(() => endSession(ports, ending, signal));
+  const attempt = { namespace, session, state, maxWait: LOGOUT_MAX_WAIT };
+  const failure = await parked(() => endSession(ports, attempt, signal));
   if (failure === undefined) return undefined;
-  if (failure.kind !== 'Throttled') memory.failedLogouts += 1;
-  if (memory.failedLogouts < TRIES) return { lookAgainAt: ports.clock.now() + BETWEEN_TRIES };
+  if (failure.kind !== 'Throttled') state.failedLogouts += 1;
+  if (state.failedLogouts < MAX_LOGOUT_TRIES)
+    return { requeueAt: ports.clock.now() + LOGOUT_RETRY_INTERVAL };
   tellLogoutFailed(ports, { namespace, name, uid: session.credentialUid }, failure);
   return undefined;
 }
@@ -106,7 +100,7 @@ async function tryAnotherTime(
 /** Another release may look after the credential, or a watch may be late: only the API server knows. */
 async function isNeeded(
   cluster: Cluster,
-  { namespace, name, meta, session }: Leftover,
+  { namespace, name, meta, session }: LeftoverSession,
   signal: AbortSignal,
 ): Promise<boolean | Failure> {
   if (meta === 'absent') return false;
@@ -117,35 +111,35 @@ async function isNeeded(
   return session === undefined || credential.metadata.uid === session.credentialUid;
 }
 
-interface Ending {
+interface LogoutAttempt {
   readonly namespace: string;
   readonly session: Session;
-  readonly memory: Memory;
-  readonly patience: Ms;
+  readonly state: CredentialState;
+  readonly maxWait: Ms;
 }
 
 /** Undefined when the session is over, or when nobody can end it any more because the client secret is gone. */
 async function endSession(
-  { cluster, desk }: Pick<Ports, 'cluster' | 'desk'>,
-  ending: Ending,
+  { cluster, tokenClient }: Pick<Ports, 'cluster' | 'tokenClient'>,
+  attempt: LogoutAttempt,
   signal: AbortSignal,
 ): Promise<Failure | undefined> {
-  const clientSecret = await clientSecretOf(cluster, ending, signal);
+  const clientSecret = await clientSecretOf(cluster, attempt, signal);
   if (clientSecret === undefined || isFailure(clientSecret)) return clientSecret;
-  const { environment, realm, clientId, refreshToken } = ending.session;
+  const { environment, realm, clientId, refreshToken } = attempt.session;
   const request = { environment, realm, clientId, clientSecret, refreshToken };
-  return desk.logOut(request, ending.patience);
+  return tokenClient.logOut(request, attempt.maxWait);
 }
 
 async function clientSecretOf(
   cluster: Cluster,
-  { namespace, session: { source }, memory }: Ending,
+  { namespace, session: { source }, state }: LogoutAttempt,
   signal: AbortSignal,
 ): Promise<Sensitive | undefined | Failure> {
   const contents = await cluster.readSecret(namespace, source.name, signal);
   if (isFailure(contents)) return contents;
   const known = contents === 'absent' ? undefined : contents.data.get(source.key);
-  return known ?? memory.source?.values.clientSecret;
+  return known ?? state.source?.values.clientSecret;
 }
 
 function tellLogoutFailed(
@@ -160,67 +154,72 @@ function tellLogoutFailed(
 }
 
 /** What only this process knows of: everything but a session that is stored. */
-export const hasUnstored = ({ retired, underWay, unstored }: Memory): boolean =>
-  retired !== undefined || underWay !== undefined || unstored !== undefined;
+export const hasUnstoredSession = ({
+  supersededSessions,
+  inFlight,
+  unstoredSession,
+}: CredentialState): boolean =>
+  supersededSessions !== undefined || inFlight !== undefined || unstoredSession !== undefined;
 
 /** What is known to this process alone is lost with its memory of the credential. */
-export function logOutUnstored(
-  ports: Telling,
+export function logOutUnstoredSessions(
+  ports: LogoutPorts,
   key: Key,
-  memory: Memory,
+  state: CredentialState,
   signal: AbortSignal,
 ): void {
   const [namespace = '', name = ''] = key.split('/');
-  logOutAbandoned(ports, { namespace, name }, memory, signal);
-  if (memory.unstored !== undefined) memory.retired = [...(memory.retired ?? []), memory.unstored];
-  logOutRetired(ports, { namespace, name }, memory, signal);
+  logOutAbandoned(ports, { namespace, name }, state, signal);
+  if (state.unstoredSession !== undefined)
+    state.supersededSessions = [...(state.supersededSessions ?? []), state.unstoredSession];
+  logOutSuperseded(ports, { namespace, name }, state, signal);
 }
 
-type Telling = Pick<Ports, 'cluster' | 'desk' | 'clock' | 'log'>;
-type Named = Pick<Leftover, 'namespace' | 'name'>;
+type LogoutPorts = Pick<Ports, 'cluster' | 'tokenClient' | 'clock' | 'log'>;
+type CredentialName = Pick<LeftoverSession, 'namespace' | 'name'>;
 
 /** Sessions that were replaced, in the background: nobody waits for their end. */
-export function logOutRetired(
-  ports: Telling,
-  { namespace, name }: Named,
-  memory: Memory,
+export function logOutSuperseded(
+  ports: LogoutPorts,
+  { namespace, name }: CredentialName,
+  state: CredentialState,
   signal: AbortSignal,
 ): void {
-  const retired = memory.retired ?? [];
-  memory.retired = undefined;
-  for (const session of retired) {
-    endInBackground(ports, name, { namespace, session, memory }, signal).catch(() => undefined); // aborted: it expires by itself
+  const supersededSessions = state.supersededSessions ?? [];
+  state.supersededSessions = undefined;
+  for (const session of supersededSessions) {
+    endInBackground(ports, name, { namespace, session, state }, signal).catch(() => undefined); // aborted: it expires by itself
   }
 }
 
 /** A login whose answer nobody waits for any more: its session would live on unknown to anybody. */
 function logOutAbandoned(
-  ports: Telling,
-  { namespace, name }: Named,
-  memory: Memory,
+  ports: LogoutPorts,
+  { namespace, name }: CredentialName,
+  state: CredentialState,
   signal: AbortSignal,
 ): void {
-  const step = memory.underWay;
-  memory.underWay = undefined;
+  const step = state.inFlight;
+  state.inFlight = undefined;
   step?.answer
-    .then((answer) => (isRefusal(answer) ? undefined : step.sessionWith(answer)))
+    .then((answer) => (isTokenFailure(answer) ? undefined : step.sessionWith(answer)))
     .then(
-      (session) => session && endInBackground(ports, name, { namespace, session, memory }, signal),
+      (session) => session && endInBackground(ports, name, { namespace, session, state }, signal),
     )
     .catch(() => undefined); // aborted: it expires by itself
 }
 
 async function endInBackground(
-  ports: Telling,
+  ports: LogoutPorts,
   name: string,
-  { namespace, session, memory }: Omit<Ending, 'patience'>,
+  { namespace, session, state }: Omit<LogoutAttempt, 'maxWait'>,
   signal: AbortSignal,
 ): Promise<void> {
-  const ending = { namespace, session, memory, patience: PATIENCE_IN_BACKGROUND };
-  let failure = await endSession(ports, ending, signal);
-  for (let tries = 1; failure !== undefined && tries < TRIES; tries += 1) {
+  const attempt = { namespace, session, state, maxWait: BACKGROUND_LOGOUT_MAX_WAIT };
+  let failure = await endSession(ports, attempt, signal);
+  for (let tries = 1; failure !== undefined && tries < MAX_LOGOUT_TRIES; tries += 1) {
     await pause(ports.clock, signal);
-    failure = await endSession(ports, ending, signal);
+    failure = await endSession(ports, attempt, signal);
   }
   if (failure !== undefined) {
     tellLogoutFailed(ports, { namespace, name, uid: session.credentialUid }, failure);
@@ -234,7 +233,7 @@ function pause(clock: Clock, signal: AbortSignal): Promise<void> {
       cancel();
       reject(signal.reason);
     };
-    const cancel = clock.after(BETWEEN_TRIES, () => {
+    const cancel = clock.after(LOGOUT_RETRY_INTERVAL, () => {
       signal.removeEventListener('abort', leave);
       resolve();
     });
@@ -244,7 +243,7 @@ function pause(clock: Clock, signal: AbortSignal): Promise<void> {
 
 async function remove(
   ports: Ports,
-  { namespace, name, meta, memory }: Leftover,
+  { namespace, name, meta, state }: LeftoverSession,
   signal: AbortSignal,
 ): Promise<Action> {
   const failure =
@@ -254,13 +253,13 @@ async function remove(
           { namespace, name: sessionNameOf(name), uid: meta.uid },
           signal,
         );
-  if (failure !== undefined) return later(ports, memory, failure);
-  memory.failedLogouts = 0;
+  if (failure !== undefined) return later(ports, state, failure);
+  state.failedLogouts = 0;
   ports.log.info('A session has been logged out and removed', { namespace, name });
   return 'await-change';
 }
 
-function later({ clock, random }: Ports, memory: Memory, failure: Failure): Action {
-  memory.failedRequests += 1;
-  return lookAgainAtEarliest(retryAt(failure, memory.failedRequests, clock.now(), random()));
+function later({ clock, random }: Ports, state: CredentialState, failure: Failure): Action {
+  state.failedRequests += 1;
+  return earliestRequeue(retryAt(failure, state.failedRequests, clock.now(), random()));
 }

@@ -1,24 +1,30 @@
 import { hash } from 'node:crypto';
 import { type Environments, tokenUrlOf } from '../domain/environment.ts';
 import { type Failure, haveSameRule, isFailure, retryAt } from '../domain/failure.ts';
-import { nextLogin } from '../domain/login-gate.ts';
+import { nextLoginAt } from '../domain/login-gate.ts';
 import type { LogoutRequest } from '../domain/logout.ts';
 import { Sensitive } from '../domain/sensitive.ts';
-import { isEnd } from '../domain/session.ts';
+import { isSessionOver } from '../domain/session.ts';
 import type { Ms } from '../domain/time.ts';
 import { type Token, type TokenRequest, urlOf } from '../domain/token.ts';
-import type { Clock, LogOut, Random, RequestBudget, TokenSource, Turn } from '../ports.ts';
-import { LoginMemory } from './login-memory.ts';
-import { Recent } from './recent.ts';
-import { Revocations } from './revocations.ts';
-import { fromPast, handedOn, isLogin, type Remembered, stands } from './standing.ts';
-import { UserTurns } from './user-turns.ts';
-import { hostOf, type Refusal, throttled, type Wish } from './wish.ts';
+import type { Clock, LogOut, Random, RequestLimiter, Ticket, TokenSource } from '../ports.ts';
+import { RejectedLogins } from './login-memory.ts';
+import { LruMap } from './recent.ts';
+import { NotBeforePolicies } from './revocations.ts';
+import {
+  type CachedFailure,
+  cachedFromStatus,
+  fromCache,
+  isInForce,
+  isLoginRequest,
+} from './standing.ts';
+import { UserLimiter } from './user-turns.ts';
+import { hostOf, type TokenDemand, type TokenFailure, throttled } from './wish.ts';
 
-const REFUSALS = 100_000;
+const MAX_CACHED_FAILURES = 100_000;
 
 /** After these answers everybody stays away from the host for a while, not only who asked. */
-const isWholeHosts = ({ kind, code = '', retryAfter }: Failure): boolean =>
+const pausesHost = ({ kind, code = '', retryAfter }: Failure): boolean =>
   kind === 'RateLimited' || retryAfter !== undefined || UNAVAILABLE.has(code);
 
 /** The status, or what OAuth calls it. */
@@ -28,7 +34,7 @@ interface Parts {
   readonly source: TokenSource;
   readonly logOut: LogOut;
   readonly environments: Environments;
-  readonly budget: RequestBudget;
+  readonly limiter: RequestLimiter;
   readonly clock: Clock;
   readonly random: Random;
   /** Identities are digests under this key, which must never leave the process. */
@@ -38,23 +44,23 @@ interface Parts {
   /** Ends requests under way. */
   readonly signal: AbortSignal;
   /** Tokens of this endpoint that were asked for earlier are void. */
-  readonly onRevoked: (tokenUrl: string) => void;
+  readonly onNotBeforeRaised: (tokenUrl: string) => void;
 }
 
 /** Where all token requests go out: in their turn, not against a standing refusal, and with their outcome remembered. */
-export class TokenDesk {
-  readonly revocations: Revocations;
+export class TokenClient {
+  readonly notBeforePolicies: NotBeforePolicies;
   readonly #parts: Parts;
-  readonly #refusals = new Recent<Remembered>(REFUSALS);
-  readonly #logins = new LoginMemory();
-  readonly #users: UserTurns;
+  readonly #refusals = new LruMap<CachedFailure>(MAX_CACHED_FAILURES);
+  readonly #logins = new RejectedLogins();
+  readonly #users: UserLimiter;
   /** One request is looked up several times on its way. */
   readonly #identities = new WeakMap<TokenRequest, string>();
 
   constructor(parts: Parts) {
     this.#parts = parts;
-    this.#users = new UserTurns(parts.clock, parts.closing);
-    this.revocations = new Revocations(parts.onRevoked);
+    this.#users = new UserLimiter(parts.clock, parts.closing);
+    this.notBeforePolicies = new NotBeforePolicies(parts.onNotBeforeRaised);
   }
 
   /** Equal for equal requests; tells nothing about what they hold. */
@@ -73,34 +79,41 @@ export class TokenDesk {
   }
 
   /** The refusal of an equal request, if asking again makes no sense yet. */
-  standing(wish: Wish): Refusal | undefined {
+  cachedFailure(demand: TokenDemand): TokenFailure | undefined {
     const now = this.#parts.clock.now();
-    const refusals = [this.#ofPassword(wish), this.#refusals.get(this.identityOf(wish.request))];
-    const refusal = refusals.find((each) => each !== undefined && stands(each, wish, now));
-    return refusal && handedOn(refusal, wish);
+    const refusals = [
+      this.#ofPassword(demand),
+      this.#refusals.get(this.identityOf(demand.request)),
+    ];
+    const tokenFailure = refusals.find(
+      (each) => each !== undefined && isInForce(each, demand, now),
+    );
+    return tokenFailure && fromCache(tokenFailure, demand);
   }
 
   /** The rejection of its password, whatever request presented it. */
-  #ofPassword(wish: Wish): Remembered | undefined {
-    const password = this.#passwordOf(wish.request);
-    return password === undefined ? undefined : (this.#refusals.get(password) ?? fromPast(wish));
+  #ofPassword(demand: TokenDemand): CachedFailure | undefined {
+    const password = this.#passwordOf(demand.request);
+    return password === undefined
+      ? undefined
+      : (this.#refusals.get(password) ?? cachedFromStatus(demand));
   }
 
   /**
    * Ends a session, in its turn behind everything else. Undefined when it is over, or nobody can end it any more.
    * @param patience for the turn; `Throttled` when it does not come in time
    */
-  async logOut(request: LogoutRequest, patience: Ms): Promise<Failure | undefined> {
-    const { logOut, environments, budget, signal, closing, clock } = this.#parts;
+  async logOut(request: LogoutRequest, maxWait: Ms): Promise<Failure | undefined> {
+    const { logOut, environments, limiter, signal, closing, clock } = this.#parts;
     const environment = environments.get(request.environment);
     if (environment === undefined) return undefined;
     const { host } = new URL(tokenUrlOf(environment, request.realm));
-    const turn = { urgency: Number.MAX_SAFE_INTEGER };
+    const ticket = { deadline: Number.MAX_SAFE_INTEGER };
     const tooLong = new AbortController();
-    const cancel = clock.after(patience, () => tooLong.abort());
+    const cancel = clock.after(maxWait, () => tooLong.abort());
     const waiting = AbortSignal.any([closing, tooLong.signal]);
     try {
-      return await budget.run(host, turn, () => logOut(request, signal), waiting);
+      return await limiter.run(host, ticket, () => logOut(request, signal), waiting);
     } catch (error) {
       if (closing.aborted || !tooLong.signal.aborted) throw error;
       return throttled(host);
@@ -113,57 +126,61 @@ export class TokenDesk {
    * Sends the request when it is its turn. When to try again after a refusal is said by the rule of its kind alone,
    * for several may wait for the answer. Rejects only when the desk closes.
    */
-  async ask(wish: Wish, turn: Turn = turnFor(wish)): Promise<Token | Refusal> {
-    const user = this.#userOf(wish.request);
-    if (user === undefined) return this.#send(wish, turn);
-    return this.#users.run(user, turn, () => this.#send(wish, turn), this.#parts.closing);
+  async ask(
+    demand: TokenDemand,
+    ticket: Ticket = ticketFor(demand),
+  ): Promise<Token | TokenFailure> {
+    const user = this.#userOf(demand.request);
+    if (user === undefined) return this.#send(demand, ticket);
+    return this.#users.run(user, ticket, () => this.#send(demand, ticket), this.#parts.closing);
   }
 
   /** The turn of this request has become more urgent. */
-  hurry(request: TokenRequest, turn: Turn): void {
-    this.#parts.budget.hurry(hostOf(request), turn);
+  raisePriority(request: TokenRequest, ticket: Ticket): void {
+    this.#parts.limiter.raisePriority(hostOf(request), ticket);
   }
 
   /** Another login of the same user may have been rejected while this one waited for its turn. */
-  async #send(wish: Wish, turn: Turn): Promise<Token | Refusal> {
-    const { source, budget, signal, closing } = this.#parts;
-    const { request } = wish;
-    const refused = this.standing(wish);
+  async #send(demand: TokenDemand, ticket: Ticket): Promise<Token | TokenFailure> {
+    const { source, limiter, signal, closing } = this.#parts;
+    const { request } = demand;
+    const refused = this.cachedFailure(demand);
     if (refused !== undefined) return refused;
     const host = hostOf(request);
     const ask = async () => {
       const answer = await source(request, signal);
-      budget.report(host, isUnreachable(answer) ? 'unreachable' : 'answered');
+      limiter.report(host, isUnreachable(answer) ? 'unreachable' : 'answered');
       return answer;
     };
-    const answer = await budget.run(host, turn, ask, closing);
-    if (isFailure(answer)) return this.#refused(answer, wish);
+    const answer = await limiter.run(host, ticket, ask, closing);
+    if (isFailure(answer)) return this.#refused(answer, demand);
     this.#refusals.delete(this.identityOf(request));
     this.#passwordAccepted(request);
-    this.revocations.learn(urlOf(request), answer);
+    this.notBeforePolicies.learn(urlOf(request), answer);
     return answer;
   }
 
-  #refused(failure: Failure, wish: Wish): Refusal {
-    const { clock, budget } = this.#parts;
+  #refused(failure: Failure, demand: TokenDemand): TokenFailure {
+    const { clock, limiter } = this.#parts;
     const isRejection = failure.kind === 'CredentialsRejected';
-    const identity = this.identityOf(wish.request);
-    const before = isRejection ? this.#ofPassword(wish) : this.#refusals.get(identity);
+    const identity = this.identityOf(demand.request);
+    const before = isRejection ? this.#ofPassword(demand) : this.#refusals.get(identity);
     const isNext = before !== undefined && haveSameRule(before.failure, failure);
     const tried = { failure, attempts: (isNext ? before.attempts : 0) + 1, at: clock.now() };
-    const refusal = { ...tried, ...this.#nextTry(wish, tried) };
-    this.#remember(wish.request, refusal);
-    if (isWholeHosts(failure)) budget.pause(hostOf(wish.request), refusal.retryAt ?? tried.at);
-    return refusal;
+    const tokenFailure = { ...tried, ...this.#nextTry(demand, tried) };
+    this.#remember(demand.request, tokenFailure);
+    if (pausesHost(failure))
+      limiter.pause(hostOf(demand.request), tokenFailure.retryAt ?? tried.at);
+    return tokenFailure;
   }
 
   /** A rejected password is wrong whatever scope or client secret comes with it; all else is of this very request. */
-  #remember(request: TokenRequest, refusal: Remembered): void {
+  #remember(request: TokenRequest, tokenFailure: CachedFailure): void {
     const identity = this.identityOf(request);
     const password =
-      refusal.failure.kind === 'CredentialsRejected' ? this.#passwordOf(request) : undefined;
+      tokenFailure.failure.kind === 'CredentialsRejected' ? this.#passwordOf(request) : undefined;
     if (password !== undefined) this.#refusals.delete(identity);
-    this.#refusals.set(password ?? identity, refusal);
+    this.#refusals.set(password ?? identity, tokenFailure);
   }
 
   #passwordAccepted(request: TokenRequest): void {
@@ -174,17 +191,18 @@ export class TokenDesk {
   }
 
   #nextTry(
-    { request, past }: Wish,
-    { failure, attempts, at }: Pick<Remembered, 'failure' | 'attempts' | 'at'>,
-  ): Pick<Refusal, 'retryAt' | 'hadWorked'> {
-    if (request.grantType === 'refresh_token' && isEnd(failure)) return { retryAt: undefined };
+    { request, loginHistory }: TokenDemand,
+    { failure, attempts, at }: Pick<CachedFailure, 'failure' | 'attempts' | 'at'>,
+  ): Pick<TokenFailure, 'retryAt' | 'hadWorked'> {
+    if (request.grantType === 'refresh_token' && isSessionOver(failure))
+      return { retryAt: undefined };
     const random = this.#parts.random();
     const [user, identity] = [this.#userOf(request), this.#passwordOf(request)];
     if (user === undefined || identity === undefined || failure.kind !== 'CredentialsRejected') {
       return { retryAt: retryAt(failure, attempts, at, random) };
     }
-    const suspicion = this.#logins.rejected({ user, identity, at, attempts }, past);
-    return { retryAt: nextLogin(suspicion, at, random), hadWorked: suspicion.worked };
+    const evidence = this.#logins.rejected({ user, identity, at, attempts }, loginHistory);
+    return { retryAt: nextLoginAt(evidence, at, random), hadWorked: evidence.worked };
   }
 
   /** Who logs in; undefined for a request without a password. */
@@ -208,10 +226,10 @@ export class TokenDesk {
   }
 }
 
-export const turnFor = ({ request, urgency, held }: Wish): Turn => ({
-  urgency,
-  expiresAt: held?.expiresAt,
-  login: isLogin(request),
+export const ticketFor = ({ request, deadline, currentToken }: TokenDemand): Ticket => ({
+  deadline,
+  expiresAt: currentToken?.expiresAt,
+  login: isLoginRequest(request),
 });
 
 const isUnreachable = (answer: Token | Failure): boolean =>

@@ -1,16 +1,16 @@
 import { type Ms, seconds } from '../domain/time.ts';
-import type { Clock, Turn } from '../ports.ts';
+import type { Clock, Ticket } from '../ports.ts';
 
 /** Keycloak locks a user who fails twice within a second; twice as long is safe with any clock. */
-const BETWEEN_LOGINS: Ms = seconds(2);
+const LOGIN_INTERVAL: Ms = seconds(2);
 
 interface Waiting {
-  readonly turn: Turn;
+  readonly ticket: Ticket;
   readonly start: () => void;
 }
 
 /** Logins of one user go one after the other, with a pause after each, whichever resources they are for. */
-export class UserTurns {
+export class UserLimiter {
   readonly #clock: Clock;
   /** Of users who log in or have just done so. */
   readonly #waiting = new Map<string, Waiting[]>();
@@ -31,8 +31,13 @@ export class UserTurns {
    * Runs `login` in its turn, the most urgent first.
    * @throws the signal's reason when that fires before the turn has come
    */
-  async run<T>(user: string, turn: Turn, login: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    await this.#wait(user, turn, signal);
+  async run<T>(
+    user: string,
+    ticket: Ticket,
+    login: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    await this.#wait(user, ticket, signal);
     try {
       return await login();
     } finally {
@@ -42,14 +47,14 @@ export class UserTurns {
 
   #pauseAfter(user: string): void {
     if (this.#closing.aborted) return;
-    const cancel = this.#clock.after(BETWEEN_LOGINS, () => {
+    const cancel = this.#clock.after(LOGIN_INTERVAL, () => {
       this.#pauses.delete(cancel);
       this.#next(user);
     });
     this.#pauses.add(cancel);
   }
 
-  #wait(user: string, turn: Turn, signal: AbortSignal): Promise<void> {
+  #wait(user: string, ticket: Ticket, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const line = this.#waiting.get(user);
     if (line === undefined) {
@@ -65,7 +70,7 @@ export class UserTurns {
         signal.removeEventListener('abort', leave);
         resolve();
       };
-      const waiting = { turn, start };
+      const waiting = { ticket, start };
       signal.addEventListener('abort', leave, { once: true });
       line.push(waiting);
     });
@@ -73,7 +78,7 @@ export class UserTurns {
 
   #next(user: string): void {
     const line = this.#waiting.get(user) ?? [];
-    const [first] = line.toSorted((a, b) => a.turn.urgency - b.turn.urgency);
+    const [first] = line.toSorted((a, b) => a.ticket.deadline - b.ticket.deadline);
     if (first === undefined) {
       this.#waiting.delete(user);
       return;

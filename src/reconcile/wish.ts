@@ -1,13 +1,13 @@
 import type { RenewalPolicy } from '../domain/credential.ts';
-import { Failure, type Held } from '../domain/failure.ts';
-import type { Need } from '../domain/plan.ts';
+import { type CurrentToken, Failure } from '../domain/failure.ts';
+import type { RequiredFreshness } from '../domain/plan.ts';
 import type { EpochMs, Ms } from '../domain/time.ts';
 import { type Token, type TokenRequest, urlOf } from '../domain/token.ts';
 import type { Clock } from '../ports.ts';
-import type { LoginPast } from './login-memory.ts';
+import type { LoginHistory } from './login-memory.ts';
 
 /** No token for now, and when it makes sense to ask again (undefined: not before something changes). */
-export interface Refusal {
+export interface TokenFailure {
   readonly failure: Failure;
   readonly retryAt: EpochMs | undefined;
   /** How often in a row what was presented has been refused, and when last. */
@@ -16,23 +16,24 @@ export interface Refusal {
   /** A rejected password had been accepted before. */
   readonly hadWorked?: boolean;
   /** An earlier refusal that still stands: nothing was sent this time. */
-  readonly isRemembered?: boolean;
+  readonly isCached?: boolean;
 }
 
-export const isRefusal = (answer: Token | Refusal): answer is Refusal => 'failure' in answer;
+export const isTokenFailure = (answer: Token | TokenFailure): answer is TokenFailure =>
+  'failure' in answer;
 
 /** What one credential asks for. */
-export interface Wish<Request extends TokenRequest = TokenRequest> {
+export interface TokenDemand<Request extends TokenRequest = TokenRequest> {
   readonly request: Request;
-  readonly need: Need;
+  readonly freshness: RequiredFreshness;
   readonly policy: RenewalPolicy;
   /** The present token; undefined when there is none. */
-  readonly held: Held | undefined;
+  readonly currentToken: CurrentToken | undefined;
   /** The smallest goes first. */
-  readonly urgency: EpochMs;
+  readonly deadline: EpochMs;
   /** When to stop waiting for a turn and say so. */
-  readonly patience: Ms;
-  readonly past: LoginPast;
+  readonly maxWait: Ms;
+  readonly loginHistory: LoginHistory;
 }
 
 export const hostOf = (request: TokenRequest): string => new URL(urlOf(request)).host;
@@ -41,18 +42,18 @@ export const hostOf = (request: TokenRequest): string => new URL(urlOf(request))
  * Whoever waits longer than its patience is told so; the request stays where it is in the queue.
  * @throws the signal's reason when the caller's signal fires
  */
-export function patiently(
-  asked: Promise<Token | Refusal>,
-  { request, patience }: Wish,
+export function withMaxWait(
+  asked: Promise<Token | TokenFailure>,
+  { request, maxWait }: TokenDemand,
   clock: Clock,
   signal: AbortSignal,
-): Promise<Token | Refusal> {
+): Promise<Token | TokenFailure> {
   return new Promise((resolve, reject) => {
     const leave = () => {
       settle();
       reject(signal.reason);
     };
-    const giveUp = clock.after(patience, () => {
+    const giveUp = clock.after(maxWait, () => {
       settle();
       resolve({ failure: throttled(hostOf(request)), retryAt: clock.now() });
     });

@@ -1,29 +1,29 @@
 import type { Action, Ms } from '../domain/time.ts';
-import type { Clock, Key, PassContext } from '../ports.ts';
+import type { Clock, Key, ReconcileContext } from '../ports.ts';
 import { type Seat, Seats } from './seats.ts';
 import type { WorkQueue } from './work-queue.ts';
 
 /** Parked passes cost memory (a few kB each): beyond this many no new key is taken. */
 const MOST_PASSES = 50_000;
 
-export interface AttemptContext extends PassContext {
+export interface ReconcileAttempt extends ReconcileContext {
   /** How often in a row the pass for this key threw before. */
   readonly attempt: number;
 }
 
 /** The values are those of the label `result` of controller-runtime's `controller_runtime_reconcile_total`. */
-export type PassResult = 'success' | 'requeue_after' | 'error';
+export type ReconcileResult = 'success' | 'requeue_after' | 'error';
 
 export interface ControllerOptions {
   readonly queue: WorkQueue;
   /** How many passes run at once; parked ones do not count. */
   readonly workers: number;
-  readonly pass: (key: Key, context: AttemptContext) => Promise<Action>;
+  readonly reconcile: (key: Key, context: ReconcileAttempt) => Promise<Action>;
   /** A pass threw, which is a bug: says when to look again. `attempts` counts from 1. Must not throw. */
-  readonly onThrow: (error: unknown, key: Key, attempts: number) => Action;
+  readonly onError: (error: unknown, key: Key, attempts: number) => Action;
   readonly clock: Clock;
   /** A pass has ended, and was not aborted. */
-  readonly onPass: (result: PassResult, took: Ms) => void;
+  readonly onReconciled: (result: ReconcileResult, took: Ms) => void;
   /** Nothing is in work or due any more. */
   readonly onQuiet?: () => void;
 }
@@ -106,27 +106,27 @@ export class Controller {
 
   #start(key: Key, abort: AbortSignal): void {
     const seat = this.#seats.take();
-    const pass = this.#work(key, seat, abort).finally(() => {
-      this.#passes.delete(pass);
+    const reconcile = this.#work(key, seat, abort).finally(() => {
+      this.#passes.delete(reconcile);
       seat.leave();
       this.#wake();
       if (this.#passes.size === 0 && this.#options.queue.isQuiet) this.#options.onQuiet?.();
     });
-    this.#passes.add(pass);
+    this.#passes.add(reconcile);
   }
 
   async #work(key: Key, seat: Seat, signal: AbortSignal): Promise<void> {
-    const { queue, clock, onPass } = this.#options;
+    const { queue, clock, onReconciled } = this.#options;
     const began = clock.now();
     const attempt = this.#attempts.get(key) ?? 0;
     const result = await this.#resultOf(key, { signal, attempt, parked: seat.parked });
     queue.done(key);
-    if (result !== 'aborted') onPass(result, Math.max(clock.now() - began, 0));
+    if (result !== 'aborted') onReconciled(result, Math.max(clock.now() - began, 0));
   }
 
-  async #resultOf(key: Key, context: AttemptContext): Promise<PassResult | 'aborted'> {
+  async #resultOf(key: Key, context: ReconcileAttempt): Promise<ReconcileResult | 'aborted'> {
     try {
-      const action = await this.#options.pass(key, context);
+      const action = await this.#options.reconcile(key, context);
       this.#schedule(key, action);
       this.#attempts.delete(key);
       return action === 'await-change' ? 'success' : 'requeue_after';
@@ -134,7 +134,7 @@ export class Controller {
       if (context.signal.aborted || this.#stops === undefined) return this.#aborted(key);
       const attempts = context.attempt + 1;
       this.#attempts.set(key, attempts);
-      this.#schedule(key, this.#options.onThrow(error, key, attempts));
+      this.#schedule(key, this.#options.onError(error, key, attempts));
       return 'error';
     }
   }
@@ -146,7 +146,7 @@ export class Controller {
   }
 
   #schedule(key: Key, action: Action): void {
-    if (action !== 'await-change') this.#options.queue.addAt(key, action.lookAgainAt);
+    if (action !== 'await-change') this.#options.queue.addAt(key, action.requeueAt);
   }
 }
 

@@ -1,5 +1,5 @@
 import { type EpochMs, type Ms, seconds } from '../domain/time.ts';
-import type { Clock, Random, Turn } from '../ports.ts';
+import type { Clock, Random, Ticket } from '../ports.ts';
 import { Breaker } from './breaker.ts';
 import { Hold } from './hold.ts';
 import { PriorityMap } from './priority-map.ts';
@@ -26,13 +26,13 @@ export interface HostLimits {
 }
 
 interface Waiter {
-  readonly turn: Turn;
+  readonly ticket: Ticket;
   readonly order: number;
   readonly start: () => void;
 }
 
 /** Who may go to one host, and when. Logins wait for a bucket of their own besides, so they stand in a line apart. */
-export class HostQueue {
+export class HostLimiter {
   readonly #concurrency: number;
   readonly #clock: Clock;
   readonly #onIdle: () => void;
@@ -44,7 +44,7 @@ export class HostQueue {
   readonly #loginsWaiting = new PriorityMap<Waiter>();
   /** Those of both lines who have a token, by its expiry. */
   readonly #expiring = new PriorityMap<Waiter>();
-  readonly #waiters = new Map<Turn, Waiter>();
+  readonly #waiters = new Map<Ticket, Waiter>();
   /** After one that went in spite of a pause. */
   readonly #untilNextSuch = new Hold();
   #order = 0;
@@ -80,27 +80,27 @@ export class HostQueue {
    * Resolves when it is the caller's turn, who must `leave` afterwards; rejects with the signal's reason when that
    * fires first. It must not have fired before.
    */
-  enter(turn: Turn, signal: AbortSignal): Promise<void> {
+  enter(ticket: Ticket, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const start = () => {
         signal.removeEventListener('abort', giveUp);
         resolve();
       };
-      const waiter = { turn, order: this.#order, start };
+      const waiter = { ticket, order: this.#order, start };
       const giveUp = () => {
         this.#remove(waiter);
         reject(signal.reason);
       };
       signal.addEventListener('abort', giveUp, { once: true });
       this.#order += 1;
-      this.#waiters.set(turn, waiter);
+      this.#waiters.set(ticket, waiter);
       this.#place(waiter);
       this.#serve();
     });
   }
 
-  hurry(turn: Turn): void {
-    const waiter = this.#waiters.get(turn);
+  raisePriority(ticket: Ticket): void {
+    const waiter = this.#waiters.get(ticket);
     if (waiter === undefined) return;
     this.#place(waiter);
     this.#serve();
@@ -124,15 +124,15 @@ export class HostQueue {
   }
 
   #place(waiter: Waiter): void {
-    const { turn } = waiter;
-    this.#lineOf(turn).set(waiter, turn.urgency);
-    if (turn.expiresAt !== undefined) this.#expiring.set(waiter, turn.expiresAt);
+    const { ticket } = waiter;
+    this.#lineOf(ticket).set(waiter, ticket.deadline);
+    if (ticket.expiresAt !== undefined) this.#expiring.set(waiter, ticket.expiresAt);
   }
 
   #remove(waiter: Waiter): void {
-    this.#lineOf(waiter.turn).delete(waiter);
+    this.#lineOf(waiter.ticket).delete(waiter);
     this.#expiring.delete(waiter);
-    this.#waiters.delete(waiter.turn);
+    this.#waiters.delete(waiter.ticket);
   }
 
   /** No timer runs any more, nor is one set again: who waits then waits for their own signal. */
@@ -141,7 +141,7 @@ export class HostQueue {
     this.#cancelTimer?.();
   }
 
-  #lineOf({ login = false }: Turn): PriorityMap<Waiter> {
+  #lineOf({ login = false }: Ticket): PriorityMap<Waiter> {
     return login ? this.#loginsWaiting : this.#others;
   }
 
@@ -152,7 +152,7 @@ export class HostQueue {
       if (next === undefined) return this.#wait(now);
       this.#remove(next);
       this.#all.take();
-      if (next.turn.login) this.#logins.take();
+      if (next.ticket.login) this.#logins.take();
       this.#running += 1;
       next.start();
     }
@@ -188,7 +188,7 @@ export class HostQueue {
       left - AHEAD_OF_EXPIRY,
       this.#untilNextSuch.left(now),
       this.#breaker.restLeft(now),
-      this.#bucketDelay(now, first.key.turn),
+      this.#bucketDelay(now, first.key.ticket),
     );
     return wait < Math.min(left, pauseLeft) ? wait : Infinity;
   }
@@ -223,7 +223,7 @@ export class HostQueue {
     return this.#delay(now, true);
   }
 
-  #bucketDelay(now: EpochMs, { login = false }: Pick<Turn, 'login'>): Ms {
+  #bucketDelay(now: EpochMs, { login = false }: Pick<Ticket, 'login'>): Ms {
     const share = this.#slowDown.share(now);
     const all = this.#all.delay(now, share);
     return login ? Math.max(all, this.#logins.delay(now, share)) : all;
@@ -254,6 +254,6 @@ export class HostQueue {
 }
 
 const isBefore = (one: Waiter, other: Waiter): boolean =>
-  one.turn.urgency === other.turn.urgency
+  one.ticket.deadline === other.ticket.deadline
     ? one.order < other.order
-    : one.turn.urgency < other.turn.urgency;
+    : one.ticket.deadline < other.ticket.deadline;

@@ -152,8 +152,8 @@ export class LeaseHolder {
     this.#cancelExpiry();
     this.#isExpired = false;
     const { clock, leaseDuration } = this.#options;
-    const patience = Math.max(record?.duration ?? 0, leaseDuration);
-    this.#cancelExpiry = clock.after(patience, () => {
+    const maxWait = Math.max(record?.duration ?? 0, leaseDuration);
+    this.#cancelExpiry = clock.after(maxWait, () => {
       this.#isExpired = true;
     });
     this.#announce(record?.holder ?? '');

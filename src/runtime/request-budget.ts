@@ -1,6 +1,6 @@
 import type { EpochMs } from '../domain/time.ts';
-import type { Clock, Random, RequestBudget, Turn } from '../ports.ts';
-import { type HostLimits, HostQueue } from './host-queue.ts';
+import type { Clock, Random, RequestLimiter, Ticket } from '../ports.ts';
+import { HostLimiter, type HostLimits } from './host-queue.ts';
 
 export interface HostSnapshot {
   readonly host: string;
@@ -11,10 +11,10 @@ export interface HostSnapshot {
 }
 
 /** The same limits for every host, each on its own. A host with nothing left to remember is forgotten. */
-export class HostBudgets implements RequestBudget {
+export class HostLimiters implements RequestLimiter {
   readonly #limits: HostLimits;
   readonly #parts: { readonly clock: Clock; readonly random: Random };
-  readonly #hosts = new Map<string, HostQueue>();
+  readonly #hosts = new Map<string, HostLimiter>();
   #isClosed = false;
 
   constructor(limits: HostLimits, clock: Clock, random: Random) {
@@ -22,10 +22,15 @@ export class HostBudgets implements RequestBudget {
     this.#parts = { clock, random };
   }
 
-  async run<T>(host: string, turn: Turn, task: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  async run<T>(
+    host: string,
+    ticket: Ticket,
+    task: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
     signal.throwIfAborted();
     const queue = this.#of(host);
-    await queue.enter(turn, signal);
+    await queue.enter(ticket, signal);
     try {
       return await task();
     } finally {
@@ -33,8 +38,8 @@ export class HostBudgets implements RequestBudget {
     }
   }
 
-  hurry(host: string, turn: Turn): void {
-    this.#hosts.get(host)?.hurry(turn);
+  raisePriority(host: string, ticket: Ticket): void {
+    this.#hosts.get(host)?.raisePriority(ticket);
   }
 
   pause(host: string, until: EpochMs): void {
@@ -55,10 +60,10 @@ export class HostBudgets implements RequestBudget {
     for (const queue of this.#hosts.values()) queue.close();
   }
 
-  #of(host: string): HostQueue {
+  #of(host: string): HostLimiter {
     const known = this.#hosts.get(host);
     if (known !== undefined) return known;
-    const queue = new HostQueue(this.#limits, this.#parts, () => this.#hosts.delete(host));
+    const queue = new HostLimiter(this.#limits, this.#parts, () => this.#hosts.delete(host));
     this.#hosts.set(host, queue);
     if (this.#isClosed) queue.close();
     return queue;

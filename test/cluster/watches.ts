@@ -5,7 +5,7 @@ import { claimsOf } from './stand-in-api.ts';
 
 /** What the cluster shows over time, with the moment at which we saw it. */
 
-export interface Published {
+export interface SyncedTarget {
   readonly at: number;
   readonly credential: string;
   readonly token: string;
@@ -23,7 +23,7 @@ export interface Issued {
 
 /** Every token that was written to a target Secret of one namespace. */
 export class PublishedTokens {
-  readonly all: Published[] = [];
+  readonly all: SyncedTarget[] = [];
   readonly #known = new Set<string>();
 
   constructor(cluster: Cluster, namespace: string) {
@@ -51,7 +51,7 @@ export class PublishedTokens {
 
   /** How long after its date each renewal between two moments came, in milliseconds. */
   lateness(from: number, to: number): number[] {
-    const latest = new Map<string, Published>();
+    const latest = new Map<string, SyncedTarget>();
     const late: number[] = [];
     for (const published of this.all) {
       const previous = latest.get(published.credential);

@@ -119,8 +119,12 @@ describe('a failure', () => {
 describe('while a token is in place', () => {
   const LEAST = seconds(30);
   const rejected = new Failure('ClientSecretRejected', '');
-  const patience = new Failure('RateLimited', '', { retryAfter: hours(1) });
-  const heldFor = (left: number) => ({ failingSince: NOW, expiresAt: NOW + left, least: LEAST });
+  const maxWait = new Failure('RateLimited', '', { retryAfter: hours(1) });
+  const heldFor = (left: number) => ({
+    failingSince: NOW,
+    expiresAt: NOW + left,
+    minInterval: LEAST,
+  });
 
   it.each([
     ['half of its time is waited', rejected, minutes(20), minutes(10)],
@@ -128,8 +132,8 @@ describe('while a token is in place', () => {
     ['nor less than the least time between requests', rejected, seconds(59), LEAST],
     ['nothing is hurried for less than that', rejected, LEAST, hours(1)],
     ['nor for one that has expired', rejected, -minutes(5), hours(1)],
-    ['what the server asks for is granted in time', patience, minutes(61), hours(1)],
-    ['but not past the expiry', patience, minutes(60), minutes(30)],
+    ['what the server asks for is granted in time', maxWait, minutes(61), hours(1)],
+    ['but not past the expiry', maxWait, minutes(60), minutes(30)],
   ])('%s', (_, failure, left, wait) => {
     expect(retryBeforeExpiry(failure, NOW + hours(1), NOW, heldFor(left))).toBe(NOW + wait);
   });
@@ -150,19 +154,19 @@ describe('while a token is in place', () => {
     const aTime = fc.integer({ min: seconds(62), max: hours(24) });
     fc.assert(
       fc.property(fc.constantFrom(...others), aTime, (kind, left) => {
-        const held = heldFor(left);
-        const late = held.expiresAt + hours(1);
+        const currentToken = heldFor(left);
+        const late = currentToken.expiresAt + hours(1);
         const tries: number[] = [];
         for (let at = NOW; at < late; ) {
-          const again = retryBeforeExpiry(new Failure(kind, ''), late, at, held) ?? late;
+          const again = retryBeforeExpiry(new Failure(kind, ''), late, at, currentToken) ?? late;
           expect(again - at).toBeGreaterThanOrEqual(LEAST);
-          if (again < held.expiresAt) tries.push(again);
+          if (again < currentToken.expiresAt) tries.push(again);
           at = again;
         }
         expect(tries.length).toBeGreaterThanOrEqual(1);
         expect(tries.length).toBeLessThanOrEqual(6);
         const last = tries.at(-1) ?? NOW;
-        expect(held.expiresAt - last).toBeLessThanOrEqual(Math.max(LEAST, left / 32));
+        expect(currentToken.expiresAt - last).toBeLessThanOrEqual(Math.max(LEAST, left / 32));
       }),
     );
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { loginAllowedAt, nextLogin, presentedBy } from '../../src/domain/login-gate.ts';
+import { loginAllowedAt, nextLoginAt, presentedDigest } from '../../src/domain/login-gate.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import { aParsedCredential, START } from '../support/builders.ts';
 
@@ -26,15 +26,15 @@ describe('a rejected password', () => {
     ['then after two hours', { count: 2, worked: true, followedRejection: false }, hours(2)],
     ['then every twelve hours', { count: 3, worked: true, followedRejection: false }, hours(12)],
     ['for ever', { count: 30, worked: true, followedRejection: true }, hours(12)],
-  ])('%s', (_, suspicion, wait) => {
-    expect(nextLogin(suspicion, START, 0)).toBe(wait === undefined ? undefined : START + wait);
+  ])('%s', (_, evidence, wait) => {
+    expect(nextLoginAt(evidence, START, 0)).toBe(wait === undefined ? undefined : START + wait);
   });
 
   it('is spread over another tenth of the wait', () => {
-    const suspicion = { count: 1, worked: true, followedRejection: false };
+    const evidence = { count: 1, worked: true, followedRejection: false };
     fc.assert(
       fc.property(fc.double({ min: 0, max: 0.999, noNaN: true }), (random) => {
-        const at = nextLogin(suspicion, START, random) ?? 0;
+        const at = nextLoginAt(evidence, START, random) ?? 0;
         return at >= START + minutes(20) && at <= START + minutes(22);
       }),
     );
@@ -58,17 +58,17 @@ describe('a rejected password', () => {
 describe('what is presented', () => {
   const version = 'source-uid/1';
   const password = { spec: { grantType: 'password' as const } };
-  const base = presentedBy(aParsedCredential(password), version);
+  const base = presentedDigest(aParsedCredential(password), version);
 
   it('is another thing for another version, client or realm, and the same for another target', () => {
     const others = [
-      presentedBy(aParsedCredential(password), 'source-uid/2'),
-      presentedBy(aParsedCredential({ spec: { ...password.spec, clientId: 'x' } }), version),
-      presentedBy(aParsedCredential({ spec: { ...password.spec, realm: 'x' } }), version),
+      presentedDigest(aParsedCredential(password), 'source-uid/2'),
+      presentedDigest(aParsedCredential({ spec: { ...password.spec, clientId: 'x' } }), version),
+      presentedDigest(aParsedCredential({ spec: { ...password.spec, realm: 'x' } }), version),
     ];
     expect(new Set([base, ...others]).size).toBe(4);
-    expect(presentedBy(aParsedCredential({ ...password, target: { name: 'x' } }), version)).toBe(
-      base,
-    );
+    expect(
+      presentedDigest(aParsedCredential({ ...password, target: { name: 'x' } }), version),
+    ).toBe(base);
   });
 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { heldMark, isInPlace, type Observation, plan } from '../../src/domain/plan.ts';
+import { isInPlace, type Observation, plan, trustedToken } from '../../src/domain/plan.ts';
 import { type SecretMeta, versionOf } from '../../src/domain/secret.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import {
@@ -29,13 +29,13 @@ function seen(
   return {
     credential,
     source: SOURCE,
-    target: aSecretMeta({ mark: aMark({ specHash: credential.specHash }) }),
+    target: aSecretMeta({ tokenAnnotations: aMark({ specHash: credential.specHash }) }),
     session: 'absent',
     targetIntact: true,
-    rival: undefined,
+    duplicate: undefined,
     handledRenewRequest: undefined,
     rejection: undefined,
-    voidBefore: 0,
+    validFrom: 0,
     ...changes,
   };
 }
@@ -49,7 +49,7 @@ const reasonOf = (observation: Observation, now = NOW): string => {
 const needOf = (observation: Observation, now = NOW) => {
   const next = plan(observation, now);
   if (next.do !== 'publish') throw new Error('nothing to publish');
-  return next.need;
+  return next.freshness;
 };
 
 /** A target of ours without the named parts. */
@@ -63,12 +63,12 @@ const retainHash = aParsedCredential(RETAIN).specHash;
 
 describe('the plan', () => {
   it('is to do nothing while all is well', () => {
-    expect(plan(seen(), NOW)).toEqual({ do: 'nothing', lookAgainAt: RENEW_AT });
+    expect(plan(seen(), NOW)).toEqual({ do: 'nothing', requeueAt: RENEW_AT });
   });
 
   it.each<[string, string, Observation]>([
     ['TokenMissing', 'no target', seen({ target: 'absent' })],
-    ['TokenMissing', 'a target without a token', seen({ target: without('mark') })],
+    ['TokenMissing', 'a target without a token', seen({ target: without('tokenAnnotations') })],
     [
       'CredentialChanged',
       'another version of the source',
@@ -88,7 +88,7 @@ describe('the plan', () => {
       'another spec',
       seen({
         target: aSecretMeta({
-          mark: aMark({ specHash: 'other' }),
+          tokenAnnotations: aMark({ specHash: 'other' }),
         }),
       }),
     ],
@@ -100,7 +100,7 @@ describe('the plan', () => {
       'an owner where there should be none',
       seen(
         {
-          target: aSecretMeta({ mark: aMark({ specHash: retainHash }) }),
+          target: aSecretMeta({ tokenAnnotations: aMark({ specHash: retainHash }) }),
         },
         RETAIN,
       ),
@@ -110,7 +110,10 @@ describe('the plan', () => {
       'a kept target without an owner',
       seen(
         {
-          target: { ...without('controllerUid'), mark: aMark({ specHash: retainHash }) },
+          target: {
+            ...without('controllerUid'),
+            tokenAnnotations: aMark({ specHash: retainHash }),
+          },
         },
         RETAIN,
       ),
@@ -122,7 +125,7 @@ describe('the plan', () => {
       'a request that led to this token',
       seen(
         {
-          target: aSecretMeta({ mark: aMark({ renewRequest: 'a' }) }),
+          target: aSecretMeta({ tokenAnnotations: aMark({ renewRequest: 'a' }) }),
         },
         REQUEST,
       ),
@@ -132,7 +135,9 @@ describe('the plan', () => {
       'RenewalDue',
       'a token issued in the future',
       seen({
-        target: aSecretMeta({ mark: aMark({ issuedAt: NOW + hours(1), renewAt: NOW + hours(2) }) }),
+        target: aSecretMeta({
+          tokenAnnotations: aMark({ issuedAt: NOW + hours(1), renewAt: NOW + hours(2) }),
+        }),
       }),
     ],
     [
@@ -140,11 +145,11 @@ describe('the plan', () => {
       'a token issued by a clock that is a little ahead',
       seen({
         target: aSecretMeta({
-          mark: aMark({ issuedAt: NOW + minutes(1), renewAt: NOW + hours(2) }),
+          tokenAnnotations: aMark({ issuedAt: NOW + minutes(1), renewAt: NOW + hours(2) }),
         }),
       }),
     ],
-    ['TargetNotOurs', 'a rival', seen({ rival: 'other' })],
+    ['TargetNotOurs', 'a rival', seen({ duplicate: 'other' })],
     [
       'TargetNotOurs',
       'a target owned by another',
@@ -189,7 +194,11 @@ describe('the plan', () => {
       'a token that was merged',
       seen(
         {
-          target: { uid: 'x', resourceVersion: '1', mark: aMark({ specHash: mergeHash }) },
+          target: {
+            uid: 'x',
+            resourceVersion: '1',
+            tokenAnnotations: aMark({ specHash: mergeHash }),
+          },
         },
         MERGE,
       ),
@@ -216,7 +225,7 @@ describe('the plan', () => {
   it('names the first reason of all that hold', () => {
     const order: string[] = [];
     let changes: Partial<Observation> = {
-      rival: 'other',
+      duplicate: 'other',
       target: { uid: 'x', resourceVersion: '1' },
       targetIntact: false,
       source: 'absent',
@@ -227,9 +236,9 @@ describe('the plan', () => {
       order.push(reasonOf(seen(changes, overrides), now));
       changes = { ...changes, ...more };
     };
-    next({ rival: undefined });
-    next({ target: without('mark') });
-    next({ target: aSecretMeta({ mark: aMark({ specHash: 'other' }) }) });
+    next({ duplicate: undefined });
+    next({ target: without('tokenAnnotations') });
+    next({ target: aSecretMeta({ tokenAnnotations: aMark({ specHash: 'other' }) }) });
     next({ source: SOURCE });
     next({ target: aSecretMeta() });
     next({ targetIntact: true });
@@ -251,11 +260,11 @@ describe('the plan', () => {
   it('is to do nothing while suspended, but a fault is told', () => {
     const suspended = { spec: { suspend: true } };
     expect(reasonOf(seen({ target: 'absent' }, suspended), RENEW_AT)).toBe('nothing');
-    expect(reasonOf(seen({ rival: 'other' }, suspended))).toBe('TargetNotOurs');
+    expect(reasonOf(seen({ duplicate: 'other' }, suspended))).toBe('TargetNotOurs');
   });
 
   it('names the Secret and what to do about a fault', () => {
-    const next = plan(seen({ rival: 'other' }), NOW);
+    const next = plan(seen({ duplicate: 'other' }), NOW);
     expect(next.do === 'report' && next.failure.message).toMatch(/"loyalty-token".*"other"/);
   });
 
@@ -280,7 +289,9 @@ describe('the token that is needed', () => {
   });
 
   it('is any that a right clock has dated when the one held comes from the future', () => {
-    const target = aSecretMeta({ mark: aMark({ issuedAt: NOW + hours(1), renewAt: NOW }) });
+    const target = aSecretMeta({
+      tokenAnnotations: aMark({ issuedAt: NOW + hours(1), renewAt: NOW }),
+    });
     expect(needOf(seen({ target }))).toEqual({ newerThan: 0, requested: false });
   });
 
@@ -294,38 +305,43 @@ describe('the token that is needed', () => {
 
   it('is not asked for before the token held is as old as the least time between renewals', () => {
     const until = START + seconds(30);
-    expect(plan(seen({}, REQUEST), until - 1)).toEqual({ do: 'nothing', lookAgainAt: until });
+    expect(plan(seen({}, REQUEST), until - 1)).toEqual({ do: 'nothing', requeueAt: until });
     expect(plan(seen({}, REQUEST), until)).toMatchObject({ reason: 'RenewRequested' });
   });
 
   it('is what the person asks for, also where another reason comes first', () => {
-    const need = needOf(seen({ targetIntact: false }, REQUEST));
-    expect(need).toEqual({ newerThan: NOW - seconds(30), requested: true });
+    const freshness = needOf(seen({ targetIntact: false }, REQUEST));
+    expect(freshness).toEqual({ newerThan: NOW - seconds(30), requested: true });
   });
 });
 
 describe('the token that people can read', () => {
   it('is the one in an untouched target of ours', () => {
-    expect(heldMark(seen())).toEqual(aMark());
+    expect(trustedToken(seen())).toEqual(aMark());
     expect(isInPlace(seen())).toBe(true);
   });
 
   it.each<[string, Observation]>([
     ['without a target', seen({ target: 'absent' })],
     ['in an edited target', seen({ targetIntact: false })],
-    ['in the target of a rival', seen({ rival: 'other' })],
+    ['in the target of a rival', seen({ duplicate: 'other' })],
     ['in a target of another owner', seen({ target: aSecretMeta({ controllerUid: 'other' }) })],
     [
       'in the leftover target of another credential',
       seen(
         {
-          target: { uid: 'x', resourceVersion: '1', mark: aMark(), credentialName: 'other' },
+          target: {
+            uid: 'x',
+            resourceVersion: '1',
+            tokenAnnotations: aMark(),
+            credentialName: 'other',
+          },
         },
         MERGE,
       ),
     ],
   ])('is none %s', (_, observation) => {
-    expect(heldMark(observation)).toBeUndefined();
+    expect(trustedToken(observation)).toBeUndefined();
   });
 });
 

@@ -21,7 +21,7 @@ const anOutcome = (overrides: Partial<Outcome> = {}): Outcome => ({
   targetName: 'loyalty-token',
   targetVersion: '7',
   tokenUrl: 'https://example.org/token',
-  held: aMark(),
+  currentToken: aMark(),
   suspended: false,
   handledRenewRequest: undefined,
   rejection: undefined,
@@ -76,13 +76,13 @@ describe('the conditions', () => {
     ],
     [
       'a failure without a token',
-      { held: undefined, attempt: failed() },
+      { currentToken: undefined, attempt: failed() },
       NOW,
       ['False NetworkError', 'False NetworkError', '-'],
     ],
     [
       'a fault of the spec without a token',
-      { held: undefined, attempt: failed('InvalidSpec') },
+      { currentToken: undefined, attempt: failed('InvalidSpec') },
       NOW,
       ['False InvalidSpec', 'False InvalidSpec', 'True InvalidSpec'],
     ],
@@ -95,13 +95,13 @@ describe('the conditions', () => {
     ],
     [
       'a suspension before the first token',
-      { suspended: true, held: undefined },
+      { suspended: true, currentToken: undefined },
       NOW,
       ['False Suspended', 'Unknown Suspended', '-'],
     ],
     [
       'a fault during a suspension',
-      { suspended: true, held: undefined, attempt: failed('TargetNotOurs') },
+      { suspended: true, currentToken: undefined, attempt: failed('TargetNotOurs') },
       NOW,
       ['False TargetNotOurs', 'False TargetNotOurs', 'True TargetNotOurs'],
     ],
@@ -110,7 +110,7 @@ describe('the conditions', () => {
   });
 
   it.each(KINDS)('say %s and why', (kind) => {
-    const status = statusFor(anOutcome({ held: undefined, attempt: failed(kind) }), NOW);
+    const status = statusFor(anOutcome({ currentToken: undefined, attempt: failed(kind) }), NOW);
     for (const { reason, message } of status.conditions ?? []) {
       expect({ reason, message }).toEqual({ reason: kind, message: `because of ${kind}` });
     }
@@ -166,7 +166,10 @@ describe('the status', () => {
   });
 
   it('leaves out what there is not', () => {
-    const { tokenUrl: _, ...outcome } = anOutcome({ held: undefined, targetVersion: undefined });
+    const { tokenUrl: _, ...outcome } = anOutcome({
+      currentToken: undefined,
+      targetVersion: undefined,
+    });
     const status = statusFor({ ...outcome, attempt: failed() }, NOW);
     expect(Object.keys(status).sort()).toEqual(['conditions', 'observedGeneration', 'target']);
     expect(status.target).toEqual({ name: 'loyalty-token' });
@@ -181,7 +184,7 @@ describe('the status', () => {
   );
   const someOutcome = fc
     .record({
-      held: fc.constantFrom(aMark(), undefined),
+      currentToken: fc.constantFrom(aMark(), undefined),
       suspended: fc.boolean(),
       attempt: anAttempt,
     })

@@ -4,7 +4,7 @@ import type { Credential } from '../../src/domain/credential.ts';
 import { isFailure } from '../../src/domain/failure.ts';
 import type { DesiredSecret, SecretContents, SecretMeta } from '../../src/domain/secret.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
-import { readMark } from '../../src/domain/target-mark.ts';
+import { parseTokenAnnotations } from '../../src/domain/target-mark.ts';
 import { isIntact, renderTarget } from '../../src/domain/target-secret.ts';
 import { PLACEHOLDERS } from '../../src/domain/template.ts';
 import { minutes } from '../../src/domain/time.ts';
@@ -37,10 +37,10 @@ const valuesOf = ({ data }: DesiredSecret) =>
 
 /** The Secret as somebody reads it after it was applied. */
 function asRead({ labels, annotations, data }: DesiredSecret): SecretContents {
-  const mark = readMark(annotations);
-  const { mark: _, ...bare } = aSecretMeta();
+  const tokenAnnotations = parseTokenAnnotations(annotations);
+  const { tokenAnnotations: _, ...bare } = aSecretMeta();
   return {
-    meta: mark === undefined ? bare : { ...bare, mark },
+    meta: tokenAnnotations === undefined ? bare : { ...bare, tokenAnnotations },
     type: 'convercus.io/token',
     labels,
     annotations,
@@ -133,21 +133,21 @@ describe('the target', () => {
       },
     });
     expect(secret.labels['convercus.io/credential']).toBe('loyalty');
-    expect(readMark(secret.annotations)?.renewAt).toBe(START + minutes(4));
+    expect(parseTokenAnnotations(secret.annotations)?.renewAt).toBe(START + minutes(4));
   });
 
   it('carries a mark that reads back and holds no token', () => {
-    const { secret, mark } = render(FULL);
-    expect(readMark(secret.annotations)).toEqual(mark);
-    expect(mark).toMatchObject({ issuedAt: START, sourceVersion: 'source-uid/1' });
-    expect(mark.renewRequest).toBeUndefined();
-    expect(JSON.stringify([secret, mark])).not.toContain(CANARY);
+    const { secret, tokenAnnotations } = render(FULL);
+    expect(parseTokenAnnotations(secret.annotations)).toEqual(tokenAnnotations);
+    expect(tokenAnnotations).toMatchObject({ issuedAt: START, sourceVersion: 'source-uid/1' });
+    expect(tokenAnnotations.renewRequest).toBeUndefined();
+    expect(JSON.stringify([secret, tokenAnnotations])).not.toContain(CANARY);
   });
 
   it('remembers the request that led to it', () => {
     const provenance = { sourceVersion: 'v', renewRequest: 'a' };
     const rendered = renderTarget(aParsedCredential(), aToken(), provenance, 'absent');
-    expect(isFailure(rendered) ? undefined : rendered.mark.renewRequest).toBe('a');
+    expect(isFailure(rendered) ? undefined : rendered.tokenAnnotations.renewRequest).toBe('a');
   });
 
   it('shows every placeholder', () => {
@@ -226,7 +226,7 @@ describe('a target found', () => {
     );
   });
 
-  const { mark: _, ...unmarked } = found.meta;
+  const { tokenAnnotations: _, ...unmarked } = found.meta;
   it.each<[string, Partial<SecretContents>]>([
     ['a key is gone', { data: new Map([...found.data].slice(1)) }],
     [

@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import {
+  earliestRequeue,
   hours,
   isFromTheFuture,
-  lookAgainAtEarliest,
   minutes,
   parseTime,
   rfc3339,
@@ -41,15 +41,15 @@ describe('times', () => {
 
 describe('the earliest moment', () => {
   it('is the action', () => {
-    expect(lookAgainAtEarliest(3, undefined, 2)).toEqual({ lookAgainAt: 2 });
+    expect(earliestRequeue(3, undefined, 2)).toEqual({ requeueAt: 2 });
   });
 
   it('of none is to await a change', () => {
-    expect(lookAgainAtEarliest()).toBe('await-change');
-    expect(lookAgainAtEarliest(undefined, undefined)).toBe('await-change');
+    expect(earliestRequeue()).toBe('await-change');
+    expect(earliestRequeue(undefined, undefined)).toBe('await-change');
   });
 
   it('may be the epoch itself', () => {
-    expect(lookAgainAtEarliest(undefined, 0)).toEqual({ lookAgainAt: 0 });
+    expect(earliestRequeue(undefined, 0)).toEqual({ requeueAt: 0 });
   });
 });

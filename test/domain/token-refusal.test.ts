@@ -393,33 +393,33 @@ describe('the message of a failure', () => {
 });
 
 describe('the patience that a server asks for', () => {
-  const patience = (retryAfter: string, status = 429, date?: string) =>
+  const maxWait = (retryAfter: string, status = 429, date?: string) =>
     failureFromAnswer(
       { ...html(status), retryAfter, ...(date !== undefined && { date }) },
       question(),
     ).retryAfter;
 
   it('is given in seconds or as a date by the clock of the server', () => {
-    expect(patience('7')).toBe(seconds(7));
-    expect(patience('Sun, 01 Mar 2026 12:00:07 GMT', 503)).toBe(seconds(7));
-    expect(patience('Sun, 01 Mar 2026 13:00:07 GMT', 503, 'Sun, 01 Mar 2026 13:00:00 GMT')).toBe(
+    expect(maxWait('7')).toBe(seconds(7));
+    expect(maxWait('Sun, 01 Mar 2026 12:00:07 GMT', 503)).toBe(seconds(7));
+    expect(maxWait('Sun, 01 Mar 2026 13:00:07 GMT', 503, 'Sun, 01 Mar 2026 13:00:00 GMT')).toBe(
       seconds(7),
     );
   });
 
   it('is an hour at most', () => {
-    expect(patience('999999999')).toBe(hours(1));
-    expect(patience('Sun, 01 Mar 2099 12:00:07 GMT')).toBe(hours(1));
+    expect(maxWait('999999999')).toBe(hours(1));
+    expect(maxWait('Sun, 01 Mar 2099 12:00:07 GMT')).toBe(hours(1));
   });
 
   it.each(['', '0', '-5', 'soon', '1e9', 'Sun, 01 Mar 2020 12:00:07 GMT'])(
     'is ours to choose after "%s"',
     (text) => {
-      expect(patience(text)).toBeUndefined();
+      expect(maxWait(text)).toBeUndefined();
     },
   );
 
   it('does not matter where waiting heals nothing', () => {
-    expect(patience('7', 301)).toBeUndefined();
+    expect(maxWait('7', 301)).toBeUndefined();
   });
 });

@@ -53,9 +53,9 @@ describe('the date of renewal', () => {
       fc.property(aValidity, aJitter, aPolicy, (validity, jitter, policy) => {
         const at = renewalDate(aToken(validity, jitter), policy);
         expect(Number.isInteger(at)).toBe(true);
-        const least = Math.min(policy.minimum, seconds(30));
-        expect(at).toBeGreaterThanOrEqual(START + least);
-        expect(at).toBeLessThanOrEqual(START + Math.max(least, validity));
+        const minInterval = Math.min(policy.minimum, seconds(30));
+        expect(at).toBeGreaterThanOrEqual(START + minInterval);
+        expect(at).toBeLessThanOrEqual(START + Math.max(minInterval, validity));
       }),
     );
   });

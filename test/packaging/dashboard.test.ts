@@ -107,7 +107,7 @@ function busyMetrics(): Metrics {
       aCredential({ metadata: { name: 'broken' }, status: status('False', now - 600_000) }),
     ],
     queue: { snapshot: () => ({ ready: 1, unfinishedWork: 1, longestWork: 1 }) },
-    budget: {
+    limiter: {
       snapshot: () => [{ host: 'id.test', queued: 1, running: 1, pausedUntil: undefined }],
     },
   });

@@ -62,7 +62,7 @@ const MARKS = [
 function withoutMarks(object: Manifest): Manifest {
   for (const { metadata } of [object, object['spec']?.template].filter((it) => it?.metadata)) {
     for (const kind of ['labels', 'annotations'] as const) {
-      for (const mark of MARKS) delete metadata[kind]?.[mark];
+      for (const tokenAnnotations of MARKS) delete metadata[kind]?.[tokenAnnotations];
       if (Object.keys(metadata[kind] ?? {}).length === 0) delete metadata[kind];
     }
   }

@@ -41,7 +41,7 @@ const TABLE: Readonly<
 const ROWS = Object.entries(TABLE).map(([kind, [again, stalls]]) => ({ kind, again, stalls }));
 
 const waitOf = (action: Action, now: number): Ms | undefined =>
-  action === 'await-change' ? undefined : action.lookAgainAt - now;
+  action === 'await-change' ? undefined : action.requeueAt - now;
 
 function failing(kind: string): World {
   const world = World.with();

@@ -6,7 +6,7 @@ import type { DesiredSecret } from '../../src/domain/secret.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
 import { isLoginPlanned, isRefreshable } from '../../src/domain/session.ts';
 import { readSession } from '../../src/domain/session-secret.ts';
-import { readMark } from '../../src/domain/target-mark.ts';
+import { parseTokenAnnotations } from '../../src/domain/target-mark.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import type { PasswordRequest, RefreshRequest, TokenRequest } from '../../src/domain/token.ts';
 import { Controller } from '../../src/runtime/controller.ts';
@@ -41,7 +41,7 @@ class Story {
   #abort = new AbortController();
   #ended: Promise<void> = Promise.resolve();
   readonly #values = { client_secret: GOOD_SECRET, username: USERNAME, password: GOOD_PASSWORD };
-  readonly #releases = { idp: () => {}, budget: () => {} };
+  readonly #releases = { idp: () => {}, limiter: () => {} };
   readonly #sent = new Set<string>();
   readonly #stored = new Set<string>();
   #count = 0;
@@ -85,9 +85,14 @@ class Story {
       return;
     const wanted = [cluster.credential(KEY)?.metadata.uid, username.reveal(), scope, tokenUrl];
     const { credentialUid } = session;
-    const held = [credentialUid, session.username.reveal(), session.scope, session.tokenUrl];
+    const currentToken = [
+      credentialUid,
+      session.username.reveal(),
+      session.scope,
+      session.tokenUrl,
+    ];
     const isLive = idp.liveRefreshTokens.includes(session.refreshToken.reveal());
-    if (isLive && isDeepStrictEqual(held, wanted)) this.problems.push('a login too many');
+    if (isLive && isDeepStrictEqual(currentToken, wanted)) this.problems.push('a login too many');
   }
 
   /** No token of a session is published before the session is stored. */
@@ -119,16 +124,16 @@ class Story {
     const controller = new Controller({
       queue: this.#queue,
       workers: 2,
-      pass: (key, { signal }) => {
+      reconcile: (key, { signal }) => {
         this.passes += 1;
         return world.pass(key, signal);
       },
-      onThrow: (error) => {
+      onError: (error) => {
         this.problems.push(`a pass threw ${String(error)}`);
         return 'await-change';
       },
       clock: world.clock,
-      onPass: () => undefined,
+      onReconciled: () => undefined,
     });
     this.#ended = controller.run({ stop: this.#stop.signal, abort: this.#abort.signal });
     this.#queue.add(KEY);
@@ -171,7 +176,7 @@ class Story {
     const { metadata, spec } = cluster.credential(KEY) ?? {};
     const isInUse =
       !this.#wasElsewhere && metadata?.uid === controllerUid && spec?.grantType === 'password';
-    const isGood = (readMark(annotations)?.expiresAt ?? 0) > this.world.clock.now();
+    const isGood = (parseTokenAnnotations(annotations)?.expiresAt ?? 0) > this.world.clock.now();
     const token = data['token'] ?? '';
     if (isInUse && isGood && idp.loggedOut.has(token)) this.problems.push(`${token} is void`);
   }
@@ -224,12 +229,12 @@ class Story {
     this.world.cluster.annotate(KEY, annotations);
   }
 
-  hold(what: 'idp' | 'budget'): void {
+  hold(what: 'idp' | 'limiter'): void {
     this.#releases[what]();
     this.#releases[what] = this.world[what].hold();
   }
 
-  release(what: 'idp' | 'budget'): void {
+  release(what: 'idp' | 'limiter'): void {
     this.#releases[what]();
   }
 
@@ -294,8 +299,8 @@ const EVENTS = {
   },
   'hold provider': (it: Story) => it.hold('idp'),
   'release provider': (it: Story) => it.release('idp'),
-  'hold budget': (it: Story) => it.hold('budget'),
-  'release budget': (it: Story) => it.release('budget'),
+  'hold limiter': (it: Story) => it.hold('limiter'),
+  'release limiter': (it: Story) => it.release('limiter'),
   'write fails': (it: Story) => it.world.cluster.failNext('applySecret'),
   'answer to a write fails': (it: Story) => it.world.cluster.failNext('applySecret', OUTAGE, true),
   'deletion fails': (it: Story) => it.world.cluster.failNext('deleteSecret'),
@@ -319,7 +324,7 @@ const CALM: readonly Event[] = [
   'moved back',
   'sense',
   'release provider',
-  'release budget',
+  'release limiter',
   'right password',
   'first user',
   'resume',

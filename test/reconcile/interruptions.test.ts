@@ -37,9 +37,9 @@ describe('what happens in the middle of something else', () => {
   it('a kept target is not written for a credential that went while it waited', async () => {
     world.cluster.put(aCredential({ target: { deletionPolicy: 'Retain' } }));
     world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
-    const release = world.budget.hold();
+    const release = world.limiter.hold();
     const passing = world.pass();
-    await until(() => world.budget.waiting > 0);
+    await until(() => world.limiter.waiting > 0);
     world.cluster.remove(KEY);
     release();
     await passing;

@@ -36,9 +36,9 @@ const presents = (password: string) =>
 
 /** A pass whose request has to wait for longer than anybody has patience. Answers how to let it go. */
 async function outOfPatience(): Promise<() => void> {
-  const release = world.budget.hold();
+  const release = world.limiter.hold();
   const passing = world.pass();
-  await until(() => world.budget.waiting > 0);
+  await until(() => world.limiter.waiting > 0);
   world.clock.advance(minutes(1));
   await passing;
   return release;
@@ -79,9 +79,9 @@ describe('a client secret', () => {
     world.cluster.putSecret(SOURCE, {
       data: { client_secret: WRONG_SECRET, username: USERNAME, password: GOOD_PASSWORD },
     });
-    const release = world.budget.hold();
+    const release = world.limiter.hold();
     const passing = world.pass();
-    await until(() => world.budget.waiting > 0);
+    await until(() => world.limiter.waiting > 0);
     world.clock.advance(minutes(5));
     await passing;
     presents(GOOD_PASSWORD);
@@ -132,7 +132,7 @@ describe('a rejected password', () => {
     world.clock.advance(seconds(10));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
     const action = await world.pass();
-    expect(action).toEqual({ lookAgainAt: START + seconds(30) });
+    expect(action).toEqual({ requeueAt: START + seconds(30) });
     await world.runFor(hours(1), action);
 
     expect(asked()).toEqual(['password']);
@@ -166,7 +166,7 @@ describe('a session', () => {
       if (action === 'await-change') throw new Error('no renewal');
       const before = world.idp.liveSessions;
       expect(before).toBe(1);
-      world.clock.advance(action.lookAgainAt - world.clock.now());
+      world.clock.advance(action.requeueAt - world.clock.now());
       const isNear = world.clock.now() > START + minutes(34);
       if (isNear) world.cluster.failNext('applySecret', OUTAGE);
       action = await world.pass();
@@ -215,7 +215,7 @@ describe('a session', () => {
 
 /** Logins of one user are two seconds apart. */
 async function whileTurnsCome(passing: Promise<unknown>): Promise<void> {
-  for (let turn = 0; turn < 3; turn += 1) {
+  for (let ticket = 0; ticket < 3; ticket += 1) {
     await new Promise((resolve) => setImmediate(resolve));
     world.clock.advance(seconds(2));
   }

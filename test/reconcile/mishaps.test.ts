@@ -68,7 +68,7 @@ describe('an API server that fails', () => {
       world.cluster.failNext('applyStatus');
       const action = await world.pass();
       if (action === 'await-change') throw new Error('nobody would look again');
-      waits.push(action.lookAgainAt - world.clock.now());
+      waits.push(action.requeueAt - world.clock.now());
     }
 
     expect(waits).toEqual(waits.toSorted((a, b) => a - b));
@@ -107,7 +107,7 @@ describe('an API server that fails', () => {
       world.cluster.failNext('applySecret', quota);
       const action = await world.pass();
       if (action === 'await-change') throw new Error('nobody would look again');
-      waits.push((action.lookAgainAt - world.clock.now()) / minutes(1));
+      waits.push((action.requeueAt - world.clock.now()) / minutes(1));
     }
 
     expect(world.tokenRequests).toBe(1);
@@ -203,10 +203,10 @@ describe('many credentials', () => {
   it('that are new go before renewals, but not before a token that would expire meanwhile', async () => {
     const world = World.with();
     await world.runFor(minutes(4.5), await world.pass());
-    const [first, renewal] = world.budget.turns;
+    const [first, renewal] = world.limiter.turns;
 
-    expect(first?.urgency).toBe(START + minutes(1));
-    expect(renewal?.urgency).toBe(START + minutes(5));
+    expect(first?.deadline).toBe(START + minutes(1));
+    expect(renewal?.deadline).toBe(START + minutes(5));
   });
 
   it('that present the same client credential share every request', async () => {

@@ -1,16 +1,16 @@
 import { describe, expect, it } from '@jest/globals';
-import { Recent } from '../../src/reconcile/recent.ts';
+import { LruMap } from '../../src/reconcile/recent.ts';
 
 describe('what is kept of the recent past', () => {
   it('is as many entries as there is room for', () => {
-    const recent = new Recent<number>(2);
+    const recent = new LruMap<number>(2);
     for (const [key, value] of Object.entries({ a: 1, b: 2, c: 3 })) recent.set(key, value);
 
     expect([recent.get('a'), recent.get('b'), recent.get('c')]).toEqual([undefined, 2, 3]);
   });
 
   it('is what was used last, not what came last', () => {
-    const recent = new Recent<number>(2);
+    const recent = new LruMap<number>(2);
     recent.set('a', 1);
     recent.set('b', 2);
     recent.get('a');
@@ -20,7 +20,7 @@ describe('what is kept of the recent past', () => {
   });
 
   it('holds one value per key, the last', () => {
-    const recent = new Recent<number>(2);
+    const recent = new LruMap<number>(2);
     recent.set('a', 1);
     recent.set('b', 2);
     recent.set('a', 3);
@@ -29,7 +29,7 @@ describe('what is kept of the recent past', () => {
   });
 
   it('is gone once deleted', () => {
-    const recent = new Recent<number>(2);
+    const recent = new LruMap<number>(2);
     recent.set('a', 1);
     recent.delete('a');
     recent.delete('never there');

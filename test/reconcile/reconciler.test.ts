@@ -53,7 +53,7 @@ describe('the first sync', () => {
       renewAt: '2026-09-21T12:04:00Z',
       target: { name: 'loyalty-token' },
     });
-    expect(action).toEqual({ lookAgainAt: RENEW_AT });
+    expect(action).toEqual({ requeueAt: RENEW_AT });
     expect(world.renewals).toEqual(['TokenMissing success']);
     const fields = { namespace: 'shop', name: 'loyalty', reason: 'TokenIssued' };
     expect(world.logged).toMatchObject([{ level: 'info', fields }]);
@@ -168,17 +168,17 @@ describe('a token in place', () => {
   });
 
   it('is renewed when due, at the price of two writes and no event', async () => {
-    const action = await world.runFor(minutes(4), { lookAgainAt: RENEW_AT });
+    const action = await world.runFor(minutes(4), { requeueAt: RENEW_AT });
 
     expect(token()).toBe(`${CANARY}-token-2`);
     expect(requests()).toEqual(['applySecret loyalty-token', 'applyStatus loyalty']);
     expect(events()).toEqual([]);
     expect(world.summary('Renewed')).toBe('True RenewalDue');
-    expect(action).toEqual({ lookAgainAt: RENEW_AT + minutes(4) });
+    expect(action).toEqual({ requeueAt: RENEW_AT + minutes(4) });
   });
 
   it('is renewed again and again with the same two writes, and never expires', async () => {
-    await world.runFor(minutes(60), { lookAgainAt: RENEW_AT });
+    await world.runFor(minutes(60), { requeueAt: RENEW_AT });
 
     expect(world.tokenRequests).toBe(16);
     expect(requests()).toHaveLength(2 * 15);
@@ -188,7 +188,7 @@ describe('a token in place', () => {
   it('costs nothing after a restart', async () => {
     world.restart();
 
-    expect(await world.pass()).toEqual({ lookAgainAt: RENEW_AT });
+    expect(await world.pass()).toEqual({ requeueAt: RENEW_AT });
     expect(requests()).toEqual([]);
     expect(world.tokenRequests).toBe(1);
   });
@@ -227,7 +227,7 @@ describe('a token in place', () => {
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Renewed')).toBe('False InputMissing');
-    expect(action).toEqual({ lookAgainAt: EXPIRY });
+    expect(action).toEqual({ requeueAt: EXPIRY });
 
     await world.runFor(minutes(5), action);
     expect(world.summary('Ready')).toBe('False TokenExpired');
@@ -271,7 +271,7 @@ describe('a token in place', () => {
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Renewed')).toBe('False InvalidSpec');
     expect(world.summary('Stalled')).toBe('True InvalidSpec');
-    expect(action).toEqual({ lookAgainAt: EXPIRY });
+    expect(action).toEqual({ requeueAt: EXPIRY });
   });
 
   it('does not count beside a spec that makes no sense when it is somebody else’s', async () => {
@@ -286,7 +286,7 @@ describe('a token in place', () => {
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
     const action = await world.pass();
     expect(world.summary('Ready')).toBe('True Suspended');
-    expect(action).toEqual({ lookAgainAt: EXPIRY });
+    expect(action).toEqual({ requeueAt: EXPIRY });
 
     await world.runFor(minutes(6), action);
     expect(world.summary('Ready')).toBe('False TokenExpired');
@@ -338,7 +338,7 @@ describe('a failing renewal', () => {
   });
 
   it('keeps the token, and Ready true until the token expires', async () => {
-    const action = await world.runFor(minutes(5) - seconds(1), { lookAgainAt: RENEW_AT });
+    const action = await world.runFor(minutes(5) - seconds(1), { requeueAt: RENEW_AT });
 
     expect(token()).toBe(`${CANARY}-token-1`);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -354,7 +354,7 @@ describe('a failing renewal', () => {
   });
 
   it('writes no status while nothing changes for people', async () => {
-    await world.runFor(minutes(60), { lookAgainAt: RENEW_AT });
+    await world.runFor(minutes(60), { requeueAt: RENEW_AT });
 
     expect(requests()).toEqual(['applyStatus loyalty', 'applyStatus loyalty']);
     expect(world.tokenRequests).toBeGreaterThan(10);
@@ -362,7 +362,7 @@ describe('a failing renewal', () => {
   });
 
   it('recovers when the server does', async () => {
-    const action = await world.runFor(minutes(7), { lookAgainAt: RENEW_AT });
+    const action = await world.runFor(minutes(7), { requeueAt: RENEW_AT });
     world.idp.outage = undefined;
     await world.runFor(minutes(5), action);
 
@@ -382,13 +382,13 @@ describe('a failing renewal', () => {
 
   it('because the host is busy says so when the token expires, and goes on waiting', async () => {
     world.idp.outage = undefined;
-    const release = world.budget.hold();
+    const release = world.limiter.hold();
     world.clock.advance(minutes(4));
     const waiting = world.pass();
-    await until(() => world.budget.waiting > 0);
+    await until(() => world.limiter.waiting > 0);
     world.clock.advance(minutes(1));
 
-    expect(await waiting).toEqual({ lookAgainAt: EXPIRY });
+    expect(await waiting).toEqual({ requeueAt: EXPIRY });
     expect(world.summary('Ready')).toBe('False TokenExpired');
     expect(world.condition('Ready')?.message).toContain('Waiting for a turn');
     expect(events()).toEqual(['Warning TokenExpired']);
@@ -406,7 +406,7 @@ describe('a failing renewal', () => {
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Stalled')).toBe('True ClientSecretRejected');
-    expect(action).toEqual({ lookAgainAt: START + minutes(2.5) });
+    expect(action).toEqual({ requeueAt: START + minutes(2.5) });
   });
 
   it('with a secret that is not yet known to the server is tried again before the token expires', async () => {
@@ -474,10 +474,10 @@ describe('a renewal on request', () => {
   });
 
   it('is not lost when it has to wait for its turn', async () => {
-    const release = world.budget.hold();
+    const release = world.limiter.hold();
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
     const waiting = world.pass();
-    await until(() => world.budget.waiting > 0);
+    await until(() => world.limiter.waiting > 0);
     world.clock.advance(minutes(5));
     await waiting;
     expect(world.summary('Renewed')).toBe('False Throttled');
@@ -558,7 +558,7 @@ describe('a target that others have to do with', () => {
           continue;
         }
         if (action === 'await-change') throw new Error('nobody would look again');
-        world.clock.advance(Math.max(action.lookAgainAt - world.clock.now(), 1));
+        world.clock.advance(Math.max(action.requeueAt - world.clock.now(), 1));
       }
       return repairs;
     }
@@ -680,7 +680,7 @@ describe('a target that others have to do with', () => {
     const second = 'shop/second';
     world.cluster.put(aSecond());
     expect(await world.pass(second)).toBe('await-change');
-    expect(await world.pass()).toEqual({ lookAgainAt: RENEW_AT });
+    expect(await world.pass()).toEqual({ requeueAt: RENEW_AT });
 
     expect(world.summary('Ready', second)).toBe('False TargetNotOurs');
     expect(world.condition('Ready', second)?.message).toContain('"loyalty"');

@@ -42,7 +42,7 @@ async function passWhileDue(key: string, due: Map<string, EpochMs>): Promise<voi
   for (let passes = 0; (due.get(key) ?? Infinity) <= world.clock.now(); passes += 1) {
     if (passes > 20) throw new Error('the passes follow each other too fast');
     const action = await world.pass(key);
-    due.set(key, action === 'await-change' ? Infinity : action.lookAgainAt);
+    due.set(key, action === 'await-change' ? Infinity : action.requeueAt);
   }
 }
 
@@ -68,8 +68,8 @@ describe('a refusal that several credentials share', () => {
 
   it('is tried again by each in time for its own token', async () => {
     const now = world.clock.now();
-    expect(await world.pass(NEW)).toEqual({ lookAgainAt: now + minutes(15) });
-    expect(await world.pass()).toEqual({ lookAgainAt: now + minutes(10) });
+    expect(await world.pass(NEW)).toEqual({ requeueAt: now + minutes(15) });
+    expect(await world.pass()).toEqual({ requeueAt: now + minutes(10) });
     expect(world.tokenRequests).toBe(2);
   });
 
@@ -81,8 +81,8 @@ describe('a refusal that several credentials share', () => {
     answer();
 
     expect(await actions).toEqual([
-      { lookAgainAt: now + minutes(15) },
-      { lookAgainAt: now + minutes(10) },
+      { requeueAt: now + minutes(15) },
+      { requeueAt: now + minutes(10) },
     ]);
     expect(world.tokenRequests).toBe(2);
   });
@@ -92,7 +92,7 @@ describe('a refusal that several credentials share', () => {
     await world.pass(NEW);
     world.clock.advance(minutes(5));
 
-    expect(await world.pass(NEW)).toEqual({ lookAgainAt: now + minutes(15) });
+    expect(await world.pass(NEW)).toEqual({ requeueAt: now + minutes(15) });
     expect(world.tokenRequests).toBe(2);
   });
 });
@@ -138,11 +138,11 @@ it('a redirect after several other failures is asked again after a quarter of an
   world.idp.outage = new Failure('ServerUnavailable', 'The server is unavailable');
   let action = await world.pass();
   for (let n = 0; n < 5; n += 1) {
-    world.clock.advance(action === 'await-change' ? 0 : action.lookAgainAt - world.clock.now());
+    world.clock.advance(action === 'await-change' ? 0 : action.requeueAt - world.clock.now());
     if (n === 4) world.idp.outage = new Failure('UnexpectedRedirect', 'The endpoint redirects');
     action = await world.pass();
   }
-  const wait = action === 'await-change' ? Infinity : action.lookAgainAt - world.clock.now();
+  const wait = action === 'await-change' ? Infinity : action.requeueAt - world.clock.now();
   expect(wait).toBeLessThanOrEqual(minutes(17));
 });
 

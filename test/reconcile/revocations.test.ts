@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
-import { Revocations } from '../../src/reconcile/revocations.ts';
+import { NotBeforePolicies } from '../../src/reconcile/revocations.ts';
 import { aCredential, aToken, START } from '../support/builders.ts';
 import { KEY, until, World } from '../support/world.ts';
 
@@ -9,44 +9,47 @@ const URL = 'https://auth.test/realms/abc/token';
 describe('a not-before policy', () => {
   it('voids what was asked for earlier, once per raise', () => {
     const raised: string[] = [];
-    const revocations = new Revocations((url) => raised.push(url));
-    revocations.learn(URL, aToken());
-    expect(revocations.voidBefore(URL, START + minutes(2))).toBe(0);
+    const notBeforePolicies = new NotBeforePolicies((url) => raised.push(url));
+    notBeforePolicies.learn(URL, aToken());
+    expect(notBeforePolicies.validFrom(URL, START + minutes(2))).toBe(0);
     const bearer = aToken({ issuedAt: START + minutes(1), notBefore: START + seconds(30) });
-    revocations.learn(URL, bearer);
-    revocations.learn(URL, bearer);
+    notBeforePolicies.learn(URL, bearer);
+    notBeforePolicies.learn(URL, bearer);
 
     expect(raised).toEqual([URL]);
-    expect(revocations.voidBefore(URL, START + minutes(2))).toBe(START + seconds(30));
-    expect(revocations.voidBefore('https://auth.test/realms/xyz/token', START)).toBe(0);
+    expect(notBeforePolicies.validFrom(URL, START + minutes(2))).toBe(START + seconds(30));
+    expect(notBeforePolicies.validFrom('https://auth.test/realms/xyz/token', START)).toBe(0);
   });
 
   it('of a clock behind ours voids what was asked for before it was raised', () => {
-    const revocations = new Revocations(() => undefined);
+    const notBeforePolicies = new NotBeforePolicies(() => undefined);
     const lag = minutes(10);
     const raisedAt = START + minutes(5);
     const issuedAt = START + minutes(6);
     const news = { issuedAt, notBefore: raisedAt - lag, clockLag: lag + seconds(1) };
-    revocations.learn(URL, aToken(news));
-    expect(revocations.voidBefore(URL, issuedAt)).toBe(raisedAt + seconds(1));
+    notBeforePolicies.learn(URL, aToken(news));
+    expect(notBeforePolicies.validFrom(URL, issuedAt)).toBe(raisedAt + seconds(1));
 
-    revocations.learn(URL, aToken({ ...news, issuedAt: issuedAt + 1, clockLag: lag + seconds(9) }));
-    expect(revocations.voidBefore(URL, issuedAt)).toBe(raisedAt + seconds(1));
+    notBeforePolicies.learn(
+      URL,
+      aToken({ ...news, issuedAt: issuedAt + 1, clockLag: lag + seconds(9) }),
+    );
+    expect(notBeforePolicies.validFrom(URL, issuedAt)).toBe(raisedAt + seconds(1));
   });
 
   it('never voids the token that tells of it, however far behind the clock is', () => {
-    const revocations = new Revocations(() => undefined);
-    revocations.learn(URL, aToken({ notBefore: START - hours(1), clockLag: hours(5) }));
-    expect(revocations.voidBefore(URL, START)).toBe(START);
+    const notBeforePolicies = new NotBeforePolicies(() => undefined);
+    notBeforePolicies.learn(URL, aToken({ notBefore: START - hours(1), clockLag: hours(5) }));
+    expect(notBeforePolicies.validFrom(URL, START)).toBe(START);
   });
 
   it('of a clock ahead of ours voids nothing that was asked for after the news', () => {
-    const revocations = new Revocations(() => undefined);
-    revocations.learn(URL, aToken({ notBefore: START + minutes(5) }));
-    expect(revocations.voidBefore(URL, START + minutes(2))).toBe(START);
-    revocations.learn(URL, aToken({ issuedAt: START + 1, notBefore: START + minutes(5) }));
+    const notBeforePolicies = new NotBeforePolicies(() => undefined);
+    notBeforePolicies.learn(URL, aToken({ notBefore: START + minutes(5) }));
+    expect(notBeforePolicies.validFrom(URL, START + minutes(2))).toBe(START);
+    notBeforePolicies.learn(URL, aToken({ issuedAt: START + 1, notBefore: START + minutes(5) }));
 
-    expect(revocations.voidBefore(URL, START + minutes(2))).toBe(START);
+    expect(notBeforePolicies.validFrom(URL, START + minutes(2))).toBe(START);
   });
 });
 

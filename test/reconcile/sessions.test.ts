@@ -352,9 +352,9 @@ describe('a crash or an outage of the API server', () => {
 
 describe('a request that waits longer than anybody has patience', () => {
   it('is not sent twice: the next pass takes its answer', async () => {
-    const release = world.budget.hold();
+    const release = world.limiter.hold();
     const passing = world.pass();
-    await until(() => world.budget.waiting > 0);
+    await until(() => world.limiter.waiting > 0);
     world.clock.advance(minutes(1));
     await passing;
     expect(world.summary('Ready')).toBe('False Throttled');
@@ -569,7 +569,7 @@ describe('a rejected password', () => {
     world.clock.advance(minutes(5));
     presents({ password: `${WRONG_PASSWORD}-2` });
     const action = await world.pass();
-    expect(action).toEqual({ lookAgainAt: START + minutes(5) + minutes(20) * 1.05 });
+    expect(action).toEqual({ requeueAt: START + minutes(5) + minutes(20) * 1.05 });
     world.restart();
     const last = await world.runFor(hours(48), action);
 

@@ -4,9 +4,9 @@ import { Sensitive } from '../../src/domain/sensitive.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import type { ClientCredentialsRequest, LoginRequest, Token } from '../../src/domain/token.ts';
 import type { TokenSource } from '../../src/ports.ts';
-import { SharedTokens } from '../../src/reconcile/shared-tokens.ts';
-import { TokenDesk } from '../../src/reconcile/token-desk.ts';
-import { isRefusal, type Refusal, type Wish } from '../../src/reconcile/wish.ts';
+import { TokenCache } from '../../src/reconcile/shared-tokens.ts';
+import { TokenClient } from '../../src/reconcile/token-desk.ts';
+import { isTokenFailure, type TokenDemand, type TokenFailure } from '../../src/reconcile/wish.ts';
 import { CANARY, SETTINGS, START } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { FakeIdentityProvider, OpenBudget, until, WRONG_SECRET } from '../support/world.ts';
@@ -16,23 +16,23 @@ const never = new AbortController().signal;
 
 let clock: FakeClock;
 let idp: FakeIdentityProvider;
-let budget: OpenBudget;
-let tokens: SharedTokens;
+let limiter: OpenBudget;
+let tokens: TokenCache;
 let closing: AbortController;
 
 const tokensFrom = (source: TokenSource) =>
-  new SharedTokens(
-    new TokenDesk({
+  new TokenCache(
+    new TokenClient({
       source,
       logOut: idp.logOut,
       environments: SETTINGS.environments,
-      budget,
+      limiter,
       clock,
       random: () => 0.5,
       digestKey: 'key',
       closing: closing.signal,
       signal: never,
-      onRevoked: () => undefined,
+      onNotBeforeRaised: () => undefined,
     }),
     clock,
   );
@@ -40,7 +40,7 @@ const tokensFrom = (source: TokenSource) =>
 beforeEach(() => {
   clock = new FakeClock();
   idp = new FakeIdentityProvider(clock);
-  budget = new OpenBudget();
+  limiter = new OpenBudget();
   closing = new AbortController();
   tokens = tokensFrom(idp.answer);
 });
@@ -56,14 +56,14 @@ const aRequest = (overrides: Partial<ClientCredentialsRequest> = {}): ClientCred
   ...overrides,
 });
 
-const aWish = (overrides: Partial<Wish> = {}): Wish => ({
+const aWish = (overrides: Partial<TokenDemand> = {}): TokenDemand => ({
   request: aRequest(),
-  need: { newerThan: 0, requested: false },
+  freshness: { newerThan: 0, requested: false },
   policy: SETTINGS.renewal,
-  held: undefined,
-  urgency: START,
-  patience: minutes(1),
-  past: { hasWorked: false },
+  currentToken: undefined,
+  deadline: START,
+  maxWait: minutes(1),
+  loginHistory: { hasWorked: false },
   ...overrides,
 });
 
@@ -76,12 +76,12 @@ const aLogin = (password: string): LoginRequest => ({
   password: new Sensitive(password),
 });
 
-const obtain = (overrides: Partial<Wish> = {}) => tokens.obtain(aWish(overrides), never);
+const obtain = (overrides: Partial<TokenDemand> = {}) => tokens.obtain(aWish(overrides), never);
 const wrong = () => obtain({ request: aRequest({ clientSecret: new Sensitive(WRONG_SECRET) }) });
 const requested = { newerThan: 0, requested: true };
 
-function refusalIn(answer: Token | Refusal): Refusal {
-  if (!isRefusal(answer)) throw new Error('got a token');
+function refusalIn(answer: Token | TokenFailure): TokenFailure {
+  if (!isTokenFailure(answer)) throw new Error('got a token');
   return answer;
 }
 
@@ -107,7 +107,7 @@ describe('tokens', () => {
   it('are not handed on to who needs a newer one', async () => {
     await obtain();
     clock.advance(1);
-    await obtain({ need: { newerThan: START, requested: false } });
+    await obtain({ freshness: { newerThan: START, requested: false } });
 
     expect(idp.requests).toHaveLength(2);
   });
@@ -141,7 +141,7 @@ describe('a refusal', () => {
     await wrong();
     expect(idp.requests).toHaveLength(1);
     expect(first.retryAt).toBe(START + minutes(15));
-    expect(isRefusal(await obtain())).toBe(false);
+    expect(isTokenFailure(await obtain())).toBe(false);
 
     clock.advance(minutes(15));
     await wrong();
@@ -178,12 +178,12 @@ describe('a refusal', () => {
     idp.outage = new Failure('CredentialsRejected', 'no');
     await obtain();
     clock.advance(seconds(30) - 1);
-    await obtain({ need: requested });
+    await obtain({ freshness: requested });
     expect(idp.requests).toHaveLength(1);
 
     clock.advance(1);
-    await obtain({ need: requested });
-    await obtain({ need: requested });
+    await obtain({ freshness: requested });
+    await obtain({ freshness: requested });
     expect(idp.requests).toHaveLength(2);
   });
 
@@ -203,7 +203,7 @@ describe('a refusal', () => {
       const { retryAt } = refusalIn(await obtain());
 
       expect(retryAt).toBeGreaterThanOrEqual(START + minutes(2));
-      expect(budget.paused.get(HOST)).toBe(retryAt);
+      expect(limiter.paused.get(HOST)).toBe(retryAt);
     },
   );
 
@@ -211,12 +211,12 @@ describe('a refusal', () => {
     idp.outage = new Failure('ServerUnavailable', 'later', { code });
     const { retryAt } = refusalIn(await obtain());
 
-    expect(budget.paused.get(HOST)).toBe(retryAt);
+    expect(limiter.paused.get(HOST)).toBe(retryAt);
   });
 
   it('for any other reason keeps nobody else away', async () => {
     await wrong();
-    expect(budget.paused.size).toBe(0);
+    expect(limiter.paused.size).toBe(0);
   });
 });
 
@@ -229,20 +229,20 @@ describe('how a request went', () => {
   ] as const)('is told to the budget: after %s the host has %s', async (kind, outcome) => {
     idp.outage = new Failure(kind, 'later');
     await obtain();
-    expect(budget.reports).toEqual([[HOST, outcome]]);
+    expect(limiter.reports).toEqual([[HOST, outcome]]);
   });
 
   it('is told to the budget: a token is an answer', async () => {
     await obtain();
-    expect(budget.reports).toEqual([[HOST, 'answered']]);
+    expect(limiter.reports).toEqual([[HOST, 'answered']]);
   });
 });
 
 describe('who waits', () => {
   it('longer than its patience is told so, while its request keeps its place', async () => {
-    const release = budget.hold();
-    const asked = obtain({ patience: minutes(1) });
-    await until(() => budget.waiting > 0);
+    const release = limiter.hold();
+    const asked = obtain({ maxWait: minutes(1) });
+    await until(() => limiter.waiting > 0);
     clock.advance(minutes(1));
     const { failure, retryAt } = refusalIn(await asked);
     expect(failure.kind).toBe('Throttled');
@@ -251,28 +251,28 @@ describe('who waits', () => {
 
     const again = obtain();
     release();
-    expect(isRefusal(await again)).toBe(false);
+    expect(isTokenFailure(await again)).toBe(false);
     expect(idp.requests).toHaveLength(1);
   });
 
   it('for a request that others wait for too makes it as urgent as its own need', async () => {
-    const release = budget.hold();
-    const held = (validity: Ms) => ({
+    const release = limiter.hold();
+    const currentToken = (validity: Ms) => ({
       expiresAt: START + validity,
       failingSince: START,
-      least: seconds(30),
+      minInterval: seconds(30),
     });
-    const asked = [obtain({ urgency: START + hours(2), held: held(hours(2)) })];
-    await until(() => budget.waiting > 0);
-    asked.push(obtain({ urgency: START + minutes(1) }));
-    asked.push(obtain({ urgency: START + hours(1), held: held(hours(1)) }));
-    expect(budget.turns).toEqual([
-      { urgency: START + minutes(1), expiresAt: START + hours(1), login: false },
+    const asked = [obtain({ deadline: START + hours(2), currentToken: currentToken(hours(2)) })];
+    await until(() => limiter.waiting > 0);
+    asked.push(obtain({ deadline: START + minutes(1) }));
+    asked.push(obtain({ deadline: START + hours(1), currentToken: currentToken(hours(1)) }));
+    expect(limiter.turns).toEqual([
+      { deadline: START + minutes(1), expiresAt: START + hours(1), login: false },
     ]);
-    expect(new Set(budget.hurried)).toEqual(new Set(budget.turns));
+    expect(new Set(limiter.hurried)).toEqual(new Set(limiter.turns));
 
     release();
-    expect((await Promise.all(asked)).some(isRefusal)).toBe(false);
+    expect((await Promise.all(asked)).some(isTokenFailure)).toBe(false);
     expect(idp.requests).toHaveLength(1);
   });
 
@@ -281,9 +281,9 @@ describe('who waits', () => {
     if (one === undefined || other === undefined || third === undefined) throw new Error();
     const asked = [obtain({ request: one })];
     await until(() => idp.requests.length === 1);
-    asked.push(obtain({ request: other, urgency: START + hours(1) }));
-    asked.push(obtain({ request: third, urgency: START + hours(2) }));
-    asked.push(obtain({ request: third, urgency: START + minutes(1) }));
+    asked.push(obtain({ request: other, deadline: START + hours(1) }));
+    asked.push(obtain({ request: third, deadline: START + hours(2) }));
+    asked.push(obtain({ request: third, deadline: START + minutes(1) }));
     clock.advance(seconds(2));
     await until(() => idp.requests.length === 2);
     expect(idp.requests[1]).toBe(third);
@@ -298,17 +298,17 @@ describe('who waits', () => {
   });
 
   it('and is told to stop leaves at once, while others get what they wait for', async () => {
-    const release = budget.hold();
+    const release = limiter.hold();
     const leaving = new AbortController();
     const leaver = tokens.obtain(aWish(), leaving.signal);
     const other = obtain();
-    await until(() => budget.waiting > 0);
+    await until(() => limiter.waiting > 0);
     leaving.abort(new Error('leave'));
     await expect(leaver).rejects.toThrow('leave');
     expect(clock.pendingTimers).toBe(1);
 
     release();
-    expect(isRefusal(await other)).toBe(false);
+    expect(isTokenFailure(await other)).toBe(false);
     expect(idp.requests).toHaveLength(1);
     expect(clock.pendingTimers).toBe(0);
   });
@@ -320,9 +320,9 @@ describe('who waits', () => {
   });
 
   it('does so in vain once no request leaves any more', async () => {
-    budget.hold();
+    limiter.hold();
     const asked = obtain();
-    await until(() => budget.waiting > 0);
+    await until(() => limiter.waiting > 0);
     closing.abort(new Error('closing'));
 
     await expect(asked).rejects.toThrow('closing');
@@ -336,7 +336,7 @@ describe('who waits', () => {
     closing.abort(new Error('closing'));
     release();
 
-    expect(isRefusal(await asked)).toBe(false);
+    expect(isTokenFailure(await asked)).toBe(false);
   });
 
   it('for a request that breaks hears of it, and the next one asks again', async () => {

@@ -179,14 +179,14 @@ describe('the session of a deleted credential', () => {
   });
 
   it('holds no worker while its host has no room for the log-out, and does not wait for ever', async () => {
-    world.budget.hold();
+    world.limiter.hold();
     world.cluster.remove(KEY);
     const passing = world.pass();
-    await until(() => world.budget.waiting > 0);
+    await until(() => world.limiter.waiting > 0);
     expect(world.parked).toBe(1);
     world.clock.advance(minutes(1));
 
-    expect(await passing).toEqual({ lookAgainAt: START + minutes(1) + seconds(10) });
+    expect(await passing).toEqual({ requeueAt: START + minutes(1) + seconds(10) });
     expect(world.cluster.stored(SESSION)).toBeDefined();
   });
 
@@ -223,9 +223,9 @@ describe('the session of a deleted credential', () => {
 
 it('a login that nobody waits for any more leaves no session behind when its credential is gone', async () => {
   world = World.withPassword();
-  const release = world.budget.hold();
+  const release = world.limiter.hold();
   const passing = world.pass();
-  await until(() => world.budget.waiting > 0);
+  await until(() => world.limiter.waiting > 0);
   world.clock.advance(minutes(1));
   await passing;
   world.cluster.remove(KEY);

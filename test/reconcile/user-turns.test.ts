@@ -1,20 +1,20 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { UserTurns } from '../../src/reconcile/user-turns.ts';
+import { UserLimiter } from '../../src/reconcile/user-turns.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 describe('the turns of users', () => {
   let clock: FakeClock;
   let closing: AbortController;
-  let users: UserTurns;
+  let users: UserLimiter;
 
   beforeEach(() => {
     clock = new FakeClock();
     closing = new AbortController();
-    users = new UserTurns(clock, closing.signal);
+    users = new UserLimiter(clock, closing.signal);
   });
 
   const logIn = (user: string, login: () => Promise<unknown> = () => Promise.resolve()) =>
-    users.run(user, { urgency: 0 }, login, closing.signal);
+    users.run(user, { deadline: 0 }, login, closing.signal);
 
   it('leave no pause behind when they close', async () => {
     await Promise.all([logIn('one'), logIn('other')]);

@@ -2,10 +2,10 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { type Action, type Ms, seconds } from '../../src/domain/time.ts';
 import {
-  type AttemptContext,
   Controller,
   type ControllerOptions,
-  type PassResult,
+  type ReconcileAttempt,
+  type ReconcileResult,
 } from '../../src/runtime/controller.ts';
 import { Seats } from '../../src/runtime/seats.ts';
 import { WorkQueue } from '../../src/runtime/work-queue.ts';
@@ -16,7 +16,7 @@ const gate = () => Promise.withResolvers<void>();
 
 let clock: FakeClock;
 let queue: WorkQueue;
-let results: [PassResult, Ms][];
+let results: [ReconcileResult, Ms][];
 let running: Set<string>;
 let stop: AbortController;
 let abort: AbortController;
@@ -30,14 +30,17 @@ beforeEach(() => {
   abort = new AbortController();
 });
 
-const controller = (pass: ControllerOptions['pass'], more: Partial<ControllerOptions> = {}) =>
+const controller = (
+  reconcile: ControllerOptions['reconcile'],
+  more: Partial<ControllerOptions> = {},
+) =>
   new Controller({
     queue,
     workers: 2,
-    pass,
-    onThrow: () => 'await-change',
+    reconcile,
+    onError: () => 'await-change',
     clock,
-    onPass: (...result) => results.push(result),
+    onReconciled: (...result) => results.push(result),
     ...more,
   });
 
@@ -80,7 +83,7 @@ describe('a controller', () => {
     const ended = run(
       controller(async () => {
         looks.push(clock.passed);
-        return looks.length < 3 ? { lookAgainAt: clock.now() + seconds(7) } : 'await-change';
+        return looks.length < 3 ? { requeueAt: clock.now() + seconds(7) } : 'await-change';
       }),
     );
     await clock.advance(seconds(60));
@@ -115,13 +118,13 @@ describe('a controller', () => {
         async (key, { attempt }) => {
           if (key === 'good') return 'await-change';
           attempts.push(attempt);
-          if (attempts.length === 3) return { lookAgainAt: clock.now() + 1 };
+          if (attempts.length === 3) return { requeueAt: clock.now() + 1 };
           throw bug;
         },
         {
-          onThrow: (...what) => {
+          onError: (...what) => {
             thrown.push(what);
-            return thrown.length < 4 ? { lookAgainAt: clock.now() + seconds(1) } : 'await-change';
+            return thrown.length < 4 ? { requeueAt: clock.now() + seconds(1) } : 'await-change';
           },
         },
       ),
@@ -144,11 +147,11 @@ describe('a controller', () => {
   it('treats an answer that makes no sense like a throw', async () => {
     const thrown: unknown[] = [];
     queue.add('a');
-    const onThrow = (error: unknown): Action => {
+    const onError = (error: unknown): Action => {
       thrown.push(error);
       return 'await-change';
     };
-    const ended = run(controller(async () => ({ lookAgainAt: Number.NaN }), { onThrow }));
+    const ended = run(controller(async () => ({ requeueAt: Number.NaN }), { onError }));
     await settle();
     expect(thrown).toEqual([expect.any(RangeError)]);
     expect(queue.snapshot().inWork).toBe(0);
@@ -179,14 +182,14 @@ describe('a parked pass', () => {
     const order: string[] = [];
     const host = gate();
     const gates: Record<string, ReturnType<typeof gate>> = { b: gate(), c: gate() };
-    const pass = async (key: string, { parked }: AttemptContext): Promise<Action> => {
+    const reconcile = async (key: string, { parked }: ReconcileAttempt): Promise<Action> => {
       order.push(`${key} starts`);
       if (key === 'slow') expect(await parked(async () => host.promise.then(() => 42))).toBe(42);
       else await gates[key]?.promise;
       order.push(`${key} ends`);
       return 'await-change';
     };
-    const it = controller(pass, { workers: 1 });
+    const it = controller(reconcile, { workers: 1 });
     addAll('slow', 'b', 'c');
     const ended = run(it);
     await settle();
@@ -260,11 +263,11 @@ describe('very many parked passes', () => {
   it('are bounded, and the next key is taken when one ends', async () => {
     const host = gate();
     const first = gate();
-    const pass: ControllerOptions['pass'] = async (key, { parked }) => {
+    const reconcile: ControllerOptions['reconcile'] = async (key, { parked }) => {
       await parked(() => (key === '0' ? first : host).promise);
       return 'await-change';
     };
-    const it = controller(pass, { workers: 50_002 });
+    const it = controller(reconcile, { workers: 50_002 });
     for (let key = 0; key < 50_002; key += 1) queue.add(String(key));
     const ended = run(it);
     await settle();
@@ -299,17 +302,17 @@ describe('the end of a controller', () => {
   });
 
   it('aborts running passes when it must, and leaves their keys to whoever works next', async () => {
-    const hanging = (_: string, { signal }: AttemptContext): Promise<Action> =>
+    const hanging = (_: string, { signal }: ReconcileAttempt): Promise<Action> =>
       new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason));
       });
     const thrown: unknown[] = [];
-    const onThrow = (error: unknown): Action => {
+    const onError = (error: unknown): Action => {
       thrown.push(error);
       return 'await-change';
     };
     addAll('a', 'b');
-    const ended = run(controller(hanging, { onThrow }));
+    const ended = run(controller(hanging, { onError }));
     await settle();
     abort.abort();
     await ended;
@@ -363,7 +366,7 @@ describe('a controller under any load', () => {
             await new Promise<void>((resolve) => clock.after(time, resolve));
             atWork -= 1;
           };
-          const pass = async (key: string, { parked }: AttemptContext): Promise<Action> => {
+          const reconcile = async (key: string, { parked }: ReconcileAttempt): Promise<Action> => {
             const { work, park, throws } = plan.find((item) => item.key === key)!;
             expect(inWork.has(key)).toBe(false);
             inWork.add(key);
@@ -378,7 +381,7 @@ describe('a controller under any load', () => {
             return 'await-change';
           };
           for (const { at, key } of plan) clock.after(at, () => queue.add(key));
-          const ended = run(controller(pass, { workers }));
+          const ended = run(controller(reconcile, { workers }));
           await clock.advance(seconds(5));
           for (const { key, at } of plan) expect(looked.get(key)).toBeGreaterThanOrEqual(at);
           expect(queue.snapshot()).toMatchObject({ ready: 0, inWork: 0 });

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import type { HostLimits } from '../../src/runtime/host-queue.ts';
-import { HostBudgets } from '../../src/runtime/request-budget.ts';
+import { HostLimiters } from '../../src/runtime/request-budget.ts';
 import { FakeClock } from './fake-clock.ts';
 
 /** In requests: a moment since 1970 as a double is good to 0.0002 ms, and a thousandth may start early. */
@@ -11,7 +11,7 @@ const HOST = 'auth.example';
 
 const aRequest = fc.record({
   at: fc.integer({ min: 0, max: 5_000 }),
-  urgency: fc.integer({ min: 0, max: 20 }),
+  deadline: fc.integer({ min: 0, max: 20 }),
   login: fc.boolean(),
   takes: fc.integer({ min: 0, max: 2_000 }),
   outcome: fc.constantFrom('answered', 'unreachable'),
@@ -30,7 +30,7 @@ type Asked = typeof aRequest extends fc.Arbitrary<infer R> ? R : never;
 /** Some requests to one host, watched for whatever the budget must never let happen. */
 class Load {
   readonly clock = new FakeClock();
-  readonly budget: HostBudgets;
+  readonly limiter: HostLimiters;
   readonly starts: Ms[] = [];
   readonly logins: Ms[] = [];
   ended = 0;
@@ -47,7 +47,7 @@ class Load {
   constructor(limits: HostLimits, jitter: number) {
     this.#limits = limits;
     this.#jitter = jitter;
-    this.budget = new HostBudgets(limits, this.clock, () => jitter);
+    this.limiter = new HostLimiters(limits, this.clock, () => jitter);
   }
 
   async ask(asked: Asked): Promise<void> {
@@ -55,7 +55,7 @@ class Load {
     if (asked.leaves !== undefined) this.clock.after(asked.leaves, () => leaving.abort());
     leaving.signal.addEventListener('abort', () => this.#waiting.delete(asked));
     this.#waiting.add(asked);
-    const run = this.budget.run(HOST, asked, () => this.#task(asked), leaving.signal);
+    const run = this.limiter.run(HOST, asked, () => this.#task(asked), leaving.signal);
     await run.catch((error: unknown) => {
       if (error !== leaving.signal.reason) throw error;
     });
@@ -84,12 +84,12 @@ class Load {
   }
 
   /** Others may pass a login, which may wait for its own budget; nobody else may be passed. */
-  async #expectNobodyMoreUrgentThan({ login, urgency }: Asked): Promise<void> {
+  async #expectNobodyMoreUrgentThan({ login, deadline }: Asked): Promise<void> {
     const others = [...this.#waiting].filter((other) => login || !other.login);
     // Those whose turn has come in the same moment may begin a promise or two later.
     for (let hop = 0; hop < 3; hop += 1) await Promise.resolve();
     for (const other of others.filter((other) => this.#waiting.has(other))) {
-      expect(other.urgency).toBeGreaterThanOrEqual(urgency);
+      expect(other.deadline).toBeGreaterThanOrEqual(deadline);
     }
   }
 
@@ -98,10 +98,10 @@ class Load {
     this.#toldAt = now;
     if (outcome === 'answered') this.#answered();
     else this.#failed(now);
-    this.budget.report(HOST, outcome);
+    this.limiter.report(HOST, outcome);
     if (pauses === undefined) return;
     this.#pausedUntil = Math.max(this.#pausedUntil, now + pauses);
-    this.budget.pause(HOST, this.clock.now() + pauses);
+    this.limiter.pause(HOST, this.clock.now() + pauses);
   }
 
   #answered(): void {
@@ -149,7 +149,7 @@ describe('a request budget under any load', () => {
           expectWithin(load.logins, limits.passwordLoginsPerSecond, 2);
           await load.clock.advance(minutes(20));
           const remembered = load.faultsInARow > 0 ? 1 : 0;
-          expect([load.budget.snapshot().length, load.clock.timers]).toEqual([remembered, 0]);
+          expect([load.limiter.snapshot().length, load.clock.timers]).toEqual([remembered, 0]);
         },
       ),
       { numRuns: 3_000 },

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
-import type { Turn } from '../../src/ports.ts';
+import type { Ticket } from '../../src/ports.ts';
 import type { HostLimits } from '../../src/runtime/host-queue.ts';
-import { HostBudgets } from '../../src/runtime/request-budget.ts';
+import { HostLimiters } from '../../src/runtime/request-budget.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
 const LIMITS: HostLimits = {
@@ -14,13 +14,13 @@ const LIMITS: HostLimits = {
 const HOST = 'auth.example';
 
 let clock: FakeClock;
-let budget: HostBudgets;
+let limiter: HostLimiters;
 let started: [string, Ms][];
 let signal: AbortSignal;
 
 beforeEach(() => {
   clock = new FakeClock();
-  budget = new HostBudgets(LIMITS, clock, () => 0);
+  limiter = new HostLimiters(LIMITS, clock, () => 0);
   started = [];
   signal = new AbortController().signal;
 });
@@ -35,20 +35,20 @@ const pause = (time: Ms): Promise<void> =>
 function ask(
   name: string,
   {
-    urgency = 0,
+    deadline = 0,
     expiresAt,
     login = false,
     takes = 0,
     host = HOST,
     by = signal,
-  }: Partial<Turn> & { takes?: Ms; host?: string; by?: AbortSignal } = {},
+  }: Partial<Ticket> & { takes?: Ms; host?: string; by?: AbortSignal } = {},
 ): Promise<string> {
   const task = async () => {
     started.push([name, clock.passed]);
     await pause(takes);
     return name;
   };
-  return budget.run(host, { urgency, expiresAt, login }, task, by);
+  return limiter.run(host, { deadline, expiresAt, login }, task, by);
 }
 
 const names = () => started.map(([name]) => name);
@@ -69,10 +69,10 @@ describe('a request budget', () => {
   it('runs no more at once than it may, and hands on answers and errors', async () => {
     const answers = Promise.all([
       ask('a', { takes: 100 }),
-      budget
+      limiter
         .run(
           HOST,
-          { urgency: 0 },
+          { deadline: 0 },
           async () => {
             await pause(200);
             throw new Error('refused');
@@ -83,7 +83,7 @@ describe('a request budget', () => {
       ask('c'),
     ]);
     await settle();
-    expect(budget.snapshot()).toEqual([
+    expect(limiter.snapshot()).toEqual([
       { host: HOST, queued: 1, running: 2, pausedUntil: undefined },
     ]);
     await clock.advance(200);
@@ -95,14 +95,14 @@ describe('a request budget', () => {
   });
 
   it('sends the most urgent first, equals in the order of arrival', async () => {
-    budget.pause(HOST, clock.now() + seconds(1));
-    for (const [name, urgency] of [
+    limiter.pause(HOST, clock.now() + seconds(1));
+    for (const [name, deadline] of [
       ['late', 30],
       ['soon', 10],
       ['soon too', 10],
       ['sooner', 5],
     ] as const) {
-      void ask(name, { urgency });
+      void ask(name, { deadline });
     }
     await clock.advance(seconds(10));
     expect(names()).toEqual(['sooner', 'soon', 'soon too', 'late']);
@@ -110,29 +110,29 @@ describe('a request budget', () => {
 
   it('sends nobody to a paused host; of two pauses the later end wins; other hosts do not care', async () => {
     const until = clock.now() + minutes(2);
-    budget.pause(HOST, until);
-    budget.pause(HOST, clock.now() + seconds(5));
-    budget.pause(HOST, Number.NaN);
+    limiter.pause(HOST, until);
+    limiter.pause(HOST, clock.now() + seconds(5));
+    limiter.pause(HOST, Number.NaN);
     void ask('a');
     void ask('elsewhere', { host: 'other.example' });
     await clock.advance(minutes(2) - 1);
     expect(names()).toEqual(['elsewhere']);
-    expect(budget.snapshot()).toEqual([{ host: HOST, queued: 1, running: 0, pausedUntil: until }]);
+    expect(limiter.snapshot()).toEqual([{ host: HOST, queued: 1, running: 0, pausedUntil: until }]);
     await clock.advance(1);
     expect(names()).toEqual(['elsewhere', 'a']);
-    expect(budget.snapshot()).toMatchObject([{ pausedUntil: undefined }]);
+    expect(limiter.snapshot()).toMatchObject([{ pausedUntil: undefined }]);
   });
 
   it('lets one go earlier that has become more urgent while it waited', async () => {
-    budget.pause(HOST, clock.now() + seconds(1));
-    const turn: Turn = { urgency: 30 };
-    void budget.run(HOST, turn, async () => started.push(['hurried', clock.passed]), signal);
-    void ask('soon', { urgency: 10 });
-    turn.urgency = 5;
-    budget.hurry(HOST, turn);
-    budget.hurry('unknown.example', turn);
+    limiter.pause(HOST, clock.now() + seconds(1));
+    const ticket: Ticket = { deadline: 30 };
+    void limiter.run(HOST, ticket, async () => started.push(['hurried', clock.passed]), signal);
+    void ask('soon', { deadline: 10 });
+    ticket.deadline = 5;
+    limiter.raisePriority(HOST, ticket);
+    limiter.raisePriority('unknown.example', ticket);
     await clock.advance(seconds(10));
-    budget.hurry(HOST, turn);
+    limiter.raisePriority(HOST, ticket);
     expect(names()).toEqual(['hurried', 'soon']);
   });
 
@@ -163,26 +163,26 @@ describe('a request budget', () => {
     'knows no limit on the rate for %d requests a second',
     async (requestsPerSecond) => {
       const limits = { requestsPerSecond, passwordLoginsPerSecond: requestsPerSecond };
-      budget = new HostBudgets({ ...limits, burst: 1, concurrency: 2 }, clock, () => 0);
+      limiter = new HostLimiters({ ...limits, burst: 1, concurrency: 2 }, clock, () => 0);
       for (let n = 0; n < 100; n += 1) void ask(String(n), { login: n % 2 === 0 });
       await settle();
       expect(started).toHaveLength(100);
-      expect(budget.snapshot()).toEqual([]);
+      expect(limiter.snapshot()).toEqual([]);
     },
   );
 
   it('forgets a host once its buckets are full and it is back at full speed, and keeps no timer', async () => {
     for (let n = 0; n < 500; n += 1) void ask(String(n), { host: `host-${n}` });
-    budget.pause('paused', clock.now() + minutes(5));
-    budget.pause('past', clock.now() - 1);
+    limiter.pause('paused', clock.now() + minutes(5));
+    limiter.pause('past', clock.now() - 1);
     await settle();
-    expect(budget.snapshot()).toHaveLength(501);
+    expect(limiter.snapshot()).toHaveLength(501);
     await clock.advance(seconds(1));
-    expect(budget.snapshot().map(({ host }) => host)).toEqual(['paused']);
+    expect(limiter.snapshot().map(({ host }) => host)).toEqual(['paused']);
     await clock.advance(minutes(9));
-    expect(budget.snapshot().map(({ host }) => host)).toEqual(['paused']);
+    expect(limiter.snapshot().map(({ host }) => host)).toEqual(['paused']);
     await clock.advance(minutes(2));
-    expect([budget.snapshot(), clock.timers]).toEqual([[], 0]);
+    expect([limiter.snapshot(), clock.timers]).toEqual([[], 0]);
   });
 
   it('does not hand out a new burst to a host because it was idle for a moment', async () => {
@@ -204,7 +204,7 @@ describe('a request budget', () => {
   });
 
   it('notices within a minute that a pause is over because the clock was set forward', async () => {
-    budget.pause(HOST, clock.now() + hours(2));
+    limiter.pause(HOST, clock.now() + hours(2));
     void ask('a');
     clock.jump(hours(2));
     await clock.advance(minutes(1));
@@ -214,9 +214,9 @@ describe('a request budget', () => {
 
 describe('password logins', () => {
   it('go at their own rate, two at once after a rest, and hold nobody else up', async () => {
-    budget = new HostBudgets({ ...LIMITS, burst: 6, concurrency: 9 }, clock, () => 0);
+    limiter = new HostLimiters({ ...LIMITS, burst: 6, concurrency: 9 }, clock, () => 0);
     for (const name of ['l1', 'l2', 'l3', 'l4']) void ask(name, { login: true });
-    for (const name of ['a', 'b', 'c']) void ask(name, { urgency: 9 });
+    for (const name of ['a', 'b', 'c']) void ask(name, { deadline: 9 });
     await clock.advance(seconds(5));
     expect(started).toEqual([
       ['l1', 0],
@@ -238,14 +238,14 @@ describe('password logins', () => {
 
   it('and others go by urgency, equals in the order of arrival', async () => {
     const limits = { ...LIMITS, passwordLoginsPerSecond: 9 };
-    budget = new HostBudgets(limits, clock, () => 0);
-    budget.pause(HOST, clock.now() + seconds(1));
-    void ask('late login', { urgency: 9, login: true });
-    void ask('b', { urgency: 5 });
-    void ask('equal login', { urgency: 5, login: true });
-    void ask('c', { urgency: 5 });
-    void ask('a', { urgency: 1 });
-    void ask('last', { urgency: 10 });
+    limiter = new HostLimiters(limits, clock, () => 0);
+    limiter.pause(HOST, clock.now() + seconds(1));
+    void ask('late login', { deadline: 9, login: true });
+    void ask('b', { deadline: 5 });
+    void ask('equal login', { deadline: 5, login: true });
+    void ask('c', { deadline: 5 });
+    void ask('a', { deadline: 1 });
+    void ask('last', { deadline: 10 });
     await clock.advance(minutes(1));
     expect(names()).toEqual(['a', 'b', 'equal login', 'c', 'late login', 'last']);
   });
@@ -282,11 +282,11 @@ describe('a host that asked for patience', () => {
   }
 
   beforeEach(() => {
-    budget = new HostBudgets({ ...LIMITS, concurrency: 99 }, clock, () => 0);
+    limiter = new HostLimiters({ ...LIMITS, concurrency: 99 }, clock, () => 0);
   });
 
   it('gets half the rate and no burst after the pause, and a tenth more each minute', async () => {
-    budget.pause(HOST, clock.now() + seconds(30));
+    limiter.pause(HOST, clock.now() + seconds(30));
     await clock.advance(seconds(30) - 1);
     const expected = [60, 72, 84, 96, 108, 120, 120];
     for (const [minute, starts] of (await startsPerMinute(7)).entries()) {
@@ -296,7 +296,7 @@ describe('a host that asked for patience', () => {
   });
 
   it('gets a burst again once it is back at full speed and has rested', async () => {
-    budget.pause(HOST, clock.now() + 1);
+    limiter.pause(HOST, clock.now() + 1);
     await clock.advance(minutes(6));
     for (const name of ['a', 'b', 'c', 'd']) void ask(name);
     await settle();
@@ -305,10 +305,10 @@ describe('a host that asked for patience', () => {
 
   it('is slowed down once by several who were refused in the same pause, again by the next', async () => {
     for (const length of [seconds(5), seconds(9), seconds(1)]) {
-      budget.pause(HOST, clock.now() + length);
+      limiter.pause(HOST, clock.now() + length);
     }
     await clock.advance(seconds(9));
-    budget.pause(HOST, clock.now() + seconds(60));
+    limiter.pause(HOST, clock.now() + seconds(60));
     await clock.advance(seconds(60) - 1);
     expect(await startsPerMinute(2)).toEqual([30, 42]);
   });
@@ -321,24 +321,24 @@ describe('a host that asked for patience', () => {
       timers += 1;
       return clock.after(delay, callback);
     };
-    budget = new HostBudgets(LIMITS, { now, monotonic, after }, () => 0);
-    budget.pause(HOST, clock.now() + minutes(3));
+    limiter = new HostLimiters(LIMITS, { now, monotonic, after }, () => 0);
+    limiter.pause(HOST, clock.now() + minutes(3));
     await clock.advance(hours(1));
     expect(timers).toBeLessThanOrEqual(10);
-    expect(budget.snapshot()).toEqual([]);
+    expect(limiter.snapshot()).toEqual([]);
   });
 
   it('is never given up', async () => {
     for (let n = 0; n < 50; n += 1) {
-      budget.pause(HOST, clock.now() + 1);
+      limiter.pause(HOST, clock.now() + 1);
       await clock.advance(1);
     }
     expect(await startsPerMinute(1)).toEqual([7]);
   });
 
   it('gets fewer logins as well', async () => {
-    budget = new HostBudgets({ ...LIMITS, requestsPerSecond: 0 }, clock, () => 0);
-    budget.pause(HOST, clock.now() + seconds(1));
+    limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0 }, clock, () => 0);
+    limiter.pause(HOST, clock.now() + seconds(1));
     for (const name of ['l1', 'l2', 'l3']) void ask(name, { login: true });
     await clock.advance(seconds(9));
     expect(started).toEqual([
@@ -349,7 +349,7 @@ describe('a host that asked for patience', () => {
   });
 
   it('is asked again after five minutes, however long it asks for', async () => {
-    budget.pause(HOST, clock.now() + hours(1));
+    limiter.pause(HOST, clock.now() + hours(1));
     void ask('a');
     await clock.advance(minutes(5) - 1);
     expect(names()).toEqual([]);
@@ -358,12 +358,12 @@ describe('a host that asked for patience', () => {
   });
 
   it('is tried once, half a minute before a token would expire in the pause', async () => {
-    budget.pause(HOST, clock.now() + minutes(5));
+    limiter.pause(HOST, clock.now() + minutes(5));
     const at = (wait: Ms) => clock.now() + wait;
-    void ask('without a token', { urgency: at(minutes(1)) });
-    void ask('later', { urgency: at(minutes(6)), expiresAt: at(minutes(6)) });
-    void ask('expired', { urgency: at(-1), expiresAt: at(-1) });
-    void ask('sooner', { urgency: at(minutes(2)), expiresAt: at(minutes(2)), login: true });
+    void ask('without a token', { deadline: at(minutes(1)) });
+    void ask('later', { deadline: at(minutes(6)), expiresAt: at(minutes(6)) });
+    void ask('expired', { deadline: at(-1), expiresAt: at(-1) });
+    void ask('sooner', { deadline: at(minutes(2)), expiresAt: at(minutes(2)), login: true });
     await clock.advance(minutes(5) - 1);
     expect(started).toEqual([['sooner', minutes(1.5)]]);
     await clock.advance(minutes(1));
@@ -371,9 +371,9 @@ describe('a host that asked for patience', () => {
   });
 
   it('is tried by one in ten seconds, whose tokens ever expire', async () => {
-    budget.pause(HOST, clock.now() + minutes(5));
+    limiter.pause(HOST, clock.now() + minutes(5));
     const expiresAt = clock.now() + minutes(1);
-    for (let n = 0; n < 9; n += 1) void ask(String(n), { urgency: expiresAt, expiresAt });
+    for (let n = 0; n < 9; n += 1) void ask(String(n), { deadline: expiresAt, expiresAt });
     await clock.advance(minutes(5) - 1);
     expect(started).toEqual([
       ['0', seconds(30)],
@@ -384,24 +384,24 @@ describe('a host that asked for patience', () => {
 
   it('is not tried for a token while it does not answer at all', async () => {
     for (let n = 0; n < 5; n += 1) {
-      await budget.run(
+      await limiter.run(
         HOST,
-        { urgency: 0 },
-        async () => budget.report(HOST, 'unreachable'),
+        { deadline: 0 },
+        async () => limiter.report(HOST, 'unreachable'),
         signal,
       );
       await clock.advance(seconds(1));
     }
-    budget.pause(HOST, clock.now() + minutes(5));
+    limiter.pause(HOST, clock.now() + minutes(5));
     const expiresAt = clock.now() + seconds(30);
     const now = clock.passed;
-    void ask('a', { urgency: expiresAt, expiresAt });
+    void ask('a', { deadline: expiresAt, expiresAt });
     await clock.advance(minutes(1));
     expect(started).toEqual([['a', now + seconds(1)]]);
   });
 
   it('is not left alone for hours because the clock was set back', async () => {
-    budget.pause(HOST, clock.now() + seconds(30));
+    limiter.pause(HOST, clock.now() + seconds(30));
     clock.jump(-hours(5));
     void ask('a');
     await clock.advance(seconds(30));
@@ -411,16 +411,16 @@ describe('a host that asked for patience', () => {
 
 describe('a budget that is closed', () => {
   it('has no timer, whatever is still on its way', async () => {
-    budget.pause('paused.example', clock.now() + hours(1));
+    limiter.pause('paused.example', clock.now() + hours(1));
     void ask('a', { takes: 1_000 });
     await settle();
     expect(clock.timers).toBe(2);
-    budget.close();
+    limiter.close();
     expect(clock.timers).toBe(1); // that of the task
     await clock.advance(1_000);
-    budget.pause(HOST, clock.now() + hours(1));
-    budget.pause('new.example', clock.now() + hours(1));
-    budget.report(HOST, 'unreachable');
+    limiter.pause(HOST, clock.now() + hours(1));
+    limiter.pause('new.example', clock.now() + hours(1));
+    limiter.report(HOST, 'unreachable');
     expect(clock.timers).toBe(0);
   });
 });
@@ -430,7 +430,7 @@ describe('a host that does not answer', () => {
 
   beforeEach(() => {
     jitter = 0;
-    budget = new HostBudgets({ ...LIMITS, requestsPerSecond: 0 }, clock, () => jitter);
+    limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0 }, clock, () => jitter);
   });
 
   const fail = (name: string, host = HOST) => tell(name, 'unreachable', { host });
@@ -444,9 +444,9 @@ describe('a host that does not answer', () => {
     const task = async () => {
       started.push([name, clock.passed]);
       await pause(takes);
-      if (outcome !== 'nothing') budget.report(host, outcome);
+      if (outcome !== 'nothing') limiter.report(host, outcome);
     };
-    return budget.run(host, { urgency: 0 }, task, by);
+    return limiter.run(host, { deadline: 0 }, task, by);
   }
 
   async function down(): Promise<void> {
@@ -456,7 +456,7 @@ describe('a host that does not answer', () => {
 
   it('is left alone after five faults in a row, longer each time, ten seconds at most', async () => {
     await down();
-    expect(budget.snapshot()).toMatchObject([{ pausedUntil: clock.now() + seconds(2) }]);
+    expect(limiter.snapshot()).toMatchObject([{ pausedUntil: clock.now() + seconds(2) }]);
     for (let n = 0; n < 8; n += 1) void fail('probe');
     await clock.advance(minutes(10));
     expect(started.map(([, at]) => at / 1_000)).toEqual([2, 6, 14, 24, 34, 44, 54, 64]);
@@ -487,7 +487,7 @@ describe('a host that does not answer', () => {
       ['b', 2_700],
       ['c', 2_800],
     ]);
-    expect([budget.snapshot(), clock.timers]).toEqual([[], 0]);
+    expect([limiter.snapshot(), clock.timers]).toEqual([[], 0]);
   });
 
   it('begins with a short rest again after an answer', async () => {
@@ -511,7 +511,7 @@ describe('a host that does not answer', () => {
   });
 
   it('is not judged by those who went before: their faults lengthen no rest', async () => {
-    budget = new HostBudgets({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
+    limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
     for (let n = 0; n < 8; n += 1) void fail('down');
     void fail('probe');
     await clock.advance(seconds(9));
@@ -519,7 +519,7 @@ describe('a host that does not answer', () => {
   });
 
   it('is tried only when all who went before have come back, and an answer to them will do', async () => {
-    budget = new HostBudgets({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
+    limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
     for (let n = 0; n < 7; n += 1) void fail('down');
     void tell('slow', 'answered', { takes: 3_000 });
     for (const name of ['a', 'b']) void fail(name);
@@ -547,13 +547,13 @@ describe('a host that does not answer', () => {
       await fail('seldom');
       await clock.advance(hours(1));
     }
-    expect([budget.snapshot().length, clock.timers]).toEqual([1, 0]);
+    expect([limiter.snapshot().length, clock.timers]).toEqual([1, 0]);
     await fail('fifth');
     void fail('probe');
     await clock.advance(seconds(9));
     expect(started.at(-1)).toEqual(['probe', hours(4) + seconds(2)]);
-    budget.report('never seen', 'unreachable');
-    expect(budget.snapshot()).toHaveLength(1);
+    limiter.report('never seen', 'unreachable');
+    expect(limiter.snapshot()).toHaveLength(1);
   });
 
   it('is not left alone for hours because the clock was set back', async () => {

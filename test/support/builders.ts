@@ -2,7 +2,7 @@ import type { ConvercusCredential } from '../../src/domain/api.ts';
 import { type Credential, parseCredential, type Settings } from '../../src/domain/credential.ts';
 import { BUILT_IN_ENVIRONMENTS } from '../../src/domain/environment.ts';
 import { FAILURE_KINDS, type FailureKind, isFailure } from '../../src/domain/failure.ts';
-import type { SecretMeta, TargetMark } from '../../src/domain/secret.ts';
+import type { SecretMeta, TokenAnnotations } from '../../src/domain/secret.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
 import { type EpochMs, minutes, seconds } from '../../src/domain/time.ts';
 import type { Token } from '../../src/domain/token.ts';
@@ -96,7 +96,7 @@ export const aToken = (overrides: Partial<Token> = {}): Token => ({
 });
 
 /** The mark of `aToken()` in the target of `aCredential()`. */
-export const aMark = (overrides: Partial<TargetMark> = {}): TargetMark => ({
+export const aMark = (overrides: Partial<TokenAnnotations> = {}): TokenAnnotations => ({
   issuedAt: START,
   expiresAt: START + minutes(5),
   renewAt: START + minutes(4),
@@ -112,6 +112,6 @@ export const aSecretMeta = (overrides: Partial<SecretMeta> = {}): SecretMeta => 
   resourceVersion: '7',
   controllerUid: 'uid-of-loyalty',
   credentialName: 'loyalty',
-  mark: aMark(),
+  tokenAnnotations: aMark(),
   ...overrides,
 });

@@ -8,7 +8,7 @@ import type {
   SecretMeta,
 } from '../../src/domain/secret.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
-import { readMark } from '../../src/domain/target-mark.ts';
+import { parseTokenAnnotations } from '../../src/domain/target-mark.ts';
 import {
   CREDENTIAL_LABEL,
   credentialOfManager,
@@ -173,7 +173,7 @@ export class FakeCluster implements Cluster, ClusterView {
     return this.#unknown.has(key) ? 'unknown' : this.#metaOf(key);
   }
 
-  claimants(namespace: string, targetName: string): readonly ConvercusCredential[] {
+  credentialsWithTarget(namespace: string, targetName: string): readonly ConvercusCredential[] {
     return [...this.#credentials.values()].filter(
       (each) => each.metadata.namespace === namespace && targetNameOf(each) === targetName,
     );
@@ -297,7 +297,7 @@ export class FakeCluster implements Cluster, ClusterView {
     const { uid, resourceVersion, controllerUid, labels, annotations } = found;
     const isManaged = labels[MANAGED_BY_LABEL] === FIELD_MANAGER;
     const credentialName = isManaged ? labels[CREDENTIAL_LABEL] : undefined;
-    const mark = readMark(annotations, markedBy(found));
+    const tokenAnnotations = parseTokenAnnotations(annotations, annotatedBy(found));
     const isSession = isManaged && labels[SESSION_LABEL] === SESSION_COMPONENT;
     return {
       uid,
@@ -305,7 +305,7 @@ export class FakeCluster implements Cluster, ClusterView {
       ...(controllerUid !== undefined && { controllerUid }),
       ...(credentialName !== undefined && { credentialName }),
       ...(isSession && { isSession }),
-      ...(mark !== undefined && { mark }),
+      ...(tokenAnnotations !== undefined && { tokenAnnotations }),
     };
   }
 
@@ -375,5 +375,5 @@ const fieldsOf = ({
   ]);
 
 /** The credential whose manager has set the annotations of a token. */
-const markedBy = ({ managers }: StoredSecret): string | undefined =>
+const annotatedBy = ({ managers }: StoredSecret): string | undefined =>
   credentialOfManager(managers?.['annotations.convercus.io/content-hash'] ?? '');

@@ -6,11 +6,11 @@ import { Sensitive } from '../../src/domain/sensitive.ts';
 import { type Condition, conditionOf } from '../../src/domain/status.ts';
 import { type Action, type EpochMs, hours, type Ms, minutes } from '../../src/domain/time.ts';
 import type { RefreshRequest, Token, TokenRequest } from '../../src/domain/token.ts';
-import type { Key, Log, LogFields, RequestBudget, TokenSource, Turn } from '../../src/ports.ts';
-import { type Pass, reconciler } from '../../src/reconcile/reconciler.ts';
+import type { Key, Log, LogFields, RequestLimiter, Ticket, TokenSource } from '../../src/ports.ts';
+import { type Reconcile, reconciler } from '../../src/reconcile/reconciler.ts';
 import { Sessions } from '../../src/reconcile/sessions.ts';
-import { SharedTokens } from '../../src/reconcile/shared-tokens.ts';
-import { TokenDesk } from '../../src/reconcile/token-desk.ts';
+import { TokenCache } from '../../src/reconcile/shared-tokens.ts';
+import { TokenClient } from '../../src/reconcile/token-desk.ts';
 import { aCredential, CANARY, type CredentialOverrides, SETTINGS } from './builders.ts';
 import { FakeClock } from './fake-clock.ts';
 import { FakeCluster } from './fake-cluster.ts';
@@ -154,11 +154,11 @@ export class FakeIdentityProvider {
 }
 
 /** Everybody may go at once unless it is closed; remembers which hosts were to be left alone. */
-export class OpenBudget implements RequestBudget {
+export class OpenBudget implements RequestLimiter {
   readonly paused = new Map<string, EpochMs>();
   /** In the order in which they were asked for. */
-  readonly turns: Turn[] = [];
-  readonly hurried: Turn[] = [];
+  readonly turns: Ticket[] = [];
+  readonly hurried: Ticket[] = [];
   readonly reports: [host: string, outcome: string][] = [];
   waiting = 0;
   #gate: Promise<void> | undefined;
@@ -170,10 +170,15 @@ export class OpenBudget implements RequestBudget {
     return resolve;
   }
 
-  async run<T>(_host: string, turn: Turn, task: () => Promise<T>, signal: AbortSignal): Promise<T> {
+  async run<T>(
+    _host: string,
+    ticket: Ticket,
+    task: () => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
     signal.throwIfAborted();
     this.waiting += 1;
-    this.turns.push(turn);
+    this.turns.push(ticket);
     const aborted = new Promise((_, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason), { once: true });
     });
@@ -183,8 +188,8 @@ export class OpenBudget implements RequestBudget {
   }
 
   /** Turns that have become more urgent while they waited. */
-  hurry(_host: string, turn: Turn): void {
-    this.hurried.push(turn);
+  raisePriority(_host: string, ticket: Ticket): void {
+    this.hurried.push(ticket);
   }
 
   pause(host: string, until: EpochMs): void {
@@ -219,7 +224,7 @@ export class World {
   readonly clock = new FakeClock();
   readonly cluster = new FakeCluster();
   readonly idp = new FakeIdentityProvider(this.clock);
-  readonly budget = new OpenBudget();
+  readonly limiter = new OpenBudget();
   readonly logged: LogLine[] = [];
   readonly renewals: string[] = [];
   /** Token endpoints that have raised their not-before policy. */
@@ -230,7 +235,7 @@ export class World {
   parked = 0;
   readonly #stop = new AbortController();
   #process = { closing: new AbortController(), killed: new AbortController() };
-  #pass: Pass;
+  #pass: Reconcile;
 
   constructor(settings: Settings = SETTINGS) {
     this.#pass = this.#start(settings);
@@ -281,9 +286,9 @@ export class World {
   async runFor(length: Ms, last: Action, key: Key = KEY): Promise<Action> {
     const end = this.clock.now() + length;
     let action = last;
-    for (let passes = 0; action !== 'await-change' && action.lookAgainAt <= end; passes += 1) {
+    for (let passes = 0; action !== 'await-change' && action.requeueAt <= end; passes += 1) {
       if (passes > 1_000) throw new Error('the passes follow each other too fast');
-      this.clock.advance(Math.max(action.lookAgainAt - this.clock.now(), 0));
+      this.clock.advance(Math.max(action.requeueAt - this.clock.now(), 0));
       action = await this.pass(key);
     }
     this.clock.advance(end - this.clock.now());
@@ -316,29 +321,39 @@ export class World {
     return `${JSON.stringify(all)}${inspect(all, { depth: 20 })}`;
   }
 
-  #start(settings: Settings): Pass {
-    const { clock, cluster, budget, idp } = this;
+  #start(settings: Settings): Reconcile {
+    const { clock, cluster, limiter, idp } = this;
     const random = () => 0.5;
     const { closing, killed } = this.#process;
     const log = this.#log();
-    const desk = new TokenDesk({
+    const tokenClient = new TokenClient({
       source: (request, abort) => this.source(request, abort),
       logOut: idp.logOut,
       environments: settings.environments,
-      budget,
+      limiter,
       clock,
       random,
       digestKey: 'key',
       closing: closing.signal,
       signal: killed.signal,
-      onRevoked: (tokenUrl) => this.revoked.push(tokenUrl),
+      onNotBeforeRaised: (tokenUrl) => this.revoked.push(tokenUrl),
     });
-    const tokens = new SharedTokens(desk, clock);
-    const sessions = new Sessions({ desk, cluster, clock, random, log });
+    const tokens = new TokenCache(tokenClient, clock);
+    const sessions = new Sessions({ tokenClient, cluster, clock, random, log });
     const telemetry = {
       renewal: (reason: string, outcome: string) => this.renewals.push(`${reason} ${outcome}`),
     };
-    const ports = { view: cluster, cluster, desk, tokens, sessions, telemetry, clock, random, log };
+    const ports = {
+      view: cluster,
+      cluster,
+      tokenClient,
+      tokens,
+      sessions,
+      telemetry,
+      clock,
+      random,
+      log,
+    };
     return reconciler(ports, settings);
   }
 

@@ -123,7 +123,7 @@ export class Sessions {
   }
 
   /** The credential may still go on with it: it has not logged in again since. */
-  #isRemembered(id: string): boolean {
+  #isCached(id: string): boolean {
     const key = this.#dropped.get(id) ?? '';
     const credential = this.#scene.server.get('convercuscredentials', key);
     const isWanted = credential !== undefined && specOf(credential).grantType === 'password';
@@ -157,7 +157,7 @@ export class Sessions {
         .map(({ data }) => sessionIn(decoded(data)['refresh_token'] ?? '')),
     );
     for (const [id] of this.#scene.provider.liveSessions()) {
-      if (stored.has(id) || this.#isRemembered(id)) continue;
+      if (stored.has(id) || this.#isCached(id)) continue;
       const record = this.#sessions.get(id);
       if (record === undefined || record.isOver) continue;
       if (this.#isRestored || record.hasFailedLogout || isExcused(record)) this.lost += 1;

@@ -41,7 +41,7 @@ export class ApiError extends Error {
       reason: textAt(cause, 'reason') ?? '',
       detail: new Sensitive(textAt(cause, 'message') ?? ''),
     }));
-    this.retryAfter = patience(retryAfterHeader, numberAt(status, 'details', 'retryAfterSeconds'));
+    this.retryAfter = maxWait(retryAfterHeader, numberAt(status, 'details', 'retryAfterSeconds'));
   }
 
   /** There was no answer: `reason` says why, in one word. */
@@ -51,7 +51,7 @@ export class ApiError extends Error {
 }
 
 /** The API server writes `Retry-After` in seconds, never as a date. */
-function patience(header: unknown, inStatus: number | undefined): Ms | undefined {
+function maxWait(header: unknown, inStatus: number | undefined): Ms | undefined {
   const asked = typeof header === 'string' && /^\d+$/.test(header) ? Number(header) : inStatus;
   return asked === undefined ? undefined : Math.min(seconds(asked), LONGEST_PATIENCE);
 }

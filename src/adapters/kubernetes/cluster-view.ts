@@ -46,7 +46,7 @@ export class ClusterCache implements ClusterView {
     return this.#secrets.get(namespace, name);
   }
 
-  claimants(namespace: string, targetName: string): readonly ConvercusCredential[] {
+  credentialsWithTarget(namespace: string, targetName: string): readonly ConvercusCredential[] {
     return this.referrers(namespace, targetName).filter(
       (credential) => targetNameOf(credential) === targetName,
     );
@@ -280,7 +280,7 @@ export class ClusterCache implements ClusterView {
     for (const name of namesOf(before)) {
       if (!stillNamed.includes(name)) this.#secrets.untrack(namespace, name, key);
     }
-    const others = this.claimants(namespace, targetNameOf(before)).map(keyOf);
+    const others = this.credentialsWithTarget(namespace, targetNameOf(before)).map(keyOf);
     this.#wake(others.filter((other) => other !== key));
   }
 

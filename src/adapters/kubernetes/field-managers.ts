@@ -1,5 +1,5 @@
 import type { SecretMeta } from '../../domain/secret.ts';
-import { MARK_ANNOTATIONS } from '../../domain/target-mark.ts';
+import { TOKEN_ANNOTATIONS } from '../../domain/target-mark.ts';
 import { credentialOfManager, managerFor } from '../../domain/target-secret.ts';
 import { listAt, member, objectOf, textAt } from './json.ts';
 
@@ -25,20 +25,20 @@ export function setterOf(objectMeta: unknown, credentialName: string): SecretMet
 }
 
 /** The credential whose manager has set the annotations of a token; undefined when that is none, or not clear. */
-export function markedBy(objectMeta: unknown): string | undefined {
+export function annotatedBy(objectMeta: unknown): string | undefined {
   const setters = listAt(objectMeta, 'managedFields').filter(
-    (entry) => member(entry, ...FIELDS_OF_MARK) !== undefined,
+    (entry) => member(entry, ...FIELDS_OF_TOKEN_ANNOTATIONS) !== undefined,
   );
   const names = new Set(setters.map((entry) => textAt(entry, 'manager') ?? ''));
   const [name = ''] = names;
   return names.size === 1 ? credentialOfManager(name) : undefined;
 }
 
-const FIELDS_OF_MARK = [
+const FIELDS_OF_TOKEN_ANNOTATIONS = [
   'fieldsV1',
   'f:metadata',
   'f:annotations',
-  `f:${MARK_ANNOTATIONS.contentHash}`,
+  `f:${TOKEN_ANNOTATIONS.contentHash}`,
 ];
 
 /**

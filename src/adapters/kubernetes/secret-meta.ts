@@ -1,5 +1,5 @@
 import type { SecretMeta } from '../../domain/secret.ts';
-import { readMark } from '../../domain/target-mark.ts';
+import { parseTokenAnnotations } from '../../domain/target-mark.ts';
 import {
   CREDENTIAL_LABEL,
   FIELD_MANAGER,
@@ -7,7 +7,7 @@ import {
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from '../../domain/target-secret.ts';
-import { markedBy, setterOf } from './field-managers.ts';
+import { annotatedBy, setterOf } from './field-managers.ts';
 import { listAt, member, textAt, textsAt } from './json.ts';
 
 /** A Secret as the watch shows it. */
@@ -28,8 +28,8 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
   if (uid === undefined || resourceVersion === undefined) return undefined;
   const controllerUid = controllerOf(objectMeta);
   const credentialName = credentialOf(objectMeta);
-  const by = credentialName === undefined ? markedBy(objectMeta) : undefined;
-  const mark = readMark(textsAt(objectMeta, 'annotations'), by);
+  const by = credentialName === undefined ? annotatedBy(objectMeta) : undefined;
+  const tokenAnnotations = parseTokenAnnotations(textsAt(objectMeta, 'annotations'), by);
   const setBy = credentialName === undefined ? undefined : setterOf(objectMeta, credentialName);
   return {
     uid,
@@ -37,7 +37,7 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
     ...(controllerUid === undefined ? {} : { controllerUid }),
     ...(credentialName === undefined ? {} : { credentialName }),
     ...(isSession(objectMeta) ? { isSession: true } : {}),
-    ...(mark === undefined ? {} : { mark }),
+    ...(tokenAnnotations === undefined ? {} : { tokenAnnotations }),
     ...(setBy === undefined ? {} : { setBy }),
   };
 }

@@ -29,7 +29,7 @@ export function toFailure(error: ApiError, attempt: Attempt): Failure {
   };
   const missing = missingVerb(error, attempt);
   if (missing !== undefined) return new Failure('ClusterUnavailable', missing, details);
-  if (isRefusal(error, attempt)) {
+  if (isTokenFailure(error, attempt)) {
     return new Failure('TargetRefused', refusalText(error, attempt), details);
   }
   return new Failure('ClusterUnavailable', unavailableText(error, attempt), details);
@@ -39,7 +39,7 @@ const isWrite = ({ verb }: Attempt): boolean =>
   verb === 'create' || verb === 'update' || verb === 'patch';
 
 /** A namespace that is being deleted, a quota, a policy or the schema: our permissions are not the point. */
-const isRefusal = (error: ApiError, attempt: Attempt): boolean =>
+const isTokenFailure = (error: ApiError, attempt: Attempt): boolean =>
   isWrite(attempt) && (REFUSED.has(error.code) || error.reason === 'NamespaceTerminating');
 
 function missingVerb(error: ApiError, attempt: Attempt): string | undefined {

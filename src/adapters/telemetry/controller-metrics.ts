@@ -7,14 +7,14 @@ const WAIT_SECONDS = [0.001, 0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600];
 const QUEUE = { name: 'credentials' };
 const CONTROLLER = { controller: 'convercuscredential' };
 
-export type PassResult = 'success' | 'requeue_after' | 'error';
+export type ReconcileResult = 'success' | 'requeue_after' | 'error';
 
 /** controller_runtime_*, under the names that dashboards for controllers know. */
 export function controllerMetrics(
   make: Instruments,
   workers: number,
   activeWorkers: () => number,
-): (result: PassResult, took: Ms) => void {
+): (result: ReconcileResult, took: Ms) => void {
   const name = (rest: string): string => `controller_runtime_${rest}`;
   const label = Object.keys(CONTROLLER);
   const { controller } = CONTROLLER;

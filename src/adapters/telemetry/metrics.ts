@@ -4,9 +4,9 @@ import type { EpochMs, Ms } from '../../domain/time.ts';
 import type { Clock, Telemetry } from '../../ports.ts';
 import {
   controllerMetrics,
-  type PassResult,
   type QueueState,
   queueMetrics,
+  type ReconcileResult,
 } from './controller-metrics.ts';
 import { credentialGauges } from './credential-gauges.ts';
 import { Instruments } from './instruments.ts';
@@ -24,7 +24,7 @@ export interface Observed {
   readonly credentials?: () => Iterable<ConvercusCredential>;
   readonly queue?: { snapshot(): QueueState };
   readonly controller?: { readonly active: number };
-  readonly budget?: { snapshot(): readonly HostState[] };
+  readonly limiter?: { snapshot(): readonly HostState[] };
 }
 
 export interface HostState {
@@ -47,7 +47,7 @@ export interface Metrics extends Telemetry {
   chunks(): AsyncGenerator<string>;
   tokenRequest(report: TokenRequestReport): void;
   apiRequest(method: string, host: string, code: string): void;
-  reconciled(result: PassResult, took: Ms): void;
+  reconciled(result: ReconcileResult, took: Ms): void;
   leading(isLeading: boolean): void;
   readonly queueObserver: ReturnType<typeof queueMetrics>;
   /** Adds to what is looked at, or replaces it. */
@@ -71,7 +71,7 @@ export function createMetrics({ version, workers, leaseName, clock }: MetricsOpt
   ]);
   const queueObserver = queueMetrics(make, () => observed.queue?.snapshot() ?? EMPTY_QUEUE);
   const reconciled = controllerMetrics(make, workers, () => observed.controller?.active ?? 0);
-  hostGauges(make, () => observed.budget?.snapshot() ?? [], clock);
+  hostGauges(make, () => observed.limiter?.snapshot() ?? [], clock);
 
   async function* chunks(): AsyncGenerator<string> {
     const { credentials = () => [] } = observed;

@@ -5,7 +5,7 @@ import type { WatchedSecret } from '../../../src/adapters/kubernetes/secret-meta
 import type { ConvercusCredential } from '../../../src/domain/api.ts';
 import type { SecretMeta } from '../../../src/domain/secret.ts';
 
-interface Wish {
+interface TokenDemand {
   namespace?: string;
   source?: string;
   target?: string;
@@ -13,8 +13,8 @@ interface Wish {
   status?: object;
 }
 
-function aCredential(name: string, wish: Wish = {}): ConvercusCredential {
-  const { namespace = 'shop', source = 'source', target, metadata, status } = wish;
+function aCredential(name: string, demand: TokenDemand = {}): ConvercusCredential {
+  const { namespace = 'shop', source = 'source', target, metadata, status } = demand;
   const credential = credentialFrom({
     metadata: {
       name,
@@ -132,7 +132,9 @@ describe('the cache of the cluster', () => {
       wakeUps();
       credentials.deleted(aCredential('a', { target: 't' }));
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
-      expect(cache.claimants('shop', 't').map(({ metadata }) => metadata.name)).toEqual(['b']);
+      expect(cache.credentialsWithTarget('shop', 't').map(({ metadata }) => metadata.name)).toEqual(
+        ['b'],
+      );
       credentials.deleted(aCredential('a', { target: 't' }));
       expect(wakeUps()).toEqual([]);
     });
@@ -143,16 +145,18 @@ describe('the cache of the cluster', () => {
       wakeUps();
       credentials.present(aCredential('a', { target: 'u', metadata: { generation: 2 } }));
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
-      expect(cache.claimants('shop', 'u')).toHaveLength(1);
+      expect(cache.credentialsWithTarget('shop', 'u')).toHaveLength(1);
     });
 
     it('counts as claimants of a Secret only those that have it as their target', () => {
       credentials.present(aCredential('a', { target: 't' }));
       credentials.present(aCredential('b', { source: 't' }));
       credentials.present(aCredential('c', { target: 't', namespace: 'elsewhere' }));
-      expect(cache.claimants('shop', 't').map(({ metadata }) => metadata.name)).toEqual(['a']);
-      expect(cache.claimants('shop', 'b-token')).toHaveLength(1);
-      expect(cache.claimants('shop', 'nobody')).toEqual([]);
+      expect(cache.credentialsWithTarget('shop', 't').map(({ metadata }) => metadata.name)).toEqual(
+        ['a'],
+      );
+      expect(cache.credentialsWithTarget('shop', 'b-token')).toHaveLength(1);
+      expect(cache.credentialsWithTarget('shop', 'nobody')).toEqual([]);
     });
 
     it('forgets after a list what it did not show', () => {
@@ -183,8 +187,8 @@ describe('the cache of the cluster', () => {
   describe('of credentials whose versions are known', () => {
     const before = { observedGeneration: 1 };
     const written = { observedGeneration: 2 };
-    const at = (resourceVersion: string, wish: Wish = {}): ConvercusCredential =>
-      aCredential('a', { ...wish, metadata: { resourceVersion, ...wish.metadata } });
+    const at = (resourceVersion: string, demand: TokenDemand = {}): ConvercusCredential =>
+      aCredential('a', { ...demand, metadata: { resourceVersion, ...demand.metadata } });
 
     /** Version 10: our own write of the status of version 9. */
     function writeStatus(): void {

@@ -2,9 +2,9 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { credentialFrom } from '../../../src/adapters/kubernetes/credential-object.ts';
 import { secretMetaFrom } from '../../../src/adapters/kubernetes/secret-meta.ts';
-import { writeMark } from '../../../src/domain/target-mark.ts';
+import { formatTokenAnnotations } from '../../../src/domain/target-mark.ts';
 
-const mark = {
+const tokenAnnotations = {
   issuedAt: 0,
   expiresAt: 300_000,
   renewAt: 240_000,
@@ -24,7 +24,7 @@ describe('the metadata of a Secret', () => {
         'convercus.io/credential': 'loyalty',
       },
       annotations: {
-        ...writeMark(mark),
+        ...formatTokenAnnotations(tokenAnnotations),
         'kubectl.kubernetes.io/last-applied-configuration': '{"data":{"token":"c2VjcmV0"}}',
       },
       ownerReferences: [{ uid: 'other' }, { uid: 'owner', controller: true }],
@@ -34,7 +34,7 @@ describe('the metadata of a Secret', () => {
       resourceVersion: '7',
       controllerUid: 'owner',
       credentialName: 'loyalty',
-      mark,
+      tokenAnnotations,
     });
   });
 
@@ -49,7 +49,7 @@ describe('the metadata of a Secret', () => {
     });
   });
 
-  const annotations = writeMark(mark);
+  const annotations = formatTokenAnnotations(tokenAnnotations);
   const setting = (manager: string, ...names: string[]) => ({
     manager,
     operation: 'Apply',
@@ -84,7 +84,7 @@ describe('the metadata of a Secret', () => {
     ],
   ])('tells whose credential the annotations of a token are of: %s', (_, more, credential) => {
     const meta = secretMetaFrom({ uid: 'u', resourceVersion: '7', annotations, ...more });
-    expect(meta?.mark?.credential).toBe(credential);
+    expect(meta?.tokenAnnotations?.credential).toBe(credential);
   });
 
   it('is nothing without uid and version', () => {

@@ -349,8 +349,8 @@ describe('against a real API server', () => {
     const marks = Object.entries({ ...times, ...digests });
     const annotations = Object.fromEntries(marks.map(([key, it]) => [`convercus.io/${key}`, it]));
     const old = { ...merged, annotations, force: false, fieldManager: managerFor('old') };
-    const { mark, resourceVersion } = await apply(old);
-    expect(mark?.credential).toBe('old');
+    const { tokenAnnotations, resourceVersion } = await apply(old);
+    expect(tokenAnnotations?.credential).toBe('old');
 
     const next = { ...merged, data: { token: new Sensitive('the next token') } };
     const renewed = { ...next, annotations, force: false, fieldManager: managerFor('new') };

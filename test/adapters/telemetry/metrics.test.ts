@@ -124,7 +124,7 @@ describe('the metrics', () => {
     const metrics = aRegistry(clock);
     const host = { host: 'id.test', queued: 3, running: 2, pausedUntil: START + 1_000 };
     let hosts = [host, { host: 'other.test', queued: 0, running: 1, pausedUntil: undefined }];
-    metrics.observe({ budget: { snapshot: () => hosts } });
+    metrics.observe({ limiter: { snapshot: () => hosts } });
     expect(await samplesOf(metrics)).toMatchObject({
       'convercus_token_host_queue_length{host="id.test"}': 3,
       'convercus_token_host_running{host="id.test"}': 2,
