@@ -3,7 +3,7 @@ import { parseDocument } from 'yaml';
 import * as z from 'zod';
 import { BUILT_IN_ENVIRONMENTS, type Environments } from './domain/environment.ts';
 import { selectorProblem } from './domain/label-selector.ts';
-import { tooLong } from './domain/lease-times.ts';
+import { timesTooLong } from './domain/lease-times.ts';
 import { seconds } from './domain/time.ts';
 
 export interface Checks {
@@ -141,7 +141,7 @@ const DNS_NAME = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
 const isShort =
   (time: 'renewDeadline' | 'retryPeriod') =>
   (s: Readonly<Record<'leaseSeconds' | 'renewSeconds' | 'retrySeconds', number>>): boolean =>
-    !tooLong({
+    !timesTooLong({
       leaseDuration: seconds(s.leaseSeconds),
       renewDeadline: seconds(s.renewSeconds),
       retryPeriod: seconds(s.retrySeconds),

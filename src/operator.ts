@@ -12,7 +12,7 @@ import { type Failure, isFailure } from './domain/failure.ts';
 import { seconds } from './domain/time.ts';
 import type { Clock, Key, LeaseRecord, LeaseStore, Log, Random, TokenSource } from './ports.ts';
 import { type Leadership, runLeaderElection } from './runtime/leader-election.ts';
-import { within } from './runtime/waiting.ts';
+import { withTimeout } from './runtime/waiting.ts';
 import { WorkQueue } from './runtime/work-queue.ts';
 import { lead } from './term.ts';
 import { type Readiness, watch } from './watches.ts';
@@ -56,7 +56,7 @@ export async function runOperator(around: Surroundings, stop: AbortSignal): Prom
 
   const term = async ({ lost, assertHeld }: Leadership): Promise<void> => {
     await untilEither(watches.tried, stop, lost);
-    queue = new WorkQueue(clock, metrics.queueObserver);
+    queue = new WorkQueue(clock, metrics.queueMetrics);
     enqueue(cache.keys());
     const parts = {
       ...around,
@@ -75,7 +75,7 @@ export async function runOperator(around: Surroundings, stop: AbortSignal): Prom
     await (config.leaderElection.enabled ? elect(around, term, stop) : term(ALWAYS_LEADING));
   } finally {
     watching.abort();
-    await within({ clock, limit: CLOSING, signal: new AbortController().signal }, () =>
+    await withTimeout({ clock, limit: CLOSING, signal: new AbortController().signal }, () =>
       Promise.allSettled([watches.ended, client.close(), transport.close()]),
     );
   }

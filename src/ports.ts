@@ -150,29 +150,29 @@ export interface Page<T> {
 }
 
 export type WatchEvent<T> =
-  | { readonly type: 'present' | 'deleted'; readonly item: T; readonly resourceVersion: string }
+  | { readonly type: 'apply' | 'delete'; readonly item: T; readonly resourceVersion: string }
   | { readonly type: 'bookmark'; readonly resourceVersion: string };
 
 /** Why a list or watch ended: the server forgot our place (`gone`, HTTP 410: list again) or anything else (back off). */
-export class WatchProblem extends Error {
-  readonly problem: 'gone' | Failure;
+export class WatchError extends Error {
+  readonly reason: 'gone' | Failure;
 
-  constructor(problem: 'gone' | Failure) {
-    super(problem === 'gone' ? 'the resource version is too old' : problem.message);
-    this.problem = problem;
+  constructor(reason: 'gone' | Failure) {
+    super(reason === 'gone' ? 'the resource version is too old' : reason.message);
+    this.reason = reason;
   }
 }
 
 /** Where an informer puts what it sees. Between `listStarted` and `listEnded` everything that exists is `present` once. */
-export interface WatchSink<T> {
+export interface EventHandler<T> {
   /**
    * @param version what the list shows was so then
    * @param isRestored etcd was restored from a backup: versions begin again, and nothing that was shown before counts
    */
-  listStarted(version: string, isRestored: boolean): void;
-  present(item: T): void;
-  deleted(item: T): void;
-  listEnded(): void;
+  init(version: string, isRestored: boolean): void;
+  apply(item: T): void;
+  delete(item: T): void;
+  initDone(): void;
 }
 
 /** coordination.k8s.io/v1 Lease, in our units. */

@@ -14,7 +14,7 @@ import { TokenClient } from './reconcile/token-desk.ts';
 import { Controller } from './runtime/controller.ts';
 import { QuietTask } from './runtime/quiet-task.ts';
 import { HostLimiters } from './runtime/request-budget.ts';
-import { within } from './runtime/waiting.ts';
+import { withTimeout } from './runtime/waiting.ts';
 import type { WorkQueue } from './runtime/work-queue.ts';
 
 /**
@@ -86,7 +86,7 @@ export async function lead(
   metrics.observe({ queue, controller, limiter });
   try {
     await controller.run({ stop, abort });
-    await within({ clock, limit: LAST_EVENTS, signal: abort }, () => events.flush());
+    await withTimeout({ clock, limit: LAST_EVENTS, signal: abort }, () => events.flush());
   } finally {
     stop.removeEventListener('abort', drain);
     cancelCut();

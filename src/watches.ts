@@ -4,7 +4,7 @@ import type { Transport } from './adapters/kubernetes/transport.ts';
 import type { CheckResult } from './adapters/operations-server.ts';
 import type { Config } from './config.ts';
 import type { Failure } from './domain/failure.ts';
-import type { Clock, Key, ListWatch, Log, Random, WatchSink } from './ports.ts';
+import type { Clock, EventHandler, Key, ListWatch, Log, Random } from './ports.ts';
 import { runInformer } from './runtime/informer.ts';
 
 /** What the operator waits for before it is ready, by name. */
@@ -48,15 +48,15 @@ export function watch(
     const name = (what: string) => (namespace === undefined ? what : `${what} in ${namespace}`);
     const parts = { ...around, checks, signal };
     const credentials = inform(parts, name('credentials'), {
-      source: credentialListWatch(transport, { ...where, ...labels }, (line) =>
+      listWatch: credentialListWatch(transport, { ...where, ...labels }, (line) =>
         cache.isKnownCredential(line),
       ),
-      sink: cache.credentialSink(namespace),
+      handler: cache.credentialHandler(namespace),
     });
     const secrets = credentials.synced.then(() =>
       inform(parts, name('secrets'), {
-        source: secretListWatch(transport, where, (line) => cache.isKnownSecret(line)),
-        sink: cache.secretSink(namespace),
+        listWatch: secretListWatch(transport, where, (line) => cache.isKnownSecret(line)),
+        handler: cache.secretHandler(namespace),
       }),
     );
     const allListed = async (): Promise<void> => {
@@ -116,7 +116,7 @@ interface Informing {
 function inform<T>(
   around: Around & { readonly checks: Checks; readonly signal: AbortSignal },
   name: string,
-  { source, sink }: { readonly source: ListWatch<T>; readonly sink: WatchSink<T> },
+  { listWatch, handler }: { readonly listWatch: ListWatch<T>; readonly handler: EventHandler<T> },
 ): Informing {
   const { checks, log, clock, random, signal } = around;
   const synced = Promise.withResolvers<void>();
@@ -126,7 +126,7 @@ function inform<T>(
     checks.holds(name);
     synced.resolve();
   };
-  const onProblem = (problem: Failure | undefined) => {
+  const onError = (problem: Failure | undefined) => {
     if (problem === undefined) return log.info('The watch works', { watch: name });
     failed.resolve();
     if (checks.isOpen(name)) checks.fails(name, problem.message);
@@ -135,6 +135,6 @@ function inform<T>(
   return {
     synced: synced.promise,
     failed: failed.promise,
-    ended: runInformer({ source, sink, clock, random, onSynced, onProblem }, signal),
+    ended: runInformer({ listWatch, handler, clock, random, onSynced, onError }, signal),
   };
 }

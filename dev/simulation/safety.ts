@@ -161,7 +161,7 @@ export class Safety implements Scene {
         if (isLeading) this.leadership.begins(replica);
         else this.leadership.ends(replica);
       },
-      queueObserver: { added: nothing, deferred: nothing, taken: nothing, done: nothing },
+      queueMetrics: { add: nothing, retry: nothing, get: nothing, done: nothing },
       observe: nothing,
     };
   }

@@ -13,7 +13,7 @@ export interface LeaseTimes {
 }
 
 /** Which of the times are too long; a NaN is none. In whole milliseconds, for fractions of seconds are not exact. */
-export function tooLong({
+export function timesTooLong({
   leaseDuration,
   renewDeadline,
   retryPeriod,

@@ -1,10 +1,10 @@
 import type { Action, Ms } from '../domain/time.ts';
 import type { Clock, Key, ReconcileContext } from '../ports.ts';
-import { type Seat, Seats } from './seats.ts';
+import { type Permit, Semaphore } from './seats.ts';
 import type { WorkQueue } from './work-queue.ts';
 
 /** Parked passes cost memory (a few kB each): beyond this many no new key is taken. */
-const MOST_PASSES = 50_000;
+const MAX_RECONCILES = 50_000;
 
 export interface ReconcileAttempt extends ReconcileContext {
   /** How often in a row the pass for this key threw before. */
@@ -28,7 +28,7 @@ export interface ControllerOptions {
   readonly onQuiet?: () => void;
 }
 
-export interface Stops {
+export interface StopSignals {
   /** No new keys; running passes may finish. */
   readonly stop: AbortSignal;
   /** The signal of every pass: nothing may be written any more. Also a stop. */
@@ -38,31 +38,31 @@ export interface Stops {
 /** Takes keys from the queue and runs passes for them. */
 export class Controller {
   readonly #options: ControllerOptions;
-  readonly #seats: Seats;
+  readonly #semaphore: Semaphore;
   readonly #attempts = new Map<Key, number>();
-  readonly #passes = new Set<Promise<void>>();
-  #stops: Stops | undefined;
+  readonly #reconciles = new Set<Promise<void>>();
+  #stops: StopSignals | undefined;
   #isWoken = false;
   #startedInTurn = 0;
 
   constructor(options: ControllerOptions) {
     this.#options = options;
-    this.#seats = new Seats(options.workers, () => this.#wake());
+    this.#semaphore = new Semaphore(options.workers, () => this.#wake());
   }
 
   /** Passes that have begun and not ended, parked ones included. */
   get active(): number {
-    return this.#passes.size;
+    return this.#reconciles.size;
   }
 
   /** Works until one of the signals fires; resolves when the last pass has ended. May be called again after that. */
-  async run(stops: Stops): Promise<void> {
+  async run(stops: StopSignals): Promise<void> {
     this.#stops = stops;
     this.#options.queue.onReady(() => this.#wake());
     this.#wake();
     await firstOf(stops.stop, stops.abort);
     this.#stops = undefined;
-    await Promise.all(this.#passes);
+    await Promise.all(this.#reconciles);
   }
 
   /** In a microtask, so that no pass starts in the middle of the event that made its key due. */
@@ -71,15 +71,15 @@ export class Controller {
     this.#isWoken = true;
     queueMicrotask(() => {
       this.#isWoken = false;
-      this.#startPasses();
+      this.#startReconciles();
     });
   }
 
-  #startPasses(): void {
+  #startReconciles(): void {
     const stops = this.#stops;
     if (stops === undefined || stops.stop.aborted || stops.abort.aborted) return;
     while (this.#hasRoom()) {
-      const key = this.#options.queue.take();
+      const key = this.#options.queue.get();
       if (key === undefined) return;
       this.#start(key, stops.abort);
       this.#countStart();
@@ -101,25 +101,25 @@ export class Controller {
 
   #hasRoom(): boolean {
     const hasTurn = this.#startedInTurn < this.#options.workers;
-    return hasTurn && this.#seats.hasFree && this.#passes.size < MOST_PASSES;
+    return hasTurn && this.#semaphore.hasFree && this.#reconciles.size < MAX_RECONCILES;
   }
 
   #start(key: Key, abort: AbortSignal): void {
-    const seat = this.#seats.take();
-    const reconcile = this.#work(key, seat, abort).finally(() => {
-      this.#passes.delete(reconcile);
-      seat.leave();
+    const permit = this.#semaphore.acquire();
+    const reconcile = this.#work(key, permit, abort).finally(() => {
+      this.#reconciles.delete(reconcile);
+      permit.release();
       this.#wake();
-      if (this.#passes.size === 0 && this.#options.queue.isQuiet) this.#options.onQuiet?.();
+      if (this.#reconciles.size === 0 && this.#options.queue.isQuiet) this.#options.onQuiet?.();
     });
-    this.#passes.add(reconcile);
+    this.#reconciles.add(reconcile);
   }
 
-  async #work(key: Key, seat: Seat, signal: AbortSignal): Promise<void> {
+  async #work(key: Key, permit: Permit, signal: AbortSignal): Promise<void> {
     const { queue, clock, onReconciled } = this.#options;
     const began = clock.now();
     const attempt = this.#attempts.get(key) ?? 0;
-    const result = await this.#resultOf(key, { signal, attempt, parked: seat.parked });
+    const result = await this.#resultOf(key, { signal, attempt, parked: permit.parked });
     queue.done(key);
     if (result !== 'aborted') onReconciled(result, Math.max(clock.now() - began, 0));
   }

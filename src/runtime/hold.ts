@@ -1,7 +1,7 @@
 import type { EpochMs, Ms } from '../domain/time.ts';
 
 /** A time during which nobody may go. A clock that is set back behind its beginning does not make it longer. */
-export class Hold {
+export class Cooldown {
   #since: EpochMs = -Infinity;
   #until: EpochMs = -Infinity;
 

@@ -1,18 +1,18 @@
 import { type EpochMs, type Ms, seconds } from '../domain/time.ts';
 import type { Clock, Random, Ticket } from '../ports.ts';
-import { Breaker } from './breaker.ts';
-import { Hold } from './hold.ts';
+import { CircuitBreaker } from './breaker.ts';
+import { Cooldown } from './hold.ts';
 import { PriorityMap } from './priority-map.ts';
-import { SlowDown } from './slow-down.ts';
-import { TokenBucket } from './token-bucket.ts';
+import { AdaptiveRate } from './slow-down.ts';
+import { RateLimiter } from './token-bucket.ts';
 
 /** No timer runs longer, so that a jump of the system clock is noticed within this time. */
-const LONGEST_TIMER: Ms = seconds(60);
+const MAX_TIMER: Ms = seconds(60);
 const LOGIN_BURST = 2;
 /** One goes to a paused host so long before its token expires, which leaves time for an answer, … */
 const AHEAD_OF_EXPIRY: Ms = seconds(30);
 /** … and the next only after that, whosever token expires. */
-const BETWEEN_SUCH: Ms = seconds(10);
+const BYPASS_INTERVAL: Ms = seconds(10);
 
 export interface HostLimits {
   /** 0 or Infinity: no limit on the rate. */
@@ -36,17 +36,17 @@ export class HostLimiter {
   readonly #concurrency: number;
   readonly #clock: Clock;
   readonly #onIdle: () => void;
-  readonly #all: TokenBucket;
-  readonly #logins: TokenBucket;
-  readonly #slowDown = new SlowDown();
-  readonly #breaker: Breaker;
+  readonly #all: RateLimiter;
+  readonly #logins: RateLimiter;
+  readonly #adaptiveRate = new AdaptiveRate();
+  readonly #circuitBreaker: CircuitBreaker;
   readonly #others = new PriorityMap<Waiter>();
   readonly #loginsWaiting = new PriorityMap<Waiter>();
   /** Those of both lines who have a token, by its expiry. */
   readonly #expiring = new PriorityMap<Waiter>();
   readonly #waiters = new Map<Ticket, Waiter>();
   /** After one that went in spite of a pause. */
-  readonly #untilNextSuch = new Hold();
+  readonly #bypassCooldown = new Cooldown();
   #order = 0;
   #running = 0;
   #cancelTimer: (() => void) | undefined;
@@ -61,9 +61,9 @@ export class HostLimiter {
     this.#concurrency = limits.concurrency;
     this.#clock = clock;
     this.#onIdle = onIdle;
-    this.#all = new TokenBucket(limits.requestsPerSecond, limits.burst);
-    this.#logins = new TokenBucket(limits.passwordLoginsPerSecond, LOGIN_BURST);
-    this.#breaker = new Breaker(random);
+    this.#all = new RateLimiter(limits.requestsPerSecond, limits.burst);
+    this.#logins = new RateLimiter(limits.passwordLoginsPerSecond, LOGIN_BURST);
+    this.#circuitBreaker = new CircuitBreaker(random);
   }
 
   get state(): { queued: number; running: number; pausedUntil: EpochMs | undefined } {
@@ -80,7 +80,7 @@ export class HostLimiter {
    * Resolves when it is the caller's turn, who must `leave` afterwards; rejects with the signal's reason when that
    * fires first. It must not have fired before.
    */
-  enter(ticket: Ticket, signal: AbortSignal): Promise<void> {
+  acquire(ticket: Ticket, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       const start = () => {
         signal.removeEventListener('abort', giveUp);
@@ -106,20 +106,20 @@ export class HostLimiter {
     this.#serve();
   }
 
-  leave(): void {
+  release(): void {
     this.#running -= 1;
     this.#serve();
   }
 
   /** Of two pauses the later end wins. */
   pause(until: EpochMs): void {
-    this.#slowDown.pause(until, this.#clock.now());
+    this.#adaptiveRate.pause(until, this.#clock.now());
     this.#serve();
   }
 
   report(outcome: 'answered' | 'unreachable'): void {
-    if (outcome === 'answered') this.#breaker.answered();
-    else this.#breaker.failed(this.#clock.now());
+    if (outcome === 'answered') this.#circuitBreaker.onSuccess();
+    else this.#circuitBreaker.onError(this.#clock.now());
     this.#serve();
   }
 
@@ -148,11 +148,11 @@ export class HostLimiter {
   #serve(): void {
     while (this.#hasRoom) {
       const now = this.#clock.now();
-      const next = this.#next(now) ?? this.#nextInPause(now);
+      const next = this.#next(now) ?? this.#nextBypass(now);
       if (next === undefined) return this.#wait(now);
       this.#remove(next);
-      this.#all.take();
-      if (next.ticket.login) this.#logins.take();
+      this.#all.acquire();
+      if (next.ticket.login) this.#logins.acquire();
       this.#running += 1;
       next.start();
     }
@@ -160,7 +160,7 @@ export class HostLimiter {
 
   /** While the breaker is open one goes alone, so that what it meets is known before anybody follows. */
   get #hasRoom(): boolean {
-    return this.#running < (this.#breaker.isOpen ? 1 : this.#concurrency);
+    return this.#running < (this.#circuitBreaker.isOpen ? 1 : this.#concurrency);
   }
 
   /** The most urgent of those who may go now. */
@@ -172,22 +172,22 @@ export class HostLimiter {
   }
 
   /** Somebody whose token would expire before the pause ends. */
-  #nextInPause(now: EpochMs): Waiter | undefined {
-    if (this.#delayInPause(now) > 0) return undefined;
-    this.#untilNextSuch.extend(now + BETWEEN_SUCH, now);
+  #nextBypass(now: EpochMs): Waiter | undefined {
+    if (this.#bypassDelay(now) > 0) return undefined;
+    this.#bypassCooldown.extend(now + BYPASS_INTERVAL, now);
     return this.#expiring.first()?.key;
   }
 
   /** Until that may go. */
-  #delayInPause(now: EpochMs): Ms {
+  #bypassDelay(now: EpochMs): Ms {
     const first = this.#firstToExpire(now);
-    const pauseLeft = this.#slowDown.pauseLeft(now);
+    const pauseLeft = this.#adaptiveRate.pauseLeft(now);
     if (first === undefined || pauseLeft <= 0) return Infinity;
     const left = first.priority - now;
     const wait = Math.max(
       left - AHEAD_OF_EXPIRY,
-      this.#untilNextSuch.left(now),
-      this.#breaker.restLeft(now),
+      this.#bypassCooldown.left(now),
+      this.#circuitBreaker.waitLeft(now),
       this.#bucketDelay(now, first.key.ticket),
     );
     return wait < Math.min(left, pauseLeft) ? wait : Infinity;
@@ -208,10 +208,10 @@ export class HostLimiter {
     const delays = [
       ...(this.#others.size > 0 ? [this.#delay(now)] : []),
       ...(this.#loginsWaiting.size > 0 ? [this.#loginDelay(now)] : []),
-      ...(this.#expiring.size > 0 ? [this.#delayInPause(now)] : []),
+      ...(this.#expiring.size > 0 ? [this.#bypassDelay(now)] : []),
     ];
     if (delays.length > 0) return this.#wakeIn(Math.min(...delays));
-    if (this.#running === 0 && this.#breaker.isClean) this.#rest(now);
+    if (this.#running === 0 && this.#circuitBreaker.isClean) this.#rest(now);
   }
 
   /** Until the next start: neither paused nor cut off, and the bucket holds a whole token. */
@@ -224,18 +224,18 @@ export class HostLimiter {
   }
 
   #bucketDelay(now: EpochMs, { login = false }: Pick<Ticket, 'login'>): Ms {
-    const share = this.#slowDown.share(now);
-    const all = this.#all.delay(now, share);
-    return login ? Math.max(all, this.#logins.delay(now, share)) : all;
+    const factor = this.#adaptiveRate.factor(now);
+    const all = this.#all.delay(now, factor);
+    return login ? Math.max(all, this.#logins.delay(now, factor)) : all;
   }
 
   #closedFor(now: EpochMs): Ms {
-    return Math.max(this.#slowDown.pauseLeft(now), this.#breaker.restLeft(now));
+    return Math.max(this.#adaptiveRate.pauseLeft(now), this.#circuitBreaker.waitLeft(now));
   }
 
   /** Nobody is here; the host can be forgotten once it is back at full speed and its buckets are full. */
   #rest(now: EpochMs): void {
-    if (this.#slowDown.share(now) < 1) return this.#wakeIn(LONGEST_TIMER);
+    if (this.#adaptiveRate.factor(now) < 1) return this.#wakeIn(MAX_TIMER);
     const wait = Math.max(this.#all.fullIn(now), this.#logins.fullIn(now), this.#closedFor(now));
     if (wait > 0) return this.#wakeIn(wait);
     this.#cancelTimer?.();
@@ -246,7 +246,7 @@ export class HostLimiter {
   #wakeIn(delay: Ms): void {
     this.#cancelTimer?.();
     if (this.#isClosed) return;
-    this.#cancelTimer = this.#clock.after(Math.min(delay, LONGEST_TIMER), () => {
+    this.#cancelTimer = this.#clock.after(Math.min(delay, MAX_TIMER), () => {
       this.#cancelTimer = undefined;
       this.#serve();
     });

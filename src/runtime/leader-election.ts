@@ -1,8 +1,8 @@
-import { JITTER, type LeaseTimes, tooLong } from '../domain/lease-times.ts';
+import { JITTER, type LeaseTimes, timesTooLong } from '../domain/lease-times.ts';
 import { type Ms, seconds } from '../domain/time.ts';
 import type { Clock, Random } from '../ports.ts';
 import { LeaseHolder, type LeaseHolderOptions, type Term } from './lease-holder.ts';
-import { sleep, within } from './waiting.ts';
+import { sleep, withTimeout } from './waiting.ts';
 
 /** How long after the end of the work a renewal on its way and the release may take together. */
 const RELEASE: Ms = seconds(3);
@@ -40,7 +40,10 @@ export async function runLeaderElection(
   signal: AbortSignal,
 ): Promise<'stopped' | 'lost'> {
   const { leaseDuration, renewDeadline, retryPeriod } = options;
-  if (tooLong(options).length > 0 || Number.isNaN(leaseDuration + renewDeadline + retryPeriod)) {
+  if (
+    timesTooLong(options).length > 0 ||
+    Number.isNaN(leaseDuration + renewDeadline + retryPeriod)
+  ) {
     throw new RangeError('leaseDuration > renewDeadline > 1.2 × retryPeriod must hold');
   }
   const lease = new LeaseHolder(options);
@@ -64,7 +67,7 @@ async function contend(
       const term = await lease.acquire(signal);
       if (typeof term === 'object') return term;
       const limit = retryPeriod * (1 + JITTER * random());
-      await within({ clock, limit, signal }, () => release.next());
+      await withTimeout({ clock, limit, signal }, () => release.next());
     }
     return undefined;
   } finally {
@@ -99,17 +102,20 @@ async function lead(
 ): Promise<'stopped' | 'lost'> {
   const lost = new AbortController();
   const ended = new AbortController();
-  const leading = new Leading(first, options.clock, lost);
+  const leading = new LeadershipTerm(first, options.clock, lost);
   const cut = new AbortController();
   const renewing = keepRenewing(lease, options, leading, { ended: ended.signal, cut: cut.signal });
   try {
     await options.lead(leading);
   } finally {
     ended.abort();
-    await within({ clock: options.clock, limit: RELEASE, signal: lost.signal }, async (signal) => {
-      await renewing;
-      await lease.release(signal);
-    });
+    await withTimeout(
+      { clock: options.clock, limit: RELEASE, signal: lost.signal },
+      async (signal) => {
+        await renewing;
+        await lease.release(signal);
+      },
+    );
     cut.abort();
     await renewing;
   }
@@ -117,7 +123,7 @@ async function lead(
 }
 
 /** The term of a leader, extended by each renewal of the Lease. */
-class Leading implements Leadership {
+class LeadershipTerm implements Leadership {
   readonly #clock: Clock;
   readonly #lost: AbortController;
   #term: Term;
@@ -155,7 +161,7 @@ class Leading implements Leadership {
 async function keepRenewing(
   lease: LeaseHolder,
   { clock, retryPeriod }: LeaderElectionOptions,
-  leading: Leading,
+  leading: LeadershipTerm,
   { ended, cut }: { readonly ended: AbortSignal; readonly cut: AbortSignal },
 ): Promise<void> {
   const over = AbortSignal.any([leading.lost, ended]);

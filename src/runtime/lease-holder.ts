@@ -2,8 +2,8 @@ import { type Failure, isFailure } from '../domain/failure.ts';
 import type { LeaseTimes } from '../domain/lease-times.ts';
 import { type Ms, seconds } from '../domain/time.ts';
 import type { Clock, LeaseRecord, LeaseStore, Log } from '../ports.ts';
-import { Problems, unexpected } from './problems.ts';
-import { within } from './waiting.ts';
+import { ErrorReporter, unexpectedError } from './problems.ts';
+import { withTimeout } from './waiting.ts';
 
 export interface LeaseHolderOptions extends Omit<LeaseTimes, 'retryPeriod'> {
   readonly store: LeaseStore;
@@ -24,7 +24,7 @@ export interface Term {
 }
 
 /** `taken`: somebody else holds the Lease. Undefined: it did not work this time. */
-export type Written = Term | 'taken' | undefined;
+export type LeaseWriteResult = Term | 'taken' | undefined;
 
 /**
  * One contender's view of the Lease, and its writes. Time is measured by timers and the monotonic clock, never by
@@ -32,7 +32,7 @@ export type Written = Term | 'taken' | undefined;
  */
 export class LeaseHolder {
   readonly #options: LeaseHolderOptions;
-  readonly #problems: Problems;
+  readonly #errors: ErrorReporter;
   /** The Lease as last seen; undefined when there is none. */
   #seen: LeaseRecord | undefined;
   /** Its holder has given no sign of life for the whole duration since we saw the last one. */
@@ -42,17 +42,17 @@ export class LeaseHolder {
 
   constructor(options: LeaseHolderOptions) {
     this.#options = options;
-    this.#problems = new Problems((failure) => report(options.log, failure));
+    this.#errors = new ErrorReporter((failure) => report(options.log, failure));
   }
 
   /** Takes the Lease when it is nobody's, ours or expired. */
-  async acquire(signal: AbortSignal): Promise<Written> {
+  async acquire(signal: AbortSignal): Promise<LeaseWriteResult> {
     if (!(await this.#look(signal))) return undefined;
     const isFree = (this.#seen?.holder ?? '') === '' || this.#isOurs || this.#isExpired;
     return isFree ? this.#put(() => this.#ours(), signal) : 'taken';
   }
 
-  renew(signal: AbortSignal): Promise<Written> {
+  renew(signal: AbortSignal): Promise<LeaseWriteResult> {
     return this.#put(() => this.#ours(), signal);
   }
 
@@ -96,7 +96,7 @@ export class LeaseHolder {
     return { ...seen, ...mine, acquiredAt: now, transitions: seen.transitions + 1 };
   }
 
-  async #put(make: () => LeaseRecord, signal: AbortSignal): Promise<Written> {
+  async #put(make: () => LeaseRecord, signal: AbortSignal): Promise<LeaseWriteResult> {
     const first = await this.#write(make(), signal);
     if (first !== 'conflict') return first;
     // Perhaps an earlier write of ours did arrive although its answer did not.
@@ -133,14 +133,14 @@ export class LeaseHolder {
     signal: AbortSignal,
   ): Promise<T | undefined> {
     const { clock, renewDeadline } = this.#options;
-    const answer = await within({ clock, limit: renewDeadline, signal }, task).catch(
-      (error: unknown) => unexpected('The request for the Lease', error),
+    const answer = await withTimeout({ clock, limit: renewDeadline, signal }, task).catch(
+      (error: unknown) => unexpectedError('The request for the Lease', error),
     );
     if (isFailure(answer)) {
-      this.#problems.add(answer);
+      this.#errors.add(answer);
       return undefined;
     }
-    if (answer !== undefined) this.#problems.clear();
+    if (answer !== undefined) this.#errors.clear();
     return answer;
   }
 

@@ -52,7 +52,7 @@ export class PriorityMap<K> {
     if (last !== undefined && last !== entry) {
       this.#put(last, entry.place);
       this.#rise(last);
-      this.#sink(last);
+      this.#handler(last);
     }
     return true;
   }
@@ -70,7 +70,7 @@ export class PriorityMap<K> {
     }
   }
 
-  #sink(entry: Entry<K>): void {
+  #handler(entry: Entry<K>): void {
     let below = this.#below(entry);
     while (below !== undefined && isBefore(below, entry)) {
       this.#swap(entry, below);

@@ -1,7 +1,7 @@
 import { Failure } from '../domain/failure.ts';
 
 /** Passes a failure on when its message differs from the one before, and undefined when all is well again. */
-export class Problems {
+export class ErrorReporter {
   readonly #report: (failure: Failure | undefined) => void;
   #last: string | undefined;
 
@@ -23,7 +23,7 @@ export class Problems {
 }
 
 /** Something threw that should not have. Only the name of the error is kept, for its text may hold anything. */
-export const unexpected = (what: string, error: unknown): Failure =>
+export const unexpectedError = (what: string, error: unknown): Failure =>
   new Failure('InternalError', `${what} failed in a way that nobody expected`, {
     code: error instanceof Error ? error.name : typeof error,
   });

@@ -1,9 +1,9 @@
 import { type EpochMs, type Ms, minutes } from '../domain/time.ts';
 import type { Clock } from '../ports.ts';
 
-const EVERY: Ms = minutes(1);
+const RUN_INTERVAL: Ms = minutes(1);
 /** Passes that make it worth while. */
-const ENOUGH = 500;
+const MIN_RECONCILES = 500;
 
 export interface QuietTaskOptions {
   readonly task: () => void;
@@ -30,9 +30,9 @@ export class QuietTask {
 
   /** Nothing is in work or due. */
   quiet(): void {
-    if (this.#passes < ENOUGH || this.#cancelTimer !== undefined) return;
+    if (this.#passes < MIN_RECONCILES || this.#cancelTimer !== undefined) return;
     const { clock, task, isQuiet } = this.#options;
-    const wait = this.#doneAt + EVERY - clock.now();
+    const wait = this.#doneAt + RUN_INTERVAL - clock.now();
     if (wait > 0) {
       this.#cancelTimer = clock.after(wait, () => {
         this.#cancelTimer = undefined;

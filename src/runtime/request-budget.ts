@@ -30,11 +30,11 @@ export class HostLimiters implements RequestLimiter {
   ): Promise<T> {
     signal.throwIfAborted();
     const queue = this.#of(host);
-    await queue.enter(ticket, signal);
+    await queue.acquire(ticket, signal);
     try {
       return await task();
     } finally {
-      queue.leave();
+      queue.release();
     }
   }
 

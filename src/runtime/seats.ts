@@ -1,5 +1,5 @@
 /** So many may work at once. Whoever comes back from a wait sits down before anybody new. */
-export class Seats {
+export class Semaphore {
   #free: number;
   readonly #returning: (() => void)[] = [];
   readonly #onFree: () => void;
@@ -14,9 +14,9 @@ export class Seats {
   }
 
   /** Call it only while one is free. */
-  take(): Seat {
+  acquire(): Permit {
     this.#free -= 1;
-    return new Seat(this);
+    return new Permit(this);
   }
 
   /** Resolves when there is a seat again. */
@@ -37,20 +37,20 @@ export class Seats {
 }
 
 /** One worker's place, given back while it only waits. */
-export class Seat {
-  readonly #seats: Seats;
+export class Permit {
+  readonly #semaphore: Semaphore;
   #isTaken = true;
   #hasLeft = false;
 
-  constructor(seats: Seats) {
-    this.#seats = seats;
+  constructor(semaphore: Semaphore) {
+    this.#semaphore = semaphore;
   }
 
   /** A wait within a wait gives nothing back a second time. */
   readonly parked = async <T>(wait: () => Promise<T>): Promise<T> => {
     if (!this.#isTaken) return wait();
     this.#isTaken = false;
-    this.#seats.release();
+    this.#semaphore.release();
     try {
       return await wait();
     } finally {
@@ -58,16 +58,16 @@ export class Seat {
     }
   };
 
-  leave(): void {
+  release(): void {
     this.#hasLeft = true;
-    if (this.#isTaken) this.#seats.release();
+    if (this.#isTaken) this.#semaphore.release();
     this.#isTaken = false;
   }
 
   /** Somebody may have left without waiting for the end of its wait: then the seat goes on to the next. */
   async #comeBack(): Promise<void> {
-    await this.#seats.regain();
-    if (this.#hasLeft) this.#seats.release();
+    await this.#semaphore.regain();
+    if (this.#hasLeft) this.#semaphore.release();
     else this.#isTaken = true;
   }
 }

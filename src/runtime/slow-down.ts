@@ -1,23 +1,23 @@
 import { type EpochMs, type Ms, minutes } from '../domain/time.ts';
-import { Hold } from './hold.ts';
+import { Cooldown } from './hold.ts';
 
 /** Whatever a server asks for: nobody knows how long it means it, and tokens expire meanwhile. */
-const LONGEST_PAUSE: Ms = minutes(5);
-const AFTER_PAUSE = 0.5;
-const REGAINED_PER_MINUTE = 0.1;
-const LEAST_SHARE = 0.05;
+const MAX_PAUSE: Ms = minutes(5);
+const FACTOR_AFTER_PAUSE = 0.5;
+const RECOVERY_PER_MINUTE = 0.1;
+const MIN_FACTOR = 0.05;
 
 /** A host that asked for patience is left alone for a while, and then approached more slowly than before. */
-export class SlowDown {
-  readonly #pause = new Hold();
-  #shareAfterPause = 1;
+export class AdaptiveRate {
+  readonly #pause = new Cooldown();
+  #factorAfterPause = 1;
 
   /** Of two pauses the later end wins, five minutes ahead at most; both together slow down once. */
   pause(asked: EpochMs, now: EpochMs): void {
-    const until = Math.min(asked, now + LONGEST_PAUSE);
+    const until = Math.min(asked, now + MAX_PAUSE);
     if (!(until > now)) return;
     if (this.pauseLeft(now) <= 0) {
-      this.#shareAfterPause = Math.max(this.share(now) * AFTER_PAUSE, LEAST_SHARE);
+      this.#factorAfterPause = Math.max(this.factor(now) * FACTOR_AFTER_PAUSE, MIN_FACTOR);
     }
     this.#pause.extend(until, now);
   }
@@ -28,8 +28,8 @@ export class SlowDown {
   }
 
   /** How much of the usual rate is allowed: half after a pause, and a tenth more for each good minute. */
-  share(now: EpochMs): number {
+  factor(now: EpochMs): number {
     const goodMinutes = Math.floor(Math.max(-this.pauseLeft(now), 0) / minutes(1));
-    return Math.min(this.#shareAfterPause + goodMinutes * REGAINED_PER_MINUTE, 1);
+    return Math.min(this.#factorAfterPause + goodMinutes * RECOVERY_PER_MINUTE, 1);
   }
 }

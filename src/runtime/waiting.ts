@@ -1,7 +1,7 @@
 import type { Ms } from '../domain/time.ts';
 import type { Clock } from '../ports.ts';
 
-export interface Bounds {
+export interface TimeoutOptions {
   readonly clock: Clock;
   readonly limit: Ms;
   readonly signal: AbortSignal;
@@ -11,8 +11,8 @@ export interface Bounds {
  * What `task` answers, or undefined when `limit` passes or `signal` fires first; then the signal that the task was
  * given fires, and nobody waits for a task that does not listen. Leaves no timer and no listener behind.
  */
-export function within<T>(
-  { clock, limit, signal }: Bounds,
+export function withTimeout<T>(
+  { clock, limit, signal }: TimeoutOptions,
   task: (signal: AbortSignal) => Promise<T>,
 ): Promise<T | undefined> {
   if (signal.aborted) return Promise.resolve(undefined);
@@ -34,5 +34,5 @@ export function within<T>(
 }
 
 /** Resolves after `limit`, or at once when `signal` fires. */
-export const sleep = (bounds: Bounds): Promise<void> =>
-  within(bounds, () => new Promise<void>(() => undefined));
+export const sleep = (bounds: TimeoutOptions): Promise<void> =>
+  withTimeout(bounds, () => new Promise<void>(() => undefined));

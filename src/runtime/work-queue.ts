@@ -4,16 +4,16 @@ import type { Clock, Key } from '../ports.ts';
 import { PriorityMap } from './priority-map.ts';
 
 /** No timer runs longer, so that a jump of the system clock is noticed within this time. */
-const LONGEST_TIMER: Ms = seconds(60);
+const MAX_TIMER: Ms = seconds(60);
 
 /** The names in brackets are those of client-go's metrics. */
-export interface QueueObserver {
+export interface QueueMetrics {
   /** A key became due (`workqueue_adds_total`). */
-  added(): void;
+  add(): void;
   /** A key is to be looked at again later (`workqueue_retries_total`). */
-  deferred(): void;
+  retry(): void;
   /** A key that was due for so long is now in work (`workqueue_queue_duration_seconds`). */
-  taken(waited: Ms): void;
+  get(waited: Ms): void;
   /** A key was in work for so long (`workqueue_work_duration_seconds`). */
   done(worked: Ms): void;
 }
@@ -22,8 +22,8 @@ export interface QueueSnapshot {
   /** Due and not in work (`workqueue_depth`). */
   readonly ready: number;
   /** To be looked at later. */
-  readonly deferred: number;
-  readonly inWork: number;
+  readonly waiting: number;
+  readonly processing: number;
   readonly oldestWait: Ms;
   /** Sum over everything in work (`workqueue_unfinished_work_seconds`). */
   readonly unfinishedWork: Ms;
@@ -37,34 +37,34 @@ interface Timer {
   readonly cancel: () => void;
 }
 
-const NOBODY: QueueObserver = {
-  added: () => undefined,
-  deferred: () => undefined,
-  taken: () => undefined,
+const NO_METRICS: QueueMetrics = {
+  add: () => undefined,
+  retry: () => undefined,
+  get: () => undefined,
   done: () => undefined,
 };
 
 /** Keys that need a pass, now or later. A key is never in work twice, and no `add` is ever lost. */
 export class WorkQueue {
   readonly #clock: Clock;
-  readonly #observer: QueueObserver;
+  readonly #metrics: QueueMetrics;
   /** Due and not in work, by the moment at which they became due. */
   readonly #ready = new PriorityMap<Key>();
   /** In work, and since when. */
-  readonly #inWork = new Map<Key, EpochMs>();
+  readonly #processing = new Map<Key, EpochMs>();
   /** In work, and due once more as soon as that is done. Always a subset of `#inWork`. */
-  readonly #again = new Set<Key>();
+  readonly #dirty = new Set<Key>();
   /** When to wake which key: wall-clock moments, to which is added by how much the clock had been set back before. */
-  readonly #deferred = new PriorityMap<Key>();
-  readonly #setBack: ClockSetBack;
+  readonly #waiting = new PriorityMap<Key>();
+  readonly #clockSetBack: ClockSetBack;
   #onReady: () => void = () => undefined;
   #timer: Timer | undefined;
   #isShutDown = false;
 
-  constructor(clock: Clock, observer: QueueObserver = NOBODY) {
+  constructor(clock: Clock, metrics: QueueMetrics = NO_METRICS) {
     this.#clock = clock;
-    this.#observer = observer;
-    this.#setBack = new ClockSetBack(clock);
+    this.#metrics = metrics;
+    this.#clockSetBack = new ClockSetBack(clock);
   }
 
   /** `callback` is told whenever there is something to take; it replaces the one before. */
@@ -73,9 +73,9 @@ export class WorkQueue {
   }
 
   add(key: Key): void {
-    if (this.#isShutDown || this.#ready.has(key) || this.#again.has(key)) return;
-    this.#observer.added();
-    if (this.#inWork.has(key)) this.#again.add(key);
+    if (this.#isShutDown || this.#ready.has(key) || this.#dirty.has(key)) return;
+    this.#metrics.add();
+    if (this.#processing.has(key)) this.#dirty.add(key);
     else this.#makeReady(key);
   }
 
@@ -85,39 +85,39 @@ export class WorkQueue {
    */
   addAt(key: Key, at: EpochMs): void {
     if (this.#isShutDown) return;
-    this.#observer.deferred();
+    this.#metrics.retry();
     if (at <= this.#clock.now()) return this.add(key);
-    const due = at + this.#setBack.total();
-    if (due >= (this.#deferred.get(key) ?? Infinity)) return;
-    this.#deferred.set(key, due);
+    const due = at + this.#clockSetBack.total();
+    if (due >= (this.#waiting.get(key) ?? Infinity)) return;
+    this.#waiting.set(key, due);
     this.#arm();
   }
 
   /** The next key, now in work, or undefined. Its wake-up is dropped: the pass decides anew when to look again. */
-  take(): Key | undefined {
+  get(): Key | undefined {
     const next = this.#ready.first();
     if (next === undefined) return undefined;
     const { key, priority: since } = next;
     this.#ready.delete(key);
-    this.#deferred.delete(key);
-    this.#inWork.set(key, this.#clock.now());
-    this.#observer.taken(this.#since(since));
+    this.#waiting.delete(key);
+    this.#processing.set(key, this.#clock.now());
+    this.#metrics.get(this.#since(since));
     return key;
   }
 
   done(key: Key): void {
-    const since = this.#inWork.get(key);
+    const since = this.#processing.get(key);
     if (since === undefined) return;
-    this.#inWork.delete(key);
-    this.#observer.done(this.#since(since));
-    if (this.#again.delete(key)) this.#makeReady(key);
+    this.#processing.delete(key);
+    this.#metrics.done(this.#since(since));
+    if (this.#dirty.delete(key)) this.#makeReady(key);
   }
 
   /** Nothing is due for the key any more; if it is in work it stays so until it is done. */
   forget(key: Key): void {
     this.#ready.delete(key);
-    this.#again.delete(key);
-    this.#deferred.delete(key);
+    this.#dirty.delete(key);
+    this.#waiting.delete(key);
   }
 
   /** Drops everything that is due, now or later, and takes in nothing more. */
@@ -125,22 +125,22 @@ export class WorkQueue {
     this.#isShutDown = true;
     this.#timer?.cancel();
     this.#ready.clear();
-    this.#again.clear();
-    this.#deferred.clear();
+    this.#dirty.clear();
+    this.#waiting.clear();
   }
 
   /** Nothing is due and nothing is in work. */
   get isQuiet(): boolean {
-    return this.#ready.size === 0 && this.#inWork.size === 0;
+    return this.#ready.size === 0 && this.#processing.size === 0;
   }
 
   snapshot(): QueueSnapshot {
     const oldest = this.#ready.first();
-    const work = [...this.#inWork.values()].map((since) => this.#since(since));
+    const work = [...this.#processing.values()].map((since) => this.#since(since));
     return {
       ready: this.#ready.size,
-      deferred: this.#deferred.size,
-      inWork: work.length,
+      waiting: this.#waiting.size,
+      processing: work.length,
       oldestWait: oldest === undefined ? 0 : this.#since(oldest.priority),
       unfinishedWork: work.reduce((sum, worked) => sum + worked, 0),
       longestWork: work.reduce((most, worked) => Math.max(most, worked), 0),
@@ -159,9 +159,9 @@ export class WorkQueue {
 
   /** One timer, for the earliest wake-up. One that fires for nothing does no harm. */
   #arm(): void {
-    const next = this.#deferred.first();
+    const next = this.#waiting.first();
     if (next === undefined) return;
-    const delay = Math.min(next.priority - this.#now(), LONGEST_TIMER);
+    const delay = Math.min(next.priority - this.#now(), MAX_TIMER);
     const at = this.#clock.monotonic() + delay;
     if (this.#timer !== undefined && this.#timer.at <= at) return;
     this.#timer?.cancel();
@@ -171,17 +171,17 @@ export class WorkQueue {
   #wake(): void {
     this.#timer = undefined;
     const now = this.#now();
-    let next = this.#deferred.first();
+    let next = this.#waiting.first();
     while (next !== undefined && next.priority <= now) {
-      this.#deferred.delete(next.key);
+      this.#waiting.delete(next.key);
       this.add(next.key);
-      next = this.#deferred.first();
+      next = this.#waiting.first();
     }
     this.#arm();
   }
 
   #now(): EpochMs {
-    return this.#clock.now() + this.#setBack.total();
+    return this.#clock.now() + this.#clockSetBack.total();
   }
 }
 

@@ -240,13 +240,13 @@ export class Play {
   // Requests
 
   async post(kind: Kind, { metadata, ...draft }: Draft, fieldManager = 'ours'): Promise<void> {
-    const body = objectOfKind(kind, { ...draft, metadata: this.#within(metadata) });
+    const body = objectOfKind(kind, { ...draft, metadata: this.#withTimeout(metadata) });
     const request = { method: 'POST', path: path(kind, this.namespace), body } as const;
     await this.#send(kind, metadata.name, { ...request, query: { fieldManager } });
   }
 
   async put(kind: Kind, { metadata, ...draft }: Draft, fieldManager = 'ours'): Promise<void> {
-    const body = objectOfKind(kind, { ...draft, metadata: this.#within(metadata) });
+    const body = objectOfKind(kind, { ...draft, metadata: this.#withTimeout(metadata) });
     const request = { method: 'PUT', path: this.#path(kind, metadata.name), body } as const;
     await this.#send(kind, metadata.name, { ...request, query: { fieldManager } });
   }
@@ -255,7 +255,7 @@ export class Play {
     { metadata, ...draft }: Draft,
     { manager = 'ours', force = false }: { manager?: string; force?: boolean } = {},
   ): Promise<void> {
-    const body = objectOfKind('secrets', { ...draft, metadata: this.#within(metadata) });
+    const body = objectOfKind('secrets', { ...draft, metadata: this.#withTimeout(metadata) });
     await this.#send('secrets', metadata.name, {
       method: 'PATCH',
       path: this.#path('secrets', metadata.name),
@@ -294,7 +294,7 @@ export class Play {
     const { body } = await this.#look(kind, name);
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- what a server stores
     const { metadata, ...rest } = change(body as Draft);
-    await this.side.edit(kind, { ...rest, metadata: this.#within(metadata) }, 'kubectl-edit');
+    await this.side.edit(kind, { ...rest, metadata: this.#withTimeout(metadata) }, 'kubectl-edit');
     await this.note(kind, name, 'edit');
   }
 
@@ -382,7 +382,7 @@ export class Play {
     return look;
   }
 
-  #within<T extends Draft['metadata']>(metadata: T): T & { name: string; namespace: string } {
+  #withTimeout<T extends Draft['metadata']>(metadata: T): T & { name: string; namespace: string } {
     const { name = '' } = metadata;
     return { ...metadata, name, namespace: this.namespace };
   }

@@ -85,7 +85,7 @@ describe('a stop', () => {
   /** With exit code 0 and in time. Answers the last line of its log. */
   async function ends(
     operator: Operator,
-    within: number,
+    withTimeout: number,
     signal: 'SIGTERM' | 'SIGINT' = 'SIGTERM',
   ): Promise<Record<string, unknown>> {
     const began = performance.now();
@@ -95,13 +95,13 @@ describe('a stop', () => {
     const { currentTestName = '' } = expect.getState();
     measured.push(`${seconds.toFixed(2)} s, exit code ${ending?.code}: ${currentTestName}`);
     expect(ending).toEqual({ code: 0, signal: null });
-    expect(seconds).toBeLessThan(within);
+    expect(seconds).toBeLessThan(withTimeout);
     return JSON.parse((await operator.log()).trimEnd().split('\n').at(-1) ?? '{}');
   }
 
   /** Nothing is open at the end: else one more line would say so, and the process would live on by itself. */
-  async function stops(operator: Operator, within: number, signal?: 'SIGTERM' | 'SIGINT') {
-    expect(await ends(operator, within, signal)).toEqual(STOPPED);
+  async function stops(operator: Operator, withTimeout: number, signal?: 'SIGTERM' | 'SIGINT') {
+    expect(await ends(operator, withTimeout, signal)).toEqual(STOPPED);
   }
 
   async function metWith(tenant: Tenant, name: string): Promise<void> {

@@ -119,7 +119,7 @@ function busyMetrics(): Metrics {
   });
   metrics.renewal('RenewalDue', 'success');
   metrics.apiRequest('PATCH', 'api:443', '200');
-  metrics.queueObserver.done(5);
+  metrics.queueMetrics.done(5);
   return metrics;
 }
 

@@ -7,7 +7,7 @@ import {
   type ReconcileAttempt,
   type ReconcileResult,
 } from '../../src/runtime/controller.ts';
-import { Seats } from '../../src/runtime/seats.ts';
+import { Semaphore } from '../../src/runtime/seats.ts';
 import { WorkQueue } from '../../src/runtime/work-queue.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
@@ -101,7 +101,7 @@ describe('a controller', () => {
     const ended = run(controller(gated({})));
     await settle();
     queue.add('a');
-    expect(queue.snapshot()).toMatchObject({ ready: 1, inWork: 0 });
+    expect(queue.snapshot()).toMatchObject({ ready: 1, processing: 0 });
     await settle();
     expect(results).toHaveLength(1);
     stop.abort();
@@ -154,7 +154,7 @@ describe('a controller', () => {
     const ended = run(controller(async () => ({ requeueAt: Number.NaN }), { onError }));
     await settle();
     expect(thrown).toEqual([expect.any(RangeError)]);
-    expect(queue.snapshot().inWork).toBe(0);
+    expect(queue.snapshot().processing).toBe(0);
     stop.abort();
     await ended;
   });
@@ -212,29 +212,29 @@ describe('a parked pass', () => {
   });
 
   it('gives nothing back twice by a wait within a wait, and passes rejections on', async () => {
-    const seats = new Seats(1, () => undefined);
-    const seat = seats.take();
-    const waits = seat.parked(() => seat.parked(() => Promise.reject(new Error('no'))));
-    const other = seats.take();
-    expect(seats.hasFree).toBe(false);
-    other.leave();
+    const semaphore = new Semaphore(1, () => undefined);
+    const permit = semaphore.acquire();
+    const waits = permit.parked(() => permit.parked(() => Promise.reject(new Error('no'))));
+    const other = semaphore.acquire();
+    expect(semaphore.hasFree).toBe(false);
+    other.release();
     await expect(waits).rejects.toThrow('no');
-    expect(seats.hasFree).toBe(false);
-    seat.leave();
-    expect(seats.hasFree).toBe(true);
+    expect(semaphore.hasFree).toBe(false);
+    permit.release();
+    expect(semaphore.hasFree).toBe(true);
   });
 
   it('takes no seat with it when it ends without waiting for its wait', async () => {
-    const seats = new Seats(1, () => undefined);
+    const semaphore = new Semaphore(1, () => undefined);
     const host = gate();
-    const seat = seats.take();
-    const waits = seat.parked(() => host.promise);
-    seat.leave();
+    const permit = semaphore.acquire();
+    const waits = permit.parked(() => host.promise);
+    permit.release();
     host.resolve();
     await waits;
-    expect(seats.hasFree).toBe(true);
-    seats.take();
-    expect(seats.hasFree).toBe(false);
+    expect(semaphore.hasFree).toBe(true);
+    semaphore.acquire();
+    expect(semaphore.hasFree).toBe(false);
   });
 });
 
@@ -298,7 +298,7 @@ describe('the end of a controller', () => {
     expect([[...running], isOver]).toEqual([['b'], false]);
     gates.b.resolve();
     await ended;
-    expect(queue.snapshot()).toMatchObject({ ready: 1, inWork: 0 });
+    expect(queue.snapshot()).toMatchObject({ ready: 1, processing: 0 });
   });
 
   it('aborts running passes when it must, and leaves their keys to whoever works next', async () => {
@@ -317,7 +317,7 @@ describe('the end of a controller', () => {
     abort.abort();
     await ended;
     expect([thrown, results]).toEqual([[], []]);
-    expect([queue.take(), queue.take()]).toEqual(['a', 'b']);
+    expect([queue.get(), queue.get()]).toEqual(['a', 'b']);
   });
 
   it.each(['stop', 'abort'])(
@@ -357,7 +357,7 @@ describe('a controller under any load', () => {
           clock = new FakeClock();
           queue = new WorkQueue(clock);
           stop = new AbortController();
-          const inWork = new Set<string>();
+          const processing = new Set<string>();
           const looked = new Map<string, number>();
           let atWork = 0;
           const busy = async (time: Ms) => {
@@ -368,15 +368,15 @@ describe('a controller under any load', () => {
           };
           const reconcile = async (key: string, { parked }: ReconcileAttempt): Promise<Action> => {
             const { work, park, throws } = plan.find((item) => item.key === key)!;
-            expect(inWork.has(key)).toBe(false);
-            inWork.add(key);
+            expect(processing.has(key)).toBe(false);
+            processing.add(key);
             looked.set(key, clock.passed);
             await busy(work);
             if (park !== undefined) {
               await parked(() => new Promise<void>((resolve) => clock.after(park, resolve)));
               await busy(work);
             }
-            inWork.delete(key);
+            processing.delete(key);
             if (throws) throw new Error('a bug');
             return 'await-change';
           };
@@ -384,7 +384,7 @@ describe('a controller under any load', () => {
           const ended = run(controller(reconcile, { workers }));
           await clock.advance(seconds(5));
           for (const { key, at } of plan) expect(looked.get(key)).toBeGreaterThanOrEqual(at);
-          expect(queue.snapshot()).toMatchObject({ ready: 0, inWork: 0 });
+          expect(queue.snapshot()).toMatchObject({ ready: 0, processing: 0 });
           stop.abort();
           await ended;
         },

@@ -3,11 +3,11 @@ import * as fc from 'fast-check';
 import { Failure } from '../../src/domain/failure.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import {
+  type EventHandler,
   type ListWatch,
   type Page,
+  WatchError,
   type WatchEvent,
-  WatchProblem,
-  type WatchSink,
 } from '../../src/ports.ts';
 import { runInformer } from '../../src/runtime/informer.ts';
 import { FakeClock, settle } from './fake-clock.ts';
@@ -17,11 +17,11 @@ type Event = WatchEvent<string>;
 type Act = readonly [after: Ms, what: Event | Error | 'end'];
 
 const FORBIDDEN = new Failure('ClusterUnavailable', 'may not list');
-const forbidden = () => new WatchProblem(FORBIDDEN);
-const gone = () => new WatchProblem('gone');
+const forbidden = () => new WatchError(FORBIDDEN);
+const gone = () => new WatchError('gone');
 const page = (...items: string[]): Page<string> => ({ items, resourceVersion: '10' });
-const present = (item: string, resourceVersion: string): Event => ({
-  type: 'present',
+const apply = (item: string, resourceVersion: string): Event => ({
+  type: 'apply',
   item,
   resourceVersion,
 });
@@ -100,58 +100,61 @@ class ScriptedSource implements ListWatch<string> {
 }
 
 /** Keeps what it sees, as a cache would. */
-class Mirror implements WatchSink<string> {
+class Mirror implements EventHandler<string> {
   readonly items = new Set<string>();
   /** The versions of all lists; `!` after those of a server whose history has begun again. */
   readonly lists: string[] = [];
   #listed: Set<string> | undefined;
 
-  listStarted(version: string, isRestored: boolean): void {
+  init(version: string, isRestored: boolean): void {
     this.lists.push(isRestored ? `${version}!` : version);
     this.#listed = new Set();
   }
 
-  present(item: string): void {
+  apply(item: string): void {
     if (item === 'poison') throw new TypeError('cannot digest poison');
     this.items.add(item);
     this.#listed?.add(item);
   }
 
-  deleted(item: string): void {
+  delete(item: string): void {
     this.items.delete(item);
   }
 
-  listEnded(): void {
+  initDone(): void {
     for (const item of this.items) if (this.#listed?.has(item) === false) this.items.delete(item);
     this.#listed = undefined;
   }
 }
 
-function start(source: ListWatch<string>, random = () => 0.5) {
-  const sink = new Mirror();
+function start(listWatch: ListWatch<string>, random = () => 0.5) {
+  const handler = new Mirror();
   const problems: (string | undefined)[] = [];
-  const seen = { sink, problems, synced: 0, ended: Promise.resolve() };
+  const seen = { handler, problems, synced: 0, ended: Promise.resolve() };
   seen.ended = runInformer(
     {
-      source,
-      sink,
+      listWatch,
+      handler,
       clock,
       random,
       onSynced: () => {
         seen.synced += 1;
       },
-      onProblem: (failure) => problems.push(failure?.message),
+      onError: (failure) => problems.push(failure?.message),
     },
     end.signal,
   );
   return seen;
 }
 
-async function finish({ ended }: { ended: Promise<void> }, source: ScriptedSource): Promise<void> {
+async function finish(
+  { ended }: { ended: Promise<void> },
+  listWatch: ScriptedSource,
+): Promise<void> {
   end.abort();
   await ended;
   await settle();
-  expect([clock.timers, source.openWatches]).toEqual([0, 0]);
+  expect([clock.timers, listWatch.openWatches]).toEqual([0, 0]);
 }
 
 describe('an informer', () => {
@@ -160,23 +163,23 @@ describe('an informer', () => {
       { ...page('a', 'b'), continue: 'p2' },
       { ...page('c'), resourceVersion: '11' },
     ];
-    const source = new ScriptedSource(lists, [
+    const listWatch = new ScriptedSource(lists, [
       [
-        [10, present('d', '20')],
-        [10, { type: 'deleted', item: 'a', resourceVersion: '21' }],
+        [10, apply('d', '20')],
+        [10, { type: 'delete', item: 'a', resourceVersion: '21' }],
       ],
     ]);
-    const seen = start(source);
+    const seen = start(listWatch);
     await settle();
-    expect([seen.synced, [...seen.sink.items]]).toEqual([1, ['a', 'b', 'c']]);
+    expect([seen.synced, [...seen.handler.items]]).toEqual([1, ['a', 'b', 'c']]);
     await clock.advance(20);
-    expect([...seen.sink.items]).toEqual(['b', 'c', 'd']);
-    expect(source.calls).toEqual(['list', 'list p2', 'watch 10']);
-    await finish(seen, source);
+    expect([...seen.handler.items]).toEqual(['b', 'c', 'd']);
+    expect(listWatch.calls).toEqual(['list', 'list p2', 'watch 10']);
+    await finish(seen, listWatch);
   });
 
   it('goes on at once after a clean end, where bookmarks have brought it, without a new list', async () => {
-    const source = new ScriptedSource(
+    const listWatch = new ScriptedSource(
       [page('a')],
       [
         [
@@ -189,71 +192,71 @@ describe('an informer', () => {
         ],
       ],
     );
-    const seen = start(source);
+    const seen = start(listWatch);
     await clock.advance(minutes(9) + 20);
-    expect(source.calls).toEqual(['list', 'watch 10', 'watch 15', 'watch 15']);
-    expect(source.times).toEqual([0, 0, minutes(5), minutes(9) + 10]);
+    expect(listWatch.calls).toEqual(['list', 'watch 10', 'watch 15', 'watch 15']);
+    expect(listWatch.times).toEqual([0, 0, minutes(5), minutes(9) + 10]);
     expect([seen.problems, seen.synced]).toEqual([[], 1]);
-    await finish(seen, source);
+    await finish(seen, listWatch);
   });
 
   it.each([
     [0, minutes(5)],
     [0.5, minutes(7.5)],
   ])('asks watches to last five to ten minutes (random %d)', async (random, timeout) => {
-    const source = new ScriptedSource();
-    const seen = start(source, () => random);
+    const listWatch = new ScriptedSource();
+    const seen = start(listWatch, () => random);
     await settle();
-    expect(source.timeouts).toEqual([timeout]);
-    await finish(seen, source);
+    expect(listWatch.timeouts).toEqual([timeout]);
+    await finish(seen, listWatch);
   });
 
   it('lists again when its version is too old, and drops what is gone', async () => {
-    const source = new ScriptedSource(
+    const listWatch = new ScriptedSource(
       [page('a', 'b'), { items: ['b'], resourceVersion: '30' }],
       [[[minutes(1), gone()]]],
     );
-    const seen = start(source);
+    const seen = start(listWatch);
     await clock.advance(minutes(2));
-    expect(source.calls).toEqual(['list', 'watch 10', 'list', 'watch 30']);
-    expect([[...seen.sink.items], seen.synced, seen.problems]).toEqual([['b'], 1, []]);
-    await finish(seen, source);
+    expect(listWatch.calls).toEqual(['list', 'watch 10', 'list', 'watch 30']);
+    expect([[...seen.handler.items], seen.synced, seen.problems]).toEqual([['b'], 1, []]);
+    await finish(seen, listWatch);
   });
 
   it('lists again after five minutes without even a bookmark: its version may lie in the future', async () => {
     const lists = [page('a', 'b'), { items: ['b'], resourceVersion: '4' }];
-    const source = new ScriptedSource(lists, [
+    const listWatch = new ScriptedSource(lists, [
       [[minutes(5), 'end']],
       [
         [minutes(1), { type: 'bookmark', resourceVersion: '5' }],
         [minutes(5), 'end'],
       ],
     ]);
-    const seen = start(source);
+    const seen = start(listWatch);
     await clock.advance(minutes(5) + 1);
-    expect(source.calls).toEqual(['list', 'watch 10', 'list', 'watch 4']);
-    expect([[...seen.sink.items], seen.problems]).toEqual([['b'], []]);
+    expect(listWatch.calls).toEqual(['list', 'watch 10', 'list', 'watch 4']);
+    expect([[...seen.handler.items], seen.problems]).toEqual([['b'], []]);
     await clock.advance(minutes(6));
-    expect(source.calls.slice(4)).toEqual(['list', 'watch 10']);
-    await finish(seen, source);
+    expect(listWatch.calls.slice(4)).toEqual(['list', 'watch 10']);
+    await finish(seen, listWatch);
   });
 
   it.each<[string, Act]>([
-    ['fails', [minutes(1), new WatchProblem(new Failure('ClusterUnavailable', 'cut'))]],
+    ['fails', [minutes(1), new WatchError(new Failure('ClusterUnavailable', 'cut'))]],
     ['ends before its time', [minutes(1), 'end']],
   ])('asks where the server is when a watch %s, and lists when that is behind', async (_, act) => {
     const bookmark: Act = [1, { type: 'bookmark', resourceVersion: '20' }];
-    const source = new ScriptedSource([], [[bookmark, act], [act]]);
-    const seen = start(source, () => 0);
-    source.version = '20';
+    const listWatch = new ScriptedSource([], [[bookmark, act], [act]]);
+    const seen = start(listWatch, () => 0);
+    listWatch.version = '20';
     await clock.advance(minutes(1) + seconds(1));
-    expect(source.calls).toEqual(['list', 'watch 10', 'watch 20']);
-    source.version = '19';
+    expect(listWatch.calls).toEqual(['list', 'watch 10', 'watch 20']);
+    listWatch.version = '19';
     await clock.advance(minutes(1) + seconds(1));
-    expect(source.calls).toEqual(['list', 'watch 10', 'watch 20', 'list', 'watch 10']);
-    expect(seen.sink.lists).toEqual(['10', '10!']);
-    expect(source.asked).toBe(2);
-    await finish(seen, source);
+    expect(listWatch.calls).toEqual(['list', 'watch 10', 'watch 20', 'list', 'watch 10']);
+    expect(seen.handler.lists).toEqual(['10', '10!']);
+    expect(listWatch.asked).toBe(2);
+    await finish(seen, listWatch);
   });
 
   it('asks for nothing but the watch when that has ended in time', async () => {
@@ -261,16 +264,16 @@ describe('an informer', () => {
       [minutes(4), { type: 'bookmark', resourceVersion: '20' }],
       [minutes(3.5), 'end'],
     ];
-    const source = new ScriptedSource([], [lasting, lasting]);
-    const seen = start(source);
+    const listWatch = new ScriptedSource([], [lasting, lasting]);
+    const seen = start(listWatch);
     await clock.advance(minutes(16));
-    expect(source.calls).toEqual(['list', 'watch 10', 'watch 20', 'watch 20']);
-    expect(source.asked).toBe(0);
-    await finish(seen, source);
+    expect(listWatch.calls).toEqual(['list', 'watch 10', 'watch 20', 'watch 20']);
+    expect(listWatch.asked).toBe(0);
+    await finish(seen, listWatch);
   });
 
   it('takes no clock that is set for silence, or for a watch that was too short', async () => {
-    const source = new ScriptedSource(
+    const listWatch = new ScriptedSource(
       [],
       [
         [
@@ -279,77 +282,77 @@ describe('an informer', () => {
         ],
       ],
     );
-    const seen = start(source);
+    const seen = start(listWatch);
     await clock.advance(minutes(2));
     clock.jump(hours(2));
     await clock.advance(minutes(2));
-    expect(source.calls).toEqual(['list', 'watch 10', 'watch 15']);
+    expect(listWatch.calls).toEqual(['list', 'watch 10', 'watch 15']);
     clock.jump(-hours(3));
     await clock.advance(minutes(6));
-    expect(source.calls).toEqual(['list', 'watch 10', 'watch 15']);
+    expect(listWatch.calls).toEqual(['list', 'watch 10', 'watch 15']);
     expect(seen.problems).toEqual([]);
-    await finish(seen, source);
+    await finish(seen, listWatch);
   });
 
   it('lists again when watches fail for five minutes and tell nothing', async () => {
-    const cut = new WatchProblem(new Failure('ClusterUnavailable', 'cut by a proxy'));
-    const source = new ScriptedSource(
+    const cut = new WatchError(new Failure('ClusterUnavailable', 'cut by a proxy'));
+    const listWatch = new ScriptedSource(
       [],
       Array.from({ length: 9 }, () => [[minutes(1), cut]]),
     );
-    const seen = start(source, () => 0);
+    const seen = start(listWatch, () => 0);
     await clock.advance(minutes(6));
-    expect(source.calls.slice(0, 6)).toEqual([
+    expect(listWatch.calls.slice(0, 6)).toEqual([
       'list',
       ...Array.from({ length: 5 }, () => 'watch 10'),
     ]);
-    expect(source.calls.filter((call) => call === 'list')).toHaveLength(2);
-    await finish(seen, source);
+    expect(listWatch.calls.filter((call) => call === 'list')).toHaveLength(2);
+    await finish(seen, listWatch);
   });
 
   it('tells the sink when a list is older than what was seen: etcd was restored from a backup', async () => {
     const lists = [page(), page('a'), { ...page('b'), resourceVersion: '9' }, page('c')];
-    const source = new ScriptedSource(lists, [
+    const listWatch = new ScriptedSource(lists, [
       [[1, gone()]],
       [
-        [1, present('a', '20')],
+        [1, apply('a', '20')],
         [1, gone()],
       ],
       [[1, gone()]],
     ]);
-    const seen = start(source, () => 0);
+    const seen = start(listWatch, () => 0);
     await clock.advance(seconds(20));
-    expect(seen.sink.lists).toEqual(['10', '10', '9!', '10']);
-    await finish(seen, source);
+    expect(seen.handler.lists).toEqual(['10', '10', '9!', '10']);
+    await finish(seen, listWatch);
   });
 
   it('starts its list over when a page has expired', async () => {
-    const source = new ScriptedSource([{ ...page('a'), continue: 'p2' }, gone(), page('b')]);
-    const seen = start(source);
+    const listWatch = new ScriptedSource([{ ...page('a'), continue: 'p2' }, gone(), page('b')]);
+    const seen = start(listWatch);
     await clock.advance(seconds(1));
-    expect(source.calls).toEqual(['list', 'list p2', 'list', 'watch 10']);
-    expect([...seen.sink.items]).toEqual(['b']);
-    await finish(seen, source);
+    expect(listWatch.calls).toEqual(['list', 'list p2', 'list', 'watch 10']);
+    expect([...seen.handler.items]).toEqual(['b']);
+    await finish(seen, listWatch);
   });
 
   it('does not list again and again without pauses when every version is too old at once', async () => {
-    const source = new ScriptedSource(
+    const listWatch = new ScriptedSource(
       [],
       Array.from({ length: 50 }, () => [[0, gone()]]),
     );
-    const seen = start(source, () => 1);
+    const seen = start(listWatch, () => 1);
     await clock.advance(minutes(2));
-    const lists = source.times.filter((_, index) => source.calls[index] === 'list');
+    const lists = listWatch.times.filter((_, index) => listWatch.calls[index] === 'list');
     expect(lists.map((at) => at / 1_000)).toEqual([0, 1, 3, 7, 15, 31, 61, 91]);
-    await finish(seen, source);
+    await finish(seen, listWatch);
   });
 
   it('backs off between failures, doubling up to half a minute, and says each problem once', async () => {
     const lists = [...Array.from({ length: 7 }, forbidden), new TypeError('a bug'), page('a')];
-    const source = new ScriptedSource(lists);
-    const seen = start(source, () => 1);
+    const listWatch = new ScriptedSource(lists);
+    const seen = start(listWatch, () => 1);
     await clock.advance(minutes(3));
-    expect(source.times.slice(0, 9).map((at) => at / 1_000)).toEqual([
+    expect(listWatch.times.slice(0, 9).map((at) => at / 1_000)).toEqual([
       0, 1, 3, 7, 15, 31, 61, 91, 121,
     ]);
     expect(seen.problems).toEqual([
@@ -358,94 +361,96 @@ describe('an informer', () => {
     ]);
     await clock.advance(minutes(10));
     expect(seen.problems.at(-1)).toBeUndefined();
-    await finish(seen, source);
+    await finish(seen, listWatch);
   });
 
   it('begins with a short pause again after a success', async () => {
-    const source = new ScriptedSource(
+    const listWatch = new ScriptedSource(
       [forbidden(), forbidden(), page()],
       [
         [
-          [1, present('a', '20')],
+          [1, apply('a', '20')],
           [1, forbidden()],
         ],
         [[1, forbidden()]],
       ],
     );
-    const seen = start(source, () => 1);
+    const seen = start(listWatch, () => 1);
     await clock.advance(seconds(20));
-    const watches = source.times.filter((_, index) => source.calls[index]?.startsWith('watch'));
+    const watches = listWatch.times.filter((_, index) =>
+      listWatch.calls[index]?.startsWith('watch'),
+    );
     expect(watches).toEqual([3_000, 4_002, 6_003]);
     expect(seen.problems).toEqual(['may not list', undefined, 'may not list']);
-    await finish(seen, source);
+    await finish(seen, listWatch);
   });
 
   it('does not spin when watches end at once, again and again, however cleanly', async () => {
-    const source = new ScriptedSource(
+    const listWatch = new ScriptedSource(
       [],
       Array.from({ length: 99 }, () => [[1, 'end']]),
     );
-    const seen = start(source, () => 0);
+    const seen = start(listWatch, () => 0);
     await clock.advance(minutes(5));
-    expect(source.calls.length).toBeLessThan(30);
+    expect(listWatch.calls.length).toBeLessThan(30);
     expect(seen.problems).toEqual(['The API server ended the watch as soon as it had begun']);
-    await finish(seen, source);
+    await finish(seen, listWatch);
   });
 
   it('cuts a watch that its server does not end, and opens another', async () => {
-    const silent: Act[] = [[minutes(1), present('a', '12')]];
-    const source = new ScriptedSource([], [silent]);
-    const seen = start(source, () => 0);
+    const silent: Act[] = [[minutes(1), apply('a', '12')]];
+    const listWatch = new ScriptedSource([], [silent]);
+    const seen = start(listWatch, () => 0);
     await clock.advance(minutes(5) + seconds(29));
-    expect(source.calls).toEqual(['list', 'watch 10']);
+    expect(listWatch.calls).toEqual(['list', 'watch 10']);
     await clock.advance(seconds(3));
-    expect(source.calls).toEqual(['list', 'watch 10', 'watch 12']);
+    expect(listWatch.calls).toEqual(['list', 'watch 10', 'watch 12']);
     expect(seen.problems).toEqual([
       'The API server did not end the watch when it was to; it has been cut',
     ]);
-    expect(source.openWatches).toBe(1);
-    await finish(seen, source);
+    expect(listWatch.openWatches).toBe(1);
+    await finish(seen, listWatch);
   });
 
   it('gives up on a list that is never answered, and asks again', async () => {
-    const source = new ScriptedSource(['hang', page('a')]);
-    const seen = start(source);
+    const listWatch = new ScriptedSource(['hang', page('a')]);
+    const seen = start(listWatch);
     await clock.advance(minutes(1) + seconds(1));
     expect([seen.synced, seen.problems]).toEqual([
       1,
       ['The API server did not answer a list in time'],
     ]);
-    await finish(seen, source);
+    await finish(seen, listWatch);
   });
 
   it('survives a sink that throws, closes that watch, and sees the event again', async () => {
-    const source = new ScriptedSource(
+    const listWatch = new ScriptedSource(
       [],
-      [[[5, present('poison', '11')]], [[5, present('a', '11')]]],
+      [[[5, apply('poison', '11')]], [[5, apply('a', '11')]]],
     );
-    const seen = start(source);
+    const seen = start(listWatch);
     await clock.advance(seconds(2));
-    expect(source.calls).toEqual(['list', 'watch 10', 'watch 10']);
-    expect([[...seen.sink.items], source.openWatches]).toEqual([['a'], 1]);
-    await finish(seen, source);
+    expect(listWatch.calls).toEqual(['list', 'watch 10', 'watch 10']);
+    expect([[...seen.handler.items], listWatch.openWatches]).toEqual([['a'], 1]);
+    await finish(seen, listWatch);
   });
 
   it.each<[string, ScriptedSource, Ms]>([
     ['a list', new ScriptedSource(['hang']), 5],
     ['a watch', new ScriptedSource(), seconds(5)],
     ['a pause', new ScriptedSource([forbidden()]), 5],
-  ])('stops at once in the middle of %s', async (_, source, after) => {
-    const seen = start(source);
+  ])('stops at once in the middle of %s', async (_, listWatch, after) => {
+    const seen = start(listWatch);
     await clock.advance(after);
-    await finish(seen, source);
-    expect(source.calls.length).toBeLessThanOrEqual(2);
+    await finish(seen, listWatch);
+    expect(listWatch.calls.length).toBeLessThanOrEqual(2);
   });
 
   it('does not begin when the signal has fired', async () => {
-    const source = new ScriptedSource();
+    const listWatch = new ScriptedSource();
     end.abort();
-    await start(source).ended;
-    expect(source.calls).toEqual([]);
+    await start(listWatch).ended;
+    expect(listWatch.calls).toEqual([]);
   });
 });
 
@@ -471,7 +476,7 @@ describe('an informer in front of an unreliable server', () => {
       if (exists) this.items.add(item);
       else this.items.delete(item);
       const resourceVersion = String(this.#history.length + 1);
-      this.#history.push({ type: exists ? 'present' : 'deleted', item, resourceVersion });
+      this.#history.push({ type: exists ? 'apply' : 'delete', item, resourceVersion });
       this.#trouble = trouble;
       if (trouble === 'gone') this.#forgotten = this.#history.length;
       this.#changed.resolve();
@@ -524,7 +529,7 @@ describe('an informer in front of an unreliable server', () => {
           server.apply(item, exists, trouble);
         }
         await clock.advance(minutes(2));
-        expect([...seen.sink.items].toSorted()).toEqual([...server.items].toSorted());
+        expect([...seen.handler.items].toSorted()).toEqual([...server.items].toSorted());
         expect(server.calls).toBeLessThan(10 + 4 * changes.length);
         end.abort();
         await seen.ended;

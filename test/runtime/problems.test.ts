@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/domain/failure.ts';
-import { Problems, unexpected } from '../../src/runtime/problems.ts';
+import { ErrorReporter, unexpectedError } from '../../src/runtime/problems.ts';
 
 const refused = new Failure('ClusterUnavailable', 'refused');
 const down = new Failure('ClusterUnavailable', 'down');
@@ -8,7 +8,7 @@ const down = new Failure('ClusterUnavailable', 'down');
 describe('problems', () => {
   it('are passed on once per change of their message, and once when they are over', () => {
     const told: (string | undefined)[] = [];
-    const problems = new Problems((failure) => told.push(failure?.message));
+    const problems = new ErrorReporter((failure) => told.push(failure?.message));
     problems.clear();
     for (const failure of [refused, refused, down, refused]) problems.add(failure);
     problems.clear();
@@ -21,7 +21,7 @@ describe('problems', () => {
     [new TypeError('radioactive'), 'TypeError'],
     ['radioactive', 'string'],
   ])('keep nothing of an error that nobody expected but its name: %s', (error, code) => {
-    const failure = unexpected('The watch', error);
+    const failure = unexpectedError('The watch', error);
     expect(failure).toMatchObject({ kind: 'InternalError', code });
     expect(JSON.stringify(failure)).not.toContain('radioactive');
   });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { seconds } from '../../src/domain/time.ts';
-import { sleep, within } from '../../src/runtime/waiting.ts';
+import { sleep, withTimeout } from '../../src/runtime/waiting.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
 describe('a bounded wait', () => {
@@ -12,7 +12,7 @@ describe('a bounded wait', () => {
       if (how === 'too late') end.abort();
       const task = Promise.withResolvers<number>();
       let inner: AbortSignal | undefined;
-      const wait = within({ clock, limit: seconds(1), signal: end.signal }, (signal) => {
+      const wait = withTimeout({ clock, limit: seconds(1), signal: end.signal }, (signal) => {
         inner = signal;
         return task.promise;
       }).catch(String);

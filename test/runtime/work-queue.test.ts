@@ -14,7 +14,7 @@ beforeEach(() => {
 
 const takeAll = (from = queue): string[] => {
   const keys: string[] = [];
-  for (let key = from.take(); key !== undefined; key = from.take()) keys.push(key);
+  for (let key = from.get(); key !== undefined; key = from.get()) keys.push(key);
   return keys;
 };
 
@@ -26,19 +26,19 @@ describe('a work queue', () => {
 
   it('hands a key out once more when it was added while in work, but not before it is done', () => {
     queue.add('a');
-    expect(queue.take()).toBe('a');
+    expect(queue.get()).toBe('a');
     queue.add('a');
     queue.add('a');
-    expect(queue.take()).toBeUndefined();
+    expect(queue.get()).toBeUndefined();
     queue.done('a');
-    expect(queue.take()).toBe('a');
+    expect(queue.get()).toBe('a');
     queue.done('a');
-    expect(queue.take()).toBeUndefined();
+    expect(queue.get()).toBeUndefined();
   });
 
   it('takes "done" for a key that is not in work as nothing', () => {
     queue.done('a');
-    expect(queue.take()).toBeUndefined();
+    expect(queue.get()).toBeUndefined();
   });
 
   it.each<[string, Ms[], Ms]>([
@@ -52,12 +52,12 @@ describe('a work queue', () => {
     async (_, delays, expected) => {
       for (const delay of delays) queue.addAt('a', clock.now() + delay);
       await clock.advance(expected - 1);
-      expect(queue.take()).toBeUndefined();
+      expect(queue.get()).toBeUndefined();
       await clock.advance(1);
       expect(takeAll()).toEqual(['a']);
       queue.done('a');
       await clock.advance(minutes(1));
-      expect(queue.take()).toBeUndefined();
+      expect(queue.get()).toBeUndefined();
       expect(clock.timers).toBe(0);
     },
     30_000,
@@ -67,7 +67,7 @@ describe('a work queue', () => {
     queue.addAt('past', clock.now() - 1);
     queue.addAt('never', Infinity);
     expect(takeAll()).toEqual(['past']);
-    expect(queue.snapshot().deferred).toBe(0);
+    expect(queue.snapshot().waiting).toBe(0);
     expect(clock.timers).toBe(0);
   });
 
@@ -78,20 +78,20 @@ describe('a work queue', () => {
   it('drops the wake-up of a key that is taken, for the pass decides anew', async () => {
     queue.addAt('a', clock.now() + seconds(5));
     queue.add('a');
-    queue.take();
+    queue.get();
     queue.done('a');
     await clock.advance(seconds(10));
-    expect(queue.take()).toBeUndefined();
+    expect(queue.get()).toBeUndefined();
   });
 
   it('keeps a wake-up that is set while the key is in work', async () => {
     queue.add('a');
-    queue.take();
+    queue.get();
     queue.addAt('a', clock.now() + seconds(5));
     await clock.advance(seconds(6));
-    expect(queue.take()).toBeUndefined();
+    expect(queue.get()).toBeUndefined();
     queue.done('a');
-    expect(queue.take()).toBe('a');
+    expect(queue.get()).toBe('a');
   });
 
   it('forgets a key: nothing is due for it, now, later or again', async () => {
@@ -105,14 +105,14 @@ describe('a work queue', () => {
     queue.forget('busy');
     queue.done('busy');
     await clock.advance(seconds(2));
-    expect(queue.take()).toBeUndefined();
+    expect(queue.get()).toBeUndefined();
   });
 
   it('notices within a minute that the clock has been set forward', async () => {
     queue.addAt('a', clock.now() + hours(5));
     clock.jump(hours(5));
     await clock.advance(minutes(1));
-    expect(queue.take()).toBe('a');
+    expect(queue.get()).toBe('a');
   });
 
   it('lasts no longer when the clock is set back', async () => {
@@ -121,9 +121,9 @@ describe('a work queue', () => {
     clock.jump(-hours(3));
     queue.addAt('b', clock.now() + minutes(5));
     await clock.advance(minutes(5));
-    expect([queue.take(), queue.take()]).toEqual(['b', undefined]);
+    expect([queue.get(), queue.get()]).toEqual(['b', undefined]);
     await clock.advance(minutes(1));
-    expect(queue.take()).toBe('a');
+    expect(queue.get()).toBe('a');
   });
 
   it('needs one timer for any number of wake-ups, and none after a shut down', async () => {
@@ -134,12 +134,12 @@ describe('a work queue', () => {
     queue.add('b');
     queue.addAt('c', clock.now() + 1);
     await clock.advance(minutes(1));
-    expect([queue.take(), clock.timers]).toEqual([undefined, 0]);
+    expect([queue.get(), clock.timers]).toEqual([undefined, 0]);
   });
 
   it('tells when there is something to take', async () => {
     const takenWhenTold: (string | undefined)[] = [];
-    queue.onReady(() => takenWhenTold.push(queue.take()));
+    queue.onReady(() => takenWhenTold.push(queue.get()));
     queue.add('a');
     queue.add('a');
     queue.done('a');
@@ -151,22 +151,22 @@ describe('a work queue', () => {
   it('shows how long keys wait and work, and never a negative time', async () => {
     const seen: [string, Ms?][] = [];
     queue = new WorkQueue(clock, {
-      added: () => seen.push(['added']),
-      deferred: () => seen.push(['deferred']),
-      taken: (waited) => seen.push(['taken', waited]),
+      add: () => seen.push(['added']),
+      retry: () => seen.push(['deferred']),
+      get: (waited) => seen.push(['taken', waited]),
       done: (worked) => seen.push(['done', worked]),
     });
     queue.add('a');
     queue.addAt('b', clock.now() + seconds(60));
     await clock.advance(10);
     queue.add('c');
-    expect(queue.snapshot()).toMatchObject({ ready: 2, deferred: 1, inWork: 0, oldestWait: 10 });
+    expect(queue.snapshot()).toMatchObject({ ready: 2, waiting: 1, processing: 0, oldestWait: 10 });
     takeAll();
     await clock.advance(5);
     expect(queue.snapshot()).toEqual({
       ready: 0,
-      deferred: 1,
-      inWork: 2,
+      waiting: 1,
+      processing: 2,
       oldestWait: 0,
       unfinishedWork: 10,
       longestWork: 5,
@@ -205,7 +205,7 @@ const aStep: fc.Arbitrary<Step> = fc.oneof(
 /** The same promises in the simplest words: what is due, what is in work, when to wake what. */
 class Model {
   due: string[] = [];
-  inWork = new Set<string>();
+  processing = new Set<string>();
   wakes = new Map<string, number>();
 
   add(key: string): void {
@@ -221,12 +221,12 @@ class Model {
   }
 
   get takeable(): string[] {
-    return this.due.filter((key) => !this.inWork.has(key));
+    return this.due.filter((key) => !this.processing.has(key));
   }
 
   step(step: Step, now: number, taken: string | undefined): void {
     if (step.do === 'add') this.add(step.key);
-    if (step.do === 'done') this.inWork.delete(step.key);
+    if (step.do === 'done') this.processing.delete(step.key);
     if (step.do === 'forget') {
       this.due = this.due.filter((key) => key !== step.key);
       this.wakes.delete(step.key);
@@ -238,7 +238,7 @@ class Model {
     if (taken !== undefined) {
       this.due = this.due.filter((key) => key !== taken);
       this.wakes.delete(taken);
-      this.inWork.add(taken);
+      this.processing.add(taken);
     }
   }
 }
@@ -258,7 +258,7 @@ describe('a work queue under any sequence of calls', () => {
           if (step.do === 'addAt') queue.addAt(step.key, clock.now() + step.delay);
           if (step.do === 'wait') await clock.advance(step.delay);
           if (step.do === 'take') {
-            taken = queue.take();
+            taken = queue.get();
             if (taken === undefined) expect(model.takeable).toEqual([]);
             else expect(model.takeable).toContain(taken);
           }
@@ -266,8 +266,8 @@ describe('a work queue under any sequence of calls', () => {
           model.wake(clock.now());
           expect(queue.snapshot()).toMatchObject({
             ready: model.takeable.length,
-            deferred: model.wakes.size,
-            inWork: model.inWork.size,
+            waiting: model.wakes.size,
+            processing: model.processing.size,
           });
         }
       }),

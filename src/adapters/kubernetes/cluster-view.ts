@@ -3,7 +3,7 @@ import { targetNameOf } from '../../domain/credential.ts';
 import { isOlderVersion } from '../../domain/resource-version.ts';
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../../domain/secret.ts';
 import type { Status } from '../../domain/status.ts';
-import type { ClusterView, Key, SecretIdentity, WatchSink } from '../../ports.ts';
+import type { ClusterView, EventHandler, Key, SecretIdentity } from '../../ports.ts';
 import { inWordsOf, isNews, keyOf, namesOf, sourceNameOf } from './credential-object.ts';
 import { shownBy } from './event-line.ts';
 import { SecretIndex } from './secret-index.ts';
@@ -107,7 +107,7 @@ export class ClusterCache implements ClusterView {
   #learnSession(secret: WatchedSecret): void {
     const { namespace, name, meta } = secret;
     const isKnown = isSameVersion(meta, this.#secrets.get(namespace, name));
-    if (isKnown) this.#sessions.present(secret, meta.resourceVersion);
+    if (isKnown) this.#sessions.apply(secret, meta.resourceVersion);
   }
 
   /** Takes in our own write of a Secret, which is news only to those who read it as their source. */
@@ -164,19 +164,19 @@ export class ClusterCache implements ClusterView {
   }
 
   /** @param namespace of the informer that feeds it; none: the whole cluster */
-  credentialSink(namespace?: string): WatchSink<ConvercusCredential> {
+  credentialHandler(namespace?: string): EventHandler<ConvercusCredential> {
     let list: CredentialList | undefined;
     return {
-      listStarted: (version, isRestored) => {
+      init: (version, isRestored) => {
         list = { version, seen: new Set() };
         if (isRestored) this.#forgetVersions(namespace);
       },
-      present: (item) => {
+      apply: (item) => {
         list?.seen.add(keyOf(item));
         if (!this.#isOld(item, list?.version)) this.#credentialPresent(item);
       },
-      deleted: (item) => this.#credentialDeleted(item),
-      listEnded: () => {
+      delete: (item) => this.#credentialDeleted(item),
+      initDone: () => {
         for (const item of this.#credentialsIn(namespace)) {
           if (list?.seen.has(keyOf(item)) === false) this.#credentialGone(item);
         }
@@ -186,34 +186,34 @@ export class ClusterCache implements ClusterView {
   }
 
   /** @param scope namespace of the informer that feeds it; none: the whole cluster */
-  secretSink(scope = ''): WatchSink<WatchedSecret> {
+  secretHandler(scope = ''): EventHandler<WatchedSecret> {
     let list: string | undefined;
     return {
-      listStarted: (version, isRestored) => {
+      init: (version, isRestored) => {
         list = version;
-        this.#secrets.listStarted(scope, isRestored);
+        this.#secrets.init(scope, isRestored);
         if (isRestored) this.#sessions.restored(scope);
       },
-      present: (secret) => this.#secretPresent(secret, list ?? secret.meta.resourceVersion),
-      deleted: (secret) => {
+      apply: (secret) => this.#secretPresent(secret, list ?? secret.meta.resourceVersion),
+      delete: (secret) => {
         this.#sessions.gone(secret.namespace, secret.name, secret.meta.uid);
-        const before = this.#secrets.deleted(secret);
+        const before = this.#secrets.delete(secret);
         if (before !== undefined) this.#wakeReferrers(secret);
       },
-      listEnded: () => {
+      initDone: () => {
         if (list === undefined) return;
-        this.#sessions.listEnded(scope, list);
-        this.#wake(this.#secrets.listEnded(scope, list));
+        this.#sessions.initDone(scope, list);
+        this.#wake(this.#secrets.initDone(scope, list));
         list = undefined;
       },
     };
   }
 
   #secretPresent(secret: WatchedSecret, asOf: string): void {
-    const owner = this.#sessions.present(secret, asOf);
+    const owner = this.#sessions.apply(secret, asOf);
     const user = owner === undefined ? undefined : this.#credentials.get(owner);
     if (owner !== undefined && user?.spec.grantType !== 'password') this.#wake([owner]);
-    const before = this.#secrets.present({ ...secret, meta: this.#inWords(secret) }, asOf);
+    const before = this.#secrets.apply({ ...secret, meta: this.#inWords(secret) }, asOf);
     if (before !== undefined) this.#wakeReferrers(secret);
   }
 

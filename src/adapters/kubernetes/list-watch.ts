@@ -1,6 +1,6 @@
 import type { ConvercusCredential } from '../../domain/api.ts';
 import type { Ms } from '../../domain/time.ts';
-import { type ListWatch, type Page, type WatchEvent, WatchProblem } from '../../ports.ts';
+import { type ListWatch, type Page, WatchError, type WatchEvent } from '../../ports.ts';
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
 import { credentialFrom } from './credential-object.ts';
 import { listAt, member, textAt } from './json.ts';
@@ -78,7 +78,7 @@ class ApiListWatch<T> implements ListWatch<T> {
 
   async list(continueToken: string | undefined, signal: AbortSignal): Promise<Page<T>> {
     const answer = await this.#page(continueToken, signal);
-    if (answer instanceof ApiError) throw this.#problem(answer, 'list');
+    if (answer instanceof ApiError) throw this.#watchError(answer, 'list');
     const resourceVersion = this.#versionIn(answer);
     const next = textAt(answer.body, 'metadata', 'continue');
     return {
@@ -92,7 +92,7 @@ class ApiListWatch<T> implements ListWatch<T> {
 
   async latest(signal: AbortSignal): Promise<string> {
     const answer = await this.#request(1, undefined, signal);
-    if (answer instanceof ApiError) throw this.#problem(answer, 'list');
+    if (answer instanceof ApiError) throw this.#watchError(answer, 'list');
     return this.#versionIn(answer);
   }
 
@@ -123,7 +123,7 @@ class ApiListWatch<T> implements ListWatch<T> {
         if (event !== undefined) yield event;
       }
     } catch (error) {
-      throw error instanceof ApiError ? this.#problem(error, 'watch') : error;
+      throw error instanceof ApiError ? this.#watchError(error, 'watch') : error;
     }
   }
 
@@ -160,7 +160,7 @@ class ApiListWatch<T> implements ListWatch<T> {
 
   #versionIn({ body }: ApiResponse): string {
     const version = textAt(body, 'metadata', 'resourceVersion');
-    if (version === undefined) throw this.#problem(ApiError.network(NO_OBJECT), 'list');
+    if (version === undefined) throw this.#watchError(ApiError.network(NO_OBJECT), 'list');
     return version;
   }
 
@@ -178,9 +178,9 @@ class ApiListWatch<T> implements ListWatch<T> {
         return { type: 'bookmark', resourceVersion };
       case 'ADDED':
       case 'MODIFIED':
-        return this.#itemEvent('present', object, resourceVersion);
+        return this.#itemEvent('apply', object, resourceVersion);
       case 'DELETED':
-        return this.#itemEvent('deleted', object, resourceVersion);
+        return this.#itemEvent('delete', object, resourceVersion);
       case 'ERROR':
         throw new ApiError(codeOf(object), object);
       default:
@@ -189,7 +189,7 @@ class ApiListWatch<T> implements ListWatch<T> {
   }
 
   #itemEvent(
-    type: 'present' | 'deleted',
+    type: 'apply' | 'delete',
     object: unknown,
     resourceVersion: string,
   ): WatchEvent<T> | undefined {
@@ -197,10 +197,10 @@ class ApiListWatch<T> implements ListWatch<T> {
     return item === undefined ? undefined : { type, item, resourceVersion };
   }
 
-  #problem(error: ApiError, verb: Attempt['verb']): WatchProblem {
-    if (error.code === 410 || error.reason === 'Expired') return new WatchProblem('gone');
+  #watchError(error: ApiError, verb: Attempt['verb']): WatchError {
+    if (error.code === 410 || error.reason === 'Expired') return new WatchError('gone');
     const { resource, namespace } = this.#collection;
-    return new WatchProblem(toFailure(error, { verb, resource, namespace }));
+    return new WatchError(toFailure(error, { verb, resource, namespace }));
   }
 }
 

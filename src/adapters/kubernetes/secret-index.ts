@@ -98,7 +98,7 @@ export class SecretIndex {
   // Each of these answers what was known before, or undefined when that was the same or later.
 
   /** A watch or a list has shown it as it was at that version. */
-  present({ namespace, name, meta }: WatchedSecret, asOf: string): KnownSecret | undefined {
+  apply({ namespace, name, meta }: WatchedSecret, asOf: string): KnownSecret | undefined {
     const tracked = this.#find(namespace, name);
     if (tracked === undefined) {
       this.#remember(namespace, name);
@@ -108,7 +108,7 @@ export class SecretIndex {
   }
 
   /** A watch has shown its deletion. Another one of that name may be known by now. */
-  deleted({ namespace, name, meta }: WatchedSecret): KnownSecret | undefined {
+  delete({ namespace, name, meta }: WatchedSecret): KnownSecret | undefined {
     const tracked = this.#find(namespace, name);
     if (tracked === undefined) return undefined;
     const { known, asOf } = tracked;
@@ -151,7 +151,7 @@ export class SecretIndex {
    * From now on everything that exists in the scope is `present` once, until `listEnded`.
    * @param isRestored versions begin again: nothing that was known counts
    */
-  listStarted(namespace: string, isRestored: boolean): void {
+  init(namespace: string, isRestored: boolean): void {
     const before = this.#scopes.get(namespace);
     const { seen = new Set<number>(), limit = SMALLEST_LIMIT } = before ?? {};
     const listed = before?.listed === true && !isRestored;
@@ -165,7 +165,7 @@ export class SecretIndex {
    * Answers the credentials that name a Secret which has turned out not to exist.
    * @param asOf version of the list
    */
-  listEnded(namespace: string, asOf: string): readonly Key[] {
+  initDone(namespace: string, asOf: string): readonly Key[] {
     const scope = this.#scopes.get(namespace);
     if (scope?.fresh === undefined) return [];
     scope.seen = scope.fresh;

@@ -23,7 +23,7 @@ export class SessionKeys {
   }
 
   /** Answers the credential's key when the Secret is that of a session that was not known. */
-  present({ namespace, name, meta }: WatchedSecret, asOf: string): Key | undefined {
+  apply({ namespace, name, meta }: WatchedSecret, asOf: string): Key | undefined {
     const owner = ownerOf(namespace, name);
     const known = this.#secrets.get(owner);
     if (owner === '' || isOlderVersion(asOf, known?.asOf ?? NO_VERSION)) return undefined;
@@ -47,7 +47,7 @@ export class SessionKeys {
   }
 
   /** @param asOf version of the list */
-  listEnded(scope: string, asOf: string): void {
+  initDone(scope: string, asOf: string): void {
     for (const [key, secret] of this.#secretsIn(scope)) {
       if (isOlderVersion(secret.asOf, asOf)) this.#secrets.delete(key);
     }

@@ -111,7 +111,7 @@ class UndiciTransport implements Transport {
       this.#access.get().catch(() => {
         throw ApiError.network('NoCredentials');
       });
-    const access = await within(timeout ?? DEFAULT_TIMEOUT, signal, read);
+    const access = await withTimeout(timeout ?? DEFAULT_TIMEOUT, signal, read);
     if (access instanceof ApiError) throw access;
     return access;
   }
@@ -159,7 +159,7 @@ const queryOf = (query: Readonly<Record<string, string>>): string =>
     .join('&');
 
 /** Runs the exchange under the caller's signal and a time limit of its own. What it throws becomes a value, but for the caller's abort. */
-async function within<T>(
+async function withTimeout<T>(
   timeout: Ms,
   outer: AbortSignal,
   exchange: () => Promise<T>,

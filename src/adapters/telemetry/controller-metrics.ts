@@ -50,7 +50,7 @@ export interface QueueState {
 }
 
 /** workqueue_* of client-go. */
-export function queueMetrics(make: Instruments, read: () => QueueState) {
+export function workQueueMetrics(make: Instruments, read: () => QueueState) {
   const name = (rest: string): string => `workqueue_${rest}`;
   const label = Object.keys(QUEUE);
   const queue = Object.values(QUEUE);
@@ -85,10 +85,10 @@ export function queueMetrics(make: Instruments, read: () => QueueState) {
   retries(queue, 0);
 
   return {
-    added: (): void => adds(queue),
-    taken: (waited: Ms): void => waits(queue, inSeconds(waited)),
+    add: (): void => adds(queue),
+    get: (waited: Ms): void => waits(queue, inSeconds(waited)),
     done: (worked: Ms): void => works(queue, inSeconds(worked)),
-    deferred: (): void => retries(queue),
+    retry: (): void => retries(queue),
   };
 }
 

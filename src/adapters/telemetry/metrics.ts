@@ -5,8 +5,8 @@ import type { Clock, Telemetry } from '../../ports.ts';
 import {
   controllerMetrics,
   type QueueState,
-  queueMetrics,
   type ReconcileResult,
+  workQueueMetrics,
 } from './controller-metrics.ts';
 import { credentialGauges } from './credential-gauges.ts';
 import { Instruments } from './instruments.ts';
@@ -49,7 +49,7 @@ export interface Metrics extends Telemetry {
   apiRequest(method: string, host: string, code: string): void;
   reconciled(result: ReconcileResult, took: Ms): void;
   leading(isLeading: boolean): void;
-  readonly queueObserver: ReturnType<typeof queueMetrics>;
+  readonly queueMetrics: ReturnType<typeof workQueueMetrics>;
   /** Adds to what is looked at, or replaces it. */
   observe(observed: Observed): void;
 }
@@ -69,7 +69,7 @@ export function createMetrics({ version, workers, leaseName, clock }: MetricsOpt
   make.gauge('leader_election_master_status', 'Whether this replica leads.', ['name'], () => [
     [{ name: leaseName }, Number(isLeader)],
   ]);
-  const queueObserver = queueMetrics(make, () => observed.queue?.snapshot() ?? EMPTY_QUEUE);
+  const queueMetrics = workQueueMetrics(make, () => observed.queue?.snapshot() ?? EMPTY_QUEUE);
   const reconciled = controllerMetrics(make, workers, () => observed.controller?.active ?? 0);
   hostGauges(make, () => observed.limiter?.snapshot() ?? [], clock);
 
@@ -86,7 +86,7 @@ export function createMetrics({ version, workers, leaseName, clock }: MetricsOpt
     contentType: make.contentType,
     chunks,
     ...requestMetrics(make),
-    queueObserver,
+    queueMetrics,
     reconciled,
     leading(isLeading) {
       isLeader = isLeading;

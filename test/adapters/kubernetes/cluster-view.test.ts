@@ -48,8 +48,8 @@ const anEvent = (resourceVersion: string, name = 't'): Buffer =>
 describe('the cache of the cluster', () => {
   let woken: string[];
   let cache: ClusterCache;
-  let credentials: ReturnType<ClusterCache['credentialSink']>;
-  let secrets: ReturnType<ClusterCache['secretSink']>;
+  let credentials: ReturnType<ClusterCache['credentialHandler']>;
+  let secrets: ReturnType<ClusterCache['secretHandler']>;
 
   /** Who has been woken since the last time. */
   const wakeUps = (): string[] => woken.splice(0).sort();
@@ -59,9 +59,9 @@ describe('the cache of the cluster', () => {
 
   const list = (...items: WatchedSecret[]): void => {
     version = Math.max(version + 1, ...items.map((item) => Number(item.meta.resourceVersion)));
-    secrets.listStarted(String(version), false);
-    for (const item of items) secrets.present(item);
-    secrets.listEnded();
+    secrets.init(String(version), false);
+    for (const item of items) secrets.apply(item);
+    secrets.initDone();
   };
 
   /** The answer to a read that was sent before anything else happened since. */
@@ -75,14 +75,14 @@ describe('the cache of the cluster', () => {
     woken = [];
     version = 0;
     cache = new ClusterCache((keys) => woken.push(...keys));
-    credentials = cache.credentialSink();
-    secrets = cache.secretSink();
+    credentials = cache.credentialHandler();
+    secrets = cache.secretHandler();
   });
 
   describe('of credentials', () => {
     it('knows those that are there', () => {
       const credential = aCredential('a');
-      credentials.present(credential);
+      credentials.apply(credential);
       expect(cache.credential('shop/a')).toEqual(credential);
       expect([...cache.credentials()]).toEqual([credential]);
       expect([...cache.credentials()]).toHaveLength(1);
@@ -90,26 +90,26 @@ describe('the cache of the cluster', () => {
     });
 
     it('wakes nobody for a status, but keeps it', () => {
-      credentials.present(aCredential('a'));
+      credentials.apply(aCredential('a'));
       wakeUps();
-      credentials.present(aCredential('a', { status: { observedGeneration: 1 } }));
+      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
       expect(wakeUps()).toEqual([]);
       expect(cache.credential('shop/a')?.status).toEqual({ observedGeneration: 1 });
     });
 
     it('keeps what has not changed as the object that it was', () => {
-      credentials.present(aCredential('a', { status: { observedGeneration: 1 } }));
+      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
       const before = cache.credential('shop/a');
-      credentials.present(aCredential('a', { status: { observedGeneration: 1 } }));
+      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
       expect(cache.credential('shop/a')).toBe(before);
-      credentials.present(aCredential('a', { status: { observedGeneration: 2 } }));
+      credentials.apply(aCredential('a', { status: { observedGeneration: 2 } }));
       expect(cache.credential('shop/a')?.spec).toBe(before?.spec);
       expect(before?.status).toEqual({ observedGeneration: 1 });
     });
 
     it('forgets a status that is gone', () => {
-      credentials.present(aCredential('a', { status: { observedGeneration: 1 } }));
-      credentials.present(aCredential('a'));
+      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
+      credentials.apply(aCredential('a'));
       expect(cache.credential('shop/a')).toEqual(aCredential('a'));
     });
 
@@ -119,39 +119,39 @@ describe('the cache of the cluster', () => {
       ['a deletion that waits', { deletionTimestamp: '2026-11-24T00:00:00Z' }],
       ['another one of that name', { uid: 'another' }],
     ])('wakes for %s', (_, metadata) => {
-      credentials.present(aCredential('a'));
+      credentials.apply(aCredential('a'));
       wakeUps();
-      credentials.present(aCredential('a', { metadata }));
+      credentials.apply(aCredential('a', { metadata }));
       expect(wakeUps()).toEqual(['shop/a']);
     });
 
     it('wakes a deleted one and those who claim the same target', () => {
-      credentials.present(aCredential('a', { target: 't' }));
-      credentials.present(aCredential('b', { target: 't' }));
-      credentials.present(aCredential('c'));
+      credentials.apply(aCredential('a', { target: 't' }));
+      credentials.apply(aCredential('b', { target: 't' }));
+      credentials.apply(aCredential('c'));
       wakeUps();
-      credentials.deleted(aCredential('a', { target: 't' }));
+      credentials.delete(aCredential('a', { target: 't' }));
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
       expect(cache.credentialsWithTarget('shop', 't').map(({ metadata }) => metadata.name)).toEqual(
         ['b'],
       );
-      credentials.deleted(aCredential('a', { target: 't' }));
+      credentials.delete(aCredential('a', { target: 't' }));
       expect(wakeUps()).toEqual([]);
     });
 
     it('wakes the other claimants when one moves to another target', () => {
-      credentials.present(aCredential('a', { target: 't' }));
-      credentials.present(aCredential('b', { target: 't' }));
+      credentials.apply(aCredential('a', { target: 't' }));
+      credentials.apply(aCredential('b', { target: 't' }));
       wakeUps();
-      credentials.present(aCredential('a', { target: 'u', metadata: { generation: 2 } }));
+      credentials.apply(aCredential('a', { target: 'u', metadata: { generation: 2 } }));
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
       expect(cache.credentialsWithTarget('shop', 'u')).toHaveLength(1);
     });
 
     it('counts as claimants of a Secret only those that have it as their target', () => {
-      credentials.present(aCredential('a', { target: 't' }));
-      credentials.present(aCredential('b', { source: 't' }));
-      credentials.present(aCredential('c', { target: 't', namespace: 'elsewhere' }));
+      credentials.apply(aCredential('a', { target: 't' }));
+      credentials.apply(aCredential('b', { source: 't' }));
+      credentials.apply(aCredential('c', { target: 't', namespace: 'elsewhere' }));
       expect(cache.credentialsWithTarget('shop', 't').map(({ metadata }) => metadata.name)).toEqual(
         ['a'],
       );
@@ -160,26 +160,26 @@ describe('the cache of the cluster', () => {
     });
 
     it('forgets after a list what it did not show', () => {
-      credentials.listStarted('1', false);
-      credentials.present(aCredential('a'));
-      credentials.present(aCredential('b'));
-      credentials.listEnded();
+      credentials.init('1', false);
+      credentials.apply(aCredential('a'));
+      credentials.apply(aCredential('b'));
+      credentials.initDone();
       wakeUps();
-      credentials.listStarted('2', false);
-      credentials.present(aCredential('b'));
-      credentials.listEnded();
+      credentials.init('2', false);
+      credentials.apply(aCredential('b'));
+      credentials.initDone();
       expect(wakeUps()).toEqual(['shop/a']);
       expect([...cache.credentials()]).toHaveLength(1);
     });
 
     it('forgets after the list of a namespace nothing of another', () => {
-      const elsewhere = cache.credentialSink('elsewhere');
-      credentials.present(aCredential('a'));
-      elsewhere.listStarted('1', false);
-      elsewhere.present(aCredential('b', { namespace: 'elsewhere' }));
-      elsewhere.listEnded();
-      elsewhere.listStarted('2', false);
-      elsewhere.listEnded();
+      const elsewhere = cache.credentialHandler('elsewhere');
+      credentials.apply(aCredential('a'));
+      elsewhere.init('1', false);
+      elsewhere.apply(aCredential('b', { namespace: 'elsewhere' }));
+      elsewhere.initDone();
+      elsewhere.init('2', false);
+      elsewhere.initDone();
       expect([...cache.credentials()]).toEqual([aCredential('a')]);
     });
   });
@@ -192,7 +192,7 @@ describe('the cache of the cluster', () => {
 
     /** Version 10: our own write of the status of version 9. */
     function writeStatus(): void {
-      credentials.present(at('9', { status: before }));
+      credentials.apply(at('9', { status: before }));
       const known = cache.credential('shop/a');
       if (known === undefined) throw new Error('no credential');
       cache.learnStatus(known, written, '10');
@@ -201,48 +201,48 @@ describe('the cache of the cluster', () => {
 
     it('keeps a status that we have written when a watch or a list shows an earlier version', () => {
       writeStatus();
-      credentials.present(at('9', { status: before }));
+      credentials.apply(at('9', { status: before }));
       expect(cache.credential('shop/a')).toEqual(at('10', { status: written }));
-      credentials.listStarted('9', false);
-      credentials.present(at('9', { status: before }));
-      credentials.listEnded();
+      credentials.init('9', false);
+      credentials.apply(at('9', { status: before }));
+      credentials.initDone();
       expect(cache.credential('shop/a')).toEqual(at('10', { status: written }));
       expect(wakeUps()).toEqual([]);
     });
 
     it('takes what comes later', () => {
       writeStatus();
-      credentials.present(at('11', { status: before, metadata: { generation: 2 } }));
+      credentials.apply(at('11', { status: before, metadata: { generation: 2 } }));
       expect(cache.credential('shop/a')?.status).toEqual(before);
       expect(wakeUps()).toEqual(['shop/a']);
-      credentials.present(at('12', { metadata: { uid: 'another' } }));
-      credentials.deleted(at('11'));
+      credentials.apply(at('12', { metadata: { uid: 'another' } }));
+      credentials.delete(at('11'));
       expect(cache.credential('shop/a')?.metadata.uid).toBe('another');
     });
 
     it('lets go of one that the watch does not select any more, though its status was written since', () => {
       writeStatus();
-      credentials.deleted(at('9'));
+      credentials.delete(at('9'));
       expect(cache.credential('shop/a')).toBeUndefined();
     });
 
     it('begins again, and wakes all, when versions do', () => {
       writeStatus();
-      credentials.present(aCredential('b', { metadata: { resourceVersion: '8' } }));
+      credentials.apply(aCredential('b', { metadata: { resourceVersion: '8' } }));
       wakeUps();
-      credentials.listStarted('5', true);
-      credentials.present(at('4', { status: before }));
-      credentials.listEnded();
+      credentials.init('5', true);
+      credentials.apply(at('4', { status: before }));
+      credentials.initDone();
       expect([...cache.credentials()]).toEqual([at('4', { status: before })]);
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
     });
 
     it('believes a later list that shows an earlier version: somebody has rewritten the history', () => {
-      credentials.present(at('9', { metadata: { generation: 3 } }));
+      credentials.apply(at('9', { metadata: { generation: 3 } }));
       wakeUps();
-      credentials.listStarted('1000000000', false);
-      credentials.present(at('8', { metadata: { generation: 2 } }));
-      credentials.listEnded();
+      credentials.init('1000000000', false);
+      credentials.apply(at('8', { metadata: { generation: 2 } }));
+      credentials.initDone();
       expect(cache.credential('shop/a')?.metadata.generation).toBe(2);
       expect(wakeUps()).toEqual(['shop/a']);
     });
@@ -250,14 +250,14 @@ describe('the cache of the cluster', () => {
 
   describe('of Secrets', () => {
     beforeEach(() => {
-      credentials.present(aCredential('a', { source: 's', target: 't' }));
-      credentials.present(aCredential('b', { source: 's', target: 'u' }));
+      credentials.apply(aCredential('a', { source: 's', target: 't' }));
+      credentials.apply(aCredential('b', { source: 's', target: 'u' }));
       wakeUps();
     });
 
     it('knows nothing before the first list has ended', () => {
       expect(cache.secret('shop', 's')).toBe('unknown');
-      secrets.listStarted('2', false);
+      secrets.init('2', false);
       expect(cache.secret('shop', 's')).toBe('unknown');
       expect(cache.secret('shop', 'other')).toBe('unknown');
     });
@@ -274,16 +274,16 @@ describe('the cache of the cluster', () => {
     it('wakes all who refer to a Secret that changes, comes or goes', () => {
       list(aSecret('s'));
       wakeUps();
-      secrets.present(aSecret('s', '2'));
+      secrets.apply(aSecret('s', '2'));
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
-      secrets.deleted(aSecret('s', '3'));
+      secrets.delete(aSecret('s', '3'));
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
       expect(cache.secret('shop', 's')).toBe('absent');
-      secrets.deleted(aSecret('s', '3'));
+      secrets.delete(aSecret('s', '3'));
       expect(wakeUps()).toEqual([]);
-      secrets.present(aSecret('t', '4'));
+      secrets.apply(aSecret('t', '4'));
       expect(wakeUps()).toEqual(['shop/a']);
-      secrets.present(aSecret('other', '5'));
+      secrets.apply(aSecret('other', '5'));
       expect(wakeUps()).toEqual([]);
     });
 
@@ -292,16 +292,16 @@ describe('the cache of the cluster', () => {
       wakeUps();
       write('t', meta('100'));
       expect(cache.secret('shop', 't')).toEqual(meta('100'));
-      secrets.present(aSecret('t', '99'));
-      secrets.present(aSecret('t', '100'));
+      secrets.apply(aSecret('t', '99'));
+      secrets.apply(aSecret('t', '100'));
       expect(wakeUps()).toEqual([]);
       expect(cache.secret('shop', 't')).toEqual(meta('100'));
-      secrets.present(aSecret('t', '101'));
+      secrets.apply(aSecret('t', '101'));
       expect(wakeUps()).toEqual(['shop/a']);
     });
 
     it('tells of our write those who read the target as their source', () => {
-      credentials.present(aCredential('c', { source: 't' }));
+      credentials.apply(aCredential('c', { source: 't' }));
       list();
       wakeUps();
       write('t', meta('2'));
@@ -313,7 +313,7 @@ describe('the cache of the cluster', () => {
       wakeUps();
       read('s', meta('2'));
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
-      secrets.present(aSecret('s', '2'));
+      secrets.apply(aSecret('s', '2'));
       expect(wakeUps()).toEqual([]);
       read('s', 'absent');
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
@@ -332,18 +332,18 @@ describe('the cache of the cluster', () => {
       list(aSecret('t', '50'));
       write('t', meta('60', 'new'));
       wakeUps();
-      secrets.deleted(aSecret('t', '55'));
+      secrets.delete(aSecret('t', '55'));
       expect(cache.secret('shop', 't')).toEqual(meta('60', 'new'));
       expect(wakeUps()).toEqual([]);
     });
 
     it('compares versions as numbers, and unreadable ones only for equality', () => {
       list(aSecret('t', '9'));
-      secrets.present(aSecret('t', '10'));
+      secrets.apply(aSecret('t', '10'));
       expect(cache.secret('shop', 't')).toEqual(meta('10'));
-      secrets.present(aSecret('t', '9'));
+      secrets.apply(aSecret('t', '9'));
       expect(cache.secret('shop', 't')).toEqual(meta('10'));
-      secrets.present(aSecret('t', 'x'));
+      secrets.apply(aSecret('t', 'x'));
       expect(cache.secret('shop', 't')).toEqual(meta('x'));
     });
 
@@ -359,9 +359,9 @@ describe('the cache of the cluster', () => {
     it('does not lose in a list what a request has shown since that began', () => {
       list();
       wakeUps();
-      secrets.listStarted('4', false);
+      secrets.init('4', false);
       write('t', meta('5'));
-      secrets.listEnded();
+      secrets.initDone();
       expect(cache.secret('shop', 't')).toEqual(meta('5'));
       expect(wakeUps()).toEqual([]);
     });
@@ -370,25 +370,25 @@ describe('the cache of the cluster', () => {
       list(aSecret('s', '50'), aSecret('other', '51'));
       write('t', meta('60'));
       wakeUps();
-      secrets.listStarted('30', true);
+      secrets.init('30', true);
       expect(cache.secret('shop', 's')).toBe('unknown');
       expect(cache.secret('shop', 'other')).toBe('unknown');
       expect(cache.secret('shop', 'never')).toBe('unknown');
-      secrets.present(aSecret('s', '20'));
-      secrets.listEnded();
+      secrets.apply(aSecret('s', '20'));
+      secrets.initDone();
       expect(cache.secret('shop', 's')).toEqual(meta('20'));
       expect(cache.secret('shop', 't')).toBe('absent');
       expect(cache.secret('shop', 'other')).toBe('absent');
       expect(new Set(wakeUps())).toEqual(new Set(['shop/a', 'shop/b']));
-      secrets.present(aSecret('t', '31'));
+      secrets.apply(aSecret('t', '31'));
       expect(cache.secret('shop', 't')).toEqual(meta('31'));
     });
 
     it('believes a later list that shows an earlier version: somebody has rewritten the history', () => {
       list(aSecret('s', '50'));
-      secrets.listStarted('1000000000', false);
-      secrets.present(aSecret('s', '20'));
-      secrets.listEnded();
+      secrets.init('1000000000', false);
+      secrets.apply(aSecret('s', '20'));
+      secrets.initDone();
       expect(cache.secret('shop', 's')).toEqual(meta('20'));
     });
 
@@ -404,7 +404,7 @@ describe('the cache of the cluster', () => {
 
     it('forgets names that were seen when most of them have gone: then only a request tells', () => {
       const come = (from: number, to: number): void => {
-        for (let n = from; n < to; n += 1) secrets.present(aSecret(`job-${n}`, String(n + 10)));
+        for (let n = from; n < to; n += 1) secrets.apply(aSecret(`job-${n}`, String(n + 10)));
       };
       list();
       come(0, 10_000);
@@ -423,30 +423,30 @@ describe('the cache of the cluster', () => {
 
     it('knows as unknown what is named in the middle of a list that has shown it', () => {
       list();
-      secrets.listStarted('2', false);
-      secrets.present(aSecret('late'));
-      credentials.present(aCredential('c', { source: 'late', target: 'none' }));
-      secrets.listEnded();
+      secrets.init('2', false);
+      secrets.apply(aSecret('late'));
+      credentials.apply(aCredential('c', { source: 'late', target: 'none' }));
+      secrets.initDone();
       expect(cache.secret('shop', 'late')).toBe('unknown');
       expect(cache.secret('shop', 'none')).toBe('absent');
     });
 
     it('keeps a Secret as long as anybody names it', () => {
       list(aSecret('s'));
-      credentials.deleted(aCredential('a'));
+      credentials.delete(aCredential('a'));
       expect(cache.secret('shop', 's')).toEqual(meta('1'));
-      credentials.deleted(aCredential('b'));
+      credentials.delete(aCredential('b'));
       expect(cache.secret('shop', 's')).toBe('unknown');
       expect(cache.secret('shop', 't')).toBe('absent');
     });
 
     it('knows as absent what has gone while somebody named it', () => {
       list(aSecret('s'));
-      secrets.deleted(aSecret('s'));
-      credentials.deleted(aCredential('a'));
-      credentials.deleted(aCredential('b'));
+      secrets.delete(aSecret('s'));
+      credentials.delete(aCredential('a'));
+      credentials.delete(aCredential('b'));
       expect(cache.secret('shop', 's')).toBe('absent');
-      secrets.present(aSecret('s'));
+      secrets.apply(aSecret('s'));
       expect(cache.secret('shop', 's')).toBe('unknown');
     });
 
@@ -457,18 +457,18 @@ describe('the cache of the cluster', () => {
       ['nobody, for it was retained', { credentialName: 'a' }],
     ])('keeps the metadata of a target of %s as it is', (_, labels) => {
       const target = { ...meta('1'), ...labels };
-      secrets.present({ namespace: 'shop', name: 't', meta: target });
+      secrets.apply({ namespace: 'shop', name: 't', meta: target });
       expect(cache.secret('shop', 't')).toStrictEqual(target);
     });
 
     it('keeps lists of namespaces apart', () => {
-      const elsewhere = cache.secretSink('elsewhere');
-      const shop = cache.secretSink('shop');
-      shop.listStarted('1', false);
-      shop.present(aSecret('s'));
-      shop.listEnded();
-      elsewhere.listStarted('1', false);
-      elsewhere.listEnded();
+      const elsewhere = cache.secretHandler('elsewhere');
+      const shop = cache.secretHandler('shop');
+      shop.init('1', false);
+      shop.apply(aSecret('s'));
+      shop.initDone();
+      elsewhere.init('1', false);
+      elsewhere.initDone();
       expect(cache.secret('shop', 's')).toEqual(meta('1'));
       expect(cache.secret('elsewhere', 's')).toBe('absent');
       expect(cache.secret('nowhere', 's')).toBe('unknown');
@@ -487,47 +487,47 @@ describe('the cache of the cluster', () => {
     };
 
     it('wakes a credential that is gone, so that its session is ended', () => {
-      secrets.present(session());
+      secrets.apply(session());
       expect(wakeUps()).toEqual(['shop/a']);
       expect(cache.hasSession('shop/a')).toBe(true);
       expect([...cache.keys()]).toEqual(['shop/a']);
     });
 
     it('wakes nobody again while it changes: a credential of another release uses it', () => {
-      secrets.present(session());
+      secrets.apply(session());
       wakeUps();
-      secrets.present(session('2'));
+      secrets.apply(session('2'));
       list(session('3'));
       expect(wakeUps()).toEqual([]);
-      secrets.deleted(session('3'));
-      secrets.present(session('4'));
+      secrets.delete(session('3'));
+      secrets.apply(session('4'));
       expect(wakeUps()).toEqual(['shop/a']);
     });
 
     it('wakes nobody beside a credential that uses it', () => {
-      credentials.present(withPassword());
+      credentials.apply(withPassword());
       list(session());
       wakeUps();
       write('a-session', session('2').meta);
-      secrets.present(session('2'));
+      secrets.apply(session('2'));
       expect(wakeUps()).toEqual([]);
       expect(cache.secret('shop', 'a-session')).toEqual(session('2').meta);
     });
 
     it('wakes its credential when somebody else has changed or deleted it', () => {
-      credentials.present(withPassword());
+      credentials.apply(withPassword());
       list(session());
       wakeUps();
-      secrets.present(session('3'));
-      secrets.deleted(session('3'));
+      secrets.apply(session('3'));
+      secrets.delete(session('3'));
       expect(wakeUps()).toEqual(['shop/a', 'shop/a']);
       expect(cache.hasSession('shop/a')).toBe(false);
     });
 
     it('wakes a credential that has another grant by now', () => {
-      credentials.present(aCredential('a'));
+      credentials.apply(aCredential('a'));
       wakeUps();
-      secrets.present(session());
+      secrets.apply(session());
       expect(wakeUps()).toEqual(['shop/a']);
     });
 
@@ -535,14 +535,14 @@ describe('the cache of the cluster', () => {
       list(session());
       list();
       expect(cache.hasSession('shop/a')).toBe(false);
-      credentials.present(withPassword());
+      credentials.apply(withPassword());
       list(session());
       read('a-session', 'absent');
       expect(cache.hasSession('shop/a')).toBe(false);
     });
 
     it('is another one when its Secret was deleted and made again', () => {
-      credentials.present(withPassword());
+      credentials.apply(withPassword());
       list();
       const made = (resourceVersion: string, uid: string): SecretMeta => ({
         ...session(resourceVersion).meta,
@@ -553,17 +553,17 @@ describe('the cache of the cluster', () => {
       expect(cache.hasSession('shop/a')).toBe(false);
       write('a-session', made('12', 'second'));
       // The watch was cut. What it shows of the second is passed over as our own write
-      secrets.present({ ...session(), meta: made('10', 'first') });
-      secrets.deleted({ ...session(), meta: made('11', 'first') });
+      secrets.apply({ ...session(), meta: made('10', 'first') });
+      secrets.delete({ ...session(), meta: made('11', 'first') });
       expect(cache.secret('shop', 'a-session')).toEqual(made('12', 'second'));
       expect(cache.hasSession('shop/a')).toBe(true);
-      secrets.deleted({ ...session(), meta: made('13', 'second') });
+      secrets.delete({ ...session(), meta: made('13', 'second') });
       expect(cache.hasSession('shop/a')).toBe(false);
     });
 
     it('does not count under the name of another credential, or without our labels', () => {
-      secrets.present(session('1', 'b'));
-      secrets.present({ ...session(), meta: meta('2') });
+      secrets.apply(session('1', 'b'));
+      secrets.apply({ ...session(), meta: meta('2') });
       expect(cache.hasSession('shop/a')).toBe(false);
       expect(cache.hasSession('shop/b')).toBe(false);
       expect(wakeUps()).toEqual([]);

@@ -60,7 +60,7 @@ async function aWorld(answer: (asked: Asked) => Answer): Promise<World> {
   const { transport } = server;
   const woken: string[] = [];
   const cache = new ClusterCache((keys) => woken.push(...keys));
-  cache.credentialSink().present(aCredential());
+  cache.credentialHandler().apply(aCredential());
   const warnings: (LogFields | undefined)[] = [];
   const silent = (): void => {};
   const warn: Log['warn'] = (_, fields) => warnings.push(fields);
@@ -205,7 +205,7 @@ describe('applying a Secret', () => {
     await using world = await aWorld(({ method }) =>
       method === 'POST' ? status(409, 'AlreadyExists') : stored('9'),
     );
-    world.cache.secretSink().present({
+    world.cache.secretHandler().apply({
       namespace: 'shop',
       name: 'loyalty-token',
       meta: { uid: 'of-another', resourceVersion: '8', credentialName: 'another' },
@@ -218,7 +218,7 @@ describe('applying a Secret', () => {
 
   it('applies it to the version that is known, so that a late write fails', async () => {
     await using world = await aWorld(() => stored('9'));
-    world.cache.secretSink().present({
+    world.cache.secretHandler().apply({
       namespace: 'shop',
       name: 'loyalty-token',
       meta: { uid: 'secret-uid', resourceVersion: '8' },
@@ -458,7 +458,7 @@ describe('deleting a Secret', () => {
 
   it('means the one with that uid, which is known to be gone at once', async () => {
     await using world = await aWorld(() => ({ body: { kind: 'Status', status: 'Success' } }));
-    world.cache.secretSink().present({
+    world.cache.secretHandler().apply({
       namespace: 'shop',
       name: 'loyalty-session',
       meta: { uid: 'secret-uid', resourceVersion: '1', credentialName: 'loyalty', isSession: true },
@@ -520,7 +520,7 @@ describe('an answer that the watch has overtaken', () => {
 
   it('does not bring back a Secret that was deleted', async () => {
     await using world = await aRace(stored('7'), (cache) =>
-      cache.secretSink().deleted(shown('10')),
+      cache.secretHandler().delete(shown('10')),
     );
     expect(await world.cluster.readSecretMeta('shop', 'loyalty-token', never)).toBe('absent');
     expect(world.cache.secret('shop', 'loyalty-token')).toBe('absent');
@@ -528,7 +528,7 @@ describe('an answer that the watch has overtaken', () => {
 
   it('does not make a Secret absent that was created', async () => {
     await using world = await aRace(status(404, 'NotFound'), (cache) =>
-      cache.secretSink().present(shown('12')),
+      cache.secretHandler().apply(shown('12')),
     );
     const { meta } = shown('12');
     expect(await world.cluster.readSecretMeta('shop', 'loyalty-token', never)).toEqual(meta);
@@ -559,21 +559,21 @@ describe('an answer that the watch has overtaken', () => {
 
   it('is all that is known of a Secret that no credential names any more', async () => {
     await using world = await aRace(stored('7'), (cache) =>
-      cache.credentialSink().deleted(aCredential()),
+      cache.credentialHandler().delete(aCredential()),
     );
-    const secrets = world.cache.secretSink();
-    secrets.listStarted('6', false);
-    secrets.listEnded();
+    const secrets = world.cache.secretHandler();
+    secrets.init('6', false);
+    secrets.initDone();
     const { meta } = shown('7');
     expect(await world.cluster.readSecretMeta('shop', 'loyalty-token', never)).toEqual(meta);
   });
 
   it('does not outlast that its credential was deleted and made again', async () => {
     await using world = await aRace(stored('7'), (cache) => {
-      const credentials = cache.credentialSink();
-      credentials.deleted(aCredential());
-      cache.secretSink().deleted(shown('10'));
-      credentials.present(aCredential());
+      const credentials = cache.credentialHandler();
+      credentials.delete(aCredential());
+      cache.secretHandler().delete(shown('10'));
+      credentials.apply(aCredential());
     });
     await world.cluster.readSecretMeta('shop', 'loyalty-token', never);
     expect(world.cache.secret('shop', 'loyalty-token')).toBe('unknown');
@@ -581,10 +581,10 @@ describe('an answer that the watch has overtaken', () => {
 
   it('does not undo a list', async () => {
     await using world = await aRace(status(404, 'NotFound'), (cache) => {
-      const secrets = cache.secretSink();
-      secrets.listStarted('20', false);
-      secrets.present(shown('12'));
-      secrets.listEnded();
+      const secrets = cache.secretHandler();
+      secrets.init('20', false);
+      secrets.apply(shown('12'));
+      secrets.initDone();
     });
     await world.cluster.readSecret('shop', 'loyalty-token', never);
     expect(world.cache.secret('shop', 'loyalty-token')).toEqual(shown('12').meta);
@@ -592,24 +592,24 @@ describe('an answer that the watch has overtaken', () => {
 
   it('to a write is news after what was deleted before, and what the watch shows of that is not', async () => {
     await using world = await aRace(stored('12', { uid: 'new' }), (cache) =>
-      cache.secretSink().deleted(shown('10', 'old')),
+      cache.secretHandler().delete(shown('10', 'old')),
     );
-    const secrets = world.cache.secretSink();
-    secrets.present(shown('8', 'old'));
+    const secrets = world.cache.secretHandler();
+    secrets.apply(shown('8', 'old'));
     await world.cluster.applySecret(desired, never);
     const { meta } = shown('12', 'new');
     expect(world.cache.secret('shop', 'loyalty-token')).toEqual(meta);
-    secrets.present(shown('9', 'old'));
-    secrets.deleted(shown('10', 'old'));
+    secrets.apply(shown('9', 'old'));
+    secrets.delete(shown('10', 'old'));
     expect(world.cache.secret('shop', 'loyalty-token')).toEqual(meta);
   });
 
   it('to a write does not outlast that its credential was deleted and made again', async () => {
     await using world = await aRace(stored('8'), (cache) => {
-      const credentials = cache.credentialSink();
-      credentials.deleted(aCredential());
-      cache.secretSink().deleted(shown('10'));
-      credentials.present(aCredential());
+      const credentials = cache.credentialHandler();
+      credentials.delete(aCredential());
+      cache.secretHandler().delete(shown('10'));
+      credentials.apply(aCredential());
     });
     await world.cluster.applySecret(desired, never);
     expect(world.cache.secret('shop', 'loyalty-token')).toBe('unknown');
@@ -620,10 +620,10 @@ describe('an answer that the watch has overtaken', () => {
     ['a read', (world: World) => world.cluster.readSecret('shop', 'loyalty-token', never)],
   ])('to %s does not bring back what a later list does not show', async (_, request) => {
     const list = (cache: ClusterCache, version: string, ...items: ReturnType<typeof shown>[]) => {
-      const secrets = cache.secretSink();
-      secrets.listStarted(version, false);
-      for (const item of items) secrets.present(item);
-      secrets.listEnded();
+      const secrets = cache.secretHandler();
+      secrets.init(version, false);
+      for (const item of items) secrets.apply(item);
+      secrets.initDone();
     };
     await using world = await aRace(stored('8'), (cache) => list(cache, '10'));
     list(world.cache, '6');
@@ -635,7 +635,9 @@ describe('an answer that the watch has overtaken', () => {
   });
 
   it('to a write does not undo what came after it', async () => {
-    await using world = await aRace(stored('8'), (cache) => cache.secretSink().present(shown('9')));
+    await using world = await aRace(stored('8'), (cache) =>
+      cache.secretHandler().apply(shown('9')),
+    );
     await world.cluster.applySecret(desired, never);
     expect(world.cache.secret('shop', 'loyalty-token')).toEqual(shown('9').meta);
   });
@@ -647,11 +649,11 @@ describe('an answer that the watch has overtaken', () => {
     const session = { isSession: true, credentialName: 'loyalty' } as const;
     const next = shown('12', 'next', 'loyalty-session');
     await using world = await aRace(answer, (cache) =>
-      cache.secretSink().present({ ...next, meta: { ...next.meta, ...session } }),
+      cache.secretHandler().apply({ ...next, meta: { ...next.meta, ...session } }),
     );
-    world.cache.credentialSink().present(withPassword());
+    world.cache.credentialHandler().apply(withPassword());
     const first = shown('6', 'first', 'loyalty-session');
-    world.cache.secretSink().present({ ...first, meta: { ...first.meta, ...session } });
+    world.cache.secretHandler().apply({ ...first, meta: { ...first.meta, ...session } });
     await world.cluster.deleteSecret({ ...first, uid: 'first' }, never);
     expect(world.cache.secret('shop', 'loyalty-session')).toMatchObject(next.meta);
     expect(world.cache.hasSession('shop/loyalty')).toBe(true);
@@ -672,7 +674,7 @@ describe('an answer that the watch has overtaken', () => {
     expect(world.cache.credential('shop/loyalty')).toMatchObject(truth);
     const late = credentialFrom(credentialObject({ ...after, resourceVersion: '6' }, edited));
     if (late === undefined) throw new Error('no credential');
-    world.cache.credentialSink().present(late);
+    world.cache.credentialHandler().apply(late);
     expect(world.cache.credential('shop/loyalty')).toMatchObject(truth);
   });
 
@@ -683,7 +685,7 @@ describe('an answer that the watch has overtaken', () => {
     if (edit === undefined) throw new Error('no credential');
     await using world = await aRace(
       { body: { metadata: { uid: 'u', resourceVersion: '7' } } },
-      (cache) => cache.credentialSink().present(edit),
+      (cache) => cache.credentialHandler().apply(edit),
     );
     await world.cluster.applyStatus(aCredential(), { observedGeneration: 1 }, never);
     expect(world.cache.credential('shop/loyalty')).toEqual(edit);

@@ -9,7 +9,7 @@ import { secretFrom } from '../../../src/adapters/kubernetes/secret-meta.ts';
 import { isFailure } from '../../../src/domain/failure.ts';
 import { isOlderVersion } from '../../../src/domain/resource-version.ts';
 import type { KnownSecret } from '../../../src/domain/secret.ts';
-import type { Key, WatchSink } from '../../../src/ports.ts';
+import type { EventHandler, Key } from '../../../src/ports.ts';
 import { type Change, type History, HistoryServer, shownOf } from './history-server.ts';
 import { never } from './scripted-api-server.ts';
 
@@ -19,7 +19,7 @@ const CREDENTIALS = ['a', 'b'] as const;
 type Kind = 'secrets' | 'credentials';
 
 interface Informed<T> {
-  readonly sink: WatchSink<T>;
+  readonly handler: EventHandler<T>;
   readonly isKnown: (line: Buffer) => boolean;
   readonly project: (object: unknown) => T | undefined;
 }
@@ -27,7 +27,7 @@ interface Informed<T> {
 /** One informer: what it shows comes when it is told to, and may be far behind. */
 class Watch<T> {
   readonly #history: History;
-  readonly #sink: WatchSink<T>;
+  readonly #handler: EventHandler<T>;
   readonly #isKnown: (line: Buffer) => boolean;
   readonly #project: (object: unknown) => T | undefined;
   readonly #kind: Kind;
@@ -39,10 +39,10 @@ class Watch<T> {
   /** Its version lies in the server's future. */
   isLost = false;
 
-  constructor(kind: Kind, history: History, { sink, isKnown, project }: Informed<T>) {
+  constructor(kind: Kind, history: History, { handler, isKnown, project }: Informed<T>) {
     this.#kind = kind;
     this.#history = history;
-    this.#sink = sink;
+    this.#handler = handler;
     this.#isKnown = isKnown;
     this.#project = project;
   }
@@ -58,8 +58,8 @@ class Watch<T> {
     this.#told = change.version;
     const item = this.#project(object);
     if (item === undefined) throw new Error('no object');
-    if (change.type === 'DELETED') this.#sink.deleted(item);
-    else this.#sink.present(item);
+    if (change.type === 'DELETED') this.#handler.delete(item);
+    else this.#handler.apply(item);
   }
 
   #object({ name, object, version }: Change): object {
@@ -76,13 +76,13 @@ class Watch<T> {
     const { version, items, isStarted } = this.#list;
     const item = items[0];
     if (!isStarted) {
-      this.#sink.listStarted(String(version), isOlderVersion(String(version), String(this.#told)));
+      this.#handler.init(String(version), isOlderVersion(String(version), String(this.#told)));
       this.#list.isStarted = true;
     } else if (item !== undefined) {
       items.shift();
-      this.#sink.present(item);
+      this.#handler.apply(item);
     } else {
-      this.#sink.listEnded();
+      this.#handler.initDone();
       this.#told = version;
       this.shown = version;
       this.#list = undefined;
@@ -150,12 +150,12 @@ class Game {
     const { secrets, credentials } = this.server;
     this.watches = {
       credentials: new Watch('credentials', credentials, {
-        sink: this.cache.credentialSink(),
+        handler: this.cache.credentialHandler(),
         isKnown: (line) => this.cache.isKnownCredential(line),
         project: credentialFrom,
       }),
       secrets: new Watch('secrets', secrets, {
-        sink: this.cache.secretSink(),
+        handler: this.cache.secretHandler(),
         isKnown: (line) => this.cache.isKnownSecret(line),
         project: secretFrom,
       }),

@@ -3,7 +3,7 @@ import {
   credentialListWatch,
   secretListWatch,
 } from '../../../src/adapters/kubernetes/list-watch.ts';
-import { WatchProblem } from '../../../src/ports.ts';
+import { WatchError } from '../../../src/ports.ts';
 import {
   type Answer,
   type Asked,
@@ -116,7 +116,7 @@ describe('a list', () => {
       return { body: { metadata: { resourceVersion: '1' }, items: [secret('a', '1')], filler } };
     });
     const list = secretListWatch(server.transport, {}, () => false).list(undefined, never);
-    await expect(list).rejects.toMatchObject({ problem: { code: 'BodyTooLarge' } });
+    await expect(list).rejects.toMatchObject({ reason: { code: 'BodyTooLarge' } });
     expect(asked).toBe(8);
   });
 
@@ -124,11 +124,11 @@ describe('a list', () => {
     ['an expired page', status(410, 'Expired'), 'gone'],
     ['a missing CRD', status(404, 'NotFound'), { kind: 'ClusterUnavailable' }],
     ['something else', { body: { hello: 'world' } }, { code: 'UnexpectedBody' }],
-  ])('that meets %s is a WatchProblem', async (_, answer: Answer, problem) => {
+  ])('that meets %s is a WatchProblem', async (_, answer: Answer, reason) => {
     await using server = await startScriptedApiServer(() => answer);
     const list = credentialListWatch(server.transport, {}, () => false).list('x', never);
-    await expect(list).rejects.toBeInstanceOf(WatchProblem);
-    await expect(list).rejects.toMatchObject({ problem });
+    await expect(list).rejects.toBeInstanceOf(WatchError);
+    await expect(list).rejects.toMatchObject({ reason });
   });
 });
 
@@ -147,9 +147,9 @@ describe('a watch', () => {
     });
     const secrets = secretListWatch(server.transport, { namespace: 'shop' }, () => false);
     expect(await collect(secrets.watch('10', 300_500, never))).toEqual([
-      { type: 'present', item: known('a', '11'), resourceVersion: '11' },
-      { type: 'present', item: known('a', '12'), resourceVersion: '12' },
-      { type: 'deleted', item: known('a', '13'), resourceVersion: '13' },
+      { type: 'apply', item: known('a', '11'), resourceVersion: '11' },
+      { type: 'apply', item: known('a', '12'), resourceVersion: '12' },
+      { type: 'delete', item: known('a', '13'), resourceVersion: '13' },
       { type: 'bookmark', resourceVersion: '20' },
     ]);
     expect(asked[0]).toMatchObject({
@@ -167,12 +167,12 @@ describe('a watch', () => {
   it.each([
     ['as an event', events({ type: 'ERROR', object: { code: 410, reason: 'Expired' } }), 'gone'],
     ['as an answer', status(410, 'Gone'), 'gone'],
-  ])('whose place is forgotten, said %s, is gone', async (_, answer, problem) => {
+  ])('whose place is forgotten, said %s, is gone', async (_, answer, reason) => {
     await using server = await startScriptedApiServer(() => answer);
     const watch = collect(
       secretListWatch(server.transport, {}, () => false).watch('1', 1_000, never),
     );
-    await expect(watch).rejects.toMatchObject({ problem });
+    await expect(watch).rejects.toMatchObject({ reason });
   });
 
   it.each<[string, Answer, string]>([
@@ -186,8 +186,8 @@ describe('a watch', () => {
     const watch = collect(
       secretListWatch(server.transport, {}, () => false).watch('1', 1_000, never),
     );
-    await expect(watch).rejects.toBeInstanceOf(WatchProblem);
-    await expect(watch).rejects.toMatchObject({ problem: { kind: 'ClusterUnavailable', code } });
+    await expect(watch).rejects.toBeInstanceOf(WatchError);
+    await expect(watch).rejects.toMatchObject({ reason: { kind: 'ClusterUnavailable', code } });
   });
 
   it('ends with the reason of the caller who gives up', async () => {

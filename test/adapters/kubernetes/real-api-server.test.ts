@@ -43,9 +43,9 @@ const ownedBy = (name: string, uid: string, rest: Partial<DesiredSecret> = {}): 
 
 /** No Secret exists as far as the cache knows. */
 function listNothing(known: ClusterCache): void {
-  const sink = known.secretSink();
-  sink.listStarted('1', false);
-  sink.listEnded();
+  const handler = known.secretHandler();
+  handler.init('1', false);
+  handler.initDone();
 }
 
 describe('against a real API server', () => {
@@ -130,7 +130,7 @@ describe('against a real API server', () => {
 
   it('replaces a status, also when the credential has changed in the meantime', async () => {
     const credential = await createCredential('changed');
-    cache.credentialSink().present(credential);
+    cache.credentialHandler().apply(credential);
     const read = async (): Promise<unknown> =>
       JSON.parse(await kubectl('get', 'convercuscredentials', 'changed', '-o', 'json')).status;
     const full = { observedGeneration: 1, tokenUrl: 'https://a', lastHandledRenewRequest: '1' };
@@ -149,7 +149,7 @@ describe('against a real API server', () => {
     await kubectl('delete', 'convercuscredentials', 'replaced');
     const after = await createCredential('replaced');
     for (const known of [before, after]) {
-      cache.credentialSink().present(known);
+      cache.credentialHandler().apply(known);
       expect(await cluster.applyStatus(before, { observedGeneration: 7 }, never)).toBe('gone');
     }
     const read = await kubectl('get', 'convercuscredentials', 'replaced', '-o', 'json');
@@ -158,7 +158,7 @@ describe('against a real API server', () => {
 
   it('leaves nothing of an old status in the objects of a new one', async () => {
     const credential = await createCredential('rejected');
-    cache.credentialSink().present(credential);
+    cache.credentialHandler().apply(credential);
     const retryAt = '2026-11-24T12:00:00Z';
     const first = {
       rejectedLogin: { presented: 'x', retryAt },
@@ -175,7 +175,7 @@ describe('against a real API server', () => {
   it('is not told of its own writes once more, but of all others', async () => {
     const credential = await createCredential('heard');
     const known = new ClusterCache(() => {});
-    known.credentialSink().present(credential);
+    known.credentialHandler().apply(credential);
     listNothing(known);
     const writer = clusterOn(transport, known);
     const watches = [
@@ -221,7 +221,7 @@ describe('against a real API server', () => {
 
   it('replaces a target, and from when on others write to it leaves alone what is theirs', async () => {
     const known = new ClusterCache(() => {});
-    known.credentialSink().present(await createCredential('busy'));
+    known.credentialHandler().apply(await createCredential('busy'));
     listNothing(known);
     const writer = clusterOn(transport, known);
     const target = ownedBy('busy', SOMEBODY, {

@@ -142,10 +142,10 @@ describe('the metrics', () => {
     const snapshot = () => ({ ready: 7, unfinishedWork: 3_000, longestWork: 2_000 });
     metrics.observe({ queue: { snapshot } });
     metrics.observe({ controller: { active: 2 } });
-    metrics.queueObserver.added();
-    metrics.queueObserver.deferred();
-    metrics.queueObserver.taken(500);
-    metrics.queueObserver.done(250);
+    metrics.queueMetrics.add();
+    metrics.queueMetrics.retry();
+    metrics.queueMetrics.get(500);
+    metrics.queueMetrics.done(250);
     metrics.reconciled('success', 100);
     metrics.reconciled('error', 200);
     metrics.leading(true);
