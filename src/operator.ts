@@ -147,11 +147,11 @@ async function elect(
 /** Not ready before the Lease was seen or written once, so that a missing permission shows before it is needed. */
 function reportingTo(readiness: Readiness, store: LeaseStore): LeaseStore {
   readiness.set('lease', 'the Lease has not been reached yet');
-  const note = <T extends LeaseRecord | string>(answer: T | Failure): T | Failure => {
-    if (typeof answer === 'object' && !isFailure(answer)) readiness.set('lease', true);
-    if (isFailure(answer) && readiness.get('lease') !== true)
-      readiness.set('lease', answer.message);
-    return answer;
+  const note = <T extends LeaseRecord | string>(response: T | Failure): T | Failure => {
+    if (typeof response === 'object' && !isFailure(response)) readiness.set('lease', true);
+    if (isFailure(response) && readiness.get('lease') !== true)
+      readiness.set('lease', response.message);
+    return response;
   };
   return {
     read: async (signal) => note(await store.read(signal)),

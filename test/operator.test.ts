@@ -81,10 +81,10 @@ class ApiServer implements Transport {
     this.isClosed = true;
   }
 
-  async #opened<T>(answer: Promise<T>): Promise<T> {
+  async #opened<T>(response: Promise<T>): Promise<T> {
     this.open += 1;
     try {
-      return await answer;
+      return await response;
     } finally {
       this.open -= 1;
     }
@@ -125,7 +125,7 @@ class ApiServer implements Transport {
 /** Token hosts that all do the same. */
 class TokenHosts implements HttpClient {
   readonly #clock: Clock;
-  answer: 'token' | 'too many' | 'hangs' = 'token';
+  response: 'token' | 'too many' | 'hangs' = 'token';
   takes: Ms = 0;
   requests = 0;
   isClosed = false;
@@ -137,16 +137,16 @@ class TokenHosts implements HttpClient {
   async send(_: unknown, __: unknown, signal: AbortSignal): Promise<Exchange> {
     this.requests += 1;
     const requestedAt = this.#clock.now();
-    if (this.answer === 'hangs') await never(signal);
+    if (this.response === 'hangs') await never(signal);
     if (this.takes > 0)
       await new Promise<void>((resolve) => this.#clock.after(this.takes, resolve));
     const token = { access_token: `${CANARY}-token`, token_type: 'Bearer', expires_in: 1_800 };
     const contentType = 'application/json';
-    const answer =
-      this.answer === 'token'
+    const response =
+      this.response === 'token'
         ? { status: 200, contentType, text: JSON.stringify(token) }
         : { status: 429, contentType, text: '{}', retryAfter: '300' };
-    return { answer, requestedAt, receivedAt: this.#clock.now() };
+    return { response, requestedAt, receivedAt: this.#clock.now() };
   }
 
   async close(): Promise<void> {
@@ -231,7 +231,7 @@ describe('the operator', () => {
   });
 
   it('ends at once while a host is paused after a 429', async () => {
-    hosts.answer = 'too many';
+    hosts.response = 'too many';
     void run();
     await passes(seconds(5));
     expect(hosts.requests).toBe(1);
@@ -257,7 +257,7 @@ describe('the operator', () => {
   });
 
   it('cuts a token request that hangs after 12 s, and then gives the Lease back', async () => {
-    hosts.answer = 'hangs';
+    hosts.response = 'hangs';
     void run();
     await passes(seconds(1));
     stop.abort();
@@ -281,7 +281,7 @@ describe('the operator', () => {
   });
 
   it('needs no more than 15 s when both sides hang', async () => {
-    hosts.answer = 'hangs';
+    hosts.response = 'hangs';
     void run();
     await passes(seconds(2.5));
     api.isFrozen = true;

@@ -45,14 +45,14 @@ const TYPES: Record<Write, string> = {
 
 async function text(dispatcher: Dispatcher, request: Dispatcher.RequestOptions): Promise<string> {
   const { statusCode, body } = await dispatcher.request(request);
-  const answer = await body.text();
-  if (statusCode >= 300) throw new Error(`${request.path} answered ${statusCode}: ${answer}`);
-  return answer;
+  const response = await body.text();
+  if (statusCode >= 300) throw new Error(`${request.path} answered ${statusCode}: ${response}`);
+  return response;
 }
 
 async function write(path: string, by: Write | 'create', body: object, accept: string) {
   const query = by === 'apply' ? '?fieldManager=bare&force=true' : '';
-  const answer = await text(api, {
+  const response = await text(api, {
     origin: options.url,
     path: `${path}${query}`,
     method: by === 'create' ? 'POST' : by === 'put' ? 'PUT' : 'PATCH',
@@ -63,19 +63,19 @@ async function write(path: string, by: Write | 'create', body: object, accept: s
     },
     body: JSON.stringify(body),
   });
-  return JSON.parse(answer).metadata;
+  return JSON.parse(response).metadata;
 }
 
 async function token(): Promise<string> {
   const { origin, pathname } = new URL(options.tokenUrl);
-  const answer = await text(provider, {
+  const response = await text(provider, {
     origin,
     path: pathname,
     method: 'POST',
     headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
     body: `grant_type=client_credentials&scope=openid&client_id=${options.client.id}&client_secret=${options.client.secret}`,
   });
-  return JSON.parse(answer).access_token;
+  return JSON.parse(response).access_token;
 }
 
 const secrets = `/api/v1/namespaces/${namespace}/secrets`;
@@ -151,8 +151,8 @@ async function renew(name: string): Promise<void> {
     METADATA,
   );
   const status = statusBody(name, resourceVersion, options.statusBy);
-  const answer = await write(`${credentials}/${name}/status`, options.statusBy, status, METADATA);
-  versions.set(name, answer.resourceVersion);
+  const response = await write(`${credentials}/${name}/status`, options.statusBy, status, METADATA);
+  versions.set(name, response.resourceVersion);
 }
 
 async function create(name: string): Promise<void> {

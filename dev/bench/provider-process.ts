@@ -9,7 +9,7 @@ const provider = await startIdentityProvider({ logLimit: 2_000_000 });
 const switchOff = new Map<string, () => void>();
 
 process.on('message', ({ id, order }: { id: number; order: Order }) => {
-  process.send?.({ id, answer: carryOut(order) });
+  process.send?.({ id, response: carryOut(order) });
 });
 process.on('disconnect', () => process.exit(0));
 process.send?.({ url: provider.url });

@@ -75,8 +75,8 @@ export class Provider {
 
   /** All requests since the start or since `forget`. */
   async requests(): Promise<readonly SeenRequest[]> {
-    const answer = await this.tell({ do: 'requests' });
-    return Array.isArray(answer) ? answer : [];
+    const response = await this.tell({ do: 'requests' });
+    return Array.isArray(response) ? response : [];
   }
 
   async count(): Promise<number> {
@@ -90,13 +90,13 @@ export class Provider {
 
   /** The whole log, as far as it is kept. */
   async entries(): Promise<readonly RequestLogEntry[]> {
-    const answer = await this.tell({ do: 'entries' });
-    return Array.isArray(answer) ? answer : [];
+    const response = await this.tell({ do: 'entries' });
+    return Array.isArray(response) ? response : [];
   }
 
   async sessions(realm: string): Promise<readonly LiveSession[]> {
-    const answer = await this.tell({ do: 'sessions', realm });
-    return Array.isArray(answer) ? answer : [];
+    const response = await this.tell({ do: 'sessions', realm });
+    return Array.isArray(response) ? response : [];
   }
 
   forget(): Promise<unknown> {
@@ -117,10 +117,10 @@ export class Provider {
     this.#orders += 1;
     const id = this.#orders;
     return new Promise((resolve) => {
-      const listen = (message: { id: number; answer: unknown }): void => {
+      const listen = (message: { id: number; response: unknown }): void => {
         if (message.id !== id) return;
         this.#child.off('message', listen);
-        resolve(message.answer);
+        resolve(message.response);
       };
       this.#child.on('message', listen);
       this.#child.send({ id, order });

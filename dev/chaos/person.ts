@@ -201,7 +201,7 @@ export class Person {
       const waiting = (await this.credentials()).filter(
         (credential) =>
           keys.has(keyOf(credential)) &&
-          (needsPerson(credential) || (isLast && isStalled(credential))),
+          (isTerminal(credential) || (isLast && isStalled(credential))),
       );
       await each(waiting, AT_ONCE, async (credential) => {
         const member = this.#members.get(keyOf(credential));
@@ -389,6 +389,6 @@ export const isStalled = (credential: CredentialObject): boolean =>
   conditionOf(credential, 'Stalled')?.status === 'True';
 
 /** Without a token, or with a login that was rejected and is not tried again by itself. */
-const needsPerson = (credential: CredentialObject): boolean =>
+const isTerminal = (credential: CredentialObject): boolean =>
   conditionOf(credential, 'Ready')?.status !== 'True' ||
   conditionOf(credential, 'Renewed')?.reason === 'CredentialsRejected';

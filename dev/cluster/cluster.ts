@@ -58,7 +58,7 @@ const LIMIT_SECONDS = 180;
 const run = promisify(execFile);
 
 /** @throws unless it answers 2xx within 5 s */
-async function answers(url: string): Promise<void> {
+async function responses(url: string): Promise<void> {
   const { ok, status } = await fetch(url, { signal: AbortSignal.timeout(5_000) });
   if (!ok) throw new Error(`${url} answered ${status}`);
 }
@@ -136,7 +136,7 @@ export class Cluster {
     await this.#wait('--for=create', `node/${NODE}`);
     await this.#wait('--for=condition=Ready', `node/${NODE}`);
     await this.#wait('--for=create', 'serviceaccount/default');
-    await this.#proxy?.untilReady(() => answers('http://127.0.0.1:10256/healthz'), LIMIT_SECONDS);
+    await this.#proxy?.untilReady(() => responses('http://127.0.0.1:10256/healthz'), LIMIT_SECONDS);
   }
 
   async #wait(...what: string[]): Promise<void> {

@@ -14,7 +14,7 @@ export async function serveDns(address: string, lookUp: Lookup, port = 53): Prom
   const socket = createSocket('udp4');
   socket.on('message', (query, from) => {
     const send = (message: Buffer): void => socket.send(message, from.port, from.address);
-    answer(query, lookUp).then(send, console.error);
+    response(query, lookUp).then(send, console.error);
   });
   await new Promise<void>((resolve, reject) => {
     socket.once('error', reject).bind(port, address, resolve);
@@ -22,7 +22,7 @@ export async function serveDns(address: string, lookUp: Lookup, port = 53): Prom
   return () => void socket.close();
 }
 
-async function answer(query: Buffer, lookUp: Lookup): Promise<Buffer> {
+async function response(query: Buffer, lookUp: Lookup): Promise<Buffer> {
   const { name, type, end } = questionOf(query);
   const [, service = '', namespace = ''] = SERVICE.exec(name) ?? [];
   const address = service === '' ? undefined : await lookUp(namespace, service);

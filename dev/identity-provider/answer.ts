@@ -3,11 +3,11 @@ export type Answer = { status: number; headers: Record<string, string>; body: st
 
 /** A refusal on the way to an answer; the status and JSON body are Keycloak's. */
 export class TokenFailure extends Error {
-  readonly answer: Answer;
+  readonly response: Answer;
 
-  constructor(answer: Answer) {
+  constructor(response: Answer) {
     super('refused');
-    this.answer = answer;
+    this.response = response;
   }
 }
 

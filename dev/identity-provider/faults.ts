@@ -109,35 +109,37 @@ function effectOf(fault: Fault, met: number): FaultEffect {
 
 /** The answer as the effects leave it, for those that work on the answer alone. */
 export function distorted(
-  answer: Answer,
+  response: Answer,
   effects: readonly FaultEffect[],
   secrets: readonly string[],
 ): Answer {
-  let result = answer;
+  let result = response;
   for (const effect of effects) result = distortedBy(effect, result, secrets);
   return result;
 }
 
-function distortedBy(effect: FaultEffect, answer: Answer, secrets: readonly string[]): Answer {
+function distortedBy(effect: FaultEffect, response: Answer, secrets: readonly string[]): Answer {
   switch (effect.kind) {
     case 'empty-body':
-      return { ...answer, body: '' };
+      return { ...response, body: '' };
     case 'not-json':
-      return { ...answer, body: 'access_token=abc&expires_in=1800' };
+      return { ...response, body: 'access_token=abc&expires_in=1800' };
     case 'content-type':
-      return { ...answer, headers: { ...answer.headers, 'Content-Type': effect.contentType } };
+      return { ...response, headers: { ...response.headers, 'Content-Type': effect.contentType } };
     case 'fields':
-      return answer.status === 200 ? { ...answer, body: withFields(answer.body, effect) } : answer;
+      return response.status === 200
+        ? { ...response, body: withFields(response.body, effect) }
+        : response;
     case 'echo-secrets': {
       const body = {
         error: 'unauthorized_client',
         error_description: `Invalid client secret: ${secrets.join(' ')}`,
       };
-      return { ...answer, status: 401, body: JSON.stringify(body) };
+      return { ...response, status: 401, body: JSON.stringify(body) };
     }
     case 'proto-keys': {
       const keys = '"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}}';
-      return { ...answer, body: answer.body.replace(/^\{/, `{${keys},`) };
+      return { ...response, body: response.body.replace(/^\{/, `{${keys},`) };
     }
     case 'answer':
     case 'delay':
@@ -147,7 +149,7 @@ function distortedBy(effect: FaultEffect, answer: Answer, secrets: readonly stri
     case 'huge-body':
     case 'shrinking-expires-in':
     case 'clock-skew':
-      return answer;
+      return response;
   }
 }
 

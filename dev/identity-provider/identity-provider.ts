@@ -134,7 +134,7 @@ export class IdentityProvider {
     if (wrong) return wrong;
     const issuer = `${this.#url}/realms/${asked.realm}`;
     if (asked.endpoint === 'discovery') return discovery(issuer);
-    if (!realm) return this.legacy.answer(asked.login, skewSeconds);
+    if (!realm) return this.legacy.response(asked.login, skewSeconds);
     return OAUTH_ENDPOINTS[
       asked.endpoint === 'logout' || asked.endpoint === 'revoke' ? asked.endpoint : 'token'
     ]({

@@ -44,7 +44,7 @@ export class LegacyLogin {
     this.#randomness = randomness;
   }
 
-  answer({ org, userName, password }: LegacyRequest, skewSeconds: number): Answer {
+  response({ org, userName, password }: LegacyRequest, skewSeconds: number): Answer {
     const missing = Object.entries({ org, userName, password }).filter(([, value]) => !value);
     if (missing.length > 0) {
       return json(400, {

@@ -74,23 +74,23 @@ export function frameworkError(status: number, error: string, accept: string): A
 
 function guarded(
   endpoint: (request: EndpointRequest) => Answer,
-  refusedAs: (answer: Answer) => Answer = (answer) => answer,
+  refusedAs: (response: Answer) => Answer = (response) => response,
 ): (request: EndpointRequest) => Answer {
   return (request) => {
     if (request.form.malformed) return frameworkError(500, 'unknown_error', request.accept);
     try {
       return endpoint(request);
     } catch (error) {
-      if (error instanceof TokenFailure) return refusedAs(error.answer);
+      if (error instanceof TokenFailure) return refusedAs(error.response);
       throw error;
     }
   };
 }
 
 /** Unlike the token endpoint, logout and revoke say nothing on caching when they refuse. */
-function cacheable(answer: Answer): Answer {
-  const { 'Cache-Control': _, Pragma: __, ...headers } = answer.headers;
-  return { ...answer, headers };
+function cacheable(response: Answer): Answer {
+  const { 'Cache-Control': _, Pragma: __, ...headers } = response.headers;
+  return { ...response, headers };
 }
 
 function checkTransport({ secureEnough }: EndpointRequest): void {

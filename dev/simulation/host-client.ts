@@ -66,7 +66,7 @@ function exchange(
     scheduler.after(slow(), () => {
       const handled = provider.handle(request);
       observer.handled(handled);
-      const { answer, effects } = handled;
+      const { response, effects } = handled;
       const delay = effects.find((effect) => effect.kind === 'delay')?.milliseconds ?? 0;
       if (effects.some((effect) => effect.kind === 'hang')) return;
       const isCut =
@@ -74,7 +74,7 @@ function exchange(
       replica.after(slow() + delay, () => {
         if (isCut) return fail('ECONNRESET');
         const receivedAt = replica.clock.now();
-        end(String(answer.status), () => resolve({ answer, requestedAt, receivedAt }));
+        end(String(response.status), () => resolve({ response, requestedAt, receivedAt }));
       });
     });
   });

@@ -1,5 +1,5 @@
 import type { HttpRequest } from '../../src/adapters/http/exchange.ts';
-import type { HttpAnswer } from '../../src/domain/http-answer.ts';
+import type { HttpResponse } from '../../src/domain/http-answer.ts';
 import type { Ms } from '../../src/domain/time.ts';
 import type { Answer } from '../identity-provider/answer.ts';
 import { distorted, type Endpoint, type FaultEffect, Faults } from '../identity-provider/faults.ts';
@@ -44,7 +44,7 @@ export interface Presented {
 }
 
 export interface Handled {
-  readonly answer: HttpAnswer;
+  readonly response: HttpResponse;
   readonly effects: readonly FaultEffect[];
   readonly presented: Presented;
   readonly issued?: Issued;
@@ -200,14 +200,14 @@ export class Provider {
     const silent = effects.find((effect) => effect.kind === 'hang' || effect.kind === 'reset');
     const works = canned === undefined && silent?.afterWork !== false;
     const honest = works
-      ? this.#answer({ method, path: pathname, endpoint, name, form, login, host })
+      ? this.#response({ method, path: pathname, endpoint, name, form, login, host })
       : { status: 0, headers: {}, body: '' };
     const plain: Answer =
       canned === undefined
         ? honest
         : { status: canned.status, headers: canned.headers ?? {}, body: canned.body ?? '' };
-    const answer = canned === undefined ? distorted(honest, effects, []) : plain;
-    const isHonest = answer.body === honest.body && answer.status === honest.status;
+    const response = canned === undefined ? distorted(honest, effects, []) : plain;
+    const isHonest = response.body === honest.body && response.status === honest.status;
     const presented = {
       endpoint,
       host,
@@ -219,14 +219,14 @@ export class Provider {
     };
     const issued = this.#record(presented, honest);
     return {
-      answer: this.#httpAnswer(answer),
+      response: this.#httpAnswer(response),
       effects,
       presented,
       ...(issued === undefined ? {} : { issued }),
     };
   }
 
-  #answer(asked: {
+  #response(asked: {
     method: string;
     path: string;
     endpoint: Endpoint;
@@ -240,7 +240,7 @@ export class Provider {
     const accept = 'application/json';
     const wrong = misrouted(method, path, accept, realm !== undefined);
     if (wrong !== undefined) return wrong;
-    if (endpoint === 'login') return this.legacy.answer(login, 0);
+    if (endpoint === 'login') return this.legacy.response(login, 0);
     if (realm === undefined || !(endpoint in ENDPOINTS))
       return { status: 404, headers: {}, body: '' };
     const handle = ENDPOINTS[endpoint === 'logout' || endpoint === 'revoke' ? endpoint : 'token'];
@@ -287,7 +287,7 @@ export class Provider {
     this.pausedUntil = Math.max(this.pausedUntil, this.#now() + length);
   }
 
-  #httpAnswer({ status, headers, body }: Answer): HttpAnswer {
+  #httpAnswer({ status, headers, body }: Answer): HttpResponse {
     const retryAfter = headers['Retry-After'];
     this.#pause(Number(retryAfter ?? 0) * 1_000);
     return {

@@ -89,11 +89,11 @@ export class Replica {
   thaw(): void {
     if (this.#state !== 'frozen') return;
     this.#state = 'running';
-    const [backlog, isMixed] = [this.#backlog, this.dice.chance(0.5)];
+    const [backlog, isSharedOwnership] = [this.#backlog, this.dice.chance(0.5)];
     this.#backlog = [];
     const messages = backlog.filter(({ cause }) => cause === 'message');
     const timers = backlog.filter(({ cause }) => cause === 'timer');
-    this.#handle(isMixed ? backlog : [...messages, ...timers]);
+    this.#handle(isSharedOwnership ? backlog : [...messages, ...timers]);
   }
 
   /** Sets the wall clock. */

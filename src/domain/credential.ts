@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import type { ConvercusCredential } from './api.ts';
 import { type Environment, type Environments, realmOf, tokenUrlOf } from './environment.ts';
 import { Failure, isFailure } from './failure.ts';
-import { NEEDED_FIELDS } from './source.ts';
+import { FIELDS_BY_GRANT } from './source.ts';
 import { fill, PLACEHOLDERS, type Placeholder, unknownPlaceholders } from './template.ts';
 import type { Ms } from './time.ts';
 
@@ -110,7 +110,7 @@ export function parseCredential(
 }
 
 const keysFor = (grantType: Spec['grantType'], keys: Credential['source']['keys']): string[] =>
-  NEEDED_FIELDS[grantType].map((field) => keys[field]);
+  FIELDS_BY_GRANT[grantType].map((field) => keys[field]);
 
 /** The target's data as far as it does not depend on the token. */
 const shownBy = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>

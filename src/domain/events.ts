@@ -13,7 +13,7 @@ interface Change {
   readonly ready: Condition;
   readonly renewedBefore: Condition | undefined;
   readonly renewed: Condition;
-  readonly isPublished: boolean;
+  readonly isTargetWritten: boolean;
 }
 
 /**
@@ -23,7 +23,7 @@ interface Change {
 export function eventFor(
   before: Status | undefined,
   after: Status,
-  isPublished: boolean,
+  isTargetWritten: boolean,
 ): CredentialEvent | undefined {
   const ready = conditionOf(after, 'Ready');
   const renewed = conditionOf(after, 'Renewed');
@@ -33,7 +33,7 @@ export function eventFor(
     ready,
     renewedBefore: conditionOf(before, 'Renewed'),
     renewed,
-    isPublished,
+    isTargetWritten,
   };
   return EVENTS.find(([holds]) => holds(change))?.[1](change);
 }
@@ -74,8 +74,8 @@ function becameReady({ readyBefore, ready }: Change): boolean {
   return ready.status === 'True' && readyBefore?.status !== 'True';
 }
 
-function outOfRoutine({ renewed, isPublished }: Change): boolean {
-  return isPublished && renewed.reason !== 'RenewalDue';
+function outOfRoutine({ renewed, isTargetWritten }: Change): boolean {
+  return isTargetWritten && renewed.reason !== 'RenewalDue';
 }
 
 const warning = ({ reason, message }: Condition): CredentialEvent => ({

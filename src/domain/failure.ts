@@ -17,57 +17,57 @@ export type RetryRule = keyof typeof RETRY_RULES;
 interface KindRules {
   readonly retry: RetryRule;
   /** A person has to act: the condition `Stalled` is set (kstatus: the resource has failed). */
-  readonly needsPerson: boolean;
+  readonly isTerminal: boolean;
 }
 
-const passing = (retry: RetryRule): KindRules => ({ retry, needsPerson: false });
-const stalling = (retry: RetryRule): KindRules => ({ retry, needsPerson: true });
+const transient = (retry: RetryRule): KindRules => ({ retry, isTerminal: false });
+const terminal = (retry: RetryRule): KindRules => ({ retry, isTerminal: true });
 
 /** Every way to fail. The names are API: condition reasons, event reasons and metric labels. */
 export const FAILURE_KINDS = {
   // What the user wrote
-  InvalidSpec: stalling('on-change'),
-  InputMissing: stalling('on-change'),
-  InputInvalid: stalling('on-change'),
-  TargetNotOurs: stalling('on-change'),
-  TargetMissing: stalling('on-change'),
+  InvalidSpec: terminal('on-change'),
+  InputMissing: terminal('on-change'),
+  InputInvalid: terminal('on-change'),
+  TargetNotOurs: terminal('on-change'),
+  TargetMissing: terminal('on-change'),
   // What the token endpoint said of the credential
-  CredentialsRejected: stalling('on-change'),
-  AccountDisabled: stalling('hourly'),
-  AccountNotReady: stalling('hourly'),
-  ClientSecretRejected: stalling('slow'),
-  ClientUnknownOrDisabled: stalling('hourly'),
-  GrantNotAllowed: stalling('hourly'),
-  InvalidScope: stalling('hourly'),
-  InvalidRequest: stalling('hourly'),
-  RealmNotFound: stalling('hourly'),
-  InsecureEndpoint: stalling('slow'),
-  UnexpectedRedirect: stalling('slow'),
-  UnsupportedByOperator: stalling('hourly'),
+  CredentialsRejected: terminal('on-change'),
+  AccountDisabled: terminal('hourly'),
+  AccountNotReady: terminal('hourly'),
+  ClientSecretRejected: terminal('slow'),
+  ClientUnknownOrDisabled: terminal('hourly'),
+  GrantNotAllowed: terminal('hourly'),
+  InvalidScope: terminal('hourly'),
+  InvalidRequest: terminal('hourly'),
+  RealmNotFound: terminal('hourly'),
+  InsecureEndpoint: terminal('slow'),
+  UnexpectedRedirect: terminal('slow'),
+  UnsupportedByOperator: terminal('hourly'),
   // What stood in the way for now
-  NetworkError: passing('soon'),
-  TLSError: passing('patient'),
-  ServerUnavailable: passing('soon'),
-  RateLimited: passing('soon'),
-  Throttled: passing('soon'),
-  UnexpectedResponse: passing('patient'),
-  EndpointNotFound: passing('patient'),
-  RealmDisabled: passing('slow'),
-  AccessBlocked: passing('slow'),
-  ShortLivedToken: passing('patient'),
-  ClockSkew: passing('patient'),
-  SessionEnded: passing('soon'),
-  RefreshTokenReused: passing('soon'),
-  SessionContention: passing('slow'),
+  NetworkError: transient('soon'),
+  TLSError: transient('patient'),
+  ServerUnavailable: transient('soon'),
+  RateLimited: transient('soon'),
+  Throttled: transient('soon'),
+  UnexpectedResponse: transient('patient'),
+  EndpointNotFound: transient('patient'),
+  RealmDisabled: transient('slow'),
+  AccessBlocked: transient('slow'),
+  ShortLivedToken: transient('patient'),
+  ClockSkew: transient('patient'),
+  SessionEnded: transient('soon'),
+  RefreshTokenReused: transient('soon'),
+  SessionContention: transient('slow'),
   // What the cluster or this program did
-  TargetRefused: passing('patient'),
-  ClusterUnavailable: passing('soon'),
-  InternalError: passing('patient'),
+  TargetRefused: transient('patient'),
+  ClusterUnavailable: transient('soon'),
+  InternalError: transient('patient'),
 } as const satisfies Record<string, KindRules>;
 
 export type FailureKind = keyof typeof FAILURE_KINDS;
 
-const ELSEWHERE: readonly string[] = [
+const NOT_FROM_TOKEN_ENDPOINT: readonly string[] = [
   'InvalidSpec',
   'InputMissing',
   'InputInvalid',
@@ -81,7 +81,7 @@ const ELSEWHERE: readonly string[] = [
 
 /** The failures that a token endpoint answers with. */
 export const TOKEN_FAILURES: ReadonlySet<string> = new Set(
-  Object.keys(FAILURE_KINDS).filter((kind) => !ELSEWHERE.includes(kind)),
+  Object.keys(FAILURE_KINDS).filter((kind) => !NOT_FROM_TOKEN_ENDPOINT.includes(kind)),
 );
 
 /**
@@ -110,15 +110,15 @@ export class Failure {
     this.managers = details.managers;
   }
 
-  get needsPerson(): boolean {
-    return FAILURE_KINDS[this.kind].needsPerson;
+  get isTerminal(): boolean {
+    return FAILURE_KINDS[this.kind].isTerminal;
   }
 }
 
 export const isFailure = (value: unknown): value is Failure => value instanceof Failure;
 
 /** The waits of failures that are tried again by the same rule double from one to the next; another rule starts afresh. */
-export const haveSameRule = (one: Failure, other: Failure): boolean =>
+export const haveSameRetryRule = (one: Failure, other: Failure): boolean =>
   FAILURE_KINDS[one.kind].retry === FAILURE_KINDS[other.kind].retry;
 
 /**
@@ -152,7 +152,7 @@ export interface CurrentToken {
 const TRIES_BEFORE_EXPIRY = 6;
 
 /** When a rejected password is presented again is for its lock-out policy to say. */
-const isNeverHurried = ({ kind }: Failure): boolean => kind === 'CredentialsRejected';
+const hasLockoutPolicy = ({ kind }: Failure): boolean => kind === 'CredentialsRejected';
 
 /**
  * A token that is still good must not expire for want of a try: there is one when half of its remaining time has
@@ -168,7 +168,7 @@ export function retryBeforeExpiry(
   at: EpochMs,
   currentToken: CurrentToken | undefined,
 ): EpochMs | undefined {
-  if (retry === undefined || currentToken === undefined || isNeverHurried(failure)) return retry;
+  if (retry === undefined || currentToken === undefined || hasLockoutPolicy(failure)) return retry;
   const { expiresAt, failingSince, minInterval } = currentToken;
   if (failure.retryAfter !== undefined && retry < expiresAt - minInterval) return retry;
   const left = expiresAt - at;

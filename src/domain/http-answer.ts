@@ -1,7 +1,7 @@
 import { type EpochMs, hours, type Ms, seconds } from './time.ts';
 
 /** What a server answered, as far as anybody needs it. Read once at the edge, judged in the domain. */
-export interface HttpAnswer {
+export interface HttpResponse {
   readonly status: number;
   readonly contentType: string;
   /** The decoded body; empty when it was larger than is read. */
@@ -15,12 +15,12 @@ export interface HttpAnswer {
 }
 
 const JSON_TYPE = /^application\/([\w.-]+\+)?json\s*(;|$)/i;
-const LONGEST_RETRY_AFTER = hours(1);
+const MAX_RETRY_AFTER = hours(1);
 const TOLERATED_SKEW = seconds(30);
 
 /** The body as JSON, or undefined when it is none or does not say that it is. */
-export const jsonOf = (answer: HttpAnswer): unknown =>
-  JSON_TYPE.test(answer.contentType) ? parseJson(answer.text) : undefined;
+export const jsonBody = (response: HttpResponse): unknown =>
+  JSON_TYPE.test(response.contentType) ? parseJson(response.text) : undefined;
 
 export function parseJson(text: string): unknown {
   try {
@@ -52,17 +52,17 @@ export function numberMember(body: unknown, name: string): number | undefined {
  * How long `Retry-After` (RFC 9110, 10.2.3: seconds or an HTTP date) asks us to wait, at most one hour.
  * A date is read against the server's own clock. Undefined when absent, unreadable or over.
  */
-export function retryAfterOf(answer: HttpAnswer, receivedAt: EpochMs): Ms | undefined {
-  const asked = answer.retryAfter?.trim() ?? '';
+export function retryAfterOf(response: HttpResponse, receivedAt: EpochMs): Ms | undefined {
+  const asked = response.retryAfter?.trim() ?? '';
   const wait = /^\d+$/.test(asked)
     ? seconds(Number(asked))
-    : (httpDate(asked) ?? 0) - (httpDate(answer.date) ?? receivedAt);
-  return wait > 0 ? Math.min(wait, LONGEST_RETRY_AFTER) : undefined;
+    : (httpDate(asked) ?? 0) - (httpDate(response.date) ?? receivedAt);
+  return wait > 0 ? Math.min(wait, MAX_RETRY_AFTER) : undefined;
 }
 
 /** How far the server's clock is ahead of ours (negative: behind), when it is more than 30 s. */
-export function clockSkewOf(answer: HttpAnswer, receivedAt: EpochMs): Ms | undefined {
-  const skew = (httpDate(answer.date) ?? receivedAt) - receivedAt;
+export function clockSkewOf(response: HttpResponse, receivedAt: EpochMs): Ms | undefined {
+  const skew = (httpDate(response.date) ?? receivedAt) - receivedAt;
   return Math.abs(skew) > TOLERATED_SKEW ? skew : undefined;
 }
 

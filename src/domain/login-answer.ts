@@ -1,19 +1,24 @@
 import { Failure } from './failure.ts';
 import {
   clockSkewOf,
-  type HttpAnswer,
+  type HttpResponse,
   httpDate,
   numberMember,
   parseJson,
   textMember,
 } from './http-answer.ts';
-import { failureFromLogin, isHtml, type LoginQuestion, whereOf } from './login-refusal.ts';
+import {
+  endpointOf,
+  failureFromLoginResponse,
+  isHtml,
+  type LoginRequestContext,
+} from './login-refusal.ts';
 import { Sensitive } from './sensitive.ts';
 import { type EpochMs, hours, type Ms, minutes, seconds } from './time.ts';
 import type { Token } from './token.ts';
 
 /** The question, and what only the asker knows of its answer. */
-export interface LoginContext extends LoginQuestion {
+export interface LoginResponseContext extends LoginRequestContext {
   /** When the request was sent: validity counts from here, so a slow answer never stretches it. */
   readonly requestedAt: EpochMs;
   readonly receivedAt: EpochMs;
@@ -22,25 +27,33 @@ export interface LoginContext extends LoginQuestion {
 }
 
 /** What the vendor says, and the most that is believed. */
-const LONGEST_VALIDITY = hours(24);
-const SHORTEST_VALIDITY = minutes(1);
-const NAMES = ['token', 'jwt', 'access_token', 'accessToken', 'id_token', 'idToken'];
+const MAX_VALIDITY = hours(24);
+const MIN_VALIDITY = minutes(1);
+const TOKEN_MEMBERS = ['token', 'jwt', 'access_token', 'accessToken', 'id_token', 'idToken'];
 const JWT = /^([\w-]+)\.([\w-]+)\.[\w-]+$/;
 
 /** What the legacy login answered, whatever it may be. */
-export function readLoginAnswer(answer: HttpAnswer, context: LoginContext): Token | Failure {
-  const isSuccess = answer.status >= 200 && answer.status < 300;
-  return isSuccess ? tokenFromLogin(answer, context) : failureFromLogin(answer, context);
+export function processLoginResponse(
+  response: HttpResponse,
+  context: LoginResponseContext,
+): Token | Failure {
+  const isSuccess = response.status >= 200 && response.status < 300;
+  return isSuccess
+    ? tokenFromLoginResponse(response, context)
+    : failureFromLoginResponse(response, context);
 }
 
-function tokenFromLogin(answer: HttpAnswer, context: LoginContext): Token | Failure {
-  if (isHtml(answer)) return unusable('is an HTML page', context);
-  const text = tokenTextIn(answer);
+function tokenFromLoginResponse(
+  response: HttpResponse,
+  context: LoginResponseContext,
+): Token | Failure {
+  if (isHtml(response)) return unusable('is an HTML page', context);
+  const text = tokenTextIn(response);
   if (text === '') return unusable('holds no token of at most 64 KiB', context);
   const claims = claimsOf(text);
   if (claims === undefined) return unusable('holds something else than a JWT', context);
-  const validity = validityOf(claims, answer, context);
-  if (validity < SHORTEST_VALIDITY) return tooShort(answer, context);
+  const validity = validityOf(claims, response, context);
+  if (validity < MIN_VALIDITY) return tooShort(response, context);
   return {
     accessToken: new Sensitive(text),
     tokenType: 'Bearer',
@@ -53,10 +66,12 @@ function tokenFromLogin(answer: HttpAnswer, context: LoginContext): Token | Fail
 }
 
 /** The vendor says "in the body" and no more, so any sensible way of putting it there will do. */
-function tokenTextIn({ text, authorization = '' }: HttpAnswer): string {
+function tokenTextIn({ text, authorization = '' }: HttpResponse): string {
   const body = text.trim() || authorization;
   const parsed = parseJson(body);
-  const named = NAMES.map((name) => textMember(parsed, name)).find((value) => value !== undefined);
+  const named = TOKEN_MEMBERS.map((name) => textMember(parsed, name)).find(
+    (value) => value !== undefined,
+  );
   const isStructured = typeof parsed === 'object';
   const found = typeof parsed === 'string' ? parsed : isStructured ? (named ?? '') : body;
   return found.trim().replace(/^bearer\s+/i, '');
@@ -77,30 +92,34 @@ const isObject = (value: unknown): value is object =>
  * How long the token is good: what is left of it by the server's clock, and never more than it says of itself from
  * its issue. Both are lengths, so our clock may be wrong; it counts only for an answer without a date.
  */
-function validityOf(claims: object, answer: HttpAnswer, { receivedAt }: LoginContext): Ms {
+function validityOf(
+  claims: object,
+  response: HttpResponse,
+  { receivedAt }: LoginResponseContext,
+): Ms {
   const exp = numberMember(claims, 'exp');
-  if (exp === undefined) return LONGEST_VALIDITY;
-  const left = seconds(exp) - (httpDate(answer.date) ?? receivedAt);
+  if (exp === undefined) return MAX_VALIDITY;
+  const left = seconds(exp) - (httpDate(response.date) ?? receivedAt);
   const whole = seconds(exp - (numberMember(claims, 'iat') ?? exp));
-  return Math.min(left, whole > 0 ? whole : left, LONGEST_VALIDITY);
+  return Math.min(left, whole > 0 ? whole : left, MAX_VALIDITY);
 }
 
-const unusable = (defect: string, context: LoginContext): Failure =>
+const unusable = (defect: string, context: LoginResponseContext): Failure =>
   new Failure(
     'UnexpectedResponse',
-    `The answer ${defect} (${whereOf(context)}). ` +
+    `The answer ${defect} (${endpointOf(context)}). ` +
       'Check loginUrl of the environment and what stands in front of the server.',
   );
 
-const tooShort = (answer: HttpAnswer, context: LoginContext): Failure =>
-  clockSkewOf(answer, context.receivedAt) === undefined
+const tooShort = (response: HttpResponse, context: LoginResponseContext): Failure =>
+  clockSkewOf(response, context.receivedAt) === undefined
     ? new Failure(
         'ShortLivedToken',
-        `The login gave out a token that has expired or is about to (${whereOf(context)}). ` +
+        `The login gave out a token that has expired or is about to (${endpointOf(context)}). ` +
           'Ask Convercus how long tokens of this account live; the operator tries again.',
       )
     : new Failure(
         'ClockSkew',
-        `The login gave out a token that has expired by the server's own clock (${whereOf(context)}), ` +
+        `The login gave out a token that has expired by the server's own clock (${endpointOf(context)}), ` +
           'and that clock is far from ours. Ask Convercus to check it; the operator tries again.',
       );

@@ -1,6 +1,6 @@
 import { type Credential, digest, type RenewalPolicy } from './credential.ts';
 import { Failure } from './failure.ts';
-import { NEEDED_FIELDS } from './source.ts';
+import { FIELDS_BY_GRANT } from './source.ts';
 import { type EpochMs, hours, isFromTheFuture, type Ms, minutes } from './time.ts';
 
 /**
@@ -46,7 +46,7 @@ export const presentedDigest = (
   { grantType, tokenUrl, clientId, source }: Credential,
   version: string,
 ): string => {
-  const keys = NEEDED_FIELDS[grantType].map((field) => source.keys[field]);
+  const keys = FIELDS_BY_GRANT[grantType].map((field) => source.keys[field]);
   return digest([grantType, tokenUrl, clientId, keys, version]);
 };
 

@@ -1,26 +1,26 @@
 import { Failure, type FailureKind } from './failure.ts';
-import { type HttpAnswer, memberOf, parseJson, retryAfterOf } from './http-answer.ts';
-import { presentable, type Sensitive } from './sensitive.ts';
+import { type HttpResponse, memberOf, parseJson, retryAfterOf } from './http-answer.ts';
+import { type Sensitive, sanitize } from './sensitive.ts';
 import type { EpochMs } from './time.ts';
 
 /** What was asked of the legacy login: enough to say where it failed, and what must never be echoed. */
-export interface LoginQuestion {
+export interface LoginRequestContext {
   /** Host and port of the login endpoint. */
   readonly host: string;
   readonly secrets: readonly Sensitive[];
 }
 
-type Test = (answer: HttpAnswer) => boolean;
+type Predicate = (response: HttpResponse) => boolean;
 
 const status =
-  (from: number, to = from): Test =>
-  (answer) =>
-    answer.status >= from && answer.status <= to;
+  (from: number, to = from): Predicate =>
+  (response) =>
+    response.status >= from && response.status <= to;
 const anyStatus =
-  (...codes: number[]): Test =>
-  (answer) =>
-    codes.includes(answer.status);
-export const isHtml: Test = ({ contentType, text }) =>
+  (...codes: number[]): Predicate =>
+  (response) =>
+    codes.includes(response.status);
+export const isHtml: Predicate = ({ contentType, text }) =>
   /^text\/html\b/i.test(contentType) || text.trimStart().startsWith('<');
 
 /**
@@ -28,7 +28,7 @@ export const isHtml: Test = ({ contentType, text }) =>
  * status is all there is. A status that may mean a wrong password is not repeated by itself, so that no account gets
  * locked; any other 4xx is tried again by the hour.
  */
-const ROWS = [
+const ERROR_TABLE = [
   // The API speaks JSON; a page comes from a firewall before it, which has not looked at the password
   ['AccessBlocked', status(403), isHtml],
   ['CredentialsRejected', anyStatus(401, 403, 423)],
@@ -38,12 +38,12 @@ const ROWS = [
   ['UnexpectedRedirect', status(300, 399)],
   ['InvalidRequest', status(400, 499)],
   ['ServerUnavailable', status(500, 599)],
-] as const satisfies (readonly [FailureKind, ...Test[]])[];
+] as const satisfies (readonly [FailureKind, ...Predicate[]])[];
 
-type RefusalKind = (typeof ROWS)[number][0] | 'UnexpectedResponse';
+type ErrorKind = (typeof ERROR_TABLE)[number][0] | 'UnexpectedResponse';
 
 /** What is wrong, and what to do about it. */
-const WORDS: Record<RefusalKind, readonly [what: string, todo: string]> = {
+const MESSAGES: Record<ErrorKind, readonly [what: string, todo: string]> = {
   AccessBlocked: [
     'Access to the server was refused',
     'Check allow-lists, proxies and firewalls between the operator and the host.',
@@ -73,30 +73,33 @@ const WORDS: Record<RefusalKind, readonly [what: string, todo: string]> = {
 };
 
 /** The failure that a refusing answer is. Never holds a secret that the server echoes. */
-export function failureFromLogin(
-  answer: HttpAnswer,
-  question: LoginQuestion & { readonly receivedAt: EpochMs },
+export function failureFromLoginResponse(
+  response: HttpResponse,
+  request: LoginRequestContext & { readonly receivedAt: EpochMs },
 ): Failure {
-  const kind = kindOf(answer);
-  const [what, todo] = WORDS[kind];
-  const said = presentable(saidBy(answer), question.secrets);
-  const quoted = [`HTTP ${answer.status}`, said && `"${said}"`].filter(Boolean).join(', ');
+  const kind = kindOf(response);
+  const [what, todo] = MESSAGES[kind];
+  const description = sanitize(descriptionIn(response), request.secrets);
+  const quoted = [`HTTP ${response.status}`, description && `"${description}"`]
+    .filter(Boolean)
+    .join(', ');
   const isWorthWaiting = kind === 'RateLimited' || kind === 'ServerUnavailable';
-  const retryAfter = isWorthWaiting ? retryAfterOf(answer, question.receivedAt) : undefined;
+  const retryAfter = isWorthWaiting ? retryAfterOf(response, request.receivedAt) : undefined;
   return new Failure(
     kind,
-    `${what} (${whereOf(question)}). ${todo} The server answered ${quoted}.`,
-    { code: String(answer.status), ...(retryAfter !== undefined && { retryAfter }) },
+    `${what} (${endpointOf(request)}). ${todo} The server answered ${quoted}.`,
+    { code: String(response.status), ...(retryAfter !== undefined && { retryAfter }) },
   );
 }
 
-const kindOf = (answer: HttpAnswer): RefusalKind =>
-  ROWS.find(([, ...tests]) => tests.every((test) => test(answer)))?.[0] ?? 'UnexpectedResponse';
+const kindOf = (response: HttpResponse): ErrorKind =>
+  ERROR_TABLE.find(([, ...tests]) => tests.every((test) => test(response)))?.[0] ??
+  'UnexpectedResponse';
 
-export const whereOf = ({ host }: LoginQuestion): string => `login at ${host}`;
+export const endpointOf = ({ host }: LoginRequestContext): string => `login at ${host}`;
 
 /** What integrators have met: a `message`, and with 400 an `error` that lists the faults. */
-function saidBy({ text }: HttpAnswer): string {
+function descriptionIn({ text }: HttpResponse): string {
   const body = parseJson(text);
   const texts = ['message', 'error', 'error_description'].flatMap((name) => memberOf(body, name));
   return texts.filter((value) => typeof value === 'string').join('; ');

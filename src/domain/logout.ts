@@ -1,8 +1,8 @@
 import { Failure } from './failure.ts';
-import { type HttpAnswer, jsonOf, textMember } from './http-answer.ts';
+import { type HttpResponse, jsonBody, textMember } from './http-answer.ts';
 import type { Sensitive } from './sensitive.ts';
 import type { EpochMs } from './time.ts';
-import { failureFromAnswer, isOAuthError, type TokenQuestion } from './token-refusal.ts';
+import { failureFromResponse, isOAuthError, type TokenRequestContext } from './token-refusal.ts';
 
 /** What ends a session (Keycloak's logout endpoint with a refresh token, or RFC 7009). */
 export interface LogoutRequest {
@@ -16,15 +16,18 @@ export interface LogoutRequest {
 /** `unknown-endpoint`: this server has no logout of this kind, so revoke instead. */
 export type LogoutResult = 'ended' | 'unknown-endpoint' | Failure;
 
-type Question = TokenQuestion & { readonly receivedAt: EpochMs };
+type LogoutResponseContext = TokenRequestContext & { readonly receivedAt: EpochMs };
 
 /** Logging out what has ended already is a success: Keycloak answers 204 again, 400 `invalid_grant`, or 200 with an error. */
-export function readLogoutAnswer(answer: HttpAnswer, question: Question): LogoutResult {
-  const { status } = answer;
+export function processLogoutResponse(
+  response: HttpResponse,
+  request: LogoutResponseContext,
+): LogoutResult {
+  const { status } = response;
   if (status >= 200 && status < 300) return 'ended';
-  if (textMember(jsonOf(answer), 'error') === 'invalid_grant') return 'ended';
-  const isElsewhere = (status === 404 || status === 405) && !isOAuthError(jsonOf(answer));
-  const isRealmGone = /^realm does not exist/i.test(textMember(jsonOf(answer), 'error') ?? '');
+  if (textMember(jsonBody(response), 'error') === 'invalid_grant') return 'ended';
+  const isElsewhere = (status === 404 || status === 405) && !isOAuthError(jsonBody(response));
+  const isRealmGone = /^realm does not exist/i.test(textMember(jsonBody(response), 'error') ?? '');
   if (isElsewhere) return isRealmGone ? 'ended' : 'unknown-endpoint';
-  return failureFromAnswer(answer, question);
+  return failureFromResponse(response, request);
 }

@@ -64,7 +64,7 @@ export function plan(seen: Observation, now: EpochMs): Plan {
     if (!holds(seen, now)) continue;
     if (!isLockedOut(seen, now))
       return { do: 'publish', reason, freshness: freshnessFor(reason, seen, now) };
-    return { do: 'nothing', failure: REJECTED_BEFORE, requeueAt: loginAt(seen, now) };
+    return { do: 'nothing', failure: REJECTED_BEFORE, requeueAt: reauthenticateAt(seen, now) };
   }
   return { do: 'nothing', requeueAt: nextRenewal(seen, now) };
 }
@@ -145,10 +145,10 @@ function isLockedOut(seen: Observation, now: EpochMs): boolean {
   const { credential, rejection, session, source } = seen;
   if (rejection === undefined || session !== 'absent' || typeof source !== 'object') return false;
   const isSame = rejection.presented === presentedDigest(credential, versionOf(source));
-  return isSame && now < (loginAt(seen, now) ?? Infinity);
+  return isSame && now < (reauthenticateAt(seen, now) ?? Infinity);
 }
 
-function loginAt(seen: Observation, now: EpochMs): EpochMs | undefined {
+function reauthenticateAt(seen: Observation, now: EpochMs): EpochMs | undefined {
   const { credential, rejection } = seen;
   const requested = isRequestOpen(seen) ? credential.renewal : undefined;
   return rejection && loginAllowedAt(rejection, now, requested);

@@ -14,7 +14,7 @@ export interface SecretMeta {
   /** Our annotations; absent on a Secret into which no token was ever published. */
   readonly tokenAnnotations?: TokenAnnotations;
   /** Who has set its fields: nobody but us, or others besides, and some of ours not by apply. Absent for all the rest. */
-  readonly setBy?: 'us' | 'us-and-others';
+  readonly fieldOwnership?: 'sole' | 'shared';
 }
 
 /** What tells one state of a Secret from another without looking into it. */

@@ -36,13 +36,13 @@ const TOKEN_SHAPED = /(?<![\w-])[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)+/g;
 const JSON_HEADER = /^[^.]*(?:eyJ|eyA|ew[0ko])/;
 const CONTROL_CHARACTERS = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu;
 const HALF_CHARACTER = /\p{Cs}$/u;
-const LONGEST = 200;
+const MAX_LENGTH = 200;
 
 /**
  * Foreign text made fit to be shown: known secrets (as they are, form-encoded and in base64) and anything
  * shaped like a JWT are replaced, control and format characters become spaces, and at most 200 characters stay.
  */
-export function presentable(text: string, secrets: readonly Sensitive[]): string {
+export function sanitize(text: string, secrets: readonly Sensitive[]): string {
   let shown = text.toWellFormed();
   const forms = secrets.flatMap((secret) => formsOf(secret.reveal().toWellFormed()));
   for (const form of forms.sort((a, b) => b.length - a.length)) {
@@ -52,8 +52,8 @@ export function presentable(text: string, secrets: readonly Sensitive[]): string
     .replace(TOKEN_SHAPED, (text) => (JSON_HEADER.test(text) ? REDACTED : text))
     .replace(CONTROL_CHARACTERS, ' ')
     .trim();
-  if (shown.length <= LONGEST) return shown;
-  return `${shown.slice(0, LONGEST - 1).replace(HALF_CHARACTER, '')}…`;
+  if (shown.length <= MAX_LENGTH) return shown;
+  return `${shown.slice(0, MAX_LENGTH - 1).replace(HALF_CHARACTER, '')}…`;
 }
 
 function formsOf(value: string): string[] {

@@ -20,16 +20,15 @@ const SESSION_TYPE = 'convercus.io/session';
 const KEYS = {
   refreshToken: 'refresh_token',
   username: 'username',
-  facts: 'session.json',
+  details: 'session.json',
 } as const;
 
 /** The Secret that holds the session. It has no owner: it must outlive its credential for the log-out. */
-export function renderSession(
+export function sessionSecretFrom(
   { namespace, name }: Pick<Credential, 'namespace' | 'name'>,
   session: Session,
   existing: SecretMeta | 'absent',
 ): DesiredSecret {
-  const { refreshToken, username, ...facts } = session;
   return {
     namespace,
     name: sessionNameOf(name),
@@ -42,29 +41,41 @@ export function renderSession(
     },
     annotations: {},
     data: {
-      [KEYS.refreshToken]: refreshToken,
-      [KEYS.username]: username,
-      [KEYS.facts]: new Sensitive(JSON.stringify(facts)),
+      [KEYS.refreshToken]: session.refreshToken,
+      [KEYS.username]: session.username,
+      [KEYS.details]: new Sensitive(JSON.stringify(detailsOf(session))),
     },
     force: true,
     fieldManager: managerFor(name),
   };
 }
 
+/** The stored names are those of version 0.1.0: a session outlives an upgrade and a rollback. */
+function detailsOf(session: Session): object {
+  const { refreshToken: _, username: __, ...rest } = session;
+  const { credentialsVersion, reauthenticateAt, maxTokenLifetime, ...same } = rest;
+  return {
+    ...same,
+    loggedInWith: credentialsVersion,
+    loginAt: reauthenticateAt,
+    longest: maxTokenLifetime,
+  };
+}
+
 /** The session in a Secret, or undefined when there is none in it or somebody has made it unreadable. */
-export function readSession({
+export function sessionFrom({
   data,
   type,
 }: Pick<SecretContents, 'data' | 'type'>): Session | undefined {
   if (type !== SESSION_TYPE) return undefined;
   const [refreshToken, username] = [data.get(KEYS.refreshToken), data.get(KEYS.username)];
-  const facts = parseJson(data.get(KEYS.facts)?.reveal() ?? '');
-  const text = (name: string): string => textMember(facts, name) ?? '';
-  const source = memberOf(facts, 'source');
-  const startedAt = numberMember(facts, 'startedAt');
-  const longest = numberMember(facts, 'longest');
+  const details = parseJson(data.get(KEYS.details)?.reveal() ?? '');
+  const text = (name: string): string => textMember(details, name) ?? '';
+  const source = memberOf(details, 'source');
+  const startedAt = numberMember(details, 'startedAt');
+  const maxTokenLifetime = numberMember(details, 'longest');
   if (refreshToken === undefined || username === undefined) return undefined;
-  if (startedAt === undefined || longest === undefined) return undefined;
+  if (startedAt === undefined || maxTokenLifetime === undefined) return undefined;
   return {
     refreshToken,
     username,
@@ -75,11 +86,11 @@ export function readSession({
     clientId: text('clientId'),
     scope: text('scope'),
     source: { name: textMember(source, 'name') ?? '', key: textMember(source, 'key') ?? '' },
-    loggedInWith: text('loggedInWith'),
+    credentialsVersion: text('loggedInWith'),
     startedAt,
-    refreshExpiresAt: numberMember(facts, 'refreshExpiresAt'),
-    loginAt: numberMember(facts, 'loginAt'),
-    longest,
+    refreshExpiresAt: numberMember(details, 'refreshExpiresAt'),
+    reauthenticateAt: numberMember(details, 'loginAt'),
+    maxTokenLifetime,
   };
 }
 

@@ -5,7 +5,7 @@ import { type EpochMs, type Ms, seconds } from './time.ts';
 import type { PasswordRequest, RefreshRequest, RefreshToken, Token } from './token.ts';
 
 /** Where a session lives and who may end it; also what a log-out needs when the credential is gone. */
-export interface SessionHome {
+export interface SessionOrigin {
   /** Of the ConvercusCredential that logged in. */
   readonly credentialUid: string;
   readonly environment: string;
@@ -23,18 +23,18 @@ export const isSessionOver = ({ kind }: Failure): boolean =>
   kind === 'SessionEnded' || kind === 'RefreshTokenReused';
 
 /** One login at the provider and the newest refresh token of it. */
-export interface Session extends SessionHome {
+export interface Session extends SessionOrigin {
   readonly refreshToken: Sensitive;
   readonly username: Sensitive;
   /** Version of the credentials Secret whose password was accepted. */
-  readonly loggedInWith: string;
+  readonly credentialsVersion: string;
   readonly startedAt: EpochMs;
   /** Undefined: never. */
   readonly refreshExpiresAt: EpochMs | undefined;
   /** The session's maximum was seen to bind, so the next login is planned for this moment. */
-  readonly loginAt: EpochMs | undefined;
+  readonly reauthenticateAt: EpochMs | undefined;
   /** The longest validity of an access token that this session has given. */
-  readonly longest: Ms;
+  readonly maxTokenLifetime: Ms;
 }
 
 /** Answers of one session differ by so much without meaning anything: servers count in whole seconds. */
@@ -48,14 +48,14 @@ export function sessionFromLogin(
 ): Session | undefined {
   if (token.refreshToken === undefined) return undefined;
   return {
-    ...homeOf(credential),
+    ...originOf(credential),
     username,
-    loggedInWith: sourceVersion,
+    credentialsVersion: sourceVersion,
     refreshToken: token.refreshToken.value,
     startedAt: token.issuedAt,
     refreshExpiresAt: token.refreshToken.expiresAt,
-    loginAt: undefined,
-    longest: token.expiresAt - token.issuedAt,
+    reauthenticateAt: undefined,
+    maxTokenLifetime: token.expiresAt - token.issuedAt,
   };
 }
 
@@ -66,10 +66,11 @@ export function sessionAfterRefresh(session: Session, token: Token): Session {
     ...session,
     refreshToken: value,
     refreshExpiresAt: expiresAt,
-    loginAt: isSame(expiresAt, session.refreshExpiresAt)
-      ? (session.loginAt ?? plannedLogin(session.startedAt, expiresAt, token.jitter))
+    reauthenticateAt: isSame(expiresAt, session.refreshExpiresAt)
+      ? (session.reauthenticateAt ??
+        reauthenticationDate(session.startedAt, expiresAt, token.jitter))
       : undefined,
-    longest: Math.max(session.longest, token.expiresAt - token.issuedAt),
+    maxTokenLifetime: Math.max(session.maxTokenLifetime, token.expiresAt - token.issuedAt),
   };
 }
 
@@ -82,10 +83,10 @@ const isSame = (a: EpochMs | undefined, b: EpochMs | undefined): a is EpochMs =>
   a !== undefined && b !== undefined && Math.abs(a - b) <= TOLERANCE;
 
 /** At a random point between 80 and 90 % of the session, so that those who logged in together do not do so again. */
-const plannedLogin = (startedAt: EpochMs, end: EpochMs, jitter: number): EpochMs =>
+const reauthenticationDate = (startedAt: EpochMs, end: EpochMs, jitter: number): EpochMs =>
   Math.round(startedAt + (end - startedAt) * (0.85 + 0.05 * jitter));
 
-const homeOf = (credential: Credential): SessionHome => ({
+const originOf = (credential: Credential): SessionOrigin => ({
   credentialUid: credential.uid,
   environment: credential.environment.name,
   realm: credential.realm,
@@ -117,9 +118,12 @@ export const isRefreshable = ({ refreshExpiresAt }: Session, now: EpochMs): bool
  * Time to log in afresh although the session still lives: near its maximum the server gives ever shorter tokens,
  * and renewing those would go on ever faster.
  */
-export function isLoginPlanned({ loginAt, refreshExpiresAt, longest }: Session, now: EpochMs) {
-  if (loginAt === undefined || refreshExpiresAt === undefined) return false;
-  return now >= loginAt || refreshExpiresAt - now < longest - TOLERANCE;
+export function isReauthenticationDue(
+  { reauthenticateAt, refreshExpiresAt, maxTokenLifetime }: Session,
+  now: EpochMs,
+) {
+  if (reauthenticateAt === undefined || refreshExpiresAt === undefined) return false;
+  return now >= reauthenticateAt || refreshExpiresAt - now < maxTokenLifetime - TOLERANCE;
 }
 
 export const refreshRequest = (

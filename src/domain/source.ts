@@ -4,40 +4,40 @@ import type { SecretContents } from './secret.ts';
 import { Sensitive } from './sensitive.ts';
 import type { GrantRequest } from './token.ts';
 
-export type SourceField = keyof Credential['source']['keys'];
+export type CredentialsField = keyof Credential['source']['keys'];
 export type GrantType = Credential['grantType'];
 
 /** What the credentials Secret holds, complete as far as the grant needs it; the rest is empty. */
-export type SourceValues = Readonly<Record<SourceField, Sensitive>>;
+export type CredentialsValues = Readonly<Record<CredentialsField, Sensitive>>;
 
 /** What each grant presents, in the order in which missing keys are named. */
-export const NEEDED_FIELDS: Readonly<Record<GrantType, readonly SourceField[]>> = {
+export const FIELDS_BY_GRANT: Readonly<Record<GrantType, readonly CredentialsField[]>> = {
   client_credentials: ['clientSecret'],
   password: ['clientSecret', 'username', 'password'],
   legacy_login: ['org', 'username', 'password'],
 };
 
-const WORDS: Readonly<Record<SourceField, string>> = {
+const FIELD_NAMES: Readonly<Record<CredentialsField, string>> = {
   clientSecret: 'the client secret',
   username: 'the user name',
   password: 'the password',
   org: 'the organization code',
 };
 
-const NOTHING = new Sensitive('');
+const EMPTY = new Sensitive('');
 
 /** The values out of the credentials Secret. Fails with `InputMissing` or `InputInvalid`, naming Secret and key. */
-export function readSource(
+export function credentialsIn(
   contents: SecretContents,
   credential: Credential,
-): SourceValues | Failure {
-  const values: Record<SourceField, Sensitive> = {
-    clientSecret: NOTHING,
-    username: NOTHING,
-    password: NOTHING,
-    org: NOTHING,
+): CredentialsValues | Failure {
+  const values: Record<CredentialsField, Sensitive> = {
+    clientSecret: EMPTY,
+    username: EMPTY,
+    password: EMPTY,
+    org: EMPTY,
   };
-  for (const field of NEEDED_FIELDS[credential.grantType]) {
+  for (const field of FIELDS_BY_GRANT[credential.grantType]) {
     const value = valueAt(contents, credential, field);
     if (isFailure(value)) return value;
     values[field] = value;
@@ -48,7 +48,7 @@ export function readSource(
 function valueAt(
   contents: SecretContents,
   { source, grantType }: Credential,
-  field: SourceField,
+  field: CredentialsField,
 ): Sensitive | Failure {
   const key = source.keys[field];
   const value = contents.data.get(key)?.reveal();
@@ -57,20 +57,20 @@ function valueAt(
     const why = grantType === 'client_credentials' ? '' : `, which grantType ${grantType} needs`;
     return new Failure(
       'InputMissing',
-      `Secret "${source.name}" ${fault}; put ${WORDS[field]} there${why}`,
+      `Secret "${source.name}" ${fault}; put ${FIELD_NAMES[field]} there${why}`,
     );
   }
   if (/[\r\n]$/.test(value)) {
     return new Failure(
       'InputInvalid',
-      `Key "${key}" of Secret "${source.name}" ends with a line break, which is hardly part of ${WORDS[field]}; write it without one (echo -n, printf, --from-literal)`,
+      `Key "${key}" of Secret "${source.name}" ends with a line break, which is hardly part of ${FIELD_NAMES[field]}; write it without one (echo -n, printf, --from-literal)`,
     );
   }
   return new Sensitive(value);
 }
 
-export function sourceMissing({ source, grantType }: Credential): Failure {
-  const keys = NEEDED_FIELDS[grantType].map((field) => `"${source.keys[field]}"`);
+export function credentialsSecretMissing({ source, grantType }: Credential): Failure {
+  const keys = FIELDS_BY_GRANT[grantType].map((field) => `"${source.keys[field]}"`);
   const wanted = keys.length === 1 ? `the key ${keys[0]}` : `the keys ${keys.join(', ')}`;
   return new Failure(
     'InputMissing',
@@ -79,7 +79,7 @@ export function sourceMissing({ source, grantType }: Credential): Failure {
 }
 
 /** What the credential presents with these values. */
-export function requestFrom(credential: Credential, values: SourceValues): GrantRequest {
+export function requestFrom(credential: Credential, values: CredentialsValues): GrantRequest {
   const { grantType, realm, tokenUrl, clientId, scope } = credential;
   const environment = credential.environment.name;
   const { clientSecret, username, password, org } = values;

@@ -25,7 +25,7 @@ export interface Outcome {
 
 export type Attempt = { readonly renewed: RenewReason } | { readonly failed: Failure };
 
-type Draft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+type ConditionDraft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
 /** The whole status. It holds no countdown and no attempt count, so an equal outcome gives an equal status. */
 export function statusFor(outcome: Outcome, now: EpochMs): Status {
@@ -80,9 +80,9 @@ export function readRejection(status: Status | undefined): Rejection | undefined
 
 function readyCondition(
   { currentToken, targetName, suspended, ...rest }: Outcome,
-  renewed: Draft,
+  renewed: ConditionDraft,
   now: EpochMs,
-): Draft {
+): ConditionDraft {
   const failure = failureOf(rest);
   if (currentToken !== undefined && now < currentToken.expiresAt) {
     const reason = suspended ? 'Suspended' : 'TokenValid';
@@ -114,7 +114,7 @@ function readyCondition(
   };
 }
 
-function renewedCondition({ attempt, suspended, resource }: Outcome): Draft {
+function renewedCondition({ attempt, suspended, resource }: Outcome): ConditionDraft {
   if (attempt !== undefined && 'failed' in attempt) {
     return {
       type: 'Renewed',
@@ -150,7 +150,7 @@ function renewedCondition({ attempt, suspended, resource }: Outcome): Draft {
 }
 
 /** A token can outlive its renewal date only when it is shorter than the least time between two renewals. */
-const causeOf = ({ status, message }: Draft): string =>
+const causeOf = ({ status, message }: ConditionDraft): string =>
   status === 'True' ? 'it is shorter than the least time between two renewals' : message;
 
 const MESSAGES: Record<RenewReason, string> = {
@@ -168,11 +168,11 @@ const isLasting = (before: Condition | undefined): before is Condition =>
   before !== undefined && TOKEN_FAILURES.has(before.reason);
 
 /** Abnormal-true, as kstatus wants it: absent unless a person has to act. */
-function stalledCondition({ attempt, resource }: Outcome): Draft | undefined {
+function stalledCondition({ attempt, resource }: Outcome): ConditionDraft | undefined {
   const failure = failureOf({ attempt });
   const before = conditionOf(resource.status, 'Stalled');
   if (attempt === undefined && isLasting(before)) return before;
-  if (failure === undefined || !failure.needsPerson) return undefined;
+  if (failure === undefined || !failure.isTerminal) return undefined;
   return { type: 'Stalled', status: 'True', reason: failure.kind, message: failure.message };
 }
 
@@ -180,7 +180,7 @@ export const failureOf = ({ attempt }: Pick<Outcome, 'attempt'>): Failure | unde
   attempt !== undefined && 'failed' in attempt ? attempt.failed : undefined;
 
 function dated(
-  { type, status, reason, message }: Draft,
+  { type, status, reason, message }: ConditionDraft,
   { metadata, status: before }: ConvercusCredential,
   now: EpochMs,
 ): Condition {

@@ -1,12 +1,17 @@
 import { Failure } from './failure.ts';
-import { type HttpAnswer, jsonOf, numberMember, parseJson, textMember } from './http-answer.ts';
-import { presentable, Sensitive } from './sensitive.ts';
+import { type HttpResponse, jsonBody, numberMember, parseJson, textMember } from './http-answer.ts';
+import { Sensitive, sanitize } from './sensitive.ts';
 import { type EpochMs, hours, type Ms, seconds } from './time.ts';
 import type { RefreshToken, Token } from './token.ts';
-import { failureFromAnswer, isOAuthError, type TokenQuestion, whereOf } from './token-refusal.ts';
+import {
+  endpointOf,
+  failureFromResponse,
+  isOAuthError,
+  type TokenRequestContext,
+} from './token-refusal.ts';
 
 /** The question, and what only the asker knows of its answer. */
-export interface AnswerContext extends TokenQuestion {
+export interface TokenResponseContext extends TokenRequestContext {
   /** When the request was sent: validity counts from here, so a slow answer never stretches it. */
   readonly requestedAt: EpochMs;
   readonly receivedAt: EpochMs;
@@ -14,20 +19,23 @@ export interface AnswerContext extends TokenQuestion {
   readonly jitter: number;
 }
 
-const LONGEST_VALIDITY = hours(24);
+const MAX_VALIDITY = hours(24);
 /** What an HTTP header can carry as one word; RFC 6750 allows even less. */
 const HEADER_WORD = /^[\x21-\x7e]+$/;
 const SCOPE = /^[\x20-\x7e]+$/;
 
 /** A token endpoint's answer (RFC 6749, 5.1 and 5.2), whatever it may be. */
-export function readTokenAnswer(answer: HttpAnswer, context: AnswerContext): Token | Failure {
-  const body = jsonOf(answer);
-  const isSuccess = answer.status >= 200 && answer.status < 300 && !isOAuthError(body);
-  return isSuccess ? tokenFromAnswer(body, context) : failureFromAnswer(answer, context);
+export function processTokenResponse(
+  response: HttpResponse,
+  context: TokenResponseContext,
+): Token | Failure {
+  const body = jsonBody(response);
+  const isSuccess = response.status >= 200 && response.status < 300 && !isOAuthError(body);
+  return isSuccess ? tokenFromResponse(body, context) : failureFromResponse(response, context);
 }
 
 /** The token in the body of a successful answer. Every defect is an `UnexpectedResponse`. */
-export function tokenFromAnswer(body: unknown, context: AnswerContext): Token | Failure {
+export function tokenFromResponse(body: unknown, context: TokenResponseContext): Token | Failure {
   if (typeof body !== 'object') return unusable('is not JSON of at most 64 KiB', context);
   const accessToken = headerWord(body, 'access_token');
   if (accessToken === undefined) return unusable('holds no usable access_token', context);
@@ -64,10 +72,10 @@ function clockLagOf(accessToken: string, receivedAt: EpochMs): Pick<Token, 'cloc
   return signedAt === undefined ? {} : { clockLag: Math.max(receivedAt - seconds(signedAt), 0) };
 }
 
-function unusable(defect: string, { secrets, ...question }: AnswerContext): Failure {
+function unusable(defect: string, { secrets, ...request }: TokenResponseContext): Failure {
   return new Failure(
     'UnexpectedResponse',
-    `The answer ${presentable(defect, secrets)} (${whereOf({ secrets, ...question })}). ` +
+    `The answer ${sanitize(defect, secrets)} (${endpointOf({ secrets, ...request })}). ` +
       'Check tokenUrl of the environment and what stands in front of the server.',
   );
 }
@@ -91,7 +99,7 @@ function validityOf(body: unknown, accessToken: string): Ms | undefined {
   const said = numberMember(body, 'expires_in') ?? 0;
   const signed = (numberMember(claims, 'exp') ?? 0) - (numberMember(claims, 'iat') ?? Infinity);
   const known = [said, signed].filter((length) => length >= 1).map(seconds);
-  return known.length === 0 ? undefined : Math.min(...known, LONGEST_VALIDITY);
+  return known.length === 0 ? undefined : Math.min(...known, MAX_VALIDITY);
 }
 
 /** The claims of a JWT, unverified; undefined for an opaque token. */

@@ -1,21 +1,21 @@
 import { Failure, type FailureKind } from './failure.ts';
-import { type HttpAnswer, jsonOf, retryAfterOf, textMember } from './http-answer.ts';
+import { type HttpResponse, jsonBody, retryAfterOf, textMember } from './http-answer.ts';
 import {
   anyStatus,
+  describedAs,
   error,
-  type Facts,
   isOAuth,
+  type Predicate,
   refreshing,
-  says,
   status,
-  type Test,
+  type TokenError,
   withoutUser,
 } from './refusal-tests.ts';
-import { presentable, type Sensitive } from './sensitive.ts';
+import { type Sensitive, sanitize } from './sensitive.ts';
 import type { EpochMs } from './time.ts';
 
 /** What was asked: enough to say in a message what failed and where, and what must never be echoed in it. */
-export interface TokenQuestion {
+export interface TokenRequestContext {
   readonly grantType: 'client_credentials' | 'password' | 'refresh_token';
   /** Host and port of the token endpoint. */
   readonly host: string;
@@ -30,47 +30,63 @@ export interface TokenQuestion {
  * before the status, because Keycloak changed its statuses between versions (wrong password: 401 up to 26.5, 400
  * from 26.6) and proxies invent theirs. Texts are Keycloak's, 16 to 26.7.
  */
-const ROWS = [
+const ERROR_TABLE = [
   // The same code has opposite meanings by grant: a session is over, or a password is wrong
-  ['AccountDisabled', error('invalid_grant'), refreshing, says(/^user disabled/i)],
-  ['RefreshTokenReused', error('invalid_grant'), refreshing, says(/refresh token reuse/i)],
+  ['AccountDisabled', error('invalid_grant'), refreshing, describedAs(/^user disabled/i)],
+  ['RefreshTokenReused', error('invalid_grant'), refreshing, describedAs(/refresh token reuse/i)],
   ['SessionEnded', error('invalid_grant'), refreshing],
-  ['AccountDisabled', error('invalid_grant'), says(/account disabled/i)],
-  ['AccountNotReady', error('invalid_grant'), says(/not fully set up/i)],
+  ['AccountDisabled', error('invalid_grant'), describedAs(/account disabled/i)],
+  ['AccountNotReady', error('invalid_grant'), describedAs(/not fully set up/i)],
   // A client policy against passwords speaks with the code of a wrong one
-  ['GrantNotAllowed', error('invalid_grant'), says(/grant is prohibited/i)],
+  ['GrantNotAllowed', error('invalid_grant'), describedAs(/grant is prohibited/i)],
   // Without a user there is no password that could be wrong, and no account that could be locked
   ['InvalidRequest', error('invalid_grant'), withoutUser],
   ['CredentialsRejected', error('invalid_grant')],
 
   // An unknown client and a wrong secret share one description; only the code tells them apart
-  ['GrantNotAllowed', error('invalid_client'), says(/user consent/i)],
-  ['UnsupportedByOperator', error('invalid_client', 'unauthorized_client'), says(/assertion/i)],
-  ['GrantNotAllowed', error('unauthorized_client'), says(/not (enabled|allowed) (to|for) /i)],
-  ['ClientSecretRejected', error('invalid_client'), says(/invalid client secret/i)],
+  ['GrantNotAllowed', error('invalid_client'), describedAs(/user consent/i)],
+  [
+    'UnsupportedByOperator',
+    error('invalid_client', 'unauthorized_client'),
+    describedAs(/assertion/i),
+  ],
+  [
+    'GrantNotAllowed',
+    error('unauthorized_client'),
+    describedAs(/not (enabled|allowed) (to|for) /i),
+  ],
+  ['ClientSecretRejected', error('invalid_client'), describedAs(/invalid client secret/i)],
   ['ClientUnknownOrDisabled', error('invalid_client')],
-  ['ClientUnknownOrDisabled', error('unauthorized_client'), says(/not find client|not enabled/i)],
-  ['ClientSecretRejected', error('unauthorized_client'), says(/client (credentials|secret)/i)],
+  [
+    'ClientUnknownOrDisabled',
+    error('unauthorized_client'),
+    describedAs(/not find client|not enabled/i),
+  ],
+  [
+    'ClientSecretRejected',
+    error('unauthorized_client'),
+    describedAs(/client (credentials|secret)/i),
+  ],
   ['ClientSecretRejected', error('unauthorized_client'), status(401)],
   ['GrantNotAllowed', error('unauthorized_client', 'unsupported_grant_type')],
 
-  ['GrantNotAllowed', error('invalid_scope'), refreshing, says(/consent/i)],
+  ['GrantNotAllowed', error('invalid_scope'), refreshing, describedAs(/consent/i)],
   ['InvalidScope', error('invalid_scope')],
   // The scope offline_access for an account that may not have it
   ['InvalidScope', error('not_allowed')],
 
-  ['InsecureEndpoint', error('invalid_request'), says(/https required/i)],
-  ['UnsupportedByOperator', error('invalid_request'), says(/mtls|certificat|dpop/i)],
+  ['InsecureEndpoint', error('invalid_request'), describedAs(/https required/i)],
+  ['UnsupportedByOperator', error('invalid_request'), describedAs(/mtls|certificat|dpop/i)],
   ['UnsupportedByOperator', error('invalid_dpop_proof', 'use_dpop_nonce')],
   // The client's service account; nothing in the cluster can change it, so these are looked at again by the hour
-  ['AccountDisabled', error('invalid_request'), says(/^user .* disabled/i)],
-  ['AccountNotReady', error('invalid_request'), says(/service account .* does not exist/i)],
+  ['AccountDisabled', error('invalid_request'), describedAs(/^user .* disabled/i)],
+  ['AccountNotReady', error('invalid_request'), describedAs(/service account .* does not exist/i)],
   ['InvalidRequest', error('invalid_request')],
 
-  ['RealmDisabled', error('access_denied'), says(/realm not enabled/i)],
+  ['RealmDisabled', error('access_denied'), describedAs(/realm not enabled/i)],
   ['AccessBlocked', error('access_denied')],
-  ['RealmNotFound', says(/^realm does not exist/i)],
-  ['SessionContention', says(/^there are too many sessions/i)],
+  ['RealmNotFound', describedAs(/^realm does not exist/i)],
+  ['SessionContention', describedAs(/^there are too many sessions/i)],
 
   ['RateLimited', error('slow_down')],
   ['ServerUnavailable', error('temporarily_unavailable', 'server_error', 'unknown_error')],
@@ -82,14 +98,14 @@ const ROWS = [
   ['InvalidRequest', isOAuth, status(400)],
   ['AccessBlocked', anyStatus(401, 403, 407, 451)],
   ['EndpointNotFound', anyStatus(404, 405, 410)],
-] as const satisfies (readonly [FailureKind, ...Test[]])[];
+] as const satisfies (readonly [FailureKind, ...Predicate[]])[];
 
-type RefusalKind = (typeof ROWS)[number][0] | 'UnexpectedResponse';
+type ErrorKind = (typeof ERROR_TABLE)[number][0] | 'UnexpectedResponse';
 
 const ASK_CONVERCUS = 'Ask Convercus to change it.';
 
 /** What is wrong, and what to do about it. */
-const WORDS: Record<RefusalKind, readonly [what: string, todo: string]> = {
+const MESSAGES: Record<ErrorKind, readonly [what: string, todo: string]> = {
   AccountDisabled: ['The account is disabled', 'Ask Convercus to enable it.'],
   AccountNotReady: ['The account is not fully set up', 'Ask Convercus to complete it.'],
   RefreshTokenReused: [
@@ -145,40 +161,43 @@ const WORDS: Record<RefusalKind, readonly [what: string, todo: string]> = {
 };
 
 /** The failure that a refusing answer is. Never holds a secret that the server echoes. */
-export function failureFromAnswer(
-  answer: HttpAnswer,
-  question: TokenQuestion & { readonly receivedAt: EpochMs },
+export function failureFromResponse(
+  response: HttpResponse,
+  request: TokenRequestContext & { readonly receivedAt: EpochMs },
 ): Failure {
-  const facts = factsOf(answer, question);
-  const kind = kindOf(facts);
-  const [what, todo] = WORDS[kind];
-  const code = presentable(facts.error, question.secrets);
-  const said = presentable(facts.said, question.secrets);
-  const quoted = [`HTTP ${answer.status}`, code, said && `"${said}"`].filter(Boolean).join(', ');
+  const tokenError = tokenErrorFrom(response, request);
+  const kind = kindOf(tokenError);
+  const [what, todo] = MESSAGES[kind];
+  const code = sanitize(tokenError.error, request.secrets);
+  const description = sanitize(tokenError.description, request.secrets);
+  const quoted = [`HTTP ${response.status}`, code, description && `"${description}"`]
+    .filter(Boolean)
+    .join(', ');
   const isWorthWaiting = kind === 'RateLimited' || kind === 'ServerUnavailable';
-  const retryAfter = isWorthWaiting ? retryAfterOf(answer, question.receivedAt) : undefined;
+  const retryAfter = isWorthWaiting ? retryAfterOf(response, request.receivedAt) : undefined;
   return new Failure(
     kind,
-    `${what} (${whereOf(question)}). ${todo} The server answered ${quoted}.`,
-    { code: code || String(answer.status), ...(retryAfter !== undefined && { retryAfter }) },
+    `${what} (${endpointOf(request)}). ${todo} The server answered ${quoted}.`,
+    { code: code || String(response.status), ...(retryAfter !== undefined && { retryAfter }) },
   );
 }
 
-const kindOf = (facts: Facts): RefusalKind =>
-  ROWS.find(([, ...tests]) => tests.every((test) => test(facts)))?.[0] ?? 'UnexpectedResponse';
+const kindOf = (tokenError: TokenError): ErrorKind =>
+  ERROR_TABLE.find(([, ...tests]) => tests.every((test) => test(tokenError)))?.[0] ??
+  'UnexpectedResponse';
 
-export const whereOf = (question: TokenQuestion): string =>
-  `realm "${question.realm}" at ${question.host}, client "${question.clientId}"`;
+export const endpointOf = (request: TokenRequestContext): string =>
+  `realm "${request.realm}" at ${request.host}, client "${request.clientId}"`;
 
 /** RFC 6749, 5.2. Prose in `error` comes from Keycloak's outer layers or from a proxy, and is no OAuth error. */
 export const isOAuthError = (body: unknown): boolean =>
   /^[a-z_]{1,64}$/.test(textMember(body, 'error') ?? '');
 
-function factsOf(answer: HttpAnswer, { grantType }: TokenQuestion): Facts {
-  const body = jsonOf(answer);
+function tokenErrorFrom(response: HttpResponse, { grantType }: TokenRequestContext): TokenError {
+  const body = jsonBody(response);
   const error = textMember(body, 'error') ?? '';
   const description = textMember(body, 'error_description') ?? '';
   return isOAuthError(body)
-    ? { status: answer.status, error, said: description, grantType }
-    : { status: answer.status, error: '', said: error, grantType };
+    ? { status: response.status, error, description: description, grantType }
+    : { status: response.status, error: '', description: error, grantType };
 }

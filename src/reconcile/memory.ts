@@ -1,6 +1,6 @@
 import type { SecretMeta } from '../domain/secret.ts';
 import type { Session } from '../domain/session.ts';
-import type { SourceValues } from '../domain/source.ts';
+import type { CredentialsValues } from '../domain/source.ts';
 import type { EpochMs } from '../domain/time.ts';
 import type { Key } from '../ports.ts';
 import type { SessionRequest } from './sessions.ts';
@@ -10,7 +10,7 @@ export interface Source {
   /** The object that the view has as well, so that it takes no memory twice. */
   readonly meta: SecretMeta;
   readonly keys: string;
-  readonly values: SourceValues;
+  readonly values: CredentialsValues;
 }
 
 /** How often in a row a target was repaired that somebody else had changed, and when last. */

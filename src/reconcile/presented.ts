@@ -2,7 +2,12 @@ import type { Credential } from '../domain/credential.ts';
 import { type Failure, isFailure } from '../domain/failure.ts';
 import type { Observation } from '../domain/plan.ts';
 import { isSameVersion, versionOf } from '../domain/secret.ts';
-import { NEEDED_FIELDS, readSource, type SourceValues, sourceMissing } from '../domain/source.ts';
+import {
+  type CredentialsValues,
+  credentialsIn,
+  credentialsSecretMissing,
+  FIELDS_BY_GRANT,
+} from '../domain/source.ts';
 import type { Cluster } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { Source } from './memory.ts';
@@ -10,7 +15,7 @@ import type { Source } from './memory.ts';
 /** What a credential presents, and which version of its Secret that came from. */
 export interface CredentialsRead {
   readonly version: string;
-  readonly values: SourceValues;
+  readonly values: CredentialsValues;
 }
 
 /** What the credentials Secret holds, read again only when it has changed since the last time. */
@@ -25,8 +30,8 @@ export async function readCredentials(
   if (known !== undefined && isSameVersion(known.meta, source)) return credentialsFrom(known);
   const contents = await cluster.readSecret(credential.namespace, credential.source.name, signal);
   if (isFailure(contents)) return contents;
-  if (contents === 'absent') return sourceMissing(credential);
-  const values = readSource(contents, credential);
+  if (contents === 'absent') return credentialsSecretMissing(credential);
+  const values = credentialsIn(contents, credential);
   if (isFailure(values)) return values;
   const meta = isSameVersion(contents.meta, source) ? source : contents.meta;
   state.source = { meta, keys, values };
@@ -39,4 +44,4 @@ const credentialsFrom = ({ meta, values }: Source): CredentialsRead => ({
 });
 
 const keysOf = ({ grantType, source: { keys } }: Credential): string =>
-  NEEDED_FIELDS[grantType].map((field) => keys[field]).join(' ');
+  FIELDS_BY_GRANT[grantType].map((field) => keys[field]).join(' ');

@@ -2,7 +2,7 @@ import { type Credential, sessionNameOf } from '../domain/credential.ts';
 import { Failure, isFailure } from '../domain/failure.ts';
 import type { SecretMeta } from '../domain/secret.ts';
 import type { Session } from '../domain/session.ts';
-import { readSession, renderSession } from '../domain/session-secret.ts';
+import { sessionFrom, sessionSecretFrom } from '../domain/session-secret.ts';
 import { type EpochMs, hours } from '../domain/time.ts';
 import type { PasswordRequest } from '../domain/token.ts';
 import type { Cluster, ReconcileContext } from '../ports.ts';
@@ -41,7 +41,7 @@ export async function currentSession(
   const contents = await cluster.readSecret(namespace, sessionNameOf(name), context.signal);
   if (isFailure(contents)) return contents;
   if (contents === 'absent') return undefined;
-  const session = readSession(contents);
+  const session = sessionFrom(contents);
   if (session !== undefined) {
     state.session = { meta: contents.meta, session };
   }
@@ -72,7 +72,7 @@ export async function storeSession(
 ): Promise<Failure | undefined> {
   const session = state.unstoredSession;
   if (session === undefined) return undefined;
-  const written = await cluster.applySecret(renderSession(metadata, session, existing), signal);
+  const written = await cluster.applySecret(sessionSecretFrom(metadata, session, existing), signal);
   if (isFailure(written)) return written;
   state.unstoredSession = undefined;
   state.session = { meta: written, session };

@@ -4,7 +4,7 @@ import { type Failure, isFailure, retryAt, TOKEN_FAILURES } from '../domain/fail
 import { presentedDigest } from '../domain/login-gate.ts';
 import type { KnownSecret } from '../domain/secret.ts';
 import {
-  isLoginPlanned,
+  isReauthenticationDue,
   isRefreshable,
   isSessionOf,
   isSessionOver,
@@ -51,7 +51,7 @@ interface Parts {
 /** A request of a session that is on its way, and what its answer will mean. */
 export interface SessionRequest {
   readonly identity: string;
-  readonly answer: Promise<Token | TokenFailure>;
+  readonly response: Promise<Token | TokenFailure>;
   readonly sessionWith: (token: Token) => Session | undefined;
   /** Absent for a login. */
   readonly refreshed?: Session;
@@ -62,8 +62,8 @@ export interface SessionRequest {
 }
 
 /** Undefined while there is none. */
-const answerOf = ({ answer }: SessionRequest): Promise<Token | TokenFailure | undefined> =>
-  Promise.race([answer, Promise.resolve(undefined)]);
+const answerOf = ({ response }: SessionRequest): Promise<Token | TokenFailure | undefined> =>
+  Promise.race([response, Promise.resolve(undefined)]);
 
 /** It is logged out once the new token is in place. */
 function supersede(state: CredentialState, session: Session): void {
@@ -112,9 +112,9 @@ export class Sessions {
   /** Whether a token has come for the request that is under way. */
   async #takeAnswer(state: CredentialState): Promise<boolean> {
     const step = state.inFlight;
-    const answer = step && (await answerOf(step));
-    if (step === undefined || answer === undefined || isTokenFailure(answer)) return false;
-    this.#keep(state, step, answer);
+    const response = step && (await answerOf(step));
+    if (step === undefined || response === undefined || isTokenFailure(response)) return false;
+    this.#keep(state, step, response);
     return true;
   }
 
@@ -122,10 +122,10 @@ export class Sessions {
   async unclaimed(state: CredentialState): Promise<Action> {
     const step = state.inFlight;
     if (step === undefined) return 'await-change';
-    const answer = await answerOf(step);
+    const response = await answerOf(step);
     const now = this.#parts.clock.now();
-    if (answer === undefined) return { requeueAt: now + IN_FLIGHT_CHECK_INTERVAL };
-    if (!isTokenFailure(answer)) return { requeueAt: now };
+    if (response === undefined) return { requeueAt: now + IN_FLIGHT_CHECK_INTERVAL };
+    if (!isTokenFailure(response)) return { requeueAt: now };
     state.inFlight = undefined; // the desk remembers it for as long as it stands
     return 'await-change';
   }
@@ -140,8 +140,8 @@ export class Sessions {
     const { inFlight, tokenIdentity } = subject.state;
     const identity = this.#identityOf(call);
     if (inFlight !== undefined) {
-      const answer = await this.#carryOut(call, inFlight);
-      if (inFlight.identity === identity || isTokenFailure(answer)) return answer;
+      const response = await this.#carryOut(call, inFlight);
+      if (inFlight.identity === identity || isTokenFailure(response)) return response;
       return this.#obtainAnew(sinceStored(call));
     }
     const known = tokenIdentity === identity ? this.#tokens.get(identity) : undefined;
@@ -165,14 +165,14 @@ export class Sessions {
     // Logged out as well: it has expired by our clock alone
     if (!isRefreshable(session, now))
       return this.#login(call, { ended: session, supersedes: session });
-    if (!isLoginPlanned(session, now)) return this.#refresh(call, session);
+    if (!isReauthenticationDue(session, now)) return this.#refresh(call, session);
     return this.#login(call, { ended: session, supersedes: session, planned: session });
   }
 
   #refresh(call: SessionCall, session: Session): Promise<Token | TokenFailure> {
     return this.#carryOut(call, {
       identity: this.#identityOf(call),
-      answer: this.#ask(call, refreshRequest(session, call.demand.request)),
+      response: this.#ask(call, refreshRequest(session, call.demand.request)),
       sessionWith: (token) => sessionAfterRefresh(session, token),
       refreshed: session,
     });
@@ -183,13 +183,14 @@ export class Sessions {
     { ended, supersedes, planned }: Before,
   ): Promise<Token | TokenFailure> {
     const { subject, demand } = call;
-    const hasWorked = demand.loginHistory.hasWorked || ended?.loggedInWith === demand.sourceVersion;
+    const hasWorked =
+      demand.loginHistory.hasWorked || ended?.credentialsVersion === demand.sourceVersion;
     const cachedFailure = this.#parts.tokenClient.cachedFailure(demand);
     if (cachedFailure !== undefined) return this.#refusedLogin(call, cachedFailure, planned);
     const { credential } = subject;
     return this.#carryOut(call, {
       identity: this.#identityOf(call),
-      answer: this.#ask({
+      response: this.#ask({
         ...call,
         demand: { ...demand, loginHistory: { ...demand.loginHistory, hasWorked } },
       }),
@@ -216,12 +217,12 @@ export class Sessions {
     const { state } = subject;
     const { clock } = this.#parts;
     state.inFlight = undefined;
-    const answer = await context.parked(() =>
-      withMaxWait(step.answer, demand, clock, context.signal),
+    const response = await context.parked(() =>
+      withMaxWait(step.response, demand, clock, context.signal),
     );
-    if (isTokenFailure(answer)) return this.#refused(call, step, answer);
-    this.#keep(state, step, answer);
-    return this.#storedFirst(call, answer);
+    if (isTokenFailure(response)) return this.#refused(call, step, response);
+    this.#keep(state, step, response);
+    return this.#storedFirst(call, response);
   }
 
   /** What an answer brings. */
@@ -292,12 +293,12 @@ export class Sessions {
     if (failure.kind === 'RefreshTokenReused' && !isCached) supersede(state, ended);
     let isReplaced = false;
     try {
-      const answer =
+      const response =
         contention === undefined
           ? await this.#login(call, { ended })
           : this.#tokenFailure(contention, state);
-      isReplaced = !isTokenFailure(answer);
-      return answer;
+      isReplaced = !isTokenFailure(response);
+      return response;
     } finally {
       // A stop ends the login while the pass may still write
       const mayWrite = !call.context.signal.aborted;

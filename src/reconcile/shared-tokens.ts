@@ -10,7 +10,7 @@ const MAX_CACHED_TOKENS = 2_000;
 
 interface InFlight {
   readonly ticket: Ticket;
-  readonly answer: Promise<Token | TokenFailure>;
+  readonly response: Promise<Token | TokenFailure>;
 }
 
 /**
@@ -43,14 +43,14 @@ export class TokenCache {
     const known = this.#inFlight.get(identity);
     if (known !== undefined) {
       this.#raisePriority(known.ticket, demand);
-      return known.answer;
+      return known.response;
     }
     const ticket = ticketFor(demand);
-    const answer = this.#send(identity, demand, ticket).finally(() =>
+    const response = this.#send(identity, demand, ticket).finally(() =>
       this.#inFlight.delete(identity),
     );
-    this.#inFlight.set(identity, { ticket, answer });
-    return answer;
+    this.#inFlight.set(identity, { ticket, response });
+    return response;
   }
 
   /** The request is as urgent as the most urgent of those who wait for it. */
@@ -67,9 +67,9 @@ export class TokenCache {
     demand: TokenDemand,
     ticket: Ticket,
   ): Promise<Token | TokenFailure> {
-    const answer = await this.#tokenClient.ask(demand, ticket);
-    if (!isTokenFailure(answer)) this.#tokens.set(identity, answer);
-    return answer;
+    const response = await this.#tokenClient.ask(demand, ticket);
+    if (!isTokenFailure(response)) this.#tokens.set(identity, response);
+    return response;
   }
 }
 

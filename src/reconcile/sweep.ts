@@ -3,7 +3,7 @@ import { type Failure, isFailure, retryAt } from '../domain/failure.ts';
 import type { SecretContents, SecretMeta } from '../domain/secret.ts';
 import type { Sensitive } from '../domain/sensitive.ts';
 import type { Session } from '../domain/session.ts';
-import { holdsSession, readSession } from '../domain/session-secret.ts';
+import { holdsSession, sessionFrom } from '../domain/session-secret.ts';
 import { type Action, earliestRequeue, hours, type Ms, minutes, seconds } from '../domain/time.ts';
 import type { Clock, Cluster, Key, Log, Random, ReconcileContext } from '../ports.ts';
 import type { CredentialState } from './memory.ts';
@@ -70,7 +70,7 @@ function leftoverFrom(
   found: SecretContents | 'absent',
 ): LeftoverSession {
   const stored = found !== 'absent' && holdsSession(found, name) ? found : undefined;
-  const read = stored && readSession(stored);
+  const read = stored && sessionFrom(stored);
   const session = state.unstoredSession ?? read ?? state.session?.session;
   return { namespace, name, state, meta: stored?.meta ?? 'absent', session };
 }
@@ -201,8 +201,8 @@ function logOutAbandoned(
 ): void {
   const step = state.inFlight;
   state.inFlight = undefined;
-  step?.answer
-    .then((answer) => (isTokenFailure(answer) ? undefined : step.sessionWith(answer)))
+  step?.response
+    .then((response) => (isTokenFailure(response) ? undefined : step.sessionWith(response)))
     .then(
       (session) => session && endInBackground(ports, name, { namespace, session, state }, signal),
     )

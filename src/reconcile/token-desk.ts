@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { type Environments, tokenUrlOf } from '../domain/environment.ts';
-import { type Failure, haveSameRule, isFailure, retryAt } from '../domain/failure.ts';
+import { type Failure, haveSameRetryRule, isFailure, retryAt } from '../domain/failure.ts';
 import { nextLoginAt } from '../domain/login-gate.ts';
 import type { LogoutRequest } from '../domain/logout.ts';
 import { Sensitive } from '../domain/sensitive.ts';
@@ -148,16 +148,16 @@ export class TokenClient {
     if (refused !== undefined) return refused;
     const host = hostOf(request);
     const ask = async () => {
-      const answer = await source(request, signal);
-      limiter.report(host, isUnreachable(answer) ? 'unreachable' : 'answered');
-      return answer;
+      const response = await source(request, signal);
+      limiter.report(host, isUnreachable(response) ? 'unreachable' : 'answered');
+      return response;
     };
-    const answer = await limiter.run(host, ticket, ask, closing);
-    if (isFailure(answer)) return this.#refused(answer, demand);
+    const response = await limiter.run(host, ticket, ask, closing);
+    if (isFailure(response)) return this.#refused(response, demand);
     this.#refusals.delete(this.identityOf(request));
     this.#passwordAccepted(request);
-    this.notBeforePolicies.learn(urlOf(request), answer);
-    return answer;
+    this.notBeforePolicies.learn(urlOf(request), response);
+    return response;
   }
 
   #refused(failure: Failure, demand: TokenDemand): TokenFailure {
@@ -165,7 +165,7 @@ export class TokenClient {
     const isRejection = failure.kind === 'CredentialsRejected';
     const identity = this.identityOf(demand.request);
     const before = isRejection ? this.#ofPassword(demand) : this.#refusals.get(identity);
-    const isNext = before !== undefined && haveSameRule(before.failure, failure);
+    const isNext = before !== undefined && haveSameRetryRule(before.failure, failure);
     const tried = { failure, attempts: (isNext ? before.attempts : 0) + 1, at: clock.now() };
     const tokenFailure = { ...tried, ...this.#nextTry(demand, tried) };
     this.#remember(demand.request, tokenFailure);
@@ -232,5 +232,5 @@ export const ticketFor = ({ request, deadline, currentToken }: TokenDemand): Tic
   login: isLoginRequest(request),
 });
 
-const isUnreachable = (answer: Token | Failure): boolean =>
-  isFailure(answer) && answer.kind === 'NetworkError';
+const isUnreachable = (response: Token | Failure): boolean =>
+  isFailure(response) && response.kind === 'NetworkError';

@@ -19,8 +19,8 @@ export interface TokenFailure {
   readonly isCached?: boolean;
 }
 
-export const isTokenFailure = (answer: Token | TokenFailure): answer is TokenFailure =>
-  'failure' in answer;
+export const isTokenFailure = (response: Token | TokenFailure): response is TokenFailure =>
+  'failure' in response;
 
 /** What one credential asks for. */
 export interface TokenDemand<Request extends TokenRequest = TokenRequest> {

@@ -98,7 +98,7 @@ class Informer<T> {
    */
   async #isRestored(): Promise<boolean> {
     if (this.#version === undefined) return false;
-    const version = await this.#answer((signal) => this.#options.listWatch.latest(signal));
+    const version = await this.#response((signal) => this.#options.listWatch.latest(signal));
     return version !== undefined && isOlderVersion(version, this.#latest);
   }
 
@@ -120,15 +120,15 @@ class Informer<T> {
   }
 
   #page(continueToken: string | undefined): Promise<Page<T> | undefined> {
-    return this.#answer((signal) => this.#options.listWatch.list(continueToken, signal));
+    return this.#response((signal) => this.#options.listWatch.list(continueToken, signal));
   }
 
   /** Undefined when the signal has fired. */
-  async #answer<A>(ask: (signal: AbortSignal) => Promise<A>): Promise<A | undefined> {
+  async #response<A>(ask: (signal: AbortSignal) => Promise<A>): Promise<A | undefined> {
     const { clock } = this.#options;
-    const answer = await withTimeout({ clock, limit: PAGE_TIMEOUT, signal: this.#signal }, ask);
-    if (answer === undefined && !this.#signal.aborted) throw new WatchError(PAGE_TIMED_OUT);
-    return answer;
+    const response = await withTimeout({ clock, limit: PAGE_TIMEOUT, signal: this.#signal }, ask);
+    if (response === undefined && !this.#signal.aborted) throw new WatchError(PAGE_TIMED_OUT);
+    return response;
   }
 
   #listed(version: string): string {

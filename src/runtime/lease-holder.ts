@@ -133,22 +133,22 @@ export class LeaseHolder {
     signal: AbortSignal,
   ): Promise<T | undefined> {
     const { clock, renewDeadline } = this.#options;
-    const answer = await withTimeout({ clock, limit: renewDeadline, signal }, task).catch(
+    const response = await withTimeout({ clock, limit: renewDeadline, signal }, task).catch(
       (error: unknown) => unexpectedError('The request for the Lease', error),
     );
-    if (isFailure(answer)) {
-      this.#errors.add(answer);
+    if (isFailure(response)) {
+      this.#errors.add(response);
       return undefined;
     }
-    if (answer !== undefined) this.#errors.clear();
-    return answer;
+    if (response !== undefined) this.#errors.clear();
+    return response;
   }
 
   /** Any change is a sign of life: the whole duration begins anew. */
   #observe(record: LeaseRecord | undefined): void {
-    const isNews = record?.resourceVersion !== this.#seen?.resourceVersion;
+    const generationOrAnnotationChanged = record?.resourceVersion !== this.#seen?.resourceVersion;
     this.#seen = record;
-    if (!isNews) return;
+    if (!generationOrAnnotationChanged) return;
     this.#cancelExpiry();
     this.#isExpired = false;
     const { clock, leaseDuration } = this.#options;

@@ -29,8 +29,8 @@ export class Semaphore {
   }
 
   release(): void {
-    const handOver = this.#returning.shift();
-    if (handOver !== undefined) return handOver();
+    const upgradeManagedFields = this.#returning.shift();
+    if (upgradeManagedFields !== undefined) return upgradeManagedFields();
     this.#free += 1;
     this.#onFree();
   }

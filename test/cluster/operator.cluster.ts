@@ -70,8 +70,8 @@ describe('the node', () => {
   });
 
   it('changes no limit of the kernel, however many cores there are', async () => {
-    const answer = await fetch('http://127.0.0.1:10249/configz');
-    const configuration = JSON.parse(await answer.text())['kubeproxy.config.k8s.io'];
+    const response = await fetch('http://127.0.0.1:10249/configz');
+    const configuration = JSON.parse(await response.text())['kubeproxy.config.k8s.io'];
     expect(configuration.conntrack.maxPerCore).toBe(0);
   });
 });
@@ -451,8 +451,8 @@ describe('for a list of namespaces', () => {
   it('may read Secrets there only', async () => {
     const verbs = ['get', 'list', 'watch', 'create', 'update', 'patch', 'delete'];
     const allowed = async (namespace: string): Promise<string[]> => {
-      const answers = await Promise.all(verbs.map((verb) => can(namespace, verb)));
-      return verbs.filter((_, index) => answers[index]);
+      const responses = await Promise.all(verbs.map((verb) => can(namespace, verb)));
+      return verbs.filter((_, index) => responses[index]);
     };
     expect(await allowed('shop')).toEqual(verbs);
     expect(await allowed('elsewhere')).toEqual([]);

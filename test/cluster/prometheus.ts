@@ -121,9 +121,9 @@ export class Prometheus {
 
   async #get(path: string): Promise<string> {
     const signal = AbortSignal.timeout(30_000);
-    const answer = await fetch(`http://127.0.0.1:${PORT}${path}`, { signal });
-    const text = await answer.text();
-    if (!answer.ok) throw new Error(`Prometheus answered ${answer.status}: ${text}`);
+    const response = await fetch(`http://127.0.0.1:${PORT}${path}`, { signal });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`Prometheus answered ${response.status}: ${text}`);
     return text;
   }
 }

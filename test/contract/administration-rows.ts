@@ -356,8 +356,8 @@ export const CHANGES: Row[] = [
       await lab.login('one-session-only');
       return lab.token(password, 'one-session-only');
     },
-    (answer) =>
-      expect(answer).toMatchObject({
+    (response) =>
+      expect(response).toMatchObject({
         status: 403,
         type: 'json',
         cacheControl: 'no-store',

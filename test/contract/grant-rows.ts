@@ -219,7 +219,7 @@ export const REQUEST: Row[] = [
   row(
     'a page for those who ask for HTML',
     (lab) => lab.token(clientCredentials, 'nowhere', { accept: 'text/html' }),
-    (answer) => expect(answer).toMatchObject({ status: 404, type: 'html' }),
+    (response) => expect(response).toMatchObject({ status: 404, type: 'html' }),
   ),
   prose('wrong path in a realm', (lab) => lab.post('/realms/plain/nope', clientCredentials), [
     404,
@@ -289,9 +289,9 @@ export const REQUEST: Row[] = [
   row(
     'discovery',
     (lab) => lab.ask('/realms/plain/.well-known/openid-configuration', { method: 'GET' }),
-    (answer) => {
-      expect(answer).toMatchObject({ status: 200, type: 'json' });
-      expect(answer.body['token_endpoint']).toMatch(
+    (response) => {
+      expect(response).toMatchObject({ status: 200, type: 'json' });
+      expect(response.body['token_endpoint']).toMatch(
         /\/realms\/plain\/protocol\/openid-connect\/token$/,
       );
     },

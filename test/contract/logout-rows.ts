@@ -14,10 +14,10 @@ import {
 
 export const empty =
   (status: number) =>
-  (answer: Answer): void =>
-    expect(answer).toMatchObject({ status, type: 'none', text: '' });
-const unknownToken = (answer: Answer): void =>
-  expect(answer).toMatchObject({ status: 200, type: 'json', body: { error: 'invalid_token' } });
+  (response: Answer): void =>
+    expect(response).toMatchObject({ status, type: 'none', text: '' });
+const unknownToken = (response: Answer): void =>
+  expect(response).toMatchObject({ status: 200, type: 'json', body: { error: 'invalid_token' } });
 export const leaving = (token: string): Record<string, string> => ({
   ...machine,
   refresh_token: token,

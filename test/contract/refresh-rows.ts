@@ -104,8 +104,8 @@ export const REFRESH: Row[] = [
     'four at once: one is served, the session is lost',
     async (lab) => {
       const form = refresh(await lab.login());
-      const answers = await Promise.all([1, 2, 3, 4].map(() => lab.token(form)));
-      const [winner, ...more] = answers.filter(({ status }) => status === 200);
+      const responses = await Promise.all([1, 2, 3, 4].map(() => lab.token(form)));
+      const [winner, ...more] = responses.filter(({ status }) => status === 200);
       expect(more).toEqual([]);
       return lab.token(refresh(String(winner?.body['refresh_token'])));
     },

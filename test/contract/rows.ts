@@ -4,7 +4,7 @@ import { type Answer, clientCredentials, type Lab } from './lab.ts';
 export type Ask = (lab: Lab) => Promise<Answer>;
 /** Status, `error` and `error_description`. */
 export type Said = [number, string, string];
-export type Row = { title: string; ask: Ask; check: (answer: Answer) => void };
+export type Row = { title: string; ask: Ask; check: (response: Answer) => void };
 
 export const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 export const WEEK = 604_800;
@@ -66,38 +66,38 @@ export const about = (seconds: number): unknown => ({
 });
 export const sorted = (scope: unknown): string => String(scope).split(' ').sort().join(' ');
 
-export function row(title: string, ask: Ask, check: (answer: Answer) => void): Row {
+export function row(title: string, ask: Ask, check: (response: Answer) => void): Row {
   return { title, ask, check };
 }
 
 /** An OAuth refusal: JSON that may not be cached, with exactly these two fields. */
 export function refused(title: string, ask: Ask, [status, error, text]: Said): Row {
-  return row(title, ask, (answer) => {
-    expect(answer).toMatchObject({ status, type: 'json' });
-    expect(answer.body).toEqual({ error, error_description: text });
-    expect(answer.cacheControl).toBe('no-store');
+  return row(title, ask, (response) => {
+    expect(response).toMatchObject({ status, type: 'json' });
+    expect(response.body).toEqual({ error, error_description: text });
+    expect(response.cacheControl).toBe('no-store');
   });
 }
 
 /** A refusal of the logout or revoke endpoint: the same, but without a word on caching. */
 export function declined(title: string, ask: Ask, [status, error, text]: Said): Row {
-  return row(title, ask, (answer) => {
-    expect(answer).toMatchObject({ status, type: 'json', cacheControl: '' });
-    expect(answer.body).toEqual({ error, error_description: text });
+  return row(title, ask, (response) => {
+    expect(response).toMatchObject({ status, type: 'json', cacheControl: '' });
+    expect(response.body).toEqual({ error, error_description: text });
   });
 }
 
 /** What the framework says before the token endpoint is reached: prose in `error`. */
 export function prose(title: string, ask: Ask, [status, error]: [number, string]): Row {
-  return row(title, ask, (answer) => {
-    expect(answer).toMatchObject({ status, type: 'json', cacheControl: '', body: { error } });
+  return row(title, ask, (response) => {
+    expect(response).toMatchObject({ status, type: 'json', cacheControl: '', body: { error } });
   });
 }
 
 export function tokens(title: string, ask: Ask, more: Record<string, unknown>): Row {
-  return row(title, ask, (answer) => {
-    expect(answer).toMatchObject({ status: 200, type: 'json', cacheControl: 'no-store' });
-    expect(answer.body).toEqual({
+  return row(title, ask, (response) => {
+    expect(response).toMatchObject({ status: 200, type: 'json', cacheControl: 'no-store' });
+    expect(response.body).toEqual({
       access_token: expect.stringMatching(JWT),
       token_type: 'Bearer',
       'not-before-policy': 0,

@@ -105,8 +105,8 @@ export class RealSide implements Side {
   }
 
   async #must(request: Omit<ApiRequest, 'signal'>): Promise<void> {
-    const answer = await this.#ask(request);
-    if (answer instanceof ApiError) throw answer;
+    const response = await this.#ask(request);
+    if (response instanceof ApiError) throw response;
   }
 }
 
@@ -273,9 +273,9 @@ export class Play {
 
   /** Its outcome alone. */
   async tell(request: Omit<ApiRequest, 'signal'>): Promise<void> {
-    const answer = await this.side.transport.request({ ...request, signal: never });
-    this.#keepOutcome(answer);
-    this.seen.push(answer instanceof ApiError ? refusalIn(answer) : 'ok');
+    const response = await this.side.transport.request({ ...request, signal: never });
+    this.#keepOutcome(response);
+    this.seen.push(response instanceof ApiError ? refusalIn(response) : 'ok');
   }
 
   /** Another play is part of this one. */
@@ -305,14 +305,14 @@ export class Play {
   ): Promise<string | undefined> {
     const accept = kind === 'secrets' ? METADATA_LIST : JSON_ONLY;
     const request = { method: 'GET', path: path(kind, namespace), query, accept } as const;
-    const answer = await this.side.transport.request({ ...request, signal: never });
-    this.#keepOutcome(answer);
-    if (answer instanceof ApiError) {
-      this.seen.push({ list: kind, answer: refusalIn(answer) });
+    const response = await this.side.transport.request({ ...request, signal: never });
+    this.#keepOutcome(response);
+    if (response instanceof ApiError) {
+      this.seen.push({ list: kind, response: refusalIn(response) });
       return undefined;
     }
-    const next = textAt(answer.body, 'metadata', 'continue') ?? '';
-    const items = listAt(answer.body, 'items').map((item) => ({
+    const next = textAt(response.body, 'metadata', 'continue') ?? '';
+    const items = listAt(response.body, 'items').map((item) => ({
       name: textAt(item, 'metadata', 'name'),
       labels: textsAt(item, 'metadata', 'labels'),
       members: accept === METADATA_LIST ? membersIn(item) : [],
@@ -392,21 +392,21 @@ export class Play {
   }
 
   async #send(kind: Kind, name = '', request: Omit<ApiRequest, 'signal'>): Promise<void> {
-    const answer = await this.side.transport.request({ ...request, signal: never });
-    this.#keepOutcome(answer);
+    const response = await this.side.transport.request({ ...request, signal: never });
+    this.#keepOutcome(response);
     const state = await this.#compared(kind, name);
     this.seen.push({
       request: `${request.method} ${kind}/${name}`,
-      answer: answer instanceof ApiError ? refusalIn(answer) : 'ok',
+      response: response instanceof ApiError ? refusalIn(response) : 'ok',
       ...state,
-      ...(answer instanceof ApiError || request.method === 'DELETE'
+      ...(response instanceof ApiError || request.method === 'DELETE'
         ? {}
-        : { isAnswerStored: this.#isStored(kind, name, answer) }),
+        : { isAnswerStored: this.#isStored(kind, name, response) }),
     });
   }
 
-  #keepOutcome(answer: ApiResponse | ApiError): void {
-    this.outcomes.push(answer instanceof ApiError ? `${answer.code} ${answer.reason}` : 'ok');
+  #keepOutcome(response: ApiResponse | ApiError): void {
+    this.outcomes.push(response instanceof ApiError ? `${response.code} ${response.reason}` : 'ok');
   }
 
   /** The answer to a write tells version and uid of what is stored. */
@@ -422,18 +422,18 @@ export class Play {
   }
 
   async #look(kind: Kind, name: string): Promise<ApiResponse> {
-    const answer = await this.#get(kind, name);
-    if (answer instanceof ApiError) throw answer;
-    return answer;
+    const response = await this.#get(kind, name);
+    if (response instanceof ApiError) throw response;
+    return response;
   }
 
   async #compared(kind: Kind, name: string): Promise<object> {
     const before = this.#looks.get(`${kind}/${name}`);
-    const answer = await this.#get(kind, name);
-    if (answer instanceof ApiError) {
-      return { stored: answer.code === 404 ? 'nothing' : refusalIn(answer) };
+    const response = await this.#get(kind, name);
+    if (response instanceof ApiError) {
+      return { stored: response.code === 404 ? 'nothing' : refusalIn(response) };
     }
-    const { body } = answer;
+    const { body } = response;
     const uid = textAt(body, 'metadata', 'uid') ?? '';
     const version = textAt(body, 'metadata', 'resourceVersion') ?? '';
     this.#looks.set(`${kind}/${name}`, { uid, version, body });

@@ -522,7 +522,7 @@ describe('the proxy', () => {
     return socket;
   }
 
-  async function answer(socket: Socket, text: string, ms: number): Promise<string | undefined> {
+  async function response(socket: Socket, text: string, ms: number): Promise<string | undefined> {
     socket.write(text);
     const late = sleep(ms, undefined, { ref: false }).then((): undefined => undefined);
     return Promise.race([once(socket, 'data').then(([piece]) => String(piece)), late]);
@@ -535,16 +535,16 @@ describe('the proxy', () => {
     });
 
   it('forwards both ways', async () => {
-    expect(await answer(await dial(), 'hello', 1_000)).toBe('hello');
+    expect(await response(await dial(), 'hello', 1_000)).toBe('hello');
   });
 
   it('holds what it gets, and hands it on afterwards', async () => {
     const socket = await dial();
-    expect(await answer(socket, 'one', 1_000)).toBe('one');
+    expect(await response(socket, 'one', 1_000)).toBe('one');
     proxy.hold();
-    expect(await answer(socket, 'two', 200)).toBeUndefined();
+    expect(await response(socket, 'two', 200)).toBeUndefined();
     const late = await dial();
-    expect(await answer(late, 'new', 200)).toBeUndefined();
+    expect(await response(late, 'new', 200)).toBeUndefined();
     const both = Promise.all([once(socket, 'data'), once(late, 'data')]);
     proxy.forward();
     expect(await both).toEqual([['two'], ['new']]);
@@ -552,11 +552,11 @@ describe('the proxy', () => {
 
   it('cuts every connection, and welcomes new ones', async () => {
     const socket = await dial();
-    expect(await answer(socket, 'one', 1_000)).toBe('one');
+    expect(await response(socket, 'one', 1_000)).toBe('one');
     const closed = isClosed(socket);
     proxy.cut();
     await closed;
-    expect(await answer(await dial(), 'two', 1_000)).toBe('two');
+    expect(await response(await dial(), 'two', 1_000)).toBe('two');
   });
 
   it('refuses until it forwards again', async () => {
@@ -564,15 +564,15 @@ describe('the proxy', () => {
     const refused = connect(proxy.port, '127.0.0.1');
     await isClosed(refused);
     proxy.forward();
-    expect(await answer(await dial(), 'back', 1_000)).toBe('back');
+    expect(await response(await dial(), 'back', 1_000)).toBe('back');
   });
 
   it('delays each way, and keeps the order', async () => {
     const socket = await dial();
-    expect(await answer(socket, 'one', 1_000)).toBe('one');
+    expect(await response(socket, 'one', 1_000)).toBe('one');
     proxy.delay(100);
     const before = Date.now();
-    expect(await answer(socket, 'two', 2_000)).toBe('two');
+    expect(await response(socket, 'two', 2_000)).toBe('two');
     expect(Date.now() - before).toBeGreaterThanOrEqual(195);
   });
 });

@@ -56,8 +56,8 @@ const ask = (more: Record<string, string> = {}): Promise<Response> =>
   });
 const login = (account: Record<string, string> = LOGIN): Promise<Response> =>
   fetch(provider.loginUrl, { method: 'POST', body: JSON.stringify(account) });
-const fieldsOf = async (answer: Response): Promise<Record<string, unknown>> =>
-  JSON.parse(await answer.text());
+const fieldsOf = async (response: Response): Promise<Record<string, unknown>> =>
+  JSON.parse(await response.text());
 const claimsOf = (token: unknown): Record<string, unknown> =>
   JSON.parse(Buffer.from(String(token).split('.')[1] ?? '', 'base64url').toString());
 
@@ -77,10 +77,10 @@ describe('faults', () => {
     ];
     const seen = [];
     for (const effect of statuses) {
-      const answer = await meeting({ times: 1, ...effect });
+      const response = await meeting({ times: 1, ...effect });
       seen.push([
-        answer.status,
-        answer.headers.get('retry-after') ?? answer.headers.get('location'),
+        response.status,
+        response.headers.get('retry-after') ?? response.headers.get('location'),
       ]);
     }
     expect(seen).toEqual([
@@ -139,14 +139,14 @@ describe('faults', () => {
   });
 
   it('cuts the body short of its length', async () => {
-    const answer = await meeting({ kind: 'cut-body' });
-    expect(answer.status).toBe(200);
-    await expect(answer.text()).rejects.toThrow();
+    const response = await meeting({ kind: 'cut-body' });
+    expect(response.status).toBe(200);
+    await expect(response.text()).rejects.toThrow();
   });
 
   it('streams more than anybody wants', async () => {
-    const answer = await meeting({ kind: 'huge-body', bytes: 3 << 20 });
-    expect((await answer.text()).length).toBeGreaterThan(3 << 20);
+    const response = await meeting({ kind: 'huge-body', bytes: 3 << 20 });
+    expect((await response.text()).length).toBeGreaterThan(3 << 20);
   });
 
   it.each<[FaultEffect, RegExp]>([
@@ -161,8 +161,8 @@ describe('faults', () => {
   });
 
   it('bends the content type', async () => {
-    const answer = await meeting({ kind: 'content-type', contentType: 'text/html' });
-    expect(answer.headers.get('content-type')).toBe('text/html');
+    const response = await meeting({ kind: 'content-type', contentType: 'text/html' });
+    expect(response.headers.get('content-type')).toBe('text/html');
   });
 
   it('shrinks expires_in from answer to answer', async () => {
@@ -181,9 +181,9 @@ describe('faults', () => {
   });
 
   it('shifts the Date header and the times in the token', async () => {
-    const answer = await meeting({ kind: 'clock-skew', seconds: -3600 });
-    expect(answer.headers.get('date')).toBe('Wed, 31 Dec 2025 23:00:00 GMT');
-    const { access_token: token, expires_in: expiresIn } = await fieldsOf(answer);
+    const response = await meeting({ kind: 'clock-skew', seconds: -3600 });
+    expect(response.headers.get('date')).toBe('Wed, 31 Dec 2025 23:00:00 GMT');
+    const { access_token: token, expires_in: expiresIn } = await fieldsOf(response);
     expect(claimsOf(token)).toMatchObject({ iat: now / 1000 - 3600, exp: now / 1000 - 1800 });
     expect(expiresIn).toBe(1800);
   });
@@ -202,9 +202,9 @@ describe('the legacy login', () => {
     ['header', /^$/],
   ])('hands the token over as %s', async (shape, expected) => {
     provider.legacy.shape = shape;
-    const answer = await login();
-    expect(answer.status).toBe(200);
-    expect(await answer.text()).toMatch(expected);
+    const response = await login();
+    expect(response.status).toBe(200);
+    expect(await response.text()).toMatch(expected);
   });
 
   it('dates the token for 24 hours, or not at all', async () => {
@@ -270,8 +270,8 @@ describe('time and administration', () => {
     const user = { grant_type: 'password', username: 'api-user', password: 'right' };
     const { refresh_token: token } = await fieldsOf(await ask(user));
     now += 1801 * 1000;
-    const answer = await ask({ grant_type: 'refresh_token', refresh_token: String(token) });
-    expect(await fieldsOf(answer)).toMatchObject({ error_description: 'Token is not active' });
+    const response = await ask({ grant_type: 'refresh_token', refresh_token: String(token) });
+    expect(await fieldsOf(response)).toMatchObject({ error_description: 'Token is not active' });
   });
 
   it('unlocks a user when the wait is over', async () => {

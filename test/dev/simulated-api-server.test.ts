@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
 import { type Draft, encoded, type OwnerReference } from '../../dev/simulation/objects.ts';
-import { handOverRequest } from '../../src/adapters/kubernetes/secrets.ts';
+import { upgradeManagedFieldsRequest } from '../../src/adapters/kubernetes/secrets.ts';
 import { replaceRequest, rewriteRequest } from '../../src/adapters/kubernetes/status-writes.ts';
 import type { ConvercusCredential } from '../../src/domain/api.ts';
 import { never } from '../adapters/kubernetes/scripted-api-server.ts';
@@ -59,7 +59,7 @@ const withLabels = (labels: Record<string, string>) =>
   withMetadata((metadata) => ({ labels: { ...metadata.labels, ...labels } }));
 
 /** What the operator sends so that its next apply drops what it does not name. */
-async function handOver(on: Play): Promise<void> {
+async function upgradeManagedFields(on: Play): Promise<void> {
   const desired = {
     namespace: on.namespace,
     name: 'a',
@@ -70,7 +70,7 @@ async function handOver(on: Play): Promise<void> {
     force: true,
   };
   const found = { status: 200, body: on.body('secrets', 'a') };
-  await on.send('secrets', 'a', handOverRequest(desired, found, never));
+  await on.send('secrets', 'a', upgradeManagedFieldsRequest(desired, found, never));
 }
 
 const CREATIONS: readonly Row[] = [
@@ -466,7 +466,7 @@ const HAND_OVERS: readonly Row[] = [
       const first = { labels: { l: '1' }, annotations: { n: '1' }, ownerReferences };
       await on.post('secrets', secret({ token: '1', x: '1' }, first));
       await on.edit('secrets', 'a', withLabels({ theirs: '1' }));
-      await handOver(on);
+      await upgradeManagedFields(on);
       await on.apply(secret({ token: '2' }));
     },
   },
@@ -477,7 +477,7 @@ const HAND_OVERS: readonly Row[] = [
       await on.apply(secret({ token: '1', x: '1' }));
       await on.put('secrets', secret({ token: '2', x: '1', y: '1' }, { labels: { l: '1' } }));
       await on.edit('secrets', 'a', withLabels({ theirs: '1' }));
-      await handOver(on);
+      await upgradeManagedFields(on);
       await on.apply(secret({ token: '3' }));
     },
   },
@@ -491,7 +491,7 @@ const HAND_OVERS: readonly Row[] = [
         { ...secret({ token: '2' }), metadata: { name: 'a', namespace: on.namespace } },
         'kubectl-edit',
       );
-      await handOver(on);
+      await upgradeManagedFields(on);
     },
   },
   {
@@ -499,8 +499,8 @@ const HAND_OVERS: readonly Row[] = [
     outcomes: [OK, OK, OK],
     play: async (on) => {
       await on.post('secrets', secret({ token: '1' }));
-      await handOver(on);
-      await handOver(on);
+      await upgradeManagedFields(on);
+      await upgradeManagedFields(on);
     },
   },
 ];
@@ -997,10 +997,10 @@ describe('the simulated API server is like a real one', () => {
 async function compact(controlPlane: ControlPlane): Promise<void> {
   const call = async (method: string, body: object): Promise<{ header: { revision: string } }> => {
     const url = `${controlPlane.etcdUrl}/v3/kv/${method}`;
-    const answer = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
-    if (!answer.ok) throw new Error(`etcd answered ${answer.status}: ${await answer.text()}`);
+    const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
+    if (!response.ok) throw new Error(`etcd answered ${response.status}: ${await response.text()}`);
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- etcd's JSON gateway
-    return (await answer.json()) as { header: { revision: string } };
+    return (await response.json()) as { header: { revision: string } };
   };
   const { header } = await call('range', { key: Buffer.from('x').toString('base64') });
   await call('compaction', { revision: header.revision, physical: true });

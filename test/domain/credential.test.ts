@@ -107,7 +107,7 @@ describe('a credential', () => {
     const failure = failureIn(overrides);
     expect(failure.kind).toBe(kind);
     expect(failure.message).toMatch(message);
-    expect(failure.needsPerson).toBe(true);
+    expect(failure.isTerminal).toBe(true);
   });
 
   it.each(['client_credentials', 'password', 'legacy_login'] as const)(

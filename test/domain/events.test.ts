@@ -104,8 +104,8 @@ describe('the event', () => {
       'Warning TokenExpired',
     ],
   ])('after %s', (...row) => {
-    const [, before, after, isPublished, expected] = row;
-    const event = eventFor(before, after, isPublished);
+    const [, before, after, isTargetWritten, expected] = row;
+    const event = eventFor(before, after, isTargetWritten);
     expect(event && `${event.type} ${event.reason}`).toBe(expected);
   });
 

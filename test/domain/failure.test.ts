@@ -83,20 +83,20 @@ describe('the wait after a failure', () => {
 describe('a failure', () => {
   it('of what people wrote needs a person and waits for a change', () => {
     for (const kind of ['InvalidSpec', 'InputMissing', 'InputInvalid', 'TargetNotOurs'] as const) {
-      expect(new Failure(kind, '').needsPerson).toBe(true);
+      expect(new Failure(kind, '').isTerminal).toBe(true);
       expect(FAILURE_KINDS[kind].retry).toBe('on-change');
     }
   });
 
   it('that a server has answered with is tried again some time, but for a rejected password', () => {
-    const answers = KINDS.filter((kind) => TOKEN_FAILURES.has(kind));
-    const givenUp = answers.filter((kind) => waitAfter(kind, 1) === undefined);
+    const responses = KINDS.filter((kind) => TOKEN_FAILURES.has(kind));
+    const givenUp = responses.filter((kind) => waitAfter(kind, 1) === undefined);
     expect(givenUp).toEqual(['CredentialsRejected']);
   });
 
   it('that passes needs nobody and is always tried again', () => {
-    for (const kind of KINDS.filter((kind) => !FAILURE_KINDS[kind].needsPerson)) {
-      expect(new Failure(kind, '').needsPerson).toBe(false);
+    for (const kind of KINDS.filter((kind) => !FAILURE_KINDS[kind].isTerminal)) {
+      expect(new Failure(kind, '').isTerminal).toBe(false);
       expect(waitAfter(kind, 1)).toBeDefined();
     }
   });

@@ -1,15 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { Failure } from '../../src/domain/failure.ts';
-import type { HttpAnswer } from '../../src/domain/http-answer.ts';
-import { type LoginContext, readLoginAnswer } from '../../src/domain/login-answer.ts';
+import type { HttpResponse } from '../../src/domain/http-answer.ts';
+import { type LoginResponseContext, processLoginResponse } from '../../src/domain/login-answer.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import type { Token } from '../../src/domain/token.ts';
 
 const REQUESTED_AT = Date.parse('2026-03-01T12:00:00Z');
 const NOW = REQUESTED_AT / 1_000;
 const DATE = 'Sun, 01 Mar 2026 12:00:00 GMT';
-const CONTEXT: LoginContext = {
+const CONTEXT: LoginResponseContext = {
   host: 'api.convercus.test',
   secrets: [],
   requestedAt: REQUESTED_AT,
@@ -23,15 +23,15 @@ const jwt = (claims: unknown, header: unknown = { alg: 'RS256' }) =>
 const DAY = { iat: NOW, exp: NOW + 86_400 };
 const TOKEN = jwt(DAY);
 
-const answer = (text: string, changes: Partial<HttpAnswer> = {}): HttpAnswer => ({
+const response = (text: string, changes: Partial<HttpResponse> = {}): HttpResponse => ({
   status: 200,
   contentType: 'text/plain;charset=UTF-8',
   text,
   date: DATE,
   ...changes,
 });
-const read = (text: string, changes: Partial<HttpAnswer> = {}) =>
-  readLoginAnswer(answer(text, changes), CONTEXT);
+const read = (text: string, changes: Partial<HttpResponse> = {}) =>
+  processLoginResponse(response(text, changes), CONTEXT);
 
 function tokenOf(result: Token | Failure): Token {
   if (result instanceof Failure) throw new Error(`${result.kind}: ${result.message}`);
@@ -136,7 +136,7 @@ describe('the answer of a login', () => {
 });
 
 describe('the validity of a login', () => {
-  const validity = (claims: object, changes: Partial<HttpAnswer> = {}) =>
+  const validity = (claims: object, changes: Partial<HttpResponse> = {}) =>
     tokenOf(read(jwt(claims), changes)).expiresAt - REQUESTED_AT;
 
   it.each([
@@ -165,8 +165,8 @@ describe('the validity of a login', () => {
   });
 
   it('is measured by our clock when the server does not tell its own', () => {
-    const { date: _, ...undated } = answer(jwt({ exp: NOW + 3_601 }));
-    expect(tokenOf(readLoginAnswer(undated, CONTEXT)).expiresAt).toBe(REQUESTED_AT + hours(1));
+    const { date: _, ...undated } = response(jwt({ exp: NOW + 3_601 }));
+    expect(tokenOf(processLoginResponse(undated, CONTEXT)).expiresAt).toBe(REQUESTED_AT + hours(1));
   });
 
   it.each([

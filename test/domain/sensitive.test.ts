@@ -1,7 +1,7 @@
 import { format, inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { presentable, Sensitive } from '../../src/domain/sensitive.ts';
+import { Sensitive, sanitize } from '../../src/domain/sensitive.ts';
 
 /** What a secret may look like, including quotes, breaks, escapes and what is not even well-formed. */
 const unit = fc.oneof(
@@ -46,7 +46,7 @@ describe('text made presentable', () => {
     fc.assert(
       fc.property(aSecret, fc.constantFrom('', ' ', 'x', '"'), (secret, glue) => {
         const text = `refused: ${glue}${encode(secret)}${glue} (sorry)`;
-        const shown = presentable(text, [new Sensitive(secret)]);
+        const shown = sanitize(text, [new Sensitive(secret)]);
         expect(shown).not.toContain('CaNaRy');
         expect(shown).not.toContain(Buffer.from('CaNaRy').toString('base64'));
         expect(shown).toContain('[redacted]');
@@ -57,15 +57,13 @@ describe('text made presentable', () => {
   it('does not show the rest of a secret that begins with another', () => {
     const secrets = ['shop', 'shop-CaNaRy'].map((secret) => new Sensitive(secret));
 
-    expect(presentable('shop-CaNaRy and shop', secrets)).toBe('[redacted] and [redacted]');
-    expect(presentable('shop-CaNaRy and shop', secrets.reverse())).toBe(
-      '[redacted] and [redacted]',
-    );
+    expect(sanitize('shop-CaNaRy and shop', secrets)).toBe('[redacted] and [redacted]');
+    expect(sanitize('shop-CaNaRy and shop', secrets.reverse())).toBe('[redacted] and [redacted]');
   });
 
   it('does not show what is shaped like a JWT, known or not', () => {
     const jwt = 'eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJDYU5hUnkifQ.c2lnbmF0dXJl';
-    expect(presentable(`token ${jwt} is not good`, [])).toBe('token [redacted] is not good');
+    expect(sanitize(`token ${jwt} is not good`, [])).toBe('token [redacted] is not good');
   });
 
   it.each([
@@ -76,7 +74,7 @@ describe('text made presentable', () => {
     ['with two of them', `${base64url('{\r\n"alg":"none"}')}.eyJzdWIiOiJDYU5hUnkifQ.`],
     ['with a tab in it', `${base64url('{\t"alg":"none" }')}.eyJzdWIiOiJDYU5hUnkifQ.`],
   ])('does not show a JWT %s', (_, jwt) => {
-    expect(presentable(`token ${jwt} is not good`, [])).toBe('token [redacted] is not good');
+    expect(sanitize(`token ${jwt} is not good`, [])).toBe('token [redacted] is not good');
   });
 
   it.each([
@@ -84,17 +82,17 @@ describe('text made presentable', () => {
     'No connection to keycloak.identity-provider.svc.cluster.local',
     'Others own .metadata.annotations.convercus.io/content-hash (kubectl-edit)',
   ])('keeps host names, field names and sentences: %s', (text) => {
-    expect(presentable(text, [])).toBe(text);
+    expect(sanitize(text, [])).toBe(text);
   });
 
   it('keeps no line break, escape sequence or invisible character', () => {
-    expect(presentable('a\r\nb\u001b[31mc\u200bd\u2028e\u0000f\n', [])).toBe('a b [31mc d e f');
+    expect(sanitize('a\r\nb\u001b[31mc\u200bd\u2028e\u0000f\n', [])).toBe('a b [31mc d e f');
   });
 
   it('is at most 200 characters long and never holds a control character', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', maxLength: 500 }), aSecret, (text, secret) => {
-        const shown = presentable(text + secret, [new Sensitive(secret)]);
+        const shown = sanitize(text + secret, [new Sensitive(secret)]);
         expect(shown.length).toBeLessThanOrEqual(200);
         expect(shown).not.toMatch(/\p{Cc}/u);
         expect(shown.isWellFormed()).toBe(true);
@@ -104,30 +102,30 @@ describe('text made presentable', () => {
 
   it('takes no time worth mentioning, however long the text is', () => {
     const began = performance.now();
-    presentable('x'.repeat(64 * 1024), []);
+    sanitize('x'.repeat(64 * 1024), []);
 
     // A millisecond; minutes if it were the square of the length
     expect(performance.now() - began).toBeLessThan(5_000);
   });
 
   it('is cut off with an ellipsis', () => {
-    expect(presentable('x'.repeat(200), [])).toBe('x'.repeat(200));
-    expect(presentable('x'.repeat(201), [])).toBe(`${'x'.repeat(199)}…`);
+    expect(sanitize('x'.repeat(200), [])).toBe('x'.repeat(200));
+    expect(sanitize('x'.repeat(201), [])).toBe(`${'x'.repeat(199)}…`);
   });
 
   it('is never cut off within a character', () => {
-    expect(presentable('😀'.repeat(150), [])).toBe(`${'😀'.repeat(99)}…`);
+    expect(sanitize('😀'.repeat(150), [])).toBe(`${'😀'.repeat(99)}…`);
   });
 
   it('is made of text and secrets that are not well-formed as well', () => {
-    expect(presentable('\ud800 CaNaRy\ud800', [new Sensitive('CaNaRy\ud800')])).not.toContain(
+    expect(sanitize('\ud800 CaNaRy\ud800', [new Sensitive('CaNaRy\ud800')])).not.toContain(
       'CaNaRy',
     );
   });
 
   it('is left as it is by an empty or blank secret', () => {
-    expect(presentable('all is well', [new Sensitive('')])).toBe('all is well');
-    expect(presentable('all is well', [new Sensitive('  ')])).toBe('all is well');
+    expect(sanitize('all is well', [new Sensitive('')])).toBe('all is well');
+    expect(sanitize('all is well', [new Sensitive('  ')])).toBe('all is well');
   });
 });
 

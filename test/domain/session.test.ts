@@ -2,14 +2,14 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { Sensitive } from '../../src/domain/sensitive.ts';
 import {
-  isLoginPlanned,
+  isReauthenticationDue,
   isRefreshable,
   isSessionOf,
   type Session,
   sessionAfterRefresh,
   sessionFromLogin,
 } from '../../src/domain/session.ts';
-import { readSession, renderSession } from '../../src/domain/session-secret.ts';
+import { sessionFrom, sessionSecretFrom } from '../../src/domain/session-secret.ts';
 import { type EpochMs, hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import type { PasswordRequest, Token } from '../../src/domain/token.ts';
 import { aParsedCredential, aToken, CANARY, START } from '../support/builders.ts';
@@ -68,8 +68,8 @@ describe('a session', () => {
             refreshToken: new Sensitive(text),
             username: new Sensitive(text),
           };
-          const { data, type = '' } = renderSession(CREDENTIAL, session, 'absent');
-          const found = readSession({ data: new Map(Object.entries(data)), type });
+          const { data, type = '' } = sessionSecretFrom(CREDENTIAL, session, 'absent');
+          const found = sessionFrom({ data: new Map(Object.entries(data)), type });
           expect(found).toEqual(session);
           expect(found?.refreshToken.reveal()).toBe(text);
         },
@@ -87,17 +87,17 @@ describe('a session', () => {
     const entries = Object.entries(data).map(
       ([key, value]) => [key, new Sensitive(value)] as const,
     );
-    expect(readSession({ data: new Map(entries), type: 'convercus.io/session' })).toBeUndefined();
+    expect(sessionFrom({ data: new Map(entries), type: 'convercus.io/session' })).toBeUndefined();
   });
 
   it('is none in a Secret of another type', () => {
-    const { data } = renderSession(CREDENTIAL, sessionOf(tokenAt(START)), 'absent');
+    const { data } = sessionSecretFrom(CREDENTIAL, sessionOf(tokenAt(START)), 'absent');
     const found = { data: new Map(Object.entries(data)), type: 'Opaque' };
-    expect(readSession(found)).toBeUndefined();
+    expect(sessionFrom(found)).toBeUndefined();
   });
 
   it('shows nothing secret but in the values of its Secret', () => {
-    const { data: _, ...rest } = renderSession(CREDENTIAL, sessionOf(tokenAt(START)), 'absent');
+    const { data: _, ...rest } = sessionSecretFrom(CREDENTIAL, sessionOf(tokenAt(START)), 'absent');
     expect(JSON.stringify(rest)).not.toContain(CANARY);
     expect(rest).not.toHaveProperty('owner');
   });
@@ -135,8 +135,8 @@ describe('a session', () => {
 describe('the next login', () => {
   it('is not planned for a session that slides with use', () => {
     const session = used(hours(2), (now) => now + minutes(30));
-    expect(session.loginAt).toBeUndefined();
-    expect(isLoginPlanned(session, START + hours(2))).toBe(false);
+    expect(session.reauthenticateAt).toBeUndefined();
+    expect(isReauthenticationDue(session, START + hours(2))).toBe(false);
   });
 
   it('is planned for some time between 80 and 90 % of a session with a maximum', () => {
@@ -146,8 +146,8 @@ describe('the next login', () => {
       fc.property(fc.double({ min: -1, max: 1, noNaN: true }), (jitter) => {
         const first = sessionOf(tokenAt(START, end));
         const token = { ...tokenAt(START + minutes(4), second(START)), jitter };
-        const { loginAt = 0 } = sessionAfterRefresh(first, token);
-        const share = (loginAt - START) / hours(1);
+        const { reauthenticateAt = 0 } = sessionAfterRefresh(first, token);
+        const share = (reauthenticateAt - START) / hours(1);
         return share >= 0.799 && share <= 0.901;
       }),
     );
@@ -155,26 +155,26 @@ describe('the next login', () => {
 
   it('stays where it was planned', () => {
     const end = () => START + hours(1);
-    expect(used(minutes(40), end).loginAt).toBe(used(minutes(4), end).loginAt);
+    expect(used(minutes(40), end).reauthenticateAt).toBe(used(minutes(4), end).reauthenticateAt);
   });
 
   it('is due at its moment, or when a refresh would bring a cut token', () => {
     const session = used(minutes(4), () => START + hours(1));
-    const { loginAt = 0 } = session;
-    expect(isLoginPlanned(session, loginAt - 1)).toBe(false);
-    expect(isLoginPlanned(session, loginAt)).toBe(true);
+    const { reauthenticateAt = 0 } = session;
+    expect(isReauthenticationDue(session, reauthenticateAt - 1)).toBe(false);
+    expect(isReauthenticationDue(session, reauthenticateAt)).toBe(true);
     const short = {
       ...session,
       refreshExpiresAt: START + minutes(10),
-      loginAt: START + minutes(9),
+      reauthenticateAt: START + minutes(9),
     };
-    expect(isLoginPlanned(short, START + minutes(4))).toBe(false);
-    expect(isLoginPlanned(short, START + minutes(6))).toBe(true);
+    expect(isReauthenticationDue(short, START + minutes(4))).toBe(false);
+    expect(isReauthenticationDue(short, START + minutes(6))).toBe(true);
   });
 
   it('is no longer planned when the session slides after all', () => {
     const session = used(minutes(4), () => START + hours(1));
     const after = sessionAfterRefresh(session, tokenAt(START + minutes(8), START + hours(2)));
-    expect(after.loginAt).toBeUndefined();
+    expect(after.reauthenticateAt).toBeUndefined();
   });
 });

@@ -1,7 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import { Failure, isFailure } from '../../src/domain/failure.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
-import { type GrantType, readSource, requestFrom, sourceMissing } from '../../src/domain/source.ts';
+import {
+  credentialsIn,
+  credentialsSecretMissing,
+  type GrantType,
+  requestFrom,
+} from '../../src/domain/source.ts';
 import { secretsOf } from '../../src/domain/token.ts';
 import { aParsedCredential, aSecretMeta, CANARY } from '../support/builders.ts';
 
@@ -19,7 +24,7 @@ describe('the client secret', () => {
       data: new Map(entries),
     };
     const source = { ...credential.source, keys: { ...credential.source.keys, ...keys } };
-    const values = readSource(contents, { ...credential, source });
+    const values = credentialsIn(contents, { ...credential, source });
     return isFailure(values) ? values : values.clientSecret;
   };
 
@@ -54,7 +59,7 @@ describe('the client secret', () => {
   });
 
   it('has no Secret to come from when that is missing', () => {
-    const { kind, message } = sourceMissing(credential);
+    const { kind, message } = credentialsSecretMissing(credential);
     expect(kind).toBe('InputMissing');
     expect(message).toMatch(/"convercus-abc" does not exist.*"client_secret"/);
   });
@@ -70,7 +75,7 @@ const ALL = {
 const read = (grantType: GrantType, data: Record<string, string>) => {
   const credential = aParsedCredential({ spec: { grantType } });
   const entries = Object.entries(data).map(([key, value]) => [key, new Sensitive(value)] as const);
-  const values = readSource(
+  const values = credentialsIn(
     { meta: aSecretMeta(), type: 'Opaque', labels: {}, annotations: {}, data: new Map(entries) },
     credential,
   );
@@ -121,6 +126,8 @@ describe('what a credential presents', () => {
     ['password', /the keys "client_secret", "username", "password"/],
     ['legacy_login', /the keys "org", "username", "password"/],
   ])('%s names all keys when the Secret is missing', (grantType, words) => {
-    expect(sourceMissing(aParsedCredential({ spec: { grantType } })).message).toMatch(words);
+    expect(credentialsSecretMissing(aParsedCredential({ spec: { grantType } })).message).toMatch(
+      words,
+    );
   });
 });

@@ -114,7 +114,7 @@ describe('the conditions', () => {
     for (const { reason, message } of status.conditions ?? []) {
       expect({ reason, message }).toEqual({ reason: kind, message: `because of ${kind}` });
     }
-    expect(status.conditions).toHaveLength(FAILURE_KINDS[kind].needsPerson ? 3 : 2);
+    expect(status.conditions).toHaveLength(FAILURE_KINDS[kind].isTerminal ? 3 : 2);
   });
 
   it('of an expired token name the cause', () => {

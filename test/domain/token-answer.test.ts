@@ -1,17 +1,17 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { Failure } from '../../src/domain/failure.ts';
-import { clockSkewOf, type HttpAnswer } from '../../src/domain/http-answer.ts';
+import { clockSkewOf, type HttpResponse } from '../../src/domain/http-answer.ts';
 import { hours, minutes, seconds } from '../../src/domain/time.ts';
 import type { Token } from '../../src/domain/token.ts';
 import {
-  type AnswerContext,
-  readTokenAnswer,
-  tokenFromAnswer,
+  processTokenResponse,
+  type TokenResponseContext,
+  tokenFromResponse,
 } from '../../src/domain/token-answer.ts';
 
 const REQUESTED_AT = Date.parse('2026-03-01T12:00:00Z');
-const CONTEXT: AnswerContext = {
+const CONTEXT: TokenResponseContext = {
   grantType: 'client_credentials',
   host: 'auth.convercus.test',
   realm: 'abc-staging',
@@ -33,7 +33,7 @@ const body = (changes: object = {}) => ({
   expires_in: 1800,
   ...changes,
 });
-const answer = (content: unknown, changes: Partial<HttpAnswer> = {}): HttpAnswer => ({
+const response = (content: unknown, changes: Partial<HttpResponse> = {}): HttpResponse => ({
   status: 200,
   contentType: 'application/json',
   text: JSON.stringify(content),
@@ -45,13 +45,13 @@ function tokenOf(result: Token | Failure): Token {
   return result;
 }
 const validity = (changes: object) =>
-  tokenOf(tokenFromAnswer(body(changes), CONTEXT)).expiresAt - REQUESTED_AT;
+  tokenOf(tokenFromResponse(body(changes), CONTEXT)).expiresAt - REQUESTED_AT;
 const kindOf = (result: Token | Failure) => (result instanceof Failure ? result.kind : 'a token');
 
 describe('a token answer', () => {
   it('becomes a token whose validity counts from the request', () => {
     const keycloaks = body({ id_token: jwt({}), scope: 'profile openid', 'not-before-policy': 7 });
-    const token = tokenOf(readTokenAnswer(answer(keycloaks), CONTEXT));
+    const token = tokenOf(processTokenResponse(response(keycloaks), CONTEXT));
     expect({
       ...token,
       accessToken: token.accessToken.reveal(),
@@ -112,7 +112,7 @@ describe('a token answer', () => {
     ['the body is text', 'token'],
     ['the token is in a prototype', JSON.parse(`{"__proto__":${JSON.stringify(body())}}`)],
   ])('is an UnexpectedResponse when %s', (_, content) => {
-    const result = readTokenAnswer(answer(content), CONTEXT);
+    const result = processTokenResponse(response(content), CONTEXT);
     expect(kindOf(result)).toBe('UnexpectedResponse');
     expect(result).toHaveProperty(
       'message',
@@ -123,7 +123,7 @@ describe('a token answer', () => {
   it.each(['text/html', '', 'application/jsonp', 'text/plain; application/json'])(
     'is refused with the content type "%s"',
     (contentType) => {
-      expect(kindOf(readTokenAnswer(answer(body(), { contentType }), CONTEXT))).toBe(
+      expect(kindOf(processTokenResponse(response(body(), { contentType }), CONTEXT))).toBe(
         'UnexpectedResponse',
       );
     },
@@ -132,23 +132,25 @@ describe('a token answer', () => {
   it.each(['application/json;charset=UTF-8', 'Application/JSON', 'application/problem+json'])(
     'is accepted with the content type "%s"',
     (contentType) => {
-      expect(kindOf(readTokenAnswer(answer(body(), { contentType }), CONTEXT))).toBe('a token');
+      expect(kindOf(processTokenResponse(response(body(), { contentType }), CONTEXT))).toBe(
+        'a token',
+      );
     },
   );
 
   it('accepts Bearer in any letter case', () => {
-    expect(tokenOf(tokenFromAnswer(body({ token_type: 'bEARER' }), CONTEXT)).tokenType).toBe(
+    expect(tokenOf(tokenFromResponse(body({ token_type: 'bEARER' }), CONTEXT)).tokenType).toBe(
       'Bearer',
     );
   });
 
   it('falls back to the requested scope', () => {
-    expect(tokenOf(tokenFromAnswer(body(), CONTEXT)).scope).toBe('openid');
-    expect(tokenOf(tokenFromAnswer(body({ scope: 'a\nb' }), CONTEXT)).scope).toBe('openid');
+    expect(tokenOf(tokenFromResponse(body(), CONTEXT)).scope).toBe('openid');
+    expect(tokenOf(tokenFromResponse(body({ scope: 'a\nb' }), CONTEXT)).scope).toBe('openid');
   });
 
   it('leaves out an id_token that fits into no header', () => {
-    expect(tokenOf(tokenFromAnswer(body({ id_token: 'a\nb' }), CONTEXT)).idToken).toBeUndefined();
+    expect(tokenOf(tokenFromResponse(body({ id_token: 'a\nb' }), CONTEXT)).idToken).toBeUndefined();
   });
 
   it.each([
@@ -157,9 +159,9 @@ describe('a token answer', () => {
     ['negative', -1, 0],
     ['after the request, by a clock ahead of ours', 2e9, seconds(2e9)],
   ])('reads not-before-policy in seconds: %s', (_, policy, expected) => {
-    expect(tokenOf(tokenFromAnswer(body({ 'not-before-policy': policy }), CONTEXT)).notBefore).toBe(
-      expected,
-    );
+    expect(
+      tokenOf(tokenFromResponse(body({ 'not-before-policy': policy }), CONTEXT)).notBefore,
+    ).toBe(expected);
   });
 
   it.each([
@@ -168,16 +170,16 @@ describe('a token answer', () => {
     ['ahead of ours', REQUESTED_AT + minutes(10), 0],
   ])('tells how far the clock of the server may be behind ours: %s', (_, at, lag) => {
     const access_token = jwt({ iat: at / 1_000, exp: at / 1_000 + 1_800 });
-    expect(tokenOf(tokenFromAnswer(body({ access_token }), CONTEXT)).clockLag).toBe(lag);
+    expect(tokenOf(tokenFromResponse(body({ access_token }), CONTEXT)).clockLag).toBe(lag);
   });
 
   it('tells nothing of the clock of the server without a JWT', () => {
-    const token = tokenOf(tokenFromAnswer(body({ access_token: 'opaque' }), CONTEXT));
+    const token = tokenOf(tokenFromResponse(body({ access_token: 'opaque' }), CONTEXT));
     expect(token.clockLag).toBeUndefined();
   });
 
   it('with an OAuth error is a failure even when the status says 200', () => {
-    expect(kindOf(readTokenAnswer(answer({ error: 'invalid_scope' }), CONTEXT))).toBe(
+    expect(kindOf(processTokenResponse(response({ error: 'invalid_scope' }), CONTEXT))).toBe(
       'InvalidScope',
     );
   });
@@ -196,7 +198,7 @@ describe('a token answer', () => {
     );
     fc.assert(
       fc.property(fc.oneof(fc.jsonValue(), content), (content) => {
-        const result = readTokenAnswer(answer(content), CONTEXT);
+        const result = processTokenResponse(response(content), CONTEXT);
         if (result instanceof Failure) return result.message !== '';
         const valid = result.expiresAt - result.issuedAt;
         return valid > 0 && valid <= hours(24) && result.notBefore >= 0;
@@ -206,7 +208,7 @@ describe('a token answer', () => {
 });
 
 describe('the clock of the server', () => {
-  const at = (date: string) => clockSkewOf(answer({}, { date }), REQUESTED_AT);
+  const at = (date: string) => clockSkewOf(response({}, { date }), REQUESTED_AT);
 
   it('is reported when it is more than half a minute from ours', () => {
     expect(at('Sun, 01 Mar 2026 12:01:00 GMT')).toBe(seconds(60));
@@ -215,7 +217,7 @@ describe('the clock of the server', () => {
 
   it('is no matter when it is near, missing or unreadable', () => {
     expect(at('Sun, 01 Mar 2026 12:00:30 GMT')).toBeUndefined();
-    expect(clockSkewOf(answer({}), REQUESTED_AT)).toBeUndefined();
+    expect(clockSkewOf(response({}), REQUESTED_AT)).toBeUndefined();
     expect(at('yesterday GMT')).toBeUndefined();
     expect(at('2020')).toBeUndefined();
   });

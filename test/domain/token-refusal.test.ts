@@ -1,13 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { FailureKind } from '../../src/domain/failure.ts';
-import type { HttpAnswer } from '../../src/domain/http-answer.ts';
+import type { HttpResponse } from '../../src/domain/http-answer.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
 import { hours, seconds } from '../../src/domain/time.ts';
-import { failureFromAnswer, type TokenQuestion } from '../../src/domain/token-refusal.ts';
+import { failureFromResponse, type TokenRequestContext } from '../../src/domain/token-refusal.ts';
 
 const RECEIVED_AT = Date.parse('2026-03-01T12:00:00Z');
-const question = (changes: Partial<TokenQuestion> = {}) => ({
+const question = (changes: Partial<TokenRequestContext> = {}) => ({
   grantType: 'client_credentials' as const,
   host: 'auth.convercus.test',
   realm: 'ABC',
@@ -17,13 +17,17 @@ const question = (changes: Partial<TokenQuestion> = {}) => ({
   receivedAt: RECEIVED_AT,
   ...changes,
 });
-const answer = (status: number, body: unknown, changes: Partial<HttpAnswer> = {}): HttpAnswer => ({
+const response = (
+  status: number,
+  body: unknown,
+  changes: Partial<HttpResponse> = {},
+): HttpResponse => ({
   status,
   contentType: 'application/json',
   text: typeof body === 'string' ? body : JSON.stringify(body),
   ...changes,
 });
-const html = (status: number) => answer(status, '<html>no</html>', { contentType: 'text/html' });
+const html = (status: number) => response(status, '<html>no</html>', { contentType: 'text/html' });
 
 const BOTH = 'Invalid client or Invalid client credentials';
 
@@ -306,17 +310,17 @@ describe.each([
   const cases = rows.map(([says, kind, status, error, description]) => ({
     says,
     kind,
-    answer: answer(status, { error, error_description: description }),
+    response: response(status, { error, error_description: description }),
     quoted: description === undefined || error.includes(' ') ? error : description,
   }));
 
-  it.each(cases)('$says → $kind ($answer.status $answer.text)', ({ kind, answer, quoted }) => {
-    const failure = failureFromAnswer(answer, question({ grantType }));
+  it.each(cases)('$says → $kind ($answer.status $answer.text)', ({ kind, response, quoted }) => {
+    const failure = failureFromResponse(response, question({ grantType }));
     expect(failure.kind).toBe(kind);
     expect(failure.message).toContain(
       'realm "ABC" at auth.convercus.test, client "machine-2-machine"',
     );
-    expect(failure.message).toContain(`HTTP ${answer.status}, `);
+    expect(failure.message).toContain(`HTTP ${response.status}, `);
     expect(failure.message).toContain(quoted);
   });
 });
@@ -342,21 +346,21 @@ describe('answers that are no OAuth answer', () => {
     [503, 'ServerUnavailable'],
     [504, 'ServerUnavailable'],
   ])('go by their status: HTML with %d → %s', (status, kind) => {
-    const failure = failureFromAnswer(html(status), question());
+    const failure = failureFromResponse(html(status), question());
     expect([failure.kind, failure.code]).toEqual([kind, String(status)]);
     expect(failure.message).not.toContain('<html>');
   });
 
   it('are never read as OAuth for what an HTML page holds', () => {
-    const disguised = answer(502, { error: 'invalid_client' }, { contentType: 'text/html' });
-    expect(failureFromAnswer(disguised, question()).kind).toBe('ServerUnavailable');
+    const disguised = response(502, { error: 'invalid_client' }, { contentType: 'text/html' });
+    expect(failureFromResponse(disguised, question()).kind).toBe('ServerUnavailable');
   });
 });
 
 describe('the message of a failure', () => {
   it('reads as what, where, what to do, and what the server said', () => {
     expect(
-      failureFromAnswer(answer(404, { error: 'Realm does not exist' }), question()).message,
+      failureFromResponse(response(404, { error: 'Realm does not exist' }), question()).message,
     ).toBe(
       'The realm does not exist (realm "ABC" at auth.convercus.test, client "machine-2-machine"). ' +
         'Check spec.program, spec.environment and spec.realm: letter case counts (names are usually in lower case), ' +
@@ -369,7 +373,7 @@ describe('the message of a failure', () => {
       error: 'invalid_request',
       error_description: `\u001b[31m\n${'x'.repeat(5_000)}`,
     };
-    const { message } = failureFromAnswer(answer(400, noise), question());
+    const { message } = failureFromResponse(response(400, noise), question());
     expect(message).not.toMatch(/\p{Cc}/u);
     expect(message.length).toBeLessThan(600);
   });
@@ -382,8 +386,8 @@ describe('the message of a failure', () => {
         const echo = `got ${value} / ${encodeURIComponent(value.toWellFormed())} /`;
         const body = { error: value, error_description: echo, [value]: value };
         const secrets = [new Sensitive(value.toWellFormed())];
-        const failure = failureFromAnswer(
-          answer(status, JSON.stringify(body).toWellFormed()),
+        const failure = failureFromResponse(
+          response(status, JSON.stringify(body).toWellFormed()),
           question({ secrets }),
         );
         expect(`${failure.message} ${failure.code}`).not.toContain(value);
@@ -394,7 +398,7 @@ describe('the message of a failure', () => {
 
 describe('the patience that a server asks for', () => {
   const maxWait = (retryAfter: string, status = 429, date?: string) =>
-    failureFromAnswer(
+    failureFromResponse(
       { ...html(status), retryAfter, ...(date !== undefined && { date }) },
       question(),
     ).retryAfter;

@@ -50,15 +50,15 @@ describe('credentials that are deleted and made again', () => {
   };
 
   async function ask(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object) {
-    const answer = await people.request({
+    const response = await people.request({
       method,
       path,
       body,
       signal: AbortSignal.timeout(60_000),
     });
-    if (!(answer instanceof ApiError)) return answer.body;
-    if (method === 'DELETE' && (answer.code === 404 || answer.code === 409)) return undefined;
-    throw answer;
+    if (!(response instanceof ApiError)) return response.body;
+    if (method === 'DELETE' && (response.code === 404 || response.code === 409)) return undefined;
+    throw response;
   }
 
   const create = (name: string) =>

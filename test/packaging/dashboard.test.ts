@@ -132,8 +132,8 @@ const status = (ready: 'True' | 'False', expiresAt: number): ConvercusCredential
 });
 
 async function ask(path: string, query: string) {
-  const answer = await fetch(`${url}/api/v1/${path}?query=${encodeURIComponent(query)}`);
-  const { data, error } = JSON.parse(await answer.text());
+  const response = await fetch(`${url}/api/v1/${path}?query=${encodeURIComponent(query)}`);
+  const { data, error } = JSON.parse(await response.text());
   if (error !== undefined) throw new Error(`${query}: ${error}`);
   return data;
 }

@@ -57,14 +57,14 @@ const podOf = ({ spec }: Manifest): Manifest => ({
 describe('a real API server', () => {
   it.each(Object.entries(VALUE_SETS))('accepts the chart with %s', async (_, values) => {
     const objects = await renderChart(values);
-    const answer = await dryRun(objects);
-    expect(answer.trim().split('\n')).toHaveLength(objects.length);
+    const response = await dryRun(objects);
+    expect(response.trim().split('\n')).toHaveLength(objects.length);
   });
 
   it.each(['cluster', 'namespaces', 'ha'])('accepts the overlay %s', async (overlay) => {
     const objects = await renderOverlay(overlay);
-    const answer = await dryRun(objects);
-    expect(answer.trim().split('\n')).toHaveLength(objects.length);
+    const response = await dryRun(objects);
+    expect(response.trim().split('\n')).toHaveLength(objects.length);
   });
 
   it('accepts install.yaml', async () => {

@@ -4,8 +4,8 @@ import * as fc from 'fast-check';
 import type { ConvercusCredential } from '../../src/domain/api.ts';
 import type { DesiredSecret } from '../../src/domain/secret.ts';
 import { Sensitive } from '../../src/domain/sensitive.ts';
-import { isLoginPlanned, isRefreshable } from '../../src/domain/session.ts';
-import { readSession } from '../../src/domain/session-secret.ts';
+import { isReauthenticationDue, isRefreshable } from '../../src/domain/session.ts';
+import { sessionFrom } from '../../src/domain/session-secret.ts';
 import { parseTokenAnnotations } from '../../src/domain/target-mark.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
 import type { PasswordRequest, RefreshRequest, TokenRequest } from '../../src/domain/token.ts';
@@ -55,11 +55,11 @@ class Story {
   }
 
   #watchRequests(): void {
-    const { answer } = this.world.idp;
+    const { response } = this.world.idp;
     this.world.source = async (request: TokenRequest) => {
       if (request.grantType === 'refresh_token') this.#checkRefresh(request);
       if (request.grantType === 'password') this.#checkLogin(request);
-      return answer(request);
+      return response(request);
     };
   }
 
@@ -76,12 +76,16 @@ class Story {
     const { cluster, idp, clock } = this.world;
     const stored = cluster.stored(SESSION);
     const data = Object.entries(stored?.data ?? {});
-    const session = readSession({
+    const session = sessionFrom({
       type: stored?.type ?? '',
       data: new Map(data.map(([key, value]) => [key, new Sensitive(value)])),
     });
     const now = clock.now();
-    if (session === undefined || isLoginPlanned(session, now) || !isRefreshable(session, now))
+    if (
+      session === undefined ||
+      isReauthenticationDue(session, now) ||
+      !isRefreshable(session, now)
+    )
       return;
     const wanted = [cluster.credential(KEY)?.metadata.uid, username.reveal(), scope, tokenUrl];
     const { credentialUid } = session;

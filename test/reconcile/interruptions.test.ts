@@ -38,11 +38,11 @@ describe('what happens in the middle of something else', () => {
     world.cluster.put(aCredential({ target: { deletionPolicy: 'Retain' } }));
     world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
     const release = world.limiter.hold();
-    const passing = world.pass();
+    const transient = world.pass();
     await until(() => world.limiter.waiting > 0);
     world.cluster.remove(KEY);
     release();
-    await passing;
+    await transient;
 
     expect(world.cluster.stored(TARGET)).toBeUndefined();
   });

@@ -37,10 +37,10 @@ const presents = (password: string) =>
 /** A pass whose request has to wait for longer than anybody has patience. Answers how to let it go. */
 async function outOfPatience(): Promise<() => void> {
   const release = world.limiter.hold();
-  const passing = world.pass();
+  const transient = world.pass();
   await until(() => world.limiter.waiting > 0);
   world.clock.advance(minutes(1));
-  await passing;
+  await transient;
   return release;
 }
 
@@ -49,11 +49,11 @@ describe('a right password', () => {
     presents(WRONG_PASSWORD);
     const release = await outOfPatience();
     presents(GOOD_PASSWORD);
-    const passing = world.pass();
+    const transient = world.pass();
     release();
     await until(() => world.tokenRequests > 0);
     world.clock.advance(seconds(2));
-    await passing;
+    await transient;
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.cluster.statusOf(KEY)?.rejectedLogin).toBeUndefined();
@@ -80,10 +80,10 @@ describe('a client secret', () => {
       data: { client_secret: WRONG_SECRET, username: USERNAME, password: GOOD_PASSWORD },
     });
     const release = world.limiter.hold();
-    const passing = world.pass();
+    const transient = world.pass();
     await until(() => world.limiter.waiting > 0);
     world.clock.advance(minutes(5));
-    await passing;
+    await transient;
     presents(GOOD_PASSWORD);
     const again = world.pass();
     release();
@@ -94,17 +94,17 @@ describe('a client secret', () => {
 });
 
 it('a request that breaks is not waited for again: the next pass asks anew', async () => {
-  const answer = world.idp.answer;
+  const response = world.idp.response;
   let isBroken = true;
   world.source = (request) => {
-    if (!isBroken) return answer(request);
+    if (!isBroken) return response(request);
     isBroken = false;
     throw new Error('a bug');
   };
   await expect(world.pass()).rejects.toThrow('a bug');
-  const passing = world.pass();
+  const transient = world.pass();
   world.clock.advance(seconds(2));
-  await passing;
+  await transient;
 
   expect(world.summary('Ready')).toBe('True TokenValid');
 });
@@ -214,12 +214,12 @@ describe('a session', () => {
 });
 
 /** Logins of one user are two seconds apart. */
-async function whileTurnsCome(passing: Promise<unknown>): Promise<void> {
+async function whileTurnsCome(transient: Promise<unknown>): Promise<void> {
   for (let ticket = 0; ticket < 3; ticket += 1) {
     await new Promise((resolve) => setImmediate(resolve));
     world.clock.advance(seconds(2));
   }
-  await passing;
+  await transient;
 }
 
 it('a rejected password is not presented again with another scope', async () => {
@@ -259,11 +259,11 @@ it.each([
   'a session whose refresh token was taken for a used one is logged out when the login succeeds %s',
   async (_, failures) => {
     const first = await world.pass();
-    const answers = [
+    const responses = [
       new Failure('RefreshTokenReused', 'The refresh token was used before'),
       ...Array.from({ length: failures }, () => new Failure('ServerUnavailable', 'Bad gateway')),
     ];
-    world.source = async (request) => answers.shift() ?? world.idp.answer(request);
+    world.source = async (request) => responses.shift() ?? world.idp.response(request);
     await whileTurnsCome(world.runFor(minutes(5), first));
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.idp.logouts).toHaveLength(1);
@@ -274,7 +274,7 @@ it.each([
 it('a token that would expire before the one in place is not taken again at the next try', async () => {
   world.idp.sessionMax = minutes(5);
   world.source = async (request) => {
-    const token = await world.idp.answer(request);
+    const token = await world.idp.response(request);
     // The end of the session, in whole seconds
     return request.grantType === 'refresh_token' && !isFailure(token)
       ? { ...token, expiresAt: token.expiresAt - seconds(1) }

@@ -117,11 +117,11 @@ describe('an API server that fails', () => {
 
   it('because the credential is gone is left in peace', async () => {
     const release = world.idp.hold();
-    const passing = world.pass();
+    const transient = world.pass();
     await until(() => world.tokenRequests > 0);
     world.cluster.remove(KEY);
     release();
-    await passing;
+    await transient;
 
     expect(world.eventSummaries).toEqual([]);
     expect(await world.pass()).toBe('await-change');
@@ -241,11 +241,11 @@ describe('a pass that is told to stop', () => {
   it('writes nothing more', async () => {
     const stop = new AbortController();
     world.idp.hold();
-    const passing = world.pass(KEY, stop.signal);
+    const transient = world.pass(KEY, stop.signal);
     await until(() => world.tokenRequests > 0);
     stop.abort(new Error('the Lease is lost'));
 
-    await expect(passing).rejects.toThrow('the Lease is lost');
+    await expect(transient).rejects.toThrow('the Lease is lost');
     expect(world.cluster.requests).toEqual(['readSecret convercus-abc']);
     expect(world.clock.pendingTimers).toBe(0);
   });

@@ -860,12 +860,12 @@ describe('a target to merge into that holds the token of another credential', ()
   it('is not taken over while somebody changes it: the next pass looks again', async () => {
     rename();
     world.clock.advance(minutes(4));
-    const answer = world.idp.hold();
-    const passing = world.pass(NEW);
+    const response = world.idp.hold();
+    const transient = world.pass(NEW);
     await until(() => world.tokenRequests === 2);
     world.cluster.putSecret(TARGET, { data: { token: `${CANARY}-theirs` } });
-    answer();
-    const action = await passing;
+    response();
+    const action = await transient;
     expect(token()).toBe(`${CANARY}-theirs`);
 
     await world.runFor(minutes(1), action, NEW);

@@ -75,10 +75,10 @@ describe('a refusal that several credentials share', () => {
 
   it('is tried again so by those who waited for the same request as well', async () => {
     const now = world.clock.now();
-    const answer = world.idp.hold();
+    const response = world.idp.hold();
     const actions = Promise.all([world.pass(NEW), world.pass()]);
     await until(() => world.parked === 2);
-    answer();
+    response();
 
     expect(await actions).toEqual([
       { requeueAt: now + minutes(15) },

@@ -67,7 +67,7 @@ describe('a raised not-before policy', () => {
     const news = aToken({ issuedAt: world.clock.now(), notBefore: world.clock.now() });
     world.source = () => Promise.resolve(news);
     await world.pass('shop/other');
-    world.source = world.idp.answer;
+    world.source = world.idp.response;
     const second = world.pass('shop/twin');
     release();
     await first;

@@ -283,10 +283,10 @@ describe('the maximum of a session, met by a planned login that outlasts its pas
     world.idp.goodPassword = 'changed by somebody';
     const release = world.idp.hold();
     world.clock.advance(minutes(2));
-    const passing = world.pass();
+    const transient = world.pass();
     await settled();
     world.clock.advance(minutes(1));
-    await passing;
+    await transient;
     expect(world.idp.grants('password')).toBe(2);
     const again = world.pass();
     release();
@@ -353,10 +353,10 @@ describe('a crash or an outage of the API server', () => {
 describe('a request that waits longer than anybody has patience', () => {
   it('is not sent twice: the next pass takes its answer', async () => {
     const release = world.limiter.hold();
-    const passing = world.pass();
+    const transient = world.pass();
     await until(() => world.limiter.waiting > 0);
     world.clock.advance(minutes(1));
-    await passing;
+    await transient;
     expect(world.summary('Ready')).toBe('False Throttled');
     const again = world.pass();
     release();
@@ -368,10 +368,10 @@ describe('a request that waits longer than anybody has patience', () => {
 
   it('is no reason for a second login when the client secret has changed meanwhile', async () => {
     const release = world.idp.hold();
-    const passing = world.pass();
+    const transient = world.pass();
     await until(() => world.tokenRequests === 1);
     world.clock.advance(minutes(1));
-    await passing;
+    await transient;
     presents({ client_secret: `${GOOD_SECRET}-2` });
     const again = world.pass();
     release();
@@ -410,10 +410,10 @@ describe('a session that comes when nothing is to be published any more', () => 
     ['makes no sense', { environment: 'moon' }],
   ])('after its pass is stored within a minute though the credential %s', async (_, change) => {
     const release = world.idp.hold();
-    const passing = world.pass();
+    const transient = world.pass();
     await until(() => world.tokenRequests === 1);
     world.clock.advance(minutes(1));
-    await passing;
+    await transient;
     world.cluster.edit(KEY, (spec) => ({ ...spec, ...change }));
     const action = await world.pass();
     release();
@@ -430,10 +430,10 @@ describe('a session that comes when nothing is to be published any more', () => 
 
   it('is not waited for once its request was refused', async () => {
     const release = world.idp.hold();
-    const passing = world.pass();
+    const transient = world.pass();
     await until(() => world.tokenRequests === 1);
     world.clock.advance(minutes(1));
-    await passing;
+    await transient;
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
     const action = await world.pass();
     world.idp.outage = OFFLINE;

@@ -42,7 +42,7 @@ beforeEach(() => {
   idp = new FakeIdentityProvider(clock);
   limiter = new OpenBudget();
   closing = new AbortController();
-  tokens = tokensFrom(idp.answer);
+  tokens = tokensFrom(idp.response);
 });
 
 const aRequest = (overrides: Partial<ClientCredentialsRequest> = {}): ClientCredentialsRequest => ({
@@ -80,17 +80,17 @@ const obtain = (overrides: Partial<TokenDemand> = {}) => tokens.obtain(aWish(ove
 const wrong = () => obtain({ request: aRequest({ clientSecret: new Sensitive(WRONG_SECRET) }) });
 const requested = { newerThan: 0, requested: true };
 
-function refusalIn(answer: Token | TokenFailure): TokenFailure {
-  if (!isTokenFailure(answer)) throw new Error('got a token');
-  return answer;
+function refusalIn(response: Token | TokenFailure): TokenFailure {
+  if (!isTokenFailure(response)) throw new Error('got a token');
+  return response;
 }
 
 describe('tokens', () => {
   it('are asked for once by all who wish for the same at the same time', async () => {
-    const answers = await Promise.all(Array.from({ length: 20 }, () => obtain()));
+    const responses = await Promise.all(Array.from({ length: 20 }, () => obtain()));
 
     expect(idp.requests).toHaveLength(1);
-    expect(new Set(answers).size).toBe(1);
+    expect(new Set(responses).size).toBe(1);
   });
 
   it('are handed on while they need no renewal', async () => {

@@ -39,10 +39,10 @@ const user = (username: string) =>
 async function outlast(): Promise<() => void> {
   world = World.withPassword();
   const release = world.idp.hold();
-  const passing = world.pass();
+  const transient = world.pass();
   await until(() => world.tokenRequests === 1);
   world.clock.advance(minutes(1));
-  await passing;
+  await transient;
   return release;
 }
 
@@ -51,11 +51,11 @@ async function changeWhileAnotherLogsIn(username: string, change: () => void): P
   user(username);
   const release = world.idp.hold();
   const asked = world.tokenRequests;
-  const passing = world.pass();
+  const transient = world.pass();
   await until(() => world.tokenRequests > asked);
   change();
   release();
-  await passing;
+  await transient;
 }
 
 describe('the session of a deleted credential', () => {
@@ -181,12 +181,12 @@ describe('the session of a deleted credential', () => {
   it('holds no worker while its host has no room for the log-out, and does not wait for ever', async () => {
     world.limiter.hold();
     world.cluster.remove(KEY);
-    const passing = world.pass();
+    const transient = world.pass();
     await until(() => world.limiter.waiting > 0);
     expect(world.parked).toBe(1);
     world.clock.advance(minutes(1));
 
-    expect(await passing).toEqual({ requeueAt: START + minutes(1) + seconds(10) });
+    expect(await transient).toEqual({ requeueAt: START + minutes(1) + seconds(10) });
     expect(world.cluster.stored(SESSION)).toBeDefined();
   });
 
@@ -224,10 +224,10 @@ describe('the session of a deleted credential', () => {
 it('a login that nobody waits for any more leaves no session behind when its credential is gone', async () => {
   world = World.withPassword();
   const release = world.limiter.hold();
-  const passing = world.pass();
+  const transient = world.pass();
   await until(() => world.limiter.waiting > 0);
   world.clock.advance(minutes(1));
-  await passing;
+  await transient;
   world.cluster.remove(KEY);
   await world.pass();
   release();
@@ -239,9 +239,9 @@ it('a login that nobody waits for any more leaves no session behind when its cre
 it('a login that nobody waits for any more leaves no session behind when its credential has another grant', async () => {
   const release = await outlast();
   world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
-  const passing = world.pass();
+  const transient = world.pass();
   release();
-  await passing;
+  await transient;
   await settled();
 
   expect(world.idp.liveSessions).toBe(0);

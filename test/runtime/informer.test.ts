@@ -52,10 +52,10 @@ class ScriptedSource implements ListWatch<string> {
 
   async list(continueToken: string | undefined): Promise<Page<string>> {
     this.#note(`list ${continueToken ?? ''}`.trim());
-    const answer = this.#lists.shift() ?? page();
-    if (answer === 'hang') return new Promise(() => undefined);
-    if (answer instanceof Error) throw answer;
-    return answer;
+    const response = this.#lists.shift() ?? page();
+    if (response === 'hang') return new Promise(() => undefined);
+    if (response instanceof Error) throw response;
+    return response;
   }
 
   /** Asked for it, the server is at that version. */

@@ -85,9 +85,9 @@ class Cluster {
     await pause(there);
     if (breaks === 'bug') throw new TypeError('a bug');
     if (breaks === 'before') return DOWN;
-    const answer = serve();
+    const response = serve();
     await pause(back);
-    return breaks === 'after' ? DOWN : answer;
+    return breaks === 'after' ? DOWN : response;
   }
 }
 

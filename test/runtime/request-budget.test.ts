@@ -67,7 +67,7 @@ describe('a request budget', () => {
   });
 
   it('runs no more at once than it may, and hands on answers and errors', async () => {
-    const answers = Promise.all([
+    const responses = Promise.all([
       ask('a', { takes: 100 }),
       limiter
         .run(
@@ -87,7 +87,7 @@ describe('a request budget', () => {
       { host: HOST, queued: 1, running: 2, pausedUntil: undefined },
     ]);
     await clock.advance(200);
-    expect(await answers).toEqual(['a', 'Error: refused', 'c']);
+    expect(await responses).toEqual(['a', 'Error: refused', 'c']);
     expect(started).toEqual([
       ['a', 0],
       ['c', 100],

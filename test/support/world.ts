@@ -95,7 +95,7 @@ export class FakeIdentityProvider {
     return undefined;
   };
 
-  readonly answer = async (request: TokenRequest): Promise<Token | Failure> => {
+  readonly response = async (request: TokenRequest): Promise<Token | Failure> => {
     this.requests.push(request);
     const issuedAt = this.#clock.now();
     this.#count += 1;
@@ -230,7 +230,7 @@ export class World {
   /** Token endpoints that have raised their not-before policy. */
   readonly revoked: string[] = [];
   /** What answers token requests; the identity provider unless a test puts something else in its place. */
-  source: TokenSource = this.idp.answer;
+  source: TokenSource = this.idp.response;
   /** Passes that wait without holding a worker. */
   parked = 0;
   readonly #stop = new AbortController();

@@ -17,12 +17,12 @@ export async function first(lab: Lab, { count: n }: Size): Promise<Row[]> {
     await population.createCredential(i);
     took.push((await tail.first(key, 30)) - created);
   }
-  const answers = await answerTimes(lab, population, n);
+  const responses = await answerTimes(lab, population, n);
   return [
     quantity('from creation to the token in the Secret, median (ms)', quantile(took, 0.5)),
     quantity('the same, worst (ms)', Math.max(...took)),
-    quantity("the identity provider's own answer time, median (ms)", quantile(answers, 0.5)),
-    quantity('the same, worst (ms)', Math.max(...answers)),
+    quantity("the identity provider's own answer time, median (ms)", quantile(responses, 0.5)),
+    quantity('the same, worst (ms)', Math.max(...responses)),
   ];
 }
 
@@ -31,12 +31,12 @@ async function answerTimes(lab: Lab, { realm }: Population, n: number): Promise<
   for (let i = 0; i < n; i += 1) {
     const body = `grant_type=client_credentials&scope=openid&client_id=machine-${i}&client_secret=secret-of-machine-${i}`;
     const began = performance.now();
-    const answer = await fetch(lab.provider.tokenUrl(realm), {
+    const response = await fetch(lab.provider.tokenUrl(realm), {
       method: 'POST',
       body,
       headers: { 'content-type': 'application/x-www-form-urlencoded' },
     });
-    await answer.text();
+    await response.text();
     took.push(performance.now() - began);
   }
   return took;

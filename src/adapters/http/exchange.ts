@@ -1,7 +1,7 @@
 import { gunzipSync } from 'node:zlib';
 import pRetry from 'p-retry';
 import type { Dispatcher } from 'undici';
-import type { HttpAnswer } from '../../domain/http-answer.ts';
+import type { HttpResponse } from '../../domain/http-answer.ts';
 import type { EpochMs, Ms } from '../../domain/time.ts';
 import type { Clock } from '../../ports.ts';
 import { isTransient, isUnsent } from './to-failure.ts';
@@ -19,7 +19,7 @@ export interface HttpRequest {
 }
 
 export interface Exchange {
-  readonly answer: HttpAnswer;
+  readonly response: HttpResponse;
   /** When the try that was answered was sent. */
   readonly requestedAt: EpochMs;
   readonly receivedAt: EpochMs;
@@ -56,8 +56,8 @@ export async function exchange(
   const isHarmless = once ? isUnsent : isTransient;
   const shouldRetry = ({ error }: { error: Error }) =>
     !(error.cause instanceof CutAnswer) && isHarmless(error);
-  const answer = await pRetry(send, { ...TRIES, signal, shouldRetry });
-  return { answer: answerOf(answer), requestedAt, receivedAt: clock.now() };
+  const response = await pRetry(send, { ...TRIES, signal, shouldRetry });
+  return { response: answerOf(response), requestedAt, receivedAt: clock.now() };
 }
 
 /** p-retry knows only errors of its own realm. */
@@ -65,7 +65,7 @@ const asError = (cause: unknown): never => {
   throw new Error('no answer', { cause });
 };
 
-function answerOf({ status, headers, body }: WholeAnswer): HttpAnswer {
+function answerOf({ status, headers, body }: WholeAnswer): HttpResponse {
   const retryAfter = only(headers['retry-after']);
   const date = only(headers['date']);
   const authorization = only(headers['authorization']);

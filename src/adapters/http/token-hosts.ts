@@ -1,6 +1,6 @@
 import type { Environment, Environments } from '../../domain/environment.ts';
 import { Failure, type FailureKind, isFailure } from '../../domain/failure.ts';
-import { clockSkewOf, type HttpAnswer } from '../../domain/http-answer.ts';
+import { clockSkewOf, type HttpResponse } from '../../domain/http-answer.ts';
 import type { EpochMs, Ms } from '../../domain/time.ts';
 import type { Clock, Random } from '../../ports.ts';
 import type { Exchange, HttpRequest } from './exchange.ts';
@@ -46,7 +46,7 @@ export interface Question<T> {
     environment: Environment,
     send: (request: HttpRequest) => Promise<Exchange | Failure>,
   ) => Promise<Exchange | Failure>;
-  readonly read: (answer: HttpAnswer, context: AskContext) => T | Failure;
+  readonly read: (response: HttpResponse, context: AskContext) => T | Failure;
 }
 
 /**
@@ -88,8 +88,8 @@ export class TokenHosts {
     const host = hostOf(url);
     const result = isFailure(outcome)
       ? outcome
-      : read(outcome.answer, this.#context(host, outcome));
-    const skew = isFailure(outcome) ? undefined : clockSkewOf(outcome.answer, outcome.receivedAt);
+      : read(outcome.response, this.#context(host, outcome));
+    const skew = isFailure(outcome) ? undefined : clockSkewOf(outcome.response, outcome.receivedAt);
     this.#options.onRequest({
       host,
       grantType,

@@ -60,7 +60,7 @@ export function wholeAnswer(
 }
 
 interface Outcome {
-  readonly resolve: (answer: WholeAnswer) => void;
+  readonly resolve: (response: WholeAnswer) => void;
   readonly reject: (reason: unknown) => void;
   /** Nothing more comes; called at least once. */
   readonly settle: () => void;

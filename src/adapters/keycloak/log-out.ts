@@ -1,6 +1,10 @@
 import { type Environments, tokenUrlOf } from '../../domain/environment.ts';
 import { Failure } from '../../domain/failure.ts';
-import { type LogoutRequest, type LogoutResult, readLogoutAnswer } from '../../domain/logout.ts';
+import {
+  type LogoutRequest,
+  type LogoutResult,
+  processLogoutResponse,
+} from '../../domain/logout.ts';
 import type { LogOut } from '../../ports.ts';
 import type { TokenHosts } from '../http/token-hosts.ts';
 
@@ -32,7 +36,7 @@ export const createLogOut = (hosts: TokenHosts, environments: Environments): Log
             : Promise.resolve(
                 new Failure('InsecureEndpoint', 'A log-out is not sent over http://'),
               ),
-        read: (answer, context) => readLogoutAnswer(answer, { ...question, ...context }),
+        read: (response, context) => processLogoutResponse(response, { ...question, ...context }),
       },
       signal,
     );

@@ -1,6 +1,6 @@
 import type { Failure } from '../../domain/failure.ts';
 import { type EndpointRequest, secretsOf, type Token } from '../../domain/token.ts';
-import { readTokenAnswer } from '../../domain/token-answer.ts';
+import { processTokenResponse } from '../../domain/token-answer.ts';
 import type { TokenHosts } from '../http/token-hosts.ts';
 import { grantRequest } from './grant-request.ts';
 
@@ -21,7 +21,7 @@ export const createTokenSource =
         grantType,
         url: tokenUrl,
         ask: async ({ insecureHttp }, send) => send(await grantRequest(request, insecureHttp)),
-        read: (answer, context) => readTokenAnswer(answer, { ...question, ...context }),
+        read: (response, context) => processTokenResponse(response, { ...question, ...context }),
       },
       signal,
     );

@@ -19,9 +19,9 @@ export type Send<T extends Answer> = (dispatcher: Dispatcher, request: WholeRequ
 const isSuccess = (status: number): boolean => status >= 200 && status < 300;
 
 export const ask: Send<WholeAnswer> = async (dispatcher, request) => {
-  const answer = await wholeAnswer(dispatcher, request, LARGEST_BODY);
-  if (isSuccess(answer.status)) return answer;
-  throw refusal(answer);
+  const response = await wholeAnswer(dispatcher, request, LARGEST_BODY);
+  if (isSuccess(response.status)) return response;
+  throw refusal(response);
 };
 
 /** Its body goes on for as long as somebody reads. */

@@ -4,7 +4,13 @@ import { isOlderVersion } from '../../domain/resource-version.ts';
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../../domain/secret.ts';
 import type { Status } from '../../domain/status.ts';
 import type { ClusterView, EventHandler, Key, SecretIdentity } from '../../ports.ts';
-import { inWordsOf, isNews, keyOf, namesOf, sourceNameOf } from './credential-object.ts';
+import {
+  generationOrAnnotationChanged,
+  inWordsOf,
+  keyOf,
+  namesOf,
+  sourceNameOf,
+} from './credential-object.ts';
 import { shownBy } from './event-line.ts';
 import { SecretIndex } from './secret-index.ts';
 import type { WatchedSecret } from './secret-meta.ts';
@@ -74,16 +80,16 @@ export class ClusterCache implements ClusterView {
    * Secret look again, for one of them has got an older answer. Of what no credential names nothing is kept. Answers
    * what is known now.
    */
-  learnRead(at: ObjectName, answer: SecretMeta | 'absent', changes: number): KnownSecret {
+  learnRead(at: ObjectName, response: SecretMeta | 'absent', changes: number): KnownSecret {
     const { namespace, name } = at;
-    if (this.#secrets.referrers(namespace, name).length === 0) return answer;
+    if (this.#secrets.referrers(namespace, name).length === 0) return response;
     if (this.#secrets.hasChangedSince(namespace, name, changes)) {
       const known = this.#secrets.get(namespace, name);
-      const isSame = answer === 'absent' ? known === answer : isSameVersion(answer, known);
+      const isSame = response === 'absent' ? known === response : isSameVersion(response, known);
       if (!isSame) this.#wakeReferrers(at);
       return known;
     }
-    const before = this.#takeRead(at, answer);
+    const before = this.#takeRead(at, response);
     // It was the asker's question: those who have seen nothing so far ask for themselves
     if (before !== 'unknown' && before !== undefined) this.#wakeReferrers(at);
     return this.#secrets.get(namespace, name);
@@ -91,13 +97,13 @@ export class ClusterCache implements ClusterView {
 
   #takeRead(
     { namespace, name }: ObjectName,
-    answer: SecretMeta | 'absent',
+    response: SecretMeta | 'absent',
   ): KnownSecret | undefined {
-    if (answer === 'absent') {
+    if (response === 'absent') {
       this.#sessions.gone(namespace, name);
-      return this.#secrets.read(namespace, name, answer);
+      return this.#secrets.read(namespace, name, response);
     }
-    const secret = { namespace, name, meta: answer };
+    const secret = { namespace, name, meta: response };
     const before = this.#secrets.read(namespace, name, this.#inWords(secret));
     this.#learnSession(secret);
     return before;
@@ -249,7 +255,7 @@ export class ClusterCache implements ClusterView {
     const item = this.#shared.object(shown, before);
     this.#credentials.set(key, item);
     const hasVersion = before?.metadata.resourceVersion !== undefined;
-    if (hasVersion && !isNews(before, item)) return;
+    if (hasVersion && !generationOrAnnotationChanged(before, item)) return;
     this.#track(item, key);
     if (before !== undefined) this.#forget(before, key, namesOf(item));
     this.#wake([key]);

@@ -15,10 +15,10 @@ import { textAt } from './json.ts';
 import { CREDENTIALS, pathOf, SECRETS } from './resources.ts';
 import {
   contentsFrom,
-  handOverRequest,
   metaFrom,
   metaRequest,
   refusalOf,
+  upgradeManagedFieldsRequest,
   writeRequest,
 } from './secrets.ts';
 import { replaceRequest, rewriteRequest } from './status-writes.ts';
@@ -43,8 +43,8 @@ export class KubernetesCluster implements Cluster {
     signal: AbortSignal,
   ): Promise<SecretMeta | 'absent' | Failure> {
     const { changes } = this.#cache;
-    const answer = await this.#transport.request(metaRequest(namespace, name, signal));
-    const meta = this.#found(answer, metaFrom);
+    const response = await this.#transport.request(metaRequest(namespace, name, signal));
+    const meta = this.#found(response, metaFrom);
     if (meta instanceof ApiError) return this.#unread(meta, namespace, name);
     const known = this.#cache.learnRead({ namespace, name }, meta, changes);
     return known === 'unknown' ? meta : known;
@@ -57,8 +57,8 @@ export class KubernetesCluster implements Cluster {
   ): Promise<SecretContents | 'absent' | Failure> {
     const { changes } = this.#cache;
     const path = pathOf(SECRETS, namespace, name);
-    const answer = await this.#transport.request({ method: 'GET', path, signal });
-    const contents = this.#found(answer, contentsFrom);
+    const response = await this.#transport.request({ method: 'GET', path, signal });
+    const contents = this.#found(response, contentsFrom);
     if (contents instanceof ApiError) return this.#unread(contents, namespace, name);
     const meta = contents === 'absent' ? contents : contents.meta;
     this.#cache.learnRead({ namespace, name }, meta, changes);
@@ -69,13 +69,15 @@ export class KubernetesCluster implements Cluster {
     const { namespace, name } = desired;
     const { changes } = this.#cache;
     const known = this.#cache.secret(namespace, name);
-    const isMixed = typeof known === 'object' && known.setBy === 'us-and-others';
-    const version = isMixed ? await this.#handOver(desired, signal) : versionKnown(desired, known);
-    const answer =
+    const isSharedOwnership = typeof known === 'object' && known.fieldOwnership === 'shared';
+    const version = isSharedOwnership
+      ? await this.#upgradeManagedFields(desired, signal)
+      : versionKnown(desired, known);
+    const response =
       version instanceof ApiError
         ? version
         : await this.#transport.request(writeRequest({ ...desired, version }, known, signal));
-    const meta = answer instanceof ApiError ? answer : metaFrom(answer);
+    const meta = response instanceof ApiError ? response : metaFrom(response);
     if (meta instanceof ApiError) return this.#refused(meta, desired, signal);
     this.#cache.learnWritten({ namespace, name, meta }, changes);
     return meta;
@@ -87,24 +89,24 @@ export class KubernetesCluster implements Cluster {
     signal: AbortSignal,
   ): Promise<'written' | 'gone' | Failure> {
     const { namespace, name } = metadata;
-    const answer = await this.#writeStatus(metadata, status, signal);
-    if (!(answer instanceof ApiError)) return 'written';
+    const response = await this.#writeStatus(metadata, status, signal);
+    if (!(response instanceof ApiError)) return 'written';
     // 422: the status is not valid, or the uid is not that of the patch
-    const isGone = answer.code === 422 && (await this.#isGone(metadata, signal));
-    if (answer.code === 404 || isGone) return 'gone';
-    return toFailure(answer, { verb: 'update', resource: STATUS, namespace, name });
+    const isGone = response.code === 422 && (await this.#isGone(metadata, signal));
+    if (response.code === 404 || isGone) return 'gone';
+    return toFailure(response, { verb: 'update', resource: STATUS, namespace, name });
   }
 
   async deleteSecret(secret: SecretIdentity, signal: AbortSignal): Promise<Failure | undefined> {
     const { namespace, name, uid } = secret;
     const path = pathOf(SECRETS, namespace, name);
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid } };
-    const answer = await this.#transport.request({ method: 'DELETE', path, body, signal });
+    const response = await this.#transport.request({ method: 'DELETE', path, body, signal });
     // 409: another Secret has that name by now, which its event will show
-    const isGone = !(answer instanceof ApiError) || answer.code === 404;
+    const isGone = !(response instanceof ApiError) || response.code === 404;
     if (isGone) this.#cache.learnGone(secret);
-    if (isGone || answer.code === 409) return undefined;
-    return toFailure(answer, { verb: 'delete', resource: SECRETS, namespace, name });
+    if (isGone || response.code === 409) return undefined;
+    return toFailure(response, { verb: 'delete', resource: SECRETS, namespace, name });
   }
 
   async readCredential(
@@ -113,9 +115,9 @@ export class KubernetesCluster implements Cluster {
     signal: AbortSignal,
   ): Promise<ConvercusCredential | 'absent' | Failure> {
     const path = pathOf(CREDENTIALS, namespace, name);
-    const answer = await this.#transport.request({ method: 'GET', path, signal });
+    const response = await this.#transport.request({ method: 'GET', path, signal });
     const found = this.#found(
-      answer,
+      response,
       ({ body }) => credentialFrom(body) ?? ApiError.network(NO_OBJECT),
     );
     if (!(found instanceof ApiError)) return found;
@@ -146,16 +148,16 @@ export class KubernetesCluster implements Cluster {
     const version =
       known?.metadata.uid === metadata.uid ? known.metadata.resourceVersion : undefined;
     if (known !== undefined && version !== undefined) {
-      const answer = await this.#transport.request(
+      const response = await this.#transport.request(
         replaceRequest(metadata, status, version, signal),
       );
-      if (!(answer instanceof ApiError)) this.#learnStatus(known, status, answer);
-      if (!(answer instanceof ApiError && answer.code === 409)) return answer;
+      if (!(response instanceof ApiError)) this.#learnStatus(known, status, response);
+      if (!(response instanceof ApiError && response.code === 409)) return response;
     }
-    const answer = await this.#transport.request(rewriteRequest(metadata, status, signal));
-    const stored = answer instanceof ApiError ? undefined : credentialFrom(answer.body);
+    const response = await this.#transport.request(rewriteRequest(metadata, status, signal));
+    const stored = response instanceof ApiError ? undefined : credentialFrom(response.body);
     if (stored !== undefined) this.#cache.learnCredential(stored, known);
-    return answer;
+    return response;
   }
 
   #learnStatus(
@@ -169,23 +171,27 @@ export class KubernetesCluster implements Cluster {
   }
 
   /** The version of the Secret afterwards. */
-  async #handOver(
+  async #upgradeManagedFields(
     desired: DesiredSecret,
     signal: AbortSignal,
   ): Promise<string | undefined | ApiError> {
     const { namespace, name } = desired;
     const found = await this.#transport.request(metaRequest(namespace, name, signal));
     if (found instanceof ApiError) return found;
-    const answer = await this.#transport.request(handOverRequest(desired, found, signal));
-    return answer instanceof ApiError ? answer : textAt(answer.body, 'metadata', 'resourceVersion');
+    const response = await this.#transport.request(
+      upgradeManagedFieldsRequest(desired, found, signal),
+    );
+    return response instanceof ApiError
+      ? response
+      : textAt(response.body, 'metadata', 'resourceVersion');
   }
 
   #found<T>(
-    answer: ApiResponse | ApiError,
-    parse: (answer: ApiResponse) => T | ApiError,
+    response: ApiResponse | ApiError,
+    parse: (response: ApiResponse) => T | ApiError,
   ): T | 'absent' | ApiError {
-    if (!(answer instanceof ApiError)) return parse(answer);
-    return answer.code === 404 ? 'absent' : answer;
+    if (!(response instanceof ApiError)) return parse(response);
+    return response.code === 404 ? 'absent' : response;
   }
 
   #unread(error: ApiError, namespace: string, name: string): Failure {

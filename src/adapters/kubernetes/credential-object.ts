@@ -72,7 +72,7 @@ export function inWordsOf(
 }
 
 /** Whether the second tells anything after the first. Not so when only the status has changed, which is our own doing. */
-export function isNews(
+export function generationOrAnnotationChanged(
   { metadata: a }: ConvercusCredential,
   { metadata: b }: ConvercusCredential,
 ): boolean {

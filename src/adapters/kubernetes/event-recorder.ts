@@ -73,11 +73,11 @@ export class EventRecorder {
     const { namespace, name } = metadata;
     const { transport, signal, log } = this.#options;
     const path = pathOf(EVENTS, namespace);
-    const answer = await transport
+    const response = await transport
       .request({ method: 'POST', path, body, signal, timeout: TIMEOUT })
       .catch(() => ApiError.network('Aborted'));
-    if (!(answer instanceof ApiError)) return;
-    const failure = toFailure(answer, { verb: 'create', resource: EVENTS, namespace });
+    if (!(response instanceof ApiError)) return;
+    const failure = toFailure(response, { verb: 'create', resource: EVENTS, namespace });
     log.warn('An event could not be recorded', { namespace, name, reason: failure.message });
   }
 

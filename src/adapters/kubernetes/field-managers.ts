@@ -12,16 +12,17 @@ import { listAt, member, objectOf, textAt } from './json.ts';
  * Whether nobody but us has set anything, so that the object may be replaced whole. Never so while it is being deleted:
  * the finalizers of that are the API server's own.
  */
-export function setterOf(objectMeta: unknown, credentialName: string): SecretMeta['setBy'] {
+export function fieldOwnershipOf(
+  objectMeta: unknown,
+  credentialName: string,
+): SecretMeta['fieldOwnership'] {
   const entries = listAt(objectMeta, 'managedFields');
   const manager = managerFor(credentialName);
   const ours = entries.filter((entry) => textAt(entry, 'manager') === manager);
   if (ours.length === 0) return undefined;
   const isLeaving = textAt(objectMeta, 'deletionTimestamp') !== undefined;
-  if (ours.length === entries.length && !isLeaving) return 'us';
-  return ours.some((entry) => textAt(entry, 'operation') === 'Update')
-    ? 'us-and-others'
-    : undefined;
+  if (ours.length === entries.length && !isLeaving) return 'sole';
+  return ours.some((entry) => textAt(entry, 'operation') === 'Update') ? 'shared' : undefined;
 }
 
 /** The credential whose manager has set the annotations of a token; undefined when that is none, or not clear. */
@@ -45,7 +46,10 @@ const FIELDS_OF_TOKEN_ANNOTATIONS = [
  * The same fields, but all of the manager's as if it had applied them, so that its next Apply removes what it does not
  * name any more. (What client-go's `csaupgrade` does.)
  */
-export function asApplied(managedFields: readonly unknown[], manager: string): unknown[] {
+export function upgradeManagedFields(
+  managedFields: readonly unknown[],
+  manager: string,
+): unknown[] {
   const isOurs = (entry: unknown): boolean => textAt(entry, 'manager') === manager;
   const [first, ...rest] = managedFields.filter(isOurs);
   if (first === undefined) return [...managedFields];

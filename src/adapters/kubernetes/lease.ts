@@ -22,22 +22,22 @@ export interface LeaseName {
 export const leaseStore = (transport: Transport, lease: LeaseName): LeaseStore => ({
   async read(signal) {
     const path = pathOf(LEASES, lease.namespace, lease.name);
-    const answer = await transport.request({ method: 'GET', path, signal, timeout: TIMEOUT });
-    if (answer instanceof ApiError && answer.code === 404) return 'absent';
-    return recordOf(answer, lease, 'get');
+    const response = await transport.request({ method: 'GET', path, signal, timeout: TIMEOUT });
+    if (response instanceof ApiError && response.code === 404) return 'absent';
+    return recordOf(response, lease, 'get');
   },
 
   async write(record, signal) {
     const exists = record.resourceVersion !== undefined;
-    const answer = await transport.request({
+    const response = await transport.request({
       method: exists ? 'PUT' : 'POST',
       path: pathOf(LEASES, lease.namespace, ...(exists ? [lease.name] : [])),
       body: objectFrom(record, lease),
       signal,
       timeout: TIMEOUT,
     });
-    if (answer instanceof ApiError && isConflict(answer, exists)) return 'conflict';
-    return recordOf(answer, lease, exists ? 'update' : 'create');
+    if (response instanceof ApiError && isConflict(response, exists)) return 'conflict';
+    return recordOf(response, lease, exists ? 'update' : 'create');
   },
 
   async *watch(signal) {
@@ -55,11 +55,11 @@ const isConflict = ({ code }: ApiError, exists: boolean): boolean =>
   exists ? CONFLICTS.has(code) : code === 409;
 
 function recordOf(
-  answer: ApiResponse | ApiError,
+  response: ApiResponse | ApiError,
   { namespace, name }: LeaseName,
   verb: Attempt['verb'],
 ): LeaseRecord | Failure {
-  const record = answer instanceof ApiError ? answer : recordFrom(answer.body);
+  const record = response instanceof ApiError ? response : recordFrom(response.body);
   if (!(record instanceof ApiError)) return record;
   return toFailure(record, { verb, resource: LEASES, namespace, name });
 }

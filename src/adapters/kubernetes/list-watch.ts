@@ -77,12 +77,12 @@ class ApiListWatch<T> implements ListWatch<T> {
   }
 
   async list(continueToken: string | undefined, signal: AbortSignal): Promise<Page<T>> {
-    const answer = await this.#page(continueToken, signal);
-    if (answer instanceof ApiError) throw this.#watchError(answer, 'list');
-    const resourceVersion = this.#versionIn(answer);
-    const next = textAt(answer.body, 'metadata', 'continue');
+    const response = await this.#page(continueToken, signal);
+    if (response instanceof ApiError) throw this.#watchError(response, 'list');
+    const resourceVersion = this.#versionIn(response);
+    const next = textAt(response.body, 'metadata', 'continue');
     return {
-      items: listAt(answer.body, 'items')
+      items: listAt(response.body, 'items')
         .map(this.#collection.project)
         .filter((item) => item !== undefined),
       resourceVersion,
@@ -91,9 +91,9 @@ class ApiListWatch<T> implements ListWatch<T> {
   }
 
   async latest(signal: AbortSignal): Promise<string> {
-    const answer = await this.#request(1, undefined, signal);
-    if (answer instanceof ApiError) throw this.#watchError(answer, 'list');
-    return this.#versionIn(answer);
+    const response = await this.#request(1, undefined, signal);
+    if (response instanceof ApiError) throw this.#watchError(response, 'list');
+    return this.#versionIn(response);
   }
 
   async *watch(
@@ -133,9 +133,9 @@ class ApiListWatch<T> implements ListWatch<T> {
   ): Promise<ApiResponse | ApiError> {
     if (continueToken === undefined) this.#pageSize = PAGE_SIZE;
     for (;;) {
-      const answer = await this.#request(this.#pageSize, continueToken, signal);
-      const isTooLarge = answer instanceof ApiError && answer.reason === BODY_TOO_LARGE;
-      if (!isTooLarge || this.#pageSize === 1) return answer;
+      const response = await this.#request(this.#pageSize, continueToken, signal);
+      const isTooLarge = response instanceof ApiError && response.reason === BODY_TOO_LARGE;
+      if (!isTooLarge || this.#pageSize === 1) return response;
       this.#pageSize = Math.floor(this.#pageSize / 2);
     }
   }

@@ -121,11 +121,11 @@ export class SecretIndex {
    * A read has answered this, and nothing has changed since it was sent. But if what is known was confirmed meanwhile,
    * at a later version, the answer may have come and gone before: then nothing is known.
    */
-  read(namespace: string, name: string, answer: SecretMeta | 'absent'): KnownSecret | undefined {
+  read(namespace: string, name: string, response: SecretMeta | 'absent'): KnownSecret | undefined {
     const tracked = this.#find(namespace, name);
     if (tracked === undefined) return undefined;
-    if (answer === 'absent') return this.#set(tracked, answer, tracked.asOf);
-    return this.#answered({ namespace, name, meta: answer }, tracked);
+    if (response === 'absent') return this.#set(tracked, response, tracked.asOf);
+    return this.#answered({ namespace, name, meta: response }, tracked);
   }
 
   /**

@@ -7,7 +7,7 @@ import {
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from '../../domain/target-secret.ts';
-import { annotatedBy, setterOf } from './field-managers.ts';
+import { annotatedBy, fieldOwnershipOf } from './field-managers.ts';
 import { listAt, member, textAt, textsAt } from './json.ts';
 
 /** A Secret as the watch shows it. */
@@ -30,7 +30,8 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
   const credentialName = credentialOf(objectMeta);
   const by = credentialName === undefined ? annotatedBy(objectMeta) : undefined;
   const tokenAnnotations = parseTokenAnnotations(textsAt(objectMeta, 'annotations'), by);
-  const setBy = credentialName === undefined ? undefined : setterOf(objectMeta, credentialName);
+  const fieldOwnership =
+    credentialName === undefined ? undefined : fieldOwnershipOf(objectMeta, credentialName);
   return {
     uid,
     resourceVersion,
@@ -38,7 +39,7 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
     ...(credentialName === undefined ? {} : { credentialName }),
     ...(isSession(objectMeta) ? { isSession: true } : {}),
     ...(tokenAnnotations === undefined ? {} : { tokenAnnotations }),
-    ...(setBy === undefined ? {} : { setBy }),
+    ...(fieldOwnership === undefined ? {} : { fieldOwnership }),
   };
 }
 

@@ -5,9 +5,9 @@ import type {
   SecretContents,
   SecretMeta,
 } from '../../domain/secret.ts';
-import { presentable, Sensitive } from '../../domain/sensitive.ts';
+import { Sensitive, sanitize } from '../../domain/sensitive.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
-import { asApplied } from './field-managers.ts';
+import { upgradeManagedFields } from './field-managers.ts';
 import { listAt, member, textAt, textsAt } from './json.ts';
 import { METADATA, pathOf, SECRETS } from './resources.ts';
 import { secretMetaFrom } from './secret-meta.ts';
@@ -46,7 +46,7 @@ export function writeRequest(
     type !== undefined &&
     typeof known === 'object' &&
     known.uid === uid &&
-    known.setBy === 'us'
+    known.fieldOwnership === 'sole'
   ) {
     const body = objectFrom(desired, version);
     return { ...common, method: 'PUT', path, query: { fieldManager }, body };
@@ -62,13 +62,16 @@ export function writeRequest(
 }
 
 /** What we have set by replacing becomes what we have applied; only of the very version that was read. */
-export function handOverRequest(
+export function upgradeManagedFieldsRequest(
   { namespace, name, fieldManager }: DesiredSecret,
   { body }: ApiResponse,
   signal: AbortSignal,
 ): ApiRequest {
   const resourceVersion = textAt(body, 'metadata', 'resourceVersion');
-  const managedFields = asApplied(listAt(body, 'metadata', 'managedFields'), fieldManager);
+  const managedFields = upgradeManagedFields(
+    listAt(body, 'metadata', 'managedFields'),
+    fieldManager,
+  );
   return {
     method: 'PATCH',
     path: pathOf(SECRETS, namespace, name),
@@ -107,18 +110,18 @@ function objectFrom(
   };
 }
 
-export const metaFrom = (answer: ApiResponse): SecretMeta | ApiError =>
-  secretMetaFrom(member(answer.body, 'metadata')) ?? ApiError.network(NO_OBJECT);
+export const metaFrom = (response: ApiResponse): SecretMeta | ApiError =>
+  secretMetaFrom(member(response.body, 'metadata')) ?? ApiError.network(NO_OBJECT);
 
-export function contentsFrom(answer: ApiResponse): SecretContents | ApiError {
-  const meta = metaFrom(answer);
+export function contentsFrom(response: ApiResponse): SecretContents | ApiError {
+  const meta = metaFrom(response);
   if (meta instanceof ApiError) return meta;
-  const { [LAST_APPLIED]: _, ...annotations } = textsAt(answer.body, 'metadata', 'annotations');
-  const data = Object.entries(textsAt(answer.body, 'data'));
+  const { [LAST_APPLIED]: _, ...annotations } = textsAt(response.body, 'metadata', 'annotations');
+  const data = Object.entries(textsAt(response.body, 'data'));
   return {
     meta,
-    type: textAt(answer.body, 'type') ?? '',
-    labels: textsAt(answer.body, 'metadata', 'labels'),
+    type: textAt(response.body, 'type') ?? '',
+    labels: textsAt(response.body, 'metadata', 'labels'),
     annotations,
     data: new Map(
       data.map(([key, value]) => [key, new Sensitive(Buffer.from(value, 'base64').toString())]),
@@ -158,7 +161,7 @@ function foreignness(error: ApiError, { name, type }: DesiredSecret): string | u
   const taken = conflictsIn(error);
   if (taken.length === 0) return undefined;
   const whose = new Set(taken.map(({ field, detail }) => `${field} (${managerIn(detail)})`));
-  return `Other field managers own fields of Secret "${name}": ${presentable([...whose].join(', '), [])}; use other keys, or let them give these up`;
+  return `Other field managers own fields of Secret "${name}": ${sanitize([...whose].join(', '), [])}; use other keys, or let them give these up`;
 }
 
 const conflictsIn = ({ causes }: ApiError) =>

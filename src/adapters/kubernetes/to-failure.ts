@@ -1,5 +1,5 @@
 import { Failure } from '../../domain/failure.ts';
-import { presentable, type Sensitive } from '../../domain/sensitive.ts';
+import { type Sensitive, sanitize } from '../../domain/sensitive.ts';
 import type { ApiError } from './api-error.ts';
 import { CREDENTIALS, type Resource } from './resources.ts';
 
@@ -57,7 +57,7 @@ function missingVerb(error: ApiError, attempt: Attempt): string | undefined {
 function refusalText(error: ApiError, attempt: Attempt): string {
   const where = `${attempt.resource.plural} "${attempt.name ?? ''}"`;
   const fields = error.causes.map(({ field }) => field).filter((field) => field !== '');
-  const about = fields.length === 0 ? '' : ` because of ${presentable(fields.join(', '), [])}`;
+  const about = fields.length === 0 ? '' : ` because of ${sanitize(fields.join(', '), [])}`;
   const quote = quoteOf(error, attempt);
   return `The API server refuses to store ${where} (${error.code} ${wordOf(error.reason)})${about}${quote}`;
 }
@@ -65,7 +65,7 @@ function refusalText(error: ApiError, attempt: Attempt): string {
 function quoteOf(error: ApiError, { sent = [], quotable = true }: Attempt): string {
   const text = error.detail.reveal();
   if (!quotable || text === '') return '';
-  return `: ${presentable(withoutEncoded(presentable(text, sent)), [])}`;
+  return `: ${sanitize(withoutEncoded(sanitize(text, sent)), [])}`;
 }
 
 /** Even a cut-off piece of a token or of its base64 goes; names (lower case, or CamelCase words) stay. */

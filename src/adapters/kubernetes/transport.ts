@@ -131,9 +131,9 @@ class UndiciTransport implements Transport {
     };
     request.beforeSend?.();
     try {
-      const answer = await send(dispatcher, whole);
-      this.#count(method, String(answer.status));
-      return answer;
+      const response = await send(dispatcher, whole);
+      this.#count(method, String(response.status));
+      return response;
     } catch (error) {
       this.#count(method, error instanceof ApiError ? String(error.code) : '<error>');
       throw error;

@@ -1,5 +1,5 @@
 import { Failure } from '../../domain/failure.ts';
-import { readLoginAnswer } from '../../domain/login-answer.ts';
+import { processLoginResponse } from '../../domain/login-answer.ts';
 import type { LoginRequest, Token } from '../../domain/token.ts';
 import type { HttpRequest } from '../http/exchange.ts';
 import type { TokenHosts } from '../http/token-hosts.ts';
@@ -22,7 +22,7 @@ export const createLoginSource =
         url,
         ask: async ({ insecureHttp }, send) =>
           insecureHttp || new URL(url).protocol !== 'http:' ? send(loginOf(request)) : tooOpen(url),
-        read: (answer, context) => readLoginAnswer(answer, { ...context, secrets }),
+        read: (response, context) => processLoginResponse(response, { ...context, secrets }),
       },
       signal,
     );

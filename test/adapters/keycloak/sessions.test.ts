@@ -77,14 +77,14 @@ const refresh = ({ refreshToken }: Token): RefreshRequest => ({
   refreshToken: refreshToken?.value ?? new Sensitive(''),
 });
 
-async function tokenOf(answer: ReturnType<ReturnType<typeof lab>['source']>): Promise<Token> {
-  const token = await answer;
+async function tokenOf(response: ReturnType<ReturnType<typeof lab>['source']>): Promise<Token> {
+  const token = await response;
   if (isFailure(token)) throw new Error(token.message);
   return token;
 }
 
-async function kindOf(answer: ReturnType<ReturnType<typeof lab>['source']>): Promise<string> {
-  const failure = await answer;
+async function kindOf(response: ReturnType<ReturnType<typeof lab>['source']>): Promise<string> {
+  const failure = await response;
   if (!isFailure(failure)) return 'a token';
   expect(failure.message).not.toMatch(/canary/i);
   return failure.kind;

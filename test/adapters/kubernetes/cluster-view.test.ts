@@ -65,8 +65,8 @@ describe('the cache of the cluster', () => {
   };
 
   /** The answer to a read that was sent before anything else happened since. */
-  const read = (name: string, answer: SecretMeta | 'absent') =>
-    cache.learnRead({ namespace: 'shop', name }, answer, cache.changes);
+  const read = (name: string, response: SecretMeta | 'absent') =>
+    cache.learnRead({ namespace: 'shop', name }, response, cache.changes);
 
   const write = (name: string, written: SecretMeta) =>
     cache.learnWritten({ namespace: 'shop', name, meta: written }, cache.changes);

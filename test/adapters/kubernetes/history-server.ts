@@ -83,8 +83,8 @@ export const stateAfter = ({ type, object }: Change): StoredObject | 'absent' =>
 
 interface Pending {
   readonly request: ApiRequest;
-  readonly resolve: (answer: ApiResponse | ApiError) => void;
-  answer?: ApiResponse | ApiError;
+  readonly resolve: (response: ApiResponse | ApiError) => void;
+  response?: ApiResponse | ApiError;
 }
 
 /** An API server that carries out each request when it is told to, and sends the answer when it is told to. */
@@ -112,13 +112,13 @@ export class HistoryServer implements Transport {
   async close(): Promise<void> {}
 
   carryOut(pending: Pending | undefined): void {
-    if (pending !== undefined) pending.answer ??= this.#carryOut(pending.request);
+    if (pending !== undefined) pending.response ??= this.#carryOut(pending.request);
   }
 
   respond(pending: Pending | undefined): void {
-    if (pending?.answer === undefined) return;
+    if (pending?.response === undefined) return;
     this.pending = this.pending.filter((each) => each !== pending);
-    pending.resolve(pending.answer);
+    pending.resolve(pending.response);
   }
 
   /** No request under way is answered. */

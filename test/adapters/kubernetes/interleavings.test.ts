@@ -208,11 +208,13 @@ class Game {
   }
 
   async #ask(read: Read, isWhole: boolean): Promise<void> {
-    const answer = isWhole
+    const response = isWhole
       ? await this.cluster.readSecret('shop', read.name, never)
       : await this.cluster.readSecretMeta('shop', read.name, never);
-    if (isFailure(answer)) return;
-    read.result = stateOf(typeof answer === 'object' && 'meta' in answer ? answer.meta : answer);
+    if (isFailure(response)) return;
+    read.result = stateOf(
+      typeof response === 'object' && 'meta' in response ? response.meta : response,
+    );
   }
 
   write(n: number): void {

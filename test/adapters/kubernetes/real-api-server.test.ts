@@ -252,17 +252,20 @@ describe('against a real API server', () => {
     };
     const ours = Object.keys(target.labels).sort();
     const created = await write({ token: 'a', header: 'a' }, { old: '1' });
-    expect(created).toMatchObject({ keys: ['header=a', 'token=a'], meta: { setBy: 'us' } });
+    expect(created).toMatchObject({
+      keys: ['header=a', 'token=a'],
+      meta: { fieldOwnership: 'sole' },
+    });
     const replaced = await write({ token: 'b', other: 'b' });
     expect(replaced).toMatchObject({ keys: ['other=b', 'token=b'], labels: ours });
-    expect(replaced.meta).toMatchObject({ setBy: 'us', uid: created.meta.uid });
+    expect(replaced.meta).toMatchObject({ fieldOwnership: 'sole', uid: created.meta.uid });
 
     await kubectl('label', 'secret', target.name, 'theirs=1');
     const touched = await read();
-    expect(touched.meta).toMatchObject({ setBy: 'us-and-others' });
+    expect(touched.meta).toMatchObject({ fieldOwnership: 'shared' });
     const shared = await write({ token: 'c' });
     expect(shared).toMatchObject({ keys: ['token=c'], labels: [...ours, 'theirs'].sort() });
-    expect(shared.meta.setBy).toBeUndefined();
+    expect(shared.meta.fieldOwnership).toBeUndefined();
     const again = await write({ token: 'd', late: 'd' });
     expect(again).toMatchObject({ keys: ['late=d', 'token=d'], labels: shared.labels });
     expect(await write({ token: 'e' })).toMatchObject({ keys: ['token=e'], labels: shared.labels });
@@ -421,8 +424,8 @@ describe('against a real API server', () => {
     const path = '/api/v1/namespaces/default/configmaps';
     const isTaken = async (labelSelector: string): Promise<boolean> => {
       const query = { limit: '1', labelSelector };
-      const answer = await transport.request({ method: 'GET', path, query, signal: never });
-      return 'status' in answer && answer.status === 200;
+      const response = await transport.request({ method: 'GET', path, query, signal: never });
+      return 'status' in response && response.status === 200;
     };
     const refused = await Promise.all(
       GOOD_SELECTORS.map(async (each) => ((await isTaken(each)) ? [] : [each])),
