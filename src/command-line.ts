@@ -37,7 +37,7 @@ export function parseArguments(argv: readonly string[]): Arguments {
   }
 }
 
-export interface Surroundings {
+export interface ProcessEnvironment {
   /** Where the operator itself runs. */
   readonly namespace: string;
   /** Ours alone among all replicas. */
@@ -54,7 +54,7 @@ type Variables = Readonly<Record<string, string | undefined>>;
 export function fromEnvironment(
   env: Variables,
   readFile: (path: string) => string = (path) => readFileSync(path, 'utf8'),
-): Surroundings {
+): ProcessEnvironment {
   const either = (name: string): string => env[name] || env[name.toLowerCase()] || '';
   return {
     namespace: env['POD_NAMESPACE'] || contentOf(NAMESPACE_FILE, readFile) || 'default',

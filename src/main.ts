@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { createHttpClient } from './adapters/http/http-client.ts';
 import { kubeconfigProblem } from './adapters/kubernetes/kubeconfig.ts';
-import { createTransport } from './adapters/kubernetes/transport.ts';
+import { createRestClient } from './adapters/kubernetes/transport.ts';
 import { type OperationsServer, startOperationsServer } from './adapters/operations-server.ts';
 import { systemClock as clock } from './adapters/system-clock.ts';
 import { createLog } from './adapters/telemetry/logger.ts';
@@ -11,15 +11,15 @@ import { createMetrics, type Metrics } from './adapters/telemetry/metrics.ts';
 import {
   type Arguments,
   fromEnvironment,
+  type ProcessEnvironment,
   parseArguments,
   readVersion,
-  type Surroundings,
 } from './command-line.ts';
 import { type Config, parseConfig } from './config.ts';
 import { seconds } from './domain/time.ts';
 import { runOperator } from './operator.ts';
 import type { Log } from './ports.ts';
-import { sessionLocationOf } from './term.ts';
+import { stackFramesOf } from './term.ts';
 import type { Readiness } from './watches.ts';
 
 const CONFIGURATION_ERROR = 2;
@@ -28,7 +28,7 @@ const CONFIGURATION_ERROR = 2;
  * After a signal. It is there for mistakes in this program: passes have 12 s (DRAIN), the Lease 3 s (RELEASE), a scrape
  * 1 s (CLOSING_TIME) and the log 2 s (FLUSH), and Kubernetes kills after 30 s.
  */
-const LATEST_END = seconds(20);
+const STOP_DEADLINE = seconds(20);
 const FLUSH = seconds(2);
 
 /** 0 after a clean stop, 2 for a configuration error, 1 for anything else. */
@@ -37,8 +37,8 @@ async function main(args: Arguments): Promise<number> {
     (args.exit === 0 ? process.stdout : process.stderr).write(args.text);
     return args.exit;
   }
-  const surroundings = fromEnvironment(process.env);
-  const config = readConfig(args.config, surroundings.namespace);
+  const environment = fromEnvironment(process.env);
+  const config = readConfig(args.config, environment.namespace);
   const noServer = kubeconfigProblem(args.kubeconfig);
   if (Array.isArray(config)) {
     const problems = config.map((problem) => `  - ${problem}\n`).join('');
@@ -46,7 +46,7 @@ async function main(args: Arguments): Promise<number> {
   }
   if (noServer !== undefined) process.stderr.write(`${noServer}\n`);
   if (Array.isArray(config) || noServer !== undefined) return CONFIGURATION_ERROR;
-  return run(config, args.kubeconfig, surroundings);
+  return run(config, args.kubeconfig, environment);
 }
 
 function readConfig(path: string | undefined, namespace: string): Config | string[] {
@@ -61,69 +61,69 @@ function readConfig(path: string | undefined, namespace: string): Config | strin
 async function run(
   config: Config,
   kubeconfig: string | undefined,
-  surroundings: Surroundings,
+  environment: ProcessEnvironment,
 ): Promise<number> {
   const log = createLog(config.log);
   const stop = stopBySignal(log);
-  endOnBugs(log);
+  exitOnUnexpectedError(log);
   const version = readVersion();
   const { workers, leaderElection } = config;
   const metrics = createMetrics({ version, workers, leaseName: leaderElection.name, clock });
   const readiness: Readiness = new Map();
   const operations = await listen(config, { readiness, metrics, log });
   if (operations === undefined) return 1;
-  log.info('Starting', { version, identity: surroundings.identity, port: operations.port });
+  log.info('Starting', { version, identity: environment.identity, port: operations.port });
   warnOfPlainHttp(config, log);
   const userAgent = `convercus-operator/${version}`;
   const known = { config, userAgent, log, metrics, readiness, collectGarbage };
   try {
-    await runOperator({ ...known, ...realParts(known, kubeconfig, surroundings) }, stop.signal);
+    await runOperator({ ...known, ...realParts(known, kubeconfig, environment) }, stop.signal);
     return 0;
   } catch (error) {
-    tellBug(log, error);
+    logUnexpectedError(log, error);
     return 1;
   } finally {
     await operations.close();
-    stop.cancelLatestEnd();
-    await tellLeftovers(log);
+    stop.cancelStopDeadline();
+    await logOpenResources(log);
   }
 }
 
 /** Any further signal changes nothing: the stop goes on. */
 function stopBySignal(log: Log) {
   const stop = new AbortController();
-  let cancelLatestEnd = (): void => undefined;
+  let cancelStopDeadline = (): void => undefined;
   const begin = (signal: string): void => {
     if (stop.signal.aborted) return;
     log.info('Stopping', { signal });
-    cancelLatestEnd = clock.after(LATEST_END, () => {
+    cancelStopDeadline = clock.after(STOP_DEADLINE, () => {
       log.error('The stop takes too long and is cut', { open: openResources() });
       void end(1);
     });
     stop.abort();
   };
   process.on('SIGTERM', begin).on('SIGINT', begin);
-  return { signal: stop.signal, cancelLatestEnd: () => cancelLatestEnd() };
+  return { signal: stop.signal, cancelStopDeadline: () => cancelStopDeadline() };
 }
 
 /** Nothing is known of the state after a bug, so what is under way is cut. */
-function endOnBugs(log: Log): void {
+function exitOnUnexpectedError(log: Log): void {
   let isEnding = false;
   const endBy = (error: unknown): void => {
     if (isEnding) return;
     isEnding = true;
-    tellBug(log, error);
+    logUnexpectedError(log, error);
     void end(1);
   };
   process.on('uncaughtException', endBy).on('unhandledRejection', endBy);
 }
 
 /** The message of an unforeseen error may hold anything, so only its kind and place are logged. */
-function tellBug(log: Log, error: unknown): void {
+function logUnexpectedError(log: Log, error: unknown): void {
   const kind = error instanceof Error ? error.name : typeof error;
   log.error('The operator ends because of an unforeseen error', {
     kind,
-    at: sessionLocationOf(error),
+    at: stackFramesOf(error),
   });
 }
 
@@ -150,13 +150,13 @@ const codeOf = (error: unknown): string =>
 const realParts = (
   { config, userAgent, metrics }: { config: Config; userAgent: string; metrics: Metrics },
   kubeconfig: string | undefined,
-  { identity, proxy }: Surroundings,
+  { identity, proxy }: ProcessEnvironment,
 ) => ({
   identity,
   clock,
   random: Math.random,
   digestKey: randomBytes(32).toString('base64'),
-  transport: createTransport({
+  restClient: createRestClient({
     ...(kubeconfig === undefined ? {} : { kubeconfigPath: kubeconfig }),
     userAgent,
     onRequest: (...request) => metrics.apiRequest(...request),
@@ -184,7 +184,7 @@ function warnOfPlainHttp({ environments }: Config, log: Log): void {
 }
 
 /** What would keep the process alive if it were not ended: a hanging plugin of the kubeconfig, or a mistake of ours. */
-async function tellLeftovers(log: Log): Promise<void> {
+async function logOpenResources(log: Log): Promise<void> {
   // What has been closed is gone a few turns of the event loop later
   for (let ticket = 0; ticket < 10 && openResources() !== ''; ticket += 1) await setImmediate();
   const open = openResources();

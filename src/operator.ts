@@ -4,7 +4,7 @@ import { createLogOut } from './adapters/keycloak/log-out.ts';
 import { createTokenSource } from './adapters/keycloak/token-source.ts';
 import { ClusterCache } from './adapters/kubernetes/cluster-view.ts';
 import { leaseStore } from './adapters/kubernetes/lease.ts';
-import type { Transport } from './adapters/kubernetes/transport.ts';
+import type { RestClient } from './adapters/kubernetes/transport.ts';
 import { createLoginSource } from './adapters/legacy-login/login-source.ts';
 import type { Metrics } from './adapters/telemetry/metrics.ts';
 import type { Config } from './config.ts';
@@ -15,9 +15,9 @@ import { type Leadership, runLeaderElection } from './runtime/leader-election.ts
 import { withTimeout } from './runtime/waiting.ts';
 import { WorkQueue } from './runtime/work-queue.ts';
 import { lead } from './term.ts';
-import { type Readiness, watch } from './watches.ts';
+import { type Readiness, startInformers } from './watches.ts';
 
-export interface Surroundings {
+export interface OperatorOptions {
   readonly config: Config;
   readonly identity: string;
   readonly userAgent: string;
@@ -26,7 +26,7 @@ export interface Surroundings {
   /** Base64 of random bytes; see TokenDesk. */
   readonly digestKey: string;
   /** To the API server. */
-  readonly transport: Transport;
+  readonly restClient: RestClient;
   /** To the token hosts. */
   readonly client: HttpClient;
   readonly log: Log;
@@ -42,29 +42,29 @@ const CLOSING = seconds(1);
  * Runs until `stop` fires, then lets passes end, hands the Lease back and closes all connections.
  * @throws what it did not foresee; everything is closed then as well
  */
-export async function runOperator(around: Surroundings, stop: AbortSignal): Promise<void> {
-  const { config, metrics, log, clock, transport, client } = around;
+export async function runOperator(options: OperatorOptions, stop: AbortSignal): Promise<void> {
+  const { config, metrics, log, clock, restClient, client } = options;
   let queue: WorkQueue | undefined;
   const enqueue = (keys: Iterable<Key>): void => {
-    for (const key of keys) if (watches.isListed(key)) queue?.add(key);
+    for (const key of keys) if (informers.isListed(key)) queue?.add(key);
   };
   const cache = new ClusterCache(enqueue);
-  const watching = new AbortController();
+  const informing = new AbortController();
   const onListed = (namespace?: string) => enqueue(cache.keys(namespace));
-  const watches = watch(transport, cache, { ...around, onListed }, watching.signal);
+  const informers = startInformers(restClient, cache, { ...options, onListed }, informing.signal);
   metrics.observe({ credentials: () => cache.credentials() });
 
   const term = async ({ lost, assertHeld }: Leadership): Promise<void> => {
-    await untilEither(watches.tried, stop, lost);
+    await untilEither(informers.tried, stop, lost);
     queue = new WorkQueue(clock, metrics.queueMetrics);
     enqueue(cache.keys());
     const parts = {
-      ...around,
+      ...options,
       assertHeld,
       cache,
       queue,
       enqueue,
-      ...protocols(around, assertHeld),
+      ...protocols(options, assertHeld),
     };
     await lead(parts, { stop, lost }).finally(() => {
       queue?.shutDown();
@@ -72,11 +72,11 @@ export async function runOperator(around: Surroundings, stop: AbortSignal): Prom
     });
   };
   try {
-    await (config.leaderElection.enabled ? elect(around, term, stop) : term(ALWAYS_LEADING));
+    await (config.leaderElection.enabled ? elect(options, term, stop) : term(ALWAYS_LEADING));
   } finally {
-    watching.abort();
+    informing.abort();
     await withTimeout({ clock, limit: CLOSING, signal: new AbortController().signal }, () =>
-      Promise.allSettled([watches.ended, client.close(), transport.close()]),
+      Promise.allSettled([informers.ended, client.close(), restClient.close()]),
     );
   }
   log.info('Stopped');
@@ -89,9 +89,9 @@ const ALWAYS_LEADING: Leadership = {
 };
 
 /** Both ways to a token, and the way to end a session, over the same connections. */
-function protocols(around: Surroundings, beforeSend: () => void) {
-  const { environments } = around.config;
-  const hosts = tokenHosts(around, beforeSend);
+function protocols(options: OperatorOptions, beforeSend: () => void) {
+  const { environments } = options.config;
+  const hosts = tokenHosts(options, beforeSend);
   const endpoint = createTokenSource(hosts);
   const login = createLoginSource(hosts);
   const source: TokenSource = (request, signal) =>
@@ -100,7 +100,7 @@ function protocols(around: Surroundings, beforeSend: () => void) {
 }
 
 function tokenHosts(
-  { config, client, clock, random, userAgent, metrics, log }: Surroundings,
+  { config, client, clock, random, userAgent, metrics, log }: OperatorOptions,
   beforeSend: () => void,
 ): TokenHosts {
   return new TokenHosts({
@@ -122,13 +122,13 @@ function tokenHosts(
 }
 
 async function elect(
-  { config, transport, clock, random, identity, metrics, log, readiness }: Surroundings,
+  { config, restClient, clock, random, identity, metrics, log, readiness }: OperatorOptions,
   term: (leadership: Leadership) => Promise<void>,
   stop: AbortSignal,
 ): Promise<void> {
   const { namespace, name, lease, renew, retry } = config.leaderElection;
   const options = {
-    store: reportingTo(readiness, leaseStore(transport, { namespace, name })),
+    store: reportingTo(readiness, leaseStore(restClient, { namespace, name })),
     identity,
     leaseDuration: lease,
     renewDeadline: renew,

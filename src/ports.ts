@@ -27,7 +27,7 @@ export type { CredentialEvent };
 export type Key = string;
 
 /** The cluster as the watches have shown it so far. No call here makes a request. */
-export interface ClusterView {
+export interface Lister {
   credential(key: Key): ConvercusCredential | undefined;
   secret(namespace: string, name: string): KnownSecret;
   /** Every credential of the namespace that names this Secret as its target. */
@@ -39,7 +39,7 @@ export interface ClusterView {
 }
 
 /** Requests to the API server. What they learn of a Secret is known to the ClusterView at once. */
-export interface Cluster {
+export interface ClusterClient {
   readSecretMeta(
     namespace: string,
     name: string,

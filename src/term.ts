@@ -1,7 +1,7 @@
-import { KubernetesCluster } from './adapters/kubernetes/cluster.ts';
+import { KubernetesClient } from './adapters/kubernetes/cluster.ts';
 import type { ClusterCache } from './adapters/kubernetes/cluster-view.ts';
 import { EventRecorder } from './adapters/kubernetes/event-recorder.ts';
-import type { Transport } from './adapters/kubernetes/transport.ts';
+import type { RestClient } from './adapters/kubernetes/transport.ts';
 import type { Metrics } from './adapters/telemetry/metrics.ts';
 import type { Config } from './config.ts';
 import { Failure, retryAt } from './domain/failure.ts';
@@ -21,7 +21,7 @@ import type { WorkQueue } from './runtime/work-queue.ts';
  * How long passes may take to end after a stop before they are cut: a token request that has just left gets its answer
  * or its time-out (10 s), and what came of it is written down.
  */
-const DRAIN = seconds(12);
+const DRAIN_TIMEOUT = seconds(12);
 /** Of that, for the events that are still to be written when the passes have ended. */
 const LAST_EVENTS = seconds(2);
 
@@ -33,7 +33,7 @@ export interface TermParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly digestKey: string;
-  readonly transport: Transport;
+  readonly restClient: RestClient;
   /** Throws once the Lease is lost; called right before each request leaves. */
   readonly assertHeld: () => void;
   readonly cache: ClusterCache;
@@ -55,7 +55,7 @@ export async function lead(
   const over = new AbortController();
   let cancelCut = (): void => undefined;
   const drain = (): void => {
-    cancelCut = clock.after(DRAIN, () => over.abort());
+    cancelCut = clock.after(DRAIN_TIMEOUT, () => over.abort());
   };
   if (stop.aborted) drain();
   else stop.addEventListener('abort', drain, { once: true });
@@ -75,7 +75,7 @@ export async function lead(
       { limiter, events },
       { abort, closing: AbortSignal.any([stop, abort]) },
     ),
-    onError: (error, key, attempts) => onBug(parts, { error, key, attempts }),
+    onError: (error, key, attempts) => onReconcileError(parts, { error, key, attempts }),
     clock,
     onReconciled: (...reconcile) => {
       metrics.reconciled(...reconcile);
@@ -103,7 +103,7 @@ function reconcileOf(
   { abort, closing }: { readonly abort: AbortSignal; readonly closing: AbortSignal },
 ): Reconcile {
   const { config, metrics, log, clock, random, cache, enqueue, source, logOut } = parts;
-  const transport = whileHeld(parts.transport, parts.assertHeld);
+  const restClient = guardedBy(parts.restClient, parts.assertHeld);
   const tokenClient = new TokenClient({
     source,
     logOut,
@@ -115,11 +115,11 @@ function reconcileOf(
     closing,
     signal: abort,
     // The provider has voided some of their tokens
-    onNotBeforeRaised: (tokenUrl) => enqueue(comingFrom(tokenUrl, cache)),
+    onNotBeforeRaised: (tokenUrl) => enqueue(credentialsWithTokenUrl(tokenUrl, cache)),
   });
-  const cluster = new KubernetesCluster(transport, cache, events);
+  const cluster = new KubernetesClient(restClient, cache, events);
   const ports = {
-    view: cache,
+    lister: cache,
     cluster,
     tokenClient,
     tokens: new TokenCache(tokenClient, clock),
@@ -133,11 +133,11 @@ function reconcileOf(
 }
 
 function eventRecorder(
-  { transport, assertHeld, identity, log, clock }: TermParts,
+  { restClient, assertHeld, identity, log, clock }: TermParts,
   signal: AbortSignal,
 ): EventRecorder {
   return new EventRecorder({
-    transport: whileHeld(transport, assertHeld),
+    restClient: guardedBy(restClient, assertHeld),
     instance: identity,
     log,
     signal,
@@ -146,42 +146,42 @@ function eventRecorder(
 }
 
 /** Nothing leaves after the end of the term, not even from a process that was stopped for longer than that. */
-const whileHeld = (transport: Transport, assertHeld: () => void): Transport => ({
-  request: (request) => transport.request({ ...request, beforeSend: assertHeld }),
-  stream: (request) => transport.stream(request),
-  close: () => transport.close(),
+const guardedBy = (restClient: RestClient, assertHeld: () => void): RestClient => ({
+  request: (request) => restClient.request({ ...request, beforeSend: assertHeld }),
+  stream: (request) => restClient.stream(request),
+  close: () => restClient.close(),
 });
 
 /** All credentials whose tokens come from there. */
-function* comingFrom(tokenUrl: string, cache: ClusterCache): Iterable<Key> {
+function* credentialsWithTokenUrl(tokenUrl: string, cache: ClusterCache): Iterable<Key> {
   for (const { metadata, status } of cache.credentials()) {
     if (status?.tokenUrl === tokenUrl) yield `${metadata.namespace}/${metadata.name}`;
   }
 }
 
-interface Bug {
+interface ReconcileError {
   readonly error: unknown;
   readonly key: string;
   readonly attempts: number;
 }
 
 /** The message of an unforeseen error may hold anything, so only its kind and place are logged. */
-function onBug(
+function onReconcileError(
   { log, clock, random }: Pick<TermParts, 'log' | 'clock' | 'random'>,
-  { error, key, attempts }: Bug,
+  { error, key, attempts }: ReconcileError,
 ): Action {
   const kind = error instanceof Error ? error.name : typeof error;
   log.error('A pass failed because of a bug in the operator', {
     key,
     kind,
     attempts,
-    at: sessionLocationOf(error),
+    at: stackFramesOf(error),
   });
   const failure = new Failure('InternalError', kind);
   return earliestRequeue(retryAt(failure, attempts, clock.now(), random()));
 }
 
-export function sessionLocationOf(error: unknown): string {
+export function stackFramesOf(error: unknown): string {
   const { stack = '', message = '' } = error instanceof Error ? error : {};
   const frames = stack
     .slice(stack.indexOf(message) + message.length)

@@ -1,6 +1,6 @@
 import type { ClusterCache } from './adapters/kubernetes/cluster-view.ts';
 import { credentialListWatch, secretListWatch } from './adapters/kubernetes/list-watch.ts';
-import type { Transport } from './adapters/kubernetes/transport.ts';
+import type { RestClient } from './adapters/kubernetes/transport.ts';
 import type { CheckResult } from './adapters/operations-server.ts';
 import type { Config } from './config.ts';
 import type { Failure } from './domain/failure.ts';
@@ -10,7 +10,7 @@ import { runInformer } from './runtime/informer.ts';
 /** What the operator waits for before it is ready, by name. */
 export type Readiness = Map<CheckResult[0], CheckResult[1]>;
 
-interface Around {
+interface InformersOptions {
   readonly config: Pick<Config, 'watch'>;
   readonly clock: Clock;
   readonly random: Random;
@@ -20,7 +20,7 @@ interface Around {
   readonly onListed: (namespace: string | undefined) => void;
 }
 
-interface Watches {
+interface Informers {
   /** Each namespace has been listed, or could not be listed at a first try. */
   readonly tried: Promise<void>;
   /** Whether the credential is in a namespace that has been listed. Of any other no Secret may be taken for absent. */
@@ -32,30 +32,30 @@ interface Watches {
  * Credentials first: only Secrets that some credential names are kept. One pair of watches per namespace, or one for
  * all. A namespace that may not be read stops only itself.
  */
-export function watch(
-  transport: Transport,
+export function startInformers(
+  restClient: RestClient,
   cache: ClusterCache,
-  around: Around,
+  options: InformersOptions,
   signal: AbortSignal,
-): Watches {
-  const { namespaces, selector } = around.config.watch;
+): Informers {
+  const { namespaces, selector } = options.config.watch;
   const scopes = namespaces.length === 0 ? [undefined] : namespaces;
-  const checks = new Checks(around.readiness);
+  const checks = new Checks(options.readiness);
   const listed = new Set<string | undefined>();
   const started = scopes.map((namespace) => {
     const where = namespace === undefined ? {} : { namespace };
     const labels = selector === '' ? {} : { labelSelector: selector };
     const name = (what: string) => (namespace === undefined ? what : `${what} in ${namespace}`);
-    const parts = { ...around, checks, signal };
-    const credentials = inform(parts, name('credentials'), {
-      listWatch: credentialListWatch(transport, { ...where, ...labels }, (line) =>
+    const parts = { ...options, checks, signal };
+    const credentials = startInformer(parts, name('credentials'), {
+      listWatch: credentialListWatch(restClient, { ...where, ...labels }, (line) =>
         cache.isKnownCredential(line),
       ),
       handler: cache.credentialHandler(namespace),
     });
     const secrets = credentials.synced.then(() =>
-      inform(parts, name('secrets'), {
-        listWatch: secretListWatch(transport, where, (line) => cache.isKnownSecret(line)),
+      startInformer(parts, name('secrets'), {
+        listWatch: secretListWatch(restClient, where, (line) => cache.isKnownSecret(line)),
         handler: cache.secretHandler(namespace),
       }),
     );
@@ -63,7 +63,7 @@ export function watch(
       await (await secrets).synced;
       listed.add(namespace);
       checks.oneIsListed();
-      around.onListed(namespace);
+      options.onListed(namespace);
     };
     const failed = [credentials.failed, secrets.then((it) => it.failed)];
     return { tried: Promise.race([allListed(), ...failed]), ended: credentials.ended };
@@ -105,7 +105,7 @@ class Checks {
   }
 }
 
-interface Informing {
+interface StartedInformer {
   readonly synced: Promise<void>;
   /** A first time. */
   readonly failed: Promise<void>;
@@ -113,12 +113,12 @@ interface Informing {
 }
 
 /** One informer, whose first list is a condition of readiness. */
-function inform<T>(
-  around: Around & { readonly checks: Checks; readonly signal: AbortSignal },
+function startInformer<T>(
+  options: InformersOptions & { readonly checks: Checks; readonly signal: AbortSignal },
   name: string,
   { listWatch, handler }: { readonly listWatch: ListWatch<T>; readonly handler: EventHandler<T> },
-): Informing {
-  const { checks, log, clock, random, signal } = around;
+): StartedInformer {
+  const { checks, log, clock, random, signal } = options;
   const synced = Promise.withResolvers<void>();
   const failed = Promise.withResolvers<void>();
   checks.fails(name, 'the first list is not complete yet');
@@ -127,10 +127,10 @@ function inform<T>(
     synced.resolve();
   };
   const onError = (problem: Failure | undefined) => {
-    if (problem === undefined) return log.info('The watch works', { watch: name });
+    if (problem === undefined) return log.info('The watch works', { startInformers: name });
     failed.resolve();
     if (checks.isOpen(name)) checks.fails(name, problem.message);
-    log.warn(problem.message, { watch: name, reason: problem.kind });
+    log.warn(problem.message, { startInformers: name, reason: problem.kind });
   };
   return {
     synced: synced.promise,

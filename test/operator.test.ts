@@ -5,8 +5,8 @@ import { ApiError } from '../src/adapters/kubernetes/api-error.ts';
 import type {
   ApiRequest,
   ApiResponse,
+  RestClient,
   StreamRequest,
-  Transport,
 } from '../src/adapters/kubernetes/transport.ts';
 import { createMetrics, type Metrics } from '../src/adapters/telemetry/metrics.ts';
 import { type Config, parseConfig } from '../src/config.ts';
@@ -41,7 +41,7 @@ const never = (signal: AbortSignal): Promise<never> =>
   });
 
 /** One credential with its Secret, a Lease, and whatever is written; knows what is still open. */
-class ApiServer implements Transport {
+class ApiServer implements RestClient {
   readonly #objects = new Map<string, unknown>();
   #version = 1;
   /** Requests and streams that have not ended. */
@@ -186,7 +186,7 @@ describe('the operator', () => {
       clock,
       random: () => 0.5,
       digestKey: 'key',
-      transport: api,
+      restClient: api,
       client: hosts,
       log: { debug: note, info: note, warn: note, error: note },
       metrics: { ...metrics, ...more },

@@ -36,7 +36,7 @@ export interface ClusterOptions {
  * A real one-node cluster: API server, controllers, scheduler, kubelet, containerd, pod network and Services.
  * To be called inside an Isolation, which also ends it.
  */
-export async function startCluster(options: ClusterOptions): Promise<Cluster> {
+export async function startCluster(options: ClusterOptions): Promise<ClusterClient> {
   const log = options.log ?? silent;
   const controlPlaneBinaries = await ensureBinaries(log);
   const binaries = await ensureNodeBinaries(log);
@@ -46,7 +46,7 @@ export async function startCluster(options: ClusterOptions): Promise<Cluster> {
     users: [{ name: NODE_USER, groups: ['system:nodes'] }],
     node: { address: NODE_ADDRESS, serviceRange: SERVICES, ...(await certify(options.dir)) },
   });
-  const cluster = new Cluster(controlPlane, binaries, options);
+  const cluster = new ClusterClient(controlPlane, binaries, options);
   await Promise.all([controlPlane.start(), cluster.startContainerd()]);
   await cluster.join();
   return cluster;
@@ -86,7 +86,7 @@ async function certify(dir: string): Promise<{ certificate: string; key: string 
   return { certificate, key };
 }
 
-export class Cluster {
+export class ClusterClient {
   readonly controlPlane: ControlPlane;
   readonly dir: string;
   readonly #binaries: NodeBinaries;

@@ -2,8 +2,8 @@ import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
 import type {
   ApiRequest,
   ApiResponse,
+  RestClient,
   StreamRequest,
-  Transport,
 } from '../../src/adapters/kubernetes/transport.ts';
 import { type Ms, seconds } from '../../src/domain/time.ts';
 import { type ApiNetwork, errorFor, type Outcome } from './api-network.ts';
@@ -16,7 +16,7 @@ import { WatchConnection } from './watch-connection.ts';
 const DEFAULT_TIMEOUT: Ms = seconds(30);
 
 /** The Transport of one replica: requests and watches travel through the simulated network. */
-export function apiTransport(replica: Replica, network: ApiNetwork): Transport {
+export function apiTransport(replica: Replica, network: ApiNetwork): RestClient {
   return {
     request: (request) => new ApiCall(replica, network, request).response,
     stream: (request) => stream(replica, network, request),

@@ -286,7 +286,7 @@ export class World {
         clock: replica.clock,
         random: replica.dice.next,
         digestKey: replica.name,
-        transport: apiTransport(replica, this.#apiNetwork()),
+        restClient: apiTransport(replica, this.#apiNetwork()),
         client: hostClient(replica, this.#hostNetwork(config)),
         log: this.#log(replica),
         metrics: this.safety.metricsOf(replica),

@@ -99,7 +99,7 @@ export function parseCredential(
     specHash: digest([
       [grantType, tokenUrl, spec.clientId, spec.scope, ...keysFor(grantType, source.keys)],
       [spec.renewal, target],
-      shownBy(target, {
+      seenVersionIn(target, {
         program: spec.program,
         environment: environment.name,
         realm,
@@ -113,7 +113,7 @@ const keysFor = (grantType: Spec['grantType'], keys: Credential['source']['keys'
   FIELDS_BY_GRANT[grantType].map((field) => keys[field]);
 
 /** The target's data as far as it does not depend on the token. */
-const shownBy = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>
+const seenVersionIn = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>
   Object.fromEntries(
     Object.entries(data).map(([key, text]) => [key, fill(text, (name) => fixed[name] ?? name)]),
   );

@@ -9,8 +9,8 @@ import { type Attempt, failureOf, statusFor } from '../domain/status.ts';
 import { type Action, type EpochMs, earliestRequeue, seconds } from '../domain/time.ts';
 import type {
   Clock,
-  Cluster,
-  ClusterView,
+  ClusterClient,
+  Lister,
   Log,
   Random,
   ReconcileContext,
@@ -22,8 +22,8 @@ import type { TokenCache } from './shared-tokens.ts';
 import type { TokenClient } from './token-desk.ts';
 
 export interface Ports {
-  readonly view: ClusterView;
-  readonly cluster: Cluster;
+  readonly lister: Lister;
+  readonly cluster: ClusterClient;
   readonly tokens: TokenCache;
   readonly sessions: Sessions;
   readonly tokenClient: TokenClient;

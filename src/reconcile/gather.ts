@@ -7,7 +7,7 @@ import { type SecretMeta, versionOf } from '../domain/secret.ts';
 import { readRejection } from '../domain/status.ts';
 import { asSeenBy, isIntact, isOwnedBy } from '../domain/target-secret.ts';
 import type { EpochMs } from '../domain/time.ts';
-import type { Cluster, ClusterView } from '../ports.ts';
+import type { ClusterClient, Lister } from '../ports.ts';
 import type { CredentialState } from './memory.ts';
 
 /**
@@ -15,7 +15,7 @@ import type { CredentialState } from './memory.ts';
  * or when somebody else has written to it. Fails with what the API server said.
  */
 export async function gather(
-  { view, cluster, validFrom }: ClusterReaders & { readonly validFrom: EpochMs },
+  { lister, cluster, validFrom }: ClusterReaders & { readonly validFrom: EpochMs },
   { resource, credential, state }: Subject,
   signal: AbortSignal,
 ): Promise<Observation | Failure> {
@@ -23,55 +23,55 @@ export async function gather(
     namespace,
     target: { name },
   } = credential;
-  const known = view.secret(namespace, name);
+  const known = lister.secret(namespace, name);
   const found = known === 'unknown' ? await cluster.readSecretMeta(namespace, name, signal) : known;
   if (isFailure(found)) return found;
   const target = asSeenBy(credential, found);
-  const session = await sessionOf({ view, cluster }, credential, signal);
+  const session = await sessionOf({ lister, cluster }, credential, signal);
   if (isFailure(session)) return session;
   const targetIntact = await isUntouched(cluster, { resource, credential, state }, target, signal);
   if (isFailure(targetIntact)) return targetIntact;
   return {
     credential,
-    source: view.secret(namespace, credential.source.name),
+    source: lister.secret(namespace, credential.source.name),
     target,
     session,
     targetIntact,
-    duplicate: duplicateOf(resource, view.credentialsWithTarget(namespace, name), found),
+    duplicate: duplicateOf(resource, lister.credentialsWithTarget(namespace, name), found),
     handledRenewRequest: state.handledRequest ?? resource.status?.lastHandledRenewRequest,
-    rejection: rejectionOf(view, resource, credential),
+    rejection: rejectionOf(lister, resource, credential),
     validFrom,
   };
 }
 
 /** What has been rejected for another credential with the same Secret is not tried again for this one. */
 function rejectionOf(
-  view: ClusterView,
+  lister: Lister,
   { status }: ConvercusCredential,
   credential: Credential,
 ): Rejection | undefined {
   const own = readRejection(status);
   const { grantType, namespace, source } = credential;
-  const meta = view.secret(namespace, source.name);
+  const meta = lister.secret(namespace, source.name);
   if (grantType === 'client_credentials' || typeof meta !== 'object') return own;
   const presented = presentedDigest(credential, versionOf(meta));
   if (own?.presented === presented) return own;
-  const others = view.referrers(namespace, source.name).map((each) => readRejection(each.status));
+  const others = lister.referrers(namespace, source.name).map((each) => readRejection(each.status));
   return others.find((each) => each?.presented === presented) ?? own;
 }
 
 interface ClusterReaders {
-  readonly view: ClusterView;
-  readonly cluster: Cluster;
+  readonly lister: Lister;
+  readonly cluster: ClusterClient;
 }
 
 async function sessionOf(
-  { view, cluster }: ClusterReaders,
+  { lister, cluster }: ClusterReaders,
   { grantType, namespace, name }: Credential,
   signal: AbortSignal,
 ): Promise<SecretMeta | 'absent' | Failure> {
   if (grantType !== 'password') return 'absent';
-  const known = view.secret(namespace, sessionNameOf(name));
+  const known = lister.secret(namespace, sessionNameOf(name));
   return known === 'unknown'
     ? cluster.readSecretMeta(namespace, sessionNameOf(name), signal)
     : known;
@@ -85,7 +85,7 @@ export interface Subject {
 }
 
 async function isUntouched(
-  cluster: Cluster,
+  cluster: ClusterClient,
   { resource, credential, state }: Subject,
   target: SecretMeta | 'absent',
   signal: AbortSignal,

@@ -8,7 +8,7 @@ import {
   credentialsSecretMissing,
   FIELDS_BY_GRANT,
 } from '../domain/source.ts';
-import type { Cluster } from '../ports.ts';
+import type { ClusterClient } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { Source } from './memory.ts';
 
@@ -20,7 +20,7 @@ export interface CredentialsRead {
 
 /** What the credentials Secret holds, read again only when it has changed since the last time. */
 export async function readCredentials(
-  cluster: Cluster,
+  cluster: ClusterClient,
   { credential, state }: Subject,
   { source }: Observation,
   signal: AbortSignal,

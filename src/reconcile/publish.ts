@@ -23,7 +23,7 @@ import {
   type PasswordRequest,
   type Token,
 } from '../domain/token.ts';
-import type { Clock, Cluster, ClusterView, Log, Random, ReconcileContext } from '../ports.ts';
+import type { Clock, ClusterClient, Lister, Log, Random, ReconcileContext } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { LoginHistory } from './login-memory.ts';
 import type { CredentialState } from './memory.ts';
@@ -35,8 +35,8 @@ import type { TokenClient } from './token-desk.ts';
 import { isTokenFailure, type TokenFailure } from './wish.ts';
 
 interface Ports {
-  readonly view: ClusterView;
-  readonly cluster: Cluster;
+  readonly lister: Lister;
+  readonly cluster: ClusterClient;
   readonly tokens: TokenCache;
   readonly sessions: Sessions;
   readonly tokenClient: TokenClient;
@@ -92,7 +92,7 @@ async function trySyncTarget(
   const source = await readCredentials(ports.cluster, subject, seen, context.signal);
   if (isFailure(source)) return tokenFailure(ports, state.failedRequests, source);
   const token = await obtain(ports, subject, { seen, freshness, source, currentToken }, context);
-  if (isSuperseded(ports.view, subject)) return 'superseded';
+  if (isSuperseded(ports.lister, subject)) return 'superseded';
   if (isTokenFailure(token)) return token;
   if (isExpiringEarlier(token, freshness, seen))
     return tokenFailure(ports, 0, expiresEarlier(credential));
@@ -143,8 +143,8 @@ const targetHeldByOther = (secret: string, other: string): Failure =>
     { retryAfter: hours(1) },
   );
 
-function isSuperseded(view: ClusterView, { resource: { metadata } }: Subject): boolean {
-  const now = view.credential(`${metadata.namespace}/${metadata.name}`)?.metadata;
+function isSuperseded(lister: Lister, { resource: { metadata } }: Subject): boolean {
+  const now = lister.credential(`${metadata.namespace}/${metadata.name}`)?.metadata;
   const isSame = now?.uid === metadata.uid && now.generation === metadata.generation;
   return !isSame || now.deletionTimestamp !== undefined;
 }

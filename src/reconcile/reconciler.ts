@@ -18,7 +18,7 @@ import type { SecretMeta } from '../domain/secret.ts';
 import { type Attempt, conditionOf, readRejection } from '../domain/status.ts';
 import { asSeenBy, isOurs } from '../domain/target-secret.ts';
 import { type Action, type EpochMs, earlierAction } from '../domain/time.ts';
-import type { ClusterView, Key, ReconcileContext } from '../ports.ts';
+import type { Key, Lister, ReconcileContext } from '../ports.ts';
 import {
   type Ports,
   type ReconcileOutcome,
@@ -38,7 +38,7 @@ export type Reconcile = (key: Key, context: ReconcileContext) => Promise<Action>
 export function reconciler(ports: Ports, settings: Settings): Reconcile {
   const states = new CredentialStates();
   const reconcile: Reconcile = async (key, context) => {
-    const resource = ports.view.credential(key);
+    const resource = ports.lister.credential(key);
     const state = states.of(key, resource?.metadata.uid);
     if (resource === undefined) {
       const action = await cleanUpLeftover(ports, key, state, context);
@@ -68,13 +68,13 @@ async function reconcileCredential(
   { key, resource, state }: { readonly key: Key } & Omit<Subject, 'credential'>,
   context: ReconcileContext,
 ): Promise<Action> {
-  const { view, cluster, tokenClient } = ports;
+  const { lister, cluster, tokenClient } = ports;
   const finish = (result: ReconcileOutcome) =>
     updateStatus(ports, { resource, state }, result, context);
   const unsettled = await settle(ports, { resource, state }, context.signal);
   if (unsettled !== undefined) {
     const { failure, retryAt } = unsettled;
-    const result = failedOutcome(view, { resource, state }, failure);
+    const result = failedOutcome(lister, { resource, state }, failure);
     const now = ports.clock.now();
     const failing = { currentToken: result.currentToken, failingSince: state.failingSince ?? now };
     return finish({
@@ -83,13 +83,13 @@ async function reconcileCredential(
     });
   }
   const credential = parseCredential(resource, settings);
-  if (isFailure(credential)) return finish(failedOutcome(view, { resource, state }, credential));
+  if (isFailure(credential)) return finish(failedOutcome(lister, { resource, state }, credential));
   const subject = { resource, state, credential };
   const { tokenUrl } = credential;
   const validFrom = tokenClient.notBeforePolicies.validFrom(tokenUrl, ports.clock.now());
-  const seen = await gather({ view, cluster, validFrom }, subject, context.signal);
+  const seen = await gather({ lister, cluster, validFrom }, subject, context.signal);
   if (isFailure(seen))
-    return finish({ ...failedOutcome(view, { resource, state }, seen), tokenUrl });
+    return finish({ ...failedOutcome(lister, { resource, state }, seen), tokenUrl });
   const now = ports.clock.now();
   const next = plan(seen, now);
   const repair = next.do === 'publish' ? repairAt(subject, { seen, ...next }, now) : undefined;
@@ -120,13 +120,13 @@ function needsSession(
 
 /** What a session needs is done first, whatever its credential has become; unless it has another grant. */
 async function settle(
-  { sessions, view }: Ports,
+  { sessions, lister }: Ports,
   { resource, state }: Omit<Subject, 'credential'>,
   signal: AbortSignal,
 ): Promise<TokenFailure | undefined> {
   const { namespace, name } = resource.metadata;
   if (resource.spec.grantType !== 'password') return undefined;
-  return sessions.settle(resource, state, view.secret(namespace, sessionNameOf(name)), signal);
+  return sessions.settle(resource, state, lister.secret(namespace, sessionNameOf(name)), signal);
 }
 
 /** The session of a credential that is gone, or that has another grant by now. */
@@ -137,7 +137,7 @@ async function cleanUpLeftover(
   context: ReconcileContext,
 ): Promise<Action> {
   const isLeft =
-    ports.view.hasSession(key) || state.session !== undefined || hasUnstoredSession(state);
+    ports.lister.hasSession(key) || state.session !== undefined || hasUnstoredSession(state);
   return isLeft ? cleanUpSession(ports, key, state, context) : 'await-change';
 }
 
@@ -222,12 +222,12 @@ function afterSync(
 
 /** What we can't make sense of or can't look into is left alone; a token in the target stays as good as it was. */
 function failedOutcome(
-  view: ClusterView,
+  lister: Lister,
   { resource, state }: Omit<Subject, 'credential'>,
   failed: Failure,
 ): ReconcileOutcome {
   const { uid, namespace, name } = resource.metadata;
-  const found = view.secret(namespace, targetNameOf(resource));
+  const found = lister.secret(namespace, targetNameOf(resource));
   const targetUser = { uid, name, target: resource.spec.target };
   const isKnown = typeof found === 'object' && isOurs(targetUser, found);
   const target = isKnown ? asSeenBy(targetUser, found) : 'absent';

@@ -5,7 +5,7 @@ import type { Session } from '../domain/session.ts';
 import { sessionFrom, sessionSecretFrom } from '../domain/session-secret.ts';
 import { type EpochMs, hours } from '../domain/time.ts';
 import type { PasswordRequest } from '../domain/token.ts';
-import type { Cluster, ReconcileContext } from '../ports.ts';
+import type { ClusterClient, ReconcileContext } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { CredentialState } from './memory.ts';
 import type { TokenDemand } from './wish.ts';
@@ -29,7 +29,7 @@ export interface SessionCall {
 
 /** The session as it is now. Read only when its Secret is another than the one that was written or read last. */
 export async function currentSession(
-  cluster: Cluster,
+  cluster: ClusterClient,
   { subject, demand, context }: SessionCall,
 ): Promise<Session | undefined | Failure> {
   const { state, credential } = subject;
@@ -66,7 +66,7 @@ export const sessionLocationOf = ({
 
 /** Writes the session that a request has brought, if that has not been done yet. */
 export async function storeSession(
-  cluster: Cluster,
+  cluster: ClusterClient,
   { metadata, state, existing }: SessionLocation,
   signal: AbortSignal,
 ): Promise<Failure | undefined> {
@@ -101,7 +101,7 @@ export function contentionOf(
 
 /** Best effort: at worst a dead refresh token is sent once more after a restart. */
 export async function forgetSession(
-  cluster: Cluster,
+  cluster: ClusterClient,
   { metadata: { namespace, name }, state, existing }: SessionLocation,
   signal: AbortSignal,
 ): Promise<void> {

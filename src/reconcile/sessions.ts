@@ -16,7 +16,7 @@ import {
 import { isSessionSecret } from '../domain/session-secret.ts';
 import { type Action, minutes } from '../domain/time.ts';
 import type { Token, TokenRequest } from '../domain/token.ts';
-import type { Clock, Cluster, Log, Random, ReconcileContext } from '../ports.ts';
+import type { Clock, ClusterClient, Log, Random, ReconcileContext } from '../ports.ts';
 import type { Subject } from './gather.ts';
 import type { CredentialState } from './memory.ts';
 import { LruMap } from './recent.ts';
@@ -42,7 +42,7 @@ const IN_FLIGHT_CHECK_INTERVAL = minutes(1);
 
 interface Parts {
   readonly tokenClient: TokenClient;
-  readonly cluster: Cluster;
+  readonly cluster: ClusterClient;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;

@@ -5,13 +5,13 @@ import type { Sensitive } from '../domain/sensitive.ts';
 import type { Session } from '../domain/session.ts';
 import { holdsSession, sessionFrom } from '../domain/session-secret.ts';
 import { type Action, earliestRequeue, hours, type Ms, minutes, seconds } from '../domain/time.ts';
-import type { Clock, Cluster, Key, Log, Random, ReconcileContext } from '../ports.ts';
+import type { Clock, ClusterClient, Key, Log, Random, ReconcileContext } from '../ports.ts';
 import type { CredentialState } from './memory.ts';
 import type { TokenClient } from './token-desk.ts';
 import { isTokenFailure } from './wish.ts';
 
 interface Ports {
-  readonly cluster: Cluster;
+  readonly cluster: ClusterClient;
   readonly tokenClient: TokenClient;
   readonly clock: Clock;
   readonly random: Random;
@@ -99,7 +99,7 @@ async function tryAnotherTime(
 
 /** Another release may look after the credential, or a watch may be late: only the API server knows. */
 async function isNeeded(
-  cluster: Cluster,
+  cluster: ClusterClient,
   { namespace, name, meta, session }: LeftoverSession,
   signal: AbortSignal,
 ): Promise<boolean | Failure> {
@@ -132,7 +132,7 @@ async function endSession(
 }
 
 async function clientSecretOf(
-  cluster: Cluster,
+  cluster: ClusterClient,
   { namespace, session: { source }, state }: LogoutAttempt,
   signal: AbortSignal,
 ): Promise<Sensitive | undefined | Failure> {

@@ -5,7 +5,7 @@ import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
-import { type Cluster, startCluster } from '../../dev/cluster/cluster.ts';
+import { type ClusterClient, startCluster } from '../../dev/cluster/cluster.ts';
 import { archivesIn } from '../../dev/cluster/images.ts';
 import { NODE_ADDRESS } from '../../dev/cluster/node.ts';
 import {
@@ -31,11 +31,11 @@ export interface PodObject {
 
 /** A real cluster, and beside it on the node the identity provider and the API that workloads call. */
 export class Lab {
-  readonly cluster: Cluster;
+  readonly cluster: ClusterClient;
   readonly provider: IdentityProvider;
   readonly api: StandInApi;
 
-  private constructor(cluster: Cluster, provider: IdentityProvider, api: StandInApi) {
+  private constructor(cluster: ClusterClient, provider: IdentityProvider, api: StandInApi) {
     this.cluster = cluster;
     this.provider = provider;
     this.api = api;

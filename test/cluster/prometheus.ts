@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import type { Cluster } from '../../dev/cluster/cluster.ts';
+import type { ClusterClient } from '../../dev/cluster/cluster.ts';
 import { ensureTool } from '../../dev/packaging/tools.ts';
 import { ServerProcess } from '../../dev/server-process.ts';
 
@@ -61,7 +61,10 @@ export const monitoringCrds = (): object[] =>
 
 export class Prometheus {
   /** Scrapes and evaluates what the installed ServiceMonitor and PrometheusRule say. */
-  static async start(cluster: Cluster, shorten: (duration: string) => string): Promise<Prometheus> {
+  static async start(
+    cluster: ClusterClient,
+    shorten: (duration: string) => string,
+  ): Promise<Prometheus> {
     const monitors = await objects<ServiceMonitor>(cluster, 'servicemonitors');
     const rules = await objects<{ spec: { groups: RuleGroup[] } }>(cluster, 'prometheusrules');
     const groups = rules
@@ -128,7 +131,7 @@ export class Prometheus {
   }
 }
 
-async function objects<T>(cluster: Cluster, plural: string): Promise<T[]> {
+async function objects<T>(cluster: ClusterClient, plural: string): Promise<T[]> {
   const args = ['get', `${plural}.monitoring.coreos.com`, '-A', '-o', 'json'];
   return JSON.parse(await cluster.kubectl(args)).items;
 }

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import type { Cluster } from '../../dev/cluster/cluster.ts';
+import type { ClusterClient } from '../../dev/cluster/cluster.ts';
 import { claimsOf } from './stand-in-api.ts';
 
 /** What the cluster shows over time, with the moment at which we saw it. */
@@ -26,7 +26,7 @@ export class PublishedTokens {
   readonly all: SyncedTarget[] = [];
   readonly #known = new Set<string>();
 
-  constructor(cluster: Cluster, namespace: string) {
+  constructor(cluster: ClusterClient, namespace: string) {
     const annotation = (name: string): string => `{.metadata.annotations.convercus\\.io/${name}}`;
     const fields = [annotation('renew-at'), '{.data.token}', '{.metadata.name}'];
     const args = ['get', 'secrets', '-n', namespace, '-l', 'convercus.io/credential'];
@@ -67,7 +67,7 @@ export class PublishedTokens {
 export class LeaseHolders {
   readonly all: { readonly at: number; readonly holder: string }[] = [];
 
-  constructor(cluster: Cluster, namespace: string, name: string) {
+  constructor(cluster: ClusterClient, namespace: string, name: string) {
     const args = ['get', 'lease', name, '-n', namespace];
     follow(cluster, [...args, '-o', 'jsonpath={.spec.holderIdentity}{"\\n"}'], (holder) => {
       this.all.push({ at: Date.now(), holder });
@@ -93,7 +93,7 @@ export class LeaseHolders {
 }
 
 /** The lines of a `kubectl … --watch`, which ends with the namespaces that it runs in. */
-function follow(cluster: Cluster, args: string[], onLine: (line: string) => void): void {
+function follow(cluster: ClusterClient, args: string[], onLine: (line: string) => void): void {
   const { kubectl } = cluster.controlPlane.binaries;
   const all = [`--kubeconfig=${cluster.kubeconfig}`, ...args, '--watch'];
   const { stdout } = spawn(kubectl, all, { stdio: ['ignore', 'pipe', 'ignore'] });

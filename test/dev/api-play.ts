@@ -24,9 +24,9 @@ import {
 import {
   type ApiRequest,
   type ApiResponse,
-  createTransport,
+  createRestClient,
+  type RestClient,
   type StreamRequest,
-  type Transport,
 } from '../../src/adapters/kubernetes/transport.ts';
 import { never } from '../adapters/kubernetes/scripted-api-server.ts';
 
@@ -46,7 +46,7 @@ import { never } from '../adapters/kubernetes/scripted-api-server.ts';
 
 /** One API server. */
 export interface Side {
-  readonly transport: Transport;
+  readonly restClient: RestClient;
   makeNamespace(name: string): Promise<void>;
   /** Its objects stay: neither control plane here has a namespace controller that would remove them. */
   endNamespace(name: string): Promise<void>;
@@ -60,14 +60,14 @@ export interface Side {
 export type Named = Draft & { readonly metadata: { readonly name: string; namespace: string } };
 
 export class RealSide implements Side {
-  transport: Transport;
-  readonly #open: () => Transport;
+  restClient: RestClient;
+  readonly #open: () => RestClient;
   readonly #compact: () => Promise<void>;
 
   /** @param compact makes the API server forget old versions; connections may break */
   constructor(kubeconfigPath: string, compact: () => Promise<void>) {
-    this.#open = () => createTransport({ kubeconfigPath, userAgent: 'convercus-operator/test' });
-    this.transport = this.#open();
+    this.#open = () => createRestClient({ kubeconfigPath, userAgent: 'convercus-operator/test' });
+    this.restClient = this.#open();
     this.#compact = compact;
   }
 
@@ -91,17 +91,17 @@ export class RealSide implements Side {
   }
 
   async compact(): Promise<void> {
-    await this.transport.close();
+    await this.restClient.close();
     await this.#compact();
-    this.transport = this.#open();
+    this.restClient = this.#open();
   }
 
   close(): Promise<void> {
-    return this.transport.close();
+    return this.restClient.close();
   }
 
   #ask(request: Omit<ApiRequest, 'signal'>): Promise<ApiResponse | ApiError> {
-    return this.transport.request({ ...request, signal: never });
+    return this.restClient.request({ ...request, signal: never });
   }
 
   async #must(request: Omit<ApiRequest, 'signal'>): Promise<void> {
@@ -114,7 +114,7 @@ const NAMESPACES = '/api/v1/namespaces';
 
 /** The simulated server behind its own network, which is good. */
 export class SimulatedSide implements Side {
-  readonly transport: Transport;
+  readonly restClient: RestClient;
   readonly #server: ApiServer;
   readonly #scheduler: Scheduler;
 
@@ -142,7 +142,7 @@ export class SimulatedSide implements Side {
     });
     this.#server = server;
     this.#scheduler = scheduler;
-    this.transport = {
+    this.restClient = {
       request: (request) => this.#untilDone(inner.request(request)),
       stream: (request) => this.#driven(inner, request),
       close: () => Promise.resolve(),
@@ -173,7 +173,7 @@ export class SimulatedSide implements Side {
     return Promise.resolve();
   }
 
-  async *#driven(inner: Transport, request: StreamRequest): AsyncGenerator {
+  async *#driven(inner: RestClient, request: StreamRequest): AsyncGenerator {
     const lines = inner.stream(request)[Symbol.asyncIterator]();
     for (;;) {
       const { value, done } = await this.#untilDone(lines.next());
@@ -273,7 +273,7 @@ export class Play {
 
   /** Its outcome alone. */
   async tell(request: Omit<ApiRequest, 'signal'>): Promise<void> {
-    const response = await this.side.transport.request({ ...request, signal: never });
+    const response = await this.side.restClient.request({ ...request, signal: never });
     this.#keepOutcome(response);
     this.seen.push(response instanceof ApiError ? refusalIn(response) : 'ok');
   }
@@ -305,7 +305,7 @@ export class Play {
   ): Promise<string | undefined> {
     const accept = kind === 'secrets' ? METADATA_LIST : JSON_ONLY;
     const request = { method: 'GET', path: path(kind, namespace), query, accept } as const;
-    const response = await this.side.transport.request({ ...request, signal: never });
+    const response = await this.side.restClient.request({ ...request, signal: never });
     this.#keepOutcome(response);
     if (response instanceof ApiError) {
       this.seen.push({ list: kind, response: refusalIn(response) });
@@ -326,7 +326,7 @@ export class Play {
     const versions: number[] = [];
     const events: unknown[] = [];
     try {
-      const lines = this.side.transport.stream({
+      const lines = this.side.restClient.stream({
         method: 'GET',
         path: path(kind, this.namespace),
         query: {
@@ -392,7 +392,7 @@ export class Play {
   }
 
   async #send(kind: Kind, name = '', request: Omit<ApiRequest, 'signal'>): Promise<void> {
-    const response = await this.side.transport.request({ ...request, signal: never });
+    const response = await this.side.restClient.request({ ...request, signal: never });
     this.#keepOutcome(response);
     const state = await this.#compared(kind, name);
     this.seen.push({
@@ -418,7 +418,7 @@ export class Play {
 
   async #get(kind: Kind, name: string): Promise<ApiResponse | ApiError> {
     const request = { method: 'GET', path: this.#path(kind, name), signal: never } as const;
-    return this.side.transport.request(request);
+    return this.side.restClient.request(request);
   }
 
   async #look(kind: Kind, name: string): Promise<ApiResponse> {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
-import { createTransport, type Transport } from '../../src/adapters/kubernetes/transport.ts';
+import { createRestClient, type RestClient } from '../../src/adapters/kubernetes/transport.ts';
 import { credentialObject, eventually, type Tenant, World } from './world.ts';
 
 /** ROUNDS=65 N=100 makes 6,500 of them again. */
@@ -29,13 +29,13 @@ describe('credentials that are deleted and made again', () => {
   const names = Array.from({ length: N }, (_, n) => `c${n}`);
   let world: World;
   let shop: Tenant;
-  let people: Transport;
+  let people: RestClient;
 
   beforeAll(async () => {
     world = await World.start();
     shop = await world.tenant();
     const kubeconfigPath = world.controlPlane.adminKubeconfig;
-    people = createTransport({ kubeconfigPath, userAgent: 'people' });
+    people = createRestClient({ kubeconfigPath, userAgent: 'people' });
   }, 600_000);
 
   afterAll(async () => {

@@ -42,7 +42,7 @@ interface Fate {
 const GOOD: Fate = { there: 0, back: 0 };
 
 /** The Lease in the cluster. What was sent arrives even when the sender no longer waits for it. */
-class Cluster {
+class ClusterClient {
   lease: LeaseRecord | undefined;
   #version = 0;
   #changed = Promise.withResolvers<void>();
@@ -147,7 +147,7 @@ class Contender {
 
 describe('one contender', () => {
   it('creates the Lease, leads, renews every retry period, and releases on a stop', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const start = clock.now();
     const one = new Contender('one', cluster.store());
     await clock.advance(seconds(7));
@@ -168,7 +168,7 @@ describe('one contender', () => {
   });
 
   it('keeps renewing while its work drains, and releases only after that', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const one = new Contender('one', cluster.store());
     one.drain = minutes(1);
     await clock.advance(seconds(1));
@@ -181,7 +181,7 @@ describe('one contender', () => {
   });
 
   it('waits for a renewal on its way before it releases', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const fates: Fate[] = [GOOD, GOOD, { there: 500, back: 500 }];
     const one = new Contender(
       'one',
@@ -203,7 +203,7 @@ describe('one contender', () => {
   ])('waits 3 s and no longer for %s that hangs at the end', async (_, fates, stopAt) => {
     const one = new Contender(
       'one',
-      new Cluster().store(() => fates.shift() ?? GOOD),
+      new ClusterClient().store(() => fates.shift() ?? GOOD),
     );
     await clock.advance(seconds(stopAt));
     one.stop();
@@ -215,7 +215,7 @@ describe('one contender', () => {
   });
 
   it('gives up exactly at the deadline when it cannot renew, then ends as lost and releases nothing', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     let fate = GOOD;
     const one = new Contender(
       'one',
@@ -231,7 +231,7 @@ describe('one contender', () => {
   });
 
   it('does not wait for a store that never answers', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     let fate = GOOD;
     const one = new Contender(
       'one',
@@ -247,7 +247,7 @@ describe('one contender', () => {
     const fates: Fate[] = [{ ...GOOD, breaks: 'bug' }];
     const one = new Contender(
       'one',
-      new Cluster().store(() => fates.shift() ?? GOOD),
+      new ClusterClient().store(() => fates.shift() ?? GOOD),
     );
     await clock.advance(seconds(2));
     expect(one.isLeading).toBe(true);
@@ -261,7 +261,7 @@ describe('one contender', () => {
   });
 
   it('goes on when a renewal arrived but its answer did not', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const fates: Fate[] = [GOOD, GOOD, { ...GOOD, breaks: 'after' }];
     const one = new Contender(
       'one',
@@ -274,7 +274,7 @@ describe('one contender', () => {
     expect(cluster.lease?.holder).toBe('');
   });
 
-  it.each<[string, (cluster: Cluster) => void]>([
+  it.each<[string, (cluster: ClusterClient) => void]>([
     ['somebody else has it', (it) => it.lease && it.put({ ...it.lease, holder: 'other' })],
     [
       'it has been deleted',
@@ -283,7 +283,7 @@ describe('one contender', () => {
       },
     ],
   ])('stops leading as soon as it sees that %s', async (_, happens) => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const one = new Contender('one', cluster.store());
     await clock.advance(seconds(1));
     happens(cluster);
@@ -292,7 +292,7 @@ describe('one contender', () => {
   });
 
   it('tries later when it cannot look after a conflict, or meets two in a row', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const fates: Fate[] = [GOOD, GOOD, GOOD, { ...GOOD, breaks: 'before' }];
     const one = new Contender(
       'one',
@@ -313,7 +313,7 @@ describe('one contender', () => {
   });
 
   it('takes its own Lease back at once', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     cluster.put({ holder: 'one', duration: 15_000, acquiredAt: 5, renewedAt: 6, transitions: 3 });
     const one = new Contender('one', cluster.store());
     await settle();
@@ -324,7 +324,7 @@ describe('one contender', () => {
   });
 
   it('passes on what its work throws, after releasing', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const lead = () => Promise.reject(new Error('a bug'));
     const one = new Contender('one', cluster.store(), { lead });
     await expect(one.ended).rejects.toThrow('a bug');
@@ -336,7 +336,7 @@ describe('one contender', () => {
     { retryPeriod: seconds(9) },
     { leaseDuration: Number.NaN },
   ])('refuses times that cannot work: %j', async (times) => {
-    await expect(new Contender('one', new Cluster().store(), times).ended).rejects.toThrow(
+    await expect(new Contender('one', new ClusterClient().store(), times).ended).rejects.toThrow(
       RangeError,
     );
   });
@@ -344,7 +344,7 @@ describe('one contender', () => {
 
 describe('a contender while another one leads', () => {
   it('takes over after the whole duration without a sign of life, as seen by itself', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     cluster.put({
       holder: 'dead',
       duration: seconds(15),
@@ -364,7 +364,7 @@ describe('a contender while another one leads', () => {
   });
 
   it('respects the longer duration that the holder has promised to others', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const hour = {
       holder: 'slow',
       duration: hours(1),
@@ -383,7 +383,7 @@ describe('a contender while another one leads', () => {
   });
 
   it('follows a clean release at once, by one watch', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const one = new Contender('one', cluster.store());
     await settle();
     const two = new Contender('two', cluster.store());
@@ -401,7 +401,7 @@ describe('a contender while another one leads', () => {
     ['is refused', () => Promise.reject(new Error('refused'))],
     ['tells nothing and ends', () => Promise.resolve([])],
   ])('follows a clean release at its next look when the watch %s', async (_, records) => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const one = new Contender('one', cluster.store());
     await settle();
     const watch = async function* () {
@@ -419,7 +419,7 @@ describe('a contender while another one leads', () => {
   });
 
   it('does not ask in a loop when the Lease is free but can not be written', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     cluster.put({ holder: '', duration: 1, acquiredAt: 0, renewedAt: 0, transitions: 0 });
     let reads = 0;
     const store = cluster.store();
@@ -438,7 +438,7 @@ describe('a contender while another one leads', () => {
   });
 
   it('ends at once when it is stopped before it ever leads', async () => {
-    const cluster = new Cluster();
+    const cluster = new ClusterClient();
     const one = new Contender('one', cluster.store());
     const two = new Contender('two', cluster.store());
     await clock.advance(seconds(5));
@@ -474,7 +474,7 @@ describe('two contenders over a bad network', () => {
         fc.array(fc.double({ min: 0, max: 0.999, noNaN: true }), { minLength: 1, maxLength: 10 }),
         async (fates, happenings, randoms) => {
           clock = new FakeClock();
-          const cluster = new Cluster();
+          const cluster = new ClusterClient();
           let requests = 0;
           let draws = 0;
           const store = cluster.store(() => fates[(requests += 1) % fates.length]!);
@@ -513,7 +513,7 @@ describe('two contenders over a bad network', () => {
 
 it('does not let a process act that was stopped for longer than its term, whatever its timers say', async () => {
   let leadership: Leadership | undefined;
-  const contender = new Contender('a', new Cluster().store(), {
+  const contender = new Contender('a', new ClusterClient().store(), {
     lead: async (given) => {
       leadership = given;
       await new Promise<void>((resolve) => given.lost.addEventListener('abort', () => resolve()));

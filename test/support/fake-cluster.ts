@@ -18,11 +18,11 @@ import {
   SESSION_LABEL,
 } from '../../src/domain/target-secret.ts';
 import type {
-  Cluster,
-  ClusterView,
+  ClusterClient,
   CredentialEvent,
   EventSubject,
   Key,
+  Lister,
   SecretIdentity,
 } from '../../src/ports.ts';
 
@@ -52,7 +52,7 @@ export interface RecordedEvent extends CredentialEvent {
 }
 
 /** As much of an API server, and of the watches on it, as ports.ts promises. The watches are never late. */
-export class FakeCluster implements Cluster, ClusterView {
+export class FakeCluster implements ClusterClient, Lister {
   readonly events: RecordedEvent[] = [];
   /** Every request so far, as `call name`. */
   readonly requests: string[] = [];

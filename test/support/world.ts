@@ -344,7 +344,7 @@ export class World {
       renewal: (reason: string, outcome: string) => this.renewals.push(`${reason} ${outcome}`),
     };
     const ports = {
-      view: cluster,
+      lister: cluster,
       cluster,
       tokenClient,
       tokens,

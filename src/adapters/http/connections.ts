@@ -16,19 +16,19 @@ export interface ConnectionOptions {
   readonly proxy: { readonly https: string; readonly except: string };
 }
 
-interface Line {
+interface Pool {
   readonly dispatcher: Dispatcher;
   /** The extra certificates that it trusts (PEM). */
   readonly trust: string;
   checkedAt: EpochMs;
 }
 
-const LOOK_AT_CA_FILE_EVERY = minutes(1);
+const CA_FILE_CHECK_INTERVAL = minutes(1);
 
 /** Kept-alive connections, apart for each environment because each may trust other certificates. */
 export class Connections {
   readonly #options: ConnectionOptions;
-  readonly #lines = new Map<string, Line>();
+  readonly #pools = new Map<string, Pool>();
   /** Replaced ones too: who asked before may send with them yet, and a certificate is replaced every few months. */
   readonly #opened: Dispatcher[] = [];
 
@@ -38,23 +38,23 @@ export class Connections {
 
   /** Follows changes of the environment's `caFile`; a file that cannot be used leaves the last good one in force. */
   async dispatcherFor(environment: Environment): Promise<Dispatcher | Failure> {
-    const known = this.#lines.get(environment.name);
+    const known = this.#pools.get(environment.name);
     const now = this.#options.clock.now();
     if (known !== undefined && !isDue(environment, known, now)) return known.dispatcher;
     if (known !== undefined) known.checkedAt = now;
     const trust = environment.caFile === '' ? '' : await readTrust(environment);
     // Others may have been here while the file was read
-    const current = this.#lines.get(environment.name);
+    const current = this.#pools.get(environment.name);
     if (trust instanceof Failure) return current?.dispatcher ?? trust;
     if (current?.trust === trust) return current.dispatcher;
     const dispatcher = this.#open(trust);
-    this.#lines.set(environment.name, { dispatcher, trust, checkedAt: now });
+    this.#pools.set(environment.name, { dispatcher, trust, checkedAt: now });
     return dispatcher;
   }
 
   /** Ends all connections, requests in flight included. */
   async close(): Promise<void> {
-    this.#lines.clear();
+    this.#pools.clear();
     await Promise.all(this.#opened.splice(0).map((dispatcher) => dispatcher.destroy()));
   }
 
@@ -81,8 +81,8 @@ export class Connections {
   }
 }
 
-const isDue = (environment: Environment, line: Line, now: EpochMs): boolean =>
-  environment.caFile !== '' && Math.abs(now - line.checkedAt) >= LOOK_AT_CA_FILE_EVERY;
+const isDue = (environment: Environment, pool: Pool, now: EpochMs): boolean =>
+  environment.caFile !== '' && Math.abs(now - pool.checkedAt) >= CA_FILE_CHECK_INTERVAL;
 
 /** Made once and not for each connection: reading the default certificates takes a while. */
 const trusting = (pem: string) => ({

@@ -5,7 +5,7 @@ import type { HttpResponse } from '../../domain/http-answer.ts';
 import type { EpochMs, Ms } from '../../domain/time.ts';
 import type { Clock } from '../../ports.ts';
 import { isTransient, isUnsent } from './to-failure.ts';
-import { CutAnswer, type WholeAnswer, wholeAnswer } from './whole-answer.ts';
+import { ResponseCut, sendRequest, type WholeResponse } from './whole-answer.ts';
 
 export interface HttpRequest {
   readonly url: string;
@@ -25,16 +25,16 @@ export interface Exchange {
   readonly receivedAt: EpochMs;
 }
 
-const LARGEST_BODY = 64 * 1024;
+const MAX_BODY = 64 * 1024;
 /** Three tries, 0.2 s and 0.6 s apart. */
-const TRIES = { retries: 2, minTimeout: 200, factor: 3 } as const;
+const RETRIES = { retries: 2, minTimeout: 200, factor: 3 } as const;
 
 /**
  * Sends a request and reads its answer, whatever it is. Tries again after transient faults of the network, but never
  * once a status line has arrived, and never for longer than `timeout` in all. Redirects are answers like any other:
  * a secret is sent only where it was meant to go.
  */
-export async function exchange(
+export async function sendWithRetries(
   request: HttpRequest,
   dispatcher: Dispatcher,
   { clock, timeout }: { readonly clock: Clock; readonly timeout: Ms },
@@ -51,12 +51,12 @@ export async function exchange(
     const left = Math.max(deadline - requestedAt, 1);
     const path = pathname + search;
     const whole = { origin, path, method, headers, body, signal, timeout: left };
-    return wholeAnswer(dispatcher, whole, LARGEST_BODY).catch(asError);
+    return sendRequest(dispatcher, whole, MAX_BODY).catch(asError);
   };
   const isHarmless = once ? isUnsent : isTransient;
   const shouldRetry = ({ error }: { error: Error }) =>
-    !(error.cause instanceof CutAnswer) && isHarmless(error);
-  const response = await pRetry(send, { ...TRIES, signal, shouldRetry });
+    !(error.cause instanceof ResponseCut) && isHarmless(error);
+  const response = await pRetry(send, { ...RETRIES, signal, shouldRetry });
   return { response: answerOf(response), requestedAt, receivedAt: clock.now() };
 }
 
@@ -65,7 +65,7 @@ const asError = (cause: unknown): never => {
   throw new Error('no answer', { cause });
 };
 
-function answerOf({ status, headers, body }: WholeAnswer): HttpResponse {
+function answerOf({ status, headers, body }: WholeResponse): HttpResponse {
   const retryAfter = only(headers['retry-after']);
   const date = only(headers['date']);
   const authorization = only(headers['authorization']);
@@ -89,7 +89,7 @@ const textOf = (body: Uint8Array): string => new TextDecoder().decode(body);
 /** Nothing when it proves too large. */
 function unpacked(body: Buffer): Uint8Array {
   try {
-    return gunzipSync(body, { maxOutputLength: LARGEST_BODY });
+    return gunzipSync(body, { maxOutputLength: MAX_BODY });
   } catch (error) {
     if (error instanceof RangeError) return new Uint8Array();
     throw error;

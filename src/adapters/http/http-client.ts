@@ -1,7 +1,7 @@
 import type { Environment } from '../../domain/environment.ts';
 import { type Failure, isFailure } from '../../domain/failure.ts';
 import { type ConnectionOptions, Connections } from './connections.ts';
-import { type Exchange, exchange, type HttpRequest } from './exchange.ts';
+import { type Exchange, type HttpRequest, sendWithRetries } from './exchange.ts';
 
 /** The way to the token hosts. A simulation puts another in its place. */
 export interface HttpClient {
@@ -25,7 +25,7 @@ export function createHttpClient(options: ConnectionOptions): HttpClient {
     async send(environment, request, signal) {
       const dispatcher = await connections.dispatcherFor(environment);
       if (isFailure(dispatcher)) return dispatcher;
-      return exchange(request, dispatcher, limits, signal);
+      return sendWithRetries(request, dispatcher, limits, signal);
     },
     close: () => connections.close(),
   };

@@ -1,6 +1,6 @@
 import { Failure, type FailureKind } from '../../domain/failure.ts';
 
-const WHY: Readonly<Record<string, string>> = {
+const REASONS: Readonly<Record<string, string>> = {
   EAI_AGAIN: 'the name server does not answer',
   ECONNREFUSED: 'nothing listens there',
   ECONNRESET: 'the connection was cut',
@@ -20,7 +20,7 @@ type Row = readonly [
 ];
 
 /** The first row that knows the code decides. */
-const ROWS: readonly Row[] = [
+const ERROR_TABLE: readonly Row[] = [
   [
     /^OAUTH_(HTTP_REQUEST|REQUEST_PROTOCOL)_FORBIDDEN$/,
     'InsecureEndpoint',
@@ -47,7 +47,7 @@ const OTHERWISE: Row = [
   /./,
   'NetworkError',
   (host, code) =>
-    `${host} cannot be reached: ${WHY[code] ?? 'the connection failed'} (${code}). ` +
+    `${host} cannot be reached: ${REASONS[code] ?? 'the connection failed'} (${code}). ` +
     'Check DNS, network policies and HTTPS_PROXY; the operator tries again.',
 ];
 
@@ -57,7 +57,7 @@ const OTHERWISE: Row = [
  */
 export function toFailure(error: unknown, host: string): Failure {
   const code = codesOf(error)[0] ?? '';
-  const [, kind, words] = ROWS.find(([codes]) => codes.test(code)) ?? OTHERWISE;
+  const [, kind, words] = ERROR_TABLE.find(([codes]) => codes.test(code)) ?? OTHERWISE;
   return new Failure(kind, words(host, code), code === '' ? {} : { code });
 }
 

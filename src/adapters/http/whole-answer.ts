@@ -2,7 +2,7 @@ import type { Dispatcher } from 'undici';
 import type { Ms } from '../../domain/time.ts';
 
 /** An answer from its status line to its end. */
-export interface WholeAnswer {
+export interface WholeResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   /** `too-large`: it was cut off. */
@@ -22,13 +22,13 @@ export interface WholeRequest {
 }
 
 /** There was no whole answer in time. */
-class TooLate extends Error {
+class RequestTimeout extends Error {
   override readonly name = 'TimeoutError';
   readonly code = 'Timeout';
 }
 
 /** The connection was cut in the middle of an answer: the server has seen the request. */
-export class CutAnswer extends Error {
+export class ResponseCut extends Error {
   constructor(cause: Error) {
     super('cut', { cause });
   }
@@ -39,16 +39,16 @@ export class CutAnswer extends Error {
  * `request` costs in time and memory goes into a stream for the body, which nobody needs for small answers.
  * Rejects with undici's error, a CutAnswer, a TooLate, or the signal's reason.
  */
-export function wholeAnswer(
+export function sendRequest(
   dispatcher: Dispatcher,
   { signal, timeout, ...request }: WholeRequest,
   largest: number,
-): Promise<WholeAnswer> {
+): Promise<WholeResponse> {
   return new Promise((resolve, reject) => {
     if (signal.aborted) return reject(signal.reason);
     const collector = new Collector(largest, { resolve, reject, settle });
     const abort = (): void => collector.abort(signal.reason);
-    const expire = (): void => collector.abort(new TooLate());
+    const expire = (): void => collector.abort(new RequestTimeout());
     const timer = timeout === undefined ? undefined : setTimeout(expire, timeout);
     function settle(): void {
       clearTimeout(timer);
@@ -60,7 +60,7 @@ export function wholeAnswer(
 }
 
 interface Outcome {
-  readonly resolve: (response: WholeAnswer) => void;
+  readonly resolve: (response: WholeResponse) => void;
   readonly reject: (reason: unknown) => void;
   /** Nothing more comes; called at least once. */
   readonly settle: () => void;
@@ -72,7 +72,7 @@ class Collector implements Dispatcher.DispatchHandler {
   readonly #chunks: Buffer[] = [];
   #size = 0;
   #status = 0;
-  #headers: WholeAnswer['headers'] = {};
+  #headers: WholeResponse['headers'] = {};
   #controller: Dispatcher.DispatchController | undefined;
   #aborted: { readonly reason: Error } | undefined;
 
@@ -96,7 +96,7 @@ class Collector implements Dispatcher.DispatchHandler {
   onResponseStart(
     _: Dispatcher.DispatchController,
     status: number,
-    headers: WholeAnswer['headers'],
+    headers: WholeResponse['headers'],
   ): void {
     if (status < 200) return;
     this.#status = status;
@@ -119,7 +119,7 @@ class Collector implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    this.#fail(this.#status === 0 ? error : new CutAnswer(error));
+    this.#fail(this.#status === 0 ? error : new ResponseCut(error));
   }
 
   #fail(reason: unknown): void {
@@ -127,7 +127,7 @@ class Collector implements Dispatcher.DispatchHandler {
     this.#outcome.reject(reason);
   }
 
-  #end(body: WholeAnswer['body']): void {
+  #end(body: WholeResponse['body']): void {
     this.#outcome.settle();
     this.#outcome.resolve({ status: this.#status, headers: this.#headers, body });
   }

@@ -11,13 +11,13 @@ const FRESH_FOR: Ms = minutes(1);
 const RELOAD_PAUSE: Ms = seconds(10);
 
 /** What a request needs to get through: connections made with the right certificates, and who we are. */
-export interface Access {
+export interface ApiConnection {
   readonly dispatcher: Dispatcher;
   readonly headers: Readonly<Record<string, string>>;
 }
 
 /** Connections and credentials of one API server, read again as they rotate. */
-export class ApiAccess {
+export class RestConfig {
   readonly origin: string;
   readonly host: string;
   /** Path in front of every request, for servers behind a gateway. */
@@ -25,8 +25,8 @@ export class ApiAccess {
   readonly #load: () => KubeConfig;
   readonly #now: () => EpochMs;
   #config: KubeConfig;
-  #reading: Promise<Access> | undefined;
-  #known: Access | undefined;
+  #reading: Promise<ApiConnection> | undefined;
+  #known: ApiConnection | undefined;
   #readAt = 0;
   #reloadedAt = Number.NEGATIVE_INFINITY;
   #current: { readonly fingerprint: string; readonly dispatcher: Dispatcher } | undefined;
@@ -47,12 +47,12 @@ export class ApiAccess {
   }
 
   /** What is known and not too old; else `get` it. */
-  get current(): Access | undefined {
+  get current(): ApiConnection | undefined {
     return this.#isFresh ? this.#known : undefined;
   }
 
   /** Rejects when a file cannot be read or a credential plugin fails. */
-  get(): Promise<Access> {
+  get(): Promise<ApiConnection> {
     return this.#reading !== undefined && this.#isFresh ? this.#reading : this.#readAgain();
   }
 
@@ -79,12 +79,12 @@ export class ApiAccess {
     await Promise.all([...this.#open].map((dispatcher) => dispatcher.destroy()));
   }
 
-  #readAgain(): Promise<Access> {
+  #readAgain(): Promise<ApiConnection> {
     this.#readAt = this.#now();
     const reading = this.#read();
     this.#reading = reading;
     this.#known = undefined;
-    const settle = (access: Access | undefined): void => {
+    const settle = (access: ApiConnection | undefined): void => {
       if (this.#reading !== reading) return;
       this.#known = access;
       if (access === undefined) this.#reading = undefined;
@@ -93,7 +93,7 @@ export class ApiAccess {
     return reading;
   }
 
-  async #read(): Promise<Access> {
+  async #read(): Promise<ApiConnection> {
     const options: RequestOptions = {};
     await this.#config.applyToHTTPSOptions(options);
     return { dispatcher: this.#dispatcherFor(options), headers: headersOf(options) };

@@ -1,31 +1,34 @@
 import type { Dispatcher } from 'undici';
 import { type Ms, seconds } from '../../domain/time.ts';
-import { type WholeAnswer, type WholeRequest, wholeAnswer } from '../http/whole-answer.ts';
+import { sendRequest, type WholeRequest, type WholeResponse } from '../http/whole-answer.ts';
 import { ApiError } from './api-error.ts';
 import { jsonIn } from './json-lines.ts';
 
 /** No answer that we ask for is larger; a page of a list that is gets asked for in smaller pages. */
-const LARGEST_BODY = 32 * 1024 * 1024;
-const LARGEST_REFUSAL = 1024 * 1024;
+const MAX_BODY = 32 * 1024 * 1024;
+const MAX_ERROR_BODY = 1024 * 1024;
 export const DEFAULT_TIMEOUT: Ms = seconds(30);
 
-export interface Answer {
+export interface StatusResponse {
   readonly status: number;
 }
 
 /** Rejects with an ApiError when the server refuses. */
-export type Send<T extends Answer> = (dispatcher: Dispatcher, request: WholeRequest) => Promise<T>;
+export type Send<T extends StatusResponse> = (
+  dispatcher: Dispatcher,
+  request: WholeRequest,
+) => Promise<T>;
 
 const isSuccess = (status: number): boolean => status >= 200 && status < 300;
 
-export const ask: Send<WholeAnswer> = async (dispatcher, request) => {
-  const response = await wholeAnswer(dispatcher, request, LARGEST_BODY);
+export const sendWhole: Send<WholeResponse> = async (dispatcher, request) => {
+  const response = await sendRequest(dispatcher, request, MAX_BODY);
   if (isSuccess(response.status)) return response;
-  throw refusal(response);
+  throw errorFrom(response);
 };
 
 /** Its body goes on for as long as somebody reads. */
-export const open: Send<Answer & { readonly body: AsyncIterable<Buffer> }> = async (
+export const openStream: Send<StatusResponse & { readonly body: AsyncIterable<Buffer> }> = async (
   dispatcher,
   request,
 ) => {
@@ -33,23 +36,23 @@ export const open: Send<Answer & { readonly body: AsyncIterable<Buffer> }> = asy
   const limits = { headersTimeout, bodyTimeout: 0 };
   const { statusCode: status, headers, body } = await dispatcher.request({ ...rest, ...limits });
   if (isSuccess(status)) return { status, body };
-  throw refusal({ status, headers, body: await collected(body) });
+  throw errorFrom({ status, headers, body: await collected(body) });
 };
 
 /** Leaving the loop closes the connection. */
-async function collected(body: AsyncIterable<Buffer>): Promise<WholeAnswer['body']> {
+async function collected(body: AsyncIterable<Buffer>): Promise<WholeResponse['body']> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of body) {
     size += chunk.length;
-    if (size > LARGEST_REFUSAL) return 'too-large';
+    if (size > MAX_ERROR_BODY) return 'too-large';
     chunks.push(chunk);
   }
   return Buffer.concat(chunks);
 }
 
 /** Proxies write what they want; then only the status counts. */
-function refusal({ status, headers, body }: WholeAnswer): ApiError {
+function errorFrom({ status, headers, body }: WholeResponse): ApiError {
   let described: unknown;
   try {
     described = jsonIn(body);

@@ -2,7 +2,7 @@ import { Sensitive } from '../../domain/sensitive.ts';
 import { hours, type Ms, seconds } from '../../domain/time.ts';
 import { listAt, numberAt, textAt } from './json.ts';
 
-const LONGEST_PATIENCE = hours(1);
+const MAX_RETRY_AFTER = hours(1);
 
 /** `reason` of the ApiError for an answer that is not the object that was asked for. */
 export const NO_OBJECT = 'UnexpectedBody';
@@ -53,5 +53,5 @@ export class ApiError extends Error {
 /** The API server writes `Retry-After` in seconds, never as a date. */
 function maxWait(header: unknown, inStatus: number | undefined): Ms | undefined {
   const asked = typeof header === 'string' && /^\d+$/.test(header) ? Number(header) : inStatus;
-  return asked === undefined ? undefined : Math.min(seconds(asked), LONGEST_PATIENCE);
+  return asked === undefined ? undefined : Math.min(seconds(asked), MAX_RETRY_AFTER);
 }

@@ -3,7 +3,7 @@ import { targetNameOf } from '../../domain/credential.ts';
 import { isOlderVersion } from '../../domain/resource-version.ts';
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../../domain/secret.ts';
 import type { Status } from '../../domain/status.ts';
-import type { ClusterView, EventHandler, Key, SecretIdentity } from '../../ports.ts';
+import type { EventHandler, Key, Lister, SecretIdentity } from '../../ports.ts';
 import {
   generationOrAnnotationChanged,
   inWordsOf,
@@ -11,7 +11,7 @@ import {
   namesOf,
   sourceNameOf,
 } from './credential-object.ts';
-import { shownBy } from './event-line.ts';
+import { seenVersionIn } from './event-line.ts';
 import { SecretIndex } from './secret-index.ts';
 import type { WatchedSecret } from './secret-meta.ts';
 import { SessionKeys } from './session-keys.ts';
@@ -29,15 +29,15 @@ interface CredentialList {
  * What the watches have shown, and who has to look again when it changes. List the credentials of a scope before
  * its Secrets: only Secrets that a credential already names are kept, any other costs a request when it is named later.
  */
-export class ClusterCache implements ClusterView {
-  readonly #onChange: (keys: readonly Key[]) => void;
+export class ClusterCache implements Lister {
+  readonly #enqueue: (keys: readonly Key[]) => void;
   readonly #credentials = new Map<Key, ConvercusCredential>();
   readonly #secrets = new SecretIndex();
   readonly #sessions = new SessionKeys();
   readonly #shared = new SharedParts();
 
-  constructor(onChange: (keys: readonly Key[]) => void) {
-    this.#onChange = onChange;
+  constructor(enqueue: (keys: readonly Key[]) => void) {
+    this.#enqueue = enqueue;
   }
 
   credentials(): Iterable<ConvercusCredential> {
@@ -86,12 +86,12 @@ export class ClusterCache implements ClusterView {
     if (this.#secrets.hasChangedSince(namespace, name, changes)) {
       const known = this.#secrets.get(namespace, name);
       const isSame = response === 'absent' ? known === response : isSameVersion(response, known);
-      if (!isSame) this.#wakeReferrers(at);
+      if (!isSame) this.#enqueueReferrers(at);
       return known;
     }
     const before = this.#takeRead(at, response);
     // It was the asker's question: those who have seen nothing so far ask for themselves
-    if (before !== 'unknown' && before !== undefined) this.#wakeReferrers(at);
+    if (before !== 'unknown' && before !== undefined) this.#enqueueReferrers(at);
     return this.#secrets.get(namespace, name);
   }
 
@@ -121,14 +121,14 @@ export class ClusterCache implements ClusterView {
     const written = { ...secret, meta: this.#inWords(secret) };
     if (this.#secrets.written(written, changes) === undefined) return;
     this.#learnSession(written);
-    this.#wakeReaders(written);
+    this.#enqueueReaders(written);
   }
 
   /** Takes in that the Secret of that uid is no more. */
   learnGone(secret: SecretIdentity): void {
     const { namespace, name, uid } = secret;
     this.#sessions.gone(namespace, name, uid);
-    if (this.#secrets.gone(namespace, name, uid) !== undefined) this.#wakeReaders(secret);
+    if (this.#secrets.gone(namespace, name, uid) !== undefined) this.#enqueueReaders(secret);
   }
 
   /**
@@ -155,7 +155,7 @@ export class ClusterCache implements ClusterView {
 
   /** Whether a line of the watch of credentials shows nothing new, such as what we have written ourselves. */
   isKnownCredential(line: Buffer): boolean {
-    const shown = shownBy(line);
+    const shown = seenVersionIn(line);
     if (shown === undefined) return false;
     const known = this.#credentials.get(`${shown.namespace}/${shown.name}`)?.metadata;
     return (
@@ -165,7 +165,7 @@ export class ClusterCache implements ClusterView {
 
   /** The same of Secrets. */
   isKnownSecret(line: Buffer): boolean {
-    const shown = shownBy(line);
+    const shown = seenVersionIn(line);
     return shown !== undefined && this.#secrets.isKnown(shown);
   }
 
@@ -204,12 +204,12 @@ export class ClusterCache implements ClusterView {
       delete: (secret) => {
         this.#sessions.gone(secret.namespace, secret.name, secret.meta.uid);
         const before = this.#secrets.delete(secret);
-        if (before !== undefined) this.#wakeReferrers(secret);
+        if (before !== undefined) this.#enqueueReferrers(secret);
       },
       initDone: () => {
         if (list === undefined) return;
         this.#sessions.initDone(scope, list);
-        this.#wake(this.#secrets.initDone(scope, list));
+        this.#enqueueKeys(this.#secrets.initDone(scope, list));
         list = undefined;
       },
     };
@@ -218,9 +218,9 @@ export class ClusterCache implements ClusterView {
   #secretPresent(secret: WatchedSecret, asOf: string): void {
     const owner = this.#sessions.apply(secret, asOf);
     const user = owner === undefined ? undefined : this.#credentials.get(owner);
-    if (owner !== undefined && user?.spec.grantType !== 'password') this.#wake([owner]);
+    if (owner !== undefined && user?.spec.grantType !== 'password') this.#enqueueKeys([owner]);
     const before = this.#secrets.apply({ ...secret, meta: this.#inWords(secret) }, asOf);
-    if (before !== undefined) this.#wakeReferrers(secret);
+    if (before !== undefined) this.#enqueueReferrers(secret);
   }
 
   #inWords({ namespace, meta }: WatchedSecret): SecretMeta {
@@ -258,7 +258,7 @@ export class ClusterCache implements ClusterView {
     if (hasVersion && !generationOrAnnotationChanged(before, item)) return;
     this.#track(item, key);
     if (before !== undefined) this.#forget(before, key, namesOf(item));
-    this.#wake([key]);
+    this.#enqueueKeys([key]);
   }
 
   #credentialDeleted(item: ConvercusCredential): void {
@@ -272,7 +272,7 @@ export class ClusterCache implements ClusterView {
     const key = keyOf(before);
     this.#credentials.delete(key);
     this.#forget(before, key, []);
-    this.#wake([key]);
+    this.#enqueueKeys([key]);
   }
 
   #track(item: ConvercusCredential, key: Key): void {
@@ -287,7 +287,7 @@ export class ClusterCache implements ClusterView {
       if (!stillNamed.includes(name)) this.#secrets.untrack(namespace, name, key);
     }
     const others = this.credentialsWithTarget(namespace, targetNameOf(before)).map(keyOf);
-    this.#wake(others.filter((other) => other !== key));
+    this.#enqueueKeys(others.filter((other) => other !== key));
   }
 
   referrers(namespace: string, name: string): readonly ConvercusCredential[] {
@@ -298,16 +298,16 @@ export class ClusterCache implements ClusterView {
   }
 
   /** Those who read it as their source. */
-  #wakeReaders({ namespace, name }: ObjectName): void {
+  #enqueueReaders({ namespace, name }: ObjectName): void {
     const readers = this.referrers(namespace, name).filter((it) => sourceNameOf(it) === name);
-    this.#wake(readers.map(keyOf));
+    this.#enqueueKeys(readers.map(keyOf));
   }
 
-  #wakeReferrers({ namespace, name }: ObjectName): void {
-    this.#wake(this.#secrets.referrers(namespace, name));
+  #enqueueReferrers({ namespace, name }: ObjectName): void {
+    this.#enqueueKeys(this.#secrets.referrers(namespace, name));
   }
 
-  #wake(keys: readonly Key[]): void {
-    if (keys.length > 0) this.#onChange(keys);
+  #enqueueKeys(keys: readonly Key[]): void {
+    if (keys.length > 0) this.#enqueue(keys);
   }
 }

@@ -6,7 +6,7 @@ import type {
   SecretContents,
   SecretMeta,
 } from '../../domain/secret.ts';
-import type { Cluster, CredentialEvent, EventSubject, SecretIdentity } from '../../ports.ts';
+import type { ClusterClient, CredentialEvent, EventSubject, SecretIdentity } from '../../ports.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import type { ClusterCache } from './cluster-view.ts';
 import { credentialFrom } from './credential-object.ts';
@@ -17,22 +17,22 @@ import {
   contentsFrom,
   metaFrom,
   metaRequest,
-  refusalOf,
   upgradeManagedFieldsRequest,
+  writeConflictOf,
   writeRequest,
 } from './secrets.ts';
 import { replaceRequest, rewriteRequest } from './status-writes.ts';
 import { toFailure } from './to-failure.ts';
-import type { ApiResponse, Transport } from './transport.ts';
+import type { ApiResponse, RestClient } from './transport.ts';
 
 /** Secrets, statuses and events by way of one transport; what it learns of Secrets the cache knows at once. */
-export class KubernetesCluster implements Cluster {
-  readonly #transport: Transport;
+export class KubernetesClient implements ClusterClient {
+  readonly #restClient: RestClient;
   readonly #cache: ClusterCache;
   readonly #events: EventRecorder;
 
-  constructor(transport: Transport, cache: ClusterCache, events: EventRecorder) {
-    this.#transport = transport;
+  constructor(restClient: RestClient, cache: ClusterCache, events: EventRecorder) {
+    this.#restClient = restClient;
     this.#cache = cache;
     this.#events = events;
   }
@@ -43,7 +43,7 @@ export class KubernetesCluster implements Cluster {
     signal: AbortSignal,
   ): Promise<SecretMeta | 'absent' | Failure> {
     const { changes } = this.#cache;
-    const response = await this.#transport.request(metaRequest(namespace, name, signal));
+    const response = await this.#restClient.request(metaRequest(namespace, name, signal));
     const meta = this.#found(response, metaFrom);
     if (meta instanceof ApiError) return this.#unread(meta, namespace, name);
     const known = this.#cache.learnRead({ namespace, name }, meta, changes);
@@ -57,7 +57,7 @@ export class KubernetesCluster implements Cluster {
   ): Promise<SecretContents | 'absent' | Failure> {
     const { changes } = this.#cache;
     const path = pathOf(SECRETS, namespace, name);
-    const response = await this.#transport.request({ method: 'GET', path, signal });
+    const response = await this.#restClient.request({ method: 'GET', path, signal });
     const contents = this.#found(response, contentsFrom);
     if (contents instanceof ApiError) return this.#unread(contents, namespace, name);
     const meta = contents === 'absent' ? contents : contents.meta;
@@ -76,7 +76,7 @@ export class KubernetesCluster implements Cluster {
     const response =
       version instanceof ApiError
         ? version
-        : await this.#transport.request(writeRequest({ ...desired, version }, known, signal));
+        : await this.#restClient.request(writeRequest({ ...desired, version }, known, signal));
     const meta = response instanceof ApiError ? response : metaFrom(response);
     if (meta instanceof ApiError) return this.#refused(meta, desired, signal);
     this.#cache.learnWritten({ namespace, name, meta }, changes);
@@ -101,7 +101,7 @@ export class KubernetesCluster implements Cluster {
     const { namespace, name, uid } = secret;
     const path = pathOf(SECRETS, namespace, name);
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid } };
-    const response = await this.#transport.request({ method: 'DELETE', path, body, signal });
+    const response = await this.#restClient.request({ method: 'DELETE', path, body, signal });
     // 409: another Secret has that name by now, which its event will show
     const isGone = !(response instanceof ApiError) || response.code === 404;
     if (isGone) this.#cache.learnGone(secret);
@@ -115,7 +115,7 @@ export class KubernetesCluster implements Cluster {
     signal: AbortSignal,
   ): Promise<ConvercusCredential | 'absent' | Failure> {
     const path = pathOf(CREDENTIALS, namespace, name);
-    const response = await this.#transport.request({ method: 'GET', path, signal });
+    const response = await this.#restClient.request({ method: 'GET', path, signal });
     const found = this.#found(
       response,
       ({ body }) => credentialFrom(body) ?? ApiError.network(NO_OBJECT),
@@ -148,13 +148,13 @@ export class KubernetesCluster implements Cluster {
     const version =
       known?.metadata.uid === metadata.uid ? known.metadata.resourceVersion : undefined;
     if (known !== undefined && version !== undefined) {
-      const response = await this.#transport.request(
+      const response = await this.#restClient.request(
         replaceRequest(metadata, status, version, signal),
       );
       if (!(response instanceof ApiError)) this.#learnStatus(known, status, response);
       if (!(response instanceof ApiError && response.code === 409)) return response;
     }
-    const response = await this.#transport.request(rewriteRequest(metadata, status, signal));
+    const response = await this.#restClient.request(rewriteRequest(metadata, status, signal));
     const stored = response instanceof ApiError ? undefined : credentialFrom(response.body);
     if (stored !== undefined) this.#cache.learnCredential(stored, known);
     return response;
@@ -176,9 +176,9 @@ export class KubernetesCluster implements Cluster {
     signal: AbortSignal,
   ): Promise<string | undefined | ApiError> {
     const { namespace, name } = desired;
-    const found = await this.#transport.request(metaRequest(namespace, name, signal));
+    const found = await this.#restClient.request(metaRequest(namespace, name, signal));
     if (found instanceof ApiError) return found;
-    const response = await this.#transport.request(
+    const response = await this.#restClient.request(
       upgradeManagedFieldsRequest(desired, found, signal),
     );
     return response instanceof ApiError
@@ -200,7 +200,7 @@ export class KubernetesCluster implements Cluster {
 
   async #refused(error: ApiError, desired: DesiredSecret, signal: AbortSignal): Promise<Failure> {
     const { namespace, name, data } = desired;
-    const refusal = refusalOf(error, desired);
+    const refusal = writeConflictOf(error, desired);
     if (refusal !== undefined) {
       await this.readSecretMeta(namespace, name, signal);
       return refusal;

@@ -10,7 +10,7 @@ const AT_ITS_END = /"name":"([^"]*)","namespace":"([^"]*)","resourceVersion":"(\
 const LONGEST_END = 500;
 
 /** Which version of which object an event shows. */
-export interface Shown {
+export interface SeenVersion {
   readonly namespace: string;
   readonly name: string;
   readonly version: string;
@@ -21,14 +21,14 @@ export interface Shown {
  * the values of annotations are escaped, so nobody can write an object that is mistaken for another version.
  * Undefined for the end of an object, and for a line of an unusual form.
  */
-export function shownBy(line: Buffer): Shown | undefined {
+export function seenVersionIn(line: Buffer): SeenVersion | undefined {
   const beginning = line.toString('latin1', 0, LONGEST_BEGINNING);
   if (!beginning.startsWith(CUSTOM)) return shownIn(OF_METADATA.exec(beginning));
   const end = line.indexOf(END_OF_METADATA);
   return shownIn(AT_ITS_END.exec(line.toString('latin1', Math.max(end - LONGEST_END, 0), end)));
 }
 
-function shownIn(match: RegExpExecArray | null): Shown | undefined {
+function shownIn(match: RegExpExecArray | null): SeenVersion | undefined {
   const [, name, namespace, version] = match ?? [];
   if (name === undefined || namespace === undefined || version === undefined) return undefined;
   return { namespace, name, version };

@@ -4,24 +4,24 @@ import type { CredentialEvent, EventSubject, Log } from '../../ports.ts';
 import { ApiError } from './api-error.ts';
 import { EVENTS, pathOf } from './resources.ts';
 import { toFailure } from './to-failure.ts';
-import type { Transport } from './transport.ts';
+import type { RestClient } from './transport.ts';
 
 /** As many as a cold start of a large cluster brings; some 600 bytes each. */
-const LONGEST_QUEUE = 10_000;
+const MAX_QUEUE = 10_000;
 const TIMEOUT: Ms = seconds(10);
 
 /** What events.k8s.io/v1 allows, in bytes. */
-const LONGEST_NOTE = 1_024;
+const MAX_NOTE = 1_024;
 
 function noteOf(message: string): string {
   const bytes = Buffer.from(message);
-  if (bytes.length <= LONGEST_NOTE) return message;
-  const start = bytes.subarray(0, LONGEST_NOTE - Buffer.byteLength('…'));
+  if (bytes.length <= MAX_NOTE) return message;
+  const start = bytes.subarray(0, MAX_NOTE - Buffer.byteLength('…'));
   return `${new TextDecoder().decode(start, { stream: true })}…`; // drops half a character at the end
 }
 
 export interface EventRecorderOptions {
-  readonly transport: Transport;
+  readonly restClient: RestClient;
   /** Which of several replicas it is: the name of the pod or host. */
   readonly instance: string;
   readonly log: Log;
@@ -43,7 +43,7 @@ export class EventRecorder {
   record(about: EventSubject, event: CredentialEvent): void {
     const { namespace, name } = about.metadata;
     if (this.#options.signal.aborted) return;
-    if (this.#queue.length >= LONGEST_QUEUE) {
+    if (this.#queue.length >= MAX_QUEUE) {
       this.#options.log.warn('Too many events at once; one is lost', { namespace, name });
       return;
     }
@@ -71,9 +71,9 @@ export class EventRecorder {
 
   async #post({ metadata }: EventSubject, body: object): Promise<void> {
     const { namespace, name } = metadata;
-    const { transport, signal, log } = this.#options;
+    const { restClient, signal, log } = this.#options;
     const path = pathOf(EVENTS, namespace);
-    const response = await transport
+    const response = await restClient
       .request({ method: 'POST', path, body, signal, timeout: TIMEOUT })
       .catch(() => ApiError.network('Aborted'));
     if (!(response instanceof ApiError)) return;

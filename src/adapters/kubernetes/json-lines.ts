@@ -1,11 +1,11 @@
-import type { WholeAnswer } from '../http/whole-answer.ts';
+import type { WholeResponse } from '../http/whole-answer.ts';
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
 
 const LINE_FEED = 0x0a;
 const NOTHING = Buffer.alloc(0);
 
 /** A Secret or custom resource is at most 1.5 MiB in etcd; JSON may escape every third character. */
-const LONGEST_LINE = 8 * 1024 * 1024;
+const MAX_LINE = 8 * 1024 * 1024;
 
 interface LineOptions {
   readonly longest?: number;
@@ -19,7 +19,7 @@ interface LineOptions {
  */
 export async function* jsonLines(
   chunks: AsyncIterable<Buffer>,
-  { longest = LONGEST_LINE, skip = () => false }: LineOptions = {},
+  { longest = MAX_LINE, skip = () => false }: LineOptions = {},
 ): AsyncGenerator {
   const lines = new Lines(longest);
   for await (const chunk of chunks) {
@@ -77,7 +77,7 @@ const isLine = (line: Buffer): boolean => line.length > 1 || line.toString().tri
  * The one JSON value of a body; undefined when it is empty.
  * @throws ApiError when it was too large or is no JSON
  */
-export function jsonIn(body: WholeAnswer['body']): unknown {
+export function jsonIn(body: WholeResponse['body']): unknown {
   if (body === 'too-large') throw ApiError.network(BODY_TOO_LARGE);
   return body.length === 0 ? undefined : parseJson(body.toString('utf8'));
 }

@@ -4,8 +4,8 @@ import type { LeaseRecord, LeaseStore } from '../../ports.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import { member, numberAt, textAt } from './json.ts';
 import { LEASES, pathOf } from './resources.ts';
-import { type Attempt, toFailure } from './to-failure.ts';
-import type { ApiResponse, Transport } from './transport.ts';
+import { type ApiCall, toFailure } from './to-failure.ts';
+import type { ApiResponse, RestClient } from './transport.ts';
 
 /** Shorter than any sensible lease: an answer that comes later is of no use. */
 const TIMEOUT: Ms = seconds(5);
@@ -19,17 +19,17 @@ export interface LeaseName {
 }
 
 /** The Lease (coordination.k8s.io/v1) of that name. */
-export const leaseStore = (transport: Transport, lease: LeaseName): LeaseStore => ({
+export const leaseStore = (restClient: RestClient, lease: LeaseName): LeaseStore => ({
   async read(signal) {
     const path = pathOf(LEASES, lease.namespace, lease.name);
-    const response = await transport.request({ method: 'GET', path, signal, timeout: TIMEOUT });
+    const response = await restClient.request({ method: 'GET', path, signal, timeout: TIMEOUT });
     if (response instanceof ApiError && response.code === 404) return 'absent';
     return recordOf(response, lease, 'get');
   },
 
   async write(record, signal) {
     const exists = record.resourceVersion !== undefined;
-    const response = await transport.request({
+    const response = await restClient.request({
       method: exists ? 'PUT' : 'POST',
       path: pathOf(LEASES, lease.namespace, ...(exists ? [lease.name] : [])),
       body: objectFrom(record, lease),
@@ -43,7 +43,7 @@ export const leaseStore = (transport: Transport, lease: LeaseName): LeaseStore =
   async *watch(signal) {
     const path = pathOf(LEASES, lease.namespace);
     const query = { watch: '1', fieldSelector: `metadata.name=${lease.name}` };
-    for await (const event of transport.stream({ method: 'GET', path, query, signal })) {
+    for await (const event of restClient.stream({ method: 'GET', path, query, signal })) {
       const record = recordFrom(member(event, 'object'));
       if (!(record instanceof ApiError)) yield record;
     }
@@ -57,7 +57,7 @@ const isConflict = ({ code }: ApiError, exists: boolean): boolean =>
 function recordOf(
   response: ApiResponse | ApiError,
   { namespace, name }: LeaseName,
-  verb: Attempt['verb'],
+  verb: ApiCall['verb'],
 ): LeaseRecord | Failure {
   const record = response instanceof ApiError ? response : recordFrom(response.body);
   if (!(record instanceof ApiError)) return record;

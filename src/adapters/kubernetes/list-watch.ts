@@ -14,8 +14,8 @@ import {
   SECRETS,
 } from './resources.ts';
 import { secretFrom, type WatchedSecret } from './secret-meta.ts';
-import { type Attempt, toFailure } from './to-failure.ts';
-import type { ApiResponse, Transport } from './transport.ts';
+import { type ApiCall, toFailure } from './to-failure.ts';
+import type { ApiResponse, RestClient } from './transport.ts';
 
 /** Objects of a page. A page that does not fit into memory is asked for again with half as many, down to one. */
 const PAGE_SIZE = 200;
@@ -38,11 +38,11 @@ interface Collection<T> extends Scope {
 }
 
 export const credentialListWatch = (
-  transport: Transport,
+  restClient: RestClient,
   scope: Scope,
   isKnown: IsKnown,
 ): ListWatch<ConvercusCredential> =>
-  new ApiListWatch(transport, {
+  new ApiListWatch(restClient, {
     ...scope,
     isKnown,
     resource: CREDENTIALS,
@@ -52,11 +52,11 @@ export const credentialListWatch = (
 
 /** Metadata only: the contents of Secrets do not come over the wire. */
 export const secretListWatch = (
-  transport: Transport,
+  restClient: RestClient,
   { namespace }: Pick<Scope, 'namespace'>,
   isKnown: IsKnown,
 ): ListWatch<WatchedSecret> =>
-  new ApiListWatch(transport, {
+  new ApiListWatch(restClient, {
     isKnown,
     ...(namespace === undefined ? {} : { namespace }),
     resource: SECRETS,
@@ -65,13 +65,13 @@ export const secretListWatch = (
   });
 
 class ApiListWatch<T> implements ListWatch<T> {
-  readonly #transport: Transport;
+  readonly #restClient: RestClient;
   readonly #collection: Collection<T>;
   readonly #path: string;
   #pageSize = PAGE_SIZE;
 
-  constructor(transport: Transport, collection: Collection<T>) {
-    this.#transport = transport;
+  constructor(restClient: RestClient, collection: Collection<T>) {
+    this.#restClient = restClient;
     this.#collection = collection;
     this.#path = pathOf(collection.resource, collection.namespace);
   }
@@ -110,7 +110,7 @@ class ApiListWatch<T> implements ListWatch<T> {
     };
     const { accept, isKnown } = this.#collection;
     try {
-      const lines = this.#transport.stream({
+      const lines = this.#restClient.stream({
         method: 'GET',
         path: this.#path,
         query,
@@ -145,7 +145,7 @@ class ApiListWatch<T> implements ListWatch<T> {
     continueToken: string | undefined,
     signal: AbortSignal,
   ): Promise<ApiResponse | ApiError> {
-    return this.#transport.request({
+    return this.#restClient.request({
       method: 'GET',
       path: this.#path,
       query: {
@@ -197,7 +197,7 @@ class ApiListWatch<T> implements ListWatch<T> {
     return item === undefined ? undefined : { type, item, resourceVersion };
   }
 
-  #watchError(error: ApiError, verb: Attempt['verb']): WatchError {
+  #watchError(error: ApiError, verb: ApiCall['verb']): WatchError {
     if (error.code === 410 || error.reason === 'Expired') return new WatchError('gone');
     const { resource, namespace } = this.#collection;
     return new WatchError(toFailure(error, { verb, resource, namespace }));

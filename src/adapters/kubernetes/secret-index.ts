@@ -1,7 +1,7 @@
 import { isOlderVersion, NO_VERSION } from '../../domain/resource-version.ts';
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../../domain/secret.ts';
 import type { Key } from '../../ports.ts';
-import type { Shown } from './event-line.ts';
+import type { SeenVersion } from './event-line.ts';
 import { type KeySet, keysOf, withKey, withoutKey } from './key-set.ts';
 import type { WatchedSecret } from './secret-meta.ts';
 
@@ -85,7 +85,7 @@ export class SecretIndex {
   }
 
   /** Whether it is known as it was at that version, or later. */
-  isKnown({ namespace, name, version }: Shown): boolean {
+  isKnown({ namespace, name, version }: SeenVersion): boolean {
     const tracked = this.#find(namespace, name);
     return tracked !== undefined && !isOlderVersion(tracked.asOf, version);
   }
@@ -176,16 +176,16 @@ export class SecretIndex {
   }
 
   #sweep(scope: SecretScope, asOf: string): readonly Key[] {
-    const woken: Key[] = [];
+    const enqueued: Key[] = [];
     for (const [hash, tracked] of this.#trackedIn(scope)) {
       if (!isOlderVersion(tracked.asOf, asOf)) continue;
       // What became tracked in the middle of the list was perhaps shown before: only a request tells
       const isSeen = scope.seen.has(hash);
       if (isSeen && typeof tracked.known !== 'object') continue;
       const before = isSeen ? this.#forget(tracked) : this.#set(tracked, 'absent', asOf);
-      if (before !== undefined) woken.push(...keysOf(tracked.referrers));
+      if (before !== undefined) enqueued.push(...keysOf(tracked.referrers));
     }
-    return woken;
+    return enqueued;
   }
 
   *#trackedIn(scope: SecretScope): Iterable<[hash: number, tracked: Tracked]> {

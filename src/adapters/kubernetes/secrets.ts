@@ -133,7 +133,7 @@ export function contentsFrom(response: ApiResponse): SecretContents | ApiError {
  * Why the API server did not apply, where the reason is the Secret that it found: somebody else's, which is for a person
  * to settle, or another than we knew, which the next pass settles. Undefined for every other reason.
  */
-export function refusalOf(error: ApiError, desired: DesiredSecret): Failure | undefined {
+export function writeConflictOf(error: ApiError, desired: DesiredSecret): Failure | undefined {
   const details = { code: String(error.code) };
   const reason = error.code === 409 || error.code === 422 ? foreignness(error, desired) : undefined;
   if (reason !== undefined) {

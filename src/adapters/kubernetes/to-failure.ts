@@ -4,7 +4,7 @@ import type { ApiError } from './api-error.ts';
 import { CREDENTIALS, type Resource } from './resources.ts';
 
 /** What was asked of the API server when it failed. */
-export interface Attempt {
+export interface ApiCall {
   readonly verb: 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete';
   readonly resource: Resource;
   readonly namespace?: string | undefined;
@@ -16,53 +16,51 @@ export interface Attempt {
 }
 
 /** Reasons why the API server or an admission plug-in refuses an object that it understands. */
-const REFUSED = new Set([400, 403, 405, 413, 415, 422]);
+const REJECTED = new Set([400, 403, 405, 413, 415, 422]);
 
 const LACKS_PERMISSION = /\bcannot ([a-z]+) resource\b/;
 
 /** The only place that says in words what an error of the API server means. */
-export function toFailure(error: ApiError, attempt: Attempt): Failure {
+export function toFailure(error: ApiError, call: ApiCall): Failure {
   const code = error.code === 0 ? error.reason : String(error.code);
   const details = {
     code,
     ...(error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }),
   };
-  const missing = missingVerb(error, attempt);
+  const missing = missingVerb(error, call);
   if (missing !== undefined) return new Failure('ClusterUnavailable', missing, details);
-  if (isTokenFailure(error, attempt)) {
-    return new Failure('TargetRefused', refusalText(error, attempt), details);
+  if (isTokenFailure(error, call)) {
+    return new Failure('TargetRefused', refusalText(error, call), details);
   }
-  return new Failure('ClusterUnavailable', unavailableText(error, attempt), details);
+  return new Failure('ClusterUnavailable', unavailableText(error, call), details);
 }
 
-const isWrite = ({ verb }: Attempt): boolean =>
+const isWrite = ({ verb }: ApiCall): boolean =>
   verb === 'create' || verb === 'update' || verb === 'patch';
 
 /** A namespace that is being deleted, a quota, a policy or the schema: our permissions are not the point. */
-const isTokenFailure = (error: ApiError, attempt: Attempt): boolean =>
-  isWrite(attempt) && (REFUSED.has(error.code) || error.reason === 'NamespaceTerminating');
+const isTokenFailure = (error: ApiError, call: ApiCall): boolean =>
+  isWrite(call) && (REJECTED.has(error.code) || error.reason === 'NamespaceTerminating');
 
-function missingVerb(error: ApiError, attempt: Attempt): string | undefined {
+function missingVerb(error: ApiError, call: ApiCall): string | undefined {
   if (error.code !== 403) return undefined;
   const named = LACKS_PERMISSION.exec(error.detail.reveal())?.[1];
-  if (named === undefined && isWrite(attempt)) return undefined;
-  const verb = named ?? attempt.verb;
+  if (named === undefined && isWrite(call)) return undefined;
+  const verb = named ?? call.verb;
   const scope =
-    attempt.namespace === undefined
-      ? 'in the whole cluster'
-      : `in namespace "${attempt.namespace}"`;
-  return `The operator may not ${verb} ${nameOf(attempt.resource)} ${scope}; grant this to its service account (RBAC verb "${verb}")`;
+    call.namespace === undefined ? 'in the whole cluster' : `in namespace "${call.namespace}"`;
+  return `The operator may not ${verb} ${nameOf(call.resource)} ${scope}; grant this to its service account (RBAC verb "${verb}")`;
 }
 
-function refusalText(error: ApiError, attempt: Attempt): string {
-  const where = `${attempt.resource.plural} "${attempt.name ?? ''}"`;
+function refusalText(error: ApiError, call: ApiCall): string {
+  const where = `${call.resource.plural} "${call.name ?? ''}"`;
   const fields = error.causes.map(({ field }) => field).filter((field) => field !== '');
   const about = fields.length === 0 ? '' : ` because of ${sanitize(fields.join(', '), [])}`;
-  const quote = quoteOf(error, attempt);
+  const quote = quoteOf(error, call);
   return `The API server refuses to store ${where} (${error.code} ${wordOf(error.reason)})${about}${quote}`;
 }
 
-function quoteOf(error: ApiError, { sent = [], quotable = true }: Attempt): string {
+function quoteOf(error: ApiError, { sent = [], quotable = true }: ApiCall): string {
   const text = error.detail.reveal();
   if (!quotable || text === '') return '';
   return `: ${sanitize(withoutEncoded(sanitize(text, sent)), [])}`;
@@ -75,14 +73,14 @@ const withoutEncoded = (text: string): string =>
 const isName = (run: string): boolean =>
   /^[a-z0-9/-]+$/.test(run) || /^[A-Za-z]?[a-z]+(?:[A-Z][a-z]{2,})*$/.test(run);
 
-function unavailableText(error: ApiError, attempt: Attempt): string {
-  const doing = `${attempt.verb} ${nameOf(attempt.resource)}`;
+function unavailableText(error: ApiError, call: ApiCall): string {
+  const doing = `${call.verb} ${nameOf(call.resource)}`;
   if (error.code === 0)
     return `No answer from the API server to ${doing} (${wordOf(error.reason)})`;
   if (error.code === 401) {
     return 'The API server does not accept the credentials of the operator; check its service account or kubeconfig';
   }
-  if (error.code === 404 && attempt.name === undefined && attempt.resource === CREDENTIALS) {
+  if (error.code === 404 && call.name === undefined && call.resource === CREDENTIALS) {
     return `The API server does not know ${nameOf(CREDENTIALS)}; install the CRD: helm upgrade, or kubectl apply --server-side -f crds/`;
   }
   return `The API server cannot ${doing} for now (${error.code} ${wordOf(error.reason)})`;

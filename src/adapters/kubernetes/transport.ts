@@ -1,12 +1,18 @@
 import type { Ms } from '../../domain/time.ts';
-import { type Access, ApiAccess } from './access.ts';
-import { type Answer, ask, DEFAULT_TIMEOUT, open, type Send } from './answers.ts';
+import { type ApiConnection, RestConfig } from './access.ts';
+import {
+  DEFAULT_TIMEOUT,
+  openStream,
+  type Send,
+  type StatusResponse,
+  sendWhole,
+} from './answers.ts';
 import { ApiError } from './api-error.ts';
 import { member, textAt } from './json.ts';
 import { jsonIn, jsonLines } from './json-lines.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 
-export interface TransportOptions {
+export interface RestClientOptions {
   /** Absent: the service account of the pod if there is one, else the default kubeconfig. */
   readonly kubeconfigPath?: string;
   readonly userAgent: string;
@@ -40,7 +46,7 @@ export interface ApiResponse {
 }
 
 /** Requests to one API server. Everything but an abort by the caller's signal, which rejects with its reason, is a value. */
-export interface Transport {
+export interface RestClient {
   request(request: ApiRequest): Promise<ApiResponse | ApiError>;
   /** The JSON lines of an answer that does not end by itself. Rejects with an ApiError. */
   stream(request: StreamRequest): AsyncIterable<unknown>;
@@ -49,23 +55,26 @@ export interface Transport {
 }
 
 /** @throws Error when there is no usable kubeconfig */
-export function createTransport(options: TransportOptions): Transport {
-  return new UndiciTransport(new ApiAccess(() => loadKubeConfig(options.kubeconfigPath)), options);
+export function createRestClient(options: RestClientOptions): RestClient {
+  return new UndiciRestClient(
+    new RestConfig(() => loadKubeConfig(options.kubeconfigPath)),
+    options,
+  );
 }
 
-class UndiciTransport implements Transport {
-  readonly #access: ApiAccess;
-  readonly #options: TransportOptions;
+class UndiciRestClient implements RestClient {
+  readonly #restConfig: RestConfig;
+  readonly #options: RestClientOptions;
 
-  constructor(access: ApiAccess, options: TransportOptions) {
-    this.#access = access;
+  constructor(restConfig: RestConfig, options: RestClientOptions) {
+    this.#restConfig = restConfig;
     this.#options = options;
   }
 
   async request(request: ApiRequest): Promise<ApiResponse | ApiError> {
     request.signal.throwIfAborted();
     try {
-      const { status, body } = await this.#send(request, ask);
+      const { status, body } = await this.#send(request, sendWhole);
       return { status, body: jsonIn(body) };
     } catch (error) {
       return translated(error, request.signal);
@@ -74,7 +83,7 @@ class UndiciTransport implements Transport {
 
   async *stream({ skip, ...request }: StreamRequest): AsyncGenerator {
     try {
-      const { body } = await this.#send(request, open);
+      const { body } = await this.#send(request, openStream);
       yield* jsonLines(body, skip === undefined ? {} : { skip });
     } catch (error) {
       throw translated(error, request.signal);
@@ -82,11 +91,11 @@ class UndiciTransport implements Transport {
   }
 
   close(): Promise<void> {
-    return this.#access.close();
+    return this.#restConfig.close();
   }
 
   /** Sends, and once more where the server's answer means that what we know of credentials or connections is stale. */
-  async #send<T extends Answer>(request: ApiRequest, send: Send<T>): Promise<T> {
+  async #send<T extends StatusResponse>(request: ApiRequest, send: Send<T>): Promise<T> {
     try {
       return await this.#sendOnce(request, send);
     } catch (error) {
@@ -96,33 +105,33 @@ class UndiciTransport implements Transport {
   }
 
   #isWorthAnotherTry({ method }: ApiRequest, error: unknown): boolean {
-    if (error instanceof ApiError) return error.code === 401 && this.#access.reload();
+    if (error instanceof ApiError) return error.code === 401 && this.#restConfig.reload();
     const code = networkCode(error);
-    if (isCertificateProblem(code)) return this.#access.reload();
+    if (isCertificateProblem(code)) return this.#restConfig.reload();
     // A kept connection that the server closed meanwhile. Only requests that may be repeated, as every PATCH here may.
     return CLOSED_CONNECTION.has(code) && (method === 'GET' || method === 'PATCH');
   }
 
   /** Files and plug-ins of the kubeconfig may fail with any text, even with a token in it, or take for ever. */
-  async #ready({ timeout, signal }: ApiRequest): Promise<Access> {
-    const known = this.#access.current;
+  async #ready({ timeout, signal }: ApiRequest): Promise<ApiConnection> {
+    const known = this.#restConfig.current;
     if (known !== undefined) return known;
     const read = () =>
-      this.#access.get().catch(() => {
+      this.#restConfig.get().catch(() => {
         throw ApiError.network('NoCredentials');
       });
-    const access = await withTimeout(timeout ?? DEFAULT_TIMEOUT, signal, read);
-    if (access instanceof ApiError) throw access;
-    return access;
+    const restConfig = await withTimeout(timeout ?? DEFAULT_TIMEOUT, signal, read);
+    if (restConfig instanceof ApiError) throw restConfig;
+    return restConfig;
   }
 
-  async #sendOnce<T extends Answer>(request: ApiRequest, send: Send<T>): Promise<T> {
+  async #sendOnce<T extends StatusResponse>(request: ApiRequest, send: Send<T>): Promise<T> {
     const { dispatcher, headers } = await this.#ready(request);
     const { method, path, query, body, signal, timeout = DEFAULT_TIMEOUT } = request;
     const search = query === undefined ? '' : `?${queryOf(query)}`;
     const whole = {
-      origin: this.#access.origin,
-      path: `${this.#access.basePath}${path}${search}`,
+      origin: this.#restConfig.origin,
+      path: `${this.#restConfig.basePath}${path}${search}`,
       method,
       headers: { ...this.#headersOf(request), ...headers },
       body: body === undefined ? null : JSON.stringify(body),
@@ -149,7 +158,7 @@ class UndiciTransport implements Transport {
   }
 
   #count(method: string, code: string): void {
-    this.#options.onRequest?.(method, this.#access.host, code);
+    this.#options.onRequest?.(method, this.#restConfig.host, code);
   }
 }
 

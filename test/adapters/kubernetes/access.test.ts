@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { KubeConfig } from '@kubernetes/client-node';
 import { ProxyAgent } from 'undici';
-import { ApiAccess } from '../../../src/adapters/kubernetes/access.ts';
+import { RestConfig } from '../../../src/adapters/kubernetes/access.ts';
 import { loadKubeConfig } from '../../../src/adapters/kubernetes/kubeconfig.ts';
 
 describe('access to the API server', () => {
@@ -31,8 +31,8 @@ describe('access to the API server', () => {
         'current-context': 'x',
       }),
     );
-  const open = (): ApiAccess =>
-    new ApiAccess(
+  const open = (): RestConfig =>
+    new RestConfig(
       () => loadKubeConfig(file('kubeconfig')),
       () => now,
     );
@@ -50,7 +50,7 @@ describe('access to the API server', () => {
   });
 
   it('does not open without a server', () => {
-    expect(() => new ApiAccess(() => new KubeConfig())).toThrow('no current cluster');
+    expect(() => new RestConfig(() => new KubeConfig())).toThrow('no current cluster');
     expect(() => loadKubeConfig(file('missing'))).toThrow('ENOENT');
   });
 

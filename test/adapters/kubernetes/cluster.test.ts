@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { KubernetesCluster } from '../../../src/adapters/kubernetes/cluster.ts';
+import { KubernetesClient } from '../../../src/adapters/kubernetes/cluster.ts';
 import { ClusterCache } from '../../../src/adapters/kubernetes/cluster-view.ts';
 import { credentialFrom } from '../../../src/adapters/kubernetes/credential-object.ts';
 import { EventRecorder } from '../../../src/adapters/kubernetes/event-recorder.ts';
@@ -42,7 +42,7 @@ const stored = (resourceVersion: string, rest: object = {}): Answer => ({
 });
 
 interface World extends AsyncDisposable {
-  readonly cluster: KubernetesCluster;
+  readonly cluster: KubernetesClient;
   readonly cache: ClusterCache;
   readonly asked: Asked[];
   /** Who has been woken so far. */
@@ -57,7 +57,7 @@ async function aWorld(answer: (asked: Asked) => Answer): Promise<World> {
     asked.push(request);
     return answer(request);
   });
-  const { transport } = server;
+  const { restClient } = server;
   const woken: string[] = [];
   const cache = new ClusterCache((keys) => woken.push(...keys));
   cache.credentialHandler().apply(aCredential());
@@ -66,8 +66,8 @@ async function aWorld(answer: (asked: Asked) => Answer): Promise<World> {
   const warn: Log['warn'] = (_, fields) => warnings.push(fields);
   const log: Log = { debug: silent, info: silent, warn, error: silent };
   const now = (): number => Date.parse('2026-11-24T00:00:00.123Z');
-  const events = new EventRecorder({ transport, instance: 'pod-1', log, signal: never, now });
-  const cluster = new KubernetesCluster(transport, cache, events);
+  const events = new EventRecorder({ restClient, instance: 'pod-1', log, signal: never, now });
+  const cluster = new KubernetesClient(restClient, cache, events);
   const dispose = async (): Promise<void> => server[Symbol.asyncDispose]();
   return { cluster, cache, asked, woken, warnings, [Symbol.asyncDispose]: dispose };
 }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { shownBy } from '../../../src/adapters/kubernetes/event-line.ts';
+import { seenVersionIn } from '../../../src/adapters/kubernetes/event-line.ts';
 
 const uid = '6c1bb3de-2ac5-4c92-8f5b-94d1cbb62b51';
 
@@ -28,7 +28,7 @@ describe.each([
   ['a credential', ofCredential],
 ])('an event of %s', (_, object) => {
   it('tells which version it shows', () => {
-    expect(shownBy(line(object('12')))).toEqual(shown);
+    expect(seenVersionIn(line(object('12')))).toEqual(shown);
   });
 
   it('tells no other because of what somebody writes into annotations', () => {
@@ -39,17 +39,17 @@ describe.each([
     ];
     for (const text of texts) {
       const annotations = { a: text, resourceVersion: '13', uid: '"},"spec":{' };
-      expect(shownBy(line(object('12', annotations)))).toEqual(shown);
+      expect(seenVersionIn(line(object('12', annotations)))).toEqual(shown);
     }
   });
 
   it('of an end is always read', () => {
-    expect(shownBy(line(object('12'), 'DELETED'))).toBeUndefined();
+    expect(seenVersionIn(line(object('12'), 'DELETED'))).toBeUndefined();
   });
 });
 
 it('may show a Secret whose name was generated, or that is new', () => {
-  expect(shownBy(line(ofSecret('12', {}, 'a-'), 'ADDED'))).toEqual(shown);
+  expect(seenVersionIn(line(ofSecret('12', {}, 'a-'), 'ADDED'))).toEqual(shown);
 });
 
 it.each([
@@ -58,5 +58,5 @@ it.each([
   '{"type":"BOOKMARK"}',
   '{"type":"MODIFIED","object":{"apiVersion":"convercus.io/',
 ])('is not mistaken in %j, which has no such form', (text) => {
-  expect(shownBy(Buffer.from(text))).toBeUndefined();
+  expect(seenVersionIn(Buffer.from(text))).toBeUndefined();
 });

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { EventRecorder } from '../../../src/adapters/kubernetes/event-recorder.ts';
-import type { ApiResponse, Transport } from '../../../src/adapters/kubernetes/transport.ts';
+import type { ApiResponse, RestClient } from '../../../src/adapters/kubernetes/transport.ts';
 
 const ABOUT = { metadata: { namespace: 'shop', name: 'loyalty', uid: 'u' } };
 const EVENT = { type: 'Normal', reason: 'TokenIssued', message: 'A token' } as const;
@@ -13,7 +13,7 @@ describe('the recorder of events', () => {
   let warnings: string[];
   let recorder: EventRecorder;
 
-  const transport: Transport = {
+  const restClient: RestClient = {
     request: ({ signal }) =>
       new Promise<ApiResponse>((resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason), { once: true });
@@ -36,7 +36,7 @@ describe('the recorder of events', () => {
       warnings.push(`${message} ${JSON.stringify(fields)}`);
     };
     recorder = new EventRecorder({
-      transport,
+      restClient,
       instance: 'pod-1',
       log: { debug: silent, info: silent, warn, error: silent },
       signal: signal.signal,

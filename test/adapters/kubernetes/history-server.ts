@@ -3,7 +3,7 @@ import { member, textAt } from '../../../src/adapters/kubernetes/json.ts';
 import type {
   ApiRequest,
   ApiResponse,
-  Transport,
+  RestClient,
 } from '../../../src/adapters/kubernetes/transport.ts';
 import {
   CREDENTIAL_LABEL,
@@ -88,7 +88,7 @@ interface Pending {
 }
 
 /** An API server that carries out each request when it is told to, and sends the answer when it is told to. */
-export class HistoryServer implements Transport {
+export class HistoryServer implements RestClient {
   readonly secrets: History;
   readonly credentials: History;
   pending: Pending[] = [];
@@ -134,7 +134,7 @@ export class HistoryServer implements Transport {
     const found = history.objects.get(name);
     const refusal = Array.isArray(body)
       ? patchRefusal(found, body)
-      : refusalOf(method, found, body);
+      : writeConflictOf(method, found, body);
     if (refusal !== undefined) return refusal;
     if (method === 'DELETE') {
       history.remove(name, true);
@@ -148,7 +148,7 @@ export class HistoryServer implements Transport {
   }
 }
 
-function refusalOf(
+function writeConflictOf(
   method: string,
   found: StoredObject | undefined,
   body: unknown,

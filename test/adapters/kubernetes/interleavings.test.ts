@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { KubernetesCluster } from '../../../src/adapters/kubernetes/cluster.ts';
+import { KubernetesClient } from '../../../src/adapters/kubernetes/cluster.ts';
 import { ClusterCache } from '../../../src/adapters/kubernetes/cluster-view.ts';
 import { credentialFrom, namesOf } from '../../../src/adapters/kubernetes/credential-object.ts';
 import { EventRecorder } from '../../../src/adapters/kubernetes/event-recorder.ts';
@@ -127,7 +127,7 @@ const stateOf = (known: KnownSecret | { uid: string; version: number }): string 
 class Game {
   readonly server = new HistoryServer();
   readonly cache: ClusterCache;
-  readonly cluster: KubernetesCluster;
+  readonly cluster: KubernetesClient;
   readonly watches;
   readonly #wakes = new Map<Key, number>();
   /** Who was woken since the last look, and which generation each has seen when it was woken. */
@@ -145,8 +145,8 @@ class Game {
     });
     const silent = (): void => {};
     const log = { debug: silent, info: silent, warn: silent, error: silent };
-    const recorder = { transport: this.server, instance: 'i', log, signal: never, now: () => 0 };
-    this.cluster = new KubernetesCluster(this.server, this.cache, new EventRecorder(recorder));
+    const recorder = { restClient: this.server, instance: 'i', log, signal: never, now: () => 0 };
+    this.cluster = new KubernetesClient(this.server, this.cache, new EventRecorder(recorder));
     const { secrets, credentials } = this.server;
     this.watches = {
       credentials: new Watch('credentials', credentials, {

@@ -35,14 +35,14 @@ const stored: Answer = { body: { metadata: { resourceVersion: '5' }, spec } };
 describe('the Lease', () => {
   it('is read', async () => {
     await using server = await startScriptedApiServer(() => stored);
-    const lease = leaseStore(server.transport, NAME);
+    const lease = leaseStore(server.restClient, NAME);
     expect(await lease.read(never)).toEqual({ ...record, resourceVersion: '5' });
   });
 
   it('that says nothing is held by nobody', async () => {
     const metadata = { resourceVersion: '5' };
     await using server = await startScriptedApiServer(() => ({ body: { metadata } }));
-    expect(await leaseStore(server.transport, NAME).read(never)).toMatchObject({
+    expect(await leaseStore(server.restClient, NAME).read(never)).toMatchObject({
       holder: '',
       duration: 0,
       renewedAt: 0,
@@ -64,7 +64,7 @@ describe('the Lease', () => {
       asked.push(request);
       return stored;
     });
-    const written = await leaseStore(server.transport, NAME).write(given, never);
+    const written = await leaseStore(server.restClient, NAME).write(given, never);
     expect(written).toEqual({ ...record, resourceVersion: '5' });
     expect(asked[0]).toMatchObject(request);
     const metadata = { ...NAME, ...version };
@@ -82,7 +82,7 @@ describe('the Lease', () => {
     ['the server fails', status(500, 'InternalError'), known, { code: '500' }],
   ])('is not written when %s', async (_, answer, given, expected) => {
     await using server = await startScriptedApiServer(() => answer);
-    const result = await leaseStore(server.transport, NAME).write(given, never);
+    const result = await leaseStore(server.restClient, NAME).write(given, never);
     if (typeof expected === 'string') expect(result).toBe(expected);
     else expect(result).toMatchObject(Object(expected));
   });
@@ -90,7 +90,7 @@ describe('the Lease', () => {
   it('may be absent, or not to be had', async () => {
     let answer = status(404, 'NotFound');
     await using server = await startScriptedApiServer(() => answer);
-    const lease = leaseStore(server.transport, NAME);
+    const lease = leaseStore(server.restClient, NAME);
     expect(await lease.read(never)).toBe('absent');
     answer = status(403, 'Forbidden');
     expect(await lease.read(never)).toMatchObject({
@@ -111,7 +111,7 @@ describe('the Lease', () => {
         response.end();
       };
     });
-    const records = await collect(leaseStore(server.transport, NAME).watch(never));
+    const records = await collect(leaseStore(server.restClient, NAME).watch(never));
     expect(records.map(({ holder }) => holder)).toEqual(['pod-1', '']);
     expect(asked[0]).toMatchObject({
       path: LEASES,
@@ -121,7 +121,7 @@ describe('the Lease', () => {
 
   it('says so when it may not be watched', async () => {
     await using server = await startScriptedApiServer(() => status(403, 'Forbidden'));
-    const watch = collect(leaseStore(server.transport, NAME).watch(never));
+    const watch = collect(leaseStore(server.restClient, NAME).watch(never));
     await expect(watch).rejects.toMatchObject({ code: 403 });
   });
 });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../../../dev/control-plane/control-plane.ts';
-import { KubernetesCluster } from '../../../src/adapters/kubernetes/cluster.ts';
+import { KubernetesClient } from '../../../src/adapters/kubernetes/cluster.ts';
 import { ClusterCache } from '../../../src/adapters/kubernetes/cluster-view.ts';
 import { credentialFrom } from '../../../src/adapters/kubernetes/credential-object.ts';
 import { EventRecorder } from '../../../src/adapters/kubernetes/event-recorder.ts';
@@ -9,7 +9,7 @@ import {
   credentialListWatch,
   secretListWatch,
 } from '../../../src/adapters/kubernetes/list-watch.ts';
-import { createTransport, type Transport } from '../../../src/adapters/kubernetes/transport.ts';
+import { createRestClient, type RestClient } from '../../../src/adapters/kubernetes/transport.ts';
 import type { ConvercusCredential } from '../../../src/domain/api.ts';
 import { isFailure } from '../../../src/domain/failure.ts';
 import type { DesiredSecret, SecretMeta } from '../../../src/domain/secret.ts';
@@ -50,9 +50,9 @@ function listNothing(known: ClusterCache): void {
 
 describe('against a real API server', () => {
   let controlPlane: ControlPlane;
-  let transport: Transport;
+  let restClient: RestClient;
   let cache: ClusterCache;
-  let cluster: KubernetesCluster;
+  let cluster: KubernetesClient;
 
   const kubectl = (...args: string[]): Promise<string> => controlPlane.kubectl(args);
   const create = (object: object): Promise<string> =>
@@ -62,14 +62,14 @@ describe('against a real API server', () => {
     if (isFailure(meta)) throw new Error(meta.message);
     return meta;
   };
-  const open = (kubeconfigPath: string): Transport =>
-    createTransport({ kubeconfigPath, userAgent: 'convercus-operator/test' });
-  const clusterOn = (transport: Transport, known = cache): KubernetesCluster => {
+  const open = (kubeconfigPath: string): RestClient =>
+    createRestClient({ kubeconfigPath, userAgent: 'convercus-operator/test' });
+  const clusterOn = (restClient: RestClient, known = cache): KubernetesClient => {
     const silent = (): void => {};
     const log = { debug: silent, info: silent, warn: silent, error: silent };
     const now = Date.now;
-    const recorder = { transport, instance: 'test', log, signal: never, now };
-    return new KubernetesCluster(transport, known, new EventRecorder(recorder));
+    const recorder = { restClient, instance: 'test', log, signal: never, now };
+    return new KubernetesClient(restClient, known, new EventRecorder(recorder));
   };
 
   const uidOf = async (name: string): Promise<string> => {
@@ -97,17 +97,17 @@ describe('against a real API server', () => {
   beforeAll(async () => {
     controlPlane = await startControlPlane();
     cache = new ClusterCache(() => {});
-    transport = open(controlPlane.adminKubeconfig);
-    cluster = clusterOn(transport);
+    restClient = open(controlPlane.adminKubeconfig);
+    cluster = clusterOn(restClient);
   }, 15 * 60_000);
 
   afterAll(async () => {
-    await transport.close();
+    await restClient.close();
     await controlPlane.stop();
   }, 60_000);
 
   it('says that the CRD is missing, and after its installation lists and watches', async () => {
-    const credentials = credentialListWatch(transport, { namespace: 'default' }, () => false);
+    const credentials = credentialListWatch(restClient, { namespace: 'default' }, () => false);
     await expect(credentials.list(undefined, never)).rejects.toThrow('install the CRD');
     await kubectl('create', '-f', 'crds');
     await kubectl('wait', '--for=condition=Established', 'crd', '--all');
@@ -177,10 +177,10 @@ describe('against a real API server', () => {
     const known = new ClusterCache(() => {});
     known.credentialHandler().apply(credential);
     listNothing(known);
-    const writer = clusterOn(transport, known);
+    const writer = clusterOn(restClient, known);
     const watches = [
-      credentialListWatch(transport, {}, (line) => known.isKnownCredential(line)),
-      secretListWatch(transport, {}, (line) => known.isKnownSecret(line)),
+      credentialListWatch(restClient, {}, (line) => known.isKnownCredential(line)),
+      secretListWatch(restClient, {}, (line) => known.isKnownSecret(line)),
     ];
     const versions = await Promise.all(watches.map((it) => it.list(undefined, never)));
     const target = ownedBy('heard', credential.metadata.uid, { name: 'heard-token' });
@@ -223,7 +223,7 @@ describe('against a real API server', () => {
     const known = new ClusterCache(() => {});
     known.credentialHandler().apply(await createCredential('busy'));
     listNothing(known);
-    const writer = clusterOn(transport, known);
+    const writer = clusterOn(restClient, known);
     const target = ownedBy('busy', SOMEBODY, {
       name: 'busy-token',
       labels: { [MANAGED_BY_LABEL]: FIELD_MANAGER, [CREDENTIAL_LABEL]: 'busy' },
@@ -273,7 +273,7 @@ describe('against a real API server', () => {
 
   it('lists and watches Secrets without their contents', async () => {
     const { resourceVersion, uid } = await apply(ownedBy('loyalty', SOMEBODY, { name: 'seen' }));
-    const secrets = secretListWatch(transport, {}, () => false);
+    const secrets = secretListWatch(restClient, {}, () => false);
     const page = await secrets.list(undefined, never);
     expect(page.items).toContainEqual(
       expect.objectContaining({ name: 'seen', meta: expect.objectContaining({ uid }) }),
@@ -290,7 +290,7 @@ describe('against a real API server', () => {
   });
 
   it('shows nothing to a watch from the future, as after etcd was restored from a backup', async () => {
-    const secrets = secretListWatch(transport, {}, () => false);
+    const secrets = secretListWatch(restClient, {}, () => false);
     const { resourceVersion } = await secrets.list(undefined, never);
     const later = String(Number(resourceVersion) + 1_000_000);
     const events = collect(secrets.watch(later, 3_000, never));
@@ -402,7 +402,7 @@ describe('against a real API server', () => {
   });
 
   it('keeps a Lease that only one can write', async () => {
-    const lease = leaseStore(transport, { namespace: 'default', name: 'leader' });
+    const lease = leaseStore(restClient, { namespace: 'default', name: 'leader' });
     expect(await lease.read(never)).toBe('absent');
     const record = {
       holder: 'a',
@@ -424,7 +424,7 @@ describe('against a real API server', () => {
     const path = '/api/v1/namespaces/default/configmaps';
     const isTaken = async (labelSelector: string): Promise<boolean> => {
       const query = { limit: '1', labelSelector };
-      const response = await transport.request({ method: 'GET', path, query, signal: never });
+      const response = await restClient.request({ method: 'GET', path, query, signal: never });
       return 'status' in response && response.status === 200;
     };
     const refused = await Promise.all(

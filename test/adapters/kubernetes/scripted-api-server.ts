@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { createTransport, type Transport } from '../../../src/adapters/kubernetes/transport.ts';
+import { createRestClient, type RestClient } from '../../../src/adapters/kubernetes/transport.ts';
 
 export interface Asked {
   readonly method: string;
@@ -20,7 +20,7 @@ export type Answer =
 
 /** An API server that says what the test tells it to. */
 export interface ScriptedApiServer extends AsyncDisposable {
-  readonly transport: Transport;
+  readonly restClient: RestClient;
   readonly kubeconfigPath: string;
   readonly host: string;
   /** `METHOD host code` of each request, as the transport reports them. */
@@ -65,13 +65,13 @@ export async function startScriptedApiServer(
   const kubeconfigPath = join(dir, 'kubeconfig');
   await writeFile(kubeconfigPath, kubeconfig(host, join(dir, 'token')));
   const reported: string[] = [];
-  const transport = createTransport({
+  const restClient = createRestClient({
     kubeconfigPath,
     userAgent: 'convercus-operator/test',
     onRequest: (...report) => reported.push(report.join(' ')),
   });
   return {
-    transport,
+    restClient,
     kubeconfigPath,
     host,
     reported,
@@ -79,7 +79,7 @@ export async function startScriptedApiServer(
     setToken,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
-      await transport.close();
+      await restClient.close();
       await new Promise((resolve) => server.close(resolve));
       await rm(dir, { recursive: true });
     },

@@ -2,14 +2,14 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { ApiError } from '../../../src/adapters/kubernetes/api-error.ts';
 import { CREDENTIALS, SECRETS } from '../../../src/adapters/kubernetes/resources.ts';
-import { type Attempt, toFailure } from '../../../src/adapters/kubernetes/to-failure.ts';
+import { type ApiCall, toFailure } from '../../../src/adapters/kubernetes/to-failure.ts';
 import { Sensitive } from '../../../src/domain/sensitive.ts';
 
 const error = (code: number, reason: string, message = '', details: object = {}): ApiError =>
   new ApiError(code, { reason, message, details });
 
-const reading: Attempt = { verb: 'get', resource: SECRETS, namespace: 'shop', name: 'loyalty' };
-const writing: Attempt = { ...reading, verb: 'patch' };
+const reading: ApiCall = { verb: 'get', resource: SECRETS, namespace: 'shop', name: 'loyalty' };
+const writing: ApiCall = { ...reading, verb: 'patch' };
 
 const FORBIDDEN =
   'secrets "loyalty" is forbidden: User "op" cannot create resource "secrets" in API group "" in the namespace "shop"';
@@ -19,7 +19,7 @@ const TERMINATING =
 const WEBHOOK = 'admission webhook "labels.example.com" denied the request: label team is missing';
 
 describe('an error of the API server', () => {
-  it.each<[string, ApiError, Attempt, { kind: string; text: RegExp }]>([
+  it.each<[string, ApiError, ApiCall, { kind: string; text: RegExp }]>([
     [
       'no answer',
       ApiError.network('ECONNREFUSED'),

@@ -3,7 +3,7 @@ import { inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import { ApiError } from '../../../src/adapters/kubernetes/api-error.ts';
 import type { ApiRequest } from '../../../src/adapters/kubernetes/transport.ts';
-import { createTransport } from '../../../src/adapters/kubernetes/transport.ts';
+import { createRestClient } from '../../../src/adapters/kubernetes/transport.ts';
 import {
   type Asked,
   collect,
@@ -26,7 +26,7 @@ describe('a request', () => {
       asked.push(request);
       return { status: 201, body: { kind: 'Thing' } };
     });
-    const answer = await server.transport.request({
+    const answer = await server.restClient.request({
       method: 'PATCH',
       path: '/apis/a/b',
       query: { fieldManager: 'x y', force: 'true' },
@@ -55,7 +55,7 @@ describe('a request', () => {
 
   it('shares connections with those before it', async () => {
     await using server = await startScriptedApiServer(() => ({}));
-    for (let i = 0; i < 20; i += 1) await server.transport.request(get());
+    for (let i = 0; i < 20; i += 1) await server.restClient.request(get());
     expect(server.connections()).toBeLessThan(3);
   });
 
@@ -69,7 +69,7 @@ describe('a request', () => {
         details: { causes: [{ field: 'data', reason: 'FieldValueInvalid', message: 'hunter2' }] },
       },
     }));
-    const error = await server.transport.request(get());
+    const error = await server.restClient.request(get());
     expect(error).toMatchObject({
       code: 422,
       reason: 'Invalid',
@@ -87,12 +87,12 @@ describe('a request', () => {
     await using server = await startScriptedApiServer(() => (response) => {
       response.writeHead(code).end(text);
     });
-    expect(await server.transport.request(get())).toMatchObject(expected);
+    expect(await server.restClient.request(get())).toMatchObject(expected);
   });
 
   it('without an answer in time is an ApiError', async () => {
     await using server = await startScriptedApiServer(() => () => {});
-    const error = await server.transport.request(get({ timeout: 50 }));
+    const error = await server.restClient.request(get({ timeout: 50 }));
     expect(error).toMatchObject({ code: 0, reason: 'Timeout' });
   });
 
@@ -101,13 +101,13 @@ describe('a request', () => {
       const timer = setInterval(() => response.write(' '), 10);
       response.on('close', () => clearInterval(timer));
     });
-    const error = await server.transport.request(get({ timeout: 100 }));
+    const error = await server.restClient.request(get({ timeout: 100 }));
     expect(error).toMatchObject({ code: 0, reason: 'Timeout' });
   });
 
   it('to nobody is an ApiError with the code of the network error', async () => {
     const server = await startScriptedApiServer(() => ({}));
-    const closed = createTransport({ kubeconfigPath: server.kubeconfigPath, userAgent: 'x' });
+    const closed = createRestClient({ kubeconfigPath: server.kubeconfigPath, userAgent: 'x' });
     await closed.request(get());
     await server[Symbol.asyncDispose]();
     expect(await closed.request(get())).toMatchObject({ code: 0, reason: 'ECONNREFUSED' });
@@ -116,9 +116,9 @@ describe('a request', () => {
 
   it('is cut when the transport closes', async () => {
     await using server = await startScriptedApiServer(() => () => undefined);
-    const first = server.transport.request(get());
+    const first = server.restClient.request(get());
     while (server.connections() < 1) await new Promise((resolve) => setTimeout(resolve, 5));
-    await server.transport.close();
+    await server.restClient.close();
     expect(await first).toMatchObject({ code: 0, reason: 'UND_ERR_DESTROYED' });
   });
 
@@ -129,21 +129,21 @@ describe('a request', () => {
     const users = [{ name: 'u', user: { exec } }];
     await writeFile(server.kubeconfigPath, JSON.stringify({ ...kubeconfig, users }));
     const { kubeconfigPath } = server;
-    const transport = createTransport({ kubeconfigPath, userAgent: 'x' });
-    const error = await transport.request(get());
+    const restClient = createRestClient({ kubeconfigPath, userAgent: 'x' });
+    const error = await restClient.request(get());
     expect(error).toMatchObject({ code: 0, reason: 'NoCredentials' });
     expect(inspect(error)).not.toContain('hunter2');
-    await expect(collect(transport.stream(get()))).rejects.toThrow('NoCredentials');
-    await transport.close();
+    await expect(collect(restClient.stream(get()))).rejects.toThrow('NoCredentials');
+    await restClient.close();
   });
 
   it('rejects with the reason of the caller who gives up', async () => {
     const controller = new AbortController();
     const reason = new Error('the Lease is lost');
     await using server = await startScriptedApiServer(() => () => controller.abort(reason));
-    const request = server.transport.request(get({ signal: controller.signal }));
+    const request = server.restClient.request(get({ signal: controller.signal }));
     await expect(request).rejects.toBe(reason);
-    const another = server.transport.request(get({ signal: controller.signal }));
+    const another = server.restClient.request(get({ signal: controller.signal }));
     await expect(another).rejects.toBe(reason);
   });
 
@@ -155,7 +155,7 @@ describe('a request', () => {
       };
       more();
     });
-    expect(await server.transport.request(get())).toMatchObject({ reason: 'BodyTooLarge' });
+    expect(await server.restClient.request(get())).toMatchObject({ reason: 'BodyTooLarge' });
   });
 
   it.each([
@@ -169,7 +169,7 @@ describe('a request', () => {
         requests += 1;
         return requests === 1 ? (response) => response.destroy() : {};
       });
-      expect(await server.transport.request(get({ method }))).toMatchObject(expected);
+      expect(await server.restClient.request(get({ method }))).toMatchObject(expected);
       expect(requests).toBe(times);
     },
   );
@@ -179,11 +179,11 @@ describe('a request', () => {
       headers.authorization === 'Bearer second' ? {} : status(401, 'Unauthorized'),
     );
     await server.setToken('second');
-    expect(await server.transport.request(get())).toMatchObject({ status: 200 });
+    expect(await server.restClient.request(get())).toMatchObject({ status: 200 });
     await server.setToken('first');
     const refused = await startScriptedApiServer(() => status(401, 'Unauthorized'));
-    await refused.transport.request(get());
-    await refused.transport.request(get());
+    await refused.restClient.request(get());
+    await refused.restClient.request(get());
     expect(refused.reported).toHaveLength(3);
     await refused[Symbol.asyncDispose]();
   });
@@ -195,7 +195,7 @@ describe('a stream', () => {
       response.write('{"a":1}\n{"a":');
       response.end('2}\n');
     });
-    expect(await collect(server.transport.stream(get()))).toEqual([{ a: 1 }, { a: 2 }]);
+    expect(await collect(server.restClient.stream(get()))).toEqual([{ a: 1 }, { a: 2 }]);
   });
 
   it('that is refused at endless length is cut off', async () => {
@@ -207,7 +207,7 @@ describe('a stream', () => {
       };
       more();
     });
-    const lines = collect(server.transport.stream(get()));
+    const lines = collect(server.restClient.stream(get()));
     await expect(lines).rejects.toMatchObject({ code: 403, reason: '' });
   });
 
@@ -217,7 +217,7 @@ describe('a stream', () => {
       response.on('close', resolve);
       response.write('1\n2\n');
     });
-    for await (const line of server.transport.stream(get())) {
+    for await (const line of server.restClient.stream(get())) {
       expect(line).toBe(1);
       break;
     }
@@ -236,7 +236,7 @@ describe('a stream', () => {
     ],
   ])('that is %s rejects with an ApiError', async (_, expected, answer) => {
     await using server = await startScriptedApiServer(() => answer);
-    const lines = collect(server.transport.stream(get()));
+    const lines = collect(server.restClient.stream(get()));
     await expect(lines).rejects.toBeInstanceOf(ApiError);
     await expect(lines).rejects.toMatchObject(expected);
   });
@@ -244,7 +244,7 @@ describe('a stream', () => {
   it('rejects with the reason of the caller who gives up', async () => {
     const controller = new AbortController();
     await using server = await startScriptedApiServer(() => (response) => response.write('1\n'));
-    const stream = server.transport.stream(get({ signal: controller.signal }));
+    const stream = server.restClient.stream(get({ signal: controller.signal }));
     const read = async (): Promise<void> => {
       for await (const _ of stream) controller.abort(new Error('enough'));
     };
