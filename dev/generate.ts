@@ -14,7 +14,7 @@ const crd = (): Promise<string> =>
 
 /** In order: the last one is made from others of them. */
 const FILES: readonly [path: string, content: () => Promise<string>][] = [
-  ['src/domain/api.ts', typesFromCrd],
+  ['src/credential/api.ts', typesFromCrd],
   ['charts/convercus-operator/files/crd.yaml', crd],
   ['charts/convercus-operator/README.md', chartReadme],
   ['deploy/base/crd.yaml', crd],

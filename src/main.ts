@@ -1,13 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { createHttpClient } from './adapters/http/http-client.ts';
-import { kubeconfigProblem } from './adapters/kubernetes/kubeconfig.ts';
-import { createRestClient } from './adapters/kubernetes/transport.ts';
-import { type OperationsServer, startOperationsServer } from './adapters/operations-server.ts';
-import { systemClock as clock } from './adapters/system-clock.ts';
-import { createLog } from './adapters/telemetry/logger.ts';
-import { createMetrics, type Metrics } from './adapters/telemetry/metrics.ts';
+import { createHttpClient } from './oauth/http-client.ts';
+import { kubeconfigProblem } from './kubernetes/kubeconfig.ts';
+import { createRestClient } from './kubernetes/rest-client.ts';
+import { type OperationsServer, startOperationsServer } from './telemetry/operations-server.ts';
+import { systemClock as clock } from './lib/system-clock.ts';
+import { createLog } from './telemetry/logger.ts';
+import { createMetrics, type Metrics } from './telemetry/metrics.ts';
 import {
   type Arguments,
   fromEnvironment,
@@ -16,7 +16,7 @@ import {
   readVersion,
 } from './command-line.ts';
 import { type Config, parseConfig } from './config.ts';
-import { seconds } from './domain/time.ts';
+import { seconds } from './lib/time.ts';
 import { runOperator } from './operator.ts';
 import type { Log } from './ports.ts';
 import { stackFramesOf } from './term.ts';

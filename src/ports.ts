@@ -1,11 +1,11 @@
-import type { ConvercusCredential } from './domain/api.ts';
-import type { CredentialEvent } from './domain/events.ts';
-import type { Failure, FailureKind } from './domain/failure.ts';
-import type { LogoutRequest } from './domain/logout.ts';
-import type { RenewReason } from './domain/plan.ts';
-import type { DesiredSecret, KnownSecret, SecretContents, SecretMeta } from './domain/secret.ts';
-import type { EpochMs, Ms } from './domain/time.ts';
-import type { Token, TokenRequest } from './domain/token.ts';
+import type { ConvercusCredential } from './credential/api.ts';
+import type { CredentialEvent } from './credential/events.ts';
+import type { Failure, FailureKind } from './lib/failure.ts';
+import type { LogoutRequest } from './oauth/logout-response.ts';
+import type { RenewReason } from './credential/plan.ts';
+import type { DesiredSecret, KnownSecret, SecretContents, SecretMeta } from './credential/secret.ts';
+import type { EpochMs, Ms } from './lib/time.ts';
+import type { Token, TokenRequest } from './oauth/token.ts';
 
 /** What the operator needs from outside, as narrow as it can be said. Adapters and runtime implement it; main wires it. */
 

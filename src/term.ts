@@ -1,21 +1,21 @@
-import { KubernetesClient } from './adapters/kubernetes/cluster.ts';
-import type { ClusterCache } from './adapters/kubernetes/cluster-view.ts';
-import { EventRecorder } from './adapters/kubernetes/event-recorder.ts';
-import type { RestClient } from './adapters/kubernetes/transport.ts';
-import type { Metrics } from './adapters/telemetry/metrics.ts';
+import { KubernetesClient } from './kubernetes/client.ts';
+import type { ClusterCache } from './kubernetes/cache.ts';
+import { EventRecorder } from './kubernetes/event-recorder.ts';
+import type { RestClient } from './kubernetes/rest-client.ts';
+import type { Metrics } from './telemetry/metrics.ts';
 import type { Config } from './config.ts';
-import { Failure, retryAt } from './domain/failure.ts';
-import { type Action, earliestRequeue, seconds } from './domain/time.ts';
+import { Failure, retryAt } from './lib/failure.ts';
+import { type Action, earliestRequeue, seconds } from './lib/time.ts';
 import type { Clock, Key, Log, LogOut, Random, TokenSource } from './ports.ts';
 import { type Reconcile, reconciler } from './reconcile/reconciler.ts';
 import { Sessions } from './reconcile/sessions.ts';
-import { TokenCache } from './reconcile/shared-tokens.ts';
-import { TokenClient } from './reconcile/token-desk.ts';
-import { Controller } from './runtime/controller.ts';
-import { QuietTask } from './runtime/quiet-task.ts';
-import { HostLimiters } from './runtime/request-budget.ts';
-import { withTimeout } from './runtime/waiting.ts';
-import type { WorkQueue } from './runtime/work-queue.ts';
+import { TokenCache } from './tokens/token-cache.ts';
+import { TokenClient } from './tokens/token-client.ts';
+import { Controller } from './controller/controller.ts';
+import { QuietTask } from './controller/quiet-task.ts';
+import { HostLimiters } from './tokens/host-limiters.ts';
+import { withTimeout } from './lib/with-timeout.ts';
+import type { WorkQueue } from './controller/work-queue.ts';
 
 /**
  * How long passes may take to end after a stop before they are cut: a token request that has just left gets its answer

@@ -1,11 +1,11 @@
-import type { ClusterCache } from './adapters/kubernetes/cluster-view.ts';
-import { credentialListWatch, secretListWatch } from './adapters/kubernetes/list-watch.ts';
-import type { RestClient } from './adapters/kubernetes/transport.ts';
-import type { CheckResult } from './adapters/operations-server.ts';
+import type { ClusterCache } from './kubernetes/cache.ts';
+import { credentialListWatch, secretListWatch } from './kubernetes/list-watch.ts';
+import type { RestClient } from './kubernetes/rest-client.ts';
+import type { CheckResult } from './telemetry/operations-server.ts';
 import type { Config } from './config.ts';
-import type { Failure } from './domain/failure.ts';
+import type { Failure } from './lib/failure.ts';
 import type { Clock, EventHandler, Key, ListWatch, Log, Random } from './ports.ts';
-import { runInformer } from './runtime/informer.ts';
+import { runInformer } from './controller/informer.ts';
 
 /** What the operator waits for before it is ready, by name. */
 export type Readiness = Map<CheckResult[0], CheckResult[1]>;

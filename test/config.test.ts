@@ -3,8 +3,8 @@ import * as fc from 'fast-check';
 import { stringify } from 'yaml';
 import { fromEnvironment, parseArguments, readVersion } from '../src/command-line.ts';
 import { type Checks, type Config, parseConfig } from '../src/config.ts';
-import { BUILT_IN_ENVIRONMENTS } from '../src/domain/environment.ts';
-import { selfSigned } from './adapters/http/self-signed.ts';
+import { BUILT_IN_ENVIRONMENTS } from '../src/oauth/environment.ts';
+import { selfSigned } from './oauth/self-signed.ts';
 
 const FILES: Readonly<Record<string, string>> = {
   '/ca.pem': selfSigned().cert,

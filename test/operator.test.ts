@@ -1,20 +1,20 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import type { Exchange } from '../src/adapters/http/exchange.ts';
-import type { HttpClient } from '../src/adapters/http/http-client.ts';
-import { ApiError } from '../src/adapters/kubernetes/api-error.ts';
+import type { Exchange } from '../src/oauth/exchange.ts';
+import type { HttpClient } from '../src/oauth/http-client.ts';
+import { ApiError } from '../src/kubernetes/api-error.ts';
 import type {
   ApiRequest,
   ApiResponse,
   RestClient,
   StreamRequest,
-} from '../src/adapters/kubernetes/transport.ts';
-import { createMetrics, type Metrics } from '../src/adapters/telemetry/metrics.ts';
+} from '../src/kubernetes/rest-client.ts';
+import { createMetrics, type Metrics } from '../src/telemetry/metrics.ts';
 import { type Config, parseConfig } from '../src/config.ts';
-import { type Ms, minutes, seconds } from '../src/domain/time.ts';
+import { type Ms, minutes, seconds } from '../src/lib/time.ts';
 import { runOperator } from '../src/operator.ts';
 import type { Clock } from '../src/ports.ts';
 import type { Readiness } from '../src/watches.ts';
-import { FakeClock } from './runtime/fake-clock.ts';
+import { FakeClock } from './controller/fake-clock.ts';
 import { aCredential, CANARY } from './support/builders.ts';
 
 const SOURCE = {

@@ -1,5 +1,5 @@
-import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
-import type { ApiRequest } from '../../src/adapters/kubernetes/transport.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import type { ApiRequest } from '../../src/kubernetes/rest-client.ts';
 import type { ApiServer, Change, TokenFailure } from './api-server.ts';
 import type { Conditions } from './conditions.ts';
 import type { Dice } from './dice.ts';

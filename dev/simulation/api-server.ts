@@ -1,5 +1,5 @@
-import { member, objectOf, textAt } from '../../src/adapters/kubernetes/json.ts';
-import type { EpochMs } from '../../src/domain/time.ts';
+import { member, objectOf, textAt } from '../../src/lib/json.ts';
+import type { EpochMs } from '../../src/lib/time.ts';
 import { applied, type Conflict, updated } from './field-ownership.ts';
 import {
   API_VERSIONS,

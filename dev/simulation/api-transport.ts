@@ -1,11 +1,11 @@
-import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type {
   ApiRequest,
   ApiResponse,
   RestClient,
   StreamRequest,
-} from '../../src/adapters/kubernetes/transport.ts';
-import { type Ms, seconds } from '../../src/domain/time.ts';
+} from '../../src/kubernetes/rest-client.ts';
+import { type Ms, seconds } from '../../src/lib/time.ts';
 import { type ApiNetwork, errorFor, type Outcome } from './api-network.ts';
 import type { Reply } from './api-server.ts';
 import { latency } from './conditions.ts';

@@ -16,7 +16,7 @@ const crashed = new Map<string, number>();
 let next: { readonly place: string; readonly reached: (slot: string) => void } | undefined;
 
 /** Where an interruption may leave something half done. */
-const WORTH_IT = /^src\/(reconcile|adapters)\//;
+const WORTH_IT = /^src\/(reconcile|tokens|oauth|kubernetes)\//;
 
 /** Undefined without the hook. */
 export function pickAwait(dice: Dice): string | undefined {

@@ -1,4 +1,4 @@
-import type { Ms } from '../../src/domain/time.ts';
+import type { Ms } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
 
 /** How well the networks work at the moment. Probabilities are per request. */

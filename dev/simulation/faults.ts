@@ -1,4 +1,4 @@
-import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { type FaultEffect, proxies } from '../identity-provider/faults.ts';
 import { pickAwait, whenWaitingAt } from './awaits.ts';
 import { type Conditions, goodConditions } from './conditions.ts';

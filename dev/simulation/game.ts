@@ -1,4 +1,4 @@
-import { hours, type Ms, minutes, parseTime, seconds } from '../../src/domain/time.ts';
+import { hours, type Ms, minutes, parseTime, seconds } from '../../src/lib/time.ts';
 import { forgetAwait } from './awaits.ts';
 import { Dice } from './dice.ts';
 import { FAULT_NAMES, FAULTS, type FaultName } from './faults.ts';

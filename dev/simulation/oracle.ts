@@ -1,5 +1,5 @@
-import { type Condition, conditionOf as conditionIn } from '../../src/domain/status.ts';
-import { parseTime } from '../../src/domain/time.ts';
+import { type Condition, conditionOf as conditionIn } from '../../src/credential/status.ts';
+import { parseTime } from '../../src/lib/time.ts';
 import { decoded, hasForeignAnnotations, keyOf, type StoredObject } from './objects.ts';
 import { START } from './replica.ts';
 import { type Spec, specOf, statusOf, targetNameOf, tokensIn } from './rules/rule.ts';

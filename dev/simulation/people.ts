@@ -1,5 +1,5 @@
-import { RENEW_REQUEST_ANNOTATION } from '../../src/domain/credential.ts';
-import { type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import { RENEW_REQUEST_ANNOTATION } from '../../src/credential/credential.ts';
+import { type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
 import { decoded, encoded, keyOf, type StoredObject } from './objects.ts';
 import { CLIENTS } from './provider.ts';

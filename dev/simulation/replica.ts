@@ -1,4 +1,4 @@
-import type { EpochMs, Ms } from '../../src/domain/time.ts';
+import type { EpochMs, Ms } from '../../src/lib/time.ts';
 import type { Clock } from '../../src/ports.ts';
 import type { Dice } from './dice.ts';
 import type { Scheduler } from './scheduler.ts';

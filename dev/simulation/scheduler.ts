@@ -1,5 +1,5 @@
 import { setImmediate } from 'node:timers/promises';
-import type { Ms } from '../../src/domain/time.ts';
+import type { Ms } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
 
 interface Event {

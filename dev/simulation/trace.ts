@@ -1,4 +1,4 @@
-import type { Ms } from '../../src/domain/time.ts';
+import type { Ms } from '../../src/lib/time.ts';
 
 /** What happened, a line each: `12.3 s  replica A  PUT shop/loyalty-token → 409`. */
 export class Trace {

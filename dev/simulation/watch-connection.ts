@@ -1,6 +1,6 @@
-import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
-import type { StreamRequest } from '../../src/adapters/kubernetes/transport.ts';
-import { type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import type { StreamRequest } from '../../src/kubernetes/rest-client.ts';
+import { type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { type ApiNetwork, errorFor, type OpenWatch } from './api-network.ts';
 import { type Change, targetOf } from './api-server.ts';
 import { latency } from './conditions.ts';

@@ -1,6 +1,6 @@
-import type { ApiRequest } from '../../src/adapters/kubernetes/transport.ts';
+import type { ApiRequest } from '../../src/kubernetes/rest-client.ts';
 import { type Config, parseConfig } from '../../src/config.ts';
-import { type Ms, seconds } from '../../src/domain/time.ts';
+import { type Ms, seconds } from '../../src/lib/time.ts';
 import { runOperator } from '../../src/operator.ts';
 import type { Log, LogFields } from '../../src/ports.ts';
 import type { ApiNetwork, OpenWatch } from './api-network.ts';

@@ -1,14 +1,14 @@
-import type { ConvercusCredential } from '../domain/api.ts';
-import { type Credential, sessionNameOf } from '../domain/credential.ts';
-import { type Failure, isFailure } from '../domain/failure.ts';
-import { presentedDigest, type Rejection } from '../domain/login-gate.ts';
-import type { Observation } from '../domain/plan.ts';
-import { type SecretMeta, versionOf } from '../domain/secret.ts';
-import { readRejection } from '../domain/status.ts';
-import { asSeenBy, isIntact, isOwnedBy } from '../domain/target-secret.ts';
-import type { EpochMs } from '../domain/time.ts';
+import type { ConvercusCredential } from '../credential/api.ts';
+import { type Credential, sessionNameOf } from '../credential/credential.ts';
+import { type Failure, isFailure } from '../lib/failure.ts';
+import { presentedDigest, type Rejection } from '../credential/lockout.ts';
+import type { Observation } from '../credential/plan.ts';
+import { type SecretMeta, versionOf } from '../credential/secret.ts';
+import { readRejection } from '../credential/status.ts';
+import { asSeenBy, isIntact, isOwnedBy } from '../credential/target-secret.ts';
+import type { EpochMs } from '../lib/time.ts';
 import type { ClusterClient, Lister } from '../ports.ts';
-import type { CredentialState } from './memory.ts';
+import type { CredentialState } from './state.ts';
 
 /**
  * Reads only. Nearly everything comes from the watches; a request is made when a target's existence is unknown

@@ -4,8 +4,8 @@ import {
   type Settings,
   sessionNameOf,
   targetNameOf,
-} from '../domain/credential.ts';
-import { type Failure, type FailureKind, isFailure } from '../domain/failure.ts';
+} from '../credential/credential.ts';
+import { type Failure, type FailureKind, isFailure } from '../lib/failure.ts';
 import {
   type Observation,
   type Plan,
@@ -13,24 +13,24 @@ import {
   type RenewReason,
   tokenAnnotationsOf,
   trustedToken,
-} from '../domain/plan.ts';
-import type { SecretMeta } from '../domain/secret.ts';
-import { type Attempt, conditionOf, readRejection } from '../domain/status.ts';
-import { asSeenBy, isOurs } from '../domain/target-secret.ts';
-import { type Action, type EpochMs, earlierAction } from '../domain/time.ts';
+} from '../credential/plan.ts';
+import type { SecretMeta } from '../credential/secret.ts';
+import { type Attempt, conditionOf, readRejection } from '../credential/status.ts';
+import { asSeenBy, isOurs } from '../credential/target-secret.ts';
+import { type Action, type EpochMs, earlierAction } from '../lib/time.ts';
 import type { Key, Lister, ReconcileContext } from '../ports.ts';
 import {
   type Ports,
   type ReconcileOutcome,
   retryBeforeTokenExpires,
   updateStatus,
-} from './conclude.ts';
+} from './update-status.ts';
 import { gather, type Subject } from './gather.ts';
-import { type CredentialState, CredentialStates } from './memory.ts';
-import { rejectionOf, type SyncedTarget, syncTarget } from './publish.ts';
+import { type CredentialState, CredentialStates } from './state.ts';
+import { rejectionOf, type SyncedTarget, syncTarget } from './sync-target.ts';
 import { isRepair, recordRepair, repairAt, repairConflict } from './repairs.ts';
-import { cleanUpSession, hasUnstoredSession, logOutUnstoredSessions } from './sweep.ts';
-import type { TokenFailure } from './wish.ts';
+import { cleanUpSession, hasUnstoredSession, logOutUnstoredSessions } from './session-cleanup.ts';
+import type { TokenFailure } from '../tokens/token-demand.ts';
 
 export type Reconcile = (key: Key, context: ReconcileContext) => Promise<Action>;
 

@@ -1,14 +1,14 @@
-import { Failure } from '../domain/failure.ts';
+import { Failure } from '../lib/failure.ts';
 import {
   type Observation,
   type RenewReason,
   type RequiredFreshness,
   tokenAnnotationsOf,
-} from '../domain/plan.ts';
-import { isSameVersion } from '../domain/secret.ts';
-import { type EpochMs, isFromTheFuture, type Ms, minutes, seconds } from '../domain/time.ts';
+} from '../credential/plan.ts';
+import { isSameVersion } from '../credential/secret.ts';
+import { type EpochMs, isFromTheFuture, type Ms, minutes, seconds } from '../lib/time.ts';
 import type { Subject } from './gather.ts';
-import type { CredentialState, Repairs } from './memory.ts';
+import type { CredentialState, Repairs } from './state.ts';
 
 /** The first repair comes at once, the second a second later, each further one after twice the wait before. */
 const MIN_WAIT: Ms = seconds(1);

@@ -1,14 +1,14 @@
-import { type Credential, sessionNameOf } from '../domain/credential.ts';
-import { Failure, isFailure } from '../domain/failure.ts';
-import type { SecretMeta } from '../domain/secret.ts';
-import type { Session } from '../domain/session.ts';
-import { sessionFrom, sessionSecretFrom } from '../domain/session-secret.ts';
-import { type EpochMs, hours } from '../domain/time.ts';
-import type { PasswordRequest } from '../domain/token.ts';
+import { type Credential, sessionNameOf } from '../credential/credential.ts';
+import { Failure, isFailure } from '../lib/failure.ts';
+import type { SecretMeta } from '../credential/secret.ts';
+import type { Session } from '../credential/session.ts';
+import { sessionFrom, sessionSecretFrom } from '../credential/session-secret.ts';
+import { type EpochMs, hours } from '../lib/time.ts';
+import type { PasswordRequest } from '../oauth/token.ts';
 import type { ClusterClient, ReconcileContext } from '../ports.ts';
 import type { Subject } from './gather.ts';
-import type { CredentialState } from './memory.ts';
-import type { TokenDemand } from './wish.ts';
+import type { CredentialState } from './state.ts';
+import type { TokenDemand } from '../tokens/token-demand.ts';
 
 /** A session that ends so often within an hour has another holder, and both would throw each other out for ever. */
 const MAX_SESSION_ENDS = 3;

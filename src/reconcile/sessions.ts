@@ -1,8 +1,8 @@
-import type { ConvercusCredential } from '../domain/api.ts';
-import { sessionNameOf } from '../domain/credential.ts';
-import { type Failure, isFailure, retryAt, TOKEN_FAILURES } from '../domain/failure.ts';
-import { presentedDigest } from '../domain/login-gate.ts';
-import type { KnownSecret } from '../domain/secret.ts';
+import type { ConvercusCredential } from '../credential/api.ts';
+import { sessionNameOf } from '../credential/credential.ts';
+import { type Failure, isFailure, retryAt, TOKEN_FAILURES } from '../lib/failure.ts';
+import { presentedDigest } from '../credential/lockout.ts';
+import type { KnownSecret } from '../credential/secret.ts';
 import {
   isReauthenticationDue,
   isRefreshable,
@@ -12,14 +12,14 @@ import {
   type Session,
   sessionAfterRefresh,
   sessionFromLogin,
-} from '../domain/session.ts';
-import { isSessionSecret } from '../domain/session-secret.ts';
-import { type Action, minutes } from '../domain/time.ts';
-import type { Token, TokenRequest } from '../domain/token.ts';
+} from '../credential/session.ts';
+import { isSessionSecret } from '../credential/session-secret.ts';
+import { type Action, minutes } from '../lib/time.ts';
+import type { Token, TokenRequest } from '../oauth/token.ts';
 import type { Clock, ClusterClient, Log, Random, ReconcileContext } from '../ports.ts';
 import type { Subject } from './gather.ts';
-import type { CredentialState } from './memory.ts';
-import { LruMap } from './recent.ts';
+import type { CredentialState } from './state.ts';
+import { LruMap } from '../lib/lru-map.ts';
 import {
   contentionOf,
   currentSession,
@@ -31,9 +31,9 @@ import {
   sinceStored,
   storeSession,
 } from './session-store.ts';
-import { satisfies } from './shared-tokens.ts';
-import type { TokenClient } from './token-desk.ts';
-import { isTokenFailure, type TokenFailure, withMaxWait } from './wish.ts';
+import { satisfies } from '../tokens/token-cache.ts';
+import type { TokenClient } from '../tokens/token-client.ts';
+import { isTokenFailure, type TokenFailure, withMaxWait } from '../tokens/token-demand.ts';
 
 /** Tokens kept, so that a target can be written again without a refresh. */
 const MAX_CACHED_TOKENS = 2_000;

@@ -6,7 +6,7 @@ import { API_VERSIONS, type Draft, type Kind } from '../../dev/simulation/object
 import { Replica, START } from '../../dev/simulation/replica.ts';
 import { Scheduler } from '../../dev/simulation/scheduler.ts';
 import { Trace } from '../../dev/simulation/trace.ts';
-import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
 import {
   listAt,
   member,
@@ -14,21 +14,21 @@ import {
   objectOf,
   textAt,
   textsAt,
-} from '../../src/adapters/kubernetes/json.ts';
+} from '../../src/lib/json.ts';
 import {
   JSON_ONLY,
   METADATA,
   METADATA_LIST,
   pathOf,
-} from '../../src/adapters/kubernetes/resources.ts';
+} from '../../src/kubernetes/resources.ts';
 import {
   type ApiRequest,
   type ApiResponse,
   createRestClient,
   type RestClient,
   type StreamRequest,
-} from '../../src/adapters/kubernetes/transport.ts';
-import { never } from '../adapters/kubernetes/scripted-api-server.ts';
+} from '../../src/kubernetes/rest-client.ts';
+import { never } from '../kubernetes/scripted-api-server.ts';
 
 /**
  * Requests that are played on a simulated and on a real API server, and what of the answers is compared.

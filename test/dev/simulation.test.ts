@@ -21,7 +21,7 @@ import { problemsOf } from '../../dev/simulation/oracle.ts';
 import { Canary } from '../../dev/simulation/rules/canary.ts';
 import { Scheduler } from '../../dev/simulation/scheduler.ts';
 import { World } from '../../dev/simulation/world.ts';
-import { digest } from '../../src/domain/credential.ts';
+import { digest } from '../../src/credential/credential.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 

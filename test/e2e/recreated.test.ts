@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { ApiError } from '../../src/adapters/kubernetes/api-error.ts';
-import { createRestClient, type RestClient } from '../../src/adapters/kubernetes/transport.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import { createRestClient, type RestClient } from '../../src/kubernetes/rest-client.ts';
 import { credentialObject, eventually, type Tenant, World } from './world.ts';
 
 /** ROUNDS=65 N=100 makes 6,500 of them again. */

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import type { ConvercusCredential } from '../../src/domain/api.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { type UnpackedRelease, unpackRelease } from '../upgrade/release.ts';
 import { credentialObject, eventually, type SpecOverrides, type Tenant, World } from './world.ts';
 

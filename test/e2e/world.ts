@@ -15,7 +15,7 @@ import {
   type Release,
   thisRelease,
 } from '../../dev/operator.ts';
-import type { ConvercusCredential } from '../../src/domain/api.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
 
 /** Every request of the operator, one line each: who did what to which object. */
 const AUDIT_OPERATOR = {

@@ -9,11 +9,11 @@ import { freePorts, ServerProcess } from '../../dev/server-process.ts';
 import {
   type OperationsServer,
   startOperationsServer,
-} from '../../src/adapters/operations-server.ts';
-import { systemClock as clock } from '../../src/adapters/system-clock.ts';
-import { createMetrics, type Metrics } from '../../src/adapters/telemetry/metrics.ts';
-import type { ConvercusCredential } from '../../src/domain/api.ts';
-import { rfc3339 } from '../../src/domain/time.ts';
+} from '../../src/telemetry/operations-server.ts';
+import { systemClock as clock } from '../../src/lib/system-clock.ts';
+import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import { rfc3339 } from '../../src/lib/time.ts';
 import { aCredential } from '../support/builders.ts';
 import { BUILD_TIME, CHART } from './render.ts';
 

@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
 import { ensureTool } from '../../dev/packaging/tools.ts';
-import type { ConvercusCredential } from '../../src/domain/api.ts';
-import { Failure, type FailureKind } from '../../src/domain/failure.ts';
-import { type Attempt, type Outcome, statusFor } from '../../src/domain/status.ts';
-import { minutes } from '../../src/domain/time.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import { Failure, type FailureKind } from '../../src/lib/failure.ts';
+import { type Attempt, type Outcome, statusFor } from '../../src/credential/status.ts';
+import { minutes } from '../../src/lib/time.ts';
 import { aCredential, aMark, START } from '../support/builders.ts';
 import { BUILD_TIME, ROOT, run } from './render.ts';
 

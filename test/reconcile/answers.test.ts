@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { Failure, type FailureKind, TOKEN_FAILURES } from '../../src/domain/failure.ts';
-import { type Action, hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import { Failure, type FailureKind, TOKEN_FAILURES } from '../../src/lib/failure.ts';
+import { type Action, hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { START } from '../support/builders.ts';
 import { KEY, World } from '../support/world.ts';
 

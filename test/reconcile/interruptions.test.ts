@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { Failure } from '../../src/domain/failure.ts';
-import { minutes, seconds } from '../../src/domain/time.ts';
+import { Failure } from '../../src/lib/failure.ts';
+import { minutes, seconds } from '../../src/lib/time.ts';
 import { aCredential } from '../support/builders.ts';
 import { GOOD_SECRET, KEY, SOURCE, TARGET, until, World, WRONG_SECRET } from '../support/world.ts';
 

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import type { ConvercusCredential } from '../../src/domain/api.ts';
-import { Failure } from '../../src/domain/failure.ts';
-import { hours, minutes, seconds } from '../../src/domain/time.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import { Failure } from '../../src/lib/failure.ts';
+import { hours, minutes, seconds } from '../../src/lib/time.ts';
 import { aCredential, CANARY, START } from '../support/builders.ts';
 import type { Call } from '../support/fake-cluster.ts';
 import { KEY, SOURCE, TARGET, until, World } from '../support/world.ts';

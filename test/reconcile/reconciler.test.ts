@@ -1,8 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Failure } from '../../src/domain/failure.ts';
-import { Sensitive } from '../../src/domain/sensitive.ts';
-import { hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
-import { secretsOf } from '../../src/domain/token.ts';
+import { Failure } from '../../src/lib/failure.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
+import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import { secretsOf } from '../../src/oauth/token.ts';
 import {
   aCredential,
   aToken,

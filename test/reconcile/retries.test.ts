@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Failure } from '../../src/domain/failure.ts';
-import { type EpochMs, hours, type Ms, minutes, seconds } from '../../src/domain/time.ts';
+import { Failure } from '../../src/lib/failure.ts';
+import { type EpochMs, hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { aCredential, CANARY, SETTINGS } from '../support/builders.ts';
 import { KEY, SOURCE, TARGET, until, World } from '../support/world.ts';
 

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Failure } from '../../src/domain/failure.ts';
-import { hours, minutes, seconds } from '../../src/domain/time.ts';
+import { Failure } from '../../src/lib/failure.ts';
+import { hours, minutes, seconds } from '../../src/lib/time.ts';
 import { aCredential, CANARY, START } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
 import {

@@ -1,11 +1,11 @@
-import type { ConvercusCredential } from '../../src/domain/api.ts';
-import { type Credential, parseCredential, type Settings } from '../../src/domain/credential.ts';
-import { BUILT_IN_ENVIRONMENTS } from '../../src/domain/environment.ts';
-import { FAILURE_KINDS, type FailureKind, isFailure } from '../../src/domain/failure.ts';
-import type { SecretMeta, TokenAnnotations } from '../../src/domain/secret.ts';
-import { Sensitive } from '../../src/domain/sensitive.ts';
-import { type EpochMs, minutes, seconds } from '../../src/domain/time.ts';
-import type { Token } from '../../src/domain/token.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import { type Credential, parseCredential, type Settings } from '../../src/credential/credential.ts';
+import { BUILT_IN_ENVIRONMENTS } from '../../src/oauth/environment.ts';
+import { FAILURE_KINDS, type FailureKind, isFailure } from '../../src/lib/failure.ts';
+import type { SecretMeta, TokenAnnotations } from '../../src/credential/secret.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
+import { type EpochMs, minutes, seconds } from '../../src/lib/time.ts';
+import type { Token } from '../../src/oauth/token.ts';
 
 /** The moment at which every test begins, with whole seconds. */
 export const START: EpochMs = Date.parse('2026-09-21T12:00:00Z');

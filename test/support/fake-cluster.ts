@@ -1,14 +1,14 @@
-import type { ConvercusCredential } from '../../src/domain/api.ts';
-import { targetNameOf } from '../../src/domain/credential.ts';
-import { Failure } from '../../src/domain/failure.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import { targetNameOf } from '../../src/credential/credential.ts';
+import { Failure } from '../../src/lib/failure.ts';
 import type {
   DesiredSecret,
   KnownSecret,
   SecretContents,
   SecretMeta,
-} from '../../src/domain/secret.ts';
-import { Sensitive } from '../../src/domain/sensitive.ts';
-import { parseTokenAnnotations } from '../../src/domain/target-mark.ts';
+} from '../../src/credential/secret.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
+import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
 import {
   CREDENTIAL_LABEL,
   credentialOfManager,
@@ -16,7 +16,7 @@ import {
   MANAGED_BY_LABEL,
   SESSION_COMPONENT,
   SESSION_LABEL,
-} from '../../src/domain/target-secret.ts';
+} from '../../src/credential/target-secret.ts';
 import type {
   ClusterClient,
   CredentialEvent,

@@ -1,4 +1,4 @@
-import { type Ms, parseTime, seconds } from '../../../src/domain/time.ts';
+import { type Ms, parseTime, seconds } from '../../../src/lib/time.ts';
 import type { Change } from '../api-server.ts';
 import { decoded, hasForeignAnnotations, keyOf, type StoredObject } from '../objects.ts';
 import { START } from '../replica.ts';

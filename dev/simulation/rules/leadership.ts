@@ -1,6 +1,6 @@
-import { textAt } from '../../../src/adapters/kubernetes/json.ts';
-import type { ApiRequest } from '../../../src/adapters/kubernetes/transport.ts';
-import type { Ms } from '../../../src/domain/time.ts';
+import { textAt } from '../../../src/lib/json.ts';
+import type { ApiRequest } from '../../../src/kubernetes/rest-client.ts';
+import type { Ms } from '../../../src/lib/time.ts';
 import type { Outcome } from '../api-network.ts';
 import { targetOf, valuesIn } from '../api-server.ts';
 import type { Replica } from '../replica.ts';

@@ -1,6 +1,6 @@
-import type { ConvercusCredential } from '../../../src/domain/api.ts';
-import type { Status } from '../../../src/domain/status.ts';
-import type { Ms } from '../../../src/domain/time.ts';
+import type { ConvercusCredential } from '../../../src/credential/api.ts';
+import type { Status } from '../../../src/credential/status.ts';
+import type { Ms } from '../../../src/lib/time.ts';
 import type { ApiServer } from '../api-server.ts';
 import type { StoredObject } from '../objects.ts';
 import type { Provider } from '../provider.ts';

@@ -1,4 +1,4 @@
-import { type Ms, minutes } from '../../../src/domain/time.ts';
+import { type Ms, minutes } from '../../../src/lib/time.ts';
 import { decoded, type StoredObject } from '../objects.ts';
 import type { Handled, Presented } from '../provider.ts';
 import type { Replica } from '../replica.ts';

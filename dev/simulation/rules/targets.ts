@@ -1,5 +1,5 @@
-import { textAt } from '../../../src/adapters/kubernetes/json.ts';
-import type { Ms } from '../../../src/domain/time.ts';
+import { textAt } from '../../../src/lib/json.ts';
+import type { Ms } from '../../../src/lib/time.ts';
 import type { Change } from '../api-server.ts';
 import { decoded, keyOf, type StoredObject } from '../objects.ts';
 import type { Issued } from '../provider.ts';

@@ -1,0 +1,29 @@
+import { Failure } from '../lib/failure.ts';
+
+/** Passes a failure on when its message differs from the one before, and undefined when all is well again. */
+export class ErrorReporter {
+  readonly #report: (failure: Failure | undefined) => void;
+  #last: string | undefined;
+
+  constructor(report: (failure: Failure | undefined) => void) {
+    this.#report = report;
+  }
+
+  add(failure: Failure): void {
+    if (failure.message === this.#last) return;
+    this.#last = failure.message;
+    this.#report(failure);
+  }
+
+  clear(): void {
+    if (this.#last === undefined) return;
+    this.#last = undefined;
+    this.#report(undefined);
+  }
+}
+
+/** Something threw that should not have. Only the name of the error is kept, for its text may hold anything. */
+export const unexpectedError = (what: string, error: unknown): Failure =>
+  new Failure('InternalError', `${what} failed in a way that nobody expected`, {
+    code: error instanceof Error ? error.name : typeof error,
+  });

@@ -1,0 +1,188 @@
+import { Failure } from '../lib/failure.ts';
+import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
+import { type Ms, minutes, seconds } from '../lib/time.ts';
+import {
+  type Clock,
+  type EventHandler,
+  type ListWatch,
+  type Page,
+  type Random,
+  WatchError,
+  type WatchEvent,
+} from '../ports.ts';
+import { ErrorReporter, unexpectedError } from './error-reporter.ts';
+import { sleep, withTimeout } from '../lib/with-timeout.ts';
+
+/** A watch is asked to last between this and twice as long, so that not all of them end at once. */
+const WATCH_TIMEOUT: Ms = minutes(5);
+/** A watch that lasts so much longer than it was asked to is dead, or its server pays no heed. */
+const WATCH_GRACE: Ms = seconds(30);
+/** A watch that ends sooner, even cleanly, counts as failed: opening it at once again would spin. */
+const MIN_WATCH: Ms = seconds(1);
+/**
+ * API servers send a bookmark every minute, but nothing when our version lies in their future because etcd was restored
+ * from a backup. After so long a list must tell.
+ */
+const MAX_SILENCE: Ms = WATCH_TIMEOUT;
+const PAGE_TIMEOUT: Ms = minutes(1);
+const BACKOFF = { first: seconds(1), longest: seconds(30) };
+
+const WATCH_TOO_SHORT = new Failure(
+  'ClusterUnavailable',
+  'The API server ended the watch as soon as it had begun',
+);
+const WATCH_OVERDUE = new Failure(
+  'ClusterUnavailable',
+  'The API server did not end the watch when it was to; it has been cut',
+);
+const PAGE_TIMED_OUT = new Failure(
+  'ClusterUnavailable',
+  'The API server did not answer a list in time',
+);
+
+export interface InformerOptions<T> {
+  readonly listWatch: ListWatch<T>;
+  /** A `listStarted` without a `listEnded` after the one before starts over. */
+  readonly handler: EventHandler<T>;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Once, when the first list is complete. */
+  readonly onSynced: () => void;
+  /** Trouble that is being retried, once per change of its message; undefined when the watch works again. */
+  readonly onError: (failure: Failure | undefined) => void;
+}
+
+/** Lists and then watches until the signal fires, whatever goes wrong in between. */
+export const runInformer = <T>(options: InformerOptions<T>, signal: AbortSignal): Promise<void> =>
+  new Informer(options, signal).run();
+
+class Informer<T> {
+  readonly #options: InformerOptions<T>;
+  readonly #signal: AbortSignal;
+  readonly #errors: ErrorReporter;
+  /** Where the next watch begins; undefined: list first. */
+  #version: string | undefined;
+  /** The latest that the server has told, also of a watch that it has forgotten since. */
+  #latest = NO_VERSION;
+  /** When the server last told anything, by the monotonic clock. */
+  #heardAt: Ms = 0;
+  /** The last watch has ended before its time. */
+  #isCut = false;
+  #failures = 0;
+  #isSynced = false;
+
+  constructor(options: InformerOptions<T>, signal: AbortSignal) {
+    this.#options = options;
+    this.#signal = signal;
+    this.#errors = new ErrorReporter(options.onError);
+  }
+
+  async run(): Promise<void> {
+    const { clock } = this.#options;
+    while (!this.#signal.aborted) {
+      try {
+        if (clock.monotonic() - this.#heardAt >= MAX_SILENCE) this.#version = undefined;
+        if (this.#isCut && (await this.#isRestored())) this.#version = undefined;
+        this.#isCut = false;
+        this.#version ??= await this.#list();
+        if (this.#version !== undefined) await this.#watch(this.#version);
+      } catch (error) {
+        await this.#recover(error);
+      }
+    }
+  }
+
+  /**
+   * Whether etcd was restored from a backup: the server is behind what it has told. All API servers are stopped for that,
+   * so it is enough to ask after a watch that was cut.
+   */
+  async #isRestored(): Promise<boolean> {
+    if (this.#version === undefined) return false;
+    const version = await this.#response((signal) => this.#options.listWatch.latest(signal));
+    return version !== undefined && isOlderVersion(version, this.#latest);
+  }
+
+  /** The version at which to begin watching, or undefined when the signal has fired. */
+  async #list(): Promise<string | undefined> {
+    const { handler } = this.#options;
+    let page = await this.#page(undefined);
+    if (page === undefined) return undefined;
+    const { resourceVersion } = page;
+    // Only an etcd that was restored from a backup goes back behind what it has told
+    handler.init(resourceVersion, isOlderVersion(resourceVersion, this.#latest));
+    this.#latest = resourceVersion;
+    while (page !== undefined) {
+      for (const item of page.items) handler.apply(item);
+      if (page.continue === undefined) return this.#listed(resourceVersion);
+      page = await this.#page(page.continue);
+    }
+    return undefined;
+  }
+
+  #page(continueToken: string | undefined): Promise<Page<T> | undefined> {
+    return this.#response((signal) => this.#options.listWatch.list(continueToken, signal));
+  }
+
+  /** Undefined when the signal has fired. */
+  async #response<A>(ask: (signal: AbortSignal) => Promise<A>): Promise<A | undefined> {
+    const { clock } = this.#options;
+    const response = await withTimeout({ clock, limit: PAGE_TIMEOUT, signal: this.#signal }, ask);
+    if (response === undefined && !this.#signal.aborted) throw new WatchError(PAGE_TIMED_OUT);
+    return response;
+  }
+
+  #listed(version: string): string {
+    const { handler, onSynced, clock } = this.#options;
+    handler.initDone();
+    this.#heardAt = clock.monotonic();
+    if (!this.#isSynced) onSynced();
+    this.#isSynced = true;
+    return version;
+  }
+
+  async #watch(version: string): Promise<void> {
+    const { listWatch, clock, random } = this.#options;
+    const timeout = WATCH_TIMEOUT * (1 + random());
+    const began = clock.monotonic();
+    const isAlive = { clock, limit: timeout + WATCH_GRACE, signal: this.#signal };
+    const ended = await withTimeout(isAlive, async (signal) => {
+      for await (const event of listWatch.watch(version, timeout, signal)) {
+        if (signal.aborted) break;
+        this.#take(event);
+      }
+      return true;
+    });
+    if (this.#signal.aborted) return;
+    if (ended === undefined) throw new WatchError(WATCH_OVERDUE);
+    const lasted = clock.monotonic() - began;
+    this.#isCut = lasted < timeout - MIN_WATCH;
+    if (lasted < MIN_WATCH) throw new WatchError(WATCH_TOO_SHORT);
+    this.#succeeded();
+  }
+
+  #take(event: WatchEvent<T>): void {
+    const { handler, clock } = this.#options;
+    this.#heardAt = clock.monotonic();
+    if (event.type === 'apply') handler.apply(event.item);
+    if (event.type === 'delete') handler.delete(event.item);
+    if (event.resourceVersion !== '') this.#latest = this.#version = event.resourceVersion;
+    this.#succeeded();
+  }
+
+  #succeeded(): void {
+    this.#failures = 0;
+    this.#errors.clear();
+  }
+
+  /** A list alone is no success: one that is too old again at once must not be repeated without a pause. */
+  async #recover(error: unknown): Promise<void> {
+    const { clock, random } = this.#options;
+    const reason = error instanceof WatchError ? error.reason : unexpectedError('The watch', error);
+    this.#isCut = true;
+    if (reason === 'gone') this.#version = undefined;
+    else this.#errors.add(reason);
+    const wait = Math.min(BACKOFF.first * 2 ** Math.min(this.#failures, 10), BACKOFF.longest);
+    this.#failures += 1;
+    await sleep({ clock, limit: wait * (0.5 + random() / 2), signal: this.#signal });
+  }
+}

@@ -1,0 +1,177 @@
+import { JITTER, type LeaseTimes, timesTooLong } from './lease-times.ts';
+import { type Ms, seconds } from '../lib/time.ts';
+import type { Clock, Random } from '../ports.ts';
+import { LeaseHolder, type LeaseHolderOptions, type Term } from './lease-holder.ts';
+import { sleep, withTimeout } from '../lib/with-timeout.ts';
+
+/** How long after the end of the work a renewal on its way and the release may take together. */
+const RELEASE: Ms = seconds(3);
+
+export interface LeaderElectionOptions extends LeaseHolderOptions, LeaseTimes {
+  readonly random: Random;
+  /**
+   * The work of the leader. When `lost` fires nothing may be written any more and it must end; it must also end by
+   * itself on a stop, and keeps the Lease until it has ended.
+   */
+  readonly lead: (leadership: Leadership) => Promise<void>;
+}
+
+export interface Leadership {
+  /** Fires when the Lease is lost. */
+  readonly lost: AbortSignal;
+  /**
+   * Call it right before each write. A process that was stopped for longer than its term runs on before any timer
+   * fires, so the monotonic clock is asked.
+   * @throws the reason of `lost` once the Lease is lost
+   */
+  readonly assertHeld: () => void;
+}
+
+/**
+ * Contends for the Lease until `signal` fires, and leads at most once. Holds two promises together with its peers,
+ * as long as all their timers run at about the same pace: nobody leads beyond `renewDeadline` after the sending of
+ * its last successful renewal, and nobody takes the Lease before it was unchanged for `leaseDuration`.
+ * @returns `stopped` when the work has ended and the Lease was released, or there was no chance to lead;
+ *   `lost` when leading was cut short. It may be called again in either case.
+ * @throws RangeError for times that cannot work; whatever the work throws
+ */
+export async function runLeaderElection(
+  options: LeaderElectionOptions,
+  signal: AbortSignal,
+): Promise<'stopped' | 'lost'> {
+  const { leaseDuration, renewDeadline, retryPeriod } = options;
+  if (
+    timesTooLong(options).length > 0 ||
+    Number.isNaN(leaseDuration + renewDeadline + retryPeriod)
+  ) {
+    throw new RangeError('leaseDuration > renewDeadline > 1.2 × retryPeriod must hold');
+  }
+  const lease = new LeaseHolder(options);
+  try {
+    const term = await contend(lease, options, signal);
+    return term === undefined ? 'stopped' : await lead(lease, options, term);
+  } finally {
+    lease.close();
+  }
+}
+
+async function contend(
+  lease: LeaseHolder,
+  { clock, random, retryPeriod }: LeaderElectionOptions,
+  signal: AbortSignal,
+): Promise<Term | undefined> {
+  const ended = new AbortController();
+  const release = new Release(lease, AbortSignal.any([signal, ended.signal]));
+  try {
+    while (!signal.aborted) {
+      const term = await lease.acquire(signal);
+      if (typeof term === 'object') return term;
+      const limit = retryPeriod * (1 + JITTER * random());
+      await withTimeout({ clock, limit, signal }, () => release.next());
+    }
+    return undefined;
+  } finally {
+    ended.abort();
+  }
+}
+
+/** Lets a contender act at once when the Lease is given back. It only saves time: all else goes by the retry period. */
+class Release {
+  readonly #lease: LeaseHolder;
+  readonly #signal: AbortSignal;
+  #watch: Promise<boolean> | undefined;
+
+  constructor(lease: LeaseHolder, signal: AbortSignal) {
+    this.#lease = lease;
+    this.#signal = signal;
+  }
+
+  /** Stays open when the watch ends without a release; the next call opens another one. */
+  async next(): Promise<void> {
+    this.#watch ??= this.#lease.untilReleased(this.#signal).finally(() => {
+      this.#watch = undefined;
+    });
+    if (!(await this.#watch)) await new Promise<never>(() => undefined);
+  }
+}
+
+async function lead(
+  lease: LeaseHolder,
+  options: LeaderElectionOptions,
+  first: Term,
+): Promise<'stopped' | 'lost'> {
+  const lost = new AbortController();
+  const ended = new AbortController();
+  const leading = new LeadershipTerm(first, options.clock, lost);
+  const cut = new AbortController();
+  const renewing = keepRenewing(lease, options, leading, { ended: ended.signal, cut: cut.signal });
+  try {
+    await options.lead(leading);
+  } finally {
+    ended.abort();
+    await withTimeout(
+      { clock: options.clock, limit: RELEASE, signal: lost.signal },
+      async (signal) => {
+        await renewing;
+        await lease.release(signal);
+      },
+    );
+    cut.abort();
+    await renewing;
+  }
+  return lost.signal.aborted ? 'lost' : 'stopped';
+}
+
+/** The term of a leader, extended by each renewal of the Lease. */
+class LeadershipTerm implements Leadership {
+  readonly #clock: Clock;
+  readonly #lost: AbortController;
+  #term: Term;
+
+  constructor(first: Term, clock: Clock, lost: AbortController) {
+    this.#clock = clock;
+    this.#lost = lost;
+    this.#term = first;
+    first.signal.addEventListener('abort', this.lose);
+  }
+
+  get lost(): AbortSignal {
+    return this.#lost.signal;
+  }
+
+  readonly assertHeld = (): void => {
+    if (this.#clock.monotonic() >= this.#term.endsAt) this.lose();
+    this.lost.throwIfAborted();
+  };
+
+  readonly lose = (): void => this.#lost.abort(new Error('The Lease is lost'));
+
+  extend(next: Term): void {
+    this.#term.cancel();
+    this.#term = next;
+    next.signal.addEventListener('abort', this.lose);
+  }
+
+  end(): void {
+    this.#term.cancel();
+  }
+}
+
+/** Until the work has ended or the Lease is lost. A renewal on its way goes on until `cut`, so that a release fits on it. */
+async function keepRenewing(
+  lease: LeaseHolder,
+  { clock, retryPeriod }: LeaderElectionOptions,
+  leading: LeadershipTerm,
+  { ended, cut }: { readonly ended: AbortSignal; readonly cut: AbortSignal },
+): Promise<void> {
+  const over = AbortSignal.any([leading.lost, ended]);
+  const unwanted = AbortSignal.any([leading.lost, cut]);
+  while (!over.aborted) {
+    await sleep({ clock, limit: retryPeriod, signal: over });
+    if (over.aborted) break;
+    const next = await lease.renew(unwanted);
+    if (next === 'taken') leading.lose();
+    if (typeof next === 'object') leading.extend(next);
+  }
+  leading.end();
+}

@@ -1,0 +1,173 @@
+import { type Failure, isFailure } from '../lib/failure.ts';
+import type { LeaseTimes } from './lease-times.ts';
+import { type Ms, seconds } from '../lib/time.ts';
+import type { Clock, LeaseRecord, LeaseStore, Log } from '../ports.ts';
+import { ErrorReporter, unexpectedError } from './error-reporter.ts';
+import { withTimeout } from '../lib/with-timeout.ts';
+
+export interface LeaseHolderOptions extends Omit<LeaseTimes, 'retryPeriod'> {
+  readonly store: LeaseStore;
+  /** Must be of one process only. */
+  readonly identity: string;
+  readonly clock: Clock;
+  readonly log: Log;
+}
+
+/** How long a successful write counts. */
+export interface Term {
+  /** Fires when it is over; late in a process that was stopped meanwhile. */
+  readonly signal: AbortSignal;
+  /** By the monotonic clock. */
+  readonly endsAt: Ms;
+  /** Lets it never be over, for another term has taken its place or nobody asks any more. */
+  readonly cancel: () => void;
+}
+
+/** `taken`: somebody else holds the Lease. Undefined: it did not work this time. */
+export type LeaseWriteResult = Term | 'taken' | undefined;
+
+/**
+ * One contender's view of the Lease, and its writes. Time is measured by timers and the monotonic clock, never by
+ * the wall clock: it does not matter what the clocks of the machines show or whether they are set.
+ */
+export class LeaseHolder {
+  readonly #options: LeaseHolderOptions;
+  readonly #errors: ErrorReporter;
+  /** The Lease as last seen; undefined when there is none. */
+  #seen: LeaseRecord | undefined;
+  /** Its holder has given no sign of life for the whole duration since we saw the last one. */
+  #isExpired = false;
+  #cancelExpiry: () => void = () => undefined;
+  #lastHolder = '';
+
+  constructor(options: LeaseHolderOptions) {
+    this.#options = options;
+    this.#errors = new ErrorReporter((failure) => report(options.log, failure));
+  }
+
+  /** Takes the Lease when it is nobody's, ours or expired. */
+  async acquire(signal: AbortSignal): Promise<LeaseWriteResult> {
+    if (!(await this.#look(signal))) return undefined;
+    const isFree = (this.#seen?.holder ?? '') === '' || this.#isOurs || this.#isExpired;
+    return isFree ? this.#put(() => this.#ours(), signal) : 'taken';
+  }
+
+  renew(signal: AbortSignal): Promise<LeaseWriteResult> {
+    return this.#put(() => this.#ours(), signal);
+  }
+
+  /** Answers true once its holder has given it back, as far as the server tells us before it ends the watch. */
+  async untilReleased(signal: AbortSignal): Promise<boolean> {
+    try {
+      for await (const { holder, resourceVersion } of this.#options.store.watch(signal)) {
+        if (holder === '' && resourceVersion !== this.#seen?.resourceVersion) return true;
+      }
+    } catch {
+      // The next look says what is wrong.
+    }
+    return false;
+  }
+
+  /** Spares the others the wait for the duration. Best effort. Call it when nothing is done any more as the holder. */
+  async release(signal: AbortSignal): Promise<void> {
+    const written = await this.#put(
+      () => ({ ...this.#ours(), holder: '', duration: seconds(1) }),
+      signal,
+    );
+    if (typeof written === 'object') written.cancel();
+  }
+
+  /** Ends the one timer that runs between the calls. */
+  close(): void {
+    this.#cancelExpiry();
+  }
+
+  get #isOurs(): boolean {
+    return this.#seen?.holder === this.#options.identity;
+  }
+
+  #ours(): LeaseRecord {
+    const { identity, leaseDuration, clock } = this.#options;
+    const now = clock.now();
+    const mine = { holder: identity, duration: leaseDuration, renewedAt: now };
+    const seen = this.#seen;
+    if (seen === undefined) return { ...mine, acquiredAt: now, transitions: 0 };
+    if (this.#isOurs) return { ...seen, ...mine };
+    return { ...seen, ...mine, acquiredAt: now, transitions: seen.transitions + 1 };
+  }
+
+  async #put(make: () => LeaseRecord, signal: AbortSignal): Promise<LeaseWriteResult> {
+    const first = await this.#write(make(), signal);
+    if (first !== 'conflict') return first;
+    // Perhaps an earlier write of ours did arrive although its answer did not.
+    if (!(await this.#look(signal))) return undefined;
+    if (!this.#isOurs) return 'taken';
+    const second = await this.#write(make(), signal);
+    return second === 'conflict' ? undefined : second;
+  }
+
+  /** The term counts from before the request is sent, so that it ends before others may think that it has. */
+  async #write(record: LeaseRecord, signal: AbortSignal): Promise<Term | 'conflict' | undefined> {
+    const { store, clock, renewDeadline } = this.#options;
+    const over = new AbortController();
+    const endsAt = clock.monotonic() + renewDeadline;
+    const cancel = clock.after(renewDeadline, () => over.abort());
+    const written = await this.#ask((own) => store.write(record, own), signal);
+    if (typeof written === 'object') this.#observe(written);
+    const isOver = over.signal.aborted || clock.monotonic() >= endsAt;
+    if (typeof written === 'object' && !isOver) return { signal: over.signal, endsAt, cancel };
+    cancel();
+    return written === 'conflict' ? 'conflict' : undefined;
+  }
+
+  async #look(signal: AbortSignal): Promise<boolean> {
+    const seen = await this.#ask((own) => this.#options.store.read(own), signal);
+    if (seen === undefined) return false;
+    this.#observe(seen === 'absent' ? undefined : seen);
+    return true;
+  }
+
+  /** Undefined when it failed, did not answer in time or is no longer wanted. */
+  async #ask<T extends LeaseRecord | string>(
+    task: (signal: AbortSignal) => Promise<T | Failure>,
+    signal: AbortSignal,
+  ): Promise<T | undefined> {
+    const { clock, renewDeadline } = this.#options;
+    const response = await withTimeout({ clock, limit: renewDeadline, signal }, task).catch(
+      (error: unknown) => unexpectedError('The request for the Lease', error),
+    );
+    if (isFailure(response)) {
+      this.#errors.add(response);
+      return undefined;
+    }
+    if (response !== undefined) this.#errors.clear();
+    return response;
+  }
+
+  /** Any change is a sign of life: the whole duration begins anew. */
+  #observe(record: LeaseRecord | undefined): void {
+    const generationOrAnnotationChanged = record?.resourceVersion !== this.#seen?.resourceVersion;
+    this.#seen = record;
+    if (!generationOrAnnotationChanged) return;
+    this.#cancelExpiry();
+    this.#isExpired = false;
+    const { clock, leaseDuration } = this.#options;
+    const maxWait = Math.max(record?.duration ?? 0, leaseDuration);
+    this.#cancelExpiry = clock.after(maxWait, () => {
+      this.#isExpired = true;
+    });
+    this.#announce(record?.holder ?? '');
+  }
+
+  #announce(holder: string): void {
+    if (holder !== '' && holder !== this.#lastHolder) {
+      this.#options.log.info('The Lease has a new holder', { holder });
+    }
+    this.#lastHolder = holder;
+  }
+}
+
+function report(log: Log, failure: Failure | undefined): void {
+  if (failure === undefined) log.info('The Lease can be reached again');
+  else log.warn(failure.message, { reason: failure.kind });
+}

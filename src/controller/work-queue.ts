@@ -1,0 +1,212 @@
+import type { EpochMs, Ms } from '../lib/time.ts';
+import { seconds } from '../lib/time.ts';
+import type { Clock, Key } from '../ports.ts';
+import { PriorityMap } from '../lib/priority-map.ts';
+
+/** No timer runs longer, so that a jump of the system clock is noticed within this time. */
+const MAX_TIMER: Ms = seconds(60);
+
+/** The names in brackets are those of client-go's metrics. */
+export interface QueueMetrics {
+  /** A key became due (`workqueue_adds_total`). */
+  add(): void;
+  /** A key is to be looked at again later (`workqueue_retries_total`). */
+  retry(): void;
+  /** A key that was due for so long is now in work (`workqueue_queue_duration_seconds`). */
+  get(waited: Ms): void;
+  /** A key was in work for so long (`workqueue_work_duration_seconds`). */
+  done(worked: Ms): void;
+}
+
+export interface QueueSnapshot {
+  /** Due and not in work (`workqueue_depth`). */
+  readonly ready: number;
+  /** To be looked at later. */
+  readonly waiting: number;
+  readonly processing: number;
+  readonly oldestWait: Ms;
+  /** Sum over everything in work (`workqueue_unfinished_work_seconds`). */
+  readonly unfinishedWork: Ms;
+  /** (`workqueue_longest_running_processor_seconds`) */
+  readonly longestWork: Ms;
+}
+
+interface Timer {
+  /** By the monotonic clock. */
+  readonly at: Ms;
+  readonly cancel: () => void;
+}
+
+const NO_METRICS: QueueMetrics = {
+  add: () => undefined,
+  retry: () => undefined,
+  get: () => undefined,
+  done: () => undefined,
+};
+
+/** Keys that need a pass, now or later. A key is never in work twice, and no `add` is ever lost. */
+export class WorkQueue {
+  readonly #clock: Clock;
+  readonly #metrics: QueueMetrics;
+  /** Due and not in work, by the moment at which they became due. */
+  readonly #ready = new PriorityMap<Key>();
+  /** In work, and since when. */
+  readonly #processing = new Map<Key, EpochMs>();
+  /** In work, and due once more as soon as that is done. Always a subset of `#inWork`. */
+  readonly #dirty = new Set<Key>();
+  /** When to wake which key: wall-clock moments, to which is added by how much the clock had been set back before. */
+  readonly #waiting = new PriorityMap<Key>();
+  readonly #clockSetBack: ClockSetBack;
+  #onReady: () => void = () => undefined;
+  #timer: Timer | undefined;
+  #isShutDown = false;
+
+  constructor(clock: Clock, metrics: QueueMetrics = NO_METRICS) {
+    this.#clock = clock;
+    this.#metrics = metrics;
+    this.#clockSetBack = new ClockSetBack(clock);
+  }
+
+  /** `callback` is told whenever there is something to take; it replaces the one before. */
+  onReady(callback: () => void): void {
+    this.#onReady = callback;
+  }
+
+  add(key: Key): void {
+    if (this.#isShutDown || this.#ready.has(key) || this.#dirty.has(key)) return;
+    this.#metrics.add();
+    if (this.#processing.has(key)) this.#dirty.add(key);
+    else this.#makeReady(key);
+  }
+
+  /**
+   * Adds the key at that moment; of two moments the earlier one wins.
+   * @throws RangeError when `at` is NaN
+   */
+  addAt(key: Key, at: EpochMs): void {
+    if (this.#isShutDown) return;
+    this.#metrics.retry();
+    if (at <= this.#clock.now()) return this.add(key);
+    const due = at + this.#clockSetBack.total();
+    if (due >= (this.#waiting.get(key) ?? Infinity)) return;
+    this.#waiting.set(key, due);
+    this.#arm();
+  }
+
+  /** The next key, now in work, or undefined. Its wake-up is dropped: the pass decides anew when to look again. */
+  get(): Key | undefined {
+    const next = this.#ready.first();
+    if (next === undefined) return undefined;
+    const { key, priority: since } = next;
+    this.#ready.delete(key);
+    this.#waiting.delete(key);
+    this.#processing.set(key, this.#clock.now());
+    this.#metrics.get(this.#since(since));
+    return key;
+  }
+
+  done(key: Key): void {
+    const since = this.#processing.get(key);
+    if (since === undefined) return;
+    this.#processing.delete(key);
+    this.#metrics.done(this.#since(since));
+    if (this.#dirty.delete(key)) this.#makeReady(key);
+  }
+
+  /** Nothing is due for the key any more; if it is in work it stays so until it is done. */
+  forget(key: Key): void {
+    this.#ready.delete(key);
+    this.#dirty.delete(key);
+    this.#waiting.delete(key);
+  }
+
+  /** Drops everything that is due, now or later, and takes in nothing more. */
+  shutDown(): void {
+    this.#isShutDown = true;
+    this.#timer?.cancel();
+    this.#ready.clear();
+    this.#dirty.clear();
+    this.#waiting.clear();
+  }
+
+  /** Nothing is due and nothing is in work. */
+  get isQuiet(): boolean {
+    return this.#ready.size === 0 && this.#processing.size === 0;
+  }
+
+  snapshot(): QueueSnapshot {
+    const oldest = this.#ready.first();
+    const work = [...this.#processing.values()].map((since) => this.#since(since));
+    return {
+      ready: this.#ready.size,
+      waiting: this.#waiting.size,
+      processing: work.length,
+      oldestWait: oldest === undefined ? 0 : this.#since(oldest.priority),
+      unfinishedWork: work.reduce((sum, worked) => sum + worked, 0),
+      longestWork: work.reduce((most, worked) => Math.max(most, worked), 0),
+    };
+  }
+
+  #makeReady(key: Key): void {
+    this.#ready.set(key, this.#clock.now());
+    this.#onReady();
+  }
+
+  /** Never negative, even when somebody has set the clock back. */
+  #since(moment: EpochMs): Ms {
+    return Math.max(this.#clock.now() - moment, 0);
+  }
+
+  /** One timer, for the earliest wake-up. One that fires for nothing does no harm. */
+  #arm(): void {
+    const next = this.#waiting.first();
+    if (next === undefined) return;
+    const delay = Math.min(next.priority - this.#now(), MAX_TIMER);
+    const at = this.#clock.monotonic() + delay;
+    if (this.#timer !== undefined && this.#timer.at <= at) return;
+    this.#timer?.cancel();
+    this.#timer = { at, cancel: this.#clock.after(delay, () => this.#wake()) };
+  }
+
+  #wake(): void {
+    this.#timer = undefined;
+    const now = this.#now();
+    let next = this.#waiting.first();
+    while (next !== undefined && next.priority <= now) {
+      this.#waiting.delete(next.key);
+      this.add(next.key);
+      next = this.#waiting.first();
+    }
+    this.#arm();
+  }
+
+  #now(): EpochMs {
+    return this.#clock.now() + this.#clockSetBack.total();
+  }
+}
+
+/** Less is taken for the difference between two clocks that are read one after the other. */
+const TOLERANCE: Ms = seconds(1);
+
+/**
+ * By how much the wall clock has been set back so far. A wait that was begun before goes on as if it had not been: else
+ * it would last hours longer. A clock that is set forward makes dates come sooner, as it should.
+ */
+class ClockSetBack {
+  readonly #clock: Clock;
+  /** The wall clock minus the monotonic one, when last looked at. */
+  #offset: Ms;
+  #total: Ms = 0;
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+    this.#offset = clock.now() - clock.monotonic();
+  }
+
+  total(): Ms {
+    const offset = this.#clock.now() - this.#clock.monotonic();
+    if (offset < this.#offset - TOLERANCE) this.#total += this.#offset - offset;
+    if (Math.abs(offset - this.#offset) > TOLERANCE) this.#offset = offset;
+    return this.#total;
+  }
+}

@@ -1,0 +1,180 @@
+import { hash } from 'node:crypto';
+import type { ConvercusCredential } from './api.ts';
+import { type Environment, type Environments, realmOf, tokenUrlOf } from '../oauth/environment.ts';
+import { Failure, isFailure } from '../lib/failure.ts';
+import { FIELDS_BY_GRANT } from './credentials-secret.ts';
+import { fill, PLACEHOLDERS, type Placeholder, unknownPlaceholders } from './template.ts';
+import type { Ms } from '../lib/time.ts';
+
+export const RENEW_REQUEST_ANNOTATION = 'convercus.io/renew-requested-at';
+
+type Spec = ConvercusCredential['spec'];
+
+/** A ConvercusCredential that makes sense: parsed once per pass, complete, with nothing left to default. */
+export interface Credential {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+  readonly program: string;
+  readonly environment: Environment;
+  readonly grantType: Spec['grantType'];
+  readonly clientId: string;
+  readonly scope: string;
+  readonly realm: string;
+  /** The token endpoint; for `legacy_login` the login endpoint. */
+  readonly tokenUrl: string;
+  readonly source: { readonly name: string; readonly keys: Spec['credentialsSecretRef']['keys'] };
+  readonly target: Target;
+  readonly renewal: RenewalPolicy;
+  readonly suspended: boolean;
+  /** Value of the annotation that asks for a renewal now. */
+  readonly renewRequest: string | undefined;
+  /** Digest of what shapes the token or its target; a change means that the target is out of date. */
+  readonly specHash: string;
+}
+
+export interface Target {
+  readonly name: string;
+  readonly creationPolicy: 'Owner' | 'Merge';
+  readonly deletionPolicy: 'Delete' | 'Retain';
+  readonly labels: Readonly<Record<string, string>>;
+  readonly annotations: Readonly<Record<string, string>>;
+  readonly data: Readonly<Record<string, string>>;
+}
+
+/** When to renew: at `percent` ± `jitterPercent` of the validity, but never sooner than `minimum` after the last time. */
+export interface RenewalPolicy {
+  readonly percent: number;
+  readonly jitterPercent: number;
+  readonly minimum: Ms;
+}
+
+/** The administrator's part: what a spec may refer to and what it leaves out. */
+export interface Settings {
+  readonly environments: Environments;
+  readonly renewal: RenewalPolicy;
+}
+
+/** Not a default of the schema: `kubectl apply` would merge it with keys that are written later. */
+const DEFAULT_DATA = { token: '{{access_token}}' };
+
+export const targetNameOf = ({ metadata, spec }: ConvercusCredential): string =>
+  spec.target.name ?? `${metadata.name}-token`;
+
+/** The Secret in which the session of a `password` credential is kept. */
+export const sessionNameOf = (name: string): string => `${name}-session`;
+
+/** What the schema could not check is checked here. Fails with `InvalidSpec`. */
+export function parseCredential(
+  resource: ConvercusCredential,
+  settings: Settings,
+): Credential | Failure {
+  const { metadata, spec } = resource;
+  const environment = settings.environments.get(spec.environment);
+  if (environment === undefined) return unknownEnvironment(spec, settings.environments);
+  const target = parseTarget(resource);
+  if (isFailure(target)) return target;
+
+  const source = spec.credentialsSecretRef;
+  const realm = spec.realm ?? realmOf(environment, spec.program);
+  const { grantType } = spec;
+  const isLegacy = grantType === 'legacy_login';
+  const tokenUrl = isLegacy ? environment.loginUrl : tokenUrlOf(environment, realm);
+  return {
+    namespace: metadata.namespace,
+    name: metadata.name,
+    uid: metadata.uid,
+    program: spec.program,
+    environment,
+    grantType,
+    clientId: spec.clientId,
+    scope: spec.scope,
+    realm,
+    tokenUrl,
+    source,
+    target,
+    renewal: { ...settings.renewal, ...spec.renewal },
+    suspended: spec.suspend,
+    renewRequest: metadata.annotations?.[RENEW_REQUEST_ANNOTATION],
+    specHash: digest([
+      [grantType, tokenUrl, spec.clientId, spec.scope, ...keysFor(grantType, source.keys)],
+      [spec.renewal, target],
+      seenVersionIn(target, {
+        program: spec.program,
+        environment: environment.name,
+        realm,
+        api_url: environment.apiUrl,
+      }),
+    ]),
+  };
+}
+
+const keysFor = (grantType: Spec['grantType'], keys: Credential['source']['keys']): string[] =>
+  FIELDS_BY_GRANT[grantType].map((field) => keys[field]);
+
+/** The target's data as far as it does not depend on the token. */
+const seenVersionIn = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>
+  Object.fromEntries(
+    Object.entries(data).map(([key, text]) => [key, fill(text, (name) => fixed[name] ?? name)]),
+  );
+
+function unknownEnvironment(spec: Spec, environments: Environments): Failure {
+  const known = [...environments.keys()].join(', ');
+  return new Failure(
+    'InvalidSpec',
+    `spec.environment "${spec.environment}" is not configured; the operator knows: ${known}`,
+  );
+}
+
+/** Source, target and session are three Secrets, also before and after a credential has the grant that needs a session. */
+function clashOfNames({ metadata, spec }: ConvercusCredential): Failure | undefined {
+  const target = spec.target.name ?? `${metadata.name}-token`;
+  const source = spec.credentialsSecretRef.name;
+  if (target === source) {
+    return new Failure(
+      'InvalidSpec',
+      `spec.target.name and spec.credentialsSecretRef.name are both "${target}"; the token needs a Secret of its own`,
+    );
+  }
+  const session = sessionNameOf(metadata.name);
+  if (target !== session && source !== session) return undefined;
+  return new Failure(
+    'InvalidSpec',
+    `The Secret "${session}" is where the operator keeps the session of a credential of that name; use another name in ${target === session ? 'spec.target.name' : 'spec.credentialsSecretRef.name'}`,
+  );
+}
+
+function parseTarget(resource: ConvercusCredential): Target | Failure {
+  const { target } = resource.spec;
+  const name = targetNameOf(resource);
+  const clash = clashOfNames(resource);
+  if (clash !== undefined) return clash;
+  const { data = DEFAULT_DATA } = target;
+  for (const [key, template] of Object.entries(data)) {
+    const [unknown] = unknownPlaceholders(template);
+    if (unknown !== undefined) {
+      return new Failure(
+        'InvalidSpec',
+        `spec.target.data.${key} has the unknown placeholder {{${unknown}}}; known are: ${PLACEHOLDERS.join(', ')}`,
+      );
+    }
+  }
+  const { creationPolicy, deletionPolicy, labels = {}, annotations = {} } = target;
+  return { name, creationPolicy, deletionPolicy, labels, annotations, data };
+}
+
+/** 128 bits of SHA-256 over a canonical form: the order of object keys does not matter, the order of lists does. */
+export function digest(value: unknown): string {
+  return hash('sha256', canonical(value), 'base64url').slice(0, 22);
+}
+
+const canonical = (value: unknown): string => JSON.stringify(ordered(value));
+
+/** Objects become lists of their entries, by name. */
+function ordered(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(ordered);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.entries(value)
+    .sort(([a], [b]) => (a < b ? -1 : 1))
+    .map(([name, inner]) => [name, ordered(inner)]);
+}

@@ -1,0 +1,95 @@
+import type { Credential } from './credential.ts';
+import { Failure, isFailure } from '../lib/failure.ts';
+import type { SecretContents } from './secret.ts';
+import { Sensitive } from '../lib/sensitive.ts';
+import type { GrantRequest } from '../oauth/token.ts';
+
+export type CredentialsField = keyof Credential['source']['keys'];
+export type GrantType = Credential['grantType'];
+
+/** What the credentials Secret holds, complete as far as the grant needs it; the rest is empty. */
+export type CredentialsValues = Readonly<Record<CredentialsField, Sensitive>>;
+
+/** What each grant presents, in the order in which missing keys are named. */
+export const FIELDS_BY_GRANT: Readonly<Record<GrantType, readonly CredentialsField[]>> = {
+  client_credentials: ['clientSecret'],
+  password: ['clientSecret', 'username', 'password'],
+  legacy_login: ['org', 'username', 'password'],
+};
+
+const FIELD_NAMES: Readonly<Record<CredentialsField, string>> = {
+  clientSecret: 'the client secret',
+  username: 'the user name',
+  password: 'the password',
+  org: 'the organization code',
+};
+
+const EMPTY = new Sensitive('');
+
+/** The values out of the credentials Secret. Fails with `InputMissing` or `InputInvalid`, naming Secret and key. */
+export function credentialsIn(
+  contents: SecretContents,
+  credential: Credential,
+): CredentialsValues | Failure {
+  const values: Record<CredentialsField, Sensitive> = {
+    clientSecret: EMPTY,
+    username: EMPTY,
+    password: EMPTY,
+    org: EMPTY,
+  };
+  for (const field of FIELDS_BY_GRANT[credential.grantType]) {
+    const value = valueAt(contents, credential, field);
+    if (isFailure(value)) return value;
+    values[field] = value;
+  }
+  return values;
+}
+
+function valueAt(
+  contents: SecretContents,
+  { source, grantType }: Credential,
+  field: CredentialsField,
+): Sensitive | Failure {
+  const key = source.keys[field];
+  const value = contents.data.get(key)?.reveal();
+  if (value === undefined || value.trim() === '') {
+    const fault = value === undefined ? `has no key "${key}"` : `has an empty key "${key}"`;
+    const why = grantType === 'client_credentials' ? '' : `, which grantType ${grantType} needs`;
+    return new Failure(
+      'InputMissing',
+      `Secret "${source.name}" ${fault}; put ${FIELD_NAMES[field]} there${why}`,
+    );
+  }
+  if (/[\r\n]$/.test(value)) {
+    return new Failure(
+      'InputInvalid',
+      `Key "${key}" of Secret "${source.name}" ends with a line break, which is hardly part of ${FIELD_NAMES[field]}; write it without one (echo -n, printf, --from-literal)`,
+    );
+  }
+  return new Sensitive(value);
+}
+
+export function credentialsSecretMissing({ source, grantType }: Credential): Failure {
+  const keys = FIELDS_BY_GRANT[grantType].map((field) => `"${source.keys[field]}"`);
+  const wanted = keys.length === 1 ? `the key ${keys[0]}` : `the keys ${keys.join(', ')}`;
+  return new Failure(
+    'InputMissing',
+    `Secret "${source.name}" does not exist; create it with ${wanted}`,
+  );
+}
+
+/** What the credential presents with these values. */
+export function requestFrom(credential: Credential, values: CredentialsValues): GrantRequest {
+  const { grantType, realm, tokenUrl, clientId, scope } = credential;
+  const environment = credential.environment.name;
+  const { clientSecret, username, password, org } = values;
+  const endpoint = { environment, realm, tokenUrl, clientId, scope, clientSecret };
+  switch (grantType) {
+    case 'client_credentials':
+      return { ...endpoint, grantType };
+    case 'password':
+      return { ...endpoint, grantType, username, password };
+    case 'legacy_login':
+      return { grantType, environment, loginUrl: tokenUrl, org, username, password };
+  }
+}

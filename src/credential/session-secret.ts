@@ -1,0 +1,110 @@
+import { type Credential, sessionNameOf } from './credential.ts';
+import { Failure } from '../lib/failure.ts';
+import { memberOf, numberMember, parseJson, textMember } from '../oauth/http-response.ts';
+import type { DesiredSecret, SecretContents, SecretMeta } from './secret.ts';
+import { Sensitive } from '../lib/sensitive.ts';
+import type { Session } from './session.ts';
+import {
+  CREDENTIAL_LABEL,
+  FIELD_MANAGER,
+  MANAGED_BY_LABEL,
+  managerFor,
+  SESSION_COMPONENT,
+  SESSION_LABEL,
+} from './target-secret.ts';
+
+/** As for targets: the API server refuses to apply it onto a Secret of another type. */
+const SESSION_TYPE = 'convercus.io/session';
+
+/** Keys of the Secret: the refresh token, the user name, and the facts as JSON. */
+const KEYS = {
+  refreshToken: 'refresh_token',
+  username: 'username',
+  details: 'session.json',
+} as const;
+
+/** The Secret that holds the session. It has no owner: it must outlive its credential for the log-out. */
+export function sessionSecretFrom(
+  { namespace, name }: Pick<Credential, 'namespace' | 'name'>,
+  session: Session,
+  existing: SecretMeta | 'absent',
+): DesiredSecret {
+  return {
+    namespace,
+    name: sessionNameOf(name),
+    ...(existing === 'absent' ? {} : { uid: existing.uid }),
+    type: SESSION_TYPE,
+    labels: {
+      [MANAGED_BY_LABEL]: FIELD_MANAGER,
+      [CREDENTIAL_LABEL]: name,
+      [SESSION_LABEL]: SESSION_COMPONENT,
+    },
+    annotations: {},
+    data: {
+      [KEYS.refreshToken]: session.refreshToken,
+      [KEYS.username]: session.username,
+      [KEYS.details]: new Sensitive(JSON.stringify(detailsOf(session))),
+    },
+    force: true,
+    fieldManager: managerFor(name),
+  };
+}
+
+/** The stored names are those of version 0.1.0: a session outlives an upgrade and a rollback. */
+function detailsOf(session: Session): object {
+  const { refreshToken: _, username: __, ...rest } = session;
+  const { credentialsVersion, reauthenticateAt, maxTokenLifetime, ...same } = rest;
+  return {
+    ...same,
+    loggedInWith: credentialsVersion,
+    loginAt: reauthenticateAt,
+    longest: maxTokenLifetime,
+  };
+}
+
+/** The session in a Secret, or undefined when there is none in it or somebody has made it unreadable. */
+export function sessionFrom({
+  data,
+  type,
+}: Pick<SecretContents, 'data' | 'type'>): Session | undefined {
+  if (type !== SESSION_TYPE) return undefined;
+  const [refreshToken, username] = [data.get(KEYS.refreshToken), data.get(KEYS.username)];
+  const details = parseJson(data.get(KEYS.details)?.reveal() ?? '');
+  const text = (name: string): string => textMember(details, name) ?? '';
+  const source = memberOf(details, 'source');
+  const startedAt = numberMember(details, 'startedAt');
+  const maxTokenLifetime = numberMember(details, 'longest');
+  if (refreshToken === undefined || username === undefined) return undefined;
+  if (startedAt === undefined || maxTokenLifetime === undefined) return undefined;
+  return {
+    refreshToken,
+    username,
+    credentialUid: text('credentialUid'),
+    environment: text('environment'),
+    realm: text('realm'),
+    tokenUrl: text('tokenUrl'),
+    clientId: text('clientId'),
+    scope: text('scope'),
+    source: { name: textMember(source, 'name') ?? '', key: textMember(source, 'key') ?? '' },
+    credentialsVersion: text('loggedInWith'),
+    startedAt,
+    refreshExpiresAt: numberMember(details, 'refreshExpiresAt'),
+    reauthenticateAt: numberMember(details, 'loginAt'),
+    maxTokenLifetime,
+  };
+}
+
+/** As far as metadata tell, of which the type is no part. */
+export const isSessionSecret = ({ isSession, credentialName }: SecretMeta, name: string): boolean =>
+  isSession === true && credentialName === name;
+
+/** A Secret that was read whole holds a session of that credential: labels can be set by others, its type can't be changed. */
+export const holdsSession = ({ meta, type }: SecretContents, name: string): boolean =>
+  type === SESSION_TYPE && isSessionSecret(meta, name);
+
+export function sessionNotOurs(name: string): Failure {
+  return new Failure(
+    'TargetNotOurs',
+    `Secret "${sessionNameOf(name)}" exists and was not made by the operator, which keeps the session of this credential under that name; delete or rename it, or rename the credential`,
+  );
+}

@@ -1,0 +1,201 @@
+import type { ConvercusCredential } from './api.ts';
+import { type Failure, TOKEN_FAILURES } from '../lib/failure.ts';
+import type { Rejection } from './lockout.ts';
+import type { RenewReason } from './plan.ts';
+import type { TokenAnnotations } from './secret.ts';
+import { type EpochMs, parseTime, rfc3339 } from '../lib/time.ts';
+
+export type Status = NonNullable<ConvercusCredential['status']>;
+export type Condition = NonNullable<Status['conditions']>[number];
+
+/** How a pass ended, as far as people need to know. */
+export interface Outcome {
+  readonly resource: ConvercusCredential;
+  readonly targetName: string;
+  readonly targetVersion: string | undefined;
+  readonly tokenUrl?: string;
+  /** The mark of the token that the target holds, untouched by others. */
+  readonly currentToken: TokenAnnotations | undefined;
+  readonly suspended: boolean;
+  readonly handledRenewRequest: string | undefined;
+  readonly rejection: Rejection | undefined;
+  /** What came of an attempt to renew, if there was one. */
+  readonly attempt: Attempt | undefined;
+}
+
+export type Attempt = { readonly renewed: RenewReason } | { readonly failed: Failure };
+
+type ConditionDraft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+
+/** The whole status. It holds no countdown and no attempt count, so an equal outcome gives an equal status. */
+export function statusFor(outcome: Outcome, now: EpochMs): Status {
+  const {
+    resource,
+    currentToken,
+    targetName,
+    targetVersion,
+    tokenUrl,
+    handledRenewRequest,
+    rejection,
+  } = outcome;
+  const renewed = renewedCondition(outcome);
+  const drafts = [readyCondition(outcome, renewed, now), renewed, stalledCondition(outcome)];
+  return {
+    observedGeneration: resource.metadata.generation,
+    conditions: drafts
+      .filter((draft) => draft !== undefined)
+      .map((draft) => dated(draft, resource, now)),
+    ...(tokenUrl === undefined ? {} : { tokenUrl }),
+    ...(currentToken === undefined ? {} : times(currentToken)),
+    target: {
+      name: targetName,
+      ...(targetVersion === undefined ? {} : { resourceVersion: targetVersion }),
+    },
+    ...(handledRenewRequest === undefined ? {} : { lastHandledRenewRequest: handledRenewRequest }),
+    ...(rejection === undefined ? {} : { rejectedLogin: writeRejection(rejection) }),
+  };
+}
+
+const times = ({ issuedAt, expiresAt, renewAt }: TokenAnnotations) => ({
+  issuedAt: rfc3339(issuedAt),
+  expiresAt: rfc3339(expiresAt),
+  renewAt: rfc3339(renewAt),
+});
+
+const writeRejection = ({ presented, at, count, hadWorked, retryAt }: Rejection) => ({
+  presented,
+  at: rfc3339(at),
+  count,
+  hadWorked,
+  ...(retryAt === undefined ? {} : { retryAt: rfc3339(retryAt) }),
+});
+
+/** The rejection that a status tells of. */
+export function readRejection(status: Status | undefined): Rejection | undefined {
+  const { presented, at, count, hadWorked = false, retryAt } = status?.rejectedLogin ?? {};
+  const rejectedAt = parseTime(at);
+  if (presented === undefined || rejectedAt === undefined) return undefined;
+  return { presented, at: rejectedAt, count: count ?? 1, hadWorked, retryAt: parseTime(retryAt) };
+}
+
+function readyCondition(
+  { currentToken, targetName, suspended, ...rest }: Outcome,
+  renewed: ConditionDraft,
+  now: EpochMs,
+): ConditionDraft {
+  const failure = failureOf(rest);
+  if (currentToken !== undefined && now < currentToken.expiresAt) {
+    const reason = suspended ? 'Suspended' : 'TokenValid';
+    return {
+      type: 'Ready',
+      status: 'True',
+      reason,
+      message: `Secret "${targetName}" holds a valid token`,
+    };
+  }
+  if (currentToken !== undefined) {
+    const cause = suspended ? 'renewal is suspended' : causeOf(renewed);
+    return {
+      type: 'Ready',
+      status: 'False',
+      reason: 'TokenExpired',
+      message: `The token in Secret "${targetName}" has expired: ${cause}`,
+    };
+  }
+  if (failure !== undefined) {
+    return { type: 'Ready', status: 'False', reason: failure.kind, message: failure.message };
+  }
+  if (renewed.status === 'False') return { ...renewed, type: 'Ready' };
+  return {
+    type: 'Ready',
+    status: 'False',
+    reason: 'Suspended',
+    message: 'No token is obtained while spec.suspend is true',
+  };
+}
+
+function renewedCondition({ attempt, suspended, resource }: Outcome): ConditionDraft {
+  if (attempt !== undefined && 'failed' in attempt) {
+    return {
+      type: 'Renewed',
+      status: 'False',
+      reason: attempt.failed.kind,
+      message: attempt.failed.message,
+    };
+  }
+  if (attempt !== undefined) {
+    return {
+      type: 'Renewed',
+      status: 'True',
+      reason: attempt.renewed,
+      message: MESSAGES[attempt.renewed],
+    };
+  }
+  if (suspended) {
+    return {
+      type: 'Renewed',
+      status: 'Unknown',
+      reason: 'Suspended',
+      message: 'spec.suspend is true',
+    };
+  }
+  const before = conditionOf(resource.status, 'Renewed');
+  if (before?.status === 'True' || isLasting(before)) return before;
+  return {
+    type: 'Renewed',
+    status: 'True',
+    reason: 'TokenValid',
+    message: 'The token was renewed and is not due yet',
+  };
+}
+
+/** A token can outlive its renewal date only when it is shorter than the least time between two renewals. */
+const causeOf = ({ status, message }: ConditionDraft): string =>
+  status === 'True' ? 'it is shorter than the least time between two renewals' : message;
+
+const MESSAGES: Record<RenewReason, string> = {
+  TokenMissing: 'A token was issued because the target held none',
+  CredentialChanged: 'A token was published because the credentials Secret changed',
+  SpecChanged: 'A token was published because the spec changed',
+  TokenRevoked: 'A token was issued because the provider has revoked all earlier ones of the realm',
+  TargetEdited: 'A token was published because the target was edited by somebody else',
+  RenewRequested: 'A token was issued because a renewal was requested',
+  RenewalDue: 'A token was issued because the one before was due for renewal',
+};
+
+/** What a token endpoint said holds until it says something else; every other failure is found anew by each pass. */
+const isLasting = (before: Condition | undefined): before is Condition =>
+  before !== undefined && TOKEN_FAILURES.has(before.reason);
+
+/** Abnormal-true, as kstatus wants it: absent unless a person has to act. */
+function stalledCondition({ attempt, resource }: Outcome): ConditionDraft | undefined {
+  const failure = failureOf({ attempt });
+  const before = conditionOf(resource.status, 'Stalled');
+  if (attempt === undefined && isLasting(before)) return before;
+  if (failure === undefined || !failure.isTerminal) return undefined;
+  return { type: 'Stalled', status: 'True', reason: failure.kind, message: failure.message };
+}
+
+export const failureOf = ({ attempt }: Pick<Outcome, 'attempt'>): Failure | undefined =>
+  attempt !== undefined && 'failed' in attempt ? attempt.failed : undefined;
+
+function dated(
+  { type, status, reason, message }: ConditionDraft,
+  { metadata, status: before }: ConvercusCredential,
+  now: EpochMs,
+): Condition {
+  const previous = conditionOf(before, type);
+  const lastTransitionTime =
+    previous?.status === status ? previous.lastTransitionTime : rfc3339(now);
+  return {
+    type,
+    status,
+    reason,
+    message,
+    lastTransitionTime,
+    observedGeneration: metadata.generation,
+  };
+}
+
+export const conditionOf = (status: Status | undefined, type: string): Condition | undefined =>
+  status?.conditions?.find((condition) => condition.type === type);

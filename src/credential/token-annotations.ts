@@ -1,0 +1,77 @@
+import type { TokenAnnotations } from './secret.ts';
+import { type EpochMs, parseTime, rfc3339 } from '../lib/time.ts';
+
+/** The annotations that hold a TargetMark. They are API: other tools may read them. */
+export const TOKEN_ANNOTATIONS = {
+  issuedAt: 'convercus.io/issued-at',
+  expiresAt: 'convercus.io/expires-at',
+  renewAt: 'convercus.io/renew-at',
+  specHash: 'convercus.io/spec-hash',
+  sourceVersion: 'convercus.io/source-version',
+  contentHash: 'convercus.io/content-hash',
+  renewRequest: 'convercus.io/renew-request',
+  credential: 'convercus.io/credential',
+} as const satisfies Record<keyof TokenAnnotations, string>;
+
+const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
+
+/** The mark as annotations. Times keep whole milliseconds, written only where there are some. */
+export function formatTokenAnnotations(tokenAnnotations: TokenAnnotations): Record<string, string> {
+  return {
+    [TOKEN_ANNOTATIONS.issuedAt]: writeTime(tokenAnnotations.issuedAt),
+    [TOKEN_ANNOTATIONS.expiresAt]: writeTime(tokenAnnotations.expiresAt),
+    [TOKEN_ANNOTATIONS.renewAt]: writeTime(tokenAnnotations.renewAt),
+    [TOKEN_ANNOTATIONS.specHash]: tokenAnnotations.specHash,
+    [TOKEN_ANNOTATIONS.sourceVersion]: tokenAnnotations.sourceVersion,
+    [TOKEN_ANNOTATIONS.contentHash]: tokenAnnotations.contentHash,
+    ...(tokenAnnotations.renewRequest === undefined
+      ? {}
+      : { [TOKEN_ANNOTATIONS.renewRequest]: tokenAnnotations.renewRequest }),
+    ...(tokenAnnotations.credential === undefined
+      ? {}
+      : { [TOKEN_ANNOTATIONS.credential]: tokenAnnotations.credential }),
+  };
+}
+
+/**
+ * The mark that the annotations hold, or undefined when it is incomplete or anybody has made it unreadable.
+ * @param writtenBy the credential that has set them, where they do not say so: version 0.1.0 did not
+ */
+export function parseTokenAnnotations(
+  annotations: Readonly<Record<string, string>>,
+  writtenBy?: string,
+): TokenAnnotations | undefined {
+  const text = (field: keyof TokenAnnotations): string | undefined => {
+    const name = TOKEN_ANNOTATIONS[field];
+    return Object.hasOwn(annotations, name) ? annotations[name] : undefined;
+  };
+  const tokenAnnotations = {
+    issuedAt: readTime(text('issuedAt')),
+    expiresAt: readTime(text('expiresAt')),
+    renewAt: readTime(text('renewAt')),
+    specHash: text('specHash'),
+    sourceVersion: text('sourceVersion'),
+    contentHash: text('contentHash'),
+  };
+  const renewRequest = text('renewRequest');
+  const credential = text('credential') ?? writtenBy;
+  if (!isComplete(tokenAnnotations)) return undefined;
+  return {
+    ...tokenAnnotations,
+    ...(renewRequest === undefined ? {} : { renewRequest }),
+    ...(credential === undefined ? {} : { credential }),
+  };
+}
+
+const isComplete = (
+  tokenAnnotations: {
+    [K in keyof TokenAnnotations]: TokenAnnotations[K] | undefined;
+  },
+): tokenAnnotations is TokenAnnotations =>
+  Object.values(tokenAnnotations).every((value) => value !== undefined && value !== '');
+
+const writeTime = (at: EpochMs): string =>
+  Math.trunc(at) % 1_000 === 0 ? rfc3339(at) : new Date(at).toISOString();
+
+const readTime = (text: string | undefined): EpochMs | undefined =>
+  text !== undefined && RFC_3339.test(text) ? parseTime(text) : undefined;

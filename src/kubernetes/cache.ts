@@ -1,0 +1,313 @@
+import type { ConvercusCredential } from '../credential/api.ts';
+import { targetNameOf } from '../credential/credential.ts';
+import { isOlderVersion } from '../lib/resource-version.ts';
+import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/secret.ts';
+import type { Status } from '../credential/status.ts';
+import type { EventHandler, Key, Lister, SecretIdentity } from '../ports.ts';
+import {
+  generationOrAnnotationChanged,
+  inWordsOf,
+  keyOf,
+  namesOf,
+  sourceNameOf,
+} from './credential-object.ts';
+import { seenVersionIn } from './event-line.ts';
+import { SecretIndex } from './secret-index.ts';
+import type { WatchedSecret } from './secret-meta.ts';
+import { SessionKeys } from './session-keys.ts';
+import { SharedParts } from './shared-parts.ts';
+
+type ObjectName = Pick<WatchedSecret, 'namespace' | 'name'>;
+
+/** A list in the middle of being taken in. */
+interface CredentialList {
+  readonly version: string;
+  readonly seen: Set<Key>;
+}
+
+/**
+ * What the watches have shown, and who has to look again when it changes. List the credentials of a scope before
+ * its Secrets: only Secrets that a credential already names are kept, any other costs a request when it is named later.
+ */
+export class ClusterCache implements Lister {
+  readonly #enqueue: (keys: readonly Key[]) => void;
+  readonly #credentials = new Map<Key, ConvercusCredential>();
+  readonly #secrets = new SecretIndex();
+  readonly #sessions = new SessionKeys();
+  readonly #shared = new SharedParts();
+
+  constructor(enqueue: (keys: readonly Key[]) => void) {
+    this.#enqueue = enqueue;
+  }
+
+  credentials(): Iterable<ConvercusCredential> {
+    return this.#credentials.values();
+  }
+
+  credential(key: Key): ConvercusCredential | undefined {
+    return this.#credentials.get(key);
+  }
+
+  secret(namespace: string, name: string): KnownSecret {
+    return this.#secrets.get(namespace, name);
+  }
+
+  credentialsWithTarget(namespace: string, targetName: string): readonly ConvercusCredential[] {
+    return this.referrers(namespace, targetName).filter(
+      (credential) => targetNameOf(credential) === targetName,
+    );
+  }
+
+  hasSession(key: Key): boolean {
+    return this.#sessions.has(key);
+  }
+
+  /** Every credential of the namespace, or of all, and every one that is gone but has left a session. */
+  *keys(namespace?: string): Iterable<Key> {
+    for (const credential of this.#credentialsIn(namespace)) yield keyOf(credential);
+    for (const key of this.#sessions.in(namespace ?? '')) {
+      if (!this.#credentials.has(key)) yield key;
+    }
+  }
+
+  /** How much has changed so far. Whoever asks notes it before: the answer is older than what has changed since. */
+  get changes(): number {
+    return this.#secrets.changes;
+  }
+
+  /**
+   * Takes in what a read has answered, unless something was shown or written since it was sent: then all who name the
+   * Secret look again, for one of them has got an older answer. Of what no credential names nothing is kept. Answers
+   * what is known now.
+   */
+  learnRead(at: ObjectName, response: SecretMeta | 'absent', changes: number): KnownSecret {
+    const { namespace, name } = at;
+    if (this.#secrets.referrers(namespace, name).length === 0) return response;
+    if (this.#secrets.hasChangedSince(namespace, name, changes)) {
+      const known = this.#secrets.get(namespace, name);
+      const isSame = response === 'absent' ? known === response : isSameVersion(response, known);
+      if (!isSame) this.#enqueueReferrers(at);
+      return known;
+    }
+    const before = this.#takeRead(at, response);
+    // It was the asker's question: those who have seen nothing so far ask for themselves
+    if (before !== 'unknown' && before !== undefined) this.#enqueueReferrers(at);
+    return this.#secrets.get(namespace, name);
+  }
+
+  #takeRead(
+    { namespace, name }: ObjectName,
+    response: SecretMeta | 'absent',
+  ): KnownSecret | undefined {
+    if (response === 'absent') {
+      this.#sessions.gone(namespace, name);
+      return this.#secrets.read(namespace, name, response);
+    }
+    const secret = { namespace, name, meta: response };
+    const before = this.#secrets.read(namespace, name, this.#inWords(secret));
+    this.#learnSession(secret);
+    return before;
+  }
+
+  /** Once it is known that the Secret is there. */
+  #learnSession(secret: WatchedSecret): void {
+    const { namespace, name, meta } = secret;
+    const isKnown = isSameVersion(meta, this.#secrets.get(namespace, name));
+    if (isKnown) this.#sessions.apply(secret, meta.resourceVersion);
+  }
+
+  /** Takes in our own write of a Secret, which is news only to those who read it as their source. */
+  learnWritten(secret: WatchedSecret, changes: number): void {
+    const written = { ...secret, meta: this.#inWords(secret) };
+    if (this.#secrets.written(written, changes) === undefined) return;
+    this.#learnSession(written);
+    this.#enqueueReaders(written);
+  }
+
+  /** Takes in that the Secret of that uid is no more. */
+  learnGone(secret: SecretIdentity): void {
+    const { namespace, name, uid } = secret;
+    this.#sessions.gone(namespace, name, uid);
+    if (this.#secrets.gone(namespace, name, uid) !== undefined) this.#enqueueReaders(secret);
+  }
+
+  /**
+   * Takes in the status that we have just written, so that the next pass need not wait for the watch.
+   * @param replaced the very version that was replaced: when another one is known by now, the watch tells
+   */
+  learnStatus(replaced: ConvercusCredential, status: Status, resourceVersion: string): void {
+    const key = keyOf(replaced);
+    if (this.#credentials.get(key) !== replaced) return;
+    const metadata = { ...replaced.metadata, resourceVersion };
+    const shared = this.#shared.object(status, replaced.status);
+    this.#credentials.set(key, { ...replaced, metadata, status: shared });
+  }
+
+  /**
+   * Takes in a credential as our own write of its status has left it.
+   * @param known what was known before the write; when that has changed, only if it is not older
+   */
+  learnCredential(item: ConvercusCredential, known: ConvercusCredential | undefined): void {
+    const now = this.#credentials.get(keyOf(item));
+    if (now?.metadata.uid !== item.metadata.uid) return;
+    if (now === known || !this.#isOld(item)) this.#credentialPresent(item);
+  }
+
+  /** Whether a line of the watch of credentials shows nothing new, such as what we have written ourselves. */
+  isKnownCredential(line: Buffer): boolean {
+    const shown = seenVersionIn(line);
+    if (shown === undefined) return false;
+    const known = this.#credentials.get(`${shown.namespace}/${shown.name}`)?.metadata;
+    return (
+      known?.resourceVersion !== undefined && !isOlderVersion(known.resourceVersion, shown.version)
+    );
+  }
+
+  /** The same of Secrets. */
+  isKnownSecret(line: Buffer): boolean {
+    const shown = seenVersionIn(line);
+    return shown !== undefined && this.#secrets.isKnown(shown);
+  }
+
+  /** @param namespace of the informer that feeds it; none: the whole cluster */
+  credentialHandler(namespace?: string): EventHandler<ConvercusCredential> {
+    let list: CredentialList | undefined;
+    return {
+      init: (version, isRestored) => {
+        list = { version, seen: new Set() };
+        if (isRestored) this.#forgetVersions(namespace);
+      },
+      apply: (item) => {
+        list?.seen.add(keyOf(item));
+        if (!this.#isOld(item, list?.version)) this.#credentialPresent(item);
+      },
+      delete: (item) => this.#credentialDeleted(item),
+      initDone: () => {
+        for (const item of this.#credentialsIn(namespace)) {
+          if (list?.seen.has(keyOf(item)) === false) this.#credentialGone(item);
+        }
+        list = undefined;
+      },
+    };
+  }
+
+  /** @param scope namespace of the informer that feeds it; none: the whole cluster */
+  secretHandler(scope = ''): EventHandler<WatchedSecret> {
+    let list: string | undefined;
+    return {
+      init: (version, isRestored) => {
+        list = version;
+        this.#secrets.init(scope, isRestored);
+        if (isRestored) this.#sessions.restored(scope);
+      },
+      apply: (secret) => this.#secretPresent(secret, list ?? secret.meta.resourceVersion),
+      delete: (secret) => {
+        this.#sessions.gone(secret.namespace, secret.name, secret.meta.uid);
+        const before = this.#secrets.delete(secret);
+        if (before !== undefined) this.#enqueueReferrers(secret);
+      },
+      initDone: () => {
+        if (list === undefined) return;
+        this.#sessions.initDone(scope, list);
+        this.#enqueueKeys(this.#secrets.initDone(scope, list));
+        list = undefined;
+      },
+    };
+  }
+
+  #secretPresent(secret: WatchedSecret, asOf: string): void {
+    const owner = this.#sessions.apply(secret, asOf);
+    const user = owner === undefined ? undefined : this.#credentials.get(owner);
+    if (owner !== undefined && user?.spec.grantType !== 'password') this.#enqueueKeys([owner]);
+    const before = this.#secrets.apply({ ...secret, meta: this.#inWords(secret) }, asOf);
+    if (before !== undefined) this.#enqueueReferrers(secret);
+  }
+
+  #inWords({ namespace, meta }: WatchedSecret): SecretMeta {
+    const { credentialName } = meta;
+    if (credentialName === undefined) return meta;
+    return inWordsOf(this.#credentials.get(`${namespace}/${credentialName}`), meta);
+  }
+
+  /** Whether something later is known of that name. */
+  #isOld(item: ConvercusCredential, asOf = item.metadata.resourceVersion): boolean {
+    const known = this.#credentials.get(keyOf(item))?.metadata.resourceVersion;
+    return asOf !== undefined && known !== undefined && isOlderVersion(asOf, known);
+  }
+
+  *#credentialsIn(namespace: string | undefined): Iterable<ConvercusCredential> {
+    for (const item of this.#credentials.values()) {
+      if (namespace === undefined || item.metadata.namespace === namespace) yield item;
+    }
+  }
+
+  /** Versions begin again. Whatever is shown of a credential without a version is news. */
+  #forgetVersions(namespace: string | undefined): void {
+    for (const { metadata, ...rest } of this.#credentialsIn(namespace)) {
+      const { resourceVersion: _, ...known } = metadata;
+      this.#credentials.set(keyOf({ metadata }), { ...rest, metadata: known });
+    }
+  }
+
+  #credentialPresent(shown: ConvercusCredential): void {
+    const key = keyOf(shown);
+    const before = this.#credentials.get(key);
+    const item = this.#shared.object(shown, before);
+    this.#credentials.set(key, item);
+    const hasVersion = before?.metadata.resourceVersion !== undefined;
+    if (hasVersion && !generationOrAnnotationChanged(before, item)) return;
+    this.#track(item, key);
+    if (before !== undefined) this.#forget(before, key, namesOf(item));
+    this.#enqueueKeys([key]);
+  }
+
+  #credentialDeleted(item: ConvercusCredential): void {
+    const known = this.#credentials.get(keyOf(item));
+    if (known === undefined) return;
+    const isKnown = known.metadata.uid === item.metadata.uid;
+    if (isKnown || !this.#isOld(item)) this.#credentialGone(known);
+  }
+
+  #credentialGone(before: ConvercusCredential): void {
+    const key = keyOf(before);
+    this.#credentials.delete(key);
+    this.#forget(before, key, []);
+    this.#enqueueKeys([key]);
+  }
+
+  #track(item: ConvercusCredential, key: Key): void {
+    const { namespace } = item.metadata;
+    for (const name of namesOf(item)) this.#secrets.track(namespace, this.#shared.text(name), key);
+  }
+
+  /** The credential names these Secrets no more, so its target is free for others. */
+  #forget(before: ConvercusCredential, key: Key, stillNamed: readonly string[]): void {
+    const { namespace } = before.metadata;
+    for (const name of namesOf(before)) {
+      if (!stillNamed.includes(name)) this.#secrets.untrack(namespace, name, key);
+    }
+    const others = this.credentialsWithTarget(namespace, targetNameOf(before)).map(keyOf);
+    this.#enqueueKeys(others.filter((other) => other !== key));
+  }
+
+  referrers(namespace: string, name: string): readonly ConvercusCredential[] {
+    return this.#secrets
+      .referrers(namespace, name)
+      .map((key) => this.#credentials.get(key))
+      .filter((credential) => credential !== undefined);
+  }
+
+  /** Those who read it as their source. */
+  #enqueueReaders({ namespace, name }: ObjectName): void {
+    const readers = this.referrers(namespace, name).filter((it) => sourceNameOf(it) === name);
+    this.#enqueueKeys(readers.map(keyOf));
+  }
+
+  #enqueueReferrers({ namespace, name }: ObjectName): void {
+    this.#enqueueKeys(this.#secrets.referrers(namespace, name));
+  }
+
+  #enqueueKeys(keys: readonly Key[]): void {
+    if (keys.length > 0) this.#enqueue(keys);
+  }
+}

@@ -1,0 +1,223 @@
+import type { ConvercusCredential } from '../credential/api.ts';
+import { type Failure, isFailure } from '../lib/failure.ts';
+import type {
+  DesiredSecret,
+  KnownSecret,
+  SecretContents,
+  SecretMeta,
+} from '../credential/secret.ts';
+import type { ClusterClient, CredentialEvent, EventSubject, SecretIdentity } from '../ports.ts';
+import { ApiError, NO_OBJECT } from './api-error.ts';
+import type { ClusterCache } from './cache.ts';
+import { credentialFrom } from './credential-object.ts';
+import type { EventRecorder } from './event-recorder.ts';
+import { textAt } from '../lib/json.ts';
+import { CREDENTIALS, pathOf, SECRETS } from './resources.ts';
+import {
+  contentsFrom,
+  metaFrom,
+  metaRequest,
+  upgradeManagedFieldsRequest,
+  writeConflictOf,
+  writeRequest,
+} from './secrets.ts';
+import { replaceRequest, rewriteRequest } from './status-writes.ts';
+import { toFailure } from './error-messages.ts';
+import type { ApiResponse, RestClient } from './rest-client.ts';
+
+/** Secrets, statuses and events by way of one transport; what it learns of Secrets the cache knows at once. */
+export class KubernetesClient implements ClusterClient {
+  readonly #restClient: RestClient;
+  readonly #cache: ClusterCache;
+  readonly #events: EventRecorder;
+
+  constructor(restClient: RestClient, cache: ClusterCache, events: EventRecorder) {
+    this.#restClient = restClient;
+    this.#cache = cache;
+    this.#events = events;
+  }
+
+  async readSecretMeta(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<SecretMeta | 'absent' | Failure> {
+    const { changes } = this.#cache;
+    const response = await this.#restClient.request(metaRequest(namespace, name, signal));
+    const meta = this.#found(response, metaFrom);
+    if (meta instanceof ApiError) return this.#unread(meta, namespace, name);
+    const known = this.#cache.learnRead({ namespace, name }, meta, changes);
+    return known === 'unknown' ? meta : known;
+  }
+
+  async readSecret(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<SecretContents | 'absent' | Failure> {
+    const { changes } = this.#cache;
+    const path = pathOf(SECRETS, namespace, name);
+    const response = await this.#restClient.request({ method: 'GET', path, signal });
+    const contents = this.#found(response, contentsFrom);
+    if (contents instanceof ApiError) return this.#unread(contents, namespace, name);
+    const meta = contents === 'absent' ? contents : contents.meta;
+    this.#cache.learnRead({ namespace, name }, meta, changes);
+    return contents;
+  }
+
+  async applySecret(desired: DesiredSecret, signal: AbortSignal): Promise<SecretMeta | Failure> {
+    const { namespace, name } = desired;
+    const { changes } = this.#cache;
+    const known = this.#cache.secret(namespace, name);
+    const isSharedOwnership = typeof known === 'object' && known.fieldOwnership === 'shared';
+    const version = isSharedOwnership
+      ? await this.#upgradeManagedFields(desired, signal)
+      : versionKnown(desired, known);
+    const response =
+      version instanceof ApiError
+        ? version
+        : await this.#restClient.request(writeRequest({ ...desired, version }, known, signal));
+    const meta = response instanceof ApiError ? response : metaFrom(response);
+    if (meta instanceof ApiError) return this.#refused(meta, desired, signal);
+    this.#cache.learnWritten({ namespace, name, meta }, changes);
+    return meta;
+  }
+
+  async applyStatus(
+    { metadata }: ConvercusCredential,
+    status: NonNullable<ConvercusCredential['status']>,
+    signal: AbortSignal,
+  ): Promise<'written' | 'gone' | Failure> {
+    const { namespace, name } = metadata;
+    const response = await this.#writeStatus(metadata, status, signal);
+    if (!(response instanceof ApiError)) return 'written';
+    // 422: the status is not valid, or the uid is not that of the patch
+    const isGone = response.code === 422 && (await this.#isGone(metadata, signal));
+    if (response.code === 404 || isGone) return 'gone';
+    return toFailure(response, { verb: 'update', resource: STATUS, namespace, name });
+  }
+
+  async deleteSecret(secret: SecretIdentity, signal: AbortSignal): Promise<Failure | undefined> {
+    const { namespace, name, uid } = secret;
+    const path = pathOf(SECRETS, namespace, name);
+    const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid } };
+    const response = await this.#restClient.request({ method: 'DELETE', path, body, signal });
+    // 409: another Secret has that name by now, which its event will show
+    const isGone = !(response instanceof ApiError) || response.code === 404;
+    if (isGone) this.#cache.learnGone(secret);
+    if (isGone || response.code === 409) return undefined;
+    return toFailure(response, { verb: 'delete', resource: SECRETS, namespace, name });
+  }
+
+  async readCredential(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<ConvercusCredential | 'absent' | Failure> {
+    const path = pathOf(CREDENTIALS, namespace, name);
+    const response = await this.#restClient.request({ method: 'GET', path, signal });
+    const found = this.#found(
+      response,
+      ({ body }) => credentialFrom(body) ?? ApiError.network(NO_OBJECT),
+    );
+    if (!(found instanceof ApiError)) return found;
+    return toFailure(found, { verb: 'get', resource: CREDENTIALS, namespace, name });
+  }
+
+  recordEvent(about: EventSubject, event: CredentialEvent): void {
+    this.#events.record(about, event);
+  }
+
+  /** There is none of that uid any more. */
+  async #isGone(
+    { namespace, name, uid }: ConvercusCredential['metadata'],
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const found = await this.readCredential(namespace, name, signal);
+    if (isFailure(found)) return false;
+    return found === 'absent' || found.metadata.uid !== uid;
+  }
+
+  /** Replaced if the credential is still the version that we know, which is the cheapest way; else whatever its version. */
+  async #writeStatus(
+    metadata: ConvercusCredential['metadata'],
+    status: NonNullable<ConvercusCredential['status']>,
+    signal: AbortSignal,
+  ): Promise<ApiResponse | ApiError> {
+    const known = this.#cache.credential(`${metadata.namespace}/${metadata.name}`);
+    const version =
+      known?.metadata.uid === metadata.uid ? known.metadata.resourceVersion : undefined;
+    if (known !== undefined && version !== undefined) {
+      const response = await this.#restClient.request(
+        replaceRequest(metadata, status, version, signal),
+      );
+      if (!(response instanceof ApiError)) this.#learnStatus(known, status, response);
+      if (!(response instanceof ApiError && response.code === 409)) return response;
+    }
+    const response = await this.#restClient.request(rewriteRequest(metadata, status, signal));
+    const stored = response instanceof ApiError ? undefined : credentialFrom(response.body);
+    if (stored !== undefined) this.#cache.learnCredential(stored, known);
+    return response;
+  }
+
+  #learnStatus(
+    replaced: ConvercusCredential,
+    status: NonNullable<ConvercusCredential['status']>,
+    { body }: ApiResponse,
+  ): void {
+    const version = textAt(body, 'metadata', 'resourceVersion');
+    const isSame = textAt(body, 'metadata', 'uid') === replaced.metadata.uid;
+    if (isSame && version !== undefined) this.#cache.learnStatus(replaced, status, version);
+  }
+
+  /** The version of the Secret afterwards. */
+  async #upgradeManagedFields(
+    desired: DesiredSecret,
+    signal: AbortSignal,
+  ): Promise<string | undefined | ApiError> {
+    const { namespace, name } = desired;
+    const found = await this.#restClient.request(metaRequest(namespace, name, signal));
+    if (found instanceof ApiError) return found;
+    const response = await this.#restClient.request(
+      upgradeManagedFieldsRequest(desired, found, signal),
+    );
+    return response instanceof ApiError
+      ? response
+      : textAt(response.body, 'metadata', 'resourceVersion');
+  }
+
+  #found<T>(
+    response: ApiResponse | ApiError,
+    parse: (response: ApiResponse) => T | ApiError,
+  ): T | 'absent' | ApiError {
+    if (!(response instanceof ApiError)) return parse(response);
+    return response.code === 404 ? 'absent' : response;
+  }
+
+  #unread(error: ApiError, namespace: string, name: string): Failure {
+    return toFailure(error, { verb: 'get', resource: SECRETS, namespace, name });
+  }
+
+  async #refused(error: ApiError, desired: DesiredSecret, signal: AbortSignal): Promise<Failure> {
+    const { namespace, name, data } = desired;
+    const refusal = writeConflictOf(error, desired);
+    if (refusal !== undefined) {
+      await this.readSecretMeta(namespace, name, signal);
+      return refusal;
+    }
+    return toFailure(error, {
+      verb: 'patch',
+      resource: SECRETS,
+      namespace,
+      name,
+      sent: Object.values(data),
+      quotable: desired.type !== undefined, // a Secret that we merge into holds what we do not know
+    });
+  }
+}
+
+/** A write that arrives late, after another, must fail. */
+const versionKnown = ({ uid }: DesiredSecret, known: KnownSecret): string | undefined =>
+  typeof known === 'object' && known.uid === uid ? known.resourceVersion : undefined;
+
+const STATUS = { ...CREDENTIALS, plural: `${CREDENTIALS.plural}/status` };

@@ -1,0 +1,92 @@
+import type { WholeResponse } from '../lib/http.ts';
+import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
+
+const LINE_FEED = 0x0a;
+const NOTHING = Buffer.alloc(0);
+
+/** A Secret or custom resource is at most 1.5 MiB in etcd; JSON may escape every third character. */
+const MAX_LINE = 8 * 1024 * 1024;
+
+interface LineOptions {
+  readonly longest?: number;
+  /** Lines that need not be read at all. */
+  readonly skip?: (line: Buffer) => boolean;
+}
+
+/**
+ * The JSON values of a byte stream, one a line. Lines are cut as bytes, so a character split over two chunks is whole again.
+ * @throws ApiError when a line is too long or no JSON
+ */
+export async function* jsonLines(
+  chunks: AsyncIterable<Buffer>,
+  { longest = MAX_LINE, skip = () => false }: LineOptions = {},
+): AsyncGenerator {
+  const lines = new Lines(longest);
+  for await (const chunk of chunks) {
+    for (const line of lines.after(chunk)) {
+      if (isLine(line) && !skip(line)) yield parseJson(line.toString('utf8'));
+    }
+  }
+  const rest = lines.rest();
+  if (isLine(rest)) yield parseJson(rest.toString('utf8'));
+}
+
+class Lines {
+  readonly #longest: number;
+  #begun: Buffer[] = [];
+  #length = 0;
+
+  constructor(longest: number) {
+    this.#longest = longest;
+  }
+
+  /** The lines that end in this chunk. */
+  after(chunk: Buffer): Buffer[] {
+    const lines: Buffer[] = [];
+    let start = 0;
+    for (let end = chunk.indexOf(LINE_FEED); end >= 0; end = chunk.indexOf(LINE_FEED, start)) {
+      this.#add(chunk.subarray(start, end));
+      lines.push(this.rest());
+      start = end + 1;
+    }
+    this.#add(chunk.subarray(start));
+    if (this.#length > this.#longest) throw ApiError.network(BODY_TOO_LARGE);
+    return lines;
+  }
+
+  /** The line that has begun and not ended; it is gone then. */
+  rest(): Buffer {
+    const [only = NOTHING, ...more] = this.#begun;
+    const line = more.length === 0 ? only : Buffer.concat(this.#begun);
+    this.#begun = [];
+    this.#length = 0;
+    return line;
+  }
+
+  #add(piece: Buffer): void {
+    if (piece.length === 0) return;
+    this.#begun.push(piece);
+    this.#length += piece.length;
+  }
+}
+
+/** Not just a line break of another kind, or nothing. */
+const isLine = (line: Buffer): boolean => line.length > 1 || line.toString().trim() !== '';
+
+/**
+ * The one JSON value of a body; undefined when it is empty.
+ * @throws ApiError when it was too large or is no JSON
+ */
+export function jsonIn(body: WholeResponse['body']): unknown {
+  if (body === 'too-large') throw ApiError.network(BODY_TOO_LARGE);
+  return body.length === 0 ? undefined : parseJson(body.toString('utf8'));
+}
+
+/** Like JSON.parse, but the error does not quote the text. */
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw ApiError.network(NO_OBJECT);
+  }
+}

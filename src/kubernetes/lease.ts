@@ -1,0 +1,97 @@
+import type { Failure } from '../lib/failure.ts';
+import { type EpochMs, type Ms, parseTime, seconds } from '../lib/time.ts';
+import type { LeaseRecord, LeaseStore } from '../ports.ts';
+import { ApiError, NO_OBJECT } from './api-error.ts';
+import { member, numberAt, textAt } from '../lib/json.ts';
+import { LEASES, pathOf } from './resources.ts';
+import { type ApiCall, toFailure } from './error-messages.ts';
+import type { ApiResponse, RestClient } from './rest-client.ts';
+
+/** Shorter than any sensible lease: an answer that comes later is of no use. */
+const TIMEOUT: Ms = seconds(5);
+
+/** Answers to a write which mean that somebody else was faster, or that the Lease has been deleted. */
+const CONFLICTS = new Set([404, 409]);
+
+export interface LeaseName {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** The Lease (coordination.k8s.io/v1) of that name. */
+export const leaseStore = (restClient: RestClient, lease: LeaseName): LeaseStore => ({
+  async read(signal) {
+    const path = pathOf(LEASES, lease.namespace, lease.name);
+    const response = await restClient.request({ method: 'GET', path, signal, timeout: TIMEOUT });
+    if (response instanceof ApiError && response.code === 404) return 'absent';
+    return recordOf(response, lease, 'get');
+  },
+
+  async write(record, signal) {
+    const exists = record.resourceVersion !== undefined;
+    const response = await restClient.request({
+      method: exists ? 'PUT' : 'POST',
+      path: pathOf(LEASES, lease.namespace, ...(exists ? [lease.name] : [])),
+      body: objectFrom(record, lease),
+      signal,
+      timeout: TIMEOUT,
+    });
+    if (response instanceof ApiError && isConflict(response, exists)) return 'conflict';
+    return recordOf(response, lease, exists ? 'update' : 'create');
+  },
+
+  async *watch(signal) {
+    const path = pathOf(LEASES, lease.namespace);
+    const query = { watch: '1', fieldSelector: `metadata.name=${lease.name}` };
+    for await (const event of restClient.stream({ method: 'GET', path, query, signal })) {
+      const record = recordFrom(member(event, 'object'));
+      if (!(record instanceof ApiError)) yield record;
+    }
+  },
+});
+
+/** A missing namespace answers 404 to a creation, which is no conflict. */
+const isConflict = ({ code }: ApiError, exists: boolean): boolean =>
+  exists ? CONFLICTS.has(code) : code === 409;
+
+function recordOf(
+  response: ApiResponse | ApiError,
+  { namespace, name }: LeaseName,
+  verb: ApiCall['verb'],
+): LeaseRecord | Failure {
+  const record = response instanceof ApiError ? response : recordFrom(response.body);
+  if (!(record instanceof ApiError)) return record;
+  return toFailure(record, { verb, resource: LEASES, namespace, name });
+}
+
+function objectFrom(record: LeaseRecord, lease: LeaseName): object {
+  const { resourceVersion } = record;
+  return {
+    apiVersion: LEASES.apiVersion,
+    kind: 'Lease',
+    metadata: { ...lease, ...(resourceVersion === undefined ? {} : { resourceVersion }) },
+    spec: {
+      holderIdentity: record.holder,
+      leaseDurationSeconds: Math.ceil(record.duration / 1_000),
+      acquireTime: microTime(record.acquiredAt),
+      renewTime: microTime(record.renewedAt),
+      leaseTransitions: record.transitions,
+    },
+  };
+}
+
+function recordFrom(object: unknown): LeaseRecord | ApiError {
+  const resourceVersion = textAt(object, 'metadata', 'resourceVersion');
+  if (resourceVersion === undefined) return ApiError.network(NO_OBJECT);
+  return {
+    holder: textAt(object, 'spec', 'holderIdentity') ?? '',
+    duration: seconds(numberAt(object, 'spec', 'leaseDurationSeconds') ?? 0),
+    acquiredAt: parseTime(textAt(object, 'spec', 'acquireTime')) ?? 0,
+    renewedAt: parseTime(textAt(object, 'spec', 'renewTime')) ?? 0,
+    transitions: numberAt(object, 'spec', 'leaseTransitions') ?? 0,
+    resourceVersion,
+  };
+}
+
+/** MicroTime is RFC 3339 with exactly six digits after the second. */
+const microTime = (at: EpochMs): string => new Date(at).toISOString().replace('Z', '000Z');

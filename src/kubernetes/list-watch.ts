@@ -1,0 +1,210 @@
+import type { ConvercusCredential } from '../credential/api.ts';
+import type { Ms } from '../lib/time.ts';
+import { type ListWatch, type Page, WatchError, type WatchEvent } from '../ports.ts';
+import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
+import { credentialFrom } from './credential-object.ts';
+import { listAt, member, textAt } from '../lib/json.ts';
+import {
+  CREDENTIALS,
+  JSON_ONLY,
+  METADATA,
+  METADATA_LIST,
+  pathOf,
+  type Resource,
+  SECRETS,
+} from './resources.ts';
+import { secretFrom, type WatchedSecret } from './secret-meta.ts';
+import { type ApiCall, toFailure } from './error-messages.ts';
+import type { ApiResponse, RestClient } from './rest-client.ts';
+
+/** Objects of a page. A page that does not fit into memory is asked for again with half as many, down to one. */
+const PAGE_SIZE = 200;
+
+/** Where to look: one namespace, or the whole cluster. */
+export interface Scope {
+  readonly namespace?: string;
+  readonly labelSelector?: string;
+}
+
+type IsKnown = (line: Buffer) => boolean;
+
+interface Collection<T> extends Scope {
+  /** Whether a line of a watch shows nothing new. */
+  readonly isKnown: IsKnown;
+  readonly resource: Resource;
+  readonly accept: { readonly list: string; readonly watch: string };
+  /** What we keep of an object; undefined for what is no such object. */
+  readonly project: (object: unknown) => T | undefined;
+}
+
+export const credentialListWatch = (
+  restClient: RestClient,
+  scope: Scope,
+  isKnown: IsKnown,
+): ListWatch<ConvercusCredential> =>
+  new ApiListWatch(restClient, {
+    ...scope,
+    isKnown,
+    resource: CREDENTIALS,
+    accept: { list: JSON_ONLY, watch: JSON_ONLY },
+    project: credentialFrom,
+  });
+
+/** Metadata only: the contents of Secrets do not come over the wire. */
+export const secretListWatch = (
+  restClient: RestClient,
+  { namespace }: Pick<Scope, 'namespace'>,
+  isKnown: IsKnown,
+): ListWatch<WatchedSecret> =>
+  new ApiListWatch(restClient, {
+    isKnown,
+    ...(namespace === undefined ? {} : { namespace }),
+    resource: SECRETS,
+    accept: { list: METADATA_LIST, watch: METADATA },
+    project: secretFrom,
+  });
+
+class ApiListWatch<T> implements ListWatch<T> {
+  readonly #restClient: RestClient;
+  readonly #collection: Collection<T>;
+  readonly #path: string;
+  #pageSize = PAGE_SIZE;
+
+  constructor(restClient: RestClient, collection: Collection<T>) {
+    this.#restClient = restClient;
+    this.#collection = collection;
+    this.#path = pathOf(collection.resource, collection.namespace);
+  }
+
+  async list(continueToken: string | undefined, signal: AbortSignal): Promise<Page<T>> {
+    const response = await this.#page(continueToken, signal);
+    if (response instanceof ApiError) throw this.#watchError(response, 'list');
+    const resourceVersion = this.#versionIn(response);
+    const next = textAt(response.body, 'metadata', 'continue');
+    return {
+      items: listAt(response.body, 'items')
+        .map(this.#collection.project)
+        .filter((item) => item !== undefined),
+      resourceVersion,
+      ...(next === undefined || next === '' ? {} : { continue: next }),
+    };
+  }
+
+  async latest(signal: AbortSignal): Promise<string> {
+    const response = await this.#request(1, undefined, signal);
+    if (response instanceof ApiError) throw this.#watchError(response, 'list');
+    return this.#versionIn(response);
+  }
+
+  async *watch(
+    resourceVersion: string,
+    timeout: Ms,
+    signal: AbortSignal,
+  ): AsyncGenerator<WatchEvent<T>> {
+    const query = {
+      ...this.#selection(),
+      watch: '1',
+      allowWatchBookmarks: 'true',
+      resourceVersion,
+      timeoutSeconds: String(Math.ceil(timeout / 1_000)),
+    };
+    const { accept, isKnown } = this.#collection;
+    try {
+      const lines = this.#restClient.stream({
+        method: 'GET',
+        path: this.#path,
+        query,
+        accept: accept.watch,
+        skip: isKnown,
+        signal,
+      });
+      for await (const line of lines) {
+        const event = this.#eventFrom(line);
+        if (event !== undefined) yield event;
+      }
+    } catch (error) {
+      throw error instanceof ApiError ? this.#watchError(error, 'watch') : error;
+    }
+  }
+
+  async #page(
+    continueToken: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ApiResponse | ApiError> {
+    if (continueToken === undefined) this.#pageSize = PAGE_SIZE;
+    for (;;) {
+      const response = await this.#request(this.#pageSize, continueToken, signal);
+      const isTooLarge = response instanceof ApiError && response.reason === BODY_TOO_LARGE;
+      if (!isTooLarge || this.#pageSize === 1) return response;
+      this.#pageSize = Math.floor(this.#pageSize / 2);
+    }
+  }
+
+  #request(
+    limit: number,
+    continueToken: string | undefined,
+    signal: AbortSignal,
+  ): Promise<ApiResponse | ApiError> {
+    return this.#restClient.request({
+      method: 'GET',
+      path: this.#path,
+      query: {
+        ...this.#selection(),
+        limit: String(limit),
+        ...(continueToken === undefined ? {} : { continue: continueToken }),
+      },
+      accept: this.#collection.accept.list,
+      signal,
+    });
+  }
+
+  #versionIn({ body }: ApiResponse): string {
+    const version = textAt(body, 'metadata', 'resourceVersion');
+    if (version === undefined) throw this.#watchError(ApiError.network(NO_OBJECT), 'list');
+    return version;
+  }
+
+  #selection(): Record<string, string> {
+    const { labelSelector = '' } = this.#collection;
+    return labelSelector === '' ? {} : { labelSelector };
+  }
+
+  /** @throws ApiError for an event that ends the watch */
+  #eventFrom(line: unknown): WatchEvent<T> | undefined {
+    const object = member(line, 'object');
+    const resourceVersion = textAt(object, 'metadata', 'resourceVersion') ?? '';
+    switch (textAt(line, 'type') ?? '') {
+      case 'BOOKMARK':
+        return { type: 'bookmark', resourceVersion };
+      case 'ADDED':
+      case 'MODIFIED':
+        return this.#itemEvent('apply', object, resourceVersion);
+      case 'DELETED':
+        return this.#itemEvent('delete', object, resourceVersion);
+      case 'ERROR':
+        throw new ApiError(codeOf(object), object);
+      default:
+        return undefined;
+    }
+  }
+
+  #itemEvent(
+    type: 'apply' | 'delete',
+    object: unknown,
+    resourceVersion: string,
+  ): WatchEvent<T> | undefined {
+    const item = this.#collection.project(object);
+    return item === undefined ? undefined : { type, item, resourceVersion };
+  }
+
+  #watchError(error: ApiError, verb: ApiCall['verb']): WatchError {
+    if (error.code === 410 || error.reason === 'Expired') return new WatchError('gone');
+    const { resource, namespace } = this.#collection;
+    return new WatchError(toFailure(error, { verb, resource, namespace }));
+  }
+}
+
+function codeOf(status: unknown): number {
+  const code = member(status, 'code');
+  return typeof code === 'number' ? code : 500;
+}

@@ -1,0 +1,71 @@
+import type { SecretMeta } from '../credential/secret.ts';
+import { TOKEN_ANNOTATIONS } from '../credential/token-annotations.ts';
+import { credentialOfManager, managerFor } from '../credential/target-secret.ts';
+import { listAt, member, objectOf, textAt } from '../lib/json.ts';
+
+/**
+ * Who has set which fields of an object: its `managedFields`. An entry is one manager by one operation; what a manager
+ * has set by Update (POST, PUT, PATCH) an Apply of the same manager neither sees nor removes.
+ */
+
+/**
+ * Whether nobody but us has set anything, so that the object may be replaced whole. Never so while it is being deleted:
+ * the finalizers of that are the API server's own.
+ */
+export function fieldOwnershipOf(
+  objectMeta: unknown,
+  credentialName: string,
+): SecretMeta['fieldOwnership'] {
+  const entries = listAt(objectMeta, 'managedFields');
+  const manager = managerFor(credentialName);
+  const ours = entries.filter((entry) => textAt(entry, 'manager') === manager);
+  if (ours.length === 0) return undefined;
+  const isLeaving = textAt(objectMeta, 'deletionTimestamp') !== undefined;
+  if (ours.length === entries.length && !isLeaving) return 'sole';
+  return ours.some((entry) => textAt(entry, 'operation') === 'Update') ? 'shared' : undefined;
+}
+
+/** The credential whose manager has set the annotations of a token; undefined when that is none, or not clear. */
+export function annotatedBy(objectMeta: unknown): string | undefined {
+  const setters = listAt(objectMeta, 'managedFields').filter(
+    (entry) => member(entry, ...FIELDS_OF_TOKEN_ANNOTATIONS) !== undefined,
+  );
+  const names = new Set(setters.map((entry) => textAt(entry, 'manager') ?? ''));
+  const [name = ''] = names;
+  return names.size === 1 ? credentialOfManager(name) : undefined;
+}
+
+const FIELDS_OF_TOKEN_ANNOTATIONS = [
+  'fieldsV1',
+  'f:metadata',
+  'f:annotations',
+  `f:${TOKEN_ANNOTATIONS.contentHash}`,
+];
+
+/**
+ * The same fields, but all of the manager's as if it had applied them, so that its next Apply removes what it does not
+ * name any more. (What client-go's `csaupgrade` does.)
+ */
+export function upgradeManagedFields(
+  managedFields: readonly unknown[],
+  manager: string,
+): unknown[] {
+  const isOurs = (entry: unknown): boolean => textAt(entry, 'manager') === manager;
+  const [first, ...rest] = managedFields.filter(isOurs);
+  if (first === undefined) return [...managedFields];
+  const fieldsV1 = rest.reduce<unknown>(
+    (union, entry) => united(union, member(entry, 'fieldsV1')),
+    member(first, 'fieldsV1'),
+  );
+  const others = managedFields.filter((entry) => !isOurs(entry));
+  return [...others, { ...objectOf(first), operation: 'Apply', fieldsV1 }];
+}
+
+/** Sets of fields are objects of objects. */
+const united = (one: unknown, other: unknown): object => {
+  const union: Record<string, unknown> = { ...objectOf(one) };
+  for (const [name, inner] of Object.entries(objectOf(other))) {
+    union[name] = Object.hasOwn(union, name) ? united(union[name], inner) : inner;
+  }
+  return union;
+};

@@ -1,0 +1,207 @@
+import type { Ms } from '../lib/time.ts';
+import { type ApiConnection, RestConfig } from './rest-config.ts';
+import {
+  DEFAULT_TIMEOUT,
+  openStream,
+  type Send,
+  type StatusResponse,
+  sendWhole,
+} from './responses.ts';
+import { ApiError } from './api-error.ts';
+import { member, textAt } from '../lib/json.ts';
+import { jsonIn, jsonLines } from './json-lines.ts';
+import { loadKubeConfig } from './kubeconfig.ts';
+
+export interface RestClientOptions {
+  /** Absent: the service account of the pod if there is one, else the default kubeconfig. */
+  readonly kubeconfigPath?: string;
+  readonly userAgent: string;
+  /** Told of every request that was sent; `code` is the HTTP status or `<error>`. */
+  readonly onRequest?: (method: string, host: string, code: string) => void;
+}
+
+export interface ApiRequest {
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
+  readonly path: string;
+  readonly query?: Readonly<Record<string, string>>;
+  readonly body?: unknown;
+  readonly contentType?: string;
+  readonly accept?: string;
+  readonly signal: AbortSignal;
+  /** For each of at most two tries; 30 s when absent. */
+  readonly timeout?: Ms;
+  /** Called right before each try leaves; what it throws ends the request. */
+  readonly beforeSend?: () => void;
+}
+
+export interface StreamRequest extends Omit<ApiRequest, 'body' | 'timeout'> {
+  /** Lines that need not be read at all. */
+  readonly skip?: (line: Buffer) => boolean;
+}
+
+export interface ApiResponse {
+  readonly status: number;
+  /** Parsed JSON. Foreign: read it with the functions of json.ts. */
+  readonly body: unknown;
+}
+
+/** Requests to one API server. Everything but an abort by the caller's signal, which rejects with its reason, is a value. */
+export interface RestClient {
+  request(request: ApiRequest): Promise<ApiResponse | ApiError>;
+  /** The JSON lines of an answer that does not end by itself. Rejects with an ApiError. */
+  stream(request: StreamRequest): AsyncIterable<unknown>;
+  /** Ends all connections, requests in flight included. */
+  close(): Promise<void>;
+}
+
+/** @throws Error when there is no usable kubeconfig */
+export function createRestClient(options: RestClientOptions): RestClient {
+  return new UndiciRestClient(
+    new RestConfig(() => loadKubeConfig(options.kubeconfigPath)),
+    options,
+  );
+}
+
+class UndiciRestClient implements RestClient {
+  readonly #restConfig: RestConfig;
+  readonly #options: RestClientOptions;
+
+  constructor(restConfig: RestConfig, options: RestClientOptions) {
+    this.#restConfig = restConfig;
+    this.#options = options;
+  }
+
+  async request(request: ApiRequest): Promise<ApiResponse | ApiError> {
+    request.signal.throwIfAborted();
+    try {
+      const { status, body } = await this.#send(request, sendWhole);
+      return { status, body: jsonIn(body) };
+    } catch (error) {
+      return translated(error, request.signal);
+    }
+  }
+
+  async *stream({ skip, ...request }: StreamRequest): AsyncGenerator {
+    try {
+      const { body } = await this.#send(request, openStream);
+      yield* jsonLines(body, skip === undefined ? {} : { skip });
+    } catch (error) {
+      throw translated(error, request.signal);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#restConfig.close();
+  }
+
+  /** Sends, and once more where the server's answer means that what we know of credentials or connections is stale. */
+  async #send<T extends StatusResponse>(request: ApiRequest, send: Send<T>): Promise<T> {
+    try {
+      return await this.#sendOnce(request, send);
+    } catch (error) {
+      if (request.signal.aborted || !this.#isWorthAnotherTry(request, error)) throw error;
+      return this.#sendOnce(request, send);
+    }
+  }
+
+  #isWorthAnotherTry({ method }: ApiRequest, error: unknown): boolean {
+    if (error instanceof ApiError) return error.code === 401 && this.#restConfig.reload();
+    const code = networkCode(error);
+    if (isCertificateProblem(code)) return this.#restConfig.reload();
+    // A kept connection that the server closed meanwhile. Only requests that may be repeated, as every PATCH here may.
+    return CLOSED_CONNECTION.has(code) && (method === 'GET' || method === 'PATCH');
+  }
+
+  /** Files and plug-ins of the kubeconfig may fail with any text, even with a token in it, or take for ever. */
+  async #ready({ timeout, signal }: ApiRequest): Promise<ApiConnection> {
+    const known = this.#restConfig.current;
+    if (known !== undefined) return known;
+    const read = () =>
+      this.#restConfig.get().catch(() => {
+        throw ApiError.network('NoCredentials');
+      });
+    const restConfig = await withTimeout(timeout ?? DEFAULT_TIMEOUT, signal, read);
+    if (restConfig instanceof ApiError) throw restConfig;
+    return restConfig;
+  }
+
+  async #sendOnce<T extends StatusResponse>(request: ApiRequest, send: Send<T>): Promise<T> {
+    const { dispatcher, headers } = await this.#ready(request);
+    const { method, path, query, body, signal, timeout = DEFAULT_TIMEOUT } = request;
+    const search = query === undefined ? '' : `?${queryOf(query)}`;
+    const whole = {
+      origin: this.#restConfig.origin,
+      path: `${this.#restConfig.basePath}${path}${search}`,
+      method,
+      headers: { ...this.#headersOf(request), ...headers },
+      body: body === undefined ? null : JSON.stringify(body),
+      signal,
+      timeout,
+    };
+    request.beforeSend?.();
+    try {
+      const response = await send(dispatcher, whole);
+      this.#count(method, String(response.status));
+      return response;
+    } catch (error) {
+      this.#count(method, error instanceof ApiError ? String(error.code) : '<error>');
+      throw error;
+    }
+  }
+
+  #headersOf({ accept, body, contentType }: ApiRequest): Record<string, string> {
+    return {
+      accept: accept ?? 'application/json',
+      'user-agent': this.#options.userAgent,
+      ...(body === undefined ? {} : { 'content-type': contentType ?? 'application/json' }),
+    };
+  }
+
+  #count(method: string, code: string): void {
+    this.#options.onRequest?.(method, this.#restConfig.host, code);
+  }
+}
+
+const queryOf = (query: Readonly<Record<string, string>>): string =>
+  Object.entries(query)
+    .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
+    .join('&');
+
+/** Runs the exchange under the caller's signal and a time limit of its own. What it throws becomes a value, but for the caller's abort. */
+async function withTimeout<T>(
+  timeout: Ms,
+  outer: AbortSignal,
+  exchange: () => Promise<T>,
+): Promise<T | ApiError> {
+  outer.throwIfAborted();
+  const { promise: cut, reject } = Promise.withResolvers<never>();
+  const abort = (): void => reject(outer.reason);
+  const timer = setTimeout(() => reject(ApiError.network('Timeout')), timeout);
+  outer.addEventListener('abort', abort, { once: true });
+  try {
+    return await Promise.race([exchange(), cut]);
+  } catch (error) {
+    return translated(error, outer);
+  } finally {
+    clearTimeout(timer);
+    outer.removeEventListener('abort', abort);
+  }
+}
+
+const CLOSED_CONNECTION = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
+
+const isCertificateProblem = (code: string): boolean =>
+  /CERT|SELF_SIGNED|UNABLE_TO_(GET|VERIFY)|^ERR_(SSL|TLS)/.test(code);
+
+/** @throws the caller's reason when the caller has aborted */
+function translated(error: unknown, signal: AbortSignal): ApiError {
+  signal.throwIfAborted();
+  return error instanceof ApiError ? error : ApiError.network(networkCode(error));
+}
+
+/** The code of a network error; the texts of these errors are not kept, for parsers quote what they read. */
+function networkCode(error: unknown): string {
+  const cause = member(error, 'cause');
+  const ofCause = cause === undefined ? 'Unknown' : networkCode(cause);
+  return textAt(error, 'code') ?? ofCause;
+}

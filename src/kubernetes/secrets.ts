@@ -1,0 +1,172 @@
+import { Failure } from '../lib/failure.ts';
+import type {
+  DesiredSecret,
+  KnownSecret,
+  SecretContents,
+  SecretMeta,
+} from '../credential/secret.ts';
+import { Sensitive, sanitize } from '../lib/sensitive.ts';
+import { ApiError, NO_OBJECT } from './api-error.ts';
+import { upgradeManagedFields } from './managed-fields.ts';
+import { listAt, member, textAt, textsAt } from '../lib/json.ts';
+import { METADATA, pathOf, SECRETS } from './resources.ts';
+import { secretMetaFrom } from './secret-meta.ts';
+import type { ApiRequest, ApiResponse } from './rest-client.ts';
+
+/** kubectl keeps the whole object in it, data and all. */
+const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
+
+/** Asks for metadata only. */
+export const metaRequest = (namespace: string, name: string, signal: AbortSignal): ApiRequest => ({
+  method: 'GET',
+  path: pathOf(SECRETS, namespace, name),
+  accept: METADATA,
+  signal,
+});
+
+/**
+ * The cheapest way to make the Secret what it shall be: created if there was none (an apply without uid would take over
+ * one that has appeared since), replaced whole if nobody but us has set any of its fields and it is still the one that
+ * we know, else by server-side apply, which leaves alone what others have set.
+ * The answer is metadata only, for we know the rest.
+ */
+export function writeRequest(
+  { version, ...desired }: DesiredSecret & { readonly version: string | undefined },
+  known: KnownSecret,
+  signal: AbortSignal,
+): ApiRequest {
+  const { namespace, name, uid, type, fieldManager } = desired;
+  const common = { accept: METADATA, signal };
+  if (type !== undefined && uid === undefined) {
+    const path = pathOf(SECRETS, namespace);
+    return { ...common, method: 'POST', path, query: { fieldManager }, body: objectFrom(desired) };
+  }
+  const path = pathOf(SECRETS, namespace, name);
+  if (
+    type !== undefined &&
+    typeof known === 'object' &&
+    known.uid === uid &&
+    known.fieldOwnership === 'sole'
+  ) {
+    const body = objectFrom(desired, version);
+    return { ...common, method: 'PUT', path, query: { fieldManager }, body };
+  }
+  return {
+    ...common,
+    method: 'PATCH',
+    path,
+    query: { fieldManager, force: String(desired.force) },
+    contentType: 'application/apply-patch+yaml', // JSON is YAML
+    body: objectFrom(desired, desired.resourceVersion ?? version),
+  };
+}
+
+/** What we have set by replacing becomes what we have applied; only of the very version that was read. */
+export function upgradeManagedFieldsRequest(
+  { namespace, name, fieldManager }: DesiredSecret,
+  { body }: ApiResponse,
+  signal: AbortSignal,
+): ApiRequest {
+  const resourceVersion = textAt(body, 'metadata', 'resourceVersion');
+  const managedFields = upgradeManagedFields(
+    listAt(body, 'metadata', 'managedFields'),
+    fieldManager,
+  );
+  return {
+    method: 'PATCH',
+    path: pathOf(SECRETS, namespace, name),
+    query: { fieldManager },
+    contentType: 'application/merge-patch+json',
+    accept: METADATA,
+    body: { metadata: { resourceVersion, managedFields } },
+    signal,
+  };
+}
+
+function objectFrom(
+  { namespace, name, uid, type, owner, ...desired }: DesiredSecret,
+  resourceVersion = desired.resourceVersion,
+): object {
+  const { labels, annotations, data } = desired;
+  return {
+    apiVersion: 'v1',
+    kind: 'Secret',
+    ...(type === undefined ? {} : { type }),
+    metadata: {
+      namespace,
+      name,
+      ...(uid === undefined ? {} : { uid }),
+      ...(resourceVersion === undefined ? {} : { resourceVersion }),
+      labels,
+      annotations,
+      ...(owner === undefined ? {} : { ownerReferences: [{ ...owner, controller: true }] }),
+    },
+    data: Object.fromEntries(
+      Object.entries(data).map(([key, value]) => [
+        key,
+        Buffer.from(value.reveal()).toString('base64'),
+      ]),
+    ),
+  };
+}
+
+export const metaFrom = (response: ApiResponse): SecretMeta | ApiError =>
+  secretMetaFrom(member(response.body, 'metadata')) ?? ApiError.network(NO_OBJECT);
+
+export function contentsFrom(response: ApiResponse): SecretContents | ApiError {
+  const meta = metaFrom(response);
+  if (meta instanceof ApiError) return meta;
+  const { [LAST_APPLIED]: _, ...annotations } = textsAt(response.body, 'metadata', 'annotations');
+  const data = Object.entries(textsAt(response.body, 'data'));
+  return {
+    meta,
+    type: textAt(response.body, 'type') ?? '',
+    labels: textsAt(response.body, 'metadata', 'labels'),
+    annotations,
+    data: new Map(
+      data.map(([key, value]) => [key, new Sensitive(Buffer.from(value, 'base64').toString())]),
+    ),
+  };
+}
+
+/**
+ * Why the API server did not apply, where the reason is the Secret that it found: somebody else's, which is for a person
+ * to settle, or another than we knew, which the next pass settles. Undefined for every other reason.
+ */
+export function writeConflictOf(error: ApiError, desired: DesiredSecret): Failure | undefined {
+  const details = { code: String(error.code) };
+  const reason = error.code === 409 || error.code === 422 ? foreignness(error, desired) : undefined;
+  if (reason !== undefined) {
+    const managers = conflictsIn(error).map(({ detail }) => managerIn(detail));
+    const held = managers.length === 0 ? {} : { managers: [...new Set(managers)] };
+    return new Failure('TargetNotOurs', reason, { ...details, ...held });
+  }
+  const isAnother = error.code === 404 || error.code === 409 || fieldsOf(error).has('metadata.uid');
+  if (!isAnother) return undefined;
+  const text = `Secret "${desired.name}" has changed or gone while it was being written; the next pass looks again`;
+  return new Failure('ClusterUnavailable', text, details);
+}
+
+const fieldsOf = ({ causes }: ApiError): Set<string> => new Set(causes.map(({ field }) => field));
+
+function foreignness(error: ApiError, { name, type }: DesiredSecret): string | undefined {
+  const fields = fieldsOf(error);
+  const elsewhere = 'choose another spec.target.name, or remove that Secret';
+  if (fields.has('type') && type !== undefined) {
+    return `Secret "${name}" exists and is not of the type ${type}; ${elsewhere}`;
+  }
+  if (fields.has('metadata.ownerReferences')) {
+    return `Secret "${name}" is controlled by another object; ${elsewhere}`;
+  }
+  const taken = conflictsIn(error);
+  if (taken.length === 0) return undefined;
+  const whose = new Set(taken.map(({ field, detail }) => `${field} (${managerIn(detail)})`));
+  return `Other field managers own fields of Secret "${name}": ${sanitize([...whose].join(', '), [])}; use other keys, or let them give these up`;
+}
+
+const conflictsIn = ({ causes }: ApiError) =>
+  causes.filter(({ reason }) => reason === 'FieldManagerConflict');
+
+/** `conflict with "NAME" using v1`, perhaps with a time. The name is the other client's; nothing else is shown. */
+const managerIn = (detail: Sensitive): string =>
+  /^conflict with "([\w./:@ -]{1,128})"/.exec(detail.reveal())?.[1] ?? 'unknown';

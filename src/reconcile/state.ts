@@ -1,0 +1,105 @@
+import type { SecretMeta } from '../credential/secret.ts';
+import type { Session } from '../credential/session.ts';
+import type { CredentialsValues } from '../credential/credentials-secret.ts';
+import type { EpochMs } from '../lib/time.ts';
+import type { Key } from '../ports.ts';
+import type { SessionRequest } from './sessions.ts';
+import type { TokenFailure } from '../tokens/token-demand.ts';
+
+export interface Source {
+  /** The object that the view has as well, so that it takes no memory twice. */
+  readonly meta: SecretMeta;
+  readonly keys: string;
+  readonly values: CredentialsValues;
+}
+
+/** How often in a row a target was repaired that somebody else had changed, and when last. */
+export interface Repairs {
+  readonly count: number;
+  readonly at: EpochMs;
+}
+
+/**
+ * What is worth keeping of a credential between passes. All of it can be lost at any time:
+ * it saves a read or spreads retries, and nothing is decided from it alone.
+ */
+export interface CredentialState {
+  /** Of the credential at its last pass. */
+  uid: string | undefined;
+  /** The values as read from those keys and that version of the credentials Secret: saves a read per renewal. */
+  source: Source | undefined;
+  /** The version of the target that was last written by us or found as we wrote it. */
+  intactVersion: string | undefined;
+  /** The renew request that was answered last, should the API server not have taken the status that says so. */
+  handledRequest: string | undefined;
+  /** When the first failed of the passes that have failed in a row. */
+  failingSince?: EpochMs | undefined;
+  repairs?: Repairs | undefined;
+  /** Requests to the API server that failed in a row. */
+  failedRequests: number;
+  /** The session as stored in that version of its Secret. */
+  session?: { readonly meta: SecretMeta; readonly session: Session } | undefined;
+  /** Identifies what was presented for the latest token of a session. */
+  tokenIdentity?: string | undefined;
+  /** A request of the session whose answer nobody has waited for to the end. */
+  inFlight?: SessionRequest | undefined;
+  /** A session that could not be stored yet. */
+  unstoredSession?: Session | undefined;
+  /** The latest login, if it was rejected, and what it had presented. */
+  rejected?: { readonly presented: string; readonly tokenFailure: TokenFailure } | undefined;
+  /** Sessions that were replaced, to be logged out when the new token is in place. */
+  supersededSessions?: readonly Session[] | undefined;
+  /** When the session has ended before its time, within the last hour. */
+  sessionEnds?: readonly EpochMs[];
+  /** Log-outs that failed in a row. */
+  failedLogouts: number;
+}
+
+export class CredentialStates {
+  readonly #byKey = new Map<Key, CredentialState>();
+
+  /** @param uid of the credential, which may be another one under the same name than at the last pass */
+  of(key: Key, uid?: string): CredentialState {
+    const state = this.#byKey.get(key) ?? blank();
+    this.#byKey.set(key, state);
+    if (uid !== undefined && state.uid !== undefined && state.uid !== uid) {
+      Object.assign(state, FORGOTTEN_WITH_THE_OBJECT);
+    }
+    state.uid = uid ?? state.uid;
+    return state;
+  }
+
+  /** After a pass: thousands have nothing to remember until their first renewal. */
+  tidy(key: Key): void {
+    const state = this.#byKey.get(key);
+    if (state !== undefined && isBlank(state)) this.#byKey.delete(key);
+  }
+
+  forget(key: Key): void {
+    this.#byKey.delete(key);
+  }
+}
+
+/** What is known of its Secrets, sessions and logins holds for the next one of that name as well. */
+const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
+  intactVersion: undefined,
+  handledRequest: undefined,
+  failingSince: undefined,
+  repairs: undefined,
+  failedRequests: 0,
+};
+
+/** Has from the beginning what a renewal remembers, for to add it later takes more memory. */
+const blank = (): CredentialState => ({
+  uid: undefined,
+  source: undefined,
+  intactVersion: undefined,
+  handledRequest: undefined,
+  failedRequests: 0,
+  failedLogouts: 0,
+});
+
+const isBlank = (state: CredentialState): boolean =>
+  Object.entries(state).every(
+    ([name, value]) => name === 'uid' || value === undefined || value === 0,
+  );

@@ -1,0 +1,86 @@
+import type { ConvercusCredential } from '../credential/api.ts';
+import { type EpochMs, parseTime } from '../lib/time.ts';
+
+interface Gauge {
+  readonly name: string;
+  readonly help: string;
+  /** Undefined: the credential has no such sample. */
+  readonly value: (credential: ConvercusCredential, now: EpochMs) => number | undefined;
+}
+
+const GAUGES: readonly Gauge[] = [
+  {
+    name: 'convercus_credential_ready',
+    help: 'Whether the target holds a token that is valid now.',
+    value: ({ status }, now) => {
+      const isValid = now < (parseTime(status?.expiresAt) ?? 0);
+      return Number(isValid && isTrue(status, 'Ready'));
+    },
+  },
+  {
+    name: 'convercus_credential_stalled',
+    help: 'Whether nothing goes on until a person does something.',
+    value: ({ status }) => Number(isTrue(status, 'Stalled')),
+  },
+  {
+    name: 'convercus_credential_token_expiry_timestamp_seconds',
+    help: 'When the token in the target expires.',
+    value: ({ status }) => inSeconds(status?.expiresAt),
+  },
+  {
+    name: 'convercus_credential_renewal_due_timestamp_seconds',
+    help: 'When the token in the target is to be renewed.',
+    value: ({ status }) => inSeconds(status?.renewAt),
+  },
+  {
+    name: 'convercus_credential_suspended',
+    help: 'Only of credentials that are suspended: 1.',
+    value: ({ spec }) => (spec.suspend ? 1 : undefined),
+  },
+];
+
+const CREDENTIALS_PER_CHUNK = 1_000;
+
+/**
+ * The gauges of all credentials as Prometheus text, in pieces. It is written directly, for a metrics library would keep
+ * something of every credential.
+ * @param credentials asked once for each gauge
+ */
+export function* credentialGauges(
+  credentials: () => Iterable<ConvercusCredential>,
+  now: EpochMs,
+): Generator<string> {
+  for (const { name, help, value } of GAUGES) {
+    let chunk = `# HELP ${name} ${help}\n# TYPE ${name} gauge\n`;
+    let count = 0;
+    for (const credential of credentials()) {
+      const sample = value(credential, now);
+      if (sample !== undefined) chunk += `${name}{${labels(credential)}} ${sample}\n`;
+      count += 1;
+      if (count % CREDENTIALS_PER_CHUNK > 0) continue;
+      yield chunk;
+      chunk = '';
+    }
+    yield chunk;
+  }
+}
+
+function isTrue(status: ConvercusCredential['status'], type: string): boolean {
+  return status?.conditions?.some((it) => it.type === type && it.status === 'True') ?? false;
+}
+
+function inSeconds(time: string | undefined): number | undefined {
+  const at = parseTime(time);
+  return at === undefined ? undefined : at / 1_000;
+}
+
+function labels({ metadata, spec }: ConvercusCredential): string {
+  const { program, environment, grantType } = spec;
+  return `namespace="${escaped(metadata.namespace)}",name="${escaped(metadata.name)}",program="${escaped(program)}",environment="${escaped(environment)}",grant_type="${escaped(grantType)}"`;
+}
+
+const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' };
+
+/** Label values of the text format 0.0.4. */
+const escaped = (value: string): string =>
+  value.replace(/[\\"\n]/g, (found) => ESCAPES[found] ?? '');

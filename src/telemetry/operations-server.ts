@@ -1,0 +1,112 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { isIPv6 } from 'node:net';
+import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
+import { type Ms, seconds } from '../lib/time.ts';
+
+/** A part that does not work, while the rest does: told, but no failure. */
+export interface Degraded {
+  readonly degraded: string;
+}
+
+/** The name of a check, and `true` or what is wrong. */
+export type CheckResult = readonly [name: string, result: true | string | Degraded];
+
+export interface OperationsOptions {
+  readonly host: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  readonly readiness: () => Iterable<CheckResult>;
+  /** Absent: whoever can answer is alive. */
+  readonly liveness?: () => Iterable<CheckResult>;
+  readonly metrics: {
+    readonly contentType: string;
+    readonly chunks: () => AsyncIterable<string>;
+  };
+}
+
+export interface OperationsServer {
+  /** Such as `http://127.0.0.1:8080`. */
+  readonly url: string;
+  readonly port: number;
+  /** Lets answers under way end, within a short time. */
+  readonly close: () => Promise<void>;
+}
+
+const LIMITS = {
+  headersTimeout: seconds(5),
+  requestTimeout: seconds(10),
+  connectionsCheckingInterval: seconds(1),
+  keepAliveTimeout: seconds(5),
+  maxHeaderSize: 8 * 1024,
+};
+/** For a client that takes nothing of its answer. */
+const IDLE_LIMIT: Ms = seconds(30);
+const CLOSING_TIME: Ms = seconds(1);
+const TEXT = 'text/plain; charset=utf-8';
+
+/** /livez, /readyz and /metrics. Rejects when it cannot listen. */
+export async function startOperationsServer(options: OperationsOptions): Promise<OperationsServer> {
+  const server = createServer(LIMITS, (request, response) => {
+    answer(options, request, response).catch(() => giveUp(response));
+  });
+  server.setTimeout(IDLE_LIMIT);
+  server.maxConnections = 256;
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, resolve);
+  });
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : options.port;
+  const host = isIPv6(options.host) ? `[${options.host}]` : options.host;
+  const close = async (): Promise<void> => {
+    const cut = setTimeout(() => server.closeAllConnections(), CLOSING_TIME);
+    await new Promise<void>((resolve) => {
+      server.close(() => resolve());
+    });
+    clearTimeout(cut);
+  };
+  return { url: `http://${host}:${port}`, port, close };
+}
+
+/** A check or a metric threw, or the client went away. */
+function giveUp(response: ServerResponse): void {
+  if (response.headersSent) response.destroy();
+  else say(response, 500, 'internal error');
+}
+
+async function answer(
+  { liveness = () => [], readiness, metrics }: OperationsOptions,
+  { method, url = '/' }: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const [path, query] = url.split('?', 2);
+  const isVerbose = new URLSearchParams(query).has('verbose');
+  if (path !== '/livez' && path !== '/readyz' && path !== '/metrics') {
+    return say(response, 404, 'not found');
+  }
+  if (method !== 'GET') return say(response.setHeader('allow', 'GET'), 405, 'only GET');
+  if (path === '/livez') return sayHealth(response, [...liveness()], isVerbose);
+  if (path === '/readyz') return sayHealth(response, [...readiness()], isVerbose);
+  response.setHeader('content-type', metrics.contentType);
+  await pipeline(Readable.from(metrics.chunks()), response);
+}
+
+function sayHealth(
+  response: ServerResponse,
+  results: readonly CheckResult[],
+  isVerbose: boolean,
+): void {
+  const lines = results.filter(([, result]) => isVerbose || result !== true).map(lineOf);
+  const isHealthy = results.every(([, result]) => typeof result !== 'string');
+  say(response, isHealthy ? 200 : 503, [...lines, isHealthy ? 'ok' : 'failed'].join('\n'));
+}
+
+function lineOf([name, result]: CheckResult): string {
+  if (result === true) return `[+] ${name}`;
+  return typeof result === 'string' ? `[-] ${name}: ${result}` : `[!] ${name}: ${result.degraded}`;
+}
+
+function say(response: ServerResponse, status: number, text: string): void {
+  response.writeHead(status, { 'content-type': TEXT }).end(`${text}\n`);
+}

@@ -1,0 +1,47 @@
+import { LOCKOUT_WINDOW, type LockoutEvidence, type Rejection } from '../credential/lockout.ts';
+import type { EpochMs } from '../lib/time.ts';
+import { LruMap } from '../lib/lru-map.ts';
+
+const MAX_USERS = 10_000;
+
+/** What the cluster remembers of earlier logins. */
+export interface LoginHistory {
+  /** What is presented now has been rejected before. */
+  readonly rejection?: Rejection;
+  /** When something else was rejected for this credential. */
+  readonly othersRejectedAt?: EpochMs;
+  /** The token or session in place was obtained with what is presented now. */
+  readonly hasWorked: boolean;
+}
+
+interface RejectedLogin {
+  readonly user: string;
+  /** Of user and password together. */
+  readonly identity: string;
+  readonly at: EpochMs;
+  readonly attempts: number;
+}
+
+/** Which passwords were accepted, and which was rejected last for each user, whichever credential presented it. */
+export class RejectedLogins {
+  readonly #accepted = new LruMap<true>(MAX_USERS);
+  readonly #rejected = new LruMap<RejectedLogin>(MAX_USERS);
+
+  accepted(identity: string): void {
+    this.#accepted.set(identity, true);
+  }
+
+  /** What this rejection may mean, besides a wrong password. */
+  rejected(login: RejectedLogin, loginHistory: LoginHistory): LockoutEvidence {
+    const { user, identity, at, attempts } = login;
+    const last = this.#rejected.get(user);
+    const before = last === undefined || last.identity === identity ? undefined : last.at;
+    const shadow = before ?? loginHistory.othersRejectedAt ?? Number.NEGATIVE_INFINITY;
+    this.#rejected.set(user, login);
+    return {
+      count: attempts,
+      worked: loginHistory.hasWorked || this.#accepted.get(identity) === true,
+      followedRejection: at - shadow < LOCKOUT_WINDOW,
+    };
+  }
+}

@@ -1,0 +1,350 @@
+import { describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
+import { isInPlace, type Observation, plan, trustedToken } from '../../src/credential/plan.ts';
+import { type SecretMeta, versionOf } from '../../src/credential/secret.ts';
+import { hours, minutes, seconds } from '../../src/lib/time.ts';
+import {
+  aMark,
+  aParsedCredential,
+  aSecretMeta,
+  type CredentialOverrides,
+  START,
+} from '../support/builders.ts';
+
+const SOURCE: SecretMeta = { uid: 'source-uid', resourceVersion: '1' };
+const NOW = START + minutes(1);
+const RENEW_AT = START + minutes(4);
+const MERGE: CredentialOverrides = { target: { creationPolicy: 'Merge' } };
+const RETAIN: CredentialOverrides = { target: { deletionPolicy: 'Retain' } };
+const REQUEST: CredentialOverrides = {
+  metadata: { annotations: { 'convercus.io/renew-requested-at': 'a' } },
+};
+
+/** A credential with a good token in place and nothing to do, and the changes to that. */
+function seen(
+  changes: Partial<Observation> = {},
+  overrides: CredentialOverrides = {},
+): Observation {
+  const credential = aParsedCredential(overrides);
+  return {
+    credential,
+    source: SOURCE,
+    target: aSecretMeta({ tokenAnnotations: aMark({ specHash: credential.specHash }) }),
+    session: 'absent',
+    targetIntact: true,
+    duplicate: undefined,
+    handledRenewRequest: undefined,
+    rejection: undefined,
+    validFrom: 0,
+    ...changes,
+  };
+}
+
+const reasonOf = (observation: Observation, now = NOW): string => {
+  const next = plan(observation, now);
+  if (next.do === 'publish') return next.reason;
+  return next.do === 'report' ? next.failure.kind : 'nothing';
+};
+
+const needOf = (observation: Observation, now = NOW) => {
+  const next = plan(observation, now);
+  if (next.do !== 'publish') throw new Error('nothing to publish');
+  return next.freshness;
+};
+
+/** A target of ours without the named parts. */
+function without(...parts: (keyof SecretMeta)[]): SecretMeta {
+  const left = Object.entries(aSecretMeta()).filter(([name]) => !parts.some((p) => p === name));
+  return { uid: '', resourceVersion: '', ...Object.fromEntries(left) };
+}
+
+const mergeHash = aParsedCredential(MERGE).specHash;
+const retainHash = aParsedCredential(RETAIN).specHash;
+
+describe('the plan', () => {
+  it('is to do nothing while all is well', () => {
+    expect(plan(seen(), NOW)).toEqual({ do: 'nothing', requeueAt: RENEW_AT });
+  });
+
+  it.each<[string, string, Observation]>([
+    ['TokenMissing', 'no target', seen({ target: 'absent' })],
+    ['TokenMissing', 'a target without a token', seen({ target: without('tokenAnnotations') })],
+    [
+      'CredentialChanged',
+      'another version of the source',
+      seen({
+        source: { ...SOURCE, resourceVersion: '2' },
+      }),
+    ],
+    [
+      'CredentialChanged',
+      'another Secret of that name',
+      seen({ source: { ...SOURCE, uid: 'new' } }),
+    ],
+    ['CredentialChanged', 'no source', seen({ source: 'absent' })],
+    ['nothing', 'a source that nobody has seen yet', seen({ source: 'unknown' })],
+    [
+      'SpecChanged',
+      'another spec',
+      seen({
+        target: aSecretMeta({
+          tokenAnnotations: aMark({ specHash: 'other' }),
+        }),
+      }),
+    ],
+    ['TargetEdited', 'contents by somebody else', seen({ targetIntact: false })],
+    ['TargetEdited', 'a lost owner reference', seen({ target: without('controllerUid') })],
+    ['TargetEdited', 'a lost label', seen({ target: without('credentialName') })],
+    [
+      'TargetEdited',
+      'an owner where there should be none',
+      seen(
+        {
+          target: aSecretMeta({ tokenAnnotations: aMark({ specHash: retainHash }) }),
+        },
+        RETAIN,
+      ),
+    ],
+    [
+      'nothing',
+      'a kept target without an owner',
+      seen(
+        {
+          target: {
+            ...without('controllerUid'),
+            tokenAnnotations: aMark({ specHash: retainHash }),
+          },
+        },
+        RETAIN,
+      ),
+    ],
+    ['RenewRequested', 'a request to renew', seen({}, REQUEST)],
+    ['nothing', 'a request that was answered', seen({ handledRenewRequest: 'a' }, REQUEST)],
+    [
+      'nothing',
+      'a request that led to this token',
+      seen(
+        {
+          target: aSecretMeta({ tokenAnnotations: aMark({ renewRequest: 'a' }) }),
+        },
+        REQUEST,
+      ),
+    ],
+    ['RenewRequested', 'a request with another value', seen({ handledRenewRequest: 'b' }, REQUEST)],
+    [
+      'RenewalDue',
+      'a token issued in the future',
+      seen({
+        target: aSecretMeta({
+          tokenAnnotations: aMark({ issuedAt: NOW + hours(1), renewAt: NOW + hours(2) }),
+        }),
+      }),
+    ],
+    [
+      'nothing',
+      'a token issued by a clock that is a little ahead',
+      seen({
+        target: aSecretMeta({
+          tokenAnnotations: aMark({ issuedAt: NOW + minutes(1), renewAt: NOW + hours(2) }),
+        }),
+      }),
+    ],
+    ['TargetNotOurs', 'a rival', seen({ duplicate: 'other' })],
+    [
+      'TargetNotOurs',
+      'a target owned by another',
+      seen({
+        target: aSecretMeta({ controllerUid: 'other' }),
+      }),
+    ],
+    [
+      'TargetNotOurs',
+      'a target owned by another, labelled for us',
+      seen({
+        target: aSecretMeta({ controllerUid: 'other', credentialName: 'loyalty' }),
+      }),
+    ],
+    [
+      'TargetNotOurs',
+      'a target of another name',
+      seen({
+        target: { ...without('controllerUid'), credentialName: 'other' },
+      }),
+    ],
+    [
+      'TargetNotOurs',
+      'a Secret of somebody else',
+      seen({
+        target: { uid: 'x', resourceVersion: '1' },
+      }),
+    ],
+    ['TargetMissing', 'nothing to merge into', seen({ target: 'absent' }, MERGE)],
+    [
+      'TokenMissing',
+      'a Secret to merge into',
+      seen(
+        {
+          target: { uid: 'x', resourceVersion: '1' },
+        },
+        MERGE,
+      ),
+    ],
+    [
+      'nothing',
+      'a token that was merged',
+      seen(
+        {
+          target: {
+            uid: 'x',
+            resourceVersion: '1',
+            tokenAnnotations: aMark({ specHash: mergeHash }),
+          },
+        },
+        MERGE,
+      ),
+    ],
+    [
+      'TargetNotOurs',
+      'the target of another credential to merge into',
+      seen(
+        {
+          target: { uid: 'x', resourceVersion: '1', credentialName: 'other' },
+        },
+        MERGE,
+      ),
+    ],
+  ])('is %s given %s', (expected, _, observation) => {
+    expect(reasonOf(observation)).toBe(expected);
+  });
+
+  it('is to renew from the very moment on that the mark names', () => {
+    expect(reasonOf(seen(), RENEW_AT - 1)).toBe('nothing');
+    expect(reasonOf(seen(), RENEW_AT)).toBe('RenewalDue');
+  });
+
+  it('names the first reason of all that hold', () => {
+    const order: string[] = [];
+    let changes: Partial<Observation> = {
+      duplicate: 'other',
+      target: { uid: 'x', resourceVersion: '1' },
+      targetIntact: false,
+      source: 'absent',
+    };
+    const overrides = { ...REQUEST };
+    const now = RENEW_AT;
+    const next = (more: Partial<Observation>) => {
+      order.push(reasonOf(seen(changes, overrides), now));
+      changes = { ...changes, ...more };
+    };
+    next({ duplicate: undefined });
+    next({ target: without('tokenAnnotations') });
+    next({ target: aSecretMeta({ tokenAnnotations: aMark({ specHash: 'other' }) }) });
+    next({ source: SOURCE });
+    next({ target: aSecretMeta() });
+    next({ targetIntact: true });
+    next({ handledRenewRequest: 'a' });
+    next({});
+
+    expect(order).toEqual([
+      'TargetNotOurs',
+      'TargetNotOurs',
+      'TokenMissing',
+      'CredentialChanged',
+      'SpecChanged',
+      'TargetEdited',
+      'RenewRequested',
+      'RenewalDue',
+    ]);
+  });
+
+  it('is to do nothing while suspended, but a fault is told', () => {
+    const suspended = { spec: { suspend: true } };
+    expect(reasonOf(seen({ target: 'absent' }, suspended), RENEW_AT)).toBe('nothing');
+    expect(reasonOf(seen({ duplicate: 'other' }, suspended))).toBe('TargetNotOurs');
+  });
+
+  it('names the Secret and what to do about a fault', () => {
+    const next = plan(seen({ duplicate: 'other' }), NOW);
+    expect(next.do === 'report' && next.failure.message).toMatch(/"loyalty-token".*"other"/);
+  });
+
+  it('never leaves a token alone from its renewal on, and never renews one before without a reason', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: hours(48) }), (passed) => {
+        const expected = START + passed < RENEW_AT ? 'nothing' : 'RenewalDue';
+        expect(reasonOf(seen(), START + passed)).toBe(expected);
+      }),
+    );
+  });
+});
+
+describe('the token that is needed', () => {
+  it('is any that is still good when only the target is out of date', () => {
+    expect(needOf(seen({ target: 'absent' }))).toEqual({ newerThan: 0, requested: false });
+    expect(needOf(seen({ targetIntact: false }))).toEqual({ newerThan: 0, requested: false });
+  });
+
+  it('is newer than the one held when that is due', () => {
+    expect(needOf(seen(), RENEW_AT)).toEqual({ newerThan: START, requested: false });
+  });
+
+  it('is any that a right clock has dated when the one held comes from the future', () => {
+    const target = aSecretMeta({
+      tokenAnnotations: aMark({ issuedAt: NOW + hours(1), renewAt: NOW }),
+    });
+    expect(needOf(seen({ target }))).toEqual({ newerThan: 0, requested: false });
+  });
+
+  it('is newer than the least time between renewals when a person asks, and than the one held', () => {
+    expect(needOf(seen({}, REQUEST))).toEqual({ newerThan: NOW - seconds(30), requested: true });
+    expect(needOf(seen({}, REQUEST), START + seconds(30))).toEqual({
+      newerThan: START,
+      requested: true,
+    });
+  });
+
+  it('is not asked for before the token held is as old as the least time between renewals', () => {
+    const until = START + seconds(30);
+    expect(plan(seen({}, REQUEST), until - 1)).toEqual({ do: 'nothing', requeueAt: until });
+    expect(plan(seen({}, REQUEST), until)).toMatchObject({ reason: 'RenewRequested' });
+  });
+
+  it('is what the person asks for, also where another reason comes first', () => {
+    const freshness = needOf(seen({ targetIntact: false }, REQUEST));
+    expect(freshness).toEqual({ newerThan: NOW - seconds(30), requested: true });
+  });
+});
+
+describe('the token that people can read', () => {
+  it('is the one in an untouched target of ours', () => {
+    expect(trustedToken(seen())).toEqual(aMark());
+    expect(isInPlace(seen())).toBe(true);
+  });
+
+  it.each<[string, Observation]>([
+    ['without a target', seen({ target: 'absent' })],
+    ['in an edited target', seen({ targetIntact: false })],
+    ['in the target of a rival', seen({ duplicate: 'other' })],
+    ['in a target of another owner', seen({ target: aSecretMeta({ controllerUid: 'other' }) })],
+    [
+      'in the leftover target of another credential',
+      seen(
+        {
+          target: {
+            uid: 'x',
+            resourceVersion: '1',
+            tokenAnnotations: aMark(),
+            credentialName: 'other',
+          },
+        },
+        MERGE,
+      ),
+    ],
+  ])('is none %s', (_, observation) => {
+    expect(trustedToken(observation)).toBeUndefined();
+  });
+});
+
+it('a version tells Secrets of the same name apart', () => {
+  expect(versionOf(SOURCE)).toBe('source-uid/1');
+});

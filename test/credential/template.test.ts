@@ -1,0 +1,50 @@
+import { describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
+import { fill, PLACEHOLDERS, unknownPlaceholders, uses } from '../../src/credential/template.ts';
+
+describe('a template', () => {
+  it.each<[string, string]>([
+    ['{{access_token}}', '<access_token>'],
+    ['Authorization: Bearer {{access_token}}', 'Authorization: Bearer <access_token>'],
+    ['{{ realm }} {{\trealm\n}}', '<realm> <realm>'],
+    ['{{{realm}}}', '{<realm>}'],
+    ['{"token":"{{access_token}}"}', '{"token":"<access_token>"}'],
+    ['{{realm', '{{realm'],
+    ['{realm}', '{realm}'],
+    ['{{Realm}}', '{{Realm}}'],
+    ['{{constructor}}{{__proto__}}', '{{constructor}}{{__proto__}}'],
+    ['', ''],
+  ])('%j is filled as %j', (template, expected) => {
+    expect(fill(template, (name) => `<${name}>`)).toBe(expected);
+  });
+
+  it('takes a value as it is, whatever it looks like', () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string(), fc.constantFrom('$&', '$1', '{{realm}}')), (value) => {
+        expect(fill('[{{access_token}}]', () => value)).toBe(`[${value}]`);
+      }),
+    );
+  });
+
+  it('without placeholders stays as it is', () => {
+    const plain = fc.string().filter((text) => !text.includes('{{'));
+    fc.assert(
+      fc.property(plain, (text) => {
+        expect(fill(text, () => 'X')).toBe(text);
+      }),
+    );
+  });
+
+  it.each(PLACEHOLDERS)('may use %s', (name) => {
+    expect(unknownPlaceholders(`{{${name}}}`)).toEqual([]);
+    expect(uses(`a {{ ${name} }}`, name)).toBe(true);
+    expect(uses(name, name)).toBe(false);
+  });
+
+  it.each(['client_secret', 'refresh_token', 'username', 'password', '', 'toString', '__proto__'])(
+    'may not use %j',
+    (name) => {
+      expect(unknownPlaceholders(`{{realm}} {{ ${name} }}`)).toEqual([name]);
+    },
+  );
+});

@@ -1,0 +1,572 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import { ClusterCache } from '../../src/kubernetes/cache.ts';
+import { credentialFrom } from '../../src/kubernetes/credential-object.ts';
+import type { WatchedSecret } from '../../src/kubernetes/secret-meta.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import type { SecretMeta } from '../../src/credential/secret.ts';
+
+interface TokenDemand {
+  namespace?: string;
+  source?: string;
+  target?: string;
+  metadata?: object;
+  status?: object;
+}
+
+function aCredential(name: string, demand: TokenDemand = {}): ConvercusCredential {
+  const { namespace = 'shop', source = 'source', target, metadata, status } = demand;
+  const credential = credentialFrom({
+    metadata: {
+      name,
+      namespace,
+      uid: `uid-${name}`,
+      generation: 1,
+      resourceVersion: '1',
+      ...metadata,
+    },
+    spec: { credentialsSecretRef: { name: source }, target: { name: target } },
+    status,
+  });
+  if (credential === undefined) throw new Error('no credential');
+  return credential;
+}
+
+const meta = (resourceVersion: string, uid = 'u'): SecretMeta => ({ uid, resourceVersion });
+
+const aSecret = (name: string, resourceVersion = '1', uid = 'u'): WatchedSecret => ({
+  namespace: 'shop',
+  name,
+  meta: meta(resourceVersion, uid),
+});
+
+/** Of a Secret, as the API server writes it. */
+const anEvent = (resourceVersion: string, name = 't'): Buffer =>
+  Buffer.from(
+    `{"type":"MODIFIED","object":{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"${name}","namespace":"shop","uid":"u","resourceVersion":"${resourceVersion}"}}}`,
+  );
+
+describe('the cache of the cluster', () => {
+  let woken: string[];
+  let cache: ClusterCache;
+  let credentials: ReturnType<ClusterCache['credentialHandler']>;
+  let secrets: ReturnType<ClusterCache['secretHandler']>;
+
+  /** Who has been woken since the last time. */
+  const wakeUps = (): string[] => woken.splice(0).sort();
+
+  /** The version of the latest list. */
+  let version: number;
+
+  const list = (...items: WatchedSecret[]): void => {
+    version = Math.max(version + 1, ...items.map((item) => Number(item.meta.resourceVersion)));
+    secrets.init(String(version), false);
+    for (const item of items) secrets.apply(item);
+    secrets.initDone();
+  };
+
+  /** The answer to a read that was sent before anything else happened since. */
+  const read = (name: string, response: SecretMeta | 'absent') =>
+    cache.learnRead({ namespace: 'shop', name }, response, cache.changes);
+
+  const write = (name: string, written: SecretMeta) =>
+    cache.learnWritten({ namespace: 'shop', name, meta: written }, cache.changes);
+
+  beforeEach(() => {
+    woken = [];
+    version = 0;
+    cache = new ClusterCache((keys) => woken.push(...keys));
+    credentials = cache.credentialHandler();
+    secrets = cache.secretHandler();
+  });
+
+  describe('of credentials', () => {
+    it('knows those that are there', () => {
+      const credential = aCredential('a');
+      credentials.apply(credential);
+      expect(cache.credential('shop/a')).toEqual(credential);
+      expect([...cache.credentials()]).toEqual([credential]);
+      expect([...cache.credentials()]).toHaveLength(1);
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+
+    it('wakes nobody for a status, but keeps it', () => {
+      credentials.apply(aCredential('a'));
+      wakeUps();
+      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
+      expect(wakeUps()).toEqual([]);
+      expect(cache.credential('shop/a')?.status).toEqual({ observedGeneration: 1 });
+    });
+
+    it('keeps what has not changed as the object that it was', () => {
+      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
+      const before = cache.credential('shop/a');
+      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
+      expect(cache.credential('shop/a')).toBe(before);
+      credentials.apply(aCredential('a', { status: { observedGeneration: 2 } }));
+      expect(cache.credential('shop/a')?.spec).toBe(before?.spec);
+      expect(before?.status).toEqual({ observedGeneration: 1 });
+    });
+
+    it('forgets a status that is gone', () => {
+      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
+      credentials.apply(aCredential('a'));
+      expect(cache.credential('shop/a')).toEqual(aCredential('a'));
+    });
+
+    it.each<[string, object]>([
+      ['a new spec', { generation: 2 }],
+      ['a request to renew', { annotations: { 'convercus.io/renew-requested-at': 'now' } }],
+      ['a deletion that waits', { deletionTimestamp: '2026-11-24T00:00:00Z' }],
+      ['another one of that name', { uid: 'another' }],
+    ])('wakes for %s', (_, metadata) => {
+      credentials.apply(aCredential('a'));
+      wakeUps();
+      credentials.apply(aCredential('a', { metadata }));
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+
+    it('wakes a deleted one and those who claim the same target', () => {
+      credentials.apply(aCredential('a', { target: 't' }));
+      credentials.apply(aCredential('b', { target: 't' }));
+      credentials.apply(aCredential('c'));
+      wakeUps();
+      credentials.delete(aCredential('a', { target: 't' }));
+      expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
+      expect(cache.credentialsWithTarget('shop', 't').map(({ metadata }) => metadata.name)).toEqual(
+        ['b'],
+      );
+      credentials.delete(aCredential('a', { target: 't' }));
+      expect(wakeUps()).toEqual([]);
+    });
+
+    it('wakes the other claimants when one moves to another target', () => {
+      credentials.apply(aCredential('a', { target: 't' }));
+      credentials.apply(aCredential('b', { target: 't' }));
+      wakeUps();
+      credentials.apply(aCredential('a', { target: 'u', metadata: { generation: 2 } }));
+      expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
+      expect(cache.credentialsWithTarget('shop', 'u')).toHaveLength(1);
+    });
+
+    it('counts as claimants of a Secret only those that have it as their target', () => {
+      credentials.apply(aCredential('a', { target: 't' }));
+      credentials.apply(aCredential('b', { source: 't' }));
+      credentials.apply(aCredential('c', { target: 't', namespace: 'elsewhere' }));
+      expect(cache.credentialsWithTarget('shop', 't').map(({ metadata }) => metadata.name)).toEqual(
+        ['a'],
+      );
+      expect(cache.credentialsWithTarget('shop', 'b-token')).toHaveLength(1);
+      expect(cache.credentialsWithTarget('shop', 'nobody')).toEqual([]);
+    });
+
+    it('forgets after a list what it did not show', () => {
+      credentials.init('1', false);
+      credentials.apply(aCredential('a'));
+      credentials.apply(aCredential('b'));
+      credentials.initDone();
+      wakeUps();
+      credentials.init('2', false);
+      credentials.apply(aCredential('b'));
+      credentials.initDone();
+      expect(wakeUps()).toEqual(['shop/a']);
+      expect([...cache.credentials()]).toHaveLength(1);
+    });
+
+    it('forgets after the list of a namespace nothing of another', () => {
+      const elsewhere = cache.credentialHandler('elsewhere');
+      credentials.apply(aCredential('a'));
+      elsewhere.init('1', false);
+      elsewhere.apply(aCredential('b', { namespace: 'elsewhere' }));
+      elsewhere.initDone();
+      elsewhere.init('2', false);
+      elsewhere.initDone();
+      expect([...cache.credentials()]).toEqual([aCredential('a')]);
+    });
+  });
+
+  describe('of credentials whose versions are known', () => {
+    const before = { observedGeneration: 1 };
+    const written = { observedGeneration: 2 };
+    const at = (resourceVersion: string, demand: TokenDemand = {}): ConvercusCredential =>
+      aCredential('a', { ...demand, metadata: { resourceVersion, ...demand.metadata } });
+
+    /** Version 10: our own write of the status of version 9. */
+    function writeStatus(): void {
+      credentials.apply(at('9', { status: before }));
+      const known = cache.credential('shop/a');
+      if (known === undefined) throw new Error('no credential');
+      cache.learnStatus(known, written, '10');
+      wakeUps();
+    }
+
+    it('keeps a status that we have written when a watch or a list shows an earlier version', () => {
+      writeStatus();
+      credentials.apply(at('9', { status: before }));
+      expect(cache.credential('shop/a')).toEqual(at('10', { status: written }));
+      credentials.init('9', false);
+      credentials.apply(at('9', { status: before }));
+      credentials.initDone();
+      expect(cache.credential('shop/a')).toEqual(at('10', { status: written }));
+      expect(wakeUps()).toEqual([]);
+    });
+
+    it('takes what comes later', () => {
+      writeStatus();
+      credentials.apply(at('11', { status: before, metadata: { generation: 2 } }));
+      expect(cache.credential('shop/a')?.status).toEqual(before);
+      expect(wakeUps()).toEqual(['shop/a']);
+      credentials.apply(at('12', { metadata: { uid: 'another' } }));
+      credentials.delete(at('11'));
+      expect(cache.credential('shop/a')?.metadata.uid).toBe('another');
+    });
+
+    it('lets go of one that the watch does not select any more, though its status was written since', () => {
+      writeStatus();
+      credentials.delete(at('9'));
+      expect(cache.credential('shop/a')).toBeUndefined();
+    });
+
+    it('begins again, and wakes all, when versions do', () => {
+      writeStatus();
+      credentials.apply(aCredential('b', { metadata: { resourceVersion: '8' } }));
+      wakeUps();
+      credentials.init('5', true);
+      credentials.apply(at('4', { status: before }));
+      credentials.initDone();
+      expect([...cache.credentials()]).toEqual([at('4', { status: before })]);
+      expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
+    });
+
+    it('believes a later list that shows an earlier version: somebody has rewritten the history', () => {
+      credentials.apply(at('9', { metadata: { generation: 3 } }));
+      wakeUps();
+      credentials.init('1000000000', false);
+      credentials.apply(at('8', { metadata: { generation: 2 } }));
+      credentials.initDone();
+      expect(cache.credential('shop/a')?.metadata.generation).toBe(2);
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+  });
+
+  describe('of Secrets', () => {
+    beforeEach(() => {
+      credentials.apply(aCredential('a', { source: 's', target: 't' }));
+      credentials.apply(aCredential('b', { source: 's', target: 'u' }));
+      wakeUps();
+    });
+
+    it('knows nothing before the first list has ended', () => {
+      expect(cache.secret('shop', 's')).toBe('unknown');
+      secrets.init('2', false);
+      expect(cache.secret('shop', 's')).toBe('unknown');
+      expect(cache.secret('shop', 'other')).toBe('unknown');
+    });
+
+    it('knows after it what is there and what is not', () => {
+      list(aSecret('s'), aSecret('other'));
+      expect(cache.secret('shop', 's')).toEqual(meta('1'));
+      expect(cache.secret('shop', 't')).toBe('absent');
+      expect(cache.secret('shop', 'other')).toBe('unknown');
+      expect(cache.secret('shop', 'never')).toBe('absent');
+      expect(wakeUps()).toEqual(['shop/a', 'shop/a', 'shop/b', 'shop/b']);
+    });
+
+    it('wakes all who refer to a Secret that changes, comes or goes', () => {
+      list(aSecret('s'));
+      wakeUps();
+      secrets.apply(aSecret('s', '2'));
+      expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
+      secrets.delete(aSecret('s', '3'));
+      expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
+      expect(cache.secret('shop', 's')).toBe('absent');
+      secrets.delete(aSecret('s', '3'));
+      expect(wakeUps()).toEqual([]);
+      secrets.apply(aSecret('t', '4'));
+      expect(wakeUps()).toEqual(['shop/a']);
+      secrets.apply(aSecret('other', '5'));
+      expect(wakeUps()).toEqual([]);
+    });
+
+    it('is not news when a write of ours comes back, nor when something older does', () => {
+      list();
+      wakeUps();
+      write('t', meta('100'));
+      expect(cache.secret('shop', 't')).toEqual(meta('100'));
+      secrets.apply(aSecret('t', '99'));
+      secrets.apply(aSecret('t', '100'));
+      expect(wakeUps()).toEqual([]);
+      expect(cache.secret('shop', 't')).toEqual(meta('100'));
+      secrets.apply(aSecret('t', '101'));
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+
+    it('tells of our write those who read the target as their source', () => {
+      credentials.apply(aCredential('c', { source: 't' }));
+      list();
+      wakeUps();
+      write('t', meta('2'));
+      expect(wakeUps()).toEqual(['shop/c']);
+    });
+
+    it('tells the others what a request has shown before the watch did', () => {
+      list(aSecret('s'));
+      wakeUps();
+      read('s', meta('2'));
+      expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
+      secrets.apply(aSecret('s', '2'));
+      expect(wakeUps()).toEqual([]);
+      read('s', 'absent');
+      expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
+      expect(cache.secret('shop', 's')).toBe('absent');
+    });
+
+    it('wakes nobody for the answer about what nobody knew', () => {
+      read('s', meta('1'));
+      read('t', 'absent');
+      expect(wakeUps()).toEqual([]);
+      expect(cache.secret('shop', 's')).toEqual(meta('1'));
+      expect(cache.secret('shop', 't')).toBe('absent');
+    });
+
+    it('takes another Secret of that name as it comes', () => {
+      list(aSecret('t', '50'));
+      write('t', meta('60', 'new'));
+      wakeUps();
+      secrets.delete(aSecret('t', '55'));
+      expect(cache.secret('shop', 't')).toEqual(meta('60', 'new'));
+      expect(wakeUps()).toEqual([]);
+    });
+
+    it('compares versions as numbers, and unreadable ones only for equality', () => {
+      list(aSecret('t', '9'));
+      secrets.apply(aSecret('t', '10'));
+      expect(cache.secret('shop', 't')).toEqual(meta('10'));
+      secrets.apply(aSecret('t', '9'));
+      expect(cache.secret('shop', 't')).toEqual(meta('10'));
+      secrets.apply(aSecret('t', 'x'));
+      expect(cache.secret('shop', 't')).toEqual(meta('x'));
+    });
+
+    it('finds by a list what has changed and gone meanwhile', () => {
+      list(aSecret('s'), aSecret('t'), aSecret('u'));
+      wakeUps();
+      list(aSecret('s', '2'), aSecret('u'));
+      expect(cache.secret('shop', 't')).toBe('absent');
+      expect(cache.secret('shop', 'u')).toEqual(meta('1'));
+      expect(wakeUps()).toEqual(['shop/a', 'shop/a', 'shop/b']);
+    });
+
+    it('does not lose in a list what a request has shown since that began', () => {
+      list();
+      wakeUps();
+      secrets.init('4', false);
+      write('t', meta('5'));
+      secrets.initDone();
+      expect(cache.secret('shop', 't')).toEqual(meta('5'));
+      expect(wakeUps()).toEqual([]);
+    });
+
+    it('begins again, and wakes all, when versions do', () => {
+      list(aSecret('s', '50'), aSecret('other', '51'));
+      write('t', meta('60'));
+      wakeUps();
+      secrets.init('30', true);
+      expect(cache.secret('shop', 's')).toBe('unknown');
+      expect(cache.secret('shop', 'other')).toBe('unknown');
+      expect(cache.secret('shop', 'never')).toBe('unknown');
+      secrets.apply(aSecret('s', '20'));
+      secrets.initDone();
+      expect(cache.secret('shop', 's')).toEqual(meta('20'));
+      expect(cache.secret('shop', 't')).toBe('absent');
+      expect(cache.secret('shop', 'other')).toBe('absent');
+      expect(new Set(wakeUps())).toEqual(new Set(['shop/a', 'shop/b']));
+      secrets.apply(aSecret('t', '31'));
+      expect(cache.secret('shop', 't')).toEqual(meta('31'));
+    });
+
+    it('believes a later list that shows an earlier version: somebody has rewritten the history', () => {
+      list(aSecret('s', '50'));
+      secrets.init('1000000000', false);
+      secrets.apply(aSecret('s', '20'));
+      secrets.initDone();
+      expect(cache.secret('shop', 's')).toEqual(meta('20'));
+    });
+
+    it('need not read events of what it knows, but of all else', () => {
+      list();
+      write('t', meta('5'));
+      expect(cache.isKnownSecret(anEvent('4'))).toBe(true);
+      expect(cache.isKnownSecret(anEvent('5'))).toBe(true);
+      expect(cache.isKnownSecret(anEvent('6'))).toBe(false);
+      expect(cache.isKnownSecret(anEvent('5', 'other'))).toBe(false);
+      expect(cache.isKnownCredential(anEvent('5'))).toBe(false);
+    });
+
+    it('forgets names that were seen when most of them have gone: then only a request tells', () => {
+      const come = (from: number, to: number): void => {
+        for (let n = from; n < to; n += 1) secrets.apply(aSecret(`job-${n}`, String(n + 10)));
+      };
+      list();
+      come(0, 10_000);
+      expect(cache.secret('shop', 'never')).toBe('absent');
+      come(10_000, 10_001);
+      expect(cache.secret('shop', 'never')).toBe('unknown');
+      expect(cache.secret('shop', 'job-1')).toBe('unknown');
+      expect(cache.secret('shop', 't')).toBe('absent');
+      version = 20_011;
+      list(...Array.from({ length: 6_000 }, (_, n) => aSecret(`job-${n}`)));
+      come(20_012, 26_012);
+      expect(cache.secret('shop', 'never')).toBe('absent');
+      come(26_012, 26_013);
+      expect(cache.secret('shop', 'never')).toBe('unknown');
+    });
+
+    it('knows as unknown what is named in the middle of a list that has shown it', () => {
+      list();
+      secrets.init('2', false);
+      secrets.apply(aSecret('late'));
+      credentials.apply(aCredential('c', { source: 'late', target: 'none' }));
+      secrets.initDone();
+      expect(cache.secret('shop', 'late')).toBe('unknown');
+      expect(cache.secret('shop', 'none')).toBe('absent');
+    });
+
+    it('keeps a Secret as long as anybody names it', () => {
+      list(aSecret('s'));
+      credentials.delete(aCredential('a'));
+      expect(cache.secret('shop', 's')).toEqual(meta('1'));
+      credentials.delete(aCredential('b'));
+      expect(cache.secret('shop', 's')).toBe('unknown');
+      expect(cache.secret('shop', 't')).toBe('absent');
+    });
+
+    it('knows as absent what has gone while somebody named it', () => {
+      list(aSecret('s'));
+      secrets.delete(aSecret('s'));
+      credentials.delete(aCredential('a'));
+      credentials.delete(aCredential('b'));
+      expect(cache.secret('shop', 's')).toBe('absent');
+      secrets.apply(aSecret('s'));
+      expect(cache.secret('shop', 's')).toBe('unknown');
+    });
+
+    it.each([
+      ['its credential', { controllerUid: 'uid-a', credentialName: 'a' }],
+      ['an earlier credential of that name', { controllerUid: 'uid-z', credentialName: 'a' }],
+      ['an unknown credential', { controllerUid: 'uid-z', credentialName: 'z' }],
+      ['nobody, for it was retained', { credentialName: 'a' }],
+    ])('keeps the metadata of a target of %s as it is', (_, labels) => {
+      const target = { ...meta('1'), ...labels };
+      secrets.apply({ namespace: 'shop', name: 't', meta: target });
+      expect(cache.secret('shop', 't')).toStrictEqual(target);
+    });
+
+    it('keeps lists of namespaces apart', () => {
+      const elsewhere = cache.secretHandler('elsewhere');
+      const shop = cache.secretHandler('shop');
+      shop.init('1', false);
+      shop.apply(aSecret('s'));
+      shop.initDone();
+      elsewhere.init('1', false);
+      elsewhere.initDone();
+      expect(cache.secret('shop', 's')).toEqual(meta('1'));
+      expect(cache.secret('elsewhere', 's')).toBe('absent');
+      expect(cache.secret('nowhere', 's')).toBe('unknown');
+    });
+  });
+
+  describe('of sessions', () => {
+    const session = (resourceVersion = '1', credentialName = 'a'): WatchedSecret => ({
+      namespace: 'shop',
+      name: 'a-session',
+      meta: { uid: 'u', resourceVersion, credentialName, isSession: true },
+    });
+    const withPassword = (): ConvercusCredential => {
+      const credential = aCredential('a');
+      return { ...credential, spec: { ...credential.spec, grantType: 'password' } };
+    };
+
+    it('wakes a credential that is gone, so that its session is ended', () => {
+      secrets.apply(session());
+      expect(wakeUps()).toEqual(['shop/a']);
+      expect(cache.hasSession('shop/a')).toBe(true);
+      expect([...cache.keys()]).toEqual(['shop/a']);
+    });
+
+    it('wakes nobody again while it changes: a credential of another release uses it', () => {
+      secrets.apply(session());
+      wakeUps();
+      secrets.apply(session('2'));
+      list(session('3'));
+      expect(wakeUps()).toEqual([]);
+      secrets.delete(session('3'));
+      secrets.apply(session('4'));
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+
+    it('wakes nobody beside a credential that uses it', () => {
+      credentials.apply(withPassword());
+      list(session());
+      wakeUps();
+      write('a-session', session('2').meta);
+      secrets.apply(session('2'));
+      expect(wakeUps()).toEqual([]);
+      expect(cache.secret('shop', 'a-session')).toEqual(session('2').meta);
+    });
+
+    it('wakes its credential when somebody else has changed or deleted it', () => {
+      credentials.apply(withPassword());
+      list(session());
+      wakeUps();
+      secrets.apply(session('3'));
+      secrets.delete(session('3'));
+      expect(wakeUps()).toEqual(['shop/a', 'shop/a']);
+      expect(cache.hasSession('shop/a')).toBe(false);
+    });
+
+    it('wakes a credential that has another grant by now', () => {
+      credentials.apply(aCredential('a'));
+      wakeUps();
+      secrets.apply(session());
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+
+    it('is forgotten with its Secret, also when a list or a request shows that', () => {
+      list(session());
+      list();
+      expect(cache.hasSession('shop/a')).toBe(false);
+      credentials.apply(withPassword());
+      list(session());
+      read('a-session', 'absent');
+      expect(cache.hasSession('shop/a')).toBe(false);
+    });
+
+    it('is another one when its Secret was deleted and made again', () => {
+      credentials.apply(withPassword());
+      list();
+      const made = (resourceVersion: string, uid: string): SecretMeta => ({
+        ...session(resourceVersion).meta,
+        uid,
+      });
+      write('a-session', made('10', 'first'));
+      cache.learnGone({ namespace: 'shop', name: 'a-session', uid: 'first' });
+      expect(cache.hasSession('shop/a')).toBe(false);
+      write('a-session', made('12', 'second'));
+      // The watch was cut. What it shows of the second is passed over as our own write
+      secrets.apply({ ...session(), meta: made('10', 'first') });
+      secrets.delete({ ...session(), meta: made('11', 'first') });
+      expect(cache.secret('shop', 'a-session')).toEqual(made('12', 'second'));
+      expect(cache.hasSession('shop/a')).toBe(true);
+      secrets.delete({ ...session(), meta: made('13', 'second') });
+      expect(cache.hasSession('shop/a')).toBe(false);
+    });
+
+    it('does not count under the name of another credential, or without our labels', () => {
+      secrets.apply(session('1', 'b'));
+      secrets.apply({ ...session(), meta: meta('2') });
+      expect(cache.hasSession('shop/a')).toBe(false);
+      expect(cache.hasSession('shop/b')).toBe(false);
+      expect(wakeUps()).toEqual([]);
+    });
+  });
+});

@@ -1,0 +1,127 @@
+import { describe, expect, it } from '@jest/globals';
+import { leaseStore } from '../../src/kubernetes/lease.ts';
+import type { LeaseRecord } from '../../src/ports.ts';
+import {
+  type Answer,
+  type Asked,
+  collect,
+  never,
+  startScriptedApiServer,
+  status,
+} from './scripted-api-server.ts';
+
+const NAME = { namespace: 'operators', name: 'convercus-operator' };
+
+const LEASES = '/apis/coordination.k8s.io/v1/namespaces/operators/leases';
+
+const record: LeaseRecord = {
+  holder: 'pod-1',
+  duration: 15_000,
+  acquiredAt: Date.parse('2026-11-24T00:00:00.123Z'),
+  renewedAt: Date.parse('2026-11-24T00:00:10Z'),
+  transitions: 3,
+};
+
+const spec = {
+  holderIdentity: 'pod-1',
+  leaseDurationSeconds: 15,
+  acquireTime: '2026-11-24T00:00:00.123000Z',
+  renewTime: '2026-11-24T00:00:10.000000Z',
+  leaseTransitions: 3,
+};
+
+const stored: Answer = { body: { metadata: { resourceVersion: '5' }, spec } };
+
+describe('the Lease', () => {
+  it('is read', async () => {
+    await using server = await startScriptedApiServer(() => stored);
+    const lease = leaseStore(server.restClient, NAME);
+    expect(await lease.read(never)).toEqual({ ...record, resourceVersion: '5' });
+  });
+
+  it('that says nothing is held by nobody', async () => {
+    const metadata = { resourceVersion: '5' };
+    await using server = await startScriptedApiServer(() => ({ body: { metadata } }));
+    expect(await leaseStore(server.restClient, NAME).read(never)).toMatchObject({
+      holder: '',
+      duration: 0,
+      renewedAt: 0,
+      resourceVersion: '5',
+    });
+  });
+
+  it.each([
+    ['created', record, { method: 'POST', path: LEASES }, {}],
+    [
+      'renewed as the version that was read',
+      { ...record, resourceVersion: '4' },
+      { method: 'PUT', path: `${LEASES}/convercus-operator` },
+      { resourceVersion: '4' },
+    ],
+  ])('is %s', async (_, given, request, version) => {
+    const asked: Asked[] = [];
+    await using server = await startScriptedApiServer((request) => {
+      asked.push(request);
+      return stored;
+    });
+    const written = await leaseStore(server.restClient, NAME).write(given, never);
+    expect(written).toEqual({ ...record, resourceVersion: '5' });
+    expect(asked[0]).toMatchObject(request);
+    const metadata = { ...NAME, ...version };
+    const kind = { apiVersion: 'coordination.k8s.io/v1', kind: 'Lease' };
+    expect(JSON.parse(asked[0]?.body ?? '')).toEqual({ ...kind, metadata, spec });
+  });
+
+  const known = { ...record, resourceVersion: '4' };
+  it.each<[string, Answer, LeaseRecord, unknown]>([
+    ['somebody was faster', status(409, 'Conflict'), known, 'conflict'],
+    ['somebody created it before', status(409, 'AlreadyExists'), record, 'conflict'],
+    ['it has been deleted', status(404, 'NotFound'), known, 'conflict'],
+    ['there is no namespace', status(404, 'NotFound'), record, { kind: 'ClusterUnavailable' }],
+    ['the answer is no Lease', {}, known, { code: 'UnexpectedBody' }],
+    ['the server fails', status(500, 'InternalError'), known, { code: '500' }],
+  ])('is not written when %s', async (_, answer, given, expected) => {
+    await using server = await startScriptedApiServer(() => answer);
+    const result = await leaseStore(server.restClient, NAME).write(given, never);
+    if (typeof expected === 'string') expect(result).toBe(expected);
+    else expect(result).toMatchObject(Object(expected));
+  });
+
+  it('may be absent, or not to be had', async () => {
+    let answer = status(404, 'NotFound');
+    await using server = await startScriptedApiServer(() => answer);
+    const lease = leaseStore(server.restClient, NAME);
+    expect(await lease.read(never)).toBe('absent');
+    answer = status(403, 'Forbidden');
+    expect(await lease.read(never)).toMatchObject({
+      message: expect.stringContaining('may not get leases.coordination.k8s.io'),
+    });
+  });
+
+  it('is watched alone, as what it is and becomes', async () => {
+    const asked: Asked[] = [];
+    await using server = await startScriptedApiServer((request) => {
+      asked.push(request);
+      return (response) => {
+        const object = { metadata: { resourceVersion: '5' }, spec };
+        const released = { ...object, spec: { ...spec, holderIdentity: '' } };
+        for (const event of [{ object }, { object: {} }, { object: released }]) {
+          response.write(`${JSON.stringify(event)}\n`);
+        }
+        response.end();
+      };
+    });
+    const records = await collect(leaseStore(server.restClient, NAME).watch(never));
+    expect(records.map(({ holder }) => holder)).toEqual(['pod-1', '']);
+    expect(asked[0]).toMatchObject({
+      path: LEASES,
+      query: { watch: '1', fieldSelector: 'metadata.name=convercus-operator' },
+    });
+  });
+
+  it('says so when it may not be watched', async () => {
+    await using server = await startScriptedApiServer(() => status(403, 'Forbidden'));
+    const watch = collect(leaseStore(server.restClient, NAME).watch(never));
+    await expect(watch).rejects.toMatchObject({ code: 403 });
+  });
+});

@@ -1,0 +1,202 @@
+import { describe, expect, it } from '@jest/globals';
+import {
+  credentialListWatch,
+  secretListWatch,
+} from '../../src/kubernetes/list-watch.ts';
+import { WatchError } from '../../src/ports.ts';
+import {
+  type Answer,
+  type Asked,
+  collect,
+  never,
+  startScriptedApiServer,
+  status,
+} from './scripted-api-server.ts';
+
+const secret = (name: string, resourceVersion: string): object => ({
+  kind: 'PartialObjectMetadata',
+  metadata: { name, namespace: 'shop', uid: `uid-${name}`, resourceVersion },
+});
+
+const known = (name: string, resourceVersion: string): object => ({
+  namespace: 'shop',
+  name,
+  meta: { uid: `uid-${name}`, resourceVersion },
+});
+
+const events =
+  (...lines: object[]): Answer =>
+  (response) =>
+    response.end(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+
+describe('a list', () => {
+  it('comes in pages, and of Secrets only the metadata is asked for', async () => {
+    const asked: Asked[] = [];
+    await using server = await startScriptedApiServer((request) => {
+      asked.push(request);
+      const isFirst = request.query['continue'] === undefined;
+      return {
+        body: {
+          metadata: { resourceVersion: '10', continue: isFirst ? 'more' : '' },
+          items: isFirst ? [secret('a', '1'), { metadata: {} }, null] : [secret('b', '2')],
+        },
+      };
+    });
+    const secrets = secretListWatch(server.restClient, {}, () => false);
+    expect(await secrets.list(undefined, never)).toEqual({
+      items: [known('a', '1')],
+      resourceVersion: '10',
+      continue: 'more',
+    });
+    expect(await secrets.list('more', never)).toEqual({
+      items: [known('b', '2')],
+      resourceVersion: '10',
+    });
+    expect(asked.map(({ path, query }) => ({ path, query }))).toEqual([
+      { path: '/api/v1/secrets', query: { limit: '200' } },
+      { path: '/api/v1/secrets', query: { limit: '200', continue: 'more' } },
+    ]);
+    const accept = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
+    expect(asked[0]?.headers.accept).toBe(accept);
+  });
+
+  it('keeps to a namespace and a selector', async () => {
+    const asked: Asked[] = [];
+    await using server = await startScriptedApiServer((request) => {
+      asked.push(request);
+      return { body: { metadata: { resourceVersion: '1' }, items: [] } };
+    });
+    const scope = { namespace: 'shop', labelSelector: 'shard=1' };
+    await credentialListWatch(server.restClient, scope, () => false).list(undefined, never);
+    expect(asked[0]).toMatchObject({
+      path: '/apis/convercus.io/v1alpha1/namespaces/shop/convercuscredentials',
+      query: { labelSelector: 'shard=1', limit: '200' },
+    });
+  });
+
+  it('halves its pages, down to one object, until they fit', async () => {
+    const limits: (string | undefined)[] = [];
+    const filler = 'x'.repeat(33 * 1024 * 1024);
+    await using server = await startScriptedApiServer(({ query }) => {
+      limits.push(query['limit']);
+      const isFirst = query['continue'] === undefined;
+      const metadata = { resourceVersion: '1', continue: isFirst ? 'more' : '' };
+      return { body: { metadata, items: [secret('a', '1')], filler: fits(query) ? '' : filler } };
+    });
+    const fits = ({ limit, ...query }: Asked['query']): boolean =>
+      Number(limit) <= (query['continue'] === undefined ? 25 : 1);
+    const secrets = secretListWatch(server.restClient, {}, () => false);
+    expect((await secrets.list(undefined, never)).items).toEqual([known('a', '1')]);
+    expect(limits).toEqual(['200', '100', '50', '25']);
+    expect((await secrets.list('more', never)).items).toEqual([known('a', '1')]);
+    expect(limits.slice(4)).toEqual(['25', '12', '6', '3', '1']);
+    await secrets.list(undefined, never);
+    expect(limits[9]).toBe('200');
+  });
+
+  it('of one object tells where the server is', async () => {
+    const asked: Asked[] = [];
+    await using server = await startScriptedApiServer((request) => {
+      asked.push(request);
+      return { body: { metadata: { resourceVersion: '17', continue: 'more' }, items: [] } };
+    });
+    const secrets = secretListWatch(server.restClient, { namespace: 'shop' }, () => false);
+    expect(await secrets.latest(never)).toBe('17');
+    expect(asked[0]).toMatchObject({
+      path: '/api/v1/namespaces/shop/secrets',
+      query: { limit: '1' },
+    });
+  });
+
+  it('fails when a single object does not fit', async () => {
+    let asked = 0;
+    const filler = 'x'.repeat(33 * 1024 * 1024);
+    await using server = await startScriptedApiServer(() => {
+      asked += 1;
+      return { body: { metadata: { resourceVersion: '1' }, items: [secret('a', '1')], filler } };
+    });
+    const list = secretListWatch(server.restClient, {}, () => false).list(undefined, never);
+    await expect(list).rejects.toMatchObject({ reason: { code: 'BodyTooLarge' } });
+    expect(asked).toBe(8);
+  });
+
+  it.each([
+    ['an expired page', status(410, 'Expired'), 'gone'],
+    ['a missing CRD', status(404, 'NotFound'), { kind: 'ClusterUnavailable' }],
+    ['something else', { body: { hello: 'world' } }, { code: 'UnexpectedBody' }],
+  ])('that meets %s is a WatchProblem', async (_, answer: Answer, reason) => {
+    await using server = await startScriptedApiServer(() => answer);
+    const list = credentialListWatch(server.restClient, {}, () => false).list('x', never);
+    await expect(list).rejects.toBeInstanceOf(WatchError);
+    await expect(list).rejects.toMatchObject({ reason });
+  });
+});
+
+describe('a watch', () => {
+  it('gives events and bookmarks from where the list ended, until the server ends it', async () => {
+    const asked: Asked[] = [];
+    await using server = await startScriptedApiServer((request) => {
+      asked.push(request);
+      return events(
+        { type: 'ADDED', object: secret('a', '11') },
+        { type: 'MODIFIED', object: secret('a', '12') },
+        { type: 'SOMETHING', object: {} },
+        { type: 'DELETED', object: secret('a', '13') },
+        { type: 'BOOKMARK', object: { metadata: { resourceVersion: '20' } } },
+      );
+    });
+    const secrets = secretListWatch(server.restClient, { namespace: 'shop' }, () => false);
+    expect(await collect(secrets.watch('10', 300_500, never))).toEqual([
+      { type: 'apply', item: known('a', '11'), resourceVersion: '11' },
+      { type: 'apply', item: known('a', '12'), resourceVersion: '12' },
+      { type: 'delete', item: known('a', '13'), resourceVersion: '13' },
+      { type: 'bookmark', resourceVersion: '20' },
+    ]);
+    expect(asked[0]).toMatchObject({
+      path: '/api/v1/namespaces/shop/secrets',
+      query: {
+        watch: '1',
+        allowWatchBookmarks: 'true',
+        resourceVersion: '10',
+        timeoutSeconds: '301',
+      },
+      headers: { accept: 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' },
+    });
+  });
+
+  it.each([
+    ['as an event', events({ type: 'ERROR', object: { code: 410, reason: 'Expired' } }), 'gone'],
+    ['as an answer', status(410, 'Gone'), 'gone'],
+  ])('whose place is forgotten, said %s, is gone', async (_, answer, reason) => {
+    await using server = await startScriptedApiServer(() => answer);
+    const watch = collect(
+      secretListWatch(server.restClient, {}, () => false).watch('1', 1_000, never),
+    );
+    await expect(watch).rejects.toMatchObject({ reason });
+  });
+
+  it.each<[string, Answer, string]>([
+    ['an error event', events({ type: 'ERROR', object: { code: 500, reason: 'Internal' } }), '500'],
+    ['an error event without words', events({ type: 'ERROR' }), '500'],
+    ['a refusal', status(403, 'Forbidden'), '403'],
+    ['a line that is no JSON', (response) => response.end('{"a\n'), 'UnexpectedBody'],
+    ['a broken connection', (response) => response.destroy(), 'UND_ERR_SOCKET'],
+  ])('ends with a failure on %s', async (_, answer, code) => {
+    await using server = await startScriptedApiServer(() => answer);
+    const watch = collect(
+      secretListWatch(server.restClient, {}, () => false).watch('1', 1_000, never),
+    );
+    await expect(watch).rejects.toBeInstanceOf(WatchError);
+    await expect(watch).rejects.toMatchObject({ reason: { kind: 'ClusterUnavailable', code } });
+  });
+
+  it('ends with the reason of the caller who gives up', async () => {
+    const controller = new AbortController();
+    await using server = await startScriptedApiServer(() => () => {
+      controller.abort(new Error('stop'));
+    });
+    const secrets = secretListWatch(server.restClient, {}, () => false);
+    const watch = collect(secrets.watch('1', 1_000, controller.signal));
+    await expect(watch).rejects.toThrow('stop');
+  });
+});

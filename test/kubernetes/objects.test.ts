@@ -1,0 +1,166 @@
+import { describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
+import { credentialFrom } from '../../src/kubernetes/credential-object.ts';
+import { secretMetaFrom } from '../../src/kubernetes/secret-meta.ts';
+import { formatTokenAnnotations } from '../../src/credential/token-annotations.ts';
+
+const tokenAnnotations = {
+  issuedAt: 0,
+  expiresAt: 300_000,
+  renewAt: 240_000,
+  specHash: 's',
+  sourceVersion: 'u/1',
+  contentHash: 'c',
+};
+
+describe('the metadata of a Secret', () => {
+  it('keeps what is ours and drops the rest', () => {
+    const meta = secretMetaFrom({
+      name: 'loyalty-token',
+      uid: 'u',
+      resourceVersion: '7',
+      labels: {
+        'app.kubernetes.io/managed-by': 'convercus-operator',
+        'convercus.io/credential': 'loyalty',
+      },
+      annotations: {
+        ...formatTokenAnnotations(tokenAnnotations),
+        'kubectl.kubernetes.io/last-applied-configuration': '{"data":{"token":"c2VjcmV0"}}',
+      },
+      ownerReferences: [{ uid: 'other' }, { uid: 'owner', controller: true }],
+    });
+    expect(meta).toEqual({
+      uid: 'u',
+      resourceVersion: '7',
+      controllerUid: 'owner',
+      credentialName: 'loyalty',
+      tokenAnnotations,
+    });
+  });
+
+  it('names no credential when somebody else manages the Secret', () => {
+    const labels = {
+      'app.kubernetes.io/managed-by': 'Helm',
+      'convercus.io/credential': 'loyalty',
+    };
+    expect(secretMetaFrom({ uid: 'u', resourceVersion: '7', labels })).toEqual({
+      uid: 'u',
+      resourceVersion: '7',
+    });
+  });
+
+  const annotations = formatTokenAnnotations(tokenAnnotations);
+  const setting = (manager: string, ...names: string[]) => ({
+    manager,
+    operation: 'Apply',
+    fieldsV1: {
+      'f:metadata': { 'f:annotations': Object.fromEntries(names.map((name) => [`f:${name}`, {}])) },
+    },
+  });
+  const hash = 'convercus.io/content-hash';
+  const labels = {
+    'app.kubernetes.io/managed-by': 'convercus-operator',
+    'convercus.io/credential': 'loyalty',
+  };
+
+  it.each<[string, object, string | undefined]>([
+    ['as they say', { annotations: { ...annotations, 'convercus.io/credential': 'said' } }, 'said'],
+    ['as their manager', { managedFields: [setting('convercus-operator.old', hash)] }, 'old'],
+    ['unless its manager is none of ours', { managedFields: [setting('helm', hash)] }, undefined],
+    [
+      'unless two have set them',
+      { managedFields: [setting('convercus-operator.a', hash), setting('kubectl', hash)] },
+      undefined,
+    ],
+    [
+      'unless that manager has set others',
+      { managedFields: [setting('convercus-operator.old', 'note')] },
+      undefined,
+    ],
+    [
+      'as a label says, of which nothing more is kept',
+      { labels, managedFields: [setting('convercus-operator.loyalty', hash)] },
+      undefined,
+    ],
+  ])('tells whose credential the annotations of a token are of: %s', (_, more, credential) => {
+    const meta = secretMetaFrom({ uid: 'u', resourceVersion: '7', annotations, ...more });
+    expect(meta?.tokenAnnotations?.credential).toBe(credential);
+  });
+
+  it('is nothing without uid and version', () => {
+    expect(secretMetaFrom({ uid: 'u' })).toBeUndefined();
+    expect(secretMetaFrom({ uid: 'u', resourceVersion: 7 })).toBeUndefined();
+  });
+});
+
+describe('a ConvercusCredential of the API server', () => {
+  const object = {
+    apiVersion: 'convercus.io/v1alpha1',
+    metadata: {
+      name: 'loyalty',
+      namespace: 'shop',
+      uid: 'u',
+      generation: 3,
+      resourceVersion: '9',
+      creationTimestamp: '2026-11-24T00:00:00Z',
+      deletionTimestamp: '2026-11-24T01:00:00Z',
+      annotations: { 'convercus.io/renew-requested-at': 'now', other: 'x' },
+      managedFields: [{ manager: 'kubectl' }],
+    },
+    spec: {
+      program: 'ABC',
+      environment: 'staging',
+      credentialsSecretRef: { name: 'convercus-abc', keys: { clientSecret: 'client_secret' } },
+      target: { name: 't', data: { token: '{{access_token}}' } },
+    },
+    status: { observedGeneration: 2 },
+  };
+
+  it('keeps spec, status and what of the metadata matters', () => {
+    expect(credentialFrom(object)).toEqual({
+      metadata: {
+        name: 'loyalty',
+        namespace: 'shop',
+        uid: 'u',
+        resourceVersion: '9',
+        generation: 3,
+        creationTimestamp: '2026-11-24T00:00:00Z',
+        deletionTimestamp: '2026-11-24T01:00:00Z',
+        annotations: { 'convercus.io/renew-requested-at': 'now' },
+      },
+      spec: object.spec,
+      status: object.status,
+    });
+  });
+
+  it('has empty names where an older schema let them be missing', () => {
+    const { metadata } = object;
+    expect(credentialFrom({ metadata, spec: {} })?.spec).toMatchObject({
+      program: '',
+      environment: '',
+      credentialsSecretRef: { name: '' },
+      target: {},
+    });
+  });
+});
+
+describe('foreign JSON', () => {
+  it('is read without an error, whatever its shape', () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), fc.jsonValue(), (metadata, rest) => {
+        secretMetaFrom(metadata);
+        credentialFrom({ metadata, spec: rest, status: rest });
+        credentialFrom({ ...Object(rest), metadata: { name: 'a', namespace: 'b', uid: 'c' } });
+      }),
+    );
+  });
+
+  it('cannot pollute or be read by way of prototypes', () => {
+    const hostile: unknown = JSON.parse(
+      '{"__proto__":{"uid":"u","resourceVersion":"1"},"metadata":{"name":"n","namespace":"s","uid":"u"},"spec":{"__proto__":{"polluted":true},"target":{"__proto__":{"name":"x"}}}}',
+    );
+    expect(secretMetaFrom(hostile)).toBeUndefined();
+    expect(credentialFrom(hostile)?.spec.target.name).toBeUndefined();
+    expect('polluted' in {}).toBe(false);
+  });
+});

@@ -1,0 +1,438 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
+import { KubernetesClient } from '../../src/kubernetes/client.ts';
+import { ClusterCache } from '../../src/kubernetes/cache.ts';
+import { credentialFrom } from '../../src/kubernetes/credential-object.ts';
+import { EventRecorder } from '../../src/kubernetes/event-recorder.ts';
+import { leaseStore } from '../../src/kubernetes/lease.ts';
+import {
+  credentialListWatch,
+  secretListWatch,
+} from '../../src/kubernetes/list-watch.ts';
+import { createRestClient, type RestClient } from '../../src/kubernetes/rest-client.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import { isFailure } from '../../src/lib/failure.ts';
+import type { DesiredSecret, SecretMeta } from '../../src/credential/secret.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
+import {
+  CREDENTIAL_LABEL,
+  FIELD_MANAGER,
+  MANAGED_BY_LABEL,
+  managerFor,
+} from '../../src/credential/target-secret.ts';
+import type { WatchEvent } from '../../src/ports.ts';
+import { BAD_SELECTORS, GOOD_SELECTORS } from '../support/selectors.ts';
+import { collect, never } from './scripted-api-server.ts';
+
+/** Milliseconds in which everything that has happened reaches a watch, on a busy machine too. */
+const WATCH_TIME = 3_000;
+const SOMEBODY = '11111111-2222-3333-4444-555555555555';
+
+const ownedBy = (name: string, uid: string, rest: Partial<DesiredSecret> = {}): DesiredSecret => ({
+  namespace: 'default',
+  name: 'loyalty-token',
+  type: 'convercus.io/token',
+  labels: {},
+  annotations: {},
+  owner: { apiVersion: 'convercus.io/v1alpha1', kind: 'ConvercusCredential', name, uid },
+  data: { token: new Sensitive('the first token') },
+  force: true,
+  fieldManager: 'convercus-operator',
+  ...rest,
+});
+
+/** No Secret exists as far as the cache knows. */
+function listNothing(known: ClusterCache): void {
+  const handler = known.secretHandler();
+  handler.init('1', false);
+  handler.initDone();
+}
+
+describe('against a real API server', () => {
+  let controlPlane: ControlPlane;
+  let restClient: RestClient;
+  let cache: ClusterCache;
+  let cluster: KubernetesClient;
+
+  const kubectl = (...args: string[]): Promise<string> => controlPlane.kubectl(args);
+  const create = (object: object): Promise<string> =>
+    controlPlane.kubectl(['create', '-f', '-'], { input: JSON.stringify(object) });
+  const apply = async (desired: DesiredSecret): Promise<SecretMeta> => {
+    const meta = await cluster.applySecret(desired, never);
+    if (isFailure(meta)) throw new Error(meta.message);
+    return meta;
+  };
+  const open = (kubeconfigPath: string): RestClient =>
+    createRestClient({ kubeconfigPath, userAgent: 'convercus-operator/test' });
+  const clusterOn = (restClient: RestClient, known = cache): KubernetesClient => {
+    const silent = (): void => {};
+    const log = { debug: silent, info: silent, warn: silent, error: silent };
+    const now = Date.now;
+    const recorder = { restClient, instance: 'test', log, signal: never, now };
+    return new KubernetesClient(restClient, known, new EventRecorder(recorder));
+  };
+
+  const uidOf = async (name: string): Promise<string> => {
+    const meta = await cluster.readSecretMeta('default', name, never);
+    if (meta === 'absent' || isFailure(meta)) throw new Error(`no Secret ${name}`);
+    return meta.uid;
+  };
+
+  async function createCredential(name: string): Promise<ConvercusCredential> {
+    const credentialsSecretRef = { name: 'source' };
+    const spec = { program: 'ABC', environment: 'staging', credentialsSecretRef };
+    const metadata = { name, namespace: 'default' };
+    await create({
+      apiVersion: 'convercus.io/v1alpha1',
+      kind: 'ConvercusCredential',
+      metadata,
+      spec,
+    });
+    const json = await kubectl('get', 'convercuscredentials', name, '-o', 'json');
+    const credential = credentialFrom(JSON.parse(json));
+    if (credential === undefined) throw new Error('no credential');
+    return credential;
+  }
+
+  beforeAll(async () => {
+    controlPlane = await startControlPlane();
+    cache = new ClusterCache(() => {});
+    restClient = open(controlPlane.adminKubeconfig);
+    cluster = clusterOn(restClient);
+  }, 15 * 60_000);
+
+  afterAll(async () => {
+    await restClient.close();
+    await controlPlane.stop();
+  }, 60_000);
+
+  it('says that the CRD is missing, and after its installation lists and watches', async () => {
+    const credentials = credentialListWatch(restClient, { namespace: 'default' }, () => false);
+    await expect(credentials.list(undefined, never)).rejects.toThrow('install the CRD');
+    await kubectl('create', '-f', 'crds');
+    await kubectl('wait', '--for=condition=Established', 'crd', '--all');
+    const { resourceVersion } = await credentials.list(undefined, never);
+    const { metadata } = await createCredential('watched');
+    const [event] = await collect(credentials.watch(resourceVersion, WATCH_TIME, never));
+    expect(event).toMatchObject({ type: 'present', item: { metadata: { uid: metadata.uid } } });
+  });
+
+  it('writes a status until the credential is gone or another one', async () => {
+    const credential = await createCredential('with-status');
+    expect(await cluster.applyStatus(credential, { observedGeneration: 1 }, never)).toBe('written');
+    const read = await kubectl('get', 'convercuscredentials', 'with-status', '-o', 'json');
+    expect(JSON.parse(read).status).toEqual({ observedGeneration: 1 });
+    await kubectl('delete', 'convercuscredentials', 'with-status');
+    expect(await cluster.applyStatus(credential, {}, never)).toBe('gone');
+    await createCredential('with-status');
+    expect(await cluster.applyStatus(credential, {}, never)).toBe('gone');
+  });
+
+  it('replaces a status, also when the credential has changed in the meantime', async () => {
+    const credential = await createCredential('changed');
+    cache.credentialHandler().apply(credential);
+    const read = async (): Promise<unknown> =>
+      JSON.parse(await kubectl('get', 'convercuscredentials', 'changed', '-o', 'json')).status;
+    const full = { observedGeneration: 1, tokenUrl: 'https://a', lastHandledRenewRequest: '1' };
+    expect(await cluster.applyStatus(credential, full, never)).toBe('written');
+    expect(await read()).toEqual(full);
+    expect(await cluster.applyStatus(credential, { observedGeneration: 2 }, never)).toBe('written');
+    expect(await read()).toEqual({ observedGeneration: 2 });
+    expect(await cluster.applyStatus(credential, full, never)).toBe('written');
+    await kubectl('annotate', 'convercuscredentials', 'changed', 'a=b');
+    expect(await cluster.applyStatus(credential, { observedGeneration: 3 }, never)).toBe('written');
+    expect(await read()).toEqual({ observedGeneration: 3 });
+  });
+
+  it('writes no status onto a credential that has taken the place of the one before', async () => {
+    const before = await createCredential('replaced');
+    await kubectl('delete', 'convercuscredentials', 'replaced');
+    const after = await createCredential('replaced');
+    for (const known of [before, after]) {
+      cache.credentialHandler().apply(known);
+      expect(await cluster.applyStatus(before, { observedGeneration: 7 }, never)).toBe('gone');
+    }
+    const read = await kubectl('get', 'convercuscredentials', 'replaced', '-o', 'json');
+    expect(JSON.parse(read).status).toEqual({ observedGeneration: -1 });
+  });
+
+  it('leaves nothing of an old status in the objects of a new one', async () => {
+    const credential = await createCredential('rejected');
+    cache.credentialHandler().apply(credential);
+    const retryAt = '2026-11-24T12:00:00Z';
+    const first = {
+      rejectedLogin: { presented: 'x', retryAt },
+      target: { name: 'a', resourceVersion: '1' },
+    };
+    expect(await cluster.applyStatus(credential, first, never)).toBe('written');
+    await kubectl('annotate', 'convercuscredentials', 'rejected', 'a=b');
+    const next = { rejectedLogin: { presented: 'y' }, target: { name: 'a' } };
+    expect(await cluster.applyStatus(credential, next, never)).toBe('written');
+    const read = await kubectl('get', 'convercuscredentials', 'rejected', '-o', 'json');
+    expect(JSON.parse(read).status).toEqual(next);
+  });
+
+  it('is not told of its own writes once more, but of all others', async () => {
+    const credential = await createCredential('heard');
+    const known = new ClusterCache(() => {});
+    known.credentialHandler().apply(credential);
+    listNothing(known);
+    const writer = clusterOn(restClient, known);
+    const watches = [
+      credentialListWatch(restClient, {}, (line) => known.isKnownCredential(line)),
+      secretListWatch(restClient, {}, (line) => known.isKnownSecret(line)),
+    ];
+    const versions = await Promise.all(watches.map((it) => it.list(undefined, never)));
+    const target = ownedBy('heard', credential.metadata.uid, { name: 'heard-token' });
+    expect(isFailure(await writer.applySecret(target, never))).toBe(false);
+    expect(await writer.applyStatus(credential, { observedGeneration: 1 }, never)).toBe('written');
+    const seen = async () => {
+      const events = watches.map((it, i) =>
+        collect<WatchEvent<unknown>>(
+          it.watch(versions[i]?.resourceVersion ?? '', WATCH_TIME, never),
+        ),
+      );
+      return (await Promise.all(events)).map(
+        (each) => each.filter(({ type }) => type !== 'bookmark').length,
+      );
+    };
+    expect(await seen()).toEqual([0, 0]);
+    await kubectl('label', 'secret', 'heard-token', 'a=b');
+    await kubectl('annotate', 'convercuscredentials', 'heard', 'a=b');
+    expect(await seen()).toEqual([1, 1]);
+  });
+
+  it('shows events to kubectl', async () => {
+    const credential = await createCredential('eventful');
+    cluster.recordEvent(credential, { type: 'Normal', reason: 'Renewed', message: 'A new token' });
+    let shown = '';
+    while (!shown.includes('A new token')) shown = await kubectl('events', '-A');
+    expect(shown).toContain('Renewed');
+  });
+
+  it('writes a target, and knows it before the watch tells', async () => {
+    const meta = await apply(ownedBy('loyalty', SOMEBODY));
+    expect(meta).toMatchObject({ controllerUid: SOMEBODY });
+    const read = await cluster.readSecret('default', 'loyalty-token', never);
+    if (read === 'absent' || isFailure(read)) throw new Error('not read');
+    expect(read.meta).toEqual(meta);
+    expect(read.data.get('token')?.reveal()).toBe('the first token');
+  });
+
+  it('replaces a target, and from when on others write to it leaves alone what is theirs', async () => {
+    const known = new ClusterCache(() => {});
+    known.credentialHandler().apply(await createCredential('busy'));
+    listNothing(known);
+    const writer = clusterOn(restClient, known);
+    const target = ownedBy('busy', SOMEBODY, {
+      name: 'busy-token',
+      labels: { [MANAGED_BY_LABEL]: FIELD_MANAGER, [CREDENTIAL_LABEL]: 'busy' },
+      fieldManager: managerFor('busy'),
+    });
+    const read = async () => {
+      const found = await writer.readSecret('default', target.name, never);
+      if (found === 'absent' || isFailure(found)) throw new Error('not read');
+      const keys = [...found.data].map(([key, value]) => `${key}=${value.reveal()}`);
+      return { keys: keys.sort(), labels: Object.keys(found.labels).sort(), meta: found.meta };
+    };
+    const write = async (data: Record<string, string>, labels: Record<string, string> = {}) => {
+      const before = known.secret('default', target.name);
+      const values = Object.entries(data).map(([key, text]) => [key, new Sensitive(text)]);
+      const written = await writer.applySecret(
+        {
+          ...target,
+          ...(typeof before === 'object' && { uid: before.uid }),
+          labels: { ...target.labels, ...labels },
+          data: Object.fromEntries(values),
+        },
+        never,
+      );
+      if (isFailure(written)) throw new Error(written.message);
+      return read();
+    };
+    const ours = Object.keys(target.labels).sort();
+    const created = await write({ token: 'a', header: 'a' }, { old: '1' });
+    expect(created).toMatchObject({
+      keys: ['header=a', 'token=a'],
+      meta: { fieldOwnership: 'sole' },
+    });
+    const replaced = await write({ token: 'b', other: 'b' });
+    expect(replaced).toMatchObject({ keys: ['other=b', 'token=b'], labels: ours });
+    expect(replaced.meta).toMatchObject({ fieldOwnership: 'sole', uid: created.meta.uid });
+
+    await kubectl('label', 'secret', target.name, 'theirs=1');
+    const touched = await read();
+    expect(touched.meta).toMatchObject({ fieldOwnership: 'shared' });
+    const shared = await write({ token: 'c' });
+    expect(shared).toMatchObject({ keys: ['token=c'], labels: [...ours, 'theirs'].sort() });
+    expect(shared.meta.fieldOwnership).toBeUndefined();
+    const again = await write({ token: 'd', late: 'd' });
+    expect(again).toMatchObject({ keys: ['late=d', 'token=d'], labels: shared.labels });
+    expect(await write({ token: 'e' })).toMatchObject({ keys: ['token=e'], labels: shared.labels });
+  });
+
+  it('lists and watches Secrets without their contents', async () => {
+    const { resourceVersion, uid } = await apply(ownedBy('loyalty', SOMEBODY, { name: 'seen' }));
+    const secrets = secretListWatch(restClient, {}, () => false);
+    const page = await secrets.list(undefined, never);
+    expect(page.items).toContainEqual(
+      expect.objectContaining({ name: 'seen', meta: expect.objectContaining({ uid }) }),
+    );
+    const labels = { changed: 'yes' };
+    const changed = ownedBy('loyalty', SOMEBODY, { name: 'seen', uid, labels });
+    const { resourceVersion: newer } = await apply(changed);
+    await kubectl('delete', 'secret', 'seen');
+    const events = await collect(secrets.watch(resourceVersion, WATCH_TIME, never));
+    expect(events.filter(({ type }) => type !== 'bookmark')).toMatchObject([
+      { type: 'present', item: { name: 'seen', meta: { resourceVersion: newer } } },
+      { type: 'deleted', item: { name: 'seen', meta: { uid } } },
+    ]);
+  });
+
+  it('shows nothing to a watch from the future, as after etcd was restored from a backup', async () => {
+    const secrets = secretListWatch(restClient, {}, () => false);
+    const { resourceVersion } = await secrets.list(undefined, never);
+    const later = String(Number(resourceVersion) + 1_000_000);
+    const events = collect(secrets.watch(later, 3_000, never));
+    await kubectl('create', 'secret', 'generic', 'unseen');
+    expect(await events).toEqual([]);
+    const { items } = await secrets.list(undefined, never);
+    expect(items.map(({ name }) => name)).toContain('unseen');
+  });
+
+  it('leaves alone a Secret of another type', async () => {
+    await kubectl('create', 'secret', 'generic', 'foreign', '--from-literal=token=theirs');
+    const uid = await uidOf('foreign');
+    const created = ownedBy('a', SOMEBODY, { name: 'foreign' });
+    expect(await cluster.applySecret(created, never)).toMatchObject({ kind: 'ClusterUnavailable' });
+    const failure = await cluster.applySecret({ ...created, uid }, never);
+    expect(failure).toMatchObject({ kind: 'TargetNotOurs' });
+    const read = await cluster.readSecret('default', 'foreign', never);
+    expect(read !== 'absent' && !isFailure(read) && read.data.get('token')?.reveal()).toBe(
+      'theirs',
+    );
+  });
+
+  it('leaves alone a Secret that another field manager controls', async () => {
+    const { uid } = await apply(
+      ownedBy('a', SOMEBODY, { name: 'controlled', fieldManager: 'another' }),
+    );
+    const ours = ownedBy('b', SOMEBODY.replace('1', '9'), { name: 'controlled', uid });
+    const failure = await cluster.applySecret(ours, never);
+    expect(failure).toMatchObject({ kind: 'TargetNotOurs' });
+    expect(isFailure(failure) && failure.message).toMatch(/controlled by another/);
+  });
+
+  it('merges only into keys that nobody else owns', async () => {
+    await kubectl('create', 'secret', 'generic', 'shared', '--from-literal=token=theirs');
+    const {
+      type: _,
+      owner: __,
+      ...merged
+    } = ownedBy('a', SOMEBODY, {
+      name: 'shared',
+      force: false,
+    });
+    expect(await cluster.applySecret(merged, never)).toMatchObject({
+      kind: 'TargetNotOurs',
+      message: expect.stringContaining('.data.token (kubectl-create)'),
+    });
+    await apply({ ...merged, data: { ours: new Sensitive('ours') } });
+    const read = await cluster.readSecret('default', 'shared', never);
+    const keys = read !== 'absent' && !isFailure(read) ? [...read.data.keys()].sort() : [];
+    expect(keys).toEqual(['ours', 'token']);
+  });
+
+  it('tells which credential has merged a token, and takes over what it has left', async () => {
+    await kubectl('create', 'secret', 'generic', 'renamed', '--from-literal=other=theirs');
+    const { type: _, owner: __, ...merged } = ownedBy('old', SOMEBODY, { name: 'renamed' });
+    const at = new Date(0).toISOString();
+    const times = { 'issued-at': at, 'expires-at': at, 'renew-at': at };
+    const digests = { 'spec-hash': 's', 'source-version': 'u/1', 'content-hash': 'c' };
+    const marks = Object.entries({ ...times, ...digests });
+    const annotations = Object.fromEntries(marks.map(([key, it]) => [`convercus.io/${key}`, it]));
+    const old = { ...merged, annotations, force: false, fieldManager: managerFor('old') };
+    const { tokenAnnotations, resourceVersion } = await apply(old);
+    expect(tokenAnnotations?.credential).toBe('old');
+
+    const next = { ...merged, data: { token: new Sensitive('the next token') } };
+    const renewed = { ...next, annotations, force: false, fieldManager: managerFor('new') };
+    expect(await cluster.applySecret(renewed, never)).toMatchObject({
+      kind: 'TargetNotOurs',
+      managers: [managerFor('old')],
+    });
+    await kubectl('annotate', 'secret', 'renamed', 'note=changed');
+    const forced = { ...renewed, resourceVersion, force: true };
+    expect(await cluster.applySecret(forced, never)).toMatchObject({ kind: 'ClusterUnavailable' });
+    const seen = await cluster.readSecretMeta('default', 'renamed', never);
+    if (seen === 'absent' || isFailure(seen)) throw new Error('unreachable');
+    await apply({ ...forced, resourceVersion: seen.resourceVersion });
+    const read = await cluster.readSecret('default', 'renamed', never);
+    const value = read !== 'absent' && !isFailure(read) && read.data.get('token')?.reveal();
+    expect(value).toBe('the next token');
+  });
+
+  it('does not write onto another Secret than it knew', async () => {
+    const { uid } = await apply(ownedBy('a', SOMEBODY, { name: 'replaced' }));
+    await kubectl('delete', 'secret', 'replaced');
+    const again = ownedBy('a', SOMEBODY, { name: 'replaced', uid });
+    const failure = { kind: 'ClusterUnavailable', message: expect.stringContaining('looks again') };
+    expect(await cluster.applySecret(again, never)).toMatchObject(failure);
+    await apply(ownedBy('a', SOMEBODY, { name: 'replaced' }));
+    expect(await cluster.applySecret(again, never)).toMatchObject(failure);
+  });
+
+  it('names the key that the API server does not take, not its value', async () => {
+    const data = { 'no key': new Sensitive('hunter2hunter2') };
+    const failure = await cluster.applySecret(ownedBy('a', SOMEBODY, { name: 'bad', data }), never);
+    expect(failure).toMatchObject({
+      kind: 'TargetRefused',
+      message: expect.stringContaining('data[no key]'),
+    });
+    expect(JSON.stringify(failure)).not.toContain('hunter2');
+  });
+
+  it('names the permission that is missing', async () => {
+    const poor = open(controlPlane.userKubeconfig('convercus-operator'));
+    const read = await clusterOn(poor).readSecretMeta('default', 'loyalty-token', never);
+    expect(isFailure(read) && read.message).toMatch(/may not get secrets in namespace "default"/);
+    const list = secretListWatch(poor, {}, () => false).list(undefined, never);
+    await expect(list).rejects.toThrow('may not list secrets in the whole cluster');
+    await poor.close();
+  });
+
+  it('keeps a Lease that only one can write', async () => {
+    const lease = leaseStore(restClient, { namespace: 'default', name: 'leader' });
+    expect(await lease.read(never)).toBe('absent');
+    const record = {
+      holder: 'a',
+      duration: 15_000,
+      acquiredAt: 1_790_000_000_123,
+      renewedAt: 1_790_000_000_456,
+      transitions: 0,
+    };
+    const written = await lease.write(record, never);
+    expect(written).toMatchObject(record);
+    expect(await lease.read(never)).toEqual(written);
+    expect(await lease.write(record, never)).toBe('conflict');
+    if (isFailure(written) || written === 'conflict') throw new Error('not written');
+    expect(await lease.write({ ...written, holder: '' }, never)).toMatchObject({ holder: '' });
+    expect(await lease.write(written, never)).toBe('conflict');
+  });
+
+  it('takes and refuses the label selectors that the configuration takes and refuses', async () => {
+    const path = '/api/v1/namespaces/default/configmaps';
+    const isTaken = async (labelSelector: string): Promise<boolean> => {
+      const query = { limit: '1', labelSelector };
+      const response = await restClient.request({ method: 'GET', path, query, signal: never });
+      return 'status' in response && response.status === 200;
+    };
+    const refused = await Promise.all(
+      GOOD_SELECTORS.map(async (each) => ((await isTaken(each)) ? [] : [each])),
+    );
+    const taken = await Promise.all(
+      BAD_SELECTORS.map(async (each) => ((await isTaken(each)) ? [each] : [])),
+    );
+    expect({ refused: refused.flat(), taken: taken.flat() }).toEqual({ refused: [], taken: [] });
+  });
+});

@@ -1,0 +1,128 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { KubeConfig } from '@kubernetes/client-node';
+import { ProxyAgent } from 'undici';
+import { RestConfig } from '../../src/kubernetes/rest-config.ts';
+import { loadKubeConfig } from '../../src/kubernetes/kubeconfig.ts';
+
+describe('access to the API server', () => {
+  let dir: string;
+  let now: number;
+
+  const file = (name: string): string => join(dir, name);
+  const writeKubeconfig = (user: object, cluster: object = {}): Promise<void> =>
+    writeFile(
+      file('kubeconfig'),
+      JSON.stringify({
+        clusters: [
+          {
+            name: 'c',
+            cluster: {
+              server: 'https://localhost:1/base/',
+              'certificate-authority': 'ca.crt',
+              ...cluster,
+            },
+          },
+        ],
+        users: [{ name: 'u', user }],
+        contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
+        'current-context': 'x',
+      }),
+    );
+  const open = (): RestConfig =>
+    new RestConfig(
+      () => loadKubeConfig(file('kubeconfig')),
+      () => now,
+    );
+
+  beforeEach(async () => {
+    now = 1_000_000;
+    dir = await mkdtemp(join(tmpdir(), 'access-'));
+    await writeFile(file('ca.crt'), 'first');
+  });
+  afterEach(() => rm(dir, { recursive: true }));
+
+  it('goes to the server and path of the current context', async () => {
+    await writeKubeconfig({ token: 't' });
+    expect(open()).toMatchObject({ origin: 'https://localhost:1', basePath: '/base' });
+  });
+
+  it('does not open without a server', () => {
+    expect(() => new RestConfig(() => new KubeConfig())).toThrow('no current cluster');
+    expect(() => loadKubeConfig(file('missing'))).toThrow('ENOENT');
+  });
+
+  it.each([
+    [{ token: 't' }, { authorization: 'Bearer t' }],
+    [{ username: 'a', password: 'b' }, { authorization: 'Basic YTpi' }],
+    [
+      { token: 't', as: 'someone' },
+      { authorization: 'Bearer t', 'impersonate-user': 'someone' },
+    ],
+    [
+      { exec: { apiVersion: 'v1', command: 'echo', args: ['{"status":{"token":"plugin"}}'] } },
+      { authorization: 'Bearer plugin' },
+    ],
+  ])('says who we are: %j', async (user, headers) => {
+    await writeKubeconfig(user);
+    expect((await open().get()).headers).toEqual(headers);
+  });
+
+  it('keeps its connections as long as nothing has rotated', async () => {
+    await writeKubeconfig({ token: 't' });
+    const access = open();
+    const { dispatcher } = await access.get();
+    now += 61_000;
+    expect((await access.get()).dispatcher).toBe(dispatcher);
+  });
+
+  it('opens new connections within a minute of a rotation', async () => {
+    await writeKubeconfig({ token: 't' });
+    const access = open();
+    const { dispatcher } = await access.get();
+    await writeFile(file('ca.crt'), 'second');
+    now += 30_000;
+    expect((await access.get()).dispatcher).toBe(dispatcher);
+    now += 31_000;
+    expect((await access.get()).dispatcher).not.toBe(dispatcher);
+  });
+
+  it('reads everything anew on demand, but not again and again', async () => {
+    await writeKubeconfig({ token: 'old' });
+    const access = open();
+    await access.get();
+    await writeKubeconfig({ token: 'new' });
+    expect(access.reload()).toBe(true);
+    expect((await access.get()).headers).toEqual({ authorization: 'Bearer new' });
+    expect(access.reload()).toBe(false);
+    now += 10_000;
+    expect(access.reload()).toBe(true);
+  });
+
+  it('stays with what it has while the kubeconfig is unreadable', async () => {
+    await writeKubeconfig({ token: 't' });
+    const access = open();
+    await access.get();
+    await writeFile(file('kubeconfig'), '{');
+    expect(access.reload()).toBe(false);
+    expect((await access.get()).headers).toEqual({ authorization: 'Bearer t' });
+  });
+
+  it('recovers from a missing file', async () => {
+    await writeKubeconfig({ token: 't' });
+    await rm(file('ca.crt'));
+    const access = open();
+    await expect(access.get()).rejects.toThrow('ENOENT');
+    await writeFile(file('ca.crt'), 'second');
+    expect((await access.get()).headers).toEqual({ authorization: 'Bearer t' });
+  });
+
+  it('takes the proxy of the kubeconfig, if it speaks HTTP', async () => {
+    await writeKubeconfig({ token: 't' }, { 'proxy-url': 'http://localhost:2' });
+    expect((await open().get()).dispatcher).toBeInstanceOf(ProxyAgent);
+    await writeKubeconfig({ token: 't' }, { 'proxy-url': 'socks5://localhost:2' });
+    await expect(open().get()).rejects.toThrow('proxy-url');
+  });
+});

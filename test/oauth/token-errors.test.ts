@@ -1,0 +1,429 @@
+import { describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
+import type { FailureKind } from '../../src/lib/failure.ts';
+import type { HttpResponse } from '../../src/oauth/http-response.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
+import { hours, seconds } from '../../src/lib/time.ts';
+import { failureFromResponse, type TokenRequestContext } from '../../src/oauth/token-errors.ts';
+
+const RECEIVED_AT = Date.parse('2026-03-01T12:00:00Z');
+const question = (changes: Partial<TokenRequestContext> = {}) => ({
+  grantType: 'client_credentials' as const,
+  host: 'auth.convercus.test',
+  realm: 'ABC',
+  clientId: 'machine-2-machine',
+  scope: 'openid',
+  secrets: [],
+  receivedAt: RECEIVED_AT,
+  ...changes,
+});
+const response = (
+  status: number,
+  body: unknown,
+  changes: Partial<HttpResponse> = {},
+): HttpResponse => ({
+  status,
+  contentType: 'application/json',
+  text: typeof body === 'string' ? body : JSON.stringify(body),
+  ...changes,
+});
+const html = (status: number) => response(status, '<html>no</html>', { contentType: 'text/html' });
+
+const BOTH = 'Invalid client or Invalid client credentials';
+
+type Row = readonly [
+  says: string,
+  kind: FailureKind,
+  status: number,
+  error: string,
+  description?: string,
+];
+
+/** What any grant can meet. */
+const COMMON: readonly Row[] = [
+  ['unknown realm', 'RealmNotFound', 404, 'Realm does not exist'],
+  [
+    'unknown realm, some versions',
+    'RealmNotFound',
+    404,
+    'Realm does not exist',
+    'For more on this error consult the server log.',
+  ],
+  ['wrong path under a realm', 'EndpointNotFound', 404, 'HTTP 404 Not Found'],
+  ['wrong path outside', 'EndpointNotFound', 404, 'Unable to find matching target resource method'],
+  ['wrong protocol name', 'EndpointNotFound', 404, 'Protocol not found'],
+  ['plain HTTP', 'InsecureEndpoint', 403, 'invalid_request', 'HTTPS required'],
+  ['realm disabled', 'RealmDisabled', 403, 'access_denied', 'Realm not enabled'],
+  ['access denied otherwise', 'AccessBlocked', 403, 'access_denied', 'Not from there'],
+  ['access denied with 400', 'AccessBlocked', 400, 'access_denied', 'Not from there'],
+  [
+    'grant_type missing',
+    'InvalidRequest',
+    400,
+    'invalid_request',
+    'Missing form parameter: grant_type',
+  ],
+  [
+    'grant_type unknown',
+    'GrantNotAllowed',
+    400,
+    'unsupported_grant_type',
+    'Unsupported grant_type',
+  ],
+  ['a parameter twice', 'InvalidRequest', 400, 'invalid_request', 'duplicated parameter'],
+  [
+    'client_id missing, 400',
+    'ClientUnknownOrDisabled',
+    400,
+    'invalid_client',
+    'Missing client_id parameter',
+  ],
+  ['client_id missing, 401', 'ClientUnknownOrDisabled', 401, 'invalid_client', BOTH],
+  ['unknown or disabled client', 'ClientUnknownOrDisabled', 401, 'invalid_client', BOTH],
+  ['wrong, missing or expired secret', 'ClientSecretRejected', 401, 'unauthorized_client', BOTH],
+  [
+    'old: unknown client',
+    'ClientUnknownOrDisabled',
+    400,
+    'invalid_client',
+    'Invalid client credentials',
+  ],
+  [
+    'old: client not found',
+    'ClientUnknownOrDisabled',
+    400,
+    'unauthorized_client',
+    'Could not find client',
+  ],
+  [
+    'old: client disabled',
+    'ClientUnknownOrDisabled',
+    400,
+    'unauthorized_client',
+    'Client is not enabled',
+  ],
+  [
+    'old: wrong secret',
+    'ClientSecretRejected',
+    400,
+    'unauthorized_client',
+    'Invalid client secret',
+  ],
+  [
+    'old: wrong secret, other code',
+    'ClientSecretRejected',
+    400,
+    'invalid_client',
+    'Invalid client secret',
+  ],
+  [
+    'old: wrong credentials',
+    'ClientSecretRejected',
+    400,
+    'unauthorized_client',
+    'Invalid client credentials',
+  ],
+  ['wrong secret without words', 'ClientSecretRejected', 401, 'unauthorized_client'],
+  [
+    'service accounts off',
+    'GrantNotAllowed',
+    401,
+    'unauthorized_client',
+    'Client not enabled to retrieve service account',
+  ],
+  [
+    'public client',
+    'GrantNotAllowed',
+    401,
+    'unauthorized_client',
+    'Public client not allowed to retrieve service account',
+  ],
+  [
+    'bearer-only client',
+    'GrantNotAllowed',
+    401,
+    'unauthorized_client',
+    'Bearer-only client not allowed to retrieve service account',
+  ],
+  ['RFC 6749 sense of the code', 'GrantNotAllowed', 400, 'unauthorized_client'],
+  [
+    'service account missing',
+    'AccountNotReady',
+    401,
+    'invalid_request',
+    'The associated service account for the client does not exist',
+  ],
+  [
+    'service account disabled',
+    'AccountDisabled',
+    401,
+    'invalid_request',
+    "User 'service-account-x' disabled",
+  ],
+  ['consent required', 'GrantNotAllowed', 400, 'invalid_client', 'Client requires user consent'],
+  ['a grant that is refused', 'InvalidRequest', 400, 'invalid_grant', 'No reason given'],
+  ['bad scope', 'InvalidScope', 400, 'invalid_scope', 'Invalid scopes: openid nope'],
+  ['client policy', 'InvalidRequest', 400, 'invalid_policy_thing', 'Refused by policy'],
+  [
+    'mTLS demanded',
+    'UnsupportedByOperator',
+    400,
+    'invalid_request',
+    'Client Certification missing for MTLS HoK Token Binding',
+  ],
+  ['DPoP demanded', 'UnsupportedByOperator', 400, 'invalid_dpop_proof', 'DPoP proof is missing'],
+  [
+    'DPoP demanded, as a request fault',
+    'UnsupportedByOperator',
+    400,
+    'invalid_request',
+    'DPoP proof is missing',
+  ],
+  [
+    'signed assertion demanded',
+    'UnsupportedByOperator',
+    400,
+    'invalid_client',
+    'Parameter client_assertion_type is missing',
+  ],
+  ['uncaught server error', 'ServerUnavailable', 500, 'unknown_error'],
+  ['server error by code', 'ServerUnavailable', 400, 'server_error'],
+  ['overload by code', 'ServerUnavailable', 503, 'temporarily_unavailable'],
+  ['unknown code with 503', 'ServerUnavailable', 503, 'upstream_down'],
+  ['unknown code with 429', 'RateLimited', 429, 'too_many_requests'],
+  ['a gateway that knows no such path', 'EndpointNotFound', 404, 'not_found'],
+  ['a gateway that forbids', 'AccessBlocked', 403, 'forbidden'],
+  ['a gateway that wants to know who asks', 'AccessBlocked', 401, 'unauthorized'],
+  ['a code and a status that nobody knows', 'UnexpectedResponse', 409, 'conflict'],
+  ['slow down', 'RateLimited', 400, 'slow_down'],
+];
+
+const PASSWORD: readonly Row[] = [
+  [
+    'wrong password or locked, up to 26.5',
+    'CredentialsRejected',
+    401,
+    'invalid_grant',
+    'Invalid user credentials',
+  ],
+  [
+    'wrong password or locked, from 26.6',
+    'CredentialsRejected',
+    400,
+    'invalid_grant',
+    'Invalid user credentials',
+  ],
+  [
+    'forbidden by a client policy',
+    'GrantNotAllowed',
+    400,
+    'invalid_grant',
+    'resource owner password credentials grant is prohibited.',
+  ],
+  [
+    'offline access without the role',
+    'InvalidScope',
+    400,
+    'not_allowed',
+    'Offline tokens not allowed for the user or client',
+  ],
+  ['one session too many', 'SessionContention', 403, 'There are too many sessions'],
+  ['user disabled', 'AccountDisabled', 400, 'invalid_grant', 'Account disabled'],
+  ['user disabled, older', 'AccountDisabled', 401, 'invalid_grant', 'Account disabled'],
+  ['username missing', 'InvalidRequest', 401, 'invalid_request', 'Missing parameter: username'],
+  [
+    'required action pending',
+    'AccountNotReady',
+    400,
+    'invalid_grant',
+    'Account is not fully set up',
+  ],
+  [
+    'direct access grants off',
+    'GrantNotAllowed',
+    400,
+    'unauthorized_client',
+    'Client not allowed for direct access grants',
+  ],
+];
+
+const REFRESH: readonly Row[] = [
+  ['garbage, or keys changed', 'SessionEnded', 400, 'invalid_grant', 'Invalid refresh token'],
+  ['expired', 'SessionEnded', 400, 'invalid_grant', 'Token is not active'],
+  ['logged out', 'SessionEnded', 400, 'invalid_grant', 'Session not active'],
+  [
+    'client session detached',
+    'SessionEnded',
+    400,
+    'invalid_grant',
+    "Session doesn't have required client",
+  ],
+  [
+    'spent',
+    'RefreshTokenReused',
+    400,
+    'invalid_grant',
+    'Maximum allowed refresh token reuse exceeded',
+  ],
+  ['stale', 'SessionEnded', 400, 'invalid_grant', 'Stale token'],
+  ['stale, other words', 'SessionEnded', 400, 'invalid_grant', 'Stale refresh token'],
+  [
+    'other client',
+    'SessionEnded',
+    400,
+    'invalid_grant',
+    "Invalid refresh token. Token client and authorized client don't match",
+  ],
+  [
+    'session recreated',
+    'SessionEnded',
+    400,
+    'invalid_grant',
+    'Refresh toked issued before the user session started',
+  ],
+  ['offline session ended', 'SessionEnded', 400, 'invalid_grant', 'Offline session not active'],
+  [
+    'offline session unknown',
+    'SessionEnded',
+    400,
+    'invalid_grant',
+    'Offline user session not found',
+  ],
+  ['user disabled', 'AccountDisabled', 400, 'invalid_grant', 'User disabled'],
+  [
+    'consent withdrawn',
+    'GrantNotAllowed',
+    400,
+    'invalid_scope',
+    'Client no longer has requested consent from user',
+  ],
+  ['secret changed', 'ClientSecretRejected', 401, 'unauthorized_client', BOTH],
+  ['client disabled', 'ClientUnknownOrDisabled', 401, 'invalid_client', BOTH],
+  ['unknown', 'SessionEnded', 400, 'invalid_grant'],
+];
+
+describe.each([
+  ['client_credentials', COMMON],
+  ['password', PASSWORD],
+  ['refresh_token', REFRESH],
+] as const)('refusals of %s', (grantType, rows) => {
+  const cases = rows.map(([says, kind, status, error, description]) => ({
+    says,
+    kind,
+    response: response(status, { error, error_description: description }),
+    quoted: description === undefined || error.includes(' ') ? error : description,
+  }));
+
+  it.each(cases)('$says → $kind ($answer.status $answer.text)', ({ kind, response, quoted }) => {
+    const failure = failureFromResponse(response, question({ grantType }));
+    expect(failure.kind).toBe(kind);
+    expect(failure.message).toContain(
+      'realm "ABC" at auth.convercus.test, client "machine-2-machine"',
+    );
+    expect(failure.message).toContain(`HTTP ${response.status}, `);
+    expect(failure.message).toContain(quoted);
+  });
+});
+
+describe('answers that are no OAuth answer', () => {
+  it.each<[number, FailureKind]>([
+    [200, 'UnexpectedResponse'],
+    [204, 'UnexpectedResponse'],
+    [301, 'UnexpectedRedirect'],
+    [302, 'UnexpectedRedirect'],
+    [307, 'UnexpectedRedirect'],
+    [400, 'UnexpectedResponse'],
+    [401, 'AccessBlocked'],
+    [403, 'AccessBlocked'],
+    [404, 'EndpointNotFound'],
+    [405, 'EndpointNotFound'],
+    [407, 'AccessBlocked'],
+    [408, 'RateLimited'],
+    [425, 'RateLimited'],
+    [429, 'RateLimited'],
+    [500, 'ServerUnavailable'],
+    [502, 'ServerUnavailable'],
+    [503, 'ServerUnavailable'],
+    [504, 'ServerUnavailable'],
+  ])('go by their status: HTML with %d → %s', (status, kind) => {
+    const failure = failureFromResponse(html(status), question());
+    expect([failure.kind, failure.code]).toEqual([kind, String(status)]);
+    expect(failure.message).not.toContain('<html>');
+  });
+
+  it('are never read as OAuth for what an HTML page holds', () => {
+    const disguised = response(502, { error: 'invalid_client' }, { contentType: 'text/html' });
+    expect(failureFromResponse(disguised, question()).kind).toBe('ServerUnavailable');
+  });
+});
+
+describe('the message of a failure', () => {
+  it('reads as what, where, what to do, and what the server said', () => {
+    expect(
+      failureFromResponse(response(404, { error: 'Realm does not exist' }), question()).message,
+    ).toBe(
+      'The realm does not exist (realm "ABC" at auth.convercus.test, client "machine-2-machine"). ' +
+        'Check spec.program, spec.environment and spec.realm: letter case counts (names are usually in lower case), ' +
+        'and the realms of staging end in "-staging". The server answered HTTP 404, "Realm does not exist".',
+    );
+  });
+
+  it('holds no control characters and no flood of words', () => {
+    const noise = {
+      error: 'invalid_request',
+      error_description: `\u001b[31m\n${'x'.repeat(5_000)}`,
+    };
+    const { message } = failureFromResponse(response(400, noise), question());
+    expect(message).not.toMatch(/\p{Cc}/u);
+    expect(message.length).toBeLessThan(600);
+  });
+
+  it('never holds the secret, whatever the server echoes', () => {
+    const secret = fc.string({ minLength: 8, unit: 'binary' }).filter((s) => s.trim().length > 7);
+    const word = fc.stringMatching(/^[a-z_]{12,20}$/);
+    fc.assert(
+      fc.property(fc.oneof(secret, word), fc.integer({ min: 200, max: 599 }), (value, status) => {
+        const echo = `got ${value} / ${encodeURIComponent(value.toWellFormed())} /`;
+        const body = { error: value, error_description: echo, [value]: value };
+        const secrets = [new Sensitive(value.toWellFormed())];
+        const failure = failureFromResponse(
+          response(status, JSON.stringify(body).toWellFormed()),
+          question({ secrets }),
+        );
+        expect(`${failure.message} ${failure.code}`).not.toContain(value);
+      }),
+    );
+  });
+});
+
+describe('the patience that a server asks for', () => {
+  const maxWait = (retryAfter: string, status = 429, date?: string) =>
+    failureFromResponse(
+      { ...html(status), retryAfter, ...(date !== undefined && { date }) },
+      question(),
+    ).retryAfter;
+
+  it('is given in seconds or as a date by the clock of the server', () => {
+    expect(maxWait('7')).toBe(seconds(7));
+    expect(maxWait('Sun, 01 Mar 2026 12:00:07 GMT', 503)).toBe(seconds(7));
+    expect(maxWait('Sun, 01 Mar 2026 13:00:07 GMT', 503, 'Sun, 01 Mar 2026 13:00:00 GMT')).toBe(
+      seconds(7),
+    );
+  });
+
+  it('is an hour at most', () => {
+    expect(maxWait('999999999')).toBe(hours(1));
+    expect(maxWait('Sun, 01 Mar 2099 12:00:07 GMT')).toBe(hours(1));
+  });
+
+  it.each(['', '0', '-5', 'soon', '1e9', 'Sun, 01 Mar 2020 12:00:07 GMT'])(
+    'is ours to choose after "%s"',
+    (text) => {
+      expect(maxWait(text)).toBeUndefined();
+    },
+  );
+
+  it('does not matter where waiting heals nothing', () => {
+    expect(maxWait('7', 301)).toBeUndefined();
+  });
+});

@@ -1,0 +1,374 @@
+import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { Failure } from '../../src/lib/failure.ts';
+import { minutes, seconds } from '../../src/lib/time.ts';
+import { aCredential, CANARY, START } from '../support/builders.ts';
+import { OUTAGE } from '../support/fake-cluster.ts';
+import {
+  GOOD_PASSWORD,
+  GOOD_SECRET,
+  KEY,
+  SESSION,
+  SOURCE,
+  settled,
+  USERNAME,
+  until,
+  World,
+} from '../support/world.ts';
+
+const OFFLINE = new Failure('NetworkError', 'No connection to auth-staging.convercus.io');
+
+let world: World;
+
+beforeEach(async () => {
+  world = World.withPassword();
+  await world.pass();
+  world.cluster.requests.splice(0);
+});
+
+afterEach(() => {
+  expect(world.shown).not.toContain(CANARY);
+});
+
+const loggedOut = () => world.idp.logouts.map(({ refreshToken }) => refreshToken.reveal());
+const user = (username: string) =>
+  world.cluster.putSecret(SOURCE, {
+    data: { client_secret: GOOD_SECRET, username, password: GOOD_PASSWORD },
+  });
+
+/** The first login waits for its answer for longer than its pass does. */
+async function outlast(): Promise<() => void> {
+  world = World.withPassword();
+  const release = world.idp.hold();
+  const transient = world.pass();
+  await until(() => world.tokenRequests === 1);
+  world.clock.advance(minutes(1));
+  await transient;
+  return release;
+}
+
+/** Another user logs in; the credential changes before the answer comes. */
+async function changeWhileAnotherLogsIn(username: string, change: () => void): Promise<void> {
+  user(username);
+  const release = world.idp.hold();
+  const asked = world.tokenRequests;
+  const transient = world.pass();
+  await until(() => world.tokenRequests > asked);
+  change();
+  release();
+  await transient;
+}
+
+describe('the session of a deleted credential', () => {
+  it('is logged out, then its Secret goes', async () => {
+    world.cluster.remove(KEY);
+
+    expect(await world.pass()).toBe('await-change');
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
+    expect(world.idp.liveSessions).toBe(0);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+  });
+
+  it('is only one of the type of sessions: any other that is labelled like one stays', async () => {
+    const { labels = {}, data = {} } = world.cluster.stored(SESSION) ?? {};
+    world.cluster.removeSecret(SESSION);
+    world.cluster.putSecret(SESSION, { type: 'convercus.io/token', labels, data });
+    world.restart();
+    world.cluster.remove(KEY);
+    await world.pass();
+
+    expect(world.cluster.stored(SESSION)).toBeDefined();
+    expect(loggedOut()).toEqual([]);
+  });
+
+  it('is found after a restart as well', async () => {
+    world.cluster.remove(KEY);
+    world.restart();
+    await world.pass();
+
+    expect(loggedOut()).toHaveLength(1);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+  });
+
+  it('is logged out with the client secret that is known when the credentials Secret is gone too', async () => {
+    world.cluster.remove(KEY);
+    world.cluster.removeSecret(SOURCE);
+    await world.pass();
+
+    expect(loggedOut()).toHaveLength(1);
+  });
+
+  it('is logged out too when the credential took its time to go, as with foreground deletion', async () => {
+    const deletionTimestamp = '2026-09-21T12:00:00Z';
+    world.cluster.put(
+      aCredential({ metadata: { deletionTimestamp }, spec: { grantType: 'password' } }),
+    );
+    await world.pass();
+    expect(loggedOut()).toEqual([]);
+    world.cluster.remove(KEY);
+    world.cluster.removeSecret(SOURCE);
+    await world.pass();
+
+    expect(loggedOut()).toHaveLength(1);
+  });
+
+  it.each([
+    ['its Secret', [SESSION]],
+    ['its Secret and the credentials Secret', [SESSION, SOURCE]],
+  ])('is logged out although %s went first, as when a namespace is deleted', async (_, secrets) => {
+    for (const secret of secrets) world.cluster.removeSecret(secret);
+    await world.pass();
+    world.cluster.remove(KEY);
+    await world.runFor(minutes(1), await world.pass());
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
+    expect(world.idp.liveSessions).toBe(0);
+  });
+
+  it('is logged out although its Secret goes between two tries, over a restart', async () => {
+    world.cluster.remove(KEY);
+    world.restart();
+    world.idp.logoutFailure = OFFLINE;
+    const action = await world.pass();
+    world.idp.logoutFailure = undefined;
+    world.cluster.removeSecret(SESSION);
+    await world.runFor(minutes(1), action);
+
+    expect(world.idp.liveSessions).toBe(0);
+  });
+
+  it('is logged out with the newest refresh token, though that could not be stored', async () => {
+    world.clock.advance(minutes(4));
+    world.cluster.failNext('applySecret', OUTAGE);
+    await world.pass();
+    world.cluster.remove(KEY);
+    await world.pass();
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-2`]);
+    expect(world.idp.liveSessions).toBe(0);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+  });
+
+  it('is logged out though it was never stored', async () => {
+    world = World.withPassword();
+    world.cluster.failNext('applySecret', OUTAGE);
+    await world.pass();
+    world.cluster.remove(KEY);
+    await world.pass();
+
+    expect(world.idp.liveSessions).toBe(0);
+  });
+
+  it('goes without a log-out when nobody knows the client secret any more', async () => {
+    world.cluster.remove(KEY);
+    world.cluster.removeSecret(SOURCE);
+    world.restart();
+    await world.pass();
+
+    expect(loggedOut()).toEqual([]);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+  });
+
+  it('is given up after three tries, and people are told', async () => {
+    world.idp.logoutFailure = OFFLINE;
+    world.cluster.remove(KEY);
+    await world.runFor(minutes(1), await world.pass());
+
+    expect(loggedOut()).toHaveLength(3);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+    expect(world.eventSummaries.at(-1)).toBe('Warning LogoutFailed');
+  });
+
+  it('holds no worker while its host has no room for the log-out, and does not wait for ever', async () => {
+    world.limiter.hold();
+    world.cluster.remove(KEY);
+    const transient = world.pass();
+    await until(() => world.limiter.waiting > 0);
+    expect(world.parked).toBe(1);
+    world.clock.advance(minutes(1));
+
+    expect(await transient).toEqual({ requeueAt: START + minutes(1) + seconds(10) });
+    expect(world.cluster.stored(SESSION)).toBeDefined();
+  });
+
+  it('is not touched when the credential belongs to another release', async () => {
+    world.cluster.remove(KEY);
+    world.cluster.putUnwatched(aCredential({ spec: { grantType: 'password' } }));
+
+    expect(await world.pass()).toBe('await-change');
+    expect(loggedOut()).toEqual([]);
+    expect(world.cluster.stored(SESSION)).toBeDefined();
+  });
+
+  it('stays as long as the API server can not be asked', async () => {
+    world.cluster.remove(KEY);
+    world.cluster.failNext('readCredential', OUTAGE);
+    const action = await world.pass();
+    expect(loggedOut()).toEqual([]);
+    await world.runFor(minutes(1), action);
+
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+  });
+
+  it.each(['readSecret', 'deleteSecret'] as const)(
+    'goes in the end when %s fails',
+    async (call) => {
+      world.cluster.remove(KEY);
+      world.cluster.failNext(call, OUTAGE);
+      await world.runFor(minutes(1), await world.pass());
+
+      expect(world.cluster.stored(SESSION)).toBeUndefined();
+    },
+  );
+});
+
+it('a login that nobody waits for any more leaves no session behind when its credential is gone', async () => {
+  world = World.withPassword();
+  const release = world.limiter.hold();
+  const transient = world.pass();
+  await until(() => world.limiter.waiting > 0);
+  world.clock.advance(minutes(1));
+  await transient;
+  world.cluster.remove(KEY);
+  await world.pass();
+  release();
+  await until(() => world.idp.logouts.length > 0);
+
+  expect(world.idp.liveSessions).toBe(0);
+});
+
+it('a login that nobody waits for any more leaves no session behind when its credential has another grant', async () => {
+  const release = await outlast();
+  world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
+  const transient = world.pass();
+  release();
+  await transient;
+  await settled();
+
+  expect(world.idp.liveSessions).toBe(0);
+  expect(world.cluster.stored(SESSION)).toBeUndefined();
+});
+
+describe('the session of a former user', () => {
+  it('is logged out too when the credential goes before the new token is published', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () => world.cluster.remove(KEY));
+    await world.pass();
+    await settled();
+
+    expect(new Set(loggedOut())).toEqual(new Set([`${CANARY}-refresh-1`, `${CANARY}-refresh-2`]));
+    expect(world.idp.liveSessions).toBe(0);
+  });
+
+  it('is logged out too when the credential gets another grant before the new token is published', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () =>
+      world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' })),
+    );
+    await world.pass();
+    await settled();
+
+    expect(world.idp.liveSessions).toBe(0);
+  });
+
+  it('is logged out too when yet another user comes before the new token is published', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () => {
+      user(`${CANARY}-third`);
+      world.cluster.edit(KEY, (spec) => ({ ...spec }));
+    });
+    await world.pass();
+    await settled();
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`, `${CANARY}-refresh-2`]);
+    expect(world.idp.liveSessions).toBe(1);
+  });
+
+  it('is given up after three tries, and people are told', async () => {
+    world.idp.logoutFailure = OFFLINE;
+    user(`${CANARY}-other`);
+    await world.pass();
+    for (let times = 0; times < 6; times += 1) {
+      await settled();
+      world.clock.advance(seconds(10));
+    }
+
+    expect(loggedOut()).toHaveLength(3);
+    expect(world.eventSummaries.at(-1)).toBe('Warning LogoutFailed');
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.clock.pendingTimers).toBe(0);
+  });
+
+  it('stays until the new token is published', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () =>
+      world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true })),
+    );
+    await world.pass();
+    await settled();
+    expect(loggedOut()).toEqual([]);
+    world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
+    await world.pass();
+    await settled();
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
+  });
+
+  it('who comes back before the new token is published logs in anew', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () => {
+      user(USERNAME);
+      world.cluster.edit(KEY, (spec) => ({ ...spec }));
+    });
+    world.clock.advance(seconds(2));
+    await world.pass();
+    await settled();
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`, `${CANARY}-refresh-2`]);
+    expect(world.cluster.stored(SESSION)?.data['refresh_token']).toBe(`${CANARY}-refresh-3`);
+    expect(world.idp.liveSessions).toBe(1);
+  });
+});
+
+it('the session of a credential that has another grant by now is logged out', async () => {
+  world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
+  await world.pass();
+
+  expect(loggedOut()).toHaveLength(1);
+  expect(world.cluster.stored(SESSION)).toBeUndefined();
+  expect(world.summary('Ready')).toBe('True TokenValid');
+});
+
+it.each([
+  ['the token of that is in place', () => world.cluster.failNext('applySecret', OUTAGE), 1],
+  [
+    'its own token has expired',
+    () => {
+      world.idp.outage = OFFLINE;
+    },
+    5,
+  ],
+])(
+  'the session of a credential that has another grant by now lives until %s',
+  async (_, fail, until) => {
+    fail();
+    world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
+    const action = await world.pass();
+    expect(loggedOut()).toEqual([]);
+    await world.runFor(minutes(until), action);
+
+    expect(loggedOut()).toHaveLength(1);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+  },
+);
+
+it('the session of a credential that has another grant by now is tried again as soon as that of a deleted one', async () => {
+  world.idp.logoutFailure = OFFLINE;
+  world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
+  await world.runFor(minutes(1), await world.pass());
+
+  expect(loggedOut()).toHaveLength(3);
+  expect(world.cluster.stored(SESSION)).toBeUndefined();
+});
+
+it('a Secret that only looks like a session is left alone', async () => {
+  world.cluster.remove(KEY);
+  world.cluster.putSecret(SESSION, { labels: { 'app.kubernetes.io/component': 'session' } });
+  await world.pass();
+
+  expect(world.cluster.stored(SESSION)).toBeDefined();
+});

@@ -1,0 +1,566 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import type { Ticket } from '../../src/ports.ts';
+import type { HostLimits } from '../../src/tokens/host-limiter.ts';
+import { HostLimiters } from '../../src/tokens/host-limiters.ts';
+import { FakeClock, settle } from '../controller/fake-clock.ts';
+
+const LIMITS: HostLimits = {
+  requestsPerSecond: 2,
+  burst: 3,
+  concurrency: 2,
+  passwordLoginsPerSecond: 1,
+};
+const HOST = 'auth.example';
+
+let clock: FakeClock;
+let limiter: HostLimiters;
+let started: [string, Ms][];
+let signal: AbortSignal;
+
+beforeEach(() => {
+  clock = new FakeClock();
+  limiter = new HostLimiters(LIMITS, clock, () => 0);
+  started = [];
+  signal = new AbortController().signal;
+});
+
+const pause = (time: Ms): Promise<void> =>
+  new Promise((resolve) => {
+    if (time === 0) resolve();
+    else clock.after(time, resolve);
+  });
+
+/** Asks for a turn; the task takes so long and answers its name. */
+function ask(
+  name: string,
+  {
+    deadline = 0,
+    expiresAt,
+    login = false,
+    takes = 0,
+    host = HOST,
+    by = signal,
+  }: Partial<Ticket> & { takes?: Ms; host?: string; by?: AbortSignal } = {},
+): Promise<string> {
+  const task = async () => {
+    started.push([name, clock.passed]);
+    await pause(takes);
+    return name;
+  };
+  return limiter.run(host, { deadline, expiresAt, login }, task, by);
+}
+
+const names = () => started.map(([name]) => name);
+
+describe('a request budget', () => {
+  it('lets a burst go at once and then one after the other at the rate, in the order of arrival', async () => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) void ask(name);
+    await clock.advance(seconds(5));
+    expect(started).toEqual([
+      ['a', 0],
+      ['b', 0],
+      ['c', 0],
+      ['d', 500],
+      ['e', 1_000],
+    ]);
+  });
+
+  it('runs no more at once than it may, and hands on answers and errors', async () => {
+    const responses = Promise.all([
+      ask('a', { takes: 100 }),
+      limiter
+        .run(
+          HOST,
+          { deadline: 0 },
+          async () => {
+            await pause(200);
+            throw new Error('refused');
+          },
+          signal,
+        )
+        .catch(String),
+      ask('c'),
+    ]);
+    await settle();
+    expect(limiter.snapshot()).toEqual([
+      { host: HOST, queued: 1, running: 2, pausedUntil: undefined },
+    ]);
+    await clock.advance(200);
+    expect(await responses).toEqual(['a', 'Error: refused', 'c']);
+    expect(started).toEqual([
+      ['a', 0],
+      ['c', 100],
+    ]);
+  });
+
+  it('sends the most urgent first, equals in the order of arrival', async () => {
+    limiter.pause(HOST, clock.now() + seconds(1));
+    for (const [name, deadline] of [
+      ['late', 30],
+      ['soon', 10],
+      ['soon too', 10],
+      ['sooner', 5],
+    ] as const) {
+      void ask(name, { deadline });
+    }
+    await clock.advance(seconds(10));
+    expect(names()).toEqual(['sooner', 'soon', 'soon too', 'late']);
+  });
+
+  it('sends nobody to a paused host; of two pauses the later end wins; other hosts do not care', async () => {
+    const until = clock.now() + minutes(2);
+    limiter.pause(HOST, until);
+    limiter.pause(HOST, clock.now() + seconds(5));
+    limiter.pause(HOST, Number.NaN);
+    void ask('a');
+    void ask('elsewhere', { host: 'other.example' });
+    await clock.advance(minutes(2) - 1);
+    expect(names()).toEqual(['elsewhere']);
+    expect(limiter.snapshot()).toEqual([{ host: HOST, queued: 1, running: 0, pausedUntil: until }]);
+    await clock.advance(1);
+    expect(names()).toEqual(['elsewhere', 'a']);
+    expect(limiter.snapshot()).toMatchObject([{ pausedUntil: undefined }]);
+  });
+
+  it('lets one go earlier that has become more urgent while it waited', async () => {
+    limiter.pause(HOST, clock.now() + seconds(1));
+    const ticket: Ticket = { deadline: 30 };
+    void limiter.run(HOST, ticket, async () => started.push(['hurried', clock.passed]), signal);
+    void ask('soon', { deadline: 10 });
+    ticket.deadline = 5;
+    limiter.raisePriority(HOST, ticket);
+    limiter.raisePriority('unknown.example', ticket);
+    await clock.advance(seconds(10));
+    limiter.raisePriority(HOST, ticket);
+    expect(names()).toEqual(['hurried', 'soon']);
+  });
+
+  it('lets a task that waits leave when its signal fires, and others go on', async () => {
+    const leaving = new AbortController();
+    const busy = ask('a', { takes: seconds(9) });
+    void ask('b', { takes: seconds(9) });
+    const waiting = ask('never', { by: leaving.signal });
+    void ask('c');
+    leaving.abort(new Error('not wanted any more'));
+    await expect(waiting).rejects.toThrow('not wanted any more');
+    await expect(ask('never', { by: leaving.signal })).rejects.toThrow('not wanted any more');
+    await clock.advance(seconds(20));
+    expect(await busy).toBe('a');
+    expect(names()).toEqual(['a', 'b', 'c']);
+  });
+
+  it('does not cut a task that runs when its signal fires', async () => {
+    const leaving = new AbortController();
+    const running = ask('a', { takes: 10, by: leaving.signal });
+    await settle();
+    leaving.abort();
+    await clock.advance(10);
+    expect(await running).toBe('a');
+  });
+
+  it.each([0, Infinity])(
+    'knows no limit on the rate for %d requests a second',
+    async (requestsPerSecond) => {
+      const limits = { requestsPerSecond, passwordLoginsPerSecond: requestsPerSecond };
+      limiter = new HostLimiters({ ...limits, burst: 1, concurrency: 2 }, clock, () => 0);
+      for (let n = 0; n < 100; n += 1) void ask(String(n), { login: n % 2 === 0 });
+      await settle();
+      expect(started).toHaveLength(100);
+      expect(limiter.snapshot()).toEqual([]);
+    },
+  );
+
+  it('forgets a host once its buckets are full and it is back at full speed, and keeps no timer', async () => {
+    for (let n = 0; n < 500; n += 1) void ask(String(n), { host: `host-${n}` });
+    limiter.pause('paused', clock.now() + minutes(5));
+    limiter.pause('past', clock.now() - 1);
+    await settle();
+    expect(limiter.snapshot()).toHaveLength(501);
+    await clock.advance(seconds(1));
+    expect(limiter.snapshot().map(({ host }) => host)).toEqual(['paused']);
+    await clock.advance(minutes(9));
+    expect(limiter.snapshot().map(({ host }) => host)).toEqual(['paused']);
+    await clock.advance(minutes(2));
+    expect([limiter.snapshot(), clock.timers]).toEqual([[], 0]);
+  });
+
+  it('does not hand out a new burst to a host because it was idle for a moment', async () => {
+    for (const name of ['a', 'b', 'c']) void ask(name);
+    await clock.advance(400);
+    void ask('d');
+    await clock.advance(99);
+    expect(names()).not.toContain('d');
+    await clock.advance(1);
+    expect(names()).toContain('d');
+  });
+
+  it.each([-hours(5), hours(5)])('keeps its rate when the clock jumps by %d ms', async (by) => {
+    for (const name of ['a', 'b', 'c', 'd', 'e']) void ask(name);
+    await settle();
+    clock.jump(by);
+    await clock.advance(seconds(3));
+    expect(started.length).toBe(5);
+  });
+
+  it('notices within a minute that a pause is over because the clock was set forward', async () => {
+    limiter.pause(HOST, clock.now() + hours(2));
+    void ask('a');
+    clock.jump(hours(2));
+    await clock.advance(minutes(1));
+    expect(names()).toEqual(['a']);
+  });
+});
+
+describe('password logins', () => {
+  it('go at their own rate, two at once after a rest, and hold nobody else up', async () => {
+    limiter = new HostLimiters({ ...LIMITS, burst: 6, concurrency: 9 }, clock, () => 0);
+    for (const name of ['l1', 'l2', 'l3', 'l4']) void ask(name, { login: true });
+    for (const name of ['a', 'b', 'c']) void ask(name, { deadline: 9 });
+    await clock.advance(seconds(5));
+    expect(started).toEqual([
+      ['l1', 0],
+      ['l2', 0],
+      ['a', 0],
+      ['b', 0],
+      ['c', 0],
+      ['l3', 1_000],
+      ['l4', 2_000],
+    ]);
+  });
+
+  it('need a place in the budget of all as well', async () => {
+    for (const name of ['a', 'b', 'c']) void ask(name);
+    void ask('login', { login: true });
+    await clock.advance(seconds(5));
+    expect(started[3]).toEqual(['login', 500]);
+  });
+
+  it('and others go by urgency, equals in the order of arrival', async () => {
+    const limits = { ...LIMITS, passwordLoginsPerSecond: 9 };
+    limiter = new HostLimiters(limits, clock, () => 0);
+    limiter.pause(HOST, clock.now() + seconds(1));
+    void ask('late login', { deadline: 9, login: true });
+    void ask('b', { deadline: 5 });
+    void ask('equal login', { deadline: 5, login: true });
+    void ask('c', { deadline: 5 });
+    void ask('a', { deadline: 1 });
+    void ask('last', { deadline: 10 });
+    await clock.advance(minutes(1));
+    expect(names()).toEqual(['a', 'b', 'equal login', 'c', 'late login', 'last']);
+  });
+
+  it('that leave the line are not waited for', async () => {
+    const leaving = new AbortController();
+    void ask('l1', { login: true });
+    void ask('l2', { login: true });
+    const waiting = ask('never', { login: true, by: leaving.signal });
+    void ask('l3', { login: true });
+    await clock.advance(500);
+    leaving.abort(new Error('not wanted any more'));
+    await expect(waiting).rejects.toThrow('not wanted any more');
+    await clock.advance(seconds(1));
+    expect(started).toEqual([
+      ['l1', 0],
+      ['l2', 0],
+      ['l3', 1_000],
+    ]);
+  });
+});
+
+describe('a host that asked for patience', () => {
+  /** Keeps the host busy and counts the starts of each of the next minutes. */
+  async function startsPerMinute(count: number): Promise<number[]> {
+    for (let n = 0; n < 2_000; n += 1) void ask(String(n));
+    const starts: number[] = [];
+    for (let n = 0; n < count; n += 1) {
+      const before = started.length;
+      await clock.advance(minutes(1));
+      starts.push(started.length - before);
+    }
+    return starts;
+  }
+
+  beforeEach(() => {
+    limiter = new HostLimiters({ ...LIMITS, concurrency: 99 }, clock, () => 0);
+  });
+
+  it('gets half the rate and no burst after the pause, and a tenth more each minute', async () => {
+    limiter.pause(HOST, clock.now() + seconds(30));
+    await clock.advance(seconds(30) - 1);
+    const expected = [60, 72, 84, 96, 108, 120, 120];
+    for (const [minute, starts] of (await startsPerMinute(7)).entries()) {
+      expect(Math.abs(starts - expected[minute]!)).toBeLessThanOrEqual(1);
+    }
+    expect(started.slice(0, 2).map(([, at]) => at)).toEqual([seconds(30), seconds(31)]);
+  });
+
+  it('gets a burst again once it is back at full speed and has rested', async () => {
+    limiter.pause(HOST, clock.now() + 1);
+    await clock.advance(minutes(6));
+    for (const name of ['a', 'b', 'c', 'd']) void ask(name);
+    await settle();
+    expect(names()).toEqual(['a', 'b', 'c']);
+  });
+
+  it('is slowed down once by several who were refused in the same pause, again by the next', async () => {
+    for (const length of [seconds(5), seconds(9), seconds(1)]) {
+      limiter.pause(HOST, clock.now() + length);
+    }
+    await clock.advance(seconds(9));
+    limiter.pause(HOST, clock.now() + seconds(60));
+    await clock.advance(seconds(60) - 1);
+    expect(await startsPerMinute(2)).toEqual([30, 42]);
+  });
+
+  it('costs no more than a timer a minute while nobody asks', async () => {
+    let timers = 0;
+    const now = () => clock.now();
+    const monotonic = () => clock.monotonic();
+    const after: FakeClock['after'] = (delay, callback) => {
+      timers += 1;
+      return clock.after(delay, callback);
+    };
+    limiter = new HostLimiters(LIMITS, { now, monotonic, after }, () => 0);
+    limiter.pause(HOST, clock.now() + minutes(3));
+    await clock.advance(hours(1));
+    expect(timers).toBeLessThanOrEqual(10);
+    expect(limiter.snapshot()).toEqual([]);
+  });
+
+  it('is never given up', async () => {
+    for (let n = 0; n < 50; n += 1) {
+      limiter.pause(HOST, clock.now() + 1);
+      await clock.advance(1);
+    }
+    expect(await startsPerMinute(1)).toEqual([7]);
+  });
+
+  it('gets fewer logins as well', async () => {
+    limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0 }, clock, () => 0);
+    limiter.pause(HOST, clock.now() + seconds(1));
+    for (const name of ['l1', 'l2', 'l3']) void ask(name, { login: true });
+    await clock.advance(seconds(9));
+    expect(started).toEqual([
+      ['l1', 1_000],
+      ['l2', 3_000],
+      ['l3', 5_000],
+    ]);
+  });
+
+  it('is asked again after five minutes, however long it asks for', async () => {
+    limiter.pause(HOST, clock.now() + hours(1));
+    void ask('a');
+    await clock.advance(minutes(5) - 1);
+    expect(names()).toEqual([]);
+    await clock.advance(1);
+    expect(names()).toEqual(['a']);
+  });
+
+  it('is tried once, half a minute before a token would expire in the pause', async () => {
+    limiter.pause(HOST, clock.now() + minutes(5));
+    const at = (wait: Ms) => clock.now() + wait;
+    void ask('without a token', { deadline: at(minutes(1)) });
+    void ask('later', { deadline: at(minutes(6)), expiresAt: at(minutes(6)) });
+    void ask('expired', { deadline: at(-1), expiresAt: at(-1) });
+    void ask('sooner', { deadline: at(minutes(2)), expiresAt: at(minutes(2)), login: true });
+    await clock.advance(minutes(5) - 1);
+    expect(started).toEqual([['sooner', minutes(1.5)]]);
+    await clock.advance(minutes(1));
+    expect(names().slice(1)).toEqual(['expired', 'without a token', 'later']);
+  });
+
+  it('is tried by one in ten seconds, whose tokens ever expire', async () => {
+    limiter.pause(HOST, clock.now() + minutes(5));
+    const expiresAt = clock.now() + minutes(1);
+    for (let n = 0; n < 9; n += 1) void ask(String(n), { deadline: expiresAt, expiresAt });
+    await clock.advance(minutes(5) - 1);
+    expect(started).toEqual([
+      ['0', seconds(30)],
+      ['1', seconds(40)],
+      ['2', seconds(50)],
+    ]);
+  });
+
+  it('is not tried for a token while it does not answer at all', async () => {
+    for (let n = 0; n < 5; n += 1) {
+      await limiter.run(
+        HOST,
+        { deadline: 0 },
+        async () => limiter.report(HOST, 'unreachable'),
+        signal,
+      );
+      await clock.advance(seconds(1));
+    }
+    limiter.pause(HOST, clock.now() + minutes(5));
+    const expiresAt = clock.now() + seconds(30);
+    const now = clock.passed;
+    void ask('a', { deadline: expiresAt, expiresAt });
+    await clock.advance(minutes(1));
+    expect(started).toEqual([['a', now + seconds(1)]]);
+  });
+
+  it('is not left alone for hours because the clock was set back', async () => {
+    limiter.pause(HOST, clock.now() + seconds(30));
+    clock.jump(-hours(5));
+    void ask('a');
+    await clock.advance(seconds(30));
+    expect(started).toEqual([['a', seconds(30)]]);
+  });
+});
+
+describe('a budget that is closed', () => {
+  it('has no timer, whatever is still on its way', async () => {
+    limiter.pause('paused.example', clock.now() + hours(1));
+    void ask('a', { takes: 1_000 });
+    await settle();
+    expect(clock.timers).toBe(2);
+    limiter.close();
+    expect(clock.timers).toBe(1); // that of the task
+    await clock.advance(1_000);
+    limiter.pause(HOST, clock.now() + hours(1));
+    limiter.pause('new.example', clock.now() + hours(1));
+    limiter.report(HOST, 'unreachable');
+    expect(clock.timers).toBe(0);
+  });
+});
+
+describe('a host that does not answer', () => {
+  let jitter: number;
+
+  beforeEach(() => {
+    jitter = 0;
+    limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0 }, clock, () => jitter);
+  });
+
+  const fail = (name: string, host = HOST) => tell(name, 'unreachable', { host });
+
+  /** A request that reports how it went. */
+  function tell(
+    name: string,
+    outcome: 'answered' | 'unreachable' | 'nothing',
+    { host = HOST, takes = 0, by = signal } = {},
+  ): Promise<void> {
+    const task = async () => {
+      started.push([name, clock.passed]);
+      await pause(takes);
+      if (outcome !== 'nothing') limiter.report(host, outcome);
+    };
+    return limiter.run(host, { deadline: 0 }, task, by);
+  }
+
+  async function down(): Promise<void> {
+    for (let n = 0; n < 5; n += 1) await fail('down');
+    started = [];
+  }
+
+  it('is left alone after five faults in a row, longer each time, ten seconds at most', async () => {
+    await down();
+    expect(limiter.snapshot()).toMatchObject([{ pausedUntil: clock.now() + seconds(2) }]);
+    for (let n = 0; n < 8; n += 1) void fail('probe');
+    await clock.advance(minutes(10));
+    expect(started.map(([, at]) => at / 1_000)).toEqual([2, 6, 14, 24, 34, 44, 54, 64]);
+  });
+
+  it('is left alone for up to a fifth less by chance', async () => {
+    jitter = 0.5;
+    await down();
+    void fail('probe');
+    void fail('probe');
+    await clock.advance(minutes(1));
+    expect(started.map(([, at]) => at / 1_000)).toEqual([1.8, 5.4]);
+  });
+
+  it('is not left alone while answers come in between', async () => {
+    for (let n = 0; n < 20; n += 1) await tell('some', n % 5 === 4 ? 'answered' : 'unreachable');
+    expect(started.map(([, at]) => at)).toEqual(Array.from({ length: 20 }, () => 0));
+  });
+
+  it('is tried by one alone, and by all others once that one has an answer', async () => {
+    await down();
+    void tell('probe', 'answered', { takes: 700 });
+    for (const name of ['a', 'b', 'c']) void tell(name, 'answered', { takes: 100 });
+    await clock.advance(seconds(9));
+    expect(started).toEqual([
+      ['probe', 2_000],
+      ['a', 2_700],
+      ['b', 2_700],
+      ['c', 2_800],
+    ]);
+    expect([limiter.snapshot(), clock.timers]).toEqual([[], 0]);
+  });
+
+  it('begins with a short rest again after an answer', async () => {
+    await down();
+    await Promise.all([fail('probe'), tell('probe', 'answered'), clock.advance(seconds(6))]);
+    await down();
+    void fail('probe');
+    await clock.advance(seconds(9));
+    expect(started).toEqual([['probe', 8_000]]);
+  });
+
+  it('is tried by the next one when the one who tries learns nothing', async () => {
+    await down();
+    void tell('aborted', 'nothing', { takes: 500 });
+    void tell('next', 'answered');
+    await clock.advance(seconds(9));
+    expect(started).toEqual([
+      ['aborted', 2_000],
+      ['next', 2_500],
+    ]);
+  });
+
+  it('is not judged by those who went before: their faults lengthen no rest', async () => {
+    limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
+    for (let n = 0; n < 8; n += 1) void fail('down');
+    void fail('probe');
+    await clock.advance(seconds(9));
+    expect(started.at(-1)).toEqual(['probe', 2_000]);
+  });
+
+  it('is tried only when all who went before have come back, and an answer to them will do', async () => {
+    limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
+    for (let n = 0; n < 7; n += 1) void fail('down');
+    void tell('slow', 'answered', { takes: 3_000 });
+    for (const name of ['a', 'b']) void fail(name);
+    await clock.advance(2_999);
+    expect(names()).not.toContain('a');
+    await clock.advance(1);
+    expect(started.slice(-2)).toEqual([
+      ['a', 3_000],
+      ['b', 3_000],
+    ]);
+  });
+
+  it('costs other hosts nothing', async () => {
+    await down();
+    for (let n = 0; n < 9; n += 1) void fail('probe');
+    for (let n = 0; n < 50; n += 1) {
+      await tell('elsewhere', 'answered', { host: 'other.example' });
+    }
+    const elsewhere = started.filter(([name]) => name === 'elsewhere');
+    expect(elsewhere).toEqual(Array.from({ length: 50 }, () => ['elsewhere', 0]));
+  });
+
+  it('is not forgotten before it answers, however seldom it is asked', async () => {
+    for (let n = 0; n < 4; n += 1) {
+      await fail('seldom');
+      await clock.advance(hours(1));
+    }
+    expect([limiter.snapshot().length, clock.timers]).toEqual([1, 0]);
+    await fail('fifth');
+    void fail('probe');
+    await clock.advance(seconds(9));
+    expect(started.at(-1)).toEqual(['probe', hours(4) + seconds(2)]);
+    limiter.report('never seen', 'unreachable');
+    expect(limiter.snapshot()).toHaveLength(1);
+  });
+
+  it('is not left alone for hours because the clock was set back', async () => {
+    await down();
+    clock.jump(-hours(5));
+    void fail('probe');
+    await clock.advance(seconds(2));
+    expect(started).toEqual([['probe', 2_000]]);
+  });
+});
