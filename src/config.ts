@@ -1,10 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { parseDocument } from 'yaml';
 import * as z from 'zod';
-import { BUILT_IN_ENVIRONMENTS, type Environments } from './oauth/environment.ts';
-import { selectorProblem } from './kubernetes/label-selector.ts';
 import { timesTooLong } from './controller/lease-times.ts';
+import { selectorProblem } from './kubernetes/label-selector.ts';
 import { seconds } from './lib/time.ts';
+import { BUILT_IN_ENVIRONMENTS, type Environments } from './oauth/environment.ts';
 
 export interface Checks {
   readonly readFile: (path: string) => string;

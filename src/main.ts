@@ -1,13 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import { createHttpClient } from './oauth/http-client.ts';
-import { kubeconfigProblem } from './kubernetes/kubeconfig.ts';
-import { createRestClient } from './kubernetes/rest-client.ts';
-import { type OperationsServer, startOperationsServer } from './telemetry/operations-server.ts';
-import { systemClock as clock } from './lib/system-clock.ts';
-import { createLog } from './telemetry/logger.ts';
-import { createMetrics, type Metrics } from './telemetry/metrics.ts';
 import {
   type Arguments,
   fromEnvironment,
@@ -16,9 +9,16 @@ import {
   readVersion,
 } from './command-line.ts';
 import { type Config, parseConfig } from './config.ts';
+import { kubeconfigProblem } from './kubernetes/kubeconfig.ts';
+import { createRestClient } from './kubernetes/rest-client.ts';
+import type { Log } from './lib/log.ts';
+import { systemClock as clock } from './lib/system-clock.ts';
 import { seconds } from './lib/time.ts';
+import { createHttpClient } from './oauth/http-client.ts';
 import { runOperator } from './operator.ts';
-import type { Log } from './ports.ts';
+import { createLog } from './telemetry/logger.ts';
+import { createMetrics, type Metrics } from './telemetry/metrics.ts';
+import { type OperationsServer, startOperationsServer } from './telemetry/operations-server.ts';
 import { stackFramesOf } from './term.ts';
 import type { Readiness } from './watches.ts';
 

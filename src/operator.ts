@@ -1,20 +1,24 @@
-import type { HttpClient } from './oauth/http-client.ts';
-import { TokenHosts } from './oauth/token-hosts.ts';
-import { createLogOut } from './oauth/logout-request.ts';
-import { createTokenSource } from './oauth/token-request.ts';
+import type { Config } from './config.ts';
+import { type Leadership, runLeaderElection } from './controller/leader-election.ts';
+import type { LeaseRecord, LeaseStore } from './controller/lease-store.ts';
+import { WorkQueue } from './controller/work-queue.ts';
 import { ClusterCache } from './kubernetes/cache.ts';
 import { leaseStore } from './kubernetes/lease.ts';
 import type { RestClient } from './kubernetes/rest-client.ts';
-import { createLoginSource } from './oauth/legacy-login-request.ts';
-import type { Metrics } from './telemetry/metrics.ts';
-import type { Config } from './config.ts';
+import type { Clock, Random } from './lib/clock.ts';
 import { type Failure, isFailure } from './lib/failure.ts';
+import type { Key } from './lib/key.ts';
+import type { Log } from './lib/log.ts';
 import { seconds } from './lib/time.ts';
-import type { Clock, Key, LeaseRecord, LeaseStore, Log, Random, TokenSource } from './ports.ts';
-import { type Leadership, runLeaderElection } from './controller/leader-election.ts';
 import { withTimeout } from './lib/with-timeout.ts';
-import { WorkQueue } from './controller/work-queue.ts';
+import type { HttpClient } from './oauth/http-client.ts';
+import { createLoginSource } from './oauth/legacy-login-request.ts';
+import { createLogOut } from './oauth/logout-request.ts';
+import { TokenHosts } from './oauth/token-hosts.ts';
+import { createTokenSource } from './oauth/token-request.ts';
+import type { Metrics } from './telemetry/metrics.ts';
 import { lead } from './term.ts';
+import type { TokenSource } from './tokens/token-source.ts';
 import { type Readiness, startInformers } from './watches.ts';
 
 export interface OperatorOptions {

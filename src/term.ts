@@ -1,21 +1,24 @@
-import { KubernetesClient } from './kubernetes/client.ts';
-import type { ClusterCache } from './kubernetes/cache.ts';
-import { EventRecorder } from './kubernetes/event-recorder.ts';
-import type { RestClient } from './kubernetes/rest-client.ts';
-import type { Metrics } from './telemetry/metrics.ts';
 import type { Config } from './config.ts';
-import { Failure, retryAt } from './lib/failure.ts';
-import { type Action, earliestRequeue, seconds } from './lib/time.ts';
-import type { Clock, Key, Log, LogOut, Random, TokenSource } from './ports.ts';
-import { type Reconcile, reconciler } from './reconcile/reconciler.ts';
-import { Sessions } from './reconcile/sessions.ts';
-import { TokenCache } from './tokens/token-cache.ts';
-import { TokenClient } from './tokens/token-client.ts';
 import { Controller } from './controller/controller.ts';
 import { QuietTask } from './controller/quiet-task.ts';
-import { HostLimiters } from './tokens/host-limiters.ts';
-import { withTimeout } from './lib/with-timeout.ts';
 import type { WorkQueue } from './controller/work-queue.ts';
+import type { ClusterCache } from './kubernetes/cache.ts';
+import { KubernetesClient } from './kubernetes/client.ts';
+import { EventRecorder } from './kubernetes/event-recorder.ts';
+import type { RestClient } from './kubernetes/rest-client.ts';
+import type { Clock, Random } from './lib/clock.ts';
+import { Failure, retryAt } from './lib/failure.ts';
+import type { Key } from './lib/key.ts';
+import type { Log } from './lib/log.ts';
+import { type Action, earliestRequeue, seconds } from './lib/time.ts';
+import { withTimeout } from './lib/with-timeout.ts';
+import { type Reconcile, reconciler } from './reconcile/reconciler.ts';
+import { Sessions } from './reconcile/sessions.ts';
+import type { Metrics } from './telemetry/metrics.ts';
+import { HostLimiters } from './tokens/host-limiters.ts';
+import { TokenCache } from './tokens/token-cache.ts';
+import { TokenClient } from './tokens/token-client.ts';
+import type { LogOut, TokenSource } from './tokens/token-source.ts';
 
 /**
  * How long passes may take to end after a stop before they are cut: a token request that has just left gets its answer

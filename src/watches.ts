@@ -1,11 +1,14 @@
+import type { Config } from './config.ts';
+import { runInformer } from './controller/informer.ts';
 import type { ClusterCache } from './kubernetes/cache.ts';
 import { credentialListWatch, secretListWatch } from './kubernetes/list-watch.ts';
 import type { RestClient } from './kubernetes/rest-client.ts';
-import type { CheckResult } from './telemetry/operations-server.ts';
-import type { Config } from './config.ts';
+import type { Clock, Random } from './lib/clock.ts';
 import type { Failure } from './lib/failure.ts';
-import type { Clock, EventHandler, Key, ListWatch, Log, Random } from './ports.ts';
-import { runInformer } from './controller/informer.ts';
+import type { Key } from './lib/key.ts';
+import type { EventHandler, ListWatch } from './lib/list-watch.ts';
+import type { Log } from './lib/log.ts';
+import type { CheckResult } from './telemetry/operations-server.ts';
 
 /** What the operator waits for before it is ready, by name. */
 export type Readiness = Map<CheckResult[0], CheckResult[1]>;

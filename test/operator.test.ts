@@ -1,6 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import type { Exchange } from '../src/oauth/exchange.ts';
-import type { HttpClient } from '../src/oauth/http-client.ts';
+import { type Config, parseConfig } from '../src/config.ts';
 import { ApiError } from '../src/kubernetes/api-error.ts';
 import type {
   ApiRequest,
@@ -8,11 +7,12 @@ import type {
   RestClient,
   StreamRequest,
 } from '../src/kubernetes/rest-client.ts';
-import { createMetrics, type Metrics } from '../src/telemetry/metrics.ts';
-import { type Config, parseConfig } from '../src/config.ts';
+import type { Clock } from '../src/lib/clock.ts';
 import { type Ms, minutes, seconds } from '../src/lib/time.ts';
+import type { Exchange } from '../src/oauth/exchange.ts';
+import type { HttpClient } from '../src/oauth/http-client.ts';
 import { runOperator } from '../src/operator.ts';
-import type { Clock } from '../src/ports.ts';
+import { createMetrics, type Metrics } from '../src/telemetry/metrics.ts';
 import type { Readiness } from '../src/watches.ts';
 import { FakeClock } from './controller/fake-clock.ts';
 import { aCredential, CANARY } from './support/builders.ts';

@@ -1,6 +1,6 @@
+import type { Ms } from '../../src/lib/time.ts';
 import type { HttpRequest } from '../../src/oauth/exchange.ts';
 import type { HttpResponse } from '../../src/oauth/http-response.ts';
-import type { Ms } from '../../src/lib/time.ts';
 import type { Answer } from '../identity-provider/answer.ts';
 import { distorted, type Endpoint, type FaultEffect, Faults } from '../identity-provider/faults.ts';
 import { parseForm } from '../identity-provider/form.ts';

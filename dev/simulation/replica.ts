@@ -1,5 +1,5 @@
+import type { Clock } from '../../src/lib/clock.ts';
 import type { EpochMs, Ms } from '../../src/lib/time.ts';
-import type { Clock } from '../../src/ports.ts';
 import type { Dice } from './dice.ts';
 import type { Scheduler } from './scheduler.ts';
 

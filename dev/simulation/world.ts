@@ -1,8 +1,8 @@
-import type { ApiRequest } from '../../src/kubernetes/rest-client.ts';
 import { type Config, parseConfig } from '../../src/config.ts';
+import type { ApiRequest } from '../../src/kubernetes/rest-client.ts';
+import type { Log, LogFields } from '../../src/lib/log.ts';
 import { type Ms, seconds } from '../../src/lib/time.ts';
 import { runOperator } from '../../src/operator.ts';
-import type { Log, LogFields } from '../../src/ports.ts';
 import type { ApiNetwork, OpenWatch } from './api-network.ts';
 import { ApiServer, type Change } from './api-server.ts';
 import { apiTransport } from './api-transport.ts';

@@ -1,5 +1,7 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Key } from '../lib/key.ts';
 import type { Action, Ms } from '../lib/time.ts';
-import type { Clock, Key, ReconcileContext } from '../ports.ts';
+import type { ReconcileContext } from './reconcile-context.ts';
 import { type Permit, Semaphore } from './semaphore.ts';
 import type { WorkQueue } from './work-queue.ts';
 

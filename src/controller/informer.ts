@@ -1,17 +1,16 @@
+import type { Clock, Random } from '../lib/clock.ts';
 import { Failure } from '../lib/failure.ts';
-import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
-import { type Ms, minutes, seconds } from '../lib/time.ts';
 import {
-  type Clock,
   type EventHandler,
   type ListWatch,
   type Page,
-  type Random,
   WatchError,
   type WatchEvent,
-} from '../ports.ts';
-import { ErrorReporter, unexpectedError } from './error-reporter.ts';
+} from '../lib/list-watch.ts';
+import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
+import { type Ms, minutes, seconds } from '../lib/time.ts';
 import { sleep, withTimeout } from '../lib/with-timeout.ts';
+import { ErrorReporter, unexpectedError } from './error-reporter.ts';
 
 /** A watch is asked to last between this and twice as long, so that not all of them end at once. */
 const WATCH_TIMEOUT: Ms = minutes(5);

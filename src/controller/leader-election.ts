@@ -1,8 +1,8 @@
-import { JITTER, type LeaseTimes, timesTooLong } from './lease-times.ts';
+import type { Clock, Random } from '../lib/clock.ts';
 import { type Ms, seconds } from '../lib/time.ts';
-import type { Clock, Random } from '../ports.ts';
-import { LeaseHolder, type LeaseHolderOptions, type Term } from './lease-holder.ts';
 import { sleep, withTimeout } from '../lib/with-timeout.ts';
+import { LeaseHolder, type LeaseHolderOptions, type Term } from './lease-holder.ts';
+import { JITTER, type LeaseTimes, timesTooLong } from './lease-times.ts';
 
 /** How long after the end of the work a renewal on its way and the release may take together. */
 const RELEASE: Ms = seconds(3);

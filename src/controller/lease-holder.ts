@@ -1,9 +1,11 @@
+import type { Clock } from '../lib/clock.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
-import type { LeaseTimes } from './lease-times.ts';
+import type { Log } from '../lib/log.ts';
 import { type Ms, seconds } from '../lib/time.ts';
-import type { Clock, LeaseRecord, LeaseStore, Log } from '../ports.ts';
-import { ErrorReporter, unexpectedError } from './error-reporter.ts';
 import { withTimeout } from '../lib/with-timeout.ts';
+import { ErrorReporter, unexpectedError } from './error-reporter.ts';
+import type { LeaseRecord, LeaseStore } from './lease-store.ts';
+import type { LeaseTimes } from './lease-times.ts';
 
 export interface LeaseHolderOptions extends Omit<LeaseTimes, 'retryPeriod'> {
   readonly store: LeaseStore;

@@ -1,5 +1,5 @@
+import type { Clock } from '../lib/clock.ts';
 import { type EpochMs, type Ms, minutes } from '../lib/time.ts';
-import type { Clock } from '../ports.ts';
 
 const RUN_INTERVAL: Ms = minutes(1);
 /** Passes that make it worth while. */

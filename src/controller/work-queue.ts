@@ -1,7 +1,8 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Key } from '../lib/key.ts';
+import { PriorityMap } from '../lib/priority-map.ts';
 import type { EpochMs, Ms } from '../lib/time.ts';
 import { seconds } from '../lib/time.ts';
-import type { Clock, Key } from '../ports.ts';
-import { PriorityMap } from '../lib/priority-map.ts';
 
 /** No timer runs longer, so that a jump of the system clock is noticed within this time. */
 const MAX_TIMER: Ms = seconds(60);

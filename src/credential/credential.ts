@@ -1,10 +1,10 @@
 import { hash } from 'node:crypto';
-import type { ConvercusCredential } from './api.ts';
-import { type Environment, type Environments, realmOf, tokenUrlOf } from '../oauth/environment.ts';
 import { Failure, isFailure } from '../lib/failure.ts';
-import { FIELDS_BY_GRANT } from './credentials-secret.ts';
+import { type Environment, type Environments, realmOf, tokenUrlOf } from '../oauth/environment.ts';
+import { FIELDS_BY_GRANT } from '../oauth/grants.ts';
+import type { ConvercusCredential } from './api.ts';
+import type { RenewalPolicy } from './renewal.ts';
 import { fill, PLACEHOLDERS, type Placeholder, unknownPlaceholders } from './template.ts';
-import type { Ms } from '../lib/time.ts';
 
 export const RENEW_REQUEST_ANNOTATION = 'convercus.io/renew-requested-at';
 
@@ -40,13 +40,6 @@ export interface Target {
   readonly labels: Readonly<Record<string, string>>;
   readonly annotations: Readonly<Record<string, string>>;
   readonly data: Readonly<Record<string, string>>;
-}
-
-/** When to renew: at `percent` ± `jitterPercent` of the validity, but never sooner than `minimum` after the last time. */
-export interface RenewalPolicy {
-  readonly percent: number;
-  readonly jitterPercent: number;
-  readonly minimum: Ms;
 }
 
 /** The administrator's part: what a spec may refer to and what it leaves out. */

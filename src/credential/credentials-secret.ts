@@ -1,21 +1,12 @@
-import type { Credential } from './credential.ts';
 import { Failure, isFailure } from '../lib/failure.ts';
-import type { SecretContents } from './secret.ts';
 import { Sensitive } from '../lib/sensitive.ts';
+import { type CredentialsField, FIELDS_BY_GRANT } from '../oauth/grants.ts';
 import type { GrantRequest } from '../oauth/token.ts';
-
-export type CredentialsField = keyof Credential['source']['keys'];
-export type GrantType = Credential['grantType'];
+import type { Credential } from './credential.ts';
+import type { SecretContents } from './secret.ts';
 
 /** What the credentials Secret holds, complete as far as the grant needs it; the rest is empty. */
 export type CredentialsValues = Readonly<Record<CredentialsField, Sensitive>>;
-
-/** What each grant presents, in the order in which missing keys are named. */
-export const FIELDS_BY_GRANT: Readonly<Record<GrantType, readonly CredentialsField[]>> = {
-  client_credentials: ['clientSecret'],
-  password: ['clientSecret', 'username', 'password'],
-  legacy_login: ['org', 'username', 'password'],
-};
 
 const FIELD_NAMES: Readonly<Record<CredentialsField, string>> = {
   clientSecret: 'the client secret',

@@ -1,3 +1,4 @@
+import type { ConvercusCredential } from './api.ts';
 import { type Condition, conditionOf, type Status } from './status.ts';
 
 /** What is worth an Event: something changed for people. A routine renewal is not. */
@@ -89,3 +90,8 @@ const normal = (reason: string, { message }: Condition): CredentialEvent => ({
   reason,
   message,
 });
+
+/** A credential that may not exist any more. */
+export interface EventSubject {
+  readonly metadata: Pick<ConvercusCredential['metadata'], 'namespace' | 'name' | 'uid'>;
+}

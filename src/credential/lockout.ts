@@ -1,7 +1,8 @@
-import { type Credential, digest, type RenewalPolicy } from './credential.ts';
 import { Failure } from '../lib/failure.ts';
-import { FIELDS_BY_GRANT } from './credentials-secret.ts';
 import { type EpochMs, hours, isFromTheFuture, type Ms, minutes } from '../lib/time.ts';
+import { FIELDS_BY_GRANT } from '../oauth/grants.ts';
+import { type Credential, digest } from './credential.ts';
+import type { RenewalPolicy } from './renewal.ts';
 
 /**
  * A login that the server has rejected. It is kept in status, so that a restart does not try again. It names the

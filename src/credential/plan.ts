@@ -1,10 +1,10 @@
-import type { Credential } from './credential.ts';
 import { Failure } from '../lib/failure.ts';
+import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
+import type { Credential } from './credential.ts';
 import { loginAllowedAt, presentedDigest, REJECTED_BEFORE, type Rejection } from './lockout.ts';
 import { type KnownSecret, type SecretMeta, type TokenAnnotations, versionOf } from './secret.ts';
 import { isSessionSecret, sessionNotOurs } from './session-secret.ts';
 import { isOurs } from './target-secret.ts';
-import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
 
 /** Everything that a decision rests on, gathered before it is made. */
 export interface Observation {

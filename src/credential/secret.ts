@@ -78,3 +78,9 @@ export interface DesiredSecret {
   readonly force: boolean;
   readonly fieldManager: string;
 }
+
+export interface SecretIdentity {
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}

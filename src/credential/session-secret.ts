@@ -1,8 +1,8 @@
-import { type Credential, sessionNameOf } from './credential.ts';
 import { Failure } from '../lib/failure.ts';
-import { memberOf, numberMember, parseJson, textMember } from '../oauth/http-response.ts';
-import type { DesiredSecret, SecretContents, SecretMeta } from './secret.ts';
 import { Sensitive } from '../lib/sensitive.ts';
+import { memberOf, numberMember, parseJson, textMember } from '../oauth/http-response.ts';
+import { type Credential, sessionNameOf } from './credential.ts';
+import type { DesiredSecret, SecretContents, SecretMeta } from './secret.ts';
 import type { Session } from './session.ts';
 import {
   CREDENTIAL_LABEL,

@@ -1,8 +1,8 @@
-import type { Credential } from './credential.ts';
 import type { Failure } from '../lib/failure.ts';
 import type { Sensitive } from '../lib/sensitive.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
 import type { PasswordRequest, RefreshRequest, RefreshToken, Token } from '../oauth/token.ts';
+import type { Credential } from './credential.ts';
 
 /** Where a session lives and who may end it; also what a log-out needs when the credential is gone. */
 export interface SessionOrigin {

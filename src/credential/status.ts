@@ -1,9 +1,9 @@
-import type { ConvercusCredential } from './api.ts';
 import { type Failure, TOKEN_FAILURES } from '../lib/failure.ts';
+import { type EpochMs, parseTime, rfc3339 } from '../lib/time.ts';
+import type { ConvercusCredential } from './api.ts';
 import type { Rejection } from './lockout.ts';
 import type { RenewReason } from './plan.ts';
 import type { TokenAnnotations } from './secret.ts';
-import { type EpochMs, parseTime, rfc3339 } from '../lib/time.ts';
 
 export type Status = NonNullable<ConvercusCredential['status']>;
 export type Condition = NonNullable<Status['conditions']>[number];

@@ -1,11 +1,12 @@
-import { type Credential, digest } from './credential.ts';
 import { Failure, isFailure } from '../lib/failure.ts';
-import type { DesiredSecret, SecretContents, SecretMeta, TokenAnnotations } from './secret.ts';
 import { Sensitive } from '../lib/sensitive.ts';
-import { formatTokenAnnotations } from './token-annotations.ts';
-import { fill, type Placeholder, uses } from './template.ts';
 import { hours, rfc3339 } from '../lib/time.ts';
-import { renewalDate, type Token } from '../oauth/token.ts';
+import type { Token } from '../oauth/token.ts';
+import { type Credential, digest } from './credential.ts';
+import { renewalDate } from './renewal.ts';
+import type { DesiredSecret, SecretContents, SecretMeta, TokenAnnotations } from './secret.ts';
+import { fill, type Placeholder, uses } from './template.ts';
+import { formatTokenAnnotations } from './token-annotations.ts';
 
 export const API_VERSION = 'convercus.io/v1alpha1';
 export const KIND = 'ConvercusCredential';

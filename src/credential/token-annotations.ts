@@ -1,5 +1,5 @@
-import type { TokenAnnotations } from './secret.ts';
 import { type EpochMs, parseTime, rfc3339 } from '../lib/time.ts';
+import type { TokenAnnotations } from './secret.ts';
 
 /** The annotations that hold a TargetMark. They are API: other tools may read them. */
 export const TOKEN_ANNOTATIONS = {

@@ -1,6 +1,6 @@
+import { listAt, numberAt, textAt } from '../lib/json.ts';
 import { Sensitive } from '../lib/sensitive.ts';
 import { hours, type Ms, seconds } from '../lib/time.ts';
-import { listAt, numberAt, textAt } from '../lib/json.ts';
 
 const MAX_RETRY_AFTER = hours(1);
 

@@ -1,9 +1,11 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import { targetNameOf } from '../credential/credential.ts';
-import { isOlderVersion } from '../lib/resource-version.ts';
+import type { SecretIdentity } from '../credential/secret.ts';
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/secret.ts';
 import type { Status } from '../credential/status.ts';
-import type { EventHandler, Key, Lister, SecretIdentity } from '../ports.ts';
+import type { Key } from '../lib/key.ts';
+import type { EventHandler } from '../lib/list-watch.ts';
+import { isOlderVersion } from '../lib/resource-version.ts';
 import {
   generationOrAnnotationChanged,
   inWordsOf,
@@ -29,7 +31,7 @@ interface CredentialList {
  * What the watches have shown, and who has to look again when it changes. List the credentials of a scope before
  * its Secrets: only Secrets that a credential already names are kept, any other costs a request when it is named later.
  */
-export class ClusterCache implements Lister {
+export class ClusterCache {
   readonly #enqueue: (keys: readonly Key[]) => void;
   readonly #credentials = new Map<Key, ConvercusCredential>();
   readonly #secrets = new SecretIndex();

@@ -1,18 +1,21 @@
 import type { ConvercusCredential } from '../credential/api.ts';
-import { type Failure, isFailure } from '../lib/failure.ts';
+import type { CredentialEvent, EventSubject } from '../credential/events.ts';
 import type {
   DesiredSecret,
   KnownSecret,
   SecretContents,
+  SecretIdentity,
   SecretMeta,
 } from '../credential/secret.ts';
-import type { ClusterClient, CredentialEvent, EventSubject, SecretIdentity } from '../ports.ts';
+import { type Failure, isFailure } from '../lib/failure.ts';
+import { textAt } from '../lib/json.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import type { ClusterCache } from './cache.ts';
 import { credentialFrom } from './credential-object.ts';
+import { toFailure } from './error-messages.ts';
 import type { EventRecorder } from './event-recorder.ts';
-import { textAt } from '../lib/json.ts';
 import { CREDENTIALS, pathOf, SECRETS } from './resources.ts';
+import type { ApiResponse, RestClient } from './rest-client.ts';
 import {
   contentsFrom,
   metaFrom,
@@ -22,11 +25,9 @@ import {
   writeRequest,
 } from './secrets.ts';
 import { replaceRequest, rewriteRequest } from './status-writes.ts';
-import { toFailure } from './error-messages.ts';
-import type { ApiResponse, RestClient } from './rest-client.ts';
 
 /** Secrets, statuses and events by way of one transport; what it learns of Secrets the cache knows at once. */
-export class KubernetesClient implements ClusterClient {
+export class KubernetesClient {
   readonly #restClient: RestClient;
   readonly #cache: ClusterCache;
   readonly #events: EventRecorder;

@@ -1,8 +1,8 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import { RENEW_REQUEST_ANNOTATION, sessionNameOf, targetNameOf } from '../credential/credential.ts';
 import type { SecretMeta } from '../credential/secret.ts';
-import type { Key } from '../ports.ts';
 import { member, numberAt, objectOf, textAt } from '../lib/json.ts';
+import type { Key } from '../lib/key.ts';
 
 export const sourceNameOf = (credential: ConvercusCredential): string =>
   credential.spec.credentialsSecretRef.name;

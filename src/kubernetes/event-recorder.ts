@@ -1,9 +1,10 @@
+import type { CredentialEvent, EventSubject } from '../credential/events.ts';
 import { API_VERSION, FIELD_MANAGER, KIND } from '../credential/target-secret.ts';
+import type { Log } from '../lib/log.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
-import type { CredentialEvent, EventSubject, Log } from '../ports.ts';
 import { ApiError } from './api-error.ts';
-import { EVENTS, pathOf } from './resources.ts';
 import { toFailure } from './error-messages.ts';
+import { EVENTS, pathOf } from './resources.ts';
 import type { RestClient } from './rest-client.ts';
 
 /** As many as a cold start of a large cluster brings; some 600 bytes each. */

@@ -1,4 +1,4 @@
-import type { Key } from '../ports.ts';
+import type { Key } from '../lib/key.ts';
 
 /** Some keys. Nearly always it is one, so one takes no Set. */
 export type KeySet = Key | Set<Key> | undefined;

@@ -1,10 +1,9 @@
 import type { Failure } from '../lib/failure.ts';
-import { type EpochMs, type Ms, parseTime, seconds } from '../lib/time.ts';
-import type { LeaseRecord, LeaseStore } from '../ports.ts';
-import { ApiError, NO_OBJECT } from './api-error.ts';
 import { member, numberAt, textAt } from '../lib/json.ts';
-import { LEASES, pathOf } from './resources.ts';
+import { type EpochMs, type Ms, parseTime, seconds } from '../lib/time.ts';
+import { ApiError, NO_OBJECT } from './api-error.ts';
 import { type ApiCall, toFailure } from './error-messages.ts';
+import { LEASES, pathOf } from './resources.ts';
 import type { ApiResponse, RestClient } from './rest-client.ts';
 
 /** Shorter than any sensible lease: an answer that comes later is of no use. */
@@ -13,13 +12,30 @@ const TIMEOUT: Ms = seconds(5);
 /** Answers to a write which mean that somebody else was faster, or that the Lease has been deleted. */
 const CONFLICTS = new Set([404, 409]);
 
+/** What we keep of a Lease. The leader election's store has the same shape. */
+export interface LeaseRecord {
+  readonly holder: string;
+  readonly duration: Ms;
+  readonly acquiredAt: EpochMs;
+  readonly renewedAt: EpochMs;
+  readonly transitions: number;
+  /** Absent: the Lease is to be created. Present: only if it is still this version. */
+  readonly resourceVersion?: string;
+}
+
 export interface LeaseName {
   readonly namespace: string;
   readonly name: string;
 }
 
+export interface LeaseClient {
+  read(signal: AbortSignal): Promise<LeaseRecord | 'absent' | Failure>;
+  write(record: LeaseRecord, signal: AbortSignal): Promise<LeaseRecord | 'conflict' | Failure>;
+  watch(signal: AbortSignal): AsyncIterable<LeaseRecord>;
+}
+
 /** The Lease (coordination.k8s.io/v1) of that name. */
-export const leaseStore = (restClient: RestClient, lease: LeaseName): LeaseStore => ({
+export const leaseStore = (restClient: RestClient, lease: LeaseName): LeaseClient => ({
   async read(signal) {
     const path = pathOf(LEASES, lease.namespace, lease.name);
     const response = await restClient.request({ method: 'GET', path, signal, timeout: TIMEOUT });

@@ -1,9 +1,10 @@
 import type { ConvercusCredential } from '../credential/api.ts';
+import { listAt, member, textAt } from '../lib/json.ts';
+import { type ListWatch, type Page, WatchError, type WatchEvent } from '../lib/list-watch.ts';
 import type { Ms } from '../lib/time.ts';
-import { type ListWatch, type Page, WatchError, type WatchEvent } from '../ports.ts';
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
 import { credentialFrom } from './credential-object.ts';
-import { listAt, member, textAt } from '../lib/json.ts';
+import { type ApiCall, toFailure } from './error-messages.ts';
 import {
   CREDENTIALS,
   JSON_ONLY,
@@ -13,9 +14,8 @@ import {
   type Resource,
   SECRETS,
 } from './resources.ts';
-import { secretFrom, type WatchedSecret } from './secret-meta.ts';
-import { type ApiCall, toFailure } from './error-messages.ts';
 import type { ApiResponse, RestClient } from './rest-client.ts';
+import { secretFrom, type WatchedSecret } from './secret-meta.ts';
 
 /** Objects of a page. A page that does not fit into memory is asked for again with half as many, down to one. */
 const PAGE_SIZE = 200;

@@ -1,6 +1,6 @@
 import type { SecretMeta } from '../credential/secret.ts';
-import { TOKEN_ANNOTATIONS } from '../credential/token-annotations.ts';
 import { credentialOfManager, managerFor } from '../credential/target-secret.ts';
+import { TOKEN_ANNOTATIONS } from '../credential/token-annotations.ts';
 import { listAt, member, objectOf, textAt } from '../lib/json.ts';
 
 /**

@@ -1,6 +1,6 @@
 import type { Dispatcher } from 'undici';
-import { type Ms, seconds } from '../lib/time.ts';
 import { sendRequest, type WholeRequest, type WholeResponse } from '../lib/http.ts';
+import { type Ms, seconds } from '../lib/time.ts';
 import { ApiError } from './api-error.ts';
 import { jsonIn } from './json-lines.ts';
 

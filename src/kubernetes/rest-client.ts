@@ -1,5 +1,8 @@
+import { member, textAt } from '../lib/json.ts';
 import type { Ms } from '../lib/time.ts';
-import { type ApiConnection, RestConfig } from './rest-config.ts';
+import { ApiError } from './api-error.ts';
+import { jsonIn, jsonLines } from './json-lines.ts';
+import { loadKubeConfig } from './kubeconfig.ts';
 import {
   DEFAULT_TIMEOUT,
   openStream,
@@ -7,10 +10,7 @@ import {
   type StatusResponse,
   sendWhole,
 } from './responses.ts';
-import { ApiError } from './api-error.ts';
-import { member, textAt } from '../lib/json.ts';
-import { jsonIn, jsonLines } from './json-lines.ts';
-import { loadKubeConfig } from './kubeconfig.ts';
+import { type ApiConnection, RestConfig } from './rest-config.ts';
 
 export interface RestClientOptions {
   /** Absent: the service account of the pod if there is one, else the default kubeconfig. */

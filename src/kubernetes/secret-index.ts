@@ -1,6 +1,6 @@
-import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/secret.ts';
-import type { Key } from '../ports.ts';
+import type { Key } from '../lib/key.ts';
+import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
 import type { SeenVersion } from './event-line.ts';
 import { type KeySet, keysOf, withKey, withoutKey } from './key-set.ts';
 import type { WatchedSecret } from './secret-meta.ts';

@@ -1,5 +1,4 @@
 import type { SecretMeta } from '../credential/secret.ts';
-import { parseTokenAnnotations } from '../credential/token-annotations.ts';
 import {
   CREDENTIAL_LABEL,
   FIELD_MANAGER,
@@ -7,8 +6,9 @@ import {
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from '../credential/target-secret.ts';
-import { annotatedBy, fieldOwnershipOf } from './managed-fields.ts';
+import { parseTokenAnnotations } from '../credential/token-annotations.ts';
 import { listAt, member, textAt, textsAt } from '../lib/json.ts';
+import { annotatedBy, fieldOwnershipOf } from './managed-fields.ts';
 
 /** A Secret as the watch shows it. */
 export interface WatchedSecret {

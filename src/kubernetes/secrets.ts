@@ -1,17 +1,17 @@
-import { Failure } from '../lib/failure.ts';
 import type {
   DesiredSecret,
   KnownSecret,
   SecretContents,
   SecretMeta,
 } from '../credential/secret.ts';
+import { Failure } from '../lib/failure.ts';
+import { listAt, member, textAt, textsAt } from '../lib/json.ts';
 import { Sensitive, sanitize } from '../lib/sensitive.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import { upgradeManagedFields } from './managed-fields.ts';
-import { listAt, member, textAt, textsAt } from '../lib/json.ts';
 import { METADATA, pathOf, SECRETS } from './resources.ts';
-import { secretMetaFrom } from './secret-meta.ts';
 import type { ApiRequest, ApiResponse } from './rest-client.ts';
+import { secretMetaFrom } from './secret-meta.ts';
 
 /** kubectl keeps the whole object in it, data and all. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';

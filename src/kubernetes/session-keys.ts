@@ -1,6 +1,6 @@
 import { sessionNameOf } from '../credential/credential.ts';
+import type { Key } from '../lib/key.ts';
 import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
-import type { Key } from '../ports.ts';
 import type { WatchedSecret } from './secret-meta.ts';
 
 interface SessionSecret {

@@ -1,4 +1,4 @@
-import type { Clock } from '../ports.ts';
+import type { Clock } from './clock.ts';
 
 /** `setTimeout` fires at once for anything longer, and warns of what is negative. */
 const LONGEST_DELAY = 2 ** 31 - 1;

@@ -1,5 +1,5 @@
+import type { Clock } from './clock.ts';
 import type { Ms } from './time.ts';
-import type { Clock } from '../ports.ts';
 
 export interface TimeoutOptions {
   readonly clock: Clock;

@@ -2,10 +2,10 @@ import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext, getCACertificates } from 'node:tls';
 import { type Dispatcher, EnvHttpProxyAgent } from 'undici';
-import type { Environment } from './environment.ts';
+import type { Clock } from '../lib/clock.ts';
 import { Failure } from '../lib/failure.ts';
 import { type EpochMs, type Ms, minutes, seconds } from '../lib/time.ts';
-import type { Clock } from '../ports.ts';
+import type { Environment } from './environment.ts';
 
 export interface ConnectionOptions {
   readonly timeouts: { readonly connect: Ms; readonly total: Ms };

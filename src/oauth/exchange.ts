@@ -1,11 +1,11 @@
 import { gunzipSync } from 'node:zlib';
 import pRetry from 'p-retry';
 import type { Dispatcher } from 'undici';
-import type { HttpResponse } from './http-response.ts';
-import type { EpochMs, Ms } from '../lib/time.ts';
-import type { Clock } from '../ports.ts';
-import { isTransient, isUnsent } from './network-errors.ts';
+import type { Clock } from '../lib/clock.ts';
 import { ResponseCut, sendRequest, type WholeResponse } from '../lib/http.ts';
+import type { EpochMs, Ms } from '../lib/time.ts';
+import type { HttpResponse } from './http-response.ts';
+import { isTransient, isUnsent } from './network-errors.ts';
 
 export interface HttpRequest {
   readonly url: string;

@@ -7,8 +7,8 @@ import {
   genericGrantRequest,
   refreshTokenGrant,
 } from 'openid-client';
-import type { EndpointRequest } from './token.ts';
 import type { HttpRequest } from './exchange.ts';
+import type { EndpointRequest } from './token.ts';
 
 /**
  * The request of a grant as openid-client builds it: form fields (RFC 6749, 2.3.1), JSON wanted, HTTPS unless

@@ -1,6 +1,6 @@
-import type { Environment } from './environment.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import { type ConnectionOptions, Connections } from './connections.ts';
+import type { Environment } from './environment.ts';
 import { type Exchange, type HttpRequest, sendWithRetries } from './exchange.ts';
 
 /** The way to the token hosts. A simulation puts another in its place. */

@@ -1,7 +1,7 @@
 import { Failure, type FailureKind } from '../lib/failure.ts';
-import { type HttpResponse, memberOf, parseJson, retryAfterOf } from './http-response.ts';
 import { type Sensitive, sanitize } from '../lib/sensitive.ts';
 import type { EpochMs } from '../lib/time.ts';
+import { type HttpResponse, memberOf, parseJson, retryAfterOf } from './http-response.ts';
 
 /** What was asked of the legacy login: enough to say where it failed, and what must never be echoed. */
 export interface LoginRequestContext {

@@ -1,7 +1,7 @@
 import { Failure } from '../lib/failure.ts';
+import type { HttpRequest } from './exchange.ts';
 import { processLoginResponse } from './legacy-login-response.ts';
 import type { LoginRequest, Token } from './token.ts';
-import type { HttpRequest } from './exchange.ts';
 import type { TokenHosts } from './token-hosts.ts';
 
 export type LoginSource = (request: LoginRequest, signal: AbortSignal) => Promise<Token | Failure>;

@@ -1,4 +1,6 @@
 import { Failure } from '../lib/failure.ts';
+import { Sensitive } from '../lib/sensitive.ts';
+import { type EpochMs, hours, type Ms, minutes, seconds } from '../lib/time.ts';
 import {
   clockSkewOf,
   type HttpResponse,
@@ -13,8 +15,6 @@ import {
   isHtml,
   type LoginRequestContext,
 } from './legacy-login-errors.ts';
-import { Sensitive } from '../lib/sensitive.ts';
-import { type EpochMs, hours, type Ms, minutes, seconds } from '../lib/time.ts';
 import type { Token } from './token.ts';
 
 /** The question, and what only the asker knows of its answer. */

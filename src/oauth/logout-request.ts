@@ -1,12 +1,10 @@
-import { type Environments, tokenUrlOf } from './environment.ts';
 import { Failure } from '../lib/failure.ts';
-import {
-  type LogoutRequest,
-  type LogoutResult,
-  processLogoutResponse,
-} from './logout-response.ts';
-import type { LogOut } from '../ports.ts';
+import { type Environments, tokenUrlOf } from './environment.ts';
+import { type LogoutRequest, type LogoutResult, processLogoutResponse } from './logout-response.ts';
 import type { TokenHosts } from './token-hosts.ts';
+
+/** Ends a session at the provider. Undefined when it is over. */
+export type LogOut = (request: LogoutRequest, signal: AbortSignal) => Promise<Failure | undefined>;
 
 /**
  * Ends a session: `/logout`, which ends just this one on all versions, and where that is unknown `/revoke`, which

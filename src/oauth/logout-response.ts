@@ -1,7 +1,7 @@
 import { Failure } from '../lib/failure.ts';
-import { type HttpResponse, jsonBody, textMember } from './http-response.ts';
 import type { Sensitive } from '../lib/sensitive.ts';
 import type { EpochMs } from '../lib/time.ts';
+import { type HttpResponse, jsonBody, textMember } from './http-response.ts';
 import { failureFromResponse, isOAuthError, type TokenRequestContext } from './token-errors.ts';
 
 /** What ends a session (Keycloak's logout endpoint with a refresh token, or RFC 7009). */

@@ -1,5 +1,6 @@
 import { Failure, type FailureKind } from '../lib/failure.ts';
-import { type HttpResponse, jsonBody, retryAfterOf, textMember } from './http-response.ts';
+import { type Sensitive, sanitize } from '../lib/sensitive.ts';
+import type { EpochMs } from '../lib/time.ts';
 import {
   anyStatus,
   describedAs,
@@ -11,8 +12,7 @@ import {
   type TokenError,
   withoutUser,
 } from './error-predicates.ts';
-import { type Sensitive, sanitize } from '../lib/sensitive.ts';
-import type { EpochMs } from '../lib/time.ts';
+import { type HttpResponse, jsonBody, retryAfterOf, textMember } from './http-response.ts';
 
 /** What was asked: enough to say in a message what failed and where, and what must never be echoed in it. */
 export interface TokenRequestContext {

@@ -1,10 +1,10 @@
-import type { Environment, Environments } from './environment.ts';
+import type { Clock, Random } from '../lib/clock.ts';
 import { Failure, type FailureKind, isFailure } from '../lib/failure.ts';
-import { clockSkewOf, type HttpResponse } from './http-response.ts';
 import type { EpochMs, Ms } from '../lib/time.ts';
-import type { Clock, Random } from '../ports.ts';
+import type { Environment, Environments } from './environment.ts';
 import type { Exchange, HttpRequest } from './exchange.ts';
 import type { HttpClient } from './http-client.ts';
+import { clockSkewOf, type HttpResponse } from './http-response.ts';
 import { toFailure } from './network-errors.ts';
 
 export interface TokenHostOptions {

@@ -1,8 +1,8 @@
 import type { Failure } from '../lib/failure.ts';
-import { type EndpointRequest, secretsOf, type Token } from './token.ts';
-import { processTokenResponse } from './token-response.ts';
-import type { TokenHosts } from './token-hosts.ts';
 import { grantRequest } from './grant-request.ts';
+import { type EndpointRequest, secretsOf, type Token } from './token.ts';
+import type { TokenHosts } from './token-hosts.ts';
+import { processTokenResponse } from './token-response.ts';
 
 export type EndpointSource = (
   request: EndpointRequest,

@@ -1,7 +1,13 @@
 import { Failure } from '../lib/failure.ts';
-import { type HttpResponse, jsonBody, numberMember, parseJson, textMember } from './http-response.ts';
 import { Sensitive, sanitize } from '../lib/sensitive.ts';
 import { type EpochMs, hours, type Ms, seconds } from '../lib/time.ts';
+import {
+  type HttpResponse,
+  jsonBody,
+  numberMember,
+  parseJson,
+  textMember,
+} from './http-response.ts';
 import type { RefreshToken, Token } from './token.ts';
 import {
   endpointOf,

@@ -1,14 +1,15 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import { type Credential, sessionNameOf } from '../credential/credential.ts';
-import { type Failure, isFailure } from '../lib/failure.ts';
 import { presentedDigest, type Rejection } from '../credential/lockout.ts';
 import type { Observation } from '../credential/plan.ts';
 import { type SecretMeta, versionOf } from '../credential/secret.ts';
 import { readRejection } from '../credential/status.ts';
 import { asSeenBy, isIntact, isOwnedBy } from '../credential/target-secret.ts';
+import { type Failure, isFailure } from '../lib/failure.ts';
 import type { EpochMs } from '../lib/time.ts';
-import type { ClusterClient, Lister } from '../ports.ts';
-import type { CredentialState } from './state.ts';
+import type { ClusterClient } from './cluster-client.ts';
+import type { Lister } from './lister.ts';
+import type { Subject } from './state.ts';
 
 /**
  * Reads only. Nearly everything comes from the watches; a request is made when a target's existence is unknown
@@ -75,13 +76,6 @@ async function sessionOf(
   return known === 'unknown'
     ? cluster.readSecretMeta(namespace, sessionNameOf(name), signal)
     : known;
-}
-
-/** One credential in the middle of a pass. */
-export interface Subject {
-  readonly resource: ConvercusCredential;
-  readonly credential: Credential;
-  readonly state: CredentialState;
 }
 
 async function isUntouched(

@@ -1,16 +1,15 @@
 import type { Credential } from '../credential/credential.ts';
-import { type Failure, isFailure } from '../lib/failure.ts';
-import type { Observation } from '../credential/plan.ts';
-import { isSameVersion, versionOf } from '../credential/secret.ts';
 import {
   type CredentialsValues,
   credentialsIn,
   credentialsSecretMissing,
-  FIELDS_BY_GRANT,
 } from '../credential/credentials-secret.ts';
-import type { ClusterClient } from '../ports.ts';
-import type { Subject } from './gather.ts';
-import type { Source } from './state.ts';
+import type { Observation } from '../credential/plan.ts';
+import { isSameVersion, versionOf } from '../credential/secret.ts';
+import { type Failure, isFailure } from '../lib/failure.ts';
+import { FIELDS_BY_GRANT } from '../oauth/grants.ts';
+import type { ClusterClient } from './cluster-client.ts';
+import type { Source, Subject } from './state.ts';
 
 /** What a credential presents, and which version of its Secret that came from. */
 export interface CredentialsRead {

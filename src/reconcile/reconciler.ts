@@ -1,3 +1,4 @@
+import type { ReconcileContext } from '../controller/reconcile-context.ts';
 import {
   type Credential,
   parseCredential,
@@ -5,7 +6,6 @@ import {
   sessionNameOf,
   targetNameOf,
 } from '../credential/credential.ts';
-import { type Failure, type FailureKind, isFailure } from '../lib/failure.ts';
 import {
   type Observation,
   type Plan,
@@ -17,20 +17,23 @@ import {
 import type { SecretMeta } from '../credential/secret.ts';
 import { type Attempt, conditionOf, readRejection } from '../credential/status.ts';
 import { asSeenBy, isOurs } from '../credential/target-secret.ts';
+import { type Failure, type FailureKind, isFailure } from '../lib/failure.ts';
+import type { Key } from '../lib/key.ts';
 import { type Action, type EpochMs, earlierAction } from '../lib/time.ts';
-import type { Key, Lister, ReconcileContext } from '../ports.ts';
+import type { TokenFailure } from '../tokens/token-demand.ts';
+import { gather } from './gather.ts';
+import type { Lister } from './lister.ts';
+import { isRepair, recordRepair, repairAt, repairConflict } from './repairs.ts';
+import { cleanUpSession, hasUnstoredSession, logOutUnstoredSessions } from './session-cleanup.ts';
+import type { Subject } from './state.ts';
+import { type CredentialState, CredentialStates } from './state.ts';
+import { rejectionOf, type SyncedTarget, syncTarget } from './sync-target.ts';
 import {
   type Ports,
   type ReconcileOutcome,
   retryBeforeTokenExpires,
   updateStatus,
 } from './update-status.ts';
-import { gather, type Subject } from './gather.ts';
-import { type CredentialState, CredentialStates } from './state.ts';
-import { rejectionOf, type SyncedTarget, syncTarget } from './sync-target.ts';
-import { isRepair, recordRepair, repairAt, repairConflict } from './repairs.ts';
-import { cleanUpSession, hasUnstoredSession, logOutUnstoredSessions } from './session-cleanup.ts';
-import type { TokenFailure } from '../tokens/token-demand.ts';
 
 export type Reconcile = (key: Key, context: ReconcileContext) => Promise<Action>;
 

@@ -1,4 +1,3 @@
-import { Failure } from '../lib/failure.ts';
 import {
   type Observation,
   type RenewReason,
@@ -6,9 +5,9 @@ import {
   tokenAnnotationsOf,
 } from '../credential/plan.ts';
 import { isSameVersion } from '../credential/secret.ts';
+import { Failure } from '../lib/failure.ts';
 import { type EpochMs, isFromTheFuture, type Ms, minutes, seconds } from '../lib/time.ts';
-import type { Subject } from './gather.ts';
-import type { CredentialState, Repairs } from './state.ts';
+import type { CredentialState, Repairs, Subject } from './state.ts';
 
 /** The first repair comes at once, the second a second later, each further one after twice the wait before. */
 const MIN_WAIT: Ms = seconds(1);

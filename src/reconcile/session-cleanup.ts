@@ -1,14 +1,18 @@
+import type { ReconcileContext } from '../controller/reconcile-context.ts';
 import { sessionNameOf } from '../credential/credential.ts';
-import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
 import type { SecretContents, SecretMeta } from '../credential/secret.ts';
-import type { Sensitive } from '../lib/sensitive.ts';
 import type { Session } from '../credential/session.ts';
 import { holdsSession, sessionFrom } from '../credential/session-secret.ts';
+import type { Clock, Random } from '../lib/clock.ts';
+import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
+import type { Key } from '../lib/key.ts';
+import type { Log } from '../lib/log.ts';
+import type { Sensitive } from '../lib/sensitive.ts';
 import { type Action, earliestRequeue, hours, type Ms, minutes, seconds } from '../lib/time.ts';
-import type { Clock, ClusterClient, Key, Log, Random, ReconcileContext } from '../ports.ts';
-import type { CredentialState } from './state.ts';
 import type { TokenClient } from '../tokens/token-client.ts';
 import { isTokenFailure } from '../tokens/token-demand.ts';
+import type { ClusterClient } from './cluster-client.ts';
+import type { CredentialState } from './state.ts';
 
 interface Ports {
   readonly cluster: ClusterClient;

@@ -1,14 +1,14 @@
+import type { ReconcileContext } from '../controller/reconcile-context.ts';
 import { type Credential, sessionNameOf } from '../credential/credential.ts';
-import { Failure, isFailure } from '../lib/failure.ts';
 import type { SecretMeta } from '../credential/secret.ts';
 import type { Session } from '../credential/session.ts';
 import { sessionFrom, sessionSecretFrom } from '../credential/session-secret.ts';
+import { Failure, isFailure } from '../lib/failure.ts';
 import { type EpochMs, hours } from '../lib/time.ts';
 import type { PasswordRequest } from '../oauth/token.ts';
-import type { ClusterClient, ReconcileContext } from '../ports.ts';
-import type { Subject } from './gather.ts';
-import type { CredentialState } from './state.ts';
 import type { TokenDemand } from '../tokens/token-demand.ts';
+import type { ClusterClient } from './cluster-client.ts';
+import type { CredentialState, Subject } from './state.ts';
 
 /** A session that ends so often within an hour has another holder, and both would throw each other out for ever. */
 const MAX_SESSION_ENDS = 3;

@@ -1,6 +1,6 @@
+import type { ReconcileContext } from '../controller/reconcile-context.ts';
 import type { ConvercusCredential } from '../credential/api.ts';
 import { sessionNameOf } from '../credential/credential.ts';
-import { type Failure, isFailure, retryAt, TOKEN_FAILURES } from '../lib/failure.ts';
 import { presentedDigest } from '../credential/lockout.ts';
 import type { KnownSecret } from '../credential/secret.ts';
 import {
@@ -14,12 +14,16 @@ import {
   sessionFromLogin,
 } from '../credential/session.ts';
 import { isSessionSecret } from '../credential/session-secret.ts';
+import type { Clock, Random } from '../lib/clock.ts';
+import { type Failure, isFailure, retryAt, TOKEN_FAILURES } from '../lib/failure.ts';
+import type { Log } from '../lib/log.ts';
+import { LruMap } from '../lib/lru-map.ts';
 import { type Action, minutes } from '../lib/time.ts';
 import type { Token, TokenRequest } from '../oauth/token.ts';
-import type { Clock, ClusterClient, Log, Random, ReconcileContext } from '../ports.ts';
-import type { Subject } from './gather.ts';
-import type { CredentialState } from './state.ts';
-import { LruMap } from '../lib/lru-map.ts';
+import { satisfies } from '../tokens/token-cache.ts';
+import type { TokenClient } from '../tokens/token-client.ts';
+import { isTokenFailure, type TokenFailure, withMaxWait } from '../tokens/token-demand.ts';
+import type { ClusterClient } from './cluster-client.ts';
 import {
   contentionOf,
   currentSession,
@@ -31,9 +35,7 @@ import {
   sinceStored,
   storeSession,
 } from './session-store.ts';
-import { satisfies } from '../tokens/token-cache.ts';
-import type { TokenClient } from '../tokens/token-client.ts';
-import { isTokenFailure, type TokenFailure, withMaxWait } from '../tokens/token-demand.ts';
+import type { CredentialState, SessionRequest, Subject } from './state.ts';
 
 /** Tokens kept, so that a target can be written again without a refresh. */
 const MAX_CACHED_TOKENS = 2_000;
@@ -46,19 +48,6 @@ interface Parts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-}
-
-/** A request of a session that is on its way, and what its answer will mean. */
-export interface SessionRequest {
-  readonly identity: string;
-  readonly response: Promise<Token | TokenFailure>;
-  readonly sessionWith: (token: Token) => Session | undefined;
-  /** Absent for a login. */
-  readonly refreshed?: Session;
-  /** To be logged out once the token of this login is in place. */
-  readonly supersedes?: Session | undefined;
-  /** The session that a planned login replaces, and that goes on when the login is refused. */
-  readonly planned?: Session | undefined;
 }
 
 /** Undefined while there is none. */

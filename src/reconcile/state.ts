@@ -1,9 +1,11 @@
+import type { ConvercusCredential } from '../credential/api.ts';
+import type { Credential } from '../credential/credential.ts';
+import type { CredentialsValues } from '../credential/credentials-secret.ts';
 import type { SecretMeta } from '../credential/secret.ts';
 import type { Session } from '../credential/session.ts';
-import type { CredentialsValues } from '../credential/credentials-secret.ts';
+import type { Key } from '../lib/key.ts';
 import type { EpochMs } from '../lib/time.ts';
-import type { Key } from '../ports.ts';
-import type { SessionRequest } from './sessions.ts';
+import type { Token } from '../oauth/token.ts';
 import type { TokenFailure } from '../tokens/token-demand.ts';
 
 export interface Source {
@@ -17,6 +19,19 @@ export interface Source {
 export interface Repairs {
   readonly count: number;
   readonly at: EpochMs;
+}
+
+/** A request of a session that is on its way, and what its answer will mean. */
+export interface SessionRequest {
+  readonly identity: string;
+  readonly response: Promise<Token | TokenFailure>;
+  readonly sessionWith: (token: Token) => Session | undefined;
+  /** Absent for a login. */
+  readonly refreshed?: Session;
+  /** To be logged out once the token of this login is in place. */
+  readonly supersedes?: Session | undefined;
+  /** The session that a planned login replaces, and that goes on when the login is refused. */
+  readonly planned?: Session | undefined;
 }
 
 /**
@@ -103,3 +118,10 @@ const isBlank = (state: CredentialState): boolean =>
   Object.entries(state).every(
     ([name, value]) => name === 'uid' || value === undefined || value === 0,
   );
+
+/** One credential in the middle of a pass. */
+export interface Subject {
+  readonly resource: ConvercusCredential;
+  readonly credential: Credential;
+  readonly state: CredentialState;
+}

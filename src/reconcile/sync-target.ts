@@ -1,4 +1,21 @@
+import type { ReconcileContext } from '../controller/reconcile-context.ts';
 import { type Credential, targetNameOf } from '../credential/credential.ts';
+import { requestFrom } from '../credential/credentials-secret.ts';
+import { presentedDigest, type Rejection } from '../credential/lockout.ts';
+import {
+  type Observation,
+  type RequiredFreshness,
+  tokenAnnotationsOf,
+} from '../credential/plan.ts';
+import { minRetryIntervalOf } from '../credential/renewal.ts';
+import {
+  type DesiredSecret,
+  type SecretMeta,
+  type TokenAnnotations,
+  versionOf,
+} from '../credential/secret.ts';
+import { credentialOfManager, renderTarget } from '../credential/target-secret.ts';
+import type { Clock, Random } from '../lib/clock.ts';
 import {
   type CurrentToken,
   Failure,
@@ -6,33 +23,19 @@ import {
   retryAt,
   retryBeforeExpiry,
 } from '../lib/failure.ts';
-import { presentedDigest, type Rejection } from '../credential/lockout.ts';
-import { type Observation, type RequiredFreshness, tokenAnnotationsOf } from '../credential/plan.ts';
-import {
-  type DesiredSecret,
-  type SecretMeta,
-  type TokenAnnotations,
-  versionOf,
-} from '../credential/secret.ts';
-import { requestFrom } from '../credential/credentials-secret.ts';
-import { credentialOfManager, renderTarget } from '../credential/target-secret.ts';
+import type { Log } from '../lib/log.ts';
 import { type EpochMs, hours, type Ms, minutes } from '../lib/time.ts';
-import {
-  type GrantRequest,
-  minRetryIntervalOf,
-  type PasswordRequest,
-  type Token,
-} from '../oauth/token.ts';
-import type { Clock, ClusterClient, Lister, Log, Random, ReconcileContext } from '../ports.ts';
-import type { Subject } from './gather.ts';
+import type { GrantRequest, PasswordRequest, Token } from '../oauth/token.ts';
 import type { LoginHistory } from '../tokens/rejected-logins.ts';
-import type { CredentialState } from './state.ts';
-import { type CredentialsRead, readCredentials } from './read-credentials.ts';
-import type { Sessions } from './sessions.ts';
 import type { TokenCache } from '../tokens/token-cache.ts';
-import { logOutSuperseded } from './session-cleanup.ts';
 import type { TokenClient } from '../tokens/token-client.ts';
 import { isTokenFailure, type TokenFailure } from '../tokens/token-demand.ts';
+import type { ClusterClient } from './cluster-client.ts';
+import type { Lister } from './lister.ts';
+import { type CredentialsRead, readCredentials } from './read-credentials.ts';
+import { logOutSuperseded } from './session-cleanup.ts';
+import type { Sessions } from './sessions.ts';
+import type { CredentialState, Subject } from './state.ts';
 
 interface Ports {
   readonly lister: Lister;

@@ -1,25 +1,22 @@
 import { isDeepStrictEqual } from 'node:util';
+import type { ReconcileContext } from '../controller/reconcile-context.ts';
 import type { ConvercusCredential } from '../credential/api.ts';
 import { targetNameOf } from '../credential/credential.ts';
 import { eventFor } from '../credential/events.ts';
-import { type Failure, isFailure, retryAt, retryBeforeExpiry } from '../lib/failure.ts';
 import type { Rejection } from '../credential/lockout.ts';
 import type { TokenAnnotations } from '../credential/secret.ts';
 import { type Attempt, failureOf, statusFor } from '../credential/status.ts';
+import type { Clock, Random } from '../lib/clock.ts';
+import { type Failure, isFailure, retryAt, retryBeforeExpiry } from '../lib/failure.ts';
+import type { Log } from '../lib/log.ts';
 import { type Action, type EpochMs, earliestRequeue, seconds } from '../lib/time.ts';
-import type {
-  Clock,
-  ClusterClient,
-  Lister,
-  Log,
-  Random,
-  ReconcileContext,
-  Telemetry,
-} from '../ports.ts';
-import type { Subject } from './gather.ts';
-import type { Sessions } from './sessions.ts';
 import type { TokenCache } from '../tokens/token-cache.ts';
 import type { TokenClient } from '../tokens/token-client.ts';
+import type { ClusterClient } from './cluster-client.ts';
+import type { Lister } from './lister.ts';
+import type { Sessions } from './sessions.ts';
+import type { Subject } from './state.ts';
+import type { Telemetry } from './telemetry.ts';
 
 export interface Ports {
   readonly lister: Lister;

@@ -1,5 +1,5 @@
 import { createLogger, format, transports } from 'winston';
-import type { Log, LogFields } from '../ports.ts';
+import type { Log, LogFields } from '../lib/log.ts';
 
 export interface LogOptions {
   readonly level: 'error' | 'warn' | 'info' | 'debug';

@@ -1,7 +1,9 @@
 import { setImmediate } from 'node:timers/promises';
 import type { ConvercusCredential } from '../credential/api.ts';
+import type { RenewReason } from '../credential/plan.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { FailureKind } from '../lib/failure.ts';
 import type { EpochMs, Ms } from '../lib/time.ts';
-import type { Clock, Telemetry } from '../ports.ts';
 import {
   controllerMetrics,
   type QueueState,
@@ -41,7 +43,8 @@ export interface TokenRequestReport {
   readonly seconds: number;
 }
 
-export interface Metrics extends Telemetry {
+export interface Metrics {
+  renewal(reason: RenewReason, outcome: 'success' | FailureKind): void;
   readonly contentType: string;
   /** Prometheus text in pieces, so that many credentials neither hold the process up nor fill its memory. */
   chunks(): AsyncGenerator<string>;

@@ -1,6 +1,6 @@
-import { retryBeforeExpiry } from '../lib/failure.ts';
 import { REJECTED_BEFORE } from '../credential/lockout.ts';
 import { isSessionOver } from '../credential/session.ts';
+import { retryBeforeExpiry } from '../lib/failure.ts';
 import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
 import type { TokenRequest } from '../oauth/token.ts';
 import type { TokenDemand, TokenFailure } from './token-demand.ts';

@@ -1,5 +1,5 @@
+import type { Random } from '../lib/clock.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
-import type { Random } from '../ports.ts';
 import { Cooldown } from './cooldown.ts';
 
 const FAILURE_THRESHOLD = 5;

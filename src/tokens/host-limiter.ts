@@ -1,10 +1,11 @@
+import type { Clock, Random } from '../lib/clock.ts';
+import { PriorityMap } from '../lib/priority-map.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
-import type { Clock, Random, Ticket } from '../ports.ts';
+import { AdaptiveRate } from './adaptive-rate.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
 import { Cooldown } from './cooldown.ts';
-import { PriorityMap } from '../lib/priority-map.ts';
-import { AdaptiveRate } from './adaptive-rate.ts';
 import { RateLimiter } from './rate-limiter.ts';
+import type { Ticket } from './request-limiter.ts';
 
 /** No timer runs longer, so that a jump of the system clock is noticed within this time. */
 const MAX_TIMER: Ms = seconds(60);

@@ -1,6 +1,7 @@
+import type { Clock, Random } from '../lib/clock.ts';
 import type { EpochMs } from '../lib/time.ts';
-import type { Clock, Random, RequestLimiter, Ticket } from '../ports.ts';
 import { HostLimiter, type HostLimits } from './host-limiter.ts';
+import type { RequestLimiter, Ticket } from './request-limiter.ts';
 
 export interface HostSnapshot {
   readonly host: string;

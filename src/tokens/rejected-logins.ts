@@ -1,6 +1,6 @@
 import { LOCKOUT_WINDOW, type LockoutEvidence, type Rejection } from '../credential/lockout.ts';
-import type { EpochMs } from '../lib/time.ts';
 import { LruMap } from '../lib/lru-map.ts';
+import type { EpochMs } from '../lib/time.ts';
 
 const MAX_USERS = 10_000;
 

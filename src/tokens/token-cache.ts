@@ -1,9 +1,16 @@
-import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
-import { renewalDate, type Token } from '../oauth/token.ts';
-import type { Clock, Ticket } from '../ports.ts';
+import { renewalDate } from '../credential/renewal.ts';
+import type { Clock } from '../lib/clock.ts';
 import { LruMap } from '../lib/lru-map.ts';
+import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
+import type { Token } from '../oauth/token.ts';
+import type { Ticket } from './request-limiter.ts';
 import { type TokenClient, ticketFor } from './token-client.ts';
-import { isTokenFailure, type TokenDemand, type TokenFailure, withMaxWait } from './token-demand.ts';
+import {
+  isTokenFailure,
+  type TokenDemand,
+  type TokenFailure,
+  withMaxWait,
+} from './token-demand.ts';
 
 /** Tokens kept for sharing. A token costs about 3 kB; one that is gone costs one more request. */
 const MAX_CACHED_TOKENS = 2_000;

@@ -1,16 +1,14 @@
 import { hash } from 'node:crypto';
-import { type Environments, tokenUrlOf } from '../oauth/environment.ts';
-import { type Failure, haveSameRetryRule, isFailure, retryAt } from '../lib/failure.ts';
 import { nextLoginAt } from '../credential/lockout.ts';
-import type { LogoutRequest } from '../oauth/logout-response.ts';
-import { Sensitive } from '../lib/sensitive.ts';
 import { isSessionOver } from '../credential/session.ts';
-import type { Ms } from '../lib/time.ts';
-import { type Token, type TokenRequest, urlOf } from '../oauth/token.ts';
-import type { Clock, LogOut, Random, RequestLimiter, Ticket, TokenSource } from '../ports.ts';
-import { RejectedLogins } from './rejected-logins.ts';
+import type { Clock, Random } from '../lib/clock.ts';
+import { type Failure, haveSameRetryRule, isFailure, retryAt } from '../lib/failure.ts';
 import { LruMap } from '../lib/lru-map.ts';
-import { NotBeforePolicies } from './not-before-policies.ts';
+import { Sensitive } from '../lib/sensitive.ts';
+import type { Ms } from '../lib/time.ts';
+import { type Environments, tokenUrlOf } from '../oauth/environment.ts';
+import type { LogoutRequest } from '../oauth/logout-response.ts';
+import { type Token, type TokenRequest, urlOf } from '../oauth/token.ts';
 import {
   type CachedFailure,
   cachedFromStatus,
@@ -18,8 +16,12 @@ import {
   isInForce,
   isLoginRequest,
 } from './cached-failure.ts';
-import { UserLimiter } from './user-limiter.ts';
+import { NotBeforePolicies } from './not-before-policies.ts';
+import { RejectedLogins } from './rejected-logins.ts';
+import type { RequestLimiter, Ticket } from './request-limiter.ts';
 import { hostOf, type TokenDemand, type TokenFailure, throttled } from './token-demand.ts';
+import type { LogOut, TokenSource } from './token-source.ts';
+import { UserLimiter } from './user-limiter.ts';
 
 const MAX_CACHED_FAILURES = 100_000;
 

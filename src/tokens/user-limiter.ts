@@ -1,5 +1,6 @@
+import type { Clock } from '../lib/clock.ts';
 import { type Ms, seconds } from '../lib/time.ts';
-import type { Clock, Ticket } from '../ports.ts';
+import type { Ticket } from './request-limiter.ts';
 
 /** Keycloak locks a user who fails twice within a second; twice as long is safe with any clock. */
 const LOGIN_INTERVAL: Ms = seconds(2);

@@ -1,6 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { type Action, type Ms, seconds } from '../../src/lib/time.ts';
 import {
   Controller,
   type ControllerOptions,
@@ -9,6 +8,7 @@ import {
 } from '../../src/controller/controller.ts';
 import { Semaphore } from '../../src/controller/semaphore.ts';
 import { WorkQueue } from '../../src/controller/work-queue.ts';
+import { type Action, type Ms, seconds } from '../../src/lib/time.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
 /** A promise that a test resolves. */

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { Failure } from '../../src/lib/failure.ts';
 import { ErrorReporter, unexpectedError } from '../../src/controller/error-reporter.ts';
+import { Failure } from '../../src/lib/failure.ts';
 
 const refused = new Failure('ClusterUnavailable', 'refused');
 const down = new Failure('ClusterUnavailable', 'down');

@@ -1,15 +1,15 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import { runInformer } from '../../src/controller/informer.ts';
 import { Failure } from '../../src/lib/failure.ts';
-import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import {
   type EventHandler,
   type ListWatch,
   type Page,
   WatchError,
   type WatchEvent,
-} from '../../src/ports.ts';
-import { runInformer } from '../../src/controller/informer.ts';
+} from '../../src/lib/list-watch.ts';
+import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
 type Event = WatchEvent<string>;

@@ -1,13 +1,14 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { Failure } from '../../src/lib/failure.ts';
-import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
-import type { LeaseRecord, LeaseStore, Log } from '../../src/ports.ts';
 import {
   type LeaderElectionOptions,
   type Leadership,
   runLeaderElection,
 } from '../../src/controller/leader-election.ts';
+import type { LeaseRecord, LeaseStore } from '../../src/controller/lease-store.ts';
+import { Failure } from '../../src/lib/failure.ts';
+import type { Log } from '../../src/lib/log.ts';
+import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
 const TIMES = {

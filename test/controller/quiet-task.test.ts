@@ -1,6 +1,6 @@
 import { expect, it } from '@jest/globals';
-import { minutes, seconds } from '../../src/lib/time.ts';
 import { QuietTask } from '../../src/controller/quiet-task.ts';
+import { minutes, seconds } from '../../src/lib/time.ts';
 import { FakeClock } from './fake-clock.ts';
 
 function aTask() {

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { WorkQueue } from '../../src/controller/work-queue.ts';
+import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { FakeClock } from './fake-clock.ts';
 
 let clock: FakeClock;

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { digest, parseCredential, targetNameOf } from '../../src/credential/credential.ts';
-import { BUILT_IN_ENVIRONMENTS } from '../../src/oauth/environment.ts';
 import { type Failure, isFailure } from '../../src/lib/failure.ts';
+import { BUILT_IN_ENVIRONMENTS } from '../../src/oauth/environment.ts';
 import {
   aCredential,
   aParsedCredential,

@@ -1,12 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
-import { Failure, isFailure } from '../../src/lib/failure.ts';
-import { Sensitive } from '../../src/lib/sensitive.ts';
 import {
   credentialsIn,
   credentialsSecretMissing,
-  type GrantType,
   requestFrom,
 } from '../../src/credential/credentials-secret.ts';
+import { Failure, isFailure } from '../../src/lib/failure.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
+import type { GrantType } from '../../src/oauth/grants.ts';
 import { secretsOf } from '../../src/oauth/token.ts';
 import { aParsedCredential, aSecretMeta, CANARY } from '../support/builders.ts';
 

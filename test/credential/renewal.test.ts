@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import { renewalDate } from '../../src/credential/renewal.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
-import { renewalDate } from '../../src/oauth/token.ts';
 import { START } from '../support/builders.ts';
 
 const aPolicy = fc.record({

@@ -1,6 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { Sensitive } from '../../src/lib/sensitive.ts';
 import {
   isReauthenticationDue,
   isRefreshable,
@@ -10,6 +9,7 @@ import {
   sessionFromLogin,
 } from '../../src/credential/session.ts';
 import { sessionFrom, sessionSecretFrom } from '../../src/credential/session-secret.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
 import { type EpochMs, hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { PasswordRequest, Token } from '../../src/oauth/token.ts';
 import { aParsedCredential, aToken, CANARY, START } from '../support/builders.ts';

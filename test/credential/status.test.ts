@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { FAILURE_KINDS, Failure, type FailureKind } from '../../src/lib/failure.ts';
 import { type Attempt, conditionOf, type Outcome, statusFor } from '../../src/credential/status.ts';
+import { FAILURE_KINDS, Failure, type FailureKind } from '../../src/lib/failure.ts';
 import { minutes, rfc3339 } from '../../src/lib/time.ts';
 import { aCredential, aMark, KINDS, START } from '../support/builders.ts';
 

@@ -1,12 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { Credential } from '../../src/credential/credential.ts';
-import { isFailure } from '../../src/lib/failure.ts';
 import type { DesiredSecret, SecretContents, SecretMeta } from '../../src/credential/secret.ts';
-import { Sensitive } from '../../src/lib/sensitive.ts';
-import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
 import { isIntact, renderTarget } from '../../src/credential/target-secret.ts';
 import { PLACEHOLDERS } from '../../src/credential/template.ts';
+import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
+import { isFailure } from '../../src/lib/failure.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
 import { minutes } from '../../src/lib/time.ts';
 import type { Token } from '../../src/oauth/token.ts';
 import {

@@ -7,20 +7,7 @@ import { Replica, START } from '../../dev/simulation/replica.ts';
 import { Scheduler } from '../../dev/simulation/scheduler.ts';
 import { Trace } from '../../dev/simulation/trace.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
-import {
-  listAt,
-  member,
-  numberAt,
-  objectOf,
-  textAt,
-  textsAt,
-} from '../../src/lib/json.ts';
-import {
-  JSON_ONLY,
-  METADATA,
-  METADATA_LIST,
-  pathOf,
-} from '../../src/kubernetes/resources.ts';
+import { JSON_ONLY, METADATA, METADATA_LIST, pathOf } from '../../src/kubernetes/resources.ts';
 import {
   type ApiRequest,
   type ApiResponse,
@@ -28,6 +15,7 @@ import {
   type RestClient,
   type StreamRequest,
 } from '../../src/kubernetes/rest-client.ts';
+import { listAt, member, numberAt, objectOf, textAt, textsAt } from '../../src/lib/json.ts';
 import { never } from '../kubernetes/scripted-api-server.ts';
 
 /**

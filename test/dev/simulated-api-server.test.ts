@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
 import { type Draft, encoded, type OwnerReference } from '../../dev/simulation/objects.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { upgradeManagedFieldsRequest } from '../../src/kubernetes/secrets.ts';
 import { replaceRequest, rewriteRequest } from '../../src/kubernetes/status-writes.ts';
-import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { never } from '../kubernetes/scripted-api-server.ts';
 import { objectOfKind, Play, path, RealSide, SimulatedSide } from './api-play.ts';
 

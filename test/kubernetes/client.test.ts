@@ -1,13 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
-import { KubernetesClient } from '../../src/kubernetes/client.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import type { DesiredSecret } from '../../src/credential/secret.ts';
 import { ClusterCache } from '../../src/kubernetes/cache.ts';
+import { KubernetesClient } from '../../src/kubernetes/client.ts';
 import { credentialFrom } from '../../src/kubernetes/credential-object.ts';
 import { EventRecorder } from '../../src/kubernetes/event-recorder.ts';
-import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { isFailure } from '../../src/lib/failure.ts';
-import type { DesiredSecret } from '../../src/credential/secret.ts';
+import type { Log, LogFields } from '../../src/lib/log.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
-import type { Log, LogFields } from '../../src/ports.ts';
 import {
   type Answer,
   type Asked,

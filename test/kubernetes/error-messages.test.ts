@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
-import { CREDENTIALS, SECRETS } from '../../src/kubernetes/resources.ts';
 import { type ApiCall, toFailure } from '../../src/kubernetes/error-messages.ts';
+import { CREDENTIALS, SECRETS } from '../../src/kubernetes/resources.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 
 const error = (code: number, reason: string, message = '', details: object = {}): ApiError =>

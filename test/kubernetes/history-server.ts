@@ -1,10 +1,3 @@
-import { ApiError } from '../../src/kubernetes/api-error.ts';
-import { member, textAt } from '../../src/lib/json.ts';
-import type {
-  ApiRequest,
-  ApiResponse,
-  RestClient,
-} from '../../src/kubernetes/rest-client.ts';
 import {
   CREDENTIAL_LABEL,
   FIELD_MANAGER,
@@ -12,6 +5,9 @@ import {
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from '../../src/credential/target-secret.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import type { ApiRequest, ApiResponse, RestClient } from '../../src/kubernetes/rest-client.ts';
+import { member, textAt } from '../../src/lib/json.ts';
 
 const NAMESPACE = 'shop';
 

@@ -1,15 +1,16 @@
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { KubernetesClient } from '../../src/kubernetes/client.ts';
+import type { KnownSecret } from '../../src/credential/secret.ts';
 import { ClusterCache } from '../../src/kubernetes/cache.ts';
+import { KubernetesClient } from '../../src/kubernetes/client.ts';
 import { credentialFrom, namesOf } from '../../src/kubernetes/credential-object.ts';
 import { EventRecorder } from '../../src/kubernetes/event-recorder.ts';
 import { secretFrom } from '../../src/kubernetes/secret-meta.ts';
 import { isFailure } from '../../src/lib/failure.ts';
+import type { Key } from '../../src/lib/key.ts';
+import type { EventHandler } from '../../src/lib/list-watch.ts';
 import { isOlderVersion } from '../../src/lib/resource-version.ts';
-import type { KnownSecret } from '../../src/credential/secret.ts';
-import type { EventHandler, Key } from '../../src/ports.ts';
 import { type Change, type History, HistoryServer, shownOf } from './history-server.ts';
 import { never } from './scripted-api-server.ts';
 

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
+import type { LeaseRecord } from '../../src/controller/lease-store.ts';
 import { leaseStore } from '../../src/kubernetes/lease.ts';
-import type { LeaseRecord } from '../../src/ports.ts';
 import {
   type Answer,
   type Asked,

@@ -1,9 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import {
-  credentialListWatch,
-  secretListWatch,
-} from '../../src/kubernetes/list-watch.ts';
-import { WatchError } from '../../src/ports.ts';
+import { credentialListWatch, secretListWatch } from '../../src/kubernetes/list-watch.ts';
+import { WatchError } from '../../src/lib/list-watch.ts';
 import {
   type Answer,
   type Asked,

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import { formatTokenAnnotations } from '../../src/credential/token-annotations.ts';
 import { credentialFrom } from '../../src/kubernetes/credential-object.ts';
 import { secretMetaFrom } from '../../src/kubernetes/secret-meta.ts';
-import { formatTokenAnnotations } from '../../src/credential/token-annotations.ts';
 
 const tokenAnnotations = {
   issuedAt: 0,

@@ -1,26 +1,23 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
-import { KubernetesClient } from '../../src/kubernetes/client.ts';
-import { ClusterCache } from '../../src/kubernetes/cache.ts';
-import { credentialFrom } from '../../src/kubernetes/credential-object.ts';
-import { EventRecorder } from '../../src/kubernetes/event-recorder.ts';
-import { leaseStore } from '../../src/kubernetes/lease.ts';
-import {
-  credentialListWatch,
-  secretListWatch,
-} from '../../src/kubernetes/list-watch.ts';
-import { createRestClient, type RestClient } from '../../src/kubernetes/rest-client.ts';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
-import { isFailure } from '../../src/lib/failure.ts';
 import type { DesiredSecret, SecretMeta } from '../../src/credential/secret.ts';
-import { Sensitive } from '../../src/lib/sensitive.ts';
 import {
   CREDENTIAL_LABEL,
   FIELD_MANAGER,
   MANAGED_BY_LABEL,
   managerFor,
 } from '../../src/credential/target-secret.ts';
-import type { WatchEvent } from '../../src/ports.ts';
+import { ClusterCache } from '../../src/kubernetes/cache.ts';
+import { KubernetesClient } from '../../src/kubernetes/client.ts';
+import { credentialFrom } from '../../src/kubernetes/credential-object.ts';
+import { EventRecorder } from '../../src/kubernetes/event-recorder.ts';
+import { leaseStore } from '../../src/kubernetes/lease.ts';
+import { credentialListWatch, secretListWatch } from '../../src/kubernetes/list-watch.ts';
+import { createRestClient, type RestClient } from '../../src/kubernetes/rest-client.ts';
+import { isFailure } from '../../src/lib/failure.ts';
+import type { WatchEvent } from '../../src/lib/list-watch.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
 import { BAD_SELECTORS, GOOD_SELECTORS } from '../support/selectors.ts';
 import { collect, never } from './scripted-api-server.ts';
 

@@ -4,8 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { KubeConfig } from '@kubernetes/client-node';
 import { ProxyAgent } from 'undici';
-import { RestConfig } from '../../src/kubernetes/rest-config.ts';
 import { loadKubeConfig } from '../../src/kubernetes/kubeconfig.ts';
+import { RestConfig } from '../../src/kubernetes/rest-config.ts';
 
 describe('access to the API server', () => {
   let dir: string;

@@ -1,17 +1,17 @@
 import { createServer, type IncomingMessage, type RequestListener } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { Server } from 'node:net';
+import { Sensitive } from '../../src/lib/sensitive.ts';
 import type { ConnectionOptions } from '../../src/oauth/connections.ts';
+import type { Environment } from '../../src/oauth/environment.ts';
 import { createHttpClient } from '../../src/oauth/http-client.ts';
+import type { ClientCredentialsRequest, EndpointRequest } from '../../src/oauth/token.ts';
 import {
   type RequestReport,
   type TokenHostOptions,
   TokenHosts,
 } from '../../src/oauth/token-hosts.ts';
 import { createTokenSource } from '../../src/oauth/token-request.ts';
-import type { Environment } from '../../src/oauth/environment.ts';
-import { Sensitive } from '../../src/lib/sensitive.ts';
-import type { ClientCredentialsRequest, EndpointRequest } from '../../src/oauth/token.ts';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 

@@ -1,10 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { FAILURE_KINDS, type FailureKind, type RetryRule } from '../../src/lib/failure.ts';
-import type { HttpResponse } from '../../src/oauth/http-response.ts';
-import { failureFromLoginResponse } from '../../src/oauth/legacy-login-errors.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, seconds } from '../../src/lib/time.ts';
+import type { HttpResponse } from '../../src/oauth/http-response.ts';
+import { failureFromLoginResponse } from '../../src/oauth/legacy-login-errors.ts';
 
 const question = (secrets: readonly string[] = []) => ({
   host: 'api.convercus.test',

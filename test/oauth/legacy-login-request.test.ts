@@ -7,11 +7,11 @@ import {
   startIdentityProvider,
 } from '../../dev/identity-provider/identity-provider.ts';
 import type { LegacyShape } from '../../dev/identity-provider/legacy-login.ts';
-import { createLoginSource } from '../../src/oauth/legacy-login-request.ts';
-import type { Environment } from '../../src/oauth/environment.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
+import type { Environment } from '../../src/oauth/environment.ts';
+import { createLoginSource } from '../../src/oauth/legacy-login-request.ts';
 import type { LoginRequest } from '../../src/oauth/token.ts';
 import {
   answerWith,

@@ -1,9 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { Failure } from '../../src/lib/failure.ts';
-import type { HttpResponse } from '../../src/oauth/http-response.ts';
-import { type LoginResponseContext, processLoginResponse } from '../../src/oauth/legacy-login-response.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
+import type { HttpResponse } from '../../src/oauth/http-response.ts';
+import {
+  type LoginResponseContext,
+  processLoginResponse,
+} from '../../src/oauth/legacy-login-response.ts';
 import type { Token } from '../../src/oauth/token.ts';
 
 const REQUESTED_AT = Date.parse('2026-03-01T12:00:00Z');

@@ -4,11 +4,11 @@ import {
   type IdentityProvider,
   startIdentityProvider,
 } from '../../dev/identity-provider/identity-provider.ts';
-import { createLogOut } from '../../src/oauth/logout-request.ts';
-import { createTokenSource } from '../../src/oauth/token-request.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
+import { createLogOut } from '../../src/oauth/logout-request.ts';
 import type { PasswordRequest, RefreshRequest, Token } from '../../src/oauth/token.ts';
+import { createTokenSource } from '../../src/oauth/token-request.ts';
 import { anEnvironment, freeEverything, later, someHosts } from './lab.ts';
 
 const never = new AbortController().signal;

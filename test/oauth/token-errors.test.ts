@@ -1,9 +1,9 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { FailureKind } from '../../src/lib/failure.ts';
-import type { HttpResponse } from '../../src/oauth/http-response.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, seconds } from '../../src/lib/time.ts';
+import type { HttpResponse } from '../../src/oauth/http-response.ts';
 import { failureFromResponse, type TokenRequestContext } from '../../src/oauth/token-errors.ts';
 
 const RECEIVED_AT = Date.parse('2026-03-01T12:00:00Z');

@@ -1,8 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { Failure } from '../../src/lib/failure.ts';
-import { clockSkewOf, type HttpResponse } from '../../src/oauth/http-response.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
+import { clockSkewOf, type HttpResponse } from '../../src/oauth/http-response.ts';
 import type { Token } from '../../src/oauth/token.ts';
 import {
   processTokenResponse,

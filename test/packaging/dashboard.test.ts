@@ -6,14 +6,14 @@ import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { parse, stringify } from 'yaml';
 import { ensureTool } from '../../dev/packaging/tools.ts';
 import { freePorts, ServerProcess } from '../../dev/server-process.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import { systemClock as clock } from '../../src/lib/system-clock.ts';
+import { rfc3339 } from '../../src/lib/time.ts';
+import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import {
   type OperationsServer,
   startOperationsServer,
 } from '../../src/telemetry/operations-server.ts';
-import { systemClock as clock } from '../../src/lib/system-clock.ts';
-import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
-import type { ConvercusCredential } from '../../src/credential/api.ts';
-import { rfc3339 } from '../../src/lib/time.ts';
 import { aCredential } from '../support/builders.ts';
 import { BUILD_TIME, CHART } from './render.ts';
 

@@ -1,16 +1,16 @@
 import { isDeepStrictEqual } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import { Controller } from '../../src/controller/controller.ts';
+import { WorkQueue } from '../../src/controller/work-queue.ts';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import type { DesiredSecret } from '../../src/credential/secret.ts';
-import { Sensitive } from '../../src/lib/sensitive.ts';
 import { isReauthenticationDue, isRefreshable } from '../../src/credential/session.ts';
 import { sessionFrom } from '../../src/credential/session-secret.ts';
 import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { PasswordRequest, RefreshRequest, TokenRequest } from '../../src/oauth/token.ts';
-import { Controller } from '../../src/controller/controller.ts';
-import { WorkQueue } from '../../src/controller/work-queue.ts';
 import { aCredential, CANARY } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
 import {

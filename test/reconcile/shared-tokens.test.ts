@@ -3,10 +3,14 @@ import { Failure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { ClientCredentialsRequest, LoginRequest, Token } from '../../src/oauth/token.ts';
-import type { TokenSource } from '../../src/ports.ts';
 import { TokenCache } from '../../src/tokens/token-cache.ts';
 import { TokenClient } from '../../src/tokens/token-client.ts';
-import { isTokenFailure, type TokenDemand, type TokenFailure } from '../../src/tokens/token-demand.ts';
+import {
+  isTokenFailure,
+  type TokenDemand,
+  type TokenFailure,
+} from '../../src/tokens/token-demand.ts';
+import type { TokenSource } from '../../src/tokens/token-source.ts';
 import { CANARY, SETTINGS, START } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { FakeIdentityProvider, OpenBudget, until, WRONG_SECRET } from '../support/world.ts';

@@ -1,10 +1,14 @@
 import type { ConvercusCredential } from '../../src/credential/api.ts';
-import { type Credential, parseCredential, type Settings } from '../../src/credential/credential.ts';
-import { BUILT_IN_ENVIRONMENTS } from '../../src/oauth/environment.ts';
-import { FAILURE_KINDS, type FailureKind, isFailure } from '../../src/lib/failure.ts';
+import {
+  type Credential,
+  parseCredential,
+  type Settings,
+} from '../../src/credential/credential.ts';
 import type { SecretMeta, TokenAnnotations } from '../../src/credential/secret.ts';
+import { FAILURE_KINDS, type FailureKind, isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { type EpochMs, minutes, seconds } from '../../src/lib/time.ts';
+import { BUILT_IN_ENVIRONMENTS } from '../../src/oauth/environment.ts';
 import type { Token } from '../../src/oauth/token.ts';
 
 /** The moment at which every test begins, with whole seconds. */

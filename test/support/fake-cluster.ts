@@ -1,14 +1,13 @@
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { targetNameOf } from '../../src/credential/credential.ts';
-import { Failure } from '../../src/lib/failure.ts';
+import type { CredentialEvent, EventSubject } from '../../src/credential/events.ts';
 import type {
   DesiredSecret,
   KnownSecret,
   SecretContents,
+  SecretIdentity,
   SecretMeta,
 } from '../../src/credential/secret.ts';
-import { Sensitive } from '../../src/lib/sensitive.ts';
-import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
 import {
   CREDENTIAL_LABEL,
   credentialOfManager,
@@ -17,14 +16,12 @@ import {
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from '../../src/credential/target-secret.ts';
-import type {
-  ClusterClient,
-  CredentialEvent,
-  EventSubject,
-  Key,
-  Lister,
-  SecretIdentity,
-} from '../../src/ports.ts';
+import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
+import { Failure } from '../../src/lib/failure.ts';
+import type { Key } from '../../src/lib/key.ts';
+import { Sensitive } from '../../src/lib/sensitive.ts';
+import type { ClusterClient } from '../../src/reconcile/cluster-client.ts';
+import type { Lister } from '../../src/reconcile/lister.ts';
 
 /** A Secret as the API server stores it. */
 export interface StoredSecret {

@@ -1,8 +1,8 @@
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import type { Log } from '../../src/lib/log.ts';
 import { createLog, type LogOptions } from '../../src/telemetry/logger.ts';
-import type { Log } from '../../src/ports.ts';
 
 function written(options: Omit<LogOptions, 'stream'>, write: (log: Log) => void): string {
   const stream = new PassThrough({ encoding: 'utf8', highWaterMark: 1_000_000 });

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
-import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { rfc3339 } from '../../src/lib/time.ts';
+import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { aCredential, START } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
-import type { Ticket } from '../../src/ports.ts';
 import type { HostLimits } from '../../src/tokens/host-limiter.ts';
 import { HostLimiters } from '../../src/tokens/host-limiters.ts';
+import type { Ticket } from '../../src/tokens/request-limiter.ts';
 import { FakeClock, settle } from '../controller/fake-clock.ts';
 
 const LIMITS: HostLimits = {

@@ -1,8 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
-import { credentialFrom } from '../../../src/kubernetes/credential-object.ts';
 import { parseConfig } from '../../../src/config.ts';
 import { parseCredential } from '../../../src/credential/credential.ts';
+import { credentialFrom } from '../../../src/kubernetes/credential-object.ts';
 import { isFailure } from '../../../src/lib/failure.ts';
 import { localStaging } from '../../operator.ts';
 import { type Lab, metricOf, pidOf } from '../lab.ts';

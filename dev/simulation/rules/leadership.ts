@@ -1,5 +1,5 @@
-import { textAt } from '../../../src/lib/json.ts';
 import type { ApiRequest } from '../../../src/kubernetes/rest-client.ts';
+import { textAt } from '../../../src/lib/json.ts';
 import type { Ms } from '../../../src/lib/time.ts';
 import type { Outcome } from '../api-network.ts';
 import { targetOf, valuesIn } from '../api-server.ts';
