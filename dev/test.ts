@@ -1,6 +1,6 @@
 /**
  * `npm test`: every check and every test, one after the other, whatever fails before.
- * Arguments go to jest: `npm test -- test/domain` runs a part. Ends with a line `N passed, N failed`.
+ * Arguments go to jest: `npm test -- test/credential` runs a part. Ends with a line `N passed, N failed`.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';

@@ -20,7 +20,7 @@ describe('a bounded wait', () => {
       if (how === 'rejection') task.reject(new Error('no'));
       if (how === 'limit') await clock.advance(seconds(1));
       if (how === 'abort') end.abort(new Error('enough'));
-      const responses: Record<string, unknown> = { response: 42, rejection: 'Error: no' };
+      const responses: Record<string, unknown> = { answer: 42, rejection: 'Error: no' };
       expect(await wait).toBe(responses[how]);
       expect(clock.timers).toBe(0);
       expect(inner?.aborted).toBe(how === 'too late' ? undefined : responses[how] === undefined);
