@@ -51,7 +51,7 @@ export async function typesFromCrd(): Promise<string> {
   const crd = parse(await readFile(join(ROOT, CRD), 'utf8'));
   const schema = crd.spec.versions[0].schema.openAPIV3Schema;
   const { spec, status: writtenStatus } = schema.properties;
-  // The default of the status only says that nobody has looked at the resource.
+  // The default of the status only says that the resource was not reconciled yet.
   const { default: _, ...status } = writtenStatus;
   const resource = {
     ...schema,

@@ -26,7 +26,7 @@ const lean: Plugin = {
       contents: UNDICI,
       resolveDir: ROOT,
     }));
-    // The classes of all resources and APIs of Kubernetes: modules that do nothing when nobody imports from them
+    // The classes of the resources and APIs of Kubernetes have no side effects: unused modules are left out
     bundler.onResolve({ filter: /^(\.|@kubernetes\/client-node$)/ }, async (asked) => {
       const { path, pluginData, ...from } = asked;
       const isClient = /@kubernetes\/client-node/.test(`${from.importer} ${path}`);

@@ -25,7 +25,7 @@ export async function absentFrom<T extends string>(dir: string, names: readonly 
   return absent;
 }
 
-/** Why Go can't build here, as what somebody reads after "…, and"; undefined when it can. */
+/** Why Go can't build here, as the end of a sentence after "…, and"; undefined when it can. */
 export async function goLacks(needed: string): Promise<string | undefined> {
   const found = /\bgo(\d+\.\d+(?:\.\d+)?)/.exec((await outputOf('go', ['version'])) ?? '')?.[1];
   if (found === undefined) return 'there is none';

@@ -23,7 +23,7 @@ export interface Finding {
 
 export interface History {
   readonly done: readonly Done[];
-  /** When nobody could have mended it: no API server, no identity provider, no leader. */
+  /** When it could not have been mended: no API server, no identity provider, no leader. */
   readonly away: readonly Span[];
   /** Of each credential: when the provider has refused a refresh because the session was over. */
   readonly sessionEnds: ReadonlyMap<string, readonly number[]>;

@@ -38,7 +38,7 @@ export interface Claims {
   readonly sid?: string;
 }
 
-/** What the token itself says, whoever wrote it; undefined when it is none. */
+/** What the token itself says, its signature not checked; undefined when it is none. */
 export function claimsOf(token: string): Claims | undefined {
   const parts = token.split('.');
   if (parts.length !== 3) return undefined;

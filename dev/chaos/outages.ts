@@ -1,6 +1,6 @@
 import type { Span } from '../soak/measures.ts';
 
-/** When nobody could renew a token: planned in a schedule, and measured in a run. Times in milliseconds. */
+/** When no replica could renew a token: planned in a schedule, and measured in a run. Times in milliseconds. */
 
 export type Replica = 0 | 1;
 

@@ -14,7 +14,7 @@ const LOOKS = [5_000, 30_000, 30_000];
 /** Longer than any outage. */
 const PATIENCE = 180_000;
 
-/** What somebody wants of a credential now. */
+/** What a person wants of a credential now. */
 interface Wanted {
   scope: string;
   extra: string | undefined;
@@ -311,7 +311,7 @@ export class Person {
     });
   }
 
-  /** Somebody's own Secret, into which a token is merged. */
+  /** A user's own Secret, into which a token is merged. */
   #createApp({ namespace, target: name }: Member): Promise<void> {
     const path = `/api/v1/namespaces/${namespace}/secrets`;
     return this.#create(path, { metadata: { name }, stringData: { url: 'https://example.test' } });

@@ -18,7 +18,7 @@ const PERIOD = 1_000;
 const LATE = 3_000;
 const TIMEOUT = 5_000;
 
-/** Who held the Lease at a moment; empty for nobody. */
+/** Who held the Lease at a moment; empty when it had no holder. */
 export interface Held {
   readonly at: number;
   readonly holder: string;

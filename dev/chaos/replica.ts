@@ -20,7 +20,7 @@ export class Replica {
   readonly proxy: Proxy;
   readonly operator: Operator;
   readonly terminations: Termination[] = [];
-  /** Ends that nobody has asked for. */
+  /** Ends without a signal from here. */
   readonly failures: string[] = [];
   /** What ends it or holds it up, one after the other. */
   #turn: Promise<unknown> = Promise.resolve();

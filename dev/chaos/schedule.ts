@@ -335,7 +335,7 @@ const CROWD_SHARE = 0.6;
 /** A watch is tried again after at most 30 s; this is when it is likeliest still blind, in milliseconds. */
 const BLIND = 20_000;
 
-/** When to make a crowd again: what happens while nobody sees it in time is what a stale answer may hide. */
+/** When to make a crowd again: what happens while no watch shows it is what a stale response may hide. */
 function crowdsAfter(faults: readonly Event[], dice: Dice): number[] {
   return faults
     .filter(({ do: what }) => BLINDING.has(what) && dice.next() < CROWD_SHARE)
@@ -464,7 +464,7 @@ class Edits {
     }
   }
 
-  /** With Merge the operator gives way to whoever edits its keys, and says so: nothing to be mended. */
+  /** With Merge the operator gives way to the one that edits its keys, and says so: nothing to be mended. */
   #ownerOfTarget(at: number): string[] {
     const owners = this.#free(at).filter(({ creationPolicy }) => creationPolicy === 'Owner');
     return this.#dice.some(owners, 1).map(({ key }) => key);

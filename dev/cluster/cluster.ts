@@ -27,7 +27,7 @@ export interface ClusterOptions {
   dir: string;
   /** Archives to load. */
   images: readonly string[];
-  /** How often kubelet looks at each pod anew, and so how late a changed Secret shows in a file. Its own default: 1m. */
+  /** How often kubelet syncs each pod, and so how late a changed Secret shows in a file. Its own default: 1m. */
   syncFrequency?: string;
   log?: Log;
 }

@@ -70,7 +70,7 @@ async function test(isolation: Isolation, store: ImageStore): Promise<number> {
   return code;
 }
 
-/** Read by the tests, since inside nobody can build or look into images. */
+/** Read by the tests, since inside images can't be built or looked into. */
 async function describeImages(dir: string, store: ImageStore): Promise<void> {
   const base = { name: NODE_IMAGE, size: await store.sizeOf(NODE_IMAGE) };
   const images = VERSIONS.map(async (version) => {

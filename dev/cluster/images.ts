@@ -54,7 +54,7 @@ export async function buildOperatorImage(store: ImageStore, tag: string): Promis
   });
 }
 
-/** Root has a cache of its own, so that what somebody else has installed is not in it. */
+/** Root has a cache of its own, so that what another user has installed is not in it. */
 async function fillNpmCache(): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), 'npm-cache-'));
   for (const file of ['package.json', 'package-lock.json', '.npmrc']) {

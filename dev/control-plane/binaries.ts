@@ -37,7 +37,7 @@ const packages = {
   'kube-proxy': { path: 'k8s.io/kubernetes/cmd/kube-proxy', minutes: 'under 1 minute' },
 };
 
-/** What somebody has to install before a control plane can start here, one sentence each. */
+/** What has to be installed before a control plane can start here, one sentence each. */
 export async function missingForControlPlane(): Promise<string[]> {
   const assets = process.env['KUBEBUILDER_ASSETS'];
   if (assets) {

@@ -306,7 +306,7 @@ const alone = [
   '--advertise-address=127.0.0.1',
   '--authorization-mode=RBAC',
   '--service-cluster-ip-range=10.0.0.0/24',
-  // Nobody here creates the default service account that this one would make every Pod wait for.
+  // Nothing here creates the default service account that this one would make every Pod wait for.
   '--disable-admission-plugins=ServiceAccount',
   '--endpoint-reconciler-type=none',
 ];

@@ -30,7 +30,7 @@ const OFFLINE_LIFESPAN = 10 * 365 * 86_400;
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** As long as an RS256 signature, and as opaque: nobody here verifies access tokens. */
+/** As long as an RS256 signature, and as opaque: access tokens are not verified here. */
 const signature = ({ bytes }: Randomness): string => bytes(256).toString('base64url');
 
 /** Requested scopes first, the words in no stable order: Keycloak's order differs between answers. */
@@ -173,7 +173,7 @@ export function readRefreshToken(realm: Realm, token: string): RefreshClaims | u
   return claims;
 }
 
-/** The session that a refresh token names, whoever signed it; empty when it names none. */
+/** The session that a refresh token names, its signature not checked; empty when it names none. */
 export function sessionIdIn(token: string): string {
   try {
     const { sid }: Partial<RefreshClaims> = JSON.parse(

@@ -10,7 +10,7 @@ const home = (): string => join(cacheDir(), `keycloak-${keycloakVersion}`);
 
 const run = promisify(execFile);
 
-/** What somebody has to install before a Keycloak can start here, one sentence each. */
+/** What has to be installed before a Keycloak can start here, one sentence each. */
 export async function missingForKeycloak(): Promise<string[]> {
   const missing: string[] = [];
   const javaHome = process.env['JAVA_HOME'];

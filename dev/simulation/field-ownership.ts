@@ -39,7 +39,7 @@ export interface Conflict {
   readonly manager: string;
 }
 
-/** What field ownership decides; whoever stores it gives name, namespace, uid and version. */
+/** What field ownership decides; name, namespace, uid and version come when it is stored. */
 export type Part = Pick<Draft, 'type' | 'data' | 'metadata'>;
 
 /** What an apply of `manager` makes of an object, or the conflicts that forbid it. */

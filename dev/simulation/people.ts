@@ -182,7 +182,7 @@ const withLabel =
     metadata: { ...metadata, labels: { ...metadata.labels, [name]: `v${dice.below(1_000)}` } },
   });
 
-/** A Secret of somebody else under the name of a target. */
+/** A user's Secret under the name of a target. */
 function occupy(world: World, dice: Dice): void {
   const credential = pickCredential(world, dice);
   if (credential === undefined) return;

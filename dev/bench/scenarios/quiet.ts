@@ -32,7 +32,7 @@ export async function settled(lab: Lab, since: Record<string, number>, n: number
   );
 }
 
-/** Nothing is due for anybody, and then the operator starts anew. */
+/** No renewal is due, and then the operator starts again. */
 export async function quiet(lab: Lab, { count: n, namespaces, idleSeconds }: Size): Promise<Row[]> {
   const options = { count: n, namespaces, secrets: 'distinct', tokenSeconds: 36_000 } as const;
   await Population.create(lab, options);

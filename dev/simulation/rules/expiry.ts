@@ -8,7 +8,7 @@ import { type Scene, specOf, targetNameOf, tokensIn } from './rule.ts';
 const ALLOWANCE: Ms = seconds(30);
 
 export interface Calm {
-  /** Since when all faults are over and nobody has edited what the credential rests on; undefined: not now. */
+  /** Since when all faults are over and what the credential rests on is unchanged; undefined: not now. */
   since(credential: StoredObject): Ms | undefined;
 }
 

@@ -46,7 +46,7 @@ export class Sessions {
   /** When people last asked for a renewal, which may present a rejected password once more. */
   renewRequestedAt: Ms = -Infinity;
   #isRestored = false;
-  /** Sessions that nobody needs, explained by a crash or a lost message. */
+  /** Sessions that no credential needs, explained by a crash or a lost message. */
   lost = 0;
 
   constructor(scene: Scene, leadership: Leadership) {

@@ -8,7 +8,7 @@ const LOGINS_PER_SECOND = 1;
 const BURST = 2;
 const WARM_UP = 10_000;
 
-/** So that the server is back soon: it hashes all passwords anew when it imports the realm. */
+/** So that the server is back soon: it hashes all passwords again when it imports the realm. */
 const QUICK_HASHES = 'hashAlgorithm(pbkdf2-sha256) and hashIterations(1)';
 
 /**
