@@ -1,5 +1,5 @@
-import { ensureBinaries } from './control-plane/binaries.ts';
-import { ensureKeycloak } from './keycloak/distribution.ts';
+import { ensureBinaries } from './envtest/binaries.ts';
+import { ensureKeycloak } from './keycloak/server/distribution.ts';
 import { ensureAllTools } from './packaging/tools.ts';
 
 /** `node dev/build-servers.ts`: everything that `npm test` starts is in the cache afterwards. */

@@ -4,7 +4,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { typesFromCrd } from './api-types.ts';
-import { ensureBinaries } from './control-plane/binaries.ts';
+import { ensureBinaries } from './envtest/binaries.ts';
 import { chartReadme } from './packaging/chart-readme.ts';
 
 const ROOT = join(import.meta.dirname, '..');

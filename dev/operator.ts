@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseAllDocuments, stringify } from 'yaml';
-import type { ControlPlane } from './control-plane/control-plane.ts';
-import { type Ending, freePorts, ServerProcess } from './server-process.ts';
+import type { ControlPlane } from './envtest/control-plane.ts';
+import { type Ending, freePorts, ServerProcess } from './envtest/server-process.ts';
 
 /** The operator as its own process, set up as an administrator would: CRD, permissions, configuration file. */
 

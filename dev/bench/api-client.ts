@@ -31,7 +31,7 @@ export class ApiClient {
     this.#dispatcher = new Agent({ allowH2: false, connections: 32, bodyTimeout: 0, connect });
   }
 
-  /** @param path of a kubeconfig as dev/control-plane writes it */
+  /** @param path of a kubeconfig as dev/envtest writes it */
   static async from(path: string): Promise<ApiClient> {
     const { clusters, users }: Kubeconfig = parse(await readFile(path, 'utf8'));
     const { cluster } = clusters[0];

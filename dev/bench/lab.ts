@@ -1,7 +1,8 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { type ControlPlane, startControlPlane } from '../control-plane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
+import type { Log } from '../envtest/server-process.ts';
 import {
   installCluster,
   localStaging,
@@ -9,7 +10,6 @@ import {
   OPERATOR_USER,
   Operator,
 } from '../operator.ts';
-import type { Log } from '../server-process.ts';
 import { ApiClient } from './api-client.ts';
 import { type Counts, countsFrom, difference } from './api-counts.ts';
 import { Provider } from './provider.ts';

@@ -4,7 +4,7 @@
  */
 import { mkdir } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
-import { missingForControlPlane } from '../control-plane/binaries.ts';
+import { missingForControlPlane } from '../envtest/binaries.ts';
 import { bundleOperator, Lab } from './lab.ts';
 import { machine, type Result, tableOf, writeJson } from './report.ts';
 import { CHECK, SCENARIOS, type Scenario } from './scenarios/scenarios.ts';

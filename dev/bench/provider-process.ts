@@ -1,7 +1,7 @@
 /** The identity provider as a process of its own, told what to do by messages of its parent. Ends with it. */
-import { startIdentityProvider } from '../identity-provider/identity-provider.ts';
-import type { LegacyAccount } from '../identity-provider/legacy-login.ts';
-import type { Realm } from '../identity-provider/realm.ts';
+import { startIdentityProvider } from '../keycloak/dialect/identity-provider.ts';
+import type { LegacyAccount } from '../keycloak/dialect/legacy-login.ts';
+import type { Realm } from '../keycloak/dialect/realm.ts';
 import type { LiveSession, Order } from './provider.ts';
 
 const provider = await startIdentityProvider({ logLimit: 2_000_000 });

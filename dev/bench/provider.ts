@@ -1,15 +1,15 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import type { Fault } from '../identity-provider/faults.ts';
-import type { LegacyAccount } from '../identity-provider/legacy-login.ts';
+import type { Fault } from '../keycloak/dialect/faults.ts';
+import type { LegacyAccount } from '../keycloak/dialect/legacy-login.ts';
 import type {
   ClientRepresentation,
   RealmRepresentation,
   RealmSettings,
   UserRepresentation,
-} from '../identity-provider/realm.ts';
-import type { RequestLogEntry } from '../identity-provider/request-log.ts';
+} from '../keycloak/dialect/realm.ts';
+import type { RequestLogEntry } from '../keycloak/dialect/request-log.ts';
 
 export type Order =
   | { readonly do: 'realm'; readonly realm: RealmRepresentation }

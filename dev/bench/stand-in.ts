@@ -2,7 +2,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
 import { join } from 'node:path';
-import type { ControlPlane } from '../control-plane/control-plane.ts';
+import type { ControlPlane } from '../envtest/control-plane.ts';
 
 /** Objects as a real API server shows them, from which many are made. Secrets as metadata only. */
 export interface Originals {

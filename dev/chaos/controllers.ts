@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ensureControllerManager } from '../control-plane/binaries.ts';
-import type { ControlPlane } from '../control-plane/control-plane.ts';
-import { type Log, ServerProcess } from '../server-process.ts';
+import { ensureControllerManager } from '../envtest/binaries.ts';
+import type { ControlPlane } from '../envtest/control-plane.ts';
+import { type Log, ServerProcess } from '../envtest/server-process.ts';
 
 const CONTROLLERS = ['garbage-collector-controller', 'namespace-controller'];
 

@@ -1,4 +1,4 @@
-import type { RequestLogEntry } from '../identity-provider/request-log.ts';
+import type { RequestLogEntry } from '../keycloak/dialect/request-log.ts';
 import type { Span } from '../soak/measures.ts';
 import { concerns, type Done } from './explain.ts';
 import { within } from './outages.ts';

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiClient } from '../bench/api-client.ts';
 import { Provider } from '../bench/provider.ts';
-import { type ControlPlane, startControlPlane } from '../control-plane/control-plane.ts';
-import { type FaultEffect, proxies } from '../identity-provider/faults.ts';
+import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
+import type { Log } from '../envtest/server-process.ts';
+import { type FaultEffect, proxies } from '../keycloak/dialect/faults.ts';
 import { eventually } from '../objects.ts';
 import { installCluster, localStaging, OPERATOR_NAMESPACE, OPERATOR_USER } from '../operator.ts';
-import type { Log } from '../server-process.ts';
 import type { Span } from '../soak/measures.ts';
 import { Controllers } from './controllers.ts';
 import type { Done } from './explain.ts';

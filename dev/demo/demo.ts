@@ -3,9 +3,9 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ControlPlane, startControlPlane } from '../control-plane/control-plane.ts';
-import { startIdentityProvider } from '../identity-provider/identity-provider.ts';
-import { abcRealm, startKeycloak } from '../keycloak/keycloak.ts';
+import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
+import { startIdentityProvider } from '../keycloak/dialect/identity-provider.ts';
+import { abcRealm, startKeycloak } from '../keycloak/server/keycloak.ts';
 import {
   installCluster,
   localStaging,

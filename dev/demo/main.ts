@@ -4,8 +4,8 @@
  * `--for 60s` ends by itself and exits 0 only if tokens were issued and renewed.
  */
 import { parseArgs } from 'node:util';
-import { missingForControlPlane } from '../control-plane/binaries.ts';
-import { missingForKeycloak } from '../keycloak/distribution.ts';
+import { missingForControlPlane } from '../envtest/binaries.ts';
+import { missingForKeycloak } from '../keycloak/server/distribution.ts';
 import { Demo } from './demo.ts';
 import { Screen } from './screen.ts';
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { absentFrom, buildInto, type GoProgram, goLacks, pinIn } from '../go-build.ts';
-import { cacheDir, type Log, silent } from '../server-process.ts';
+import { absentFrom, buildInto, type GoProgram, goLacks, pinIn } from '../envtest/go-build.ts';
+import { cacheDir, type Log, silent } from '../envtest/server-process.ts';
 
 /** The programs that packaging is checked with, built once per version into the cache. */
 

@@ -1,5 +1,5 @@
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
-import { type FaultEffect, proxies } from '../identity-provider/faults.ts';
+import { type FaultEffect, proxies } from '../keycloak/dialect/faults.ts';
 import { pickAwait, whenWaitingAt } from './awaits.ts';
 import { type Conditions, goodConditions } from './conditions.ts';
 import type { Dice } from './dice.ts';

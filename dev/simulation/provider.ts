@@ -1,17 +1,17 @@
 import type { Ms } from '../../src/lib/time.ts';
 import type { HttpRequest } from '../../src/oauth/exchange.ts';
 import type { HttpResponse } from '../../src/oauth/http-response.ts';
-import type { Answer } from '../identity-provider/answer.ts';
-import { distorted, type Endpoint, type FaultEffect, Faults } from '../identity-provider/faults.ts';
-import { parseForm } from '../identity-provider/form.ts';
-import { LegacyLogin } from '../identity-provider/legacy-login.ts';
-import { Realm } from '../identity-provider/realm.ts';
-import { misrouted, routeOf } from '../identity-provider/routes.ts';
+import type { Answer } from '../keycloak/dialect/answer.ts';
+import { distorted, type Endpoint, type FaultEffect, Faults } from '../keycloak/dialect/faults.ts';
+import { parseForm } from '../keycloak/dialect/form.ts';
+import { LegacyLogin } from '../keycloak/dialect/legacy-login.ts';
+import { Realm } from '../keycloak/dialect/realm.ts';
+import { misrouted, routeOf } from '../keycloak/dialect/routes.ts';
 import {
   logoutEndpoint,
   revokeEndpoint,
   tokenEndpoint,
-} from '../identity-provider/token-endpoint.ts';
+} from '../keycloak/dialect/token-endpoint.ts';
 import type { Dice } from './dice.ts';
 import { START } from './replica.ts';
 
@@ -58,7 +58,7 @@ export const userOf = (client: string): string => client.replace('client', 'user
 const ENDPOINTS = { token: tokenEndpoint, logout: logoutEndpoint, revoke: revokeEndpoint };
 
 /**
- * Keycloak and the legacy login, by the endpoints of dev/identity-provider, which the contract suite holds against the
+ * Keycloak and the legacy login, by the endpoints of dev/keycloak/dialect, which the contract suite holds against the
  * real Keycloak. Two environments: each host has realms and a clock of its own.
  */
 export class Provider {

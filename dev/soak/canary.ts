@@ -1,4 +1,4 @@
-import type { ControlPlane } from '../control-plane/control-plane.ts';
+import type { ControlPlane } from '../envtest/control-plane.ts';
 import type { Operator } from '../operator.ts';
 import { exactly, type Row } from './report.ts';
 

@@ -3,8 +3,8 @@
  * Exits 0 only if every aim was met.
  */
 import { parseArgs } from 'node:util';
-import { missingForControlPlane } from '../control-plane/binaries.ts';
-import { missingForKeycloak } from '../keycloak/distribution.ts';
+import { missingForControlPlane } from '../envtest/binaries.ts';
+import { missingForKeycloak } from '../keycloak/server/distribution.ts';
 import type { Grant } from './accounts.ts';
 import type { ProviderName } from './provider.ts';
 import { type Row, table } from './report.ts';

@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ControlPlane, startControlPlane } from '../control-plane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
+import type { Log } from '../envtest/server-process.ts';
 import { eventually, manifest } from '../objects.ts';
 import {
   installCluster,
@@ -8,7 +9,6 @@ import {
   OPERATOR_USER,
   Operator,
 } from '../operator.ts';
-import type { Log } from '../server-process.ts';
 import {
   type Account,
   accountsFor,
@@ -36,7 +36,7 @@ export interface Setting {
 }
 
 export interface Script {
-  /** Of the realm, over those of dev/keycloak/realms. */
+  /** Of the realm, over those of dev/keycloak/server/realms. */
   readonly realm: Record<string, unknown>;
   /** Of the operator, over the defaults. */
   readonly config?: Record<string, unknown>;

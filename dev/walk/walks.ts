@@ -1,4 +1,4 @@
-import { proxies } from '../identity-provider/faults.ts';
+import { proxies } from '../keycloak/dialect/faults.ts';
 import type { Taken } from './probe.ts';
 import { World } from './world.ts';
 

@@ -2,8 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   type IdentityProvider,
   startIdentityProvider,
-} from '../identity-provider/identity-provider.ts';
-import { abcRealm } from '../keycloak/keycloak.ts';
+} from '../keycloak/dialect/identity-provider.ts';
+import { abcRealm } from '../keycloak/server/keycloak.ts';
 import { localStaging } from '../operator.ts';
 import { encoded, type StoredObject } from '../simulation/objects.ts';
 import { LoopbackApiServer } from './loopback-api-server.ts';

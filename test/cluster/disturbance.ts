@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { NODE_ADDRESS } from '../../dev/cluster/node.ts';
+import { NODE_ADDRESS } from '../../dev/envtest/cluster/node.ts';
 import type { Lab, PodObject } from './lab.ts';
 import { until } from './lab.ts';
 import { processOf } from './operator-processes.ts';

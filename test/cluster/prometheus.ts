@@ -1,9 +1,9 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import type { ClusterClient } from '../../dev/cluster/cluster.ts';
+import type { ClusterClient } from '../../dev/envtest/cluster/cluster.ts';
+import { ServerProcess } from '../../dev/envtest/server-process.ts';
 import { ensureTool } from '../../dev/packaging/tools.ts';
-import { ServerProcess } from '../../dev/server-process.ts';
 
 /** A real Prometheus that does what the Prometheus Operator would make it do for the chart's objects. */
 

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import type { ClusterClient } from '../../dev/cluster/cluster.ts';
+import type { ClusterClient } from '../../dev/envtest/cluster/cluster.ts';
 import { claimsOf } from './stand-in-api.ts';
 
 /** What the cluster shows over time, with the moment at which we saw it. */

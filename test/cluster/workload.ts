@@ -1,4 +1,4 @@
-import { NODE_IMAGE } from '../../dev/cluster/images.ts';
+import { NODE_IMAGE } from '../../dev/envtest/cluster/images.ts';
 
 /** Reads each token file anew for each call, as workloads should. */
 const CALLER = `

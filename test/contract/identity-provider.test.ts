@@ -1,9 +1,9 @@
+import type { Backend } from '../../dev/keycloak/contract/backend.ts';
+import { tokenEndpointContract } from '../../dev/keycloak/contract/token-endpoint.contract.ts';
 import {
   type IdentityProviderOptions,
   startIdentityProvider,
-} from '../../dev/identity-provider/identity-provider.ts';
-import type { Backend } from './backend.ts';
-import { tokenEndpointContract } from './token-endpoint.contract.ts';
+} from '../../dev/keycloak/dialect/identity-provider.ts';
 
 async function startBackend(era: NonNullable<IdentityProviderOptions['era']>): Promise<Backend> {
   let ahead = 0;

@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { KeycloakAdmin } from '../../dev/keycloak/admin.ts';
-import { startKeycloak } from '../../dev/keycloak/keycloak.ts';
-import type { Backend } from './backend.ts';
-import { tokenEndpointContract } from './token-endpoint.contract.ts';
+import type { Backend } from '../../dev/keycloak/contract/backend.ts';
+import { tokenEndpointContract } from '../../dev/keycloak/contract/token-endpoint.contract.ts';
+import { KeycloakAdmin } from '../../dev/keycloak/server/admin.ts';
+import { startKeycloak } from '../../dev/keycloak/server/keycloak.ts';
 
 type Server = { url: string; admin: KeycloakAdmin; stop(): Promise<void> };
 

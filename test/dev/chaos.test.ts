@@ -24,7 +24,7 @@ import {
   mostAway,
   scheduleFor,
 } from '../../dev/chaos/schedule.ts';
-import type { RequestLogEntry } from '../../dev/identity-provider/request-log.ts';
+import type { RequestLogEntry } from '../../dev/keycloak/dialect/request-log.ts';
 
 const members = populationOf(84);
 const seeds = fc.integer({ min: 1, max: 2 ** 31 });

@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 
 describe('a real control plane', () => {
   let controlPlane: ControlPlane;

@@ -1,7 +1,7 @@
 import { Resolver } from 'node:dns/promises';
 import { expect, it } from '@jest/globals';
-import { serveDns } from '../../dev/cluster/dns.ts';
-import { freePorts } from '../../dev/server-process.ts';
+import { serveDns } from '../../dev/envtest/cluster/dns.ts';
+import { freePorts } from '../../dev/envtest/server-process.ts';
 
 it('the DNS of a cluster of our own knows its Services, and nothing else', async () => {
   const [port = 0] = await freePorts(1);

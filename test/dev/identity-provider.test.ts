@@ -1,11 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type Fault, type FaultEffect, proxies } from '../../dev/identity-provider/faults.ts';
+import { type Fault, type FaultEffect, proxies } from '../../dev/keycloak/dialect/faults.ts';
 import {
   type IdentityProvider,
   startIdentityProvider,
-} from '../../dev/identity-provider/identity-provider.ts';
-import type { LegacyShape } from '../../dev/identity-provider/legacy-login.ts';
-import { sha256 } from '../../dev/identity-provider/request-log.ts';
+} from '../../dev/keycloak/dialect/identity-provider.ts';
+import type { LegacyShape } from '../../dev/keycloak/dialect/legacy-login.ts';
+import { sha256 } from '../../dev/keycloak/dialect/request-log.ts';
 
 const SECRET = 'hidden-client-secret';
 const FORM = {

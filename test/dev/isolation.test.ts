@@ -5,7 +5,7 @@ import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Isolation } from '../../dev/cluster/isolation.ts';
+import { Isolation } from '../../dev/envtest/cluster/isolation.ts';
 import { eventually } from '../e2e/world.ts';
 
 const isPossible = process.platform === 'linux' && process.getuid?.() === 0;
@@ -43,7 +43,7 @@ const untidy = (then: string): string[] => [
 
   it('ends when its owner is killed, and the next one cleans up', async () => {
     const script = `
-      import { Isolation } from '${join(import.meta.dirname, '../../dev/cluster/isolation.ts')}';
+      import { Isolation } from '${join(import.meta.dirname, '../../dev/envtest/cluster/isolation.ts')}';
       const isolation = await Isolation.create('${parent}');
       const onStart = (pid) => console.log(pid, isolation.dir);
       await isolation.run('sh', ['-c', 'sleep 1000'], { onStart });

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { abcRealm, type Keycloak, startKeycloak } from '../../dev/keycloak/keycloak.ts';
+import { abcRealm, type Keycloak, startKeycloak } from '../../dev/keycloak/server/keycloak.ts';
 
 const clientSecret = 'a "quoted" secret & 100%';
 

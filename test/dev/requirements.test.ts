@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { missingForCluster } from '../../dev/cluster/requirements.ts';
+import { missingForCluster } from '../../dev/envtest/cluster/requirements.ts';
 
 const cache = process.env['XDG_CACHE_HOME'];
 

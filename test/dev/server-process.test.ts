@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { describe, expect, it } from '@jest/globals';
-import { freePorts } from '../../dev/server-process.ts';
+import { freePorts } from '../../dev/envtest/server-process.ts';
 
 /** From which port on Linux gives ports to outgoing connections. */
 const firstOutgoing = async (): Promise<number> => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { proxies } from '../../dev/identity-provider/faults.ts';
+import { proxies } from '../../dev/keycloak/dialect/faults.ts';
 import { EARLY, eventually, expiryOf, type Tenant, World } from './world.ts';
 
 jest.setTimeout(180_000);

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { proxies } from '../../dev/identity-provider/faults.ts';
+import { proxies } from '../../dev/keycloak/dialect/faults.ts';
 import { localStaging, OPERATOR_NAMESPACE, Operator } from '../../dev/operator.ts';
 import { eventually, type Tenant, World } from './world.ts';
 

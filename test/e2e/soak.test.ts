@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { silent } from '../../dev/server-process.ts';
+import { silent } from '../../dev/envtest/server-process.ts';
 import { SCENARIOS } from '../../dev/soak/scenarios.ts';
 
 /**

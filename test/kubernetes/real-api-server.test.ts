@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import type { DesiredSecret, SecretMeta } from '../../src/credential/secret.ts';
 import {

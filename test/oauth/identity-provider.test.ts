@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type FaultEffect, proxies } from '../../dev/identity-provider/faults.ts';
+import { type FaultEffect, proxies } from '../../dev/keycloak/dialect/faults.ts';
 import {
   type IdentityProvider,
   startIdentityProvider,
-} from '../../dev/identity-provider/identity-provider.ts';
+} from '../../dev/keycloak/dialect/identity-provider.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import { minutes } from '../../src/lib/time.ts';
 import { aRequest, aSource, freeEverything, later } from './lab.ts';

@@ -1,12 +1,12 @@
 import { setTimeout } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { type FaultEffect, proxies } from '../../dev/identity-provider/faults.ts';
+import { type FaultEffect, proxies } from '../../dev/keycloak/dialect/faults.ts';
 import {
   type IdentityProvider,
   startIdentityProvider,
-} from '../../dev/identity-provider/identity-provider.ts';
-import type { LegacyShape } from '../../dev/identity-provider/legacy-login.ts';
+} from '../../dev/keycloak/dialect/identity-provider.ts';
+import type { LegacyShape } from '../../dev/keycloak/dialect/legacy-login.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';

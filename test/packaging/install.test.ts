@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { stringify } from 'yaml';
-import { type ControlPlane, startControlPlane } from '../../dev/control-plane/control-plane.ts';
+import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 import { credentialObject } from '../e2e/world.ts';
 import {
   BUILD_TIME,

@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { parseAllDocuments } from 'yaml';
-import { ensureBinaries } from '../../dev/control-plane/binaries.ts';
+import { ensureBinaries } from '../../dev/envtest/binaries.ts';
 import { ensureTool } from '../../dev/packaging/tools.ts';
 
 export const ROOT = join(import.meta.dirname, '../..');

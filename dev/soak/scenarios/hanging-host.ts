@@ -1,4 +1,4 @@
-import { startIdentityProvider } from '../../identity-provider/identity-provider.ts';
+import { startIdentityProvider } from '../../keycloak/dialect/identity-provider.ts';
 import { localStaging } from '../../operator.ts';
 import { accountsFor, realmOf } from '../accounts.ts';
 import { expiredSeconds, lateness, quantile, rounded } from '../measures.ts';

@@ -24,7 +24,7 @@ import { CERTIFICATES } from './requirements.ts';
  * the Node of the npm package with its libraries, busybox, npm.
  */
 
-const ROOT = join(import.meta.dirname, '../..');
+const ROOT = join(import.meta.dirname, '../../..');
 /** Node and what it needs, laid out like the distroless base; also what test pods run. */
 export const NODE_IMAGE = 'localhost/node:1';
 const BUILD_IMAGE = 'localhost/node-build:1';

@@ -1,5 +1,5 @@
 import { expect } from '@jest/globals';
-import type { Client } from '../../dev/identity-provider/realm.ts';
+import type { Client } from '../dialect/realm.ts';
 import { claimsOf, clientCredentials, type Lab, password, refresh } from './lab.ts';
 import { empty, leaving, revoking } from './logout-rows.ts';
 import {

@@ -2,12 +2,8 @@ import { execFile } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
-import {
-  ensureBinaries,
-  ensureNodeBinaries,
-  type NodeBinaries,
-} from '../control-plane/binaries.ts';
-import { ControlPlane } from '../control-plane/control-plane.ts';
+import { ensureBinaries, ensureNodeBinaries, type NodeBinaries } from '../binaries.ts';
+import { ControlPlane } from '../control-plane.ts';
 import { type Log, ServerProcess, silent } from '../server-process.ts';
 import { serveDns } from './dns.ts';
 import {

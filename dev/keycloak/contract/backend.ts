@@ -4,7 +4,7 @@ import type {
   RealmSettings,
   SessionLimit,
   UserRepresentation,
-} from '../../dev/identity-provider/realm.ts';
+} from '../dialect/realm.ts';
 
 /** A server under the contract, and the hands that an administrator has on it. */
 export type Backend = {

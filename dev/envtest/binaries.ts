@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { absentFrom, buildInto, goLacks, pinIn } from '../go-build.ts';
-import { cacheDir, type Log } from '../server-process.ts';
+import { absentFrom, buildInto, goLacks, pinIn } from './go-build.ts';
+import { cacheDir, type Log } from './server-process.ts';
 
 export interface Binaries {
   kubeApiserver: string;

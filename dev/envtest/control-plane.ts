@@ -5,8 +5,8 @@ import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { freePorts, type Log, ServerProcess, silent } from '../server-process.ts';
 import { type Binaries, ensureBinaries } from './binaries.ts';
+import { freePorts, type Log, ServerProcess, silent } from './server-process.ts';
 
 export interface User {
   name: string;

@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 import { missingForControlPlane } from './binaries.ts';
 import { startControlPlane } from './control-plane.ts';
 
-/** `node dev/control-plane/main.ts [--data DIR]`: an API server to try things on, until Ctrl-C. */
+/** `node dev/envtest/main.ts [--data DIR]`: an API server to try things on, until Ctrl-C. */
 
 const { values } = parseArgs({ options: { data: { type: 'string' } } });
 const missing = await missingForControlPlane();

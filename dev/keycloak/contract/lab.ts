@@ -1,4 +1,4 @@
-import type { RealmRepresentation } from '../../dev/identity-provider/realm.ts';
+import type { RealmRepresentation } from '../dialect/realm.ts';
 import type { Backend } from './backend.ts';
 
 export type Answer = {

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { freePorts, type Log, ServerProcess, silent } from '../server-process.ts';
+import { freePorts, type Log, ServerProcess, silent } from '../../envtest/server-process.ts';
 import { KeycloakAdmin } from './admin.ts';
 import { ensureKeycloak } from './distribution.ts';
 

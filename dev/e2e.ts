@@ -2,12 +2,12 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { JEST_NODE_OPTIONS, jestCounts } from '../jest.ts';
-import { ensureTool } from '../packaging/tools.ts';
-import type { ImageStore } from './image-store.ts';
-import { imagesOf, NODE_IMAGE, operatorImage } from './images.ts';
-import type { Isolation } from './isolation.ts';
-import { CLUSTER_DIR, withIsolation } from './prepare.ts';
+import type { ImageStore } from './envtest/cluster/image-store.ts';
+import { imagesOf, NODE_IMAGE, operatorImage } from './envtest/cluster/images.ts';
+import type { Isolation } from './envtest/cluster/isolation.ts';
+import { CLUSTER_DIR, withIsolation } from './envtest/cluster/prepare.ts';
+import { JEST_NODE_OPTIONS, jestCounts } from './jest.ts';
+import { ensureTool } from './packaging/tools.ts';
 
 /**
  * `npm run e2e`: the image, the chart, the alerts and high availability on a real cluster, about 12 minutes, and then
@@ -35,7 +35,7 @@ process.exitCode = counts.failed === 0 ? 0 : 1;
 
 /** With tokens half as long as usual: a minute and a half is enough for each of them to be renewed. */
 async function chaosPasses(): Promise<boolean> {
-  const main = join(import.meta.dirname, '../chaos/main.ts');
+  const main = join(import.meta.dirname, 'chaos/main.ts');
   const sizes = ['--seed=8', '--minutes=1.5', '--credentials=30', '--token-seconds=150'];
   const [code] = await once(
     spawn(process.execPath, [main, ...sizes], { stdio: 'inherit' }),
@@ -55,7 +55,7 @@ async function test(isolation: Isolation, store: ImageStore): Promise<number> {
     '--forceExit',
     '--testMatch=<rootDir>/test/cluster/**/*.cluster.ts',
   ];
-  const jest = join(import.meta.dirname, '../../node_modules/jest/bin/jest.js');
+  const jest = join(import.meta.dirname, '../node_modules/jest/bin/jest.js');
   const args = [jest, ...files, '--json', `--outputFile=${report}`, ...jestArguments];
   const code = await isolation.run(process.execPath, args, {
     env: {

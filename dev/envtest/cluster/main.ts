@@ -1,11 +1,11 @@
 import { dirname, join } from 'node:path';
-import { ensureBinaries } from '../control-plane/binaries.ts';
+import { ensureBinaries } from '../binaries.ts';
 import { silent } from '../server-process.ts';
 import { startCluster } from './cluster.ts';
 import { archivesIn } from './images.ts';
 import { CLUSTER_DIR, withIsolation } from './prepare.ts';
 
-/** `node dev/cluster/main.ts`: a real one-node cluster with the operator's image `dev`, to try things on, until Ctrl-C. */
+/** `node dev/envtest/cluster/main.ts`: a real one-node cluster with the operator's image `dev`, to try things on, until Ctrl-C. */
 
 const inside = process.env[CLUSTER_DIR];
 process.exitCode = inside === undefined ? await outside() : await serve(inside);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { ensureBinaries, ensureNodeBinaries } from '../control-plane/binaries.ts';
+import { ensureBinaries, ensureNodeBinaries } from '../binaries.ts';
 import type { Log } from '../server-process.ts';
 import { ImageStore } from './image-store.ts';
 import {

@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process';
 import { access, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheDir, type Log, outputOf } from '../server-process.ts';
+import { cacheDir, type Log, outputOf } from '../../envtest/server-process.ts';
 
 export const keycloakVersion = '26.7.3';
 

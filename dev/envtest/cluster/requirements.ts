@@ -1,7 +1,7 @@
 import { access } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { missingForControlPlane } from '../control-plane/binaries.ts';
+import { missingForControlPlane } from '../binaries.ts';
 import { cacheDir } from '../server-process.ts';
 import { COVERED } from './node.ts';
 
@@ -47,7 +47,7 @@ export async function missingForCluster(): Promise<string[]> {
 
 /** What the cluster itself could not see. */
 function hidden(): string[] {
-  const checkout = join(import.meta.dirname, '../..');
+  const checkout = join(import.meta.dirname, '../../..');
   return Object.entries({ checkout, cache: cacheDir(), 'temporary files': tmpdir() })
     .filter(([, path]) => COVERED.some((dir) => `${path}/`.startsWith(`${dir}/`)))
     .map(([what, path]) => `A cluster of our own covers ${COVERED.join(', ')}: ${what} in ${path}`);
@@ -67,7 +67,7 @@ async function isThere(program: string): Promise<boolean> {
   return found.some(({ status }) => status === 'fulfilled');
 }
 
-// `node dev/cluster/requirements.ts`: the packages that `npm test` and `npm run e2e` lack here, for .ci/run.
+// `node dev/envtest/cluster/requirements.ts`: the packages that `npm test` and `npm run e2e` lack here, for .ci/run.
 if (process.argv[1] === import.meta.filename) {
   console.log((await missingPackages({ ...NEEDED, ...FOR_KEYCLOAK })).join(' '));
 }

@@ -4,7 +4,7 @@ import { startIdentityProvider } from './identity-provider.ts';
 import type { LegacyAccount } from './legacy-login.ts';
 import type { RealmRepresentation } from './realm.ts';
 
-const HELP = `Usage: node dev/identity-provider/main.ts [--port N] [--host ADDRESS] [--era 26.5|26.6] [--realms FILE]
+const HELP = `Usage: node dev/keycloak/dialect/main.ts [--port N] [--host ADDRESS] [--era 26.5|26.6] [--realms FILE]
 
 Serves the token endpoints of Keycloak realms, POST /auth/login, and /admin/ (see admin.ts).
 FILE holds one realm of a Keycloak export or an array of them; \${NAME} in it is taken from the environment.
