@@ -22,7 +22,7 @@ export interface Watched {
 export interface Outcome {
   /** Milliseconds from the moment that the disturbance names to the next sign of a leader. */
   readonly leaderless: number;
-  /** Milliseconds in which the Lease said that nobody leads. */
+  /** Milliseconds in which the Lease had no holder. */
   readonly vacant: number;
   /** The latest renewal of the fleet, in milliseconds after its date. */
   readonly latest: number;

@@ -71,7 +71,7 @@ export class Lab {
     return stdout;
   }
 
-  /** As somebody would who has an image and a provider of their own: by an overlay over ours. */
+  /** As a user does with an image and a provider of their own: by an overlay over ours. */
   async applyOverlay(name: string, image: string): Promise<void> {
     const dir = join(this.cluster.dir, 'overlay');
     const [newName = '', newTag] = image.split(/:(?=[^:]*$)/);

@@ -327,7 +327,7 @@ describe('high availability', () => {
         await lab.helm('upgrade', values('second'), '--wait');
         return undefined;
       });
-      report.seconds('helm upgrade: nobody led for', outcome.vacant);
+      report.seconds('helm upgrade: no leader for', outcome.vacant);
       expect(outcome).toMatchObject({ ...nothingLost, expiredOfShortLived: 0 });
       expect(outcome.vacant).toBeLessThan(7_500);
     },

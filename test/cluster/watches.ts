@@ -78,7 +78,7 @@ export class LeaseHolders {
     return this.all.at(-1)?.holder ?? '';
   }
 
-  /** For how many milliseconds between two moments nobody held it, as it said itself. */
+  /** For how many milliseconds between two moments it had no holder, as it said itself. */
   vacant(from: number, to: number): number {
     return this.all.reduce((sum, { at, holder }, index) => {
       const until = this.all[index + 1]?.at ?? to;
@@ -86,7 +86,7 @@ export class LeaseHolders {
     }, 0);
   }
 
-  /** When somebody wrote the Lease as its holder for the first time after `since`, and who. */
+  /** When a holder wrote the Lease for the first time after `since`, and which. */
   firstAfter(since: number, isWanted: (holder: string) => boolean = (it) => it !== '') {
     return this.all.find(({ at, holder }) => at > since && isWanted(holder));
   }

@@ -1,6 +1,6 @@
 import { NODE_IMAGE } from '../../dev/envtest/cluster/images.ts';
 
-/** Reads each token file anew for each call, as workloads should. */
+/** Reads each token file again for each call, as workloads should. */
 const CALLER = `
 const { readFileSync } = require('node:fs');
 const names = process.env.NAMES.split(' ');

@@ -159,7 +159,7 @@ describe('a controller', () => {
     await ended;
   });
 
-  it('measures how long a pass takes, also while somebody sets the clock back', async () => {
+  it('measures how long a pass takes, also while the clock is set back', async () => {
     const gates = { a: gate(), b: gate() };
     addAll('a', 'b');
     const ended = run(controller(gated(gates)));
@@ -239,7 +239,7 @@ describe('a parked pass', () => {
 });
 
 describe('very many parked passes', () => {
-  it('come back before new ones start, so that nobody runs far ahead of the workers', async () => {
+  it('come back before new ones start, so that no reconcile runs far ahead of the workers', async () => {
     const answered = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
     let ahead = 0;
     let furthest = 0;
@@ -301,7 +301,7 @@ describe('the end of a controller', () => {
     expect(queue.snapshot()).toMatchObject({ ready: 1, processing: 0 });
   });
 
-  it('aborts running passes when it must, and leaves their keys to whoever works next', async () => {
+  it('aborts running passes when it must, and leaves their keys to the next leader', async () => {
     const hanging = (_: string, { signal }: ReconcileAttempt): Promise<Action> =>
       new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason));

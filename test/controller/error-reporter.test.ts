@@ -20,7 +20,7 @@ describe('problems', () => {
   it.each<[unknown, string]>([
     [new TypeError('radioactive'), 'TypeError'],
     ['radioactive', 'string'],
-  ])('keep nothing of an error that nobody expected but its name: %s', (error, code) => {
+  ])('keep nothing of an unexpected error but its name: %s', (error, code) => {
     const failure = unexpectedError('The watch', error);
     expect(failure).toMatchObject({ kind: 'InternalError', code });
     expect(JSON.stringify(failure)).not.toContain('radioactive');

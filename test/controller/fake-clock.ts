@@ -65,7 +65,7 @@ export class FakeClock implements Clock {
     this.#passed += by;
   }
 
-  /** Somebody sets the clock; no time passes. */
+  /** Sets the clock; no time passes. */
   jump(by: Ms): void {
     this.#shift += by;
   }

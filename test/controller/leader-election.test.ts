@@ -276,7 +276,7 @@ describe('one contender', () => {
   });
 
   it.each<[string, (cluster: ClusterClient) => void]>([
-    ['somebody else has it', (it) => it.lease && it.put({ ...it.lease, holder: 'other' })],
+    ['another replica has it', (it) => it.lease && it.put({ ...it.lease, holder: 'other' })],
     [
       'it has been deleted',
       (it) => {

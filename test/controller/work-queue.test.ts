@@ -75,7 +75,7 @@ describe('a work queue', () => {
     expect(() => queue.addAt('a', Number.NaN)).toThrow(RangeError);
   });
 
-  it('drops the wake-up of a key that is taken, for the pass decides anew', async () => {
+  it('drops the wake-up of a key that is taken, for the reconcile decides again', async () => {
     queue.addAt('a', clock.now() + seconds(5));
     queue.add('a');
     queue.get();

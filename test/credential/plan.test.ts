@@ -82,7 +82,7 @@ describe('the plan', () => {
       seen({ source: { ...SOURCE, uid: 'new' } }),
     ],
     ['CredentialChanged', 'no source', seen({ source: 'absent' })],
-    ['nothing', 'a source that nobody has seen yet', seen({ source: 'unknown' })],
+    ['nothing', 'a source that was not seen yet', seen({ source: 'unknown' })],
     [
       'SpecChanged',
       'another spec',
@@ -92,7 +92,7 @@ describe('the plan', () => {
         }),
       }),
     ],
-    ['TargetEdited', 'contents by somebody else', seen({ targetIntact: false })],
+    ['TargetEdited', 'contents by another client', seen({ targetIntact: false })],
     ['TargetEdited', 'a lost owner reference', seen({ target: without('controllerUid') })],
     ['TargetEdited', 'a lost label', seen({ target: without('credentialName') })],
     [
@@ -173,7 +173,7 @@ describe('the plan', () => {
     ],
     [
       'TargetNotOurs',
-      'a Secret of somebody else',
+      'a Secret of another owner',
       seen({
         target: { uid: 'x', resourceVersion: '1' },
       }),

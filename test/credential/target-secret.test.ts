@@ -35,7 +35,7 @@ function render(
 const valuesOf = ({ data }: DesiredSecret) =>
   Object.fromEntries(Object.entries(data).map(([key, value]) => [key, value.reveal()]));
 
-/** The Secret as somebody reads it after it was applied. */
+/** The Secret as a client reads it after it was applied. */
 function asRead({ labels, annotations, data }: DesiredSecret): SecretContents {
   const tokenAnnotations = parseTokenAnnotations(annotations);
   const { tokenAnnotations: _, ...bare } = aSecretMeta();

@@ -207,7 +207,7 @@ describe('outages', () => {
       ],
       [span(10, 30), span(40, 80)],
     ],
-  ] as const)('count what nobody can mend: %s', (_, outages, expected) => {
+  ] as const)('count when nothing can be mended: %s', (_, outages, expected) => {
     expect(TAKEOVER).toBe(20_000);
     expect(awaySpans(outages)).toEqual(expected);
   });
@@ -270,7 +270,7 @@ describe('what explains a finding', () => {
     ['not of another credential', finding('empty', 5, 'a/y'), gone, undefined],
     ['not an expired token', finding('expired', 5), gone, undefined],
     [
-      'longer when nobody could mend it',
+      'longer when it could not be mended',
       finding('empty', 60),
       history('delete-targets', { away: [[at(10), at(35)]] }),
       'delete-targets',

@@ -30,9 +30,9 @@ describe('a real control plane', () => {
 
   it('gives the operator and new service accounts no rights of their own', async () => {
     const operator = controlPlane.userKubeconfig('convercus-operator');
-    await controlPlane.kubectl(['create', 'serviceaccount', 'somebody']);
-    const somebody = await controlPlane.serviceAccountKubeconfig('default', 'somebody');
-    for (const kubeconfig of [operator, somebody]) {
+    await controlPlane.kubectl(['create', 'serviceaccount', 'other']);
+    const other = await controlPlane.serviceAccountKubeconfig('default', 'other');
+    for (const kubeconfig of [operator, other]) {
       const listing = controlPlane.kubectl(['get', 'secrets'], { kubeconfig });
       await expect(listing).rejects.toThrow(/forbidden/i);
     }

@@ -13,7 +13,7 @@ const CGROUP = existsSync('/sys/fs/cgroup/cgroup.controllers')
   ? '/sys/fs/cgroup'
   : '/sys/fs/cgroup/memory';
 
-/** Mounts, and leaves a process behind that nobody waits for; its number is for inside only. */
+/** Mounts, and leaves a process behind that is not waited for; its number is for inside only. */
 const untidy = (then: string): string[] => [
   '-c',
   `mount -t tmpfs tmpfs /mnt && ip link set lo up && (setsid sleep 1000 &); echo up > "$0"; ${then}`,

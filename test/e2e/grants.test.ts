@@ -198,7 +198,7 @@ describe('the grants of users', () => {
     ['username', 'the user name'],
     ['password', 'the password'],
     ['client_secret', 'the client secret'],
-  ])('names the key "%s" that the Secret lacks, and asks nobody', async (key, what) => {
+  ])('names the key "%s" that the Secret lacks, and sends no request', async (key, what) => {
     const shop = await tenant();
     const { [key]: _, ...rest } = loginOf(shop);
     await shop.secret('partial', rest);

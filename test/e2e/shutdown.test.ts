@@ -135,7 +135,7 @@ describe('a stop', () => {
     await stops(operator, AT_ONCE);
   });
 
-  it('while somebody sends a request for metrics slowly', async () => {
+  it('while a client sends a request for metrics slowly', async () => {
     const operator = await started();
     await open(operator, 'GET /metrics HTTP/1.1\r\nHost:');
     await stops(operator, IN_TIME);

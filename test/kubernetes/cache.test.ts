@@ -89,7 +89,7 @@ describe('the cache of the cluster', () => {
       expect(wakeUps()).toEqual(['shop/a']);
     });
 
-    it('wakes nobody for a status, but keeps it', () => {
+    it('enqueues nothing for a status, but keeps it', () => {
       credentials.apply(aCredential('a'));
       wakeUps();
       credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
@@ -156,7 +156,7 @@ describe('the cache of the cluster', () => {
         ['a'],
       );
       expect(cache.credentialsWithTarget('shop', 'b-token')).toHaveLength(1);
-      expect(cache.credentialsWithTarget('shop', 'nobody')).toEqual([]);
+      expect(cache.credentialsWithTarget('shop', 'unknown')).toEqual([]);
     });
 
     it('forgets after a list what it did not show', () => {
@@ -237,7 +237,7 @@ describe('the cache of the cluster', () => {
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
     });
 
-    it('believes a later list that shows an earlier version: somebody has rewritten the history', () => {
+    it('believes a later list that shows an earlier version: the history was rewritten', () => {
       credentials.apply(at('9', { metadata: { generation: 3 } }));
       wakeUps();
       credentials.init('1000000000', false);
@@ -320,7 +320,7 @@ describe('the cache of the cluster', () => {
       expect(cache.secret('shop', 's')).toBe('absent');
     });
 
-    it('wakes nobody for the answer about what nobody knew', () => {
+    it('enqueues nothing for the response about what was unknown', () => {
       read('s', meta('1'));
       read('t', 'absent');
       expect(wakeUps()).toEqual([]);
@@ -384,7 +384,7 @@ describe('the cache of the cluster', () => {
       expect(cache.secret('shop', 't')).toEqual(meta('31'));
     });
 
-    it('believes a later list that shows an earlier version: somebody has rewritten the history', () => {
+    it('believes a later list that shows an earlier version: the history was rewritten', () => {
       list(aSecret('s', '50'));
       secrets.init('1000000000', false);
       secrets.apply(aSecret('s', '20'));
@@ -440,7 +440,7 @@ describe('the cache of the cluster', () => {
       expect(cache.secret('shop', 't')).toBe('absent');
     });
 
-    it('knows as absent what has gone while somebody named it', () => {
+    it('knows as absent what has gone while a credential named it', () => {
       list(aSecret('s'));
       secrets.delete(aSecret('s'));
       credentials.delete(aCredential('a'));
@@ -454,7 +454,7 @@ describe('the cache of the cluster', () => {
       ['its credential', { controllerUid: 'uid-a', credentialName: 'a' }],
       ['an earlier credential of that name', { controllerUid: 'uid-z', credentialName: 'a' }],
       ['an unknown credential', { controllerUid: 'uid-z', credentialName: 'z' }],
-      ['nobody, for it was retained', { credentialName: 'a' }],
+      ['no credential, for it was retained', { credentialName: 'a' }],
     ])('keeps the metadata of a target of %s as it is', (_, labels) => {
       const target = { ...meta('1'), ...labels };
       secrets.apply({ namespace: 'shop', name: 't', meta: target });
@@ -493,7 +493,7 @@ describe('the cache of the cluster', () => {
       expect([...cache.keys()]).toEqual(['shop/a']);
     });
 
-    it('wakes nobody again while it changes: a credential of another release uses it', () => {
+    it('enqueues nothing again while it changes: a credential of another release uses it', () => {
       secrets.apply(session());
       wakeUps();
       secrets.apply(session('2'));
@@ -504,7 +504,7 @@ describe('the cache of the cluster', () => {
       expect(wakeUps()).toEqual(['shop/a']);
     });
 
-    it('wakes nobody beside a credential that uses it', () => {
+    it('enqueues nothing but a credential that uses it', () => {
       credentials.apply(withPassword());
       list(session());
       wakeUps();
@@ -514,7 +514,7 @@ describe('the cache of the cluster', () => {
       expect(cache.secret('shop', 'a-session')).toEqual(session('2').meta);
     });
 
-    it('wakes its credential when somebody else has changed or deleted it', () => {
+    it('enqueues its credential when another client has changed or deleted it', () => {
       credentials.apply(withPassword());
       list(session());
       wakeUps();

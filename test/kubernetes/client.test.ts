@@ -539,7 +539,7 @@ describe('an answer that the watch has overtaken', () => {
     await using world = await aRace(
       stored('7'),
       (cache) =>
-        // Known by what another credential has read: nobody is woken by it, nor by its event later
+        // Known by what another credential has read: no credential is enqueued by it, nor by its event later
         void cache.learnRead({ namespace: 'shop', name: 'source' }, shown('9').meta, cache.changes),
     );
     const read = () => world.cluster.readSecret('shop', 'source', never);
@@ -547,7 +547,7 @@ describe('an answer that the watch has overtaken', () => {
     expect(world.cache.secret('shop', 'source')).toEqual(shown('9').meta);
   });
 
-  it('wakes nobody when it says the same', async () => {
+  it('enqueues nothing when it says the same', async () => {
     await using world = await aRace(
       stored('7'),
       (cache) =>

@@ -31,7 +31,7 @@ describe.each([
     expect(seenVersionIn(line(object('12')))).toEqual(shown);
   });
 
-  it('tells no other because of what somebody writes into annotations', () => {
+  it('tells no other because of what a user writes into annotations', () => {
     const texts = [
       '"resourceVersion":"13"',
       '","name":"b","namespace":"x","resourceVersion":"13","uid":"x"},"spec":{',

@@ -25,7 +25,7 @@ export interface Change {
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
   /** Of a deletion: as it was before. */
   readonly object: StoredObject;
-  /** By a request, not by somebody else. */
+  /** By a request, not by another client. */
   readonly isOurs: boolean;
 }
 

@@ -113,7 +113,7 @@ class Watch<T> {
   }
 }
 
-/** What somebody has read, and what the credentials that name it were woken until then. */
+/** What a reader has read, and what the credentials that name it were woken until then. */
 interface Read {
   readonly name: string;
   readonly wakes: ReadonlyMap<Key, number>;

@@ -39,7 +39,7 @@ describe('the Lease', () => {
     expect(await lease.read(never)).toEqual({ ...record, resourceVersion: '5' });
   });
 
-  it('that says nothing is held by nobody', async () => {
+  it('that says nothing has no holder', async () => {
     const metadata = { resourceVersion: '5' };
     await using server = await startScriptedApiServer(() => ({ body: { metadata } }));
     expect(await leaseStore(server.restClient, NAME).read(never)).toMatchObject({
@@ -74,8 +74,8 @@ describe('the Lease', () => {
 
   const known = { ...record, resourceVersion: '4' };
   it.each<[string, Answer, LeaseRecord, unknown]>([
-    ['somebody was faster', status(409, 'Conflict'), known, 'conflict'],
-    ['somebody created it before', status(409, 'AlreadyExists'), record, 'conflict'],
+    ['another replica was faster', status(409, 'Conflict'), known, 'conflict'],
+    ['another replica created it before', status(409, 'AlreadyExists'), record, 'conflict'],
     ['it has been deleted', status(404, 'NotFound'), known, 'conflict'],
     ['there is no namespace', status(404, 'NotFound'), record, { kind: 'ClusterUnavailable' }],
     ['the answer is no Lease', {}, known, { code: 'UnexpectedBody' }],

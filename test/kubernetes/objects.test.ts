@@ -38,7 +38,7 @@ describe('the metadata of a Secret', () => {
     });
   });
 
-  it('names no credential when somebody else manages the Secret', () => {
+  it('names no credential when another manager has the Secret', () => {
     const labels = {
       'app.kubernetes.io/managed-by': 'Helm',
       'convercus.io/credential': 'loyalty',

@@ -23,7 +23,7 @@ import { collect, never } from './scripted-api-server.ts';
 
 /** Milliseconds in which everything that has happened reaches a watch, on a busy machine too. */
 const WATCH_TIME = 3_000;
-const SOMEBODY = '11111111-2222-3333-4444-555555555555';
+const OTHER_UID = '11111111-2222-3333-4444-555555555555';
 
 const ownedBy = (name: string, uid: string, rest: Partial<DesiredSecret> = {}): DesiredSecret => ({
   namespace: 'default',
@@ -208,8 +208,8 @@ describe('against a real API server', () => {
   });
 
   it('writes a target, and knows it before the watch tells', async () => {
-    const meta = await apply(ownedBy('loyalty', SOMEBODY));
-    expect(meta).toMatchObject({ controllerUid: SOMEBODY });
+    const meta = await apply(ownedBy('loyalty', OTHER_UID));
+    expect(meta).toMatchObject({ controllerUid: OTHER_UID });
     const read = await cluster.readSecret('default', 'loyalty-token', never);
     if (read === 'absent' || isFailure(read)) throw new Error('not read');
     expect(read.meta).toEqual(meta);
@@ -221,7 +221,7 @@ describe('against a real API server', () => {
     known.credentialHandler().apply(await createCredential('busy'));
     listNothing(known);
     const writer = clusterOn(restClient, known);
-    const target = ownedBy('busy', SOMEBODY, {
+    const target = ownedBy('busy', OTHER_UID, {
       name: 'busy-token',
       labels: { [MANAGED_BY_LABEL]: FIELD_MANAGER, [CREDENTIAL_LABEL]: 'busy' },
       fieldManager: managerFor('busy'),
@@ -269,14 +269,14 @@ describe('against a real API server', () => {
   });
 
   it('lists and watches Secrets without their contents', async () => {
-    const { resourceVersion, uid } = await apply(ownedBy('loyalty', SOMEBODY, { name: 'seen' }));
+    const { resourceVersion, uid } = await apply(ownedBy('loyalty', OTHER_UID, { name: 'seen' }));
     const secrets = secretListWatch(restClient, {}, () => false);
     const page = await secrets.list(undefined, never);
     expect(page.items).toContainEqual(
       expect.objectContaining({ name: 'seen', meta: expect.objectContaining({ uid }) }),
     );
     const labels = { changed: 'yes' };
-    const changed = ownedBy('loyalty', SOMEBODY, { name: 'seen', uid, labels });
+    const changed = ownedBy('loyalty', OTHER_UID, { name: 'seen', uid, labels });
     const { resourceVersion: newer } = await apply(changed);
     await kubectl('delete', 'secret', 'seen');
     const events = await collect(secrets.watch(resourceVersion, WATCH_TIME, never));
@@ -300,7 +300,7 @@ describe('against a real API server', () => {
   it('leaves alone a Secret of another type', async () => {
     await kubectl('create', 'secret', 'generic', 'foreign', '--from-literal=token=theirs');
     const uid = await uidOf('foreign');
-    const created = ownedBy('a', SOMEBODY, { name: 'foreign' });
+    const created = ownedBy('a', OTHER_UID, { name: 'foreign' });
     expect(await cluster.applySecret(created, never)).toMatchObject({ kind: 'ClusterUnavailable' });
     const failure = await cluster.applySecret({ ...created, uid }, never);
     expect(failure).toMatchObject({ kind: 'TargetNotOurs' });
@@ -312,21 +312,21 @@ describe('against a real API server', () => {
 
   it('leaves alone a Secret that another field manager controls', async () => {
     const { uid } = await apply(
-      ownedBy('a', SOMEBODY, { name: 'controlled', fieldManager: 'another' }),
+      ownedBy('a', OTHER_UID, { name: 'controlled', fieldManager: 'another' }),
     );
-    const ours = ownedBy('b', SOMEBODY.replace('1', '9'), { name: 'controlled', uid });
+    const ours = ownedBy('b', OTHER_UID.replace('1', '9'), { name: 'controlled', uid });
     const failure = await cluster.applySecret(ours, never);
     expect(failure).toMatchObject({ kind: 'TargetNotOurs' });
     expect(isFailure(failure) && failure.message).toMatch(/controlled by another/);
   });
 
-  it('merges only into keys that nobody else owns', async () => {
+  it('merges only into keys without another owner', async () => {
     await kubectl('create', 'secret', 'generic', 'shared', '--from-literal=token=theirs');
     const {
       type: _,
       owner: __,
       ...merged
-    } = ownedBy('a', SOMEBODY, {
+    } = ownedBy('a', OTHER_UID, {
       name: 'shared',
       force: false,
     });
@@ -342,7 +342,7 @@ describe('against a real API server', () => {
 
   it('tells which credential has merged a token, and takes over what it has left', async () => {
     await kubectl('create', 'secret', 'generic', 'renamed', '--from-literal=other=theirs');
-    const { type: _, owner: __, ...merged } = ownedBy('old', SOMEBODY, { name: 'renamed' });
+    const { type: _, owner: __, ...merged } = ownedBy('old', OTHER_UID, { name: 'renamed' });
     const at = new Date(0).toISOString();
     const times = { 'issued-at': at, 'expires-at': at, 'renew-at': at };
     const digests = { 'spec-hash': 's', 'source-version': 'u/1', 'content-hash': 'c' };
@@ -370,18 +370,21 @@ describe('against a real API server', () => {
   });
 
   it('does not write onto another Secret than it knew', async () => {
-    const { uid } = await apply(ownedBy('a', SOMEBODY, { name: 'replaced' }));
+    const { uid } = await apply(ownedBy('a', OTHER_UID, { name: 'replaced' }));
     await kubectl('delete', 'secret', 'replaced');
-    const again = ownedBy('a', SOMEBODY, { name: 'replaced', uid });
+    const again = ownedBy('a', OTHER_UID, { name: 'replaced', uid });
     const failure = { kind: 'ClusterUnavailable', message: expect.stringContaining('looks again') };
     expect(await cluster.applySecret(again, never)).toMatchObject(failure);
-    await apply(ownedBy('a', SOMEBODY, { name: 'replaced' }));
+    await apply(ownedBy('a', OTHER_UID, { name: 'replaced' }));
     expect(await cluster.applySecret(again, never)).toMatchObject(failure);
   });
 
   it('names the key that the API server does not take, not its value', async () => {
     const data = { 'no key': new Sensitive('hunter2hunter2') };
-    const failure = await cluster.applySecret(ownedBy('a', SOMEBODY, { name: 'bad', data }), never);
+    const failure = await cluster.applySecret(
+      ownedBy('a', OTHER_UID, { name: 'bad', data }),
+      never,
+    );
     expect(failure).toMatchObject({
       kind: 'TargetRefused',
       message: expect.stringContaining('data[no key]'),

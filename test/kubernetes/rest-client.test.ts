@@ -105,7 +105,7 @@ describe('a request', () => {
     expect(error).toMatchObject({ code: 0, reason: 'Timeout' });
   });
 
-  it('to nobody is an ApiError with the code of the network error', async () => {
+  it('to no server is an ApiError with the code of the network error', async () => {
     const server = await startScriptedApiServer(() => ({}));
     const closed = createRestClient({ kubeconfigPath: server.kubeconfigPath, userAgent: 'x' });
     await closed.request(get());
@@ -211,7 +211,7 @@ describe('a stream', () => {
     await expect(lines).rejects.toMatchObject({ code: 403, reason: '' });
   });
 
-  it('lets go of its connection when nobody reads on', async () => {
+  it('lets go of its connection when its reader stops', async () => {
     const { promise: closed, resolve } = Promise.withResolvers<void>();
     await using server = await startScriptedApiServer(() => (response) => {
       response.on('close', resolve);

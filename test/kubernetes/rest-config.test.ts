@@ -89,7 +89,7 @@ describe('access to the API server', () => {
     expect((await access.get()).dispatcher).not.toBe(dispatcher);
   });
 
-  it('reads everything anew on demand, but not again and again', async () => {
+  it('reads everything again on demand, at most once in a while', async () => {
     await writeKubeconfig({ token: 'old' });
     const access = open();
     await access.get();

@@ -94,7 +94,7 @@ describe('a failure', () => {
     expect(givenUp).toEqual(['CredentialsRejected']);
   });
 
-  it('that passes needs nobody and is always tried again', () => {
+  it('that passes needs no person and is always tried again', () => {
     for (const kind of KINDS.filter((kind) => !FAILURE_KINDS[kind].isTerminal)) {
       expect(new Failure(kind, '').isTerminal).toBe(false);
       expect(waitAfter(kind, 1)).toBeDefined();

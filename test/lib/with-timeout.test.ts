@@ -25,7 +25,7 @@ describe('a bounded wait', () => {
       expect(clock.timers).toBe(0);
       expect(inner?.aborted).toBe(how === 'too late' ? undefined : responses[how] === undefined);
       if (inner === undefined) return;
-      task.reject(new Error('nobody listens any more'));
+      task.reject(new Error('too late'));
       await settle();
     },
   );

@@ -46,7 +46,7 @@ it('are as many to a host as may be asked of it at once', async () => {
   expect(seen.connections).toBe(6);
 });
 
-describe('a server with a certificate that nobody knows', () => {
+describe('a server with a certificate of an unknown authority', () => {
   it('gets no request', async () => {
     const { tokenUrl, seen } = await serve(answerWith(200, GOOD), selfSigned());
     const result = await aSource().obtain(aRequest(tokenUrl));

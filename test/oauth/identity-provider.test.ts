@@ -36,7 +36,7 @@ describe('against a server that speaks the dialect of Keycloak', () => {
 
   it.each([
     [{ realm: 'ABC-staging' }, 'RealmNotFound'],
-    [{ clientId: 'nobody' }, 'ClientUnknownOrDisabled'],
+    [{ clientId: 'unknown' }, 'ClientUnknownOrDisabled'],
     [{ scope: 'openid nonsense' }, 'InvalidScope'],
   ])('%j is refused as %s', async (changes, kind) => {
     expect(await obtain(changes)).toMatchObject({ kind });

@@ -48,14 +48,14 @@ describe('a refused login', () => {
     ['415', json(415), 'InvalidRequest', terminal('hourly')],
     ['422', json(422), 'InvalidRequest', terminal('hourly')],
     ['423', json(423), 'CredentialsRejected', STOPS],
-    ['a 4xx that nobody knows', json(499), 'InvalidRequest', terminal('hourly')],
+    ['an unknown 4xx', json(499), 'InvalidRequest', terminal('hourly')],
     ['301', page(301), 'UnexpectedRedirect', terminal('slow')],
     ['302', page(302), 'UnexpectedRedirect', terminal('slow')],
     ['500', json(500), 'ServerUnavailable', transient('soon')],
     ['502', page(502), 'ServerUnavailable', transient('soon')],
     ['503', page(503), 'ServerUnavailable', transient('soon')],
     ['504', page(504), 'ServerUnavailable', transient('soon')],
-    ['a status that nobody knows', json(600), 'UnexpectedResponse', transient('patient')],
+    ['an unknown status', json(600), 'UnexpectedResponse', transient('patient')],
   ])('with %s → its kind', (_, response, kind, rules) => {
     const failure = failureFromLoginResponse(response, question());
     expect([failure.kind, failure.code]).toEqual([kind, String(response.status)]);

@@ -230,7 +230,7 @@ describe('a login', () => {
     }
   });
 
-  it('is tried again as long as nobody has listened', async () => {
+  it('is tried again as long as no server has listened', async () => {
     const { port } = await serve(answerWith(200, ''));
     await freeEverything();
     const result = aSource().obtain(aLogin(`http://127.0.0.1:${port}/auth/login`));

@@ -194,7 +194,7 @@ const COMMON: readonly Row[] = [
   ['a gateway that knows no such path', 'EndpointNotFound', 404, 'not_found'],
   ['a gateway that forbids', 'AccessBlocked', 403, 'forbidden'],
   ['a gateway that wants to know who asks', 'AccessBlocked', 401, 'unauthorized'],
-  ['a code and a status that nobody knows', 'UnexpectedResponse', 409, 'conflict'],
+  ['an unknown code and status', 'UnexpectedResponse', 409, 'conflict'],
   ['slow down', 'RateLimited', 400, 'slow_down'],
 ];
 

@@ -81,7 +81,7 @@ const SAMPLES: readonly [what: string, ConvercusCredential, argo: string, kstatu
     'InProgress',
   ],
   [
-    'a resource that nobody has looked at',
+    'a resource that was not reconciled yet',
     aCredential({ status: { observedGeneration: -1 } }),
     'Progressing: The operator has not seen this yet',
     'InProgress',

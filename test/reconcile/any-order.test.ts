@@ -71,7 +71,7 @@ class Story {
     this.#sent.add(value);
   }
 
-  /** Nobody logs in while the stored session goes on. */
+  /** No login while the stored session goes on. */
   #checkLogin({ username, scope, tokenUrl }: PasswordRequest): void {
     const { cluster, idp, clock } = this.world;
     const stored = cluster.stored(SESSION);

@@ -93,7 +93,7 @@ describe('a client secret', () => {
   });
 });
 
-it('a request that breaks is not waited for again: the next pass asks anew', async () => {
+it('a request that breaks is not waited for again: the next pass asks again', async () => {
   const response = world.idp.response;
   let isBroken = true;
   world.source = (request) => {

@@ -21,7 +21,7 @@ const token = () => world.cluster.stored(TARGET)?.data['token'];
 const CALLS: Call[] = ['readSecretMeta', 'readSecret', 'applySecret', 'applyStatus'];
 
 describe('an API server that fails', () => {
-  it.each(CALLS)('once at %s costs a short wait, and nobody hears of it', async (call) => {
+  it.each(CALLS)('once at %s costs a short wait, and is not told', async (call) => {
     world.cluster.hide(TARGET);
     world.cluster.failNext(call);
     const action = await world.pass();
@@ -67,7 +67,7 @@ describe('an API server that fails', () => {
     for (let times = 0; times < 12; times += 1) {
       world.cluster.failNext('applyStatus');
       const action = await world.pass();
-      if (action === 'await-change') throw new Error('nobody would look again');
+      if (action === 'await-change') throw new Error('never enqueued again');
       waits.push(action.requeueAt - world.clock.now());
     }
 
@@ -106,7 +106,7 @@ describe('an API server that fails', () => {
     for (let times = 0; times < 6; times += 1) {
       world.cluster.failNext('applySecret', quota);
       const action = await world.pass();
-      if (action === 'await-change') throw new Error('nobody would look again');
+      if (action === 'await-change') throw new Error('never enqueued again');
       waits.push((action.requeueAt - world.clock.now()) / minutes(1));
     }
 

@@ -119,7 +119,7 @@ describe('the first sync', () => {
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
 
-  it('reads the client secret anew when the spec names another key of the same Secret', async () => {
+  it('reads the client secret again when the spec names another key of the same Secret', async () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET, right: GOOD_SECRET } });
     await world.pass();
     world.cluster.edit(KEY, ({ credentialsSecretRef: { name, keys }, ...spec }) => ({
@@ -248,7 +248,7 @@ describe('a token in place', () => {
     expect(events()).toEqual(['Normal SpecChanged']);
   });
 
-  it('is asked for anew after a change of what shapes the token', async () => {
+  it('is asked for again after a change of what shapes the token', async () => {
     world.cluster.edit(KEY, (spec) => ({ ...spec, scope: 'openid profile' }));
     await world.pass();
 
@@ -274,7 +274,7 @@ describe('a token in place', () => {
     expect(action).toEqual({ requeueAt: EXPIRY });
   });
 
-  it('does not count beside a spec that makes no sense when it is somebody else’s', async () => {
+  it('does not count beside a spec that makes no sense when it belongs to another', async () => {
     world.cluster.putSecret(TARGET, { controllerUid: 'their-uid' });
     world.cluster.edit(KEY, (spec) => ({ ...spec, environment: 'moon' }));
     await world.pass();
@@ -306,7 +306,7 @@ describe('a token in place', () => {
     expect(world.cluster.stored(TARGET)).toBeUndefined();
   });
 
-  it('is forgotten with its credential: what comes after begins anew', async () => {
+  it('is forgotten with its credential: what comes after begins without it', async () => {
     const credential = aCredential({ metadata: { uid: 'another-uid' } });
     world.cluster.remove(KEY);
     await world.pass();
@@ -546,7 +546,7 @@ describe('a target that others have to do with', () => {
       world.cluster.putSecret(TARGET, { annotations });
     }
 
-    /** Somebody does it again as soon as it has been repaired. Answers how often that was. */
+    /** It is done again as soon as it has been repaired. Answers how often that was. */
     async function repairsIn(length: Ms, damage: () => void): Promise<number> {
       const end = world.clock.now() + length;
       let repairs = 0;
@@ -557,7 +557,7 @@ describe('a target that others have to do with', () => {
           damage();
           continue;
         }
-        if (action === 'await-change') throw new Error('nobody would look again');
+        if (action === 'await-change') throw new Error('never enqueued again');
         world.clock.advance(Math.max(action.requeueAt - world.clock.now(), 1));
       }
       return repairs;
@@ -657,7 +657,7 @@ describe('a target that others have to do with', () => {
     expect(world.tokenRequests).toBe(1);
   });
 
-  it('is never overwritten when it belongs to somebody else', async () => {
+  it('is never overwritten when it belongs to another', async () => {
     world.cluster.removeSecret(TARGET);
     world.cluster.putSecret(TARGET, { data: { password: 'theirs' }, controllerUid: 'their-uid' });
 
@@ -695,7 +695,7 @@ describe('a target that others have to do with', () => {
     ['the older', '2026-08-01T00:00:00Z', 'second'],
     ['the first by name of two of the same age', '2026-09-01T00:00:00Z', 'loyalty'],
     ['the older, be it the first by name', '2026-10-01T00:00:00Z', 'loyalty'],
-  ])('of two claimants goes to %s while nobody has published', async (_, created, winner) => {
+  ])('of two claimants goes to %s while none has written it', async (_, created, winner) => {
     world = World.with();
     const second = aSecond();
     const metadata = { ...second.metadata, creationTimestamp: created };
@@ -846,7 +846,7 @@ describe('a target to merge into that holds the token of another credential', ()
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
 
-  it('is not taken over where somebody else has set a key', async () => {
+  it('is not taken over where another client has set a key', async () => {
     rename();
     const managers = { ...world.cluster.stored(TARGET)?.managers, 'data.token': 'helm' };
     world.cluster.putSecret(TARGET, { managers });
@@ -857,7 +857,7 @@ describe('a target to merge into that holds the token of another credential', ()
     expect(token()).toBe(`${CANARY}-token-1`);
   });
 
-  it('is not taken over while somebody changes it: the next pass looks again', async () => {
+  it('is not taken over while it is changed: the next pass looks again', async () => {
     rename();
     world.clock.advance(minutes(4));
     const response = world.idp.hold();

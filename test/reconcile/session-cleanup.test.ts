@@ -158,7 +158,7 @@ describe('the session of a deleted credential', () => {
     expect(world.idp.liveSessions).toBe(0);
   });
 
-  it('goes without a log-out when nobody knows the client secret any more', async () => {
+  it('goes without a log-out when the client secret is gone', async () => {
     world.cluster.remove(KEY);
     world.cluster.removeSecret(SOURCE);
     world.restart();
@@ -221,7 +221,7 @@ describe('the session of a deleted credential', () => {
   );
 });
 
-it('a login that nobody waits for any more leaves no session behind when its credential is gone', async () => {
+it('a login that is not waited for any more leaves no session behind when its credential is gone', async () => {
   world = World.withPassword();
   const release = world.limiter.hold();
   const transient = world.pass();
@@ -236,7 +236,7 @@ it('a login that nobody waits for any more leaves no session behind when its cre
   expect(world.idp.liveSessions).toBe(0);
 });
 
-it('a login that nobody waits for any more leaves no session behind when its credential has another grant', async () => {
+it('a login that is not waited for any more leaves no session behind when its credential has another grant', async () => {
   const release = await outlast();
   world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
   const transient = world.pass();
@@ -309,7 +309,7 @@ describe('the session of a former user', () => {
     expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
   });
 
-  it('who comes back before the new token is published logs in anew', async () => {
+  it('who comes back before the new token is published logs in again', async () => {
     await changeWhileAnotherLogsIn(`${CANARY}-other`, () => {
       user(USERNAME);
       world.cluster.edit(KEY, (spec) => ({ ...spec }));

@@ -73,7 +73,7 @@ describe('the first login', () => {
     expect(JSON.stringify(world.cluster.stored(TARGET))).not.toContain('refresh');
   });
 
-  it('is not made over a Secret of that name that is somebody else’s', async () => {
+  it('is not made over a Secret of that name that belongs to another', async () => {
     world.cluster.putSecret(SESSION, { data: { theirs: 'x' } });
     await world.pass();
 
@@ -119,7 +119,7 @@ describe('a session', () => {
     expect(requests()).toContain('readSecret loyalty-session');
   });
 
-  it('is logged into anew, once, when the provider has lost it', async () => {
+  it('is logged into again, once, when the provider has lost it', async () => {
     const first = await world.pass();
     asked();
     world.idp.loseSessions();
@@ -130,7 +130,7 @@ describe('a session', () => {
     expect(refreshToken()).toBe(`${CANARY}-refresh-3`);
   });
 
-  it('is left alone for a while when it is lost again and again: somebody else uses the user', async () => {
+  it('is left alone for a while when it is lost again and again: another client uses the user', async () => {
     let action = await world.pass();
     for (let times = 0; times < 3; times += 1) {
       world.idp.loseSessions();
@@ -199,7 +199,7 @@ describe('a session', () => {
     ['deleted its Secret', () => world.cluster.removeSecret(SESSION)],
     ['made its Secret unreadable', () => world.cluster.putSecret(SESSION, { data: {} })],
   ])(
-    'is logged into anew, and that before is logged out, when somebody has %s',
+    'is logged into again, and that before is logged out, when a user has %s',
     async (_, change) => {
       const first = await world.pass();
       asked();
@@ -213,7 +213,7 @@ describe('a session', () => {
     },
   );
 
-  it('is logged into anew for a credential that was made again under the same name', async () => {
+  it('is logged into again for a credential that was made again under the same name', async () => {
     await world.pass();
     asked();
     world.cluster.remove(KEY);
@@ -263,7 +263,7 @@ describe('the maximum of a session', () => {
   it('is no reason to give a living session up when the planned login is rejected', async () => {
     world.idp.sessionMax = hours(1);
     const first = await world.pass();
-    world.idp.goodPassword = 'changed by somebody';
+    world.idp.goodPassword = 'changed by a user';
     const action = await world.runFor(minutes(58), first);
     expect(world.idp.grants('password')).toBe(2);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -280,7 +280,7 @@ describe('the maximum of a session, met by a planned login that outlasts its pas
   it('is no reason to give the living session up when that login is rejected', async () => {
     world.idp.sessionMax = hours(1);
     await world.runFor(minutes(50), await world.pass());
-    world.idp.goodPassword = 'changed by somebody';
+    world.idp.goodPassword = 'changed by a user';
     const release = world.idp.hold();
     world.clock.advance(minutes(2));
     const transient = world.pass();
@@ -324,7 +324,7 @@ describe('a crash or an outage of the API server', () => {
   it('never sends a refresh token again that was refused, not even after a restart', async () => {
     const first = await world.pass();
     world.idp.loseSessions();
-    world.idp.goodPassword = 'changed by somebody';
+    world.idp.goodPassword = 'changed by a user';
     const action = await world.runFor(minutes(4), first);
     expect(world.cluster.stored(SESSION)).toBeUndefined();
     world.restart();
@@ -338,7 +338,7 @@ describe('a crash or an outage of the API server', () => {
   it('never sends it again on request either, though its Secret could not be deleted', async () => {
     const first = await world.pass();
     world.idp.loseSessions();
-    world.idp.goodPassword = 'changed by somebody';
+    world.idp.goodPassword = 'changed by a user';
     for (let times = 0; times < 10; times += 1) world.cluster.failNext('deleteSecret', OUTAGE);
     await world.runFor(minutes(5), first);
     expect(world.cluster.stored(SESSION)).toBeDefined();
@@ -443,7 +443,7 @@ describe('a session that comes when nothing is to be published any more', () => 
     expect(await world.runFor(minutes(5), action)).toBe('await-change');
   });
 
-  it('is not stored over a Secret of that name that is somebody else’s', async () => {
+  it('is not stored over a Secret of that name that belongs to another', async () => {
     world.cluster.failNext('applySecret', OUTAGE);
     await world.pass();
     world.cluster.putSecret(SESSION, { data: { theirs: 'x' } });

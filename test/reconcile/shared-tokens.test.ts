@@ -76,7 +76,7 @@ const aLogin = (password: string): LoginRequest => ({
   environment: 'staging',
   loginUrl: `https://${HOST}/auth/login`,
   org: new Sensitive('abc'),
-  username: new Sensitive('somebody'),
+  username: new Sensitive('other-user'),
   password: new Sensitive(password),
 });
 
@@ -140,7 +140,7 @@ describe('tokens', () => {
 });
 
 describe('a refusal', () => {
-  it('stands for everybody with that client secret, and for nobody else, until its time', async () => {
+  it('holds for all with that client secret, and for no other, until its time', async () => {
     const first = refusalIn(await wrong());
     await wrong();
     expect(idp.requests).toHaveLength(1);
@@ -218,7 +218,7 @@ describe('a refusal', () => {
     expect(limiter.paused.get(HOST)).toBe(retryAt);
   });
 
-  it('for any other reason keeps nobody else away', async () => {
+  it('for any other reason keeps no other credential away', async () => {
     await wrong();
     expect(limiter.paused.size).toBe(0);
   });

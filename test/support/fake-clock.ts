@@ -47,7 +47,7 @@ export class FakeClock implements Clock {
     this.#now = end;
   }
 
-  /** Somebody sets the clock: it shows another time, yet no time has passed and no timer fires. */
+  /** Sets the clock: it shows another time, yet no time has passed and no timer fires. */
   jump(by: Ms): void {
     this.#now += by;
     this.#jumped += by;

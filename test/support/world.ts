@@ -60,7 +60,7 @@ export class FakeIdentityProvider {
     this.#clock = clock;
   }
 
-  /** Nobody gets an answer until the returned function is called. */
+  /** No request gets a response until the returned function is called. */
   hold(): () => void {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#gate = promise;
@@ -166,7 +166,7 @@ export class OpenBudget implements RequestLimiter {
   waiting = 0;
   #gate: Promise<void> | undefined;
 
-  /** Nobody is let through until the returned function is called. */
+  /** No request is let through until the returned function is called. */
   hold(): () => void {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#gate = promise;

@@ -51,7 +51,7 @@ describe('the metrics', () => {
     });
   });
 
-  it('do not call a credential ready whose token has expired, even if nobody updates its status', async () => {
+  it('do not call a credential ready whose token has expired, even if its status is not updated', async () => {
     const clock = new FakeClock();
     const metrics = aRegistry(clock);
     metrics.observe({ credentials: () => [aCredential({ status: status('True') })] });

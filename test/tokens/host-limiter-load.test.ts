@@ -75,7 +75,7 @@ class Load {
     this.#tell(asked);
   }
 
-  /** Whoever was let through in the same moment as others reported may begin a promise or two later. */
+  /** A request that was let through in the same moment as others reported may begin a promise or two later. */
   #expectToBeAllowed(now: Ms): void {
     expect(this.#running).toBeLessThanOrEqual(this.#limits.concurrency);
     if (now === this.#toldAt) return;
@@ -83,7 +83,7 @@ class Load {
     expect(now).toBeGreaterThanOrEqual(Math.max(this.#pausedUntil, this.#restUntil) - ROUNDING);
   }
 
-  /** Others may pass a login, which may wait for its own budget; nobody else may be passed. */
+  /** Others may pass a login, which may wait for its own budget; no other request may be passed. */
   async #expectNobodyMoreUrgentThan({ login, deadline }: Asked): Promise<void> {
     const others = [...this.#waiting].filter((other) => login || !other.login);
     // Those whose turn has come in the same moment may begin a promise or two later.
@@ -129,7 +129,7 @@ function expectWithin(starts: readonly Ms[], perSecond: number, burst: number): 
 }
 
 describe('a request budget under any load', () => {
-  it('exceeds no rate, sends nobody who must not go, serves by urgency, and everybody in the end', async () => {
+  it('exceeds no rate, lets no request through that must wait, serves by deadline, and all in the end', async () => {
     await fc.assert(
       fc.asyncProperty(
         someLimits,

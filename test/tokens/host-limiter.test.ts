@@ -108,7 +108,7 @@ describe('a request budget', () => {
     expect(names()).toEqual(['sooner', 'soon', 'soon too', 'late']);
   });
 
-  it('sends nobody to a paused host; of two pauses the later end wins; other hosts do not care', async () => {
+  it('lets no request through to a paused host; of two pauses the later end wins; other hosts do not care', async () => {
     const until = clock.now() + minutes(2);
     limiter.pause(HOST, until);
     limiter.pause(HOST, clock.now() + seconds(5));
@@ -213,7 +213,7 @@ describe('a request budget', () => {
 });
 
 describe('password logins', () => {
-  it('go at their own rate, two at once after a rest, and hold nobody else up', async () => {
+  it('go at their own rate, two at once after a rest, and hold no other request up', async () => {
     limiter = new HostLimiters({ ...LIMITS, burst: 6, concurrency: 9 }, clock, () => 0);
     for (const name of ['l1', 'l2', 'l3', 'l4']) void ask(name, { login: true });
     for (const name of ['a', 'b', 'c']) void ask(name, { deadline: 9 });
@@ -313,7 +313,7 @@ describe('a host that asked for patience', () => {
     expect(await startsPerMinute(2)).toEqual([30, 42]);
   });
 
-  it('costs no more than a timer a minute while nobody asks', async () => {
+  it('costs no more than a timer a minute while no request waits', async () => {
     let timers = 0;
     const now = () => clock.now();
     const monotonic = () => clock.monotonic();

@@ -67,7 +67,7 @@ export const CLIENT_CREDENTIALS: Row[] = [
     (lab) => lab.token(without(clientCredentials, 'client_secret')),
     SECRET_REFUSED,
   ),
-  refused('unknown client', (lab) => lab.token(as('nobody')), CLIENT_UNKNOWN),
+  refused('unknown client', (lab) => lab.token(as('unknown')), CLIENT_UNKNOWN),
   refused(
     'no client_id',
     (lab) => lab.token(without(clientCredentials, 'client_id')),
@@ -267,7 +267,7 @@ export const REQUEST: Row[] = [
   ),
   refused(
     'grant type is checked before the client',
-    (lab) => lab.token({ grant_type: 'nope', client_id: 'nobody' }),
+    (lab) => lab.token({ grant_type: 'nope', client_id: 'unknown' }),
     GRANT_UNKNOWN,
   ),
   refused('a parameter twice', (lab) => lab.token(twice(clientCredentials, 'scope')), DUPLICATED),
@@ -349,7 +349,7 @@ export const passwordRows = (rejected: Said): Row[] => [
   ),
   refused('wrong password', (lab) => lab.token({ ...password, password: 'wrong' }), rejected),
   refused('no password', (lab) => lab.token(without(password, 'password')), rejected),
-  refused('unknown user', (lab) => lab.token({ ...password, username: 'nobody' }), rejected),
+  refused('unknown user', (lab) => lab.token({ ...password, username: 'unknown' }), rejected),
   refused('empty user name', (lab) => lab.token({ ...password, username: '' }), rejected),
   refused(
     'a service account',

@@ -85,7 +85,7 @@ export const LOGOUT: Row[] = [
   ),
   declined(
     'unknown client',
-    async (lab) => lab.logout({ ...leaving(await lab.login()), client_id: 'nobody' }),
+    async (lab) => lab.logout({ ...leaving(await lab.login()), client_id: 'unknown' }),
     CLIENT_UNKNOWN,
   ),
   declined(

@@ -273,7 +273,7 @@ export const LIFETIMES: Row[] = [
     EXPIRED,
   ),
   row(
-    'idle time starts anew with every refresh',
+    'idle time starts again with every refresh',
     async (lab) => {
       const first = await lab.login('idle');
       await lab.backend.elapse(2);
