@@ -121,7 +121,7 @@ describe('a list', () => {
     ['an expired page', status(410, 'Expired'), 'gone'],
     ['a missing CRD', status(404, 'NotFound'), { kind: 'ClusterUnavailable' }],
     ['something else', { body: { hello: 'world' } }, { code: 'UnexpectedBody' }],
-  ])('that meets %s is a WatchProblem', async (_, answer: Answer, reason) => {
+  ])('that meets %s is a WatchError', async (_, answer: Answer, reason) => {
     await using server = await startScriptedApiServer(() => answer);
     const list = credentialListWatch(server.restClient, {}, () => false).list('x', never);
     await expect(list).rejects.toBeInstanceOf(WatchError);

@@ -159,7 +159,7 @@ export class FakeCluster implements ClusterClient, Lister {
     return [...this.#credentials.values()].map(({ status }) => status);
   }
 
-  // ClusterView
+  // Lister
 
   credential(key: Key): ConvercusCredential | undefined {
     return this.#credentials.get(key);

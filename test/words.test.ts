@@ -1,0 +1,185 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from '@jest/globals';
+import { visitNodes } from '../dev/simulation/syntax.ts';
+
+/** Names that are gone, with what to say. A name of several words may not occur in comments and texts either. */
+const NAMES: Readonly<Record<string, string>> = {
+  // The queue and the controller: client-go, controller-runtime
+  AskContext: 'LoginRequestContext',
+  MOST_PASSES: 'as many reconciles as workers',
+  Pass: 'Reconcile',
+  PassContext: 'ReconcileContext',
+  PassResult: 'ReconcileResult',
+  inWork: 'processing',
+  lookAgain: 'requeueAt',
+  lookAgainAt: 'requeueAt',
+  lookAgainAtEarliest: 'earliestRequeue',
+  onPass: 'onReconcile',
+  passOf: 'reconcile',
+  Seat: 'Permit',
+  Seats: 'Semaphore',
+  seats: 'permits',
+  // The informer and the cache: kube-rs, client-go
+  ClusterView: 'Lister',
+  listEnded: 'initDone',
+  listStarted: 'init',
+  onProblem: 'onError',
+  Problems: 'ErrorReporter',
+  WatchProblem: 'WatchError',
+  WatchSink: 'EventHandler',
+  isNews: 'generationOrAnnotationChanged',
+  OwnWrites: 'expectations',
+  asApplied: 'upgradeManagedFields',
+  handOver: 'upgradeManagedFields',
+  setBy: 'fieldOwnership',
+  setterOf: 'fieldOwnership',
+  // The Kubernetes client: client-go
+  ApiAccess: 'RestConfig',
+  Transport: 'RestClient',
+  createTransport: 'createRestClient',
+  // Requests and responses: RFC 9110, RFC 6749, oauth4webapi
+  CutAnswer: 'cut response',
+  HttpAnswer: 'HttpResponse',
+  LoginQuestion: 'LoginRequestContext',
+  Refusal: 'ErrorResponse, TokenFailure',
+  RefusalKind: 'ErrorKind',
+  TokenQuestion: 'TokenRequestContext',
+  WholeAnswer: 'WholeResponse',
+  failureFromAnswer: 'errorFromResponse',
+  isRefusal: 'isTokenFailure',
+  readTokenAnswer: 'processTokenResponse',
+  wholeAnswer: 'sendWhole',
+  // The token client and its cache
+  HostBudgets: 'HostLimiter',
+  Hold: 'Cooldown',
+  LoginPast: 'LoginHistory',
+  Need: 'RequiredFreshness',
+  Remembered: 'CachedFailure',
+  SessionWish: 'SessionDemand',
+  SlowDown: 'RateLimiter',
+  Standing: 'CachedFailure',
+  TokenBucket: 'RateLimiter, permits',
+  TokenDesk: 'TokenClient',
+  Turn: 'Ticket',
+  Wish: 'TokenDemand',
+  fromPast: 'cached failure',
+  handedOn: 'cached failure',
+  patiently: 'withTimeout',
+  standing: 'cachedFailure',
+  // Resilience4j
+  Breaker: 'CircuitBreaker',
+  restLeft: 'waitDurationInOpenState',
+  // The lock-out policy and the not-before policy: Keycloak
+  LADDER: 'LOCKOUT_BACKOFF',
+  Revocations: 'NotBeforePolicies',
+  SHADOW_OF_REJECTION: 'LOCKOUT_WINDOW',
+  Suspicion: 'LockoutEvidence',
+  onRevoked: 'onNotBefore',
+  voidBefore: 'notBefore',
+  // Sessions and targets
+  Published: 'what syncTarget answers',
+  TargetMark: 'TokenAnnotations',
+  heldMark: 'currentToken',
+  isEnd: 'isSessionOver',
+  markOf: 'tokenAnnotations',
+  readMark: 'readTokenAnnotations',
+  sweepSession: 'cleanUpSession',
+  // Of no subject
+  Around: 'the parts, each by its name',
+  Concluding: 'the parts of updateStatus, each by its name',
+  ENOUGH: 'a constant with noun and unit',
+  EVERY: 'a constant with noun and unit',
+  Leftover: 'superseded session',
+  NOBODY: 'a constant that names its value',
+  Recent: 'LruMap',
+  Sight: 'Observation',
+  WHY: 'a constant that names its values',
+  asItIs: 'unchanged',
+  isClusters: 'isClusterError',
+  isWholeHosts: 'pausesHost',
+  presentable: 'sanitize',
+  untold: 'a positive name',
+};
+
+/** Words that make an aphorism of a sentence, in comments and texts. The thing named comes first. */
+const WORDS: Readonly<Record<string, string>> = {
+  afresh: 'again',
+  anew: 'again',
+  lest: 'so that … not',
+  nobody: 'no replica, no request, no user, …',
+  somebody: 'a user, another replica, another controller, …',
+  whoever: 'the replica that, the request that, …',
+};
+
+/** Texts that users may know, so they stay as they are. */
+const KEPT =
+  /nobody else (uses this session|logs in with it)|(edited by|no key that) somebody else|in a way that nobody expected|somebody else seems to use the same user|Somebody else changes Secret/g;
+
+/** What src still has of them, a word of a file counted once. Lower it as they go; test and dev have none. */
+const LEFT_IN_SRC = 70;
+
+const ROOT = join(import.meta.dirname, '..');
+/** Of another release, and this file. */
+const LEFT_OUT = /^test\/(upgrade\/|words\.test\.ts$)/;
+
+const files = ['src', 'test', 'dev']
+  .flatMap((folder) =>
+    readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' }).map(
+      (file) => `${folder}/${file}`,
+    ),
+  )
+  .filter((file) => file.endsWith('.ts') && !LEFT_OUT.test(file));
+
+function problemsIn(text: string): string[] {
+  const source = text.replaceAll(KEPT, '');
+  const gone = [...namesIn(source)].filter((name) => Object.hasOwn(NAMES, name));
+  const words = new Set((source.match(/[A-Za-z]+/g) ?? []).map((word) => word.toLowerCase()));
+  return [
+    ...gone.map((name) => `${name}: say ${NAMES[name]}`),
+    ...[...words]
+      .filter((word) => Object.hasOwn(WORDS, word))
+      .map((word) => `${word}: say ${WORDS[word]}`),
+  ];
+}
+
+/** Identifiers, and what can only be one wherever it stands: `lookAgainAt`, `MOST_PASSES`. */
+function namesIn(source: string): Set<string> {
+  const names = new Set(
+    (source.match(/[\w$]+/g) ?? []).filter((word) => /[a-z][A-Z]|_/.test(word)),
+  );
+  visitNodes(source, (node: { readonly type?: string; readonly value?: unknown }) => {
+    const isName = node.type === 'Identifier' || node.type === 'PrivateName';
+    if (isName && typeof node.value === 'string') names.add(node.value);
+  });
+  return names;
+}
+
+describe('the words of the house', () => {
+  const problems = files.flatMap((file) =>
+    problemsIn(readFileSync(join(ROOT, file), 'utf8')).map((problem) => `${file}: ${problem}`),
+  );
+
+  it('are those of the field in names, and plain ones in comments', () => {
+    expect(problems.filter((problem) => !problem.startsWith('src/'))).toEqual([]);
+  });
+
+  it(`are left in src at most ${LEFT_IN_SRC} times`, () => {
+    const left = problems.filter((problem) => problem.startsWith('src/'));
+    expect(left.length > LEFT_IN_SRC ? left : []).toEqual([]);
+  });
+
+  it.each([
+    ['const standing = 1;', ['standing: say cachedFailure']],
+    ['class A { #standing = 1; }', ['standing: say cachedFailure']],
+    ['type A = { standing: B };', ['standing: say cachedFailure']],
+    ['// A standing order, standing\nconst outstanding = "standing";', []],
+    ['/** See `TokenDesk`. */', ['TokenDesk: say TokenClient']],
+    ["const text = 'LOCKOUT of TokenDesks';", []],
+    ['// Nobody knows; nobodyKnows', [`nobody: say ${WORDS['nobody']}`]],
+    ["it('starts anew');", ['anew: say again']],
+    ["const text = 'failed in a way that nobody expected';", []],
+  ])('are looked for in %j', (source, problems) => {
+    expect(problemsIn(source)).toEqual(problems);
+  });
+});
