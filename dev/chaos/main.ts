@@ -26,7 +26,7 @@ import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { missingForControlPlane } from '../envtest/binaries.ts';
-import { table } from '../soak/report.ts';
+import { table } from '../lab/soak/report.ts';
 import { populationOf } from './population.ts';
 import { type Report, reportOf } from './report.ts';
 import { Run } from './run.ts';

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ApiClient, type Asked, each } from '../bench/api-client.ts';
-import type { Provider } from '../bench/provider.ts';
+import { type ApiClient, type Asked, each } from '../lab/api-client.ts';
+import type { Provider } from '../lab/provider.ts';
 import type { CredentialObject } from './judge.ts';
 import { clientOf, LEGACY_ORG, type Member, sourceKeyOf } from './population.ts';
 import type { Edit, Order, TargetEdit } from './schedule.ts';

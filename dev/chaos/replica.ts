@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { Span } from '../lab/soak/measures.ts';
 import { Operator, type OperatorOptions } from '../operator.ts';
-import type { Span } from '../soak/measures.ts';
 import { Proxy } from './proxy.ts';
 
 /** How a replica has ended after a SIGTERM. */

@@ -1,7 +1,7 @@
-import { leaks, openPlaces } from '../soak/canary.ts';
-import type { Span } from '../soak/measures.ts';
-import { rounded } from '../soak/measures.ts';
-import { atMost, exactly, type Row, told } from '../soak/report.ts';
+import { leaks, openPlaces } from '../lab/soak/canary.ts';
+import type { Span } from '../lab/soak/measures.ts';
+import { rounded } from '../lab/soak/measures.ts';
+import { atMost, exactly, type Row, told } from '../lab/soak/report.ts';
 import { explain, type Finding, type History } from './explain.ts';
 import type { Kind } from './judge.ts';
 import { awaySpans, mostWithin, type Outage, union } from './outages.ts';

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ApiClient } from '../bench/api-client.ts';
-import { Provider } from '../bench/provider.ts';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
 import type { Log } from '../envtest/server-process.ts';
 import { type FaultEffect, proxies } from '../keycloak/dialect/faults.ts';
+import { ApiClient } from '../lab/api-client.ts';
+import { Provider } from '../lab/provider.ts';
+import type { Span } from '../lab/soak/measures.ts';
 import { eventually } from '../objects.ts';
 import { installCluster, localStaging, OPERATOR_NAMESPACE, OPERATOR_USER } from '../operator.ts';
-import type { Span } from '../soak/measures.ts';
 import { Controllers } from './controllers.ts';
 import type { Done } from './explain.ts';
 import type { Outage, Replica as ReplicaNumber } from './outages.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import { leaks } from '../../dev/soak/canary.ts';
+import { leaks } from '../../dev/lab/soak/canary.ts';
 import {
   burstNeeded,
   expirations,
@@ -12,9 +12,9 @@ import {
   sharedSeconds,
   shortestGap,
   tally,
-} from '../../dev/soak/measures.ts';
-import type { Seen } from '../../dev/soak/provider.ts';
-import { atMost, exactly, table, told } from '../../dev/soak/report.ts';
+} from '../../dev/lab/soak/measures.ts';
+import type { Seen } from '../../dev/lab/soak/provider.ts';
+import { atMost, exactly, table, told } from '../../dev/lab/soak/report.ts';
 
 const held = (since: number, expiresAt: number, renewAt = expiresAt) => ({
   since: since * 1_000,

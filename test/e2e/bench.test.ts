@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { bundleOperator, Lab } from '../../dev/bench/lab.ts';
-import { CHECK, SCENARIOS } from '../../dev/bench/scenarios/scenarios.ts';
+import { bundleOperator, Lab } from '../../dev/lab/lab.ts';
+import { CHECK, SCENARIOS } from '../../dev/lab/scenarios/scenarios.ts';
 
 /** `npm run bench -- --check` in the tests: what can be counted is the same on every machine. */
 describe('the counts of npm run bench', () => {

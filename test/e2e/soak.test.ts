@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { silent } from '../../dev/envtest/server-process.ts';
-import { SCENARIOS } from '../../dev/soak/scenarios.ts';
+import { SCENARIOS } from '../../dev/lab/soak/scenarios.ts';
 
 /**
  * The soak runs in short, with few credentials: `npm run soak` has the long ones. Tokens of 40 s are renewed 8 s before

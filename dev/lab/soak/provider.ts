@@ -1,10 +1,10 @@
-import type { Log } from '../envtest/server-process.ts';
+import type { Log } from '../../envtest/server-process.ts';
 import {
   type IdentityProvider,
   startIdentityProvider,
-} from '../keycloak/dialect/identity-provider.ts';
-import type { RequestLogEntry } from '../keycloak/dialect/request-log.ts';
-import { type Keycloak, type Realm, startKeycloak } from '../keycloak/server/keycloak.ts';
+} from '../../keycloak/dialect/identity-provider.ts';
+import type { RequestLogEntry } from '../../keycloak/dialect/request-log.ts';
+import { type Keycloak, type Realm, startKeycloak } from '../../keycloak/server/keycloak.ts';
 import { REALM } from './accounts.ts';
 
 /** The names that Keycloak gives to what the operator does. */

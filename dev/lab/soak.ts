@@ -5,11 +5,11 @@
 import { parseArgs } from 'node:util';
 import { missingForControlPlane } from '../envtest/binaries.ts';
 import { missingForKeycloak } from '../keycloak/server/distribution.ts';
-import type { Grant } from './accounts.ts';
-import type { ProviderName } from './provider.ts';
-import { type Row, table } from './report.ts';
-import { SCENARIOS, type Scenario } from './scenarios.ts';
-import type { Setting } from './stage.ts';
+import type { Grant } from './soak/accounts.ts';
+import type { ProviderName } from './soak/provider.ts';
+import { type Row, table } from './soak/report.ts';
+import { SCENARIOS, type Scenario } from './soak/scenarios.ts';
+import type { Setting } from './soak/stage.ts';
 
 const HELP = `npm run soak -- SCENARIO [--for 10m] [--credentials N] [--grant GRANT] [--provider PROVIDER]
 
@@ -23,26 +23,28 @@ ${Object.entries(SCENARIOS)
   --grant GRANT       password (default) or client_credentials
   --provider NAME     keycloak (default; hanging-host: built-in) or built-in`;
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    for: { type: 'string' },
-    credentials: { type: 'string' },
-    'token-seconds': { type: 'string' },
-    grant: { type: 'string', default: 'password' },
-    provider: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-});
+const OPTIONS = {
+  for: { type: 'string' },
+  credentials: { type: 'string' },
+  'token-seconds': { type: 'string' },
+  grant: { type: 'string', default: 'password' },
+  provider: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const;
 
-async function main(): Promise<number> {
+type Values = ReturnType<typeof parse>['values'];
+const parse = (args: string[]) => parseArgs({ args, options: OPTIONS, allowPositionals: true });
+
+/** Resolves to the exit code. */
+export async function soak(args: string[]): Promise<number> {
+  const { values, positionals } = parse(args);
   const [name = ''] = positionals;
   const scenario = Object.hasOwn(SCENARIOS, name) ? SCENARIOS[name] : undefined;
   if (values.help || scenario === undefined) {
     console.log(HELP);
     return values.help ? 0 : 2;
   }
-  const setting = settingFor(scenario);
+  const setting = settingFor(scenario, values);
   if (typeof setting === 'string') {
     console.error(setting);
     return 2;
@@ -59,7 +61,7 @@ async function main(): Promise<number> {
 }
 
 /** The setting, or what is wrong with the command line. */
-function settingFor(defaults: Scenario): Setting | string {
+function settingFor(defaults: Scenario, values: Values): Setting | string {
   const milliseconds = durationOf(values.for ?? defaults.for);
   const credentials = Number(values.credentials ?? defaults.credentials);
   const tokenSeconds = Number(values['token-seconds'] ?? defaults.tokenSeconds ?? 0);
@@ -91,5 +93,3 @@ function report(scenario: string, setting: Setting, rows: readonly Row[]): numbe
   console.log(JSON.stringify({ ...what, rows }));
   return rows.every(({ met }) => met !== false) ? 0 : 1;
 }
-
-process.exitCode = await main();

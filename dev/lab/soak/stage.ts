@@ -1,14 +1,14 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
-import type { Log } from '../envtest/server-process.ts';
-import { eventually, manifest } from '../objects.ts';
+import { type ControlPlane, startControlPlane } from '../../envtest/control-plane.ts';
+import type { Log } from '../../envtest/server-process.ts';
+import { eventually, manifest } from '../../objects.ts';
 import {
   installCluster,
   localStaging,
   OPERATOR_NAMESPACE,
   OPERATOR_USER,
   Operator,
-} from '../operator.ts';
+} from '../../operator.ts';
 import {
   type Account,
   accountsFor,

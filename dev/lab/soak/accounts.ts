@@ -1,5 +1,5 @@
 import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
-import { abcRealm, type Realm } from '../keycloak/server/keycloak.ts';
+import { abcRealm, type Realm } from '../../keycloak/server/keycloak.ts';
 
 export type Grant = 'client_credentials' | 'password';
 

@@ -1,5 +1,5 @@
-import { startIdentityProvider } from '../../keycloak/dialect/identity-provider.ts';
-import { localStaging } from '../../operator.ts';
+import { startIdentityProvider } from '../../../keycloak/dialect/identity-provider.ts';
+import { localStaging } from '../../../operator.ts';
 import { accountsFor, realmOf } from '../accounts.ts';
 import { expiredSeconds, lateness, quantile, rounded } from '../measures.ts';
 import { atMost, type Row, told } from '../report.ts';

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ControlPlane } from '../envtest/control-plane.ts';
-import { expiryOf } from '../objects.ts';
+import type { ControlPlane } from '../../envtest/control-plane.ts';
+import { expiryOf } from '../../objects.ts';
 import { NAMESPACE } from './accounts.ts';
 
 /** What a target held, from the moment at which everybody could read it. */

@@ -1,5 +1,5 @@
-import type { ControlPlane } from '../envtest/control-plane.ts';
-import type { Operator } from '../operator.ts';
+import type { ControlPlane } from '../../envtest/control-plane.ts';
+import type { Operator } from '../../operator.ts';
 import { exactly, type Row } from './report.ts';
 
 /** Where people and machines look, and where nothing secret may be: by the name of the place. */

@@ -17,25 +17,26 @@ const HELP = `npm run bench -- [--size 1000|10000|100000] [--only NAME,NAME] [--
   --json FILE    the results, for programs
   --profile DIR  leave CPU profiles of the operator there`;
 
-const { values } = parseArgs({
-  options: {
-    size: { type: 'string', default: '1000' },
-    only: { type: 'string' },
-    check: { type: 'boolean', default: false },
-    json: { type: 'string' },
-    profile: { type: 'string' },
-    help: { type: 'boolean', default: false },
-  },
-});
+const OPTIONS = {
+  size: { type: 'string', default: '1000' },
+  only: { type: 'string' },
+  check: { type: 'boolean', default: false },
+  json: { type: 'string' },
+  profile: { type: 'string' },
+  help: { type: 'boolean', default: false },
+} as const;
 
-process.exitCode = await main();
+type Values = ReturnType<typeof parse>;
+const parse = (args: string[]) => parseArgs({ args, options: OPTIONS }).values;
 
-async function main(): Promise<number> {
+/** Resolves to the exit code. */
+export async function bench(args: string[]): Promise<number> {
+  const values = parse(args);
   if (values.help) {
     console.log(HELP);
     return 0;
   }
-  const chosen = chosenScenarios();
+  const chosen = chosenScenarios(values);
   const missing = typeof chosen === 'string' ? [chosen] : await missingForControlPlane();
   if (typeof chosen === 'string' || missing.length > 0) {
     console.error(missing.join('\n'));
@@ -46,13 +47,13 @@ async function main(): Promise<number> {
   console.log(machine());
   const results: Result[] = [];
   for (const [name, scenario] of chosen) {
-    results.push(await run(name, scenario));
+    results.push(await run(name, scenario, values));
     if (values.json !== undefined) await writeJson(values.json, results);
   }
   return values.check ? verdict(results) : 0;
 }
 
-function chosenScenarios(): [string, Scenario][] | string {
+function chosenScenarios(values: Values): [string, Scenario][] | string {
   const all = Object.entries(SCENARIOS);
   const only = values.only?.split(',');
   const unknown = only?.filter((name) => !Object.hasOwn(SCENARIOS, name)) ?? [];
@@ -61,7 +62,7 @@ function chosenScenarios(): [string, Scenario][] | string {
   return all.filter(([name, { inCheck }]) => only?.includes(name) ?? (!values.check || inCheck));
 }
 
-async function run(name: string, { size, work }: Scenario): Promise<Result> {
+async function run(name: string, { size, work }: Scenario, values: Values): Promise<Result> {
   const began = Date.now();
   const progress = (line: string): void =>
     console.log(`[${name} ${Math.round((Date.now() - began) / 1_000)} s] ${line}`);
