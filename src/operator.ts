@@ -79,8 +79,9 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
     await (config.leaderElection.enabled ? elect(options, term, stop) : term(ALWAYS_LEADING));
   } finally {
     informing.abort();
-    await withTimeout({ clock, limit: CLOSING, signal: new AbortController().signal }, () =>
-      Promise.allSettled([informers.ended, client.close(), restClient.close()]),
+    await withTimeout(
+      () => Promise.allSettled([informers.ended, client.close(), restClient.close()]),
+      { ms: CLOSING, clock },
     );
   }
   log.info('Stopped');

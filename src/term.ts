@@ -89,7 +89,7 @@ export async function lead(
   metrics.observe({ queue, controller, limiter });
   try {
     await controller.run({ stop, abort });
-    await withTimeout({ clock, limit: LAST_EVENTS, signal: abort }, () => events.flush());
+    await withTimeout(() => events.flush(), { ms: LAST_EVENTS, clock, signal: abort });
   } finally {
     stop.removeEventListener('abort', drain);
     cancelCut();

@@ -125,7 +125,7 @@ class Informer<T> {
   /** Undefined when the signal has fired. */
   async #response<A>(ask: (signal: AbortSignal) => Promise<A>): Promise<A | undefined> {
     const { clock } = this.#options;
-    const response = await withTimeout({ clock, limit: PAGE_TIMEOUT, signal: this.#signal }, ask);
+    const response = await withTimeout(ask, { ms: PAGE_TIMEOUT, clock, signal: this.#signal });
     if (response === undefined && !this.#signal.aborted) throw new WatchError(PAGE_TIMED_OUT);
     return response;
   }
@@ -143,14 +143,15 @@ class Informer<T> {
     const { listWatch, clock, random } = this.#options;
     const timeout = WATCH_TIMEOUT * (1 + random());
     const began = clock.monotonic();
-    const isAlive = { clock, limit: timeout + WATCH_GRACE, signal: this.#signal };
-    const ended = await withTimeout(isAlive, async (signal) => {
+    const watch = async (signal: AbortSignal): Promise<true> => {
       for await (const event of listWatch.watch(version, timeout, signal)) {
         if (signal.aborted) break;
         this.#take(event);
       }
       return true;
-    });
+    };
+    const ms = timeout + WATCH_GRACE;
+    const ended = await withTimeout(watch, { ms, clock, signal: this.#signal });
     if (this.#signal.aborted) return;
     if (ended === undefined) throw new WatchError(WATCH_OVERDUE);
     const lasted = clock.monotonic() - began;
@@ -182,6 +183,6 @@ class Informer<T> {
     else this.#errors.add(reason);
     const wait = Math.min(BACKOFF.first * 2 ** Math.min(this.#failures, 10), BACKOFF.longest);
     this.#failures += 1;
-    await sleep({ clock, limit: wait * (0.5 + random() / 2), signal: this.#signal });
+    await sleep({ ms: wait * (0.5 + random() / 2), clock, signal: this.#signal });
   }
 }

@@ -66,8 +66,8 @@ async function contend(
     while (!signal.aborted) {
       const term = await lease.acquire(signal);
       if (typeof term === 'object') return term;
-      const limit = retryPeriod * (1 + JITTER * random());
-      await withTimeout({ clock, limit, signal }, () => release.next());
+      const ms = retryPeriod * (1 + JITTER * random());
+      await withTimeout(() => release.next(), { ms, clock, signal });
     }
     return undefined;
   } finally {
@@ -110,11 +110,11 @@ async function lead(
   } finally {
     ended.abort();
     await withTimeout(
-      { clock: options.clock, limit: RELEASE, signal: lost.signal },
       async (signal) => {
         await renewing;
         await lease.release(signal);
       },
+      { ms: RELEASE, clock: options.clock, signal: lost.signal },
     );
     cut.abort();
     await renewing;
@@ -167,7 +167,7 @@ async function keepRenewing(
   const over = AbortSignal.any([leading.lost, ended]);
   const unwanted = AbortSignal.any([leading.lost, cut]);
   while (!over.aborted) {
-    await sleep({ clock, limit: retryPeriod, signal: over });
+    await sleep({ ms: retryPeriod, clock, signal: over });
     if (over.aborted) break;
     const next = await lease.renew(unwanted);
     if (next === 'taken') leading.lose();

@@ -135,7 +135,7 @@ export class LeaseHolder {
     signal: AbortSignal,
   ): Promise<T | undefined> {
     const { clock, renewDeadline } = this.#options;
-    const response = await withTimeout({ clock, limit: renewDeadline, signal }, task).catch(
+    const response = await withTimeout(task, { ms: renewDeadline, clock, signal }).catch(
       (error: unknown) => unexpectedError('The request for the Lease', error),
     );
     if (isFailure(response)) {

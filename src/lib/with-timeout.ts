@@ -2,37 +2,53 @@ import type { Clock } from './clock.ts';
 import type { Ms } from './time.ts';
 
 export interface TimeoutOptions {
+  readonly ms: Ms;
   readonly clock: Clock;
-  readonly limit: Ms;
-  readonly signal: AbortSignal;
+  /** Ends the wait early. */
+  readonly signal?: AbortSignal;
 }
 
 /**
- * What `task` answers, or undefined when `limit` passes or `signal` fires first; then the signal that the task was
- * given fires, and nobody waits for a task that does not listen. Leaves no timer and no listener behind.
+ * What `task` resolves with, or undefined when `ms` pass or `signal` fires first. Then the signal given to the task
+ * fires; a task that ignores it goes on, and its result is dropped. Leaves no timer and no listener behind.
  */
 export function withTimeout<T>(
-  { clock, limit, signal }: TimeoutOptions,
   task: (signal: AbortSignal) => Promise<T>,
+  { ms, clock, signal }: TimeoutOptions,
 ): Promise<T | undefined> {
-  if (signal.aborted) return Promise.resolve(undefined);
+  if (signal?.aborted) return Promise.resolve(undefined);
   const own = new AbortController();
   return new Promise((resolve, reject) => {
     const giveUp = () => {
       settle();
       resolve(undefined);
-      own.abort(signal.reason);
+      own.abort(signal?.reason);
     };
-    const cancel = clock.after(limit, giveUp);
+    const cancel = clock.after(ms, giveUp);
     const settle = () => {
       cancel();
-      signal.removeEventListener('abort', giveUp);
+      signal?.removeEventListener('abort', giveUp);
     };
-    signal.addEventListener('abort', giveUp, { once: true });
+    signal?.addEventListener('abort', giveUp, { once: true });
     task(own.signal).finally(settle).then(resolve, reject);
   });
 }
 
-/** Resolves after `limit`, or at once when `signal` fires. */
-export const sleep = (bounds: TimeoutOptions): Promise<void> =>
-  withTimeout(bounds, () => new Promise<void>(() => undefined));
+/** Resolves after `ms`, or at once when `signal` fires. */
+export const sleep = (options: TimeoutOptions): Promise<void> =>
+  withTimeout(() => new Promise<void>(() => undefined), options);
+
+/** Resolves when `signal` fires. `over` removes the listener of a wait that is no longer needed. */
+export function aborted(signal: AbortSignal, over?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
+    const options = over === undefined ? { once: true } : { once: true, signal: over };
+    signal.addEventListener('abort', () => resolve(), options);
+  });
+}
+
+/** For callers to whom the lack of a result in time is an error. */
+export class TimeoutError extends Error {
+  override readonly name = 'TimeoutError';
+  readonly code = 'TIMEOUT';
+}
