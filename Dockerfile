@@ -33,4 +33,4 @@ USER 65532:65532
 EXPOSE 8080
 # Less memory for little more work of the garbage collector; docs/scaling.md has the figures.
 ENV MALLOC_ARENA_MAX=1
-ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=8", "--no-parallel-scavenge", "--expose-gc", "/app/bundle/main.js"]
+ENTRYPOINT ["/nodejs/bin/node", "--max-semi-space-size=8", "--no-parallel-scavenge", "/app/bundle/main.js"]

@@ -75,7 +75,7 @@ async function run(
   log.info('Starting', { version, identity: environment.identity, port: operations.port });
   warnOfPlainHttp(config, log);
   const userAgent = `convercus-operator/${version}`;
-  const known = { config, userAgent, log, metrics, readiness, collectGarbage };
+  const known = { config, userAgent, log, metrics, readiness };
   try {
     await runOperator({ ...known, ...realParts(known, kubeconfig, environment) }, stop.signal);
     return 0;
@@ -168,14 +168,6 @@ const realParts = (
     proxy,
   }),
 });
-
-/**
- * What a start leaves behind is as much as all that is kept, and V8 would let it lie for hours. Where Node runs with
- * `--expose-gc`, as in the image, it is collected down to the last page.
- */
-function collectGarbage(): void {
-  void globalThis.gc?.({ type: 'major', execution: 'async', flavor: 'last-resort' });
-}
 
 function warnOfPlainHttp({ environments }: Config, log: Log): void {
   for (const { name, insecureHttp } of environments.values()) {

@@ -36,7 +36,6 @@ export interface OperatorOptions {
   readonly log: Log;
   readonly metrics: Metrics;
   readonly readiness: Readiness;
-  readonly collectGarbage: () => void;
 }
 
 /** Nothing of it should take time; a mistake there must not keep the process alive. */

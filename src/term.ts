@@ -1,6 +1,5 @@
 import type { Config } from './config.ts';
 import { Controller } from './controller/controller.ts';
-import { QuietTask } from './controller/quiet-task.ts';
 import type { WorkQueue } from './controller/work-queue.ts';
 import type { ClusterCache } from './kubernetes/cache.ts';
 import { KubernetesClient } from './kubernetes/client.ts';
@@ -45,8 +44,6 @@ export interface TermParts {
   readonly enqueue: (keys: Iterable<Key>) => void;
   readonly source: TokenSource;
   readonly logOut: LogOut;
-  /** Gives memory back that is not in use, at some cost; may do nothing. */
-  readonly collectGarbage: () => void;
 }
 
 /** One term of leadership: passes run until the stop, and are cut when the Lease is lost. */
@@ -64,11 +61,6 @@ export async function lead(
   else stop.addEventListener('abort', drain, { once: true });
   const abort = AbortSignal.any([lost, over.signal]);
   const limiter = new HostLimiters(config.tokenHosts, clock, random);
-  const collection = new QuietTask({
-    task: parts.collectGarbage,
-    isQuiet: () => queue.isQuiet,
-    clock,
-  });
   const events = eventRecorder(parts, abort);
   const controller = new Controller({
     queue,
@@ -80,11 +72,7 @@ export async function lead(
     ),
     onError: (error, key, attempts) => onReconcileError(parts, { error, key, attempts }),
     clock,
-    onReconciled: (...reconcile) => {
-      metrics.reconciled(...reconcile);
-      collection.passed();
-    },
-    onQuiet: () => collection.quiet(),
+    onReconciled: (...reconcile) => metrics.reconciled(...reconcile),
   });
   metrics.observe({ queue, controller, limiter });
   try {
@@ -94,7 +82,6 @@ export async function lead(
     stop.removeEventListener('abort', drain);
     cancelCut();
     over.abort();
-    collection.stop();
     limiter.close();
   }
 }

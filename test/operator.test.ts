@@ -191,7 +191,6 @@ describe('the operator', () => {
       log: { debug: note, info: note, warn: note, error: note },
       metrics: { ...metrics, ...more },
       readiness,
-      collectGarbage: () => undefined,
     };
     try {
       await runOperator(around, stop.signal);

@@ -24,7 +24,7 @@ export const BUDGET_OFF = { requestsPerSecond: 0, burst: 10_000, concurrency: 32
 /** As the Dockerfile runs it. */
 const AS_SHIPPED = {
   env: { MALLOC_ARENA_MAX: '1' },
-  nodeArguments: ['--max-semi-space-size=8', '--no-parallel-scavenge', '--expose-gc'],
+  nodeArguments: ['--max-semi-space-size=8', '--no-parallel-scavenge'],
 };
 
 /** What the image ships: one file with all libraries. */

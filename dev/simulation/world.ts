@@ -291,7 +291,6 @@ export class World {
         log: this.#log(replica),
         metrics: this.safety.metricsOf(replica),
         readiness: new Map(),
-        collectGarbage: () => undefined,
       },
       stop.signal,
     ).then(

@@ -26,8 +26,6 @@ export interface ControllerOptions {
   readonly clock: Clock;
   /** A pass has ended, and was not aborted. */
   readonly onReconciled: (result: ReconcileResult, took: Ms) => void;
-  /** Nothing is in work or due any more. */
-  readonly onQuiet?: () => void;
 }
 
 export interface StopSignals {
@@ -112,7 +110,6 @@ export class Controller {
       this.#reconciles.delete(reconcile);
       permit.release();
       this.#wake();
-      if (this.#reconciles.size === 0 && this.#options.queue.isQuiet) this.#options.onQuiet?.();
     });
     this.#reconciles.add(reconcile);
   }

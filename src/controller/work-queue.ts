@@ -130,11 +130,6 @@ export class WorkQueue {
     this.#waiting.clear();
   }
 
-  /** Nothing is due and nothing is in work. */
-  get isQuiet(): boolean {
-    return this.#ready.size === 0 && this.#processing.size === 0;
-  }
-
   snapshot(): QueueSnapshot {
     const oldest = this.#ready.first();
     const work = [...this.#processing.values()].map((since) => this.#since(since));
