@@ -81,7 +81,7 @@ class ApiCall {
     };
     request.signal.addEventListener('abort', abort, { once: true });
     const timeout = request.timeout ?? DEFAULT_TIMEOUT;
-    this.#cancelTimeout = replica.clock.after(timeout, () => this.#fail('Timeout'));
+    this.#cancelTimeout = replica.clock.after(timeout, () => this.#fail('TIMEOUT'));
     void promise
       .finally(() => request.signal.removeEventListener('abort', abort))
       .catch(() => undefined);

@@ -23,7 +23,7 @@ interface Cause {
 export class ApiError extends Error {
   /** HTTP status; 0 when there was no answer. */
   readonly code: number;
-  /** `reason` of the Status object, or the code of the network error (`ECONNREFUSED`, `Timeout`). */
+  /** `reason` of the Status object, or the code of the network error (`ECONNREFUSED`, `TIMEOUT`). */
   readonly reason: string;
   readonly detail: Sensitive;
   readonly causes: readonly Cause[];

@@ -32,7 +32,7 @@ export const openStream: Send<StatusResponse & { readonly body: AsyncIterable<Bu
   dispatcher,
   request,
 ) => {
-  const { timeout: headersTimeout = DEFAULT_TIMEOUT, ...rest } = request;
+  const { timeout: headersTimeout, ...rest } = request;
   const limits = { headersTimeout, bodyTimeout: 0 };
   const { statusCode: status, headers, body } = await dispatcher.request({ ...rest, ...limits });
   if (isSuccess(status)) return { status, body };

@@ -1,5 +1,7 @@
 import { member, textAt } from '../lib/json.ts';
+import { systemClock } from '../lib/system-clock.ts';
 import type { Ms } from '../lib/time.ts';
+import { TimeoutError, withTimeout } from '../lib/with-timeout.ts';
 import { ApiError } from './api-error.ts';
 import { jsonIn, jsonLines } from './json-lines.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
@@ -113,16 +115,17 @@ class UndiciRestClient implements RestClient {
   }
 
   /** Files and plug-ins of the kubeconfig may fail with any text, even with a token in it, or take for ever. */
-  async #ready({ timeout, signal }: ApiRequest): Promise<ApiConnection> {
+  async #ready({ timeout: ms = DEFAULT_TIMEOUT, signal }: ApiRequest): Promise<ApiConnection> {
     const known = this.#restConfig.current;
     if (known !== undefined) return known;
     const read = () =>
       this.#restConfig.get().catch(() => {
         throw ApiError.network('NoCredentials');
       });
-    const restConfig = await withTimeout(timeout ?? DEFAULT_TIMEOUT, signal, read);
-    if (restConfig instanceof ApiError) throw restConfig;
-    return restConfig;
+    const connection = await withTimeout(read, { ms, clock: systemClock, signal });
+    if (connection !== undefined) return connection;
+    signal.throwIfAborted();
+    throw new TimeoutError();
   }
 
   async #sendOnce<T extends StatusResponse>(request: ApiRequest, send: Send<T>): Promise<T> {
@@ -166,27 +169,6 @@ const queryOf = (query: Readonly<Record<string, string>>): string =>
   Object.entries(query)
     .map(([name, value]) => `${name}=${encodeURIComponent(value)}`)
     .join('&');
-
-/** Runs the exchange under the caller's signal and a time limit of its own. What it throws becomes a value, but for the caller's abort. */
-async function withTimeout<T>(
-  timeout: Ms,
-  outer: AbortSignal,
-  exchange: () => Promise<T>,
-): Promise<T | ApiError> {
-  outer.throwIfAborted();
-  const { promise: cut, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(outer.reason);
-  const timer = setTimeout(() => reject(ApiError.network('Timeout')), timeout);
-  outer.addEventListener('abort', abort, { once: true });
-  try {
-    return await Promise.race([exchange(), cut]);
-  } catch (error) {
-    return translated(error, outer);
-  } finally {
-    clearTimeout(timer);
-    outer.removeEventListener('abort', abort);
-  }
-}
 
 const CLOSED_CONNECTION = new Set(['UND_ERR_SOCKET', 'ECONNRESET', 'EPIPE']);
 

@@ -1,5 +1,7 @@
 import type { Dispatcher } from 'undici';
+import { systemClock } from './system-clock.ts';
 import type { Ms } from './time.ts';
+import { TimeoutError, withTimeout } from './with-timeout.ts';
 
 /** An answer from its status line to its end. */
 export interface WholeResponse {
@@ -17,14 +19,8 @@ export interface WholeRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | null;
   readonly signal: AbortSignal;
-  /** For the whole exchange; none when absent. */
-  readonly timeout?: Ms;
-}
-
-/** There was no whole answer in time. */
-class RequestTimeout extends Error {
-  override readonly name = 'TimeoutError';
-  readonly code = 'Timeout';
+  /** For the whole exchange. */
+  readonly timeout: Ms;
 }
 
 /** The connection was cut in the middle of an answer: the server has seen the request. */
@@ -37,33 +33,28 @@ export class ResponseCut extends Error {
 /**
  * Sends one request and collects its answer, of at most `largest` bytes. By undici's lowest layer: half of what its
  * `request` costs in time and memory goes into a stream for the body, which nobody needs for small answers.
- * Rejects with undici's error, a CutAnswer, a TooLate, or the signal's reason.
+ * Rejects with undici's error, a ResponseCut, a TimeoutError, or the signal's reason.
  */
-export function sendRequest(
+export async function sendRequest(
   dispatcher: Dispatcher,
   { signal, timeout, ...request }: WholeRequest,
   largest: number,
 ): Promise<WholeResponse> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    const collector = new Collector(largest, { resolve, reject, settle });
-    const abort = (): void => collector.abort(signal.reason);
-    const expire = (): void => collector.abort(new RequestTimeout());
-    const timer = timeout === undefined ? undefined : setTimeout(expire, timeout);
-    function settle(): void {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', abort);
-    }
-    signal.addEventListener('abort', abort, { once: true });
-    dispatcher.dispatch(request, collector);
-  });
+  const send = (ended: AbortSignal): Promise<WholeResponse> =>
+    new Promise((resolve, reject) => {
+      const collector = new Collector(largest, { resolve, reject });
+      ended.addEventListener('abort', () => collector.abort(ended.reason));
+      dispatcher.dispatch(request, collector);
+    });
+  const response = await withTimeout(send, { ms: timeout, clock: systemClock, signal });
+  if (response !== undefined) return response;
+  signal.throwIfAborted();
+  throw new TimeoutError();
 }
 
 interface Outcome {
   readonly resolve: (response: WholeResponse) => void;
   readonly reject: (reason: unknown) => void;
-  /** Nothing more comes; called at least once. */
-  readonly settle: () => void;
 }
 
 class Collector implements Dispatcher.DispatchHandler {
@@ -123,12 +114,10 @@ class Collector implements Dispatcher.DispatchHandler {
   }
 
   #fail(reason: unknown): void {
-    this.#outcome.settle();
     this.#outcome.reject(reason);
   }
 
   #end(body: WholeResponse['body']): void {
-    this.#outcome.settle();
     this.#outcome.resolve({ status: this.#status, headers: this.#headers, body });
   }
 }

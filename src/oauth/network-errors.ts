@@ -84,10 +84,7 @@ const TRANSIENT: ReadonlySet<string> = new Set([
 ]);
 
 /** Errors that carry no code of their own. */
-const CODES_OF_NAMES: ReadonlyMap<unknown, string> = new Map([
-  ['TimeoutError', 'TIMEOUT'],
-  ['HTTPParserError', 'NOT_HTTP'],
-]);
+const CODES_OF_NAMES: ReadonlyMap<unknown, string> = new Map([['HTTPParserError', 'NOT_HTTP']]);
 
 const DEEPEST = 6;
 

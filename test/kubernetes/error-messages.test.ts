@@ -28,9 +28,9 @@ describe('an error of the API server', () => {
     ],
     [
       'a time-out',
-      ApiError.network('Timeout'),
+      ApiError.network('TIMEOUT'),
       writing,
-      { kind: 'ClusterUnavailable', text: /Timeout/ },
+      { kind: 'ClusterUnavailable', text: /TIMEOUT/ },
     ],
     [
       'overload',

@@ -93,7 +93,7 @@ describe('a request', () => {
   it('without an answer in time is an ApiError', async () => {
     await using server = await startScriptedApiServer(() => () => {});
     const error = await server.restClient.request(get({ timeout: 50 }));
-    expect(error).toMatchObject({ code: 0, reason: 'Timeout' });
+    expect(error).toMatchObject({ code: 0, reason: 'TIMEOUT' });
   });
 
   it('whose answer trickles in for longer than that is an ApiError too', async () => {
@@ -102,7 +102,7 @@ describe('a request', () => {
       response.on('close', () => clearInterval(timer));
     });
     const error = await server.restClient.request(get({ timeout: 100 }));
-    expect(error).toMatchObject({ code: 0, reason: 'Timeout' });
+    expect(error).toMatchObject({ code: 0, reason: 'TIMEOUT' });
   });
 
   it('to no server is an ApiError with the code of the network error', async () => {

@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { TimeoutError } from '../../src/lib/with-timeout.ts';
 import { isTransient, isUnsent, toFailure } from '../../src/oauth/network-errors.ts';
 
 const coded = (code: string, cause?: unknown) =>
@@ -27,12 +28,7 @@ describe('a thrown error', () => {
       'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
     ],
     ['a handshake with something else', coded('EPROTO'), 'TLSError', 'EPROTO'],
-    [
-      'a time-out',
-      coded('OAUTH_TIMEOUT', new DOMException('late', 'TimeoutError')),
-      'NetworkError',
-      'TIMEOUT',
-    ],
+    ['a time-out', new TimeoutError(), 'NetworkError', 'TIMEOUT'],
     [
       'plain HTTP refused',
       coded('OAUTH_HTTP_REQUEST_FORBIDDEN'),
