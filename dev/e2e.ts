@@ -3,10 +3,11 @@ import { once } from 'node:events';
 import { cp, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ImageStore } from './envtest/cluster/image-store.ts';
-import { imagesOf, NODE_IMAGE, operatorImage } from './envtest/cluster/images.ts';
+import { imagesOf, NODE_IMAGE } from './envtest/cluster/images.ts';
 import type { Isolation } from './envtest/cluster/isolation.ts';
 import { CLUSTER_DIR, withIsolation } from './envtest/cluster/prepare.ts';
 import { JEST_NODE_OPTIONS, jestCounts } from './jest.ts';
+import { operatorImage } from './operator-image.ts';
 import { ensureTool } from './packaging/tools.ts';
 
 /**
@@ -17,14 +18,14 @@ import { ensureTool } from './packaging/tools.ts';
  */
 
 /** The second differs in its labels only, and is built from scratch as well. */
-const VERSIONS = ['first', 'second'];
+const IMAGES = ['first', 'second'].map(operatorImage);
 
 const jestArguments = process.argv.slice(2);
 const isLong = takeFlag('--long');
 const figures = takeOption('--json');
 const isPart = jestArguments.length > 0;
 const counts = { passed: 0, failed: 0 };
-const code = await withIsolation(VERSIONS, test).catch((error: unknown) => {
+const code = await withIsolation(IMAGES, test).catch((error: unknown) => {
   console.error(error);
   return 1;
 });
@@ -73,8 +74,7 @@ async function test(isolation: Isolation, store: ImageStore): Promise<number> {
 /** Read by the tests, since inside images can't be built or looked into. */
 async function describeImages(dir: string, store: ImageStore): Promise<void> {
   const base = { name: NODE_IMAGE, size: await store.sizeOf(NODE_IMAGE) };
-  const images = VERSIONS.map(async (version) => {
-    const name = operatorImage(version);
+  const images = IMAGES.map(async ({ name }) => {
     const size = await store.sizeOf(name);
     return { name, size, ...(await store.facts(name)) };
   });

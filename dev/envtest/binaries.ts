@@ -1,6 +1,7 @@
 import { join } from 'node:path';
+import { cacheDir } from './cache-dir.ts';
 import { absentFrom, buildInto, goLacks, pinIn } from './go-build.ts';
-import { cacheDir, type Log } from './server-process.ts';
+import type { Log } from './server-process.ts';
 
 export interface Binaries {
   kubeApiserver: string;
@@ -8,7 +9,7 @@ export interface Binaries {
   kubectl: string;
 }
 
-/** What makes a node, besides the control plane. */
+/** What a node runs besides the control plane. */
 export interface NodeBinaries {
   kubeControllerManager: string;
   kubeScheduler: string;
@@ -25,16 +26,16 @@ interface Pins {
 const toolsDir = join(import.meta.dirname, 'tools');
 
 const packages = {
-  'kube-apiserver': { path: 'k8s.io/kubernetes/cmd/kube-apiserver', minutes: 'about 5 minutes' },
-  kubectl: { path: 'k8s.io/kubernetes/cmd/kubectl', minutes: 'about 1 minute' },
-  etcd: { path: 'go.etcd.io/etcd/server/v3', minutes: 'under 1 minute' },
+  'kube-apiserver': { path: 'k8s.io/kubernetes/cmd/kube-apiserver', buildTime: 'about 5 minutes' },
+  kubectl: { path: 'k8s.io/kubernetes/cmd/kubectl', buildTime: 'about 1 minute' },
+  etcd: { path: 'go.etcd.io/etcd/server/v3', buildTime: 'under 1 minute' },
   'kube-controller-manager': {
     path: 'k8s.io/kubernetes/cmd/kube-controller-manager',
-    minutes: 'about 2 minutes',
+    buildTime: 'about 2 minutes',
   },
-  'kube-scheduler': { path: 'k8s.io/kubernetes/cmd/kube-scheduler', minutes: 'under 1 minute' },
-  kubelet: { path: 'k8s.io/kubernetes/cmd/kubelet', minutes: 'about 1 minute' },
-  'kube-proxy': { path: 'k8s.io/kubernetes/cmd/kube-proxy', minutes: 'under 1 minute' },
+  'kube-scheduler': { path: 'k8s.io/kubernetes/cmd/kube-scheduler', buildTime: 'under 1 minute' },
+  kubelet: { path: 'k8s.io/kubernetes/cmd/kubelet', buildTime: 'about 1 minute' },
+  'kube-proxy': { path: 'k8s.io/kubernetes/cmd/kube-proxy', buildTime: 'under 1 minute' },
 };
 
 /** What has to be installed before a control plane can start here, one sentence each. */
@@ -72,8 +73,8 @@ export async function ensureBinaries(log: Log): Promise<Binaries> {
 }
 
 /**
- * Like `ensureBinaries`, for a whole node: no folder of KUBEBUILDER_ASSETS has these, so they are always built.
- * @throws when there is no Go that can
+ * The programs of a node, from the cache or built into it: KUBEBUILDER_ASSETS has none of them.
+ * @throws when Go is missing or too old
  */
 export async function ensureNodeBinaries(log: Log): Promise<NodeBinaries> {
   const pins = await readPins();
@@ -87,7 +88,7 @@ export async function ensureNodeBinaries(log: Log): Promise<NodeBinaries> {
   };
 }
 
-/** The controllers alone: for a control plane without nodes whose garbage is to be collected. */
+/** kube-controller-manager alone, for a control plane without nodes that needs garbage collection. */
 export async function ensureControllerManager(log: Log): Promise<string> {
   const pins = await readPins();
   const dir = cacheOf(pins);
@@ -139,7 +140,7 @@ async function build(name: Name, pins: Pins, log: Log): Promise<void> {
   await buildInto(cacheOf(pins), { name, ...packages[name], pinnedIn: toolsDir, flags }, log);
 }
 
-/** Without these the server calls itself v0.0.0-master, and clients are confused. */
+/** Without these the server reports version v0.0.0-master, which clients fail to parse. */
 function versionFlags(version: string): string {
   const [major = '', minor = ''] = version.replace('v', '').split('.');
   const set = (name: string, value: string): string =>

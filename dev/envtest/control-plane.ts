@@ -17,19 +17,19 @@ export interface User {
 export interface NodeNetwork {
   address: string;
   serviceRange: string;
-  /** PEM files. The certificate names every address of the API server, and is its own authority. */
+  /** PEM files. The certificate is self-signed and names every address of the API server. */
   certificate: string;
   key: string;
 }
 
 export interface ControlPlaneOptions {
-  /** Kept after the stop, and continued from at the next start. Default: a temporary one, removed at the stop. */
+  /** Kept after the stop and used again by the next start. Default: a temporary folder, removed at the stop. */
   dataDir?: string;
-  /** Users with a token each and no rights until RBAC grants them some. Default: `convercus-operator`. */
+  /** Users with a token each and no rights until RBAC grants them some. Default: none. */
   users?: User[];
   /** An `audit.k8s.io/v1` Policy; the events go to `auditLog`, one JSON object a line. */
   auditPolicy?: object;
-  /** For a cluster with a node. Default: on loopback alone. */
+  /** For a cluster with a node. Default: the API server listens on loopback only. */
   node?: NodeNetwork;
   log?: Log;
 }
@@ -46,8 +46,8 @@ export interface KubectlOptions {
 const admin: User = { name: 'admin', groups: ['system:masters'] };
 
 /**
- * A kube-apiserver and its etcd on free loopback ports, ready when the promise resolves.
- * @throws what is missing, or the end of the log of the server that did not start
+ * Starts kube-apiserver and etcd on free loopback ports; they are ready when the promise resolves.
+ * @throws with what has to be installed, or with the end of the log of the server that did not start
  */
 export async function startControlPlane(options: ControlPlaneOptions = {}): Promise<ControlPlane> {
   const binaries = await ensureBinaries(options.log ?? silent);
@@ -63,7 +63,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
 
 export class ControlPlane {
   readonly binaries: Binaries;
-  /** Everything it writes: certificates, kubeconfigs, logs, etcd's data. */
+  /** Holds certificates, kubeconfigs, logs and etcd's data. */
   readonly dir: string;
   readonly url: string;
   readonly #options: ControlPlaneOptions;
@@ -94,12 +94,12 @@ export class ControlPlane {
     return new ControlPlane(binaries, options, dir, await freePorts(3));
   }
 
-  /** The certificate that clients have to trust. */
+  /** The certificate authority for clients. */
   get caFile(): string {
     return this.#options.node?.certificate ?? join(this.dir, 'certificates', 'apiserver.crt');
   }
 
-  /** With which the API server signs the tokens of service accounts. */
+  /** Path of the key that signs the tokens of service accounts. */
   get serviceAccountKey(): string {
     return this.#file('service-accounts.key');
   }
@@ -112,7 +112,7 @@ export class ControlPlane {
     return `http://127.0.0.1:${this.#ports[1]}`;
   }
 
-  /** Grows while the server runs; absent without an audit policy. */
+  /** Path of the audit log; there is none without `auditPolicy`. */
   get auditLog(): string {
     return join(this.dir, 'audit.log');
   }
@@ -122,7 +122,7 @@ export class ControlPlane {
   }
 
   get #users(): User[] {
-    return [admin, ...(this.#options.users ?? [{ name: 'convercus-operator' }])];
+    return [admin, ...(this.#options.users ?? [])];
   }
 
   /** Used by `startControlPlane`. */
@@ -144,12 +144,12 @@ export class ControlPlane {
     await this.#apiServer.untilReady(() => this.#isReady(), 180);
   }
 
-  /** An outage: connections are refused until `startApiServer`. A grace of 0 is a crash. */
+  /** Connections are refused until `startApiServer`. With a grace period of 0 the server is killed. */
   async stopApiServer(graceSeconds = 15): Promise<void> {
     await this.#apiServer?.stop(graceSeconds);
   }
 
-  /** The API server first: without etcd it hangs in its shutdown. */
+  /** The API server stops first: without etcd its shutdown hangs. */
   async stop(): Promise<void> {
     await this.stopApiServer();
     await this.#etcd?.stop(10);
@@ -162,7 +162,7 @@ export class ControlPlane {
     return this.#kubeconfigPath(name);
   }
 
-  /** A new kubeconfig file with a token of an existing service account, good for an hour. */
+  /** A new kubeconfig file with a token of the service account, valid for an hour. */
   async serviceAccountKubeconfig(namespace: string, name: string): Promise<string> {
     const token = await this.kubectl(['create', 'token', '-n', namespace, name, '--duration=1h']);
     return this.#writeKubeconfig(`${namespace}-${name}`, token.trim());
@@ -195,7 +195,7 @@ export class ControlPlane {
     return this.#get('/metrics');
   }
 
-  /** /readyz covers the built-in roles; the default namespace is made last, and after it. */
+  /** The default namespace is created after /readyz turns ok, which covers the built-in roles. */
   async #isReady(): Promise<void> {
     await this.#get('/readyz');
     await this.#get('/api/v1/namespaces/default');
@@ -231,9 +231,9 @@ export class ControlPlane {
       `--service-account-key-file=${this.#file('service-accounts.pub')}`,
       `--service-account-signing-key-file=${this.#file('service-accounts.key')}`,
       `--token-auth-file=${this.#file('tokens.csv')}`,
-      // Without it one open watch holds up the stop for a minute.
+      // By default one open watch delays the shutdown by a minute.
       '--shutdown-watch-termination-grace-period=2s',
-      ...(this.#options.node ? withNode(this.#options.node) : alone),
+      ...(this.#options.node ? nodeFlags(this.#options.node) : LOOPBACK_FLAGS),
       ...(this.#options.auditPolicy ? audit : []),
     ];
   }
@@ -249,7 +249,7 @@ export class ControlPlane {
     await writeFile(this.#file('tokens.csv'), lines.join(''), { mode: 0o600 });
   }
 
-  /** Kept with the data, or the tokens of an earlier run would be void. */
+  /** Kept in `dataDir`, so that tokens of an earlier run stay valid. */
   async #writeServiceAccountKeys(): Promise<void> {
     if (await exists(this.#file('service-accounts.key'))) return;
     const { publicKey, privateKey } = generateKeyPairSync('rsa', {
@@ -301,17 +301,17 @@ export class ControlPlane {
   }
 }
 
-const alone = [
+const LOOPBACK_FLAGS = [
   '--bind-address=127.0.0.1',
   '--advertise-address=127.0.0.1',
   '--authorization-mode=RBAC',
   '--service-cluster-ip-range=10.0.0.0/24',
-  // Nothing here creates the default service account that this one would make every Pod wait for.
+  // With it each Pod would wait for the default service account, and no controller creates one.
   '--disable-admission-plugins=ServiceAccount',
   '--endpoint-reconciler-type=none',
 ];
 
-const withNode = ({ address, serviceRange, certificate, key }: NodeNetwork): string[] => [
+const nodeFlags = ({ address, serviceRange, certificate, key }: NodeNetwork): string[] => [
   '--bind-address=0.0.0.0',
   `--advertise-address=${address}`,
   `--tls-cert-file=${certificate}`,

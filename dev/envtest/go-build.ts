@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { type Log, outputOf } from './server-process.ts';
 
-/** A program that is built from a Go module of this repository, which only pins it. */
+/** A program that `go build` makes. A go.mod in this repository pins its version and contains no code. */
 export interface GoProgram {
   readonly name: string;
   /** The Go package, such as `helm.sh/helm/v4/cmd/helm`. */
@@ -12,11 +12,11 @@ export interface GoProgram {
   /** Folder of the go.mod that pins it. */
   readonly pinnedIn: string;
   /** How long a build takes on two cores, in words. */
-  readonly minutes: string;
+  readonly buildTime: string;
   readonly flags?: readonly string[];
 }
 
-/** Which of the programs a folder lacks. */
+/** The programs that are not in the folder. */
 export async function absentFrom<T extends string>(dir: string, names: readonly T[]): Promise<T[]> {
   const absent: T[] = [];
   for (const name of names) {
@@ -25,7 +25,7 @@ export async function absentFrom<T extends string>(dir: string, names: readonly 
   return absent;
 }
 
-/** Why Go can't build here, as the end of a sentence after "…, and"; undefined when it can. */
+/** What is wrong with the installed Go, to go after "…, and" in a sentence; undefined when it is new enough. */
 export async function goLacks(needed: string): Promise<string | undefined> {
   const found = /\bgo(\d+\.\d+(?:\.\d+)?)/.exec((await outputOf('go', ['version'])) ?? '')?.[1];
   if (found === undefined) return 'there is none';
@@ -33,7 +33,7 @@ export async function goLacks(needed: string): Promise<string | undefined> {
 }
 
 /**
- * What the pattern's group finds in a go.mod.
+ * What the group of `pattern` matches in the go.mod.
  * @throws when there is no such line
  */
 export async function pinIn(pinnedIn: string, what: string, pattern: RegExp): Promise<string> {
@@ -42,15 +42,15 @@ export async function pinIn(pinnedIn: string, what: string, pattern: RegExp): Pr
   return value;
 }
 
-/** Under a name of its own until whole, so that two builds at once do no harm and half a file is never run. */
+/** Built under a temporary name and renamed: two builds at once are safe, and a partial file is never run. */
 export async function buildInto(dir: string, program: GoProgram, log: Log): Promise<void> {
-  const { name, path, pinnedIn, minutes, flags = ['-ldflags', '-s -w'] } = program;
+  const { name, path, pinnedIn, buildTime, flags = ['-ldflags', '-s -w'] } = program;
   const unfinished = join(dir, `.${name}.${process.pid}`);
   await mkdir(dir, { recursive: true });
   const started = Date.now();
   const report = (): void => {
     const seconds = Math.round((Date.now() - started) / 1000);
-    log(`Building ${name} (once per version, ${minutes} on two cores): ${seconds} s`);
+    log(`Building ${name} (once per version, ${buildTime} on two cores): ${seconds} s`);
   };
   report();
   const progress = setInterval(report, 15_000);

@@ -4,22 +4,14 @@ import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
-import { homedir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 
-/** What the real servers of tests and demo share: free ports, a cache, and processes that never outlive us. */
+/** Free ports, and child processes that end when this process ends. */
 
 export type Log = (line: string) => void;
 
 export const silent: Log = () => {};
-
-/** Where downloads and builds are kept between runs, outside the checkout. */
-export function cacheDir(): string {
-  const base = process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache');
-  return join(base, 'convercus-operator');
-}
 
 /** Standard output and error of a command that ends by itself; undefined when it is absent or fails. */
 export async function outputOf(command: string, args: string[]): Promise<string | undefined> {
@@ -31,12 +23,12 @@ export async function outputOf(command: string, args: string[]): Promise<string 
   }
 }
 
-/** Below what systems give to outgoing connections (from 32768 on) and Kubernetes to node ports (from 30000 on). */
+/** Below the ports of outgoing connections (Linux: from 32768) and node ports (Kubernetes: from 30000). */
 const PORTS = { from: 10_000, to: 30_000 };
 
 /**
- * So many different loopback ports that nothing listened on a moment ago. No outgoing connection gets one of them, so
- * that a server finds its port free again after an outage; and they are random, so that runs at the same time differ.
+ * `count` different loopback ports on which nothing listens. The system gives none of them to an outgoing connection,
+ * so a server that is restarted finds its port free. They are random, so that runs at the same time rarely collide.
  */
 export async function freePorts(count: number): Promise<number[]> {
   const ports = new Set<number>();
@@ -63,21 +55,21 @@ export interface ServerOptions {
   command: string;
   args: string[];
   env?: Record<string, string>;
-  /** Gets both output streams, appended. */
+  /** Standard output and error are appended to it. */
   logFile: string;
 }
 
-/** The exit code, or the signal that ended it; neither when it could not be started. */
+/** The exit code, or the signal that ended the process; both null when it could not be started. */
 export interface Ending {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A server in a process group of its own: a Ctrl-C in the terminal reaches us, and we stop it in order. */
+/** A server in its own process group: Ctrl-C in the terminal reaches only this process, which stops the server. */
 export class ServerProcess {
   readonly #options: ServerOptions;
   readonly #child: ChildProcess;
-  /** How it ended, when it has. */
+  /** Resolves when the process has ended. */
   readonly ended: Promise<Ending>;
 
   constructor(options: ServerOptions) {
@@ -112,8 +104,8 @@ export class ServerProcess {
   }
 
   /**
-   * Resolves when `probe` does.
-   * @throws with the end of the log when the process ends before that, or the time is up
+   * Repeats `probe` until it resolves.
+   * @throws with the end of the log when the process ends first, or after `seconds`
    */
   async untilReady(probe: () => Promise<unknown>, seconds: number): Promise<void> {
     const deadline = Date.now() + seconds * 1000;
@@ -124,7 +116,7 @@ export class ServerProcess {
     }
   }
 
-  /** SIGTERM, and SIGKILL when the grace is over; a grace of 0 is a SIGKILL at once. */
+  /** SIGTERM, then SIGKILL after the grace period; with 0 SIGKILL at once. */
   async stop(graceSeconds: number): Promise<void> {
     if (this.running && graceSeconds > 0) signalGroup(this.#child.pid, 'SIGTERM');
     const grace = setTimeout(() => signalGroup(this.#child.pid, 'SIGKILL'), graceSeconds * 1000);
@@ -132,7 +124,7 @@ export class ServerProcess {
     clearTimeout(grace);
   }
 
-  /** To its whole process group; nothing happens when it has ended. */
+  /** Signals the process group; does nothing when the process has ended. */
   signal(signal: NodeJS.Signals): void {
     if (this.running) signalGroup(this.#child.pid, signal);
   }
@@ -146,7 +138,7 @@ export class ServerProcess {
 }
 
 /**
- * Kills the group when we are gone: our end of the pipe closes however we die, and only then does `read` return.
+ * Kills the process group when this process ends, also by SIGKILL: the pipe closes then, and `read` returns.
  */
 function watchOver(pid: number | undefined): ChildProcess {
   const script = 'read -r _; kill -s KILL -- "-$1"';

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
+import { cacheDir } from '../envtest/cache-dir.ts';
 import { absentFrom, buildInto, type GoProgram, goLacks, pinIn } from '../envtest/go-build.ts';
-import { cacheDir, type Log, silent } from '../envtest/server-process.ts';
+import { type Log, silent } from '../envtest/server-process.ts';
 
 /** The programs that packaging is checked with, built once per version into the cache. */
 
@@ -9,14 +10,14 @@ interface Tool {
   readonly folder: string;
   readonly module: string;
   readonly path: string;
-  readonly minutes: string;
+  readonly buildTime: string;
   readonly flags?: readonly string[];
 }
 
 const prometheus = {
   folder: 'prometheus',
   module: 'github.com/prometheus/prometheus',
-  minutes: '1 to 3 minutes',
+  buildTime: '1 to 3 minutes',
   // Of all places in which Prometheus could discover targets only Kubernetes
   flags: ['-tags', 'remove_all_sd,enable_kubernetes_sd', '-ldflags', '-s -w'],
 };
@@ -26,7 +27,7 @@ const TOOLS = {
     folder: 'helm',
     module: 'helm.sh/helm/v4',
     path: 'helm.sh/helm/v4/cmd/helm',
-    minutes: '1 to 3 minutes',
+    buildTime: '1 to 3 minutes',
   },
   promtool: { ...prometheus, path: 'github.com/prometheus/prometheus/cmd/promtool' },
   /** Without its web pages; the HTTP API is whole. */
@@ -36,13 +37,13 @@ const TOOLS = {
     folder: 'glua',
     module: 'github.com/yuin/gopher-lua',
     path: 'github.com/yuin/gopher-lua/cmd/glua',
-    minutes: 'under 1 minute',
+    buildTime: 'under 1 minute',
   },
   kstatus: {
     folder: 'kstatus',
     module: 'sigs.k8s.io/cli-utils',
     path: '.',
-    minutes: 'under 1 minute',
+    buildTime: 'under 1 minute',
   },
 } as const satisfies Record<string, Tool>;
 

@@ -2,9 +2,10 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { imagesOf, operatorImage } from '../../dev/envtest/cluster/images.ts';
+import { imagesOf } from '../../dev/envtest/cluster/images.ts';
 import { NODE } from '../../dev/envtest/cluster/node.ts';
 import { CLUSTER_DIR } from '../../dev/envtest/cluster/prepare.ts';
+import { OPERATOR_REPOSITORY, operatorImage } from '../../dev/operator-image.ts';
 import { cutApiAccess, disturb, leaderOf, signalLeader, type Watched } from './disturbance.ts';
 import { Lab, OPERATOR_NAMESPACE, PATIENCE, RELEASE, until } from './lab.ts';
 import { memoryOf, processOf, uptime } from './operator-processes.ts';
@@ -37,7 +38,7 @@ let shop: PublishedTokens;
 
 const values = (version: string, more: object = {}): object => ({
   replicaCount: 2,
-  image: { repository: operatorImage('').slice(0, -1), tag: version, pullPolicy: 'Never' },
+  image: { repository: OPERATOR_REPOSITORY, tag: version, pullPolicy: 'Never' },
   serviceMonitor: { enabled: true, interval: '5s', scrapeTimeout: '4s' },
   prometheusRule: { enabled: true },
   ...more,
@@ -471,7 +472,7 @@ describe('installed from deploy/', () => {
       await lab.customer('shop', 'kustomized', 60);
       await lab.credential('shop', 'kustomized');
       const started = Date.now();
-      await lab.applyOverlay('ha', operatorImage('second'));
+      await lab.applyOverlay('ha', operatorImage('second').name);
       const ready = ['wait', '--for=condition=Ready', 'cvc/kustomized', '-n', 'shop'];
       await lab.cluster.kubectl([...ready, '--timeout=180s']);
       report.seconds('kubectl apply -k to a ready credential', Date.now() - started);

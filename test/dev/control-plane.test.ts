@@ -6,7 +6,7 @@ describe('a real control plane', () => {
   let controlPlane: ControlPlane;
 
   beforeAll(async () => {
-    controlPlane = await startControlPlane({ log: console.log });
+    controlPlane = await startControlPlane({ users: [{ name: 'alice' }], log: console.log });
   }, 15 * 60_000);
 
   afterAll(() => controlPlane.stop(), 60_000);
@@ -28,11 +28,11 @@ describe('a real control plane', () => {
     expect(await readWord(controlPlane)).toBe('stored');
   });
 
-  it('gives the operator and new service accounts no rights of their own', async () => {
-    const operator = controlPlane.userKubeconfig('convercus-operator');
+  it('gives users and new service accounts no rights of their own', async () => {
+    const user = controlPlane.userKubeconfig('alice');
     await controlPlane.kubectl(['create', 'serviceaccount', 'other']);
     const other = await controlPlane.serviceAccountKubeconfig('default', 'other');
-    for (const kubeconfig of [operator, other]) {
+    for (const kubeconfig of [user, other]) {
       const listing = controlPlane.kubectl(['get', 'secrets'], { kubeconfig });
       await expect(listing).rejects.toThrow(/forbidden/i);
     }

@@ -3,7 +3,7 @@ import { expect, it } from '@jest/globals';
 import { serveDns } from '../../dev/envtest/cluster/dns.ts';
 import { freePorts } from '../../dev/envtest/server-process.ts';
 
-it('the DNS of a cluster of our own knows its Services, and nothing else', async () => {
+it('the DNS of the test cluster knows its Services, and nothing else', async () => {
   const [port = 0] = await freePorts(1);
   const addresses = new Map([['shop/web', '10.96.0.7']]);
   const lookUp = async (namespace: string, service: string) =>

@@ -92,7 +92,7 @@ describe('against a real API server', () => {
   }
 
   beforeAll(async () => {
-    controlPlane = await startControlPlane();
+    controlPlane = await startControlPlane({ users: [{ name: 'without-rights' }] });
     cache = new ClusterCache(() => {});
     restClient = open(controlPlane.adminKubeconfig);
     cluster = clusterOn(restClient);
@@ -111,7 +111,7 @@ describe('against a real API server', () => {
     const { resourceVersion } = await credentials.list(undefined, never);
     const { metadata } = await createCredential('watched');
     const [event] = await collect(credentials.watch(resourceVersion, WATCH_TIME, never));
-    expect(event).toMatchObject({ type: 'present', item: { metadata: { uid: metadata.uid } } });
+    expect(event).toMatchObject({ type: 'apply', item: { metadata: { uid: metadata.uid } } });
   });
 
   it('writes a status until the credential is gone or another one', async () => {
@@ -281,8 +281,8 @@ describe('against a real API server', () => {
     await kubectl('delete', 'secret', 'seen');
     const events = await collect(secrets.watch(resourceVersion, WATCH_TIME, never));
     expect(events.filter(({ type }) => type !== 'bookmark')).toMatchObject([
-      { type: 'present', item: { name: 'seen', meta: { resourceVersion: newer } } },
-      { type: 'deleted', item: { name: 'seen', meta: { uid } } },
+      { type: 'apply', item: { name: 'seen', meta: { resourceVersion: newer } } },
+      { type: 'delete', item: { name: 'seen', meta: { uid } } },
     ]);
   });
 
@@ -393,7 +393,7 @@ describe('against a real API server', () => {
   });
 
   it('names the permission that is missing', async () => {
-    const poor = open(controlPlane.userKubeconfig('convercus-operator'));
+    const poor = open(controlPlane.userKubeconfig('without-rights'));
     const read = await clusterOn(poor).readSecretMeta('default', 'loyalty-token', never);
     expect(isFailure(read) && read.message).toMatch(/may not get secrets in namespace "default"/);
     const list = secretListWatch(poor, {}, () => false).list(undefined, never);

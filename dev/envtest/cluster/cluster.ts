@@ -19,18 +19,18 @@ import {
 } from './node.ts';
 
 export interface ClusterOptions {
-  /** The isolation's folder. */
+  /** The folder of the Isolation. */
   dir: string;
-  /** Archives to load. */
+  /** Paths of the image archives to load. */
   images: readonly string[];
-  /** How often kubelet syncs each pod, and so how late a changed Secret shows in a file. Its own default: 1m. */
+  /** How often kubelet syncs a pod: the delay until a changed Secret shows in a file. kubelet's default is 1m. */
   syncFrequency?: string;
   log?: Log;
 }
 
 /**
- * A real one-node cluster: API server, controllers, scheduler, kubelet, containerd, pod network and Services.
- * To be called inside an Isolation, which also ends it.
+ * A one-node cluster: API server, controllers, scheduler, kubelet, containerd, pod network and Services.
+ * Call it inside an Isolation; it ends with the Isolation.
  */
 export async function startCluster(options: ClusterOptions): Promise<ClusterClient> {
   const log = options.log ?? silent;
@@ -48,22 +48,23 @@ export async function startCluster(options: ClusterOptions): Promise<ClusterClie
   return cluster;
 }
 
+const DEFAULT_SYNC_FREQUENCY = '5s';
 const NODE_USER = `system:node:${NODE}`;
-/** For each step of the start, on a machine that has much else to do. Usually it takes seconds. */
+/** For one step of the start on a busy machine; usually a step takes seconds. */
 const LIMIT_SECONDS = 180;
 const run = promisify(execFile);
 
-/** @throws unless it answers 2xx within 5 s */
-async function responses(url: string): Promise<void> {
+/** @throws unless the status is 2xx within 5 s */
+async function expectOk(url: string): Promise<void> {
   const { ok, status } = await fetch(url, { signal: AbortSignal.timeout(5_000) });
   if (!ok) throw new Error(`${url} answered ${status}`);
 }
 
-/** What programs want to write outside our folder goes into memory, and goes with the namespace. */
+/** Files that programs write outside `dir` go to a tmpfs, which ends with the mount namespace. */
 async function prepareMachine(): Promise<void> {
   for (const dir of COVERED) await run('mount', ['-t', 'tmpfs', 'tmpfs', dir]);
   await run('ip', ['link', 'set', 'lo', 'up']);
-  // A bridge, for not every kernel has dummy devices.
+  // A bridge, because some kernels have no dummy devices.
   await run('ip', ['link', 'add', 'node0', 'type', 'bridge']);
   await run('ip', ['address', 'add', `${NODE_ADDRESS}/24`, 'dev', 'node0']);
   await run('ip', ['link', 'set', 'node0', 'up']);
@@ -124,7 +125,7 @@ export class ClusterClient {
     for (const image of this.#options.images) await this.#ctr('images', 'import', image);
   }
 
-  /** Used by `startCluster`: the node is Ready, and pods can be made, when the promise resolves. */
+  /** Used by `startCluster`. The node is Ready and accepts pods when the promise resolves. */
   async join(): Promise<void> {
     this.#startControllers();
     await serveDns(NODE_ADDRESS, (...service) => this.#addressOf(...service));
@@ -132,7 +133,7 @@ export class ClusterClient {
     await this.#wait('--for=create', `node/${NODE}`);
     await this.#wait('--for=condition=Ready', `node/${NODE}`);
     await this.#wait('--for=create', 'serviceaccount/default');
-    await this.#proxy?.untilReady(() => responses('http://127.0.0.1:10256/healthz'), LIMIT_SECONDS);
+    await this.#proxy?.untilReady(() => expectOk('http://127.0.0.1:10256/healthz'), LIMIT_SECONDS);
   }
 
   async #wait(...what: string[]): Promise<void> {
@@ -159,7 +160,7 @@ export class ClusterClient {
     const { dir } = this;
     const { kubelet, kubeProxy } = this.#binaries;
     const config = join(dir, 'kubelet.yaml');
-    const syncFrequency = this.#options.syncFrequency ?? '5s';
+    const syncFrequency = this.#options.syncFrequency ?? DEFAULT_SYNC_FREQUENCY;
     await writeFile(config, kubeletConfig(dir, basename(dir), syncFrequency));
     this.#spawn('kubelet', kubelet, [
       `--config=${config}`,
@@ -173,12 +174,12 @@ export class ClusterClient {
       `--hostname-override=${NODE}`,
       '--proxy-mode=iptables',
       `--cluster-cidr=${POD_RANGE}`,
-      // By default it raises the machine's limit with the number of cores, which a network namespace may not.
+      // The default raises the machine's conntrack limit, which a process in a network namespace may not do.
       '--conntrack-max-per-core=0',
     ]);
   }
 
-  /** By the node's address, so that the node can be cut off from the API server while we are not. */
+  /** A copy that names the node's address, so that a test can cut off the node and still reach the API server. */
   async #overNetwork(kubeconfig: string): Promise<string> {
     const copy = join(this.dir, `node-${basename(kubeconfig)}`);
     const text = await readFile(kubeconfig, 'utf8');

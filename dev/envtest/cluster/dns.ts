@@ -6,10 +6,10 @@ export type Lookup = (namespace: string, service: string) => Promise<string | un
 const SERVICE = /^([a-z0-9-]+)\.([a-z0-9-]+)\.svc\.cluster\.local$/;
 const HEADER = 12;
 const TYPE_A = 1;
-const ANSWER = 0x8180;
-const NO_SUCH_NAME = 0x8183;
+const NO_ERROR = 0x8180;
+const NX_DOMAIN = 0x8183;
 
-/** In place of CoreDNS: knows the Services of the cluster by their full names, and nothing else. Answers its end. */
+/** Replaces CoreDNS: resolves the full names of Services only. @returns how to stop it */
 export async function serveDns(address: string, lookUp: Lookup, port = 53): Promise<() => void> {
   const socket = createSocket('udp4');
   socket.on('message', (query, from) => {
@@ -29,14 +29,14 @@ async function response(query: Buffer, lookUp: Lookup): Promise<Buffer> {
   const isAnswered = address !== undefined && type === TYPE_A;
   const header = Buffer.alloc(HEADER);
   query.copy(header, 0, 0, 2);
-  header.writeUInt16BE(address === undefined ? NO_SUCH_NAME : ANSWER, 2);
+  header.writeUInt16BE(address === undefined ? NX_DOMAIN : NO_ERROR, 2);
   header.writeUInt16BE(1, 4);
   header.writeUInt16BE(isAnswered ? 1 : 0, 6);
   const question = query.subarray(HEADER, end);
   return Buffer.concat([header, question, ...(isAnswered ? [recordOf(address)] : [])]);
 }
 
-/** The first and only question; `end` is where it ends. */
+/** The only question of the query; `end` is the offset after it. */
 function questionOf(query: Buffer): { name: string; type: number; end: number } {
   const labels: string[] = [];
   let at = HEADER;
@@ -47,7 +47,7 @@ function questionOf(query: Buffer): { name: string; type: number; end: number } 
   return { name: labels.join('.').toLowerCase(), type: query.readUInt16BE(at + 1), end: at + 5 };
 }
 
-/** Of type A, for the name in the question, for five seconds. */
+/** A record of type A for the name in the question, with a TTL of 5 s. */
 function recordOf(address: string): Buffer {
   const start = Buffer.from([0xc0, HEADER, 0, TYPE_A, 0, 1, 0, 0, 0, 5, 0, 4]);
   return Buffer.concat([start, Buffer.from(address.split('.').map(Number))]);

@@ -7,18 +7,18 @@ import { outputOf } from '../server-process.ts';
 export interface BuildOptions {
   context: string;
   args?: Readonly<Record<string, string>>;
-  /** Folders of the machine that the build sees, by their path in it. */
+  /** Folders of this machine, by their path in the build. */
   mounts?: Readonly<Record<string, string>>;
 }
 
 export interface ImageFacts {
-  /** Digests of the uncompressed layers, the base first. */
+  /** Digests of the uncompressed layers, base image first. */
   layers: string[];
   labels: Readonly<Record<string, string>>;
   user: string;
 }
 
-/** Images built by buildah, in a store of our own: nothing of the machine's is touched. */
+/** Images built by buildah, stored in `dir` and not in the store of the machine. */
 export class ImageStore {
   readonly #dir: string;
 
@@ -26,7 +26,7 @@ export class ImageStore {
     this.#dir = dir;
   }
 
-  /** Every step is run, whatever an earlier build has left. */
+  /** Builds without the layer cache. */
   async build(name: string, { context, args = {}, mounts = {} }: BuildOptions): Promise<void> {
     const given = Object.entries(args).flatMap(([key, value]) => [
       '--build-arg',
@@ -37,7 +37,7 @@ export class ImageStore {
     await this.#buildah('build', ...how, ...given, ...volumes, '--tag', name, context);
   }
 
-  /** Where `archive` puts the image: a file that `ctr images import` and `docker load` read. */
+  /** The file that `archive` writes, in the format of `docker load` and `ctr images import`. */
   archiveOf(name: string): string {
     return join(this.#dir, `${name.replaceAll(/[/:]/g, '-')}.tar`);
   }
@@ -46,7 +46,7 @@ export class ImageStore {
     await this.#buildah('push', '--quiet', name, `docker-archive:${this.archiveOf(name)}:${name}`);
   }
 
-  /** Bytes of the archive: the layers as they are unpacked. */
+  /** Size of the archive in bytes; its layers are not compressed. */
   async sizeOf(name: string): Promise<number> {
     return (await stat(this.archiveOf(name))).size;
   }
@@ -71,7 +71,7 @@ export class ImageStore {
   }
 }
 
-/** The shared libraries that a program needs, as paths. */
+/** Paths of the shared libraries that a program needs. */
 export async function librariesOf(program: string): Promise<string[]> {
   const listing = (await outputOf('ldd', [program])) ?? '';
   return [...listing.matchAll(/(?:^|\s)(\/\S+)/g)].map(([, path = '']) => path);

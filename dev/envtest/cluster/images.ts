@@ -1,68 +1,35 @@
-import { execFile } from 'node:child_process';
 import {
   chmod,
   copyFile,
   cp,
   mkdir,
-  mkdtemp,
   readdir,
   realpath,
-  rm,
   symlink,
   writeFile,
 } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { promisify } from 'node:util';
 import { outputOf } from '../server-process.ts';
-import { ImageStore, librariesOf } from './image-store.ts';
+import { type ImageStore, librariesOf } from './image-store.ts';
 import { PAUSE_IMAGE } from './node.ts';
 import { CERTIFICATES } from './requirements.ts';
 
 /**
- * The images of a cluster that can pull nothing. Base images are made from what packages have brought to this machine:
- * the Node of the npm package with its libraries, busybox, npm.
+ * Images for a cluster that can't pull. Base images are made from files of this machine: Node from its npm package with
+ * the shared libraries it needs, busybox, npm.
  */
 
-const ROOT = join(import.meta.dirname, '../../..');
-/** Node and what it needs, laid out like the distroless base; also what test pods run. */
+/** Node with its shared libraries, laid out like the distroless image. Test pods run it too. */
 export const NODE_IMAGE = 'localhost/node:1';
-const BUILD_IMAGE = 'localhost/node-build:1';
+/** `NODE_IMAGE` with a shell and npm. Mount the cache of npm at `NPM_CACHE`. */
+export const NODE_BUILD_IMAGE = 'localhost/node-build:1';
+export const NPM_CACHE = '/npm-cache';
 
-export const operatorImage = (tag: string): string => `localhost/convercus-operator:${tag}`;
-
-/** Everything but the operator's own image. */
+/** The image of pod sandboxes, a runtime and a build image. */
 export async function buildBaseImages(store: ImageStore, scratch: string): Promise<void> {
   await store.build(NODE_IMAGE, { context: await nodeContext(join(scratch, 'node')) });
-  await store.build(BUILD_IMAGE, { context: await buildContext(join(scratch, 'node-build')) });
+  await store.build(NODE_BUILD_IMAGE, { context: await buildContext(join(scratch, 'node-build')) });
   await store.build(PAUSE_IMAGE, { context: await pauseContext(join(scratch, 'pause')) });
-}
-
-/** From the Dockerfile, as anybody would build it. Packages come from npm's cache, which `npm ci` fills. */
-export async function buildOperatorImage(store: ImageStore, tag: string): Promise<void> {
-  const cache = (await outputOf('npm', ['config', 'get', 'cache']))?.trim() ?? '';
-  const build = (): Promise<void> =>
-    store.build(operatorImage(tag), {
-      context: ROOT,
-      args: { BUILD_IMAGE, RUNTIME_IMAGE: NODE_IMAGE, VERSION: tag },
-      mounts: { '/npm-cache': cache },
-    });
-  await build().catch(async (error: unknown) => {
-    if (!String(error).includes('ENOTCACHED')) throw error;
-    await fillNpmCache();
-    await build();
-  });
-}
-
-/** Root has a cache of its own, so that what another user has installed is not in it. */
-async function fillNpmCache(): Promise<void> {
-  const dir = await mkdtemp(join(tmpdir(), 'npm-cache-'));
-  for (const file of ['package.json', 'package-lock.json', '.npmrc']) {
-    await copyFile(join(ROOT, file), join(dir, file));
-  }
-  const options = { cwd: dir, maxBuffer: 64 << 20 };
-  await promisify(execFile)('npm', ['ci', '--ignore-scripts'], options);
-  await rm(dir, { recursive: true });
 }
 
 async function nodeContext(dir: string): Promise<string> {
@@ -75,7 +42,7 @@ async function nodeContext(dir: string): Promise<string> {
   return dir;
 }
 
-/** On top of that a shell and npm, which looks into its cache only: the build needs no network and no access data. */
+/** npm runs offline from its cache: the build needs neither network nor registry credentials. */
 async function buildContext(dir: string): Promise<string> {
   const npm = dirname(dirname(await realpath(await pathOf('npm'))));
   await cp(npm, join(dir, 'npm'), { recursive: true, dereference: true });
@@ -88,7 +55,7 @@ async function buildContext(dir: string): Promise<string> {
   await symlink('/nodejs/bin/node', join(dir, 'bin/node'));
   await symlink('/npm/bin/npm-cli.js', join(dir, 'bin/npm'));
   const registry = (await outputOf('npm', ['config', 'get', 'registry']))?.trim() ?? '';
-  await write(dir, '/root/.npmrc', `offline=true\ncache=/npm-cache\nregistry=${registry}\n`);
+  await write(dir, '/root/.npmrc', `offline=true\ncache=${NPM_CACHE}\nregistry=${registry}\n`);
   await write(
     dir,
     '/Dockerfile',
@@ -98,7 +65,7 @@ async function buildContext(dir: string): Promise<string> {
   return dir;
 }
 
-/** What holds the network of a pod; containerd ends it with SIGKILL. */
+/** The image of pod sandboxes. containerd ends it with SIGKILL. */
 async function pauseContext(dir: string): Promise<string> {
   await copyInto(dir, await pathOf('busybox'), '/busybox');
   await write(
@@ -126,14 +93,14 @@ async function write(dir: string, path: string, text: string): Promise<void> {
   await writeFile(join(dir, path), text);
 }
 
-/** @throws when there is none */
+/** @throws when the program is not on the PATH */
 async function pathOf(program: string): Promise<string> {
   const path = (await outputOf('which', [program]))?.trim();
   if (!path) throw new Error(`There is no ${program} on this machine`);
   return path;
 }
 
-/** The archives that were made for a cluster in this folder. */
+/** The image archives of the cluster in `dir`. */
 export async function archivesIn(dir: string): Promise<string[]> {
   const images = imagesOf(dir);
   const names = await readdir(images);

@@ -6,14 +6,15 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * A cluster runs in PID, mount and network namespaces of its own. The kernel ends and unmounts whatever is in them
- * when their first process ends, and that one ends with us, however we die: only files and cgroups need to be removed.
+ * A cluster runs in its own PID, mount and network namespaces. When their first process ends, the kernel ends all
+ * processes and removes all mounts in them. The first process ends when this process ends, also by SIGKILL. Only files
+ * and cgroups have to be removed.
  */
 
-const NAME = /^convercus-cluster-(\d+)$/;
+const NAME = /^envtest-cluster-(\d+)$/;
 const CGROUPS = '/sys/fs/cgroup';
 
-/** The first process: it gives way when our end of the pipe closes, and meanwhile takes in orphans. */
+/** The first process adopts orphans, and kills the program when the pipe from this process closes. */
 const FIRST_PROCESS = `
 exec 3<&0
 "$@" < /dev/null 3<&- &
@@ -24,11 +25,11 @@ wait "$work"
 
 interface RunOptions {
   env?: NodeJS.ProcessEnv;
-  /** Gets the process whose namespaces can be entered. */
+  /** Called with the process whose namespaces `nsenter` can enter. */
   onStart?: (pid: number) => void;
 }
 
-/** A place for one cluster: a folder, and a cgroup of the same name. */
+/** The namespaces of one cluster, with a folder and a cgroup of the same name. */
 export class Isolation {
   readonly dir: string;
   readonly name: string;
@@ -38,22 +39,22 @@ export class Isolation {
     this.dir = join(parent, name);
   }
 
-  /** Also removes what earlier runs that were killed have left. */
+  /** Also removes the folders and cgroups of earlier runs that were killed. */
   static async create(parent = tmpdir()): Promise<Isolation> {
     for (const name of await readdir(parent)) {
       const owner = NAME.exec(name)?.[1];
       if (owner !== undefined && !isAlive(Number(owner)))
         await new Isolation(parent, name).remove();
     }
-    const isolation = new Isolation(parent, `convercus-cluster-${process.pid}`);
+    const isolation = new Isolation(parent, `envtest-cluster-${process.pid}`);
     await isolation.remove();
     await mkdir(isolation.dir, { mode: 0o755 });
-    // Two names of one hierarchy may be links to it.
+    // Some entries are links to the same hierarchy, so a folder may exist already.
     for (const cgroup of await isolation.#cgroups()) await mkdir(cgroup, { recursive: true });
     return isolation;
   }
 
-  /** Answers the program's exit code. The program may use `node:net`, `kubectl` and so on as if alone on the machine. */
+  /** Runs the program in new namespaces. @returns its exit code */
   async run(
     program: string,
     args: string[],
@@ -62,7 +63,7 @@ export class Isolation {
     const namespaces = ['--mount', '--net', '--pid', '--fork', '--mount-proc', '--kill-child'];
     const inside = ['sh', '-c', FIRST_PROCESS, 'first-process', program, ...args];
     const child = spawn('unshare', [...namespaces, ...inside], {
-      // Out of the terminal's process group: a Ctrl-C reaches us, and we end it.
+      // In its own process group: Ctrl-C reaches only this process, which ends the child.
       detached: true,
       stdio: ['pipe', 'inherit', 'inherit'],
       env: { ...process.env, ...env },
@@ -76,15 +77,15 @@ export class Isolation {
   }
 
   /**
-   * What was inside must have ended; the kernel may still be at it for a moment. The folder goes last, for by it the
-   * next run knows what is left when this one is killed meanwhile.
+   * Call it after `run`. Retries while the kernel still ends processes. The folder is removed last: if this process is
+   * killed before, the next run finds the folder and removes the rest.
    */
   async remove(): Promise<void> {
     for (const cgroup of await this.#cgroups()) await removeCgroup(cgroup);
     await rm(this.dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 
-  /** One per hierarchy with version 1, one in all with version 2. */
+  /** One per hierarchy in cgroup v1, a single one in v2. */
   async #cgroups(): Promise<string[]> {
     const entries = await readdir(CGROUPS);
     const hierarchies = entries.includes('cgroup.controllers') ? [''] : entries;
@@ -100,7 +101,7 @@ function isAlive(pid: number): boolean {
   }
 }
 
-/** Its files are the kernel's: only folders are removed, from the leaves up. */
+/** Only folders can be removed, from the leaves up: the files in a cgroup belong to the kernel. */
 async function removeCgroup(path: string, tries = 300): Promise<void> {
   const children = await readdir(path, { withFileTypes: true }).catch(() => undefined);
   if (children === undefined) return;

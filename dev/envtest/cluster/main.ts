@@ -1,35 +1,5 @@
-import { dirname, join } from 'node:path';
-import { ensureBinaries } from '../binaries.ts';
-import { silent } from '../server-process.ts';
-import { startCluster } from './cluster.ts';
-import { archivesIn } from './images.ts';
-import { CLUSTER_DIR, withIsolation } from './prepare.ts';
+import { serveCluster } from './serve.ts';
 
-/** `node dev/envtest/cluster/main.ts`: a real one-node cluster with the operator's image `dev`, to try things on, until Ctrl-C. */
+/** `sudo node dev/envtest/cluster/main.ts`: a one-node cluster that runs nothing, until Ctrl-C. */
 
-const inside = process.env[CLUSTER_DIR];
-process.exitCode = inside === undefined ? await outside() : await serve(inside);
-
-function outside(): Promise<number> {
-  return withIsolation(['dev'], async (isolation) => {
-    const { kubectl } = await ensureBinaries(silent);
-    return isolation.run(process.execPath, [import.meta.filename], {
-      env: { [CLUSTER_DIR]: isolation.dir },
-      onStart: (pid) => console.log(howToEnter(pid, kubectl, isolation.dir)),
-    });
-  });
-}
-
-async function serve(dir: string): Promise<number> {
-  console.log('Starting the cluster');
-  const cluster = await startCluster({ dir, images: await archivesIn(dir), log: console.log });
-  console.log(await cluster.kubectl(['get', 'nodes', '-o', 'wide']));
-  console.log('Ctrl-C ends it and removes everything.');
-  return new Promise(() => {});
-}
-
-function howToEnter(pid: number, kubectl: string, dir: string): string {
-  return `To work in it:
-  nsenter --net=/proc/${pid}/ns/net --mount=/proc/${pid}/ns/mnt --pid=/proc/${pid}/ns/pid_for_children env \\
-    PATH=${dirname(kubectl)}:$PATH KUBECONFIG=${join(dir, 'control-plane/admin.kubeconfig')} bash`;
-}
+process.exitCode = await serveCluster([]);

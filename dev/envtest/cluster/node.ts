@@ -1,6 +1,6 @@
 import { stringify } from 'yaml';
 
-/** The configuration files of one node. */
+/** Addresses and configuration files of the node. */
 
 export const NODE = 'node1';
 export const NODE_ADDRESS = '10.99.0.1';
@@ -10,7 +10,7 @@ export const SERVICES = '10.96.0.0/16';
 export const API_SERVICE_ADDRESS = '10.96.0.1';
 export const PAUSE_IMAGE = 'localhost/pause:1';
 
-/** Folders of the machine that are covered with empty ones for the node. */
+/** Folders over which the cluster mounts an empty tmpfs. */
 export const COVERED = ['/run', '/var/lib', '/var/log'];
 
 export const containerdConfig = (dir: string): string => `
@@ -62,8 +62,8 @@ export const kubeletConfig = (dir: string, name: string, syncFrequency: string):
     cgroupRoot: `/${name}`,
     failCgroupV1: false,
     failSwapOn: false,
-    // However full the disk of the machine is: no image is deleted (100 turns the collection off), no pod evicted. What
-    // is imported can't be pulled again, and kubelet takes the image of the pods' sandboxes for unused.
+    // A full disk must neither delete images (100 turns the collection off) nor evict pods: images can't be pulled
+    // again, and kubelet counts the image of pod sandboxes as unused.
     imageGCHighThresholdPercent: 100,
     imageMaximumGCAge: '0s',
     evictionHard: {},

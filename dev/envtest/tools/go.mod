@@ -1,6 +1,6 @@
 // The real Kubernetes servers that tests and the demo run against, pinned with go.sum.
 // k8s.io/kubernetes names its staging modules by relative path, so each is required and replaced here.
-module convercus.io/dev/envtest/tools
+module envtest/tools
 
 go 1.26.0
 

@@ -2,9 +2,13 @@ import { execFile } from 'node:child_process';
 import { access, mkdir, mkdtemp, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheDir, type Log, outputOf } from '../../envtest/server-process.ts';
+import { cacheDir } from '../../envtest/cache-dir.ts';
+import { type Log, outputOf } from '../../envtest/server-process.ts';
 
 export const keycloakVersion = '26.7.3';
+
+/** What Keycloak is fetched and run with, and the Debian packages that bring it. */
+export const KEYCLOAK_PACKAGES = { java: 'default-jre-headless', mvn: 'maven' };
 
 const home = (): string => join(cacheDir(), `keycloak-${keycloakVersion}`);
 
