@@ -14,7 +14,7 @@ import { withTimeout } from './lib/with-timeout.ts';
 import { type Reconcile, reconciler } from './reconcile/reconciler.ts';
 import { Sessions } from './reconcile/sessions.ts';
 import type { Metrics } from './telemetry/metrics.ts';
-import { HostLimiters } from './tokens/host-limiters.ts';
+import { HostLimiters } from './tokens/host-limiter.ts';
 import { TokenCache } from './tokens/token-cache.ts';
 import { TokenClient } from './tokens/token-client.ts';
 import type { LogOut, TokenSource } from './tokens/token-source.ts';

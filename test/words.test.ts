@@ -52,7 +52,7 @@ const NAMES: Readonly<Record<string, string>> = {
   wholeAnswer: 'sendWhole',
   // The token client and its cache
   HostBudgets: 'HostLimiter',
-  Hold: 'Cooldown',
+  Hold: 'pausedUntil',
   LoginPast: 'LoginHistory',
   Need: 'RequiredFreshness',
   Remembered: 'CachedFailure',

@@ -47,6 +47,27 @@ export function aborted(signal: AbortSignal, over?: AbortSignal): Promise<void> 
   });
 }
 
+/**
+ * A promise that its maker resolves, unless `signal` fires first: then `onAbort` is called and the promise rejects
+ * with the signal's reason. `signal` must not have fired before.
+ */
+export function abortable(
+  signal: AbortSignal,
+  onAbort: () => void,
+): { readonly promise: Promise<void>; readonly resolve: () => void } {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  const abort = () => {
+    onAbort();
+    reject(signal.reason);
+  };
+  signal.addEventListener('abort', abort, { once: true });
+  const settle = () => {
+    signal.removeEventListener('abort', abort);
+    resolve();
+  };
+  return { promise, resolve: settle };
+}
+
 /** For callers to whom the lack of a result in time is an error. */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';

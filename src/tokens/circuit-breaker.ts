@@ -1,56 +1,63 @@
 import type { Random } from '../lib/clock.ts';
-import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
-import { Cooldown } from './cooldown.ts';
+import { type Ms, seconds } from '../lib/time.ts';
 
+/** Network errors in a row that open the circuit. */
 const FAILURE_THRESHOLD = 5;
 const MIN_WAIT_IN_OPEN_STATE: Ms = seconds(2);
-/** One try in ten seconds is no burden, and after the host's return tokens may expire while nobody knows of it. */
+/** Short, because tokens may expire between the return of the host and the next trial request. */
 const MAX_WAIT_IN_OPEN_STATE: Ms = seconds(10);
-/** Rests are up to so much shorter, lest several operators come back in step. */
+/** Waits are up to 20 % shorter, so that replicas do not retry in lockstep. */
 const JITTER = 0.2;
 
 /**
- * After five faults of the network in a row nobody goes to the host for a while. Then one may try: if it gets an
- * answer all may go again, if not the next rest is longer.
+ * - `closed`: requests go.
+ * - `open`: no request goes until the wait is over.
+ * - `half-open`: one request at a time goes. A response closes the circuit; an error opens it for twice as long.
  */
+type CircuitState = 'closed' | 'open' | 'half-open';
+
+/** The circuit breaker of one host, after resilience4j. `now` is read from the monotonic clock. */
 export class CircuitBreaker {
   readonly #random: Random;
-  readonly #wait = new Cooldown();
-  #failures = 0;
-  /** Rests since the host last answered. */
-  #waits = 0;
+  #failedCalls = 0;
+  /** How often the circuit has opened since the last success. */
+  #timesOpened = 0;
+  #openUntil: Ms = -Infinity;
 
   constructor(random: Random) {
     this.#random = random;
   }
 
-  /** Nothing is held against the host. */
-  get isClean(): boolean {
-    return this.#failures === 0;
+  /** Errors since the last success. */
+  get failedCalls(): number {
+    return this.#failedCalls;
   }
 
-  /** Nobody may go, or, once the rest is over, just one at a time. */
-  get isOpen(): boolean {
-    return this.#waits > 0;
+  state(now: Ms): CircuitState {
+    if (this.#timesOpened === 0) return 'closed';
+    return this.waitLeft(now) > 0 ? 'open' : 'half-open';
   }
 
-  /** Negative or 0 when somebody may go. */
-  waitLeft(now: EpochMs): Ms {
-    return this.#wait.left(now);
+  /** Until the open state ends; 0 or less in the other states. */
+  waitLeft(now: Ms): Ms {
+    return this.#openUntil - now;
   }
 
   onSuccess(): void {
-    this.#failures = 0;
-    this.#waits = 0;
-    this.#wait.end();
+    this.#failedCalls = 0;
+    this.#timesOpened = 0;
+    this.#openUntil = -Infinity;
   }
 
-  /** Faults during a rest are of those who went before it, and say nothing new. */
-  onError(now: EpochMs): void {
-    this.#failures += 1;
-    if (this.#failures < FAILURE_THRESHOLD || this.waitLeft(now) > 0) return;
-    const wait = Math.min(MIN_WAIT_IN_OPEN_STATE * 2 ** this.#waits, MAX_WAIT_IN_OPEN_STATE);
-    this.#waits += 1;
-    this.#wait.extend(now + wait * (1 - this.#random() * JITTER), now);
+  /** An error in the open state is of a request that was sent before: it does not lengthen the wait. */
+  onError(now: Ms): void {
+    this.#failedCalls += 1;
+    if (this.#failedCalls < FAILURE_THRESHOLD || this.state(now) === 'open') return;
+    const longest = Math.min(
+      MIN_WAIT_IN_OPEN_STATE * 2 ** this.#timesOpened,
+      MAX_WAIT_IN_OPEN_STATE,
+    );
+    this.#timesOpened += 1;
+    this.#openUntil = now + longest * (1 - this.#random() * JITTER);
   }
 }

@@ -1,15 +1,14 @@
-import type { EpochMs, Ms } from '../lib/time.ts';
+import { type Ms, minutes } from '../lib/time.ts';
 
-/** In tokens. Moments since 1970 are good to 0.0002 ms as doubles: who waited for the rest would wait for ever. */
+/** In permits. A wait computed in doubles may end a hair before the permit is whole. */
 const ROUNDING = 0.001;
 
-/** So many may start at once after a rest, and then one after the other at the rate. */
+/** `burst` requests may start at once after a rest, and then one after the other at the rate (a token bucket). */
 export class RateLimiter {
-  /** Tokens a millisecond. */
   readonly #permitsPerMs: number;
   readonly #burst: number;
   #permits: number;
-  #filledAt: EpochMs = -Infinity;
+  #filledAt: Ms = -Infinity;
 
   /** @param perSecond 0 or Infinity: no limit */
   constructor(perSecond: number, burst: number) {
@@ -19,21 +18,22 @@ export class RateLimiter {
   }
 
   /**
-   * Until there is a token to take, negative or 0 when there is one.
-   * @param share of the rate that is allowed for now, in (0, 1]; less than all of it allows no burst
+   * Until there is a permit; 0 when there is one.
+   * @param now by the monotonic clock
+   * @param factor share of the rate that is allowed for now, in (0, 1]; below 1 there is no burst
    */
-  delay(now: EpochMs, factor: number): Ms {
+  delay(now: Ms, factor: number): Ms {
     this.#fill(now, factor);
     return this.#until(1, factor);
   }
 
-  /** Call it only while there is one. */
+  /** Call it only when `delay` is 0. */
   acquire(): void {
     this.#permits -= 1;
   }
 
-  /** Until there is nothing to remember. */
-  fullIn(now: EpochMs): Ms {
+  /** Until all permits of the burst are back. */
+  fullIn(now: Ms): Ms {
     this.#fill(now, 1);
     return this.#until(this.#burst, 1);
   }
@@ -44,12 +44,51 @@ export class RateLimiter {
       : (level - this.#permits) / (this.#permitsPerMs * factor);
   }
 
-  /** When somebody has set the clock back, counting begins anew from there. */
-  #fill(now: EpochMs, factor: number): void {
-    const depth = factor < 1 ? 1 : this.#burst;
-    const passed = Math.max(now - this.#filledAt, 0);
-    const gained = this.#permitsPerMs === Infinity ? depth : passed * this.#permitsPerMs * factor;
-    this.#permits = Math.min(this.#permits + gained, depth);
+  #fill(now: Ms, factor: number): void {
+    const limit = factor < 1 ? 1 : this.#burst;
+    const elapsed = now - this.#filledAt;
+    const gained = this.#permitsPerMs === Infinity ? limit : elapsed * this.#permitsPerMs * factor;
+    this.#permits = Math.min(this.#permits + gained, limit);
     this.#filledAt = now;
+  }
+}
+
+/** Longest pause, whatever `Retry-After` says: tokens expire meanwhile. */
+const MAX_PAUSE: Ms = minutes(5);
+const FACTOR_AFTER_PAUSE = 0.5;
+const RECOVERY_PER_MINUTE = 0.1;
+const MIN_FACTOR = 0.05;
+
+/** After 429, 503 or Retry-After: a pause, then half the rate, and a tenth of the full rate more each minute. */
+export class AdaptiveRate {
+  /** By the monotonic clock, as every `now` here. */
+  #pausedUntil: Ms = -Infinity;
+  #factorAfterPause = 1;
+
+  /** Of two pauses the later end holds. Pauses that overlap halve the rate once. */
+  pause(length: Ms, now: Ms): void {
+    const until = now + Math.min(length, MAX_PAUSE);
+    if (!(until > Math.max(now, this.#pausedUntil))) return;
+    if (this.pauseLeft(now) <= 0) {
+      this.#factorAfterPause = Math.max(this.factor(now) * FACTOR_AFTER_PAUSE, MIN_FACTOR);
+    }
+    this.#pausedUntil = until;
+  }
+
+  /** 0 or less when there is no pause. */
+  pauseLeft(now: Ms): Ms {
+    return this.#pausedUntil - now;
+  }
+
+  /** Share of the rate that is allowed. */
+  factor(now: Ms): number {
+    const minutesSince = Math.floor(Math.max(now - this.#pausedUntil, 0) / minutes(1));
+    return Math.min(this.#factorAfterPause + minutesSince * RECOVERY_PER_MINUTE, 1);
+  }
+
+  /** Until the full rate is allowed again; 0 or less when it is. */
+  recoversIn(now: Ms): Ms {
+    const recovery = Math.ceil((1 - this.#factorAfterPause) / RECOVERY_PER_MINUTE);
+    return this.pauseLeft(now) + minutes(recovery);
   }
 }

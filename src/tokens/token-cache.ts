@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import { LruMap } from '../lib/lru-map.ts';
 import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
 import type { Token } from '../oauth/token.ts';
-import type { Ticket } from './request-limiter.ts';
+import type { Ticket } from './host-limiter.ts';
 import { type TokenClient, ticketFor } from './token-client.ts';
 import {
   isTokenFailure,

@@ -16,9 +16,9 @@ import {
   isInForce,
   isLoginRequest,
 } from './cached-failure.ts';
+import type { RequestLimiter, Ticket } from './host-limiter.ts';
 import { NotBeforePolicies } from './not-before-policies.ts';
 import { RejectedLogins } from './rejected-logins.ts';
-import type { RequestLimiter, Ticket } from './request-limiter.ts';
 import { hostOf, type TokenDemand, type TokenFailure, throttled } from './token-demand.ts';
 import type { LogOut, TokenSource } from './token-source.ts';
 import { UserLimiter } from './user-limiter.ts';

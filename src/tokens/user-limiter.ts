@@ -1,35 +1,34 @@
 import type { Clock } from '../lib/clock.ts';
 import { type Ms, seconds } from '../lib/time.ts';
-import type { Ticket } from './request-limiter.ts';
+import { abortable, sleep } from '../lib/with-timeout.ts';
+import type { Ticket } from './host-limiter.ts';
 
-/** Keycloak locks a user who fails twice within a second; twice as long is safe with any clock. */
+/** Keycloak locks a user who fails twice within a second (quickLoginCheckMilliSeconds); twice that is safe. */
 const LOGIN_INTERVAL: Ms = seconds(2);
 
-interface Waiting {
+interface Waiter {
   readonly ticket: Ticket;
   readonly start: () => void;
 }
 
-/** Logins of one user go one after the other, with a pause after each, whichever resources they are for. */
+/**
+ * Logins of one user run one after the other, LOGIN_INTERVAL after the end of the one before, whichever credentials
+ * they are for. Not a HostLimiter, which counts from the start of a request and allows for pauses and faults of a host.
+ */
 export class UserLimiter {
   readonly #clock: Clock;
-  /** Of users who log in or have just done so. */
-  readonly #waiting = new Map<string, Waiting[]>();
-  readonly #pauses = new Set<() => void>();
+  /** The logins that wait, of users who log in or have just done so. */
+  readonly #waiters = new Map<string, Waiter[]>();
   readonly #closing: AbortSignal;
 
-  /** @param closing ends all pauses; the signals of all callers must have fired by then */
+  /** @param closing ends all timers; the signals of all callers must have fired by then */
   constructor(clock: Clock, closing: AbortSignal) {
     this.#clock = clock;
     this.#closing = closing;
-    const endPauses = (): void => {
-      for (const cancel of this.#pauses) cancel();
-    };
-    closing.addEventListener('abort', endPauses, { once: true });
   }
 
   /**
-   * Runs `login` in its turn, the most urgent first.
+   * Runs `login` in its turn, the smallest deadline first.
    * @throws the signal's reason when that fires before the turn has come
    */
   async run<T>(
@@ -38,53 +37,37 @@ export class UserLimiter {
     login: () => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
-    await this.#wait(user, ticket, signal);
+    await this.#acquire(user, ticket, signal);
     try {
       return await login();
     } finally {
-      this.#pauseAfter(user);
+      void this.#release(user);
     }
   }
 
-  #pauseAfter(user: string): void {
-    if (this.#closing.aborted) return;
-    const cancel = this.#clock.after(LOGIN_INTERVAL, () => {
-      this.#pauses.delete(cancel);
-      this.#next(user);
-    });
-    this.#pauses.add(cancel);
-  }
-
-  #wait(user: string, ticket: Ticket, signal: AbortSignal): Promise<void> {
+  async #acquire(user: string, ticket: Ticket, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const line = this.#waiting.get(user);
-    if (line === undefined) {
-      this.#waiting.set(user, []);
-      return Promise.resolve();
-    }
-    return new Promise((resolve, reject) => {
-      const leave = () => {
-        line.splice(line.indexOf(waiting), 1);
-        reject(signal.reason);
-      };
-      const start = () => {
-        signal.removeEventListener('abort', leave);
-        resolve();
-      };
-      const waiting = { ticket, start };
-      signal.addEventListener('abort', leave, { once: true });
-      line.push(waiting);
-    });
-  }
-
-  #next(user: string): void {
-    const line = this.#waiting.get(user) ?? [];
-    const [first] = line.toSorted((a, b) => a.ticket.deadline - b.ticket.deadline);
-    if (first === undefined) {
-      this.#waiting.delete(user);
+    const waiters = this.#waiters.get(user);
+    if (waiters === undefined) {
+      this.#waiters.set(user, []);
       return;
     }
-    line.splice(line.indexOf(first), 1);
+    const leave = () => waiters.splice(waiters.indexOf(waiter), 1);
+    const { promise, resolve: start } = abortable(signal, leave);
+    const waiter = { ticket, start };
+    waiters.push(waiter);
+    await promise;
+  }
+
+  async #release(user: string): Promise<void> {
+    await sleep({ ms: LOGIN_INTERVAL, clock: this.#clock, signal: this.#closing });
+    const waiters = this.#waiters.get(user) ?? [];
+    const [first] = waiters.toSorted((a, b) => a.ticket.deadline - b.ticket.deadline);
+    if (first === undefined) {
+      this.#waiters.delete(user);
+      return;
+    }
+    waiters.splice(waiters.indexOf(first), 1);
     first.start();
   }
 }

@@ -1,7 +1,7 @@
 import { getEventListeners } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 import { seconds } from '../../src/lib/time.ts';
-import { aborted, sleep, withTimeout } from '../../src/lib/with-timeout.ts';
+import { abortable, aborted, sleep, withTimeout } from '../../src/lib/with-timeout.ts';
 import { FakeClock, settle } from '../controller/fake-clock.ts';
 
 const listeners = (signal: AbortSignal): number => getEventListeners(signal, 'abort').length;
@@ -81,5 +81,25 @@ describe('aborted', () => {
     expect(listeners(end.signal)).toBe(1);
     over.abort();
     expect(listeners(end.signal)).toBe(0);
+  });
+});
+
+describe('abortable', () => {
+  it('resolves and leaves no listener behind', async () => {
+    const end = new AbortController();
+    const { promise, resolve } = abortable(end.signal, () => undefined);
+    expect(listeners(end.signal)).toBe(1);
+    resolve();
+    await promise;
+    expect(listeners(end.signal)).toBe(0);
+  });
+
+  it("rejects with the signal's reason, after it has called back", async () => {
+    const end = new AbortController();
+    const called: string[] = [];
+    const { promise } = abortable(end.signal, () => called.push('onAbort'));
+    end.abort(new Error('enough'));
+    expect(called).toEqual(['onAbort']);
+    await expect(promise).rejects.toThrow('enough');
   });
 });

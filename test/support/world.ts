@@ -10,7 +10,7 @@ import type { LogoutRequest } from '../../src/oauth/logout-response.ts';
 import type { RefreshRequest, Token, TokenRequest } from '../../src/oauth/token.ts';
 import { type Reconcile, reconciler } from '../../src/reconcile/reconciler.ts';
 import { Sessions } from '../../src/reconcile/sessions.ts';
-import type { RequestLimiter, Ticket } from '../../src/tokens/request-limiter.ts';
+import type { RequestLimiter, Ticket } from '../../src/tokens/host-limiter.ts';
 import { TokenCache } from '../../src/tokens/token-cache.ts';
 import { TokenClient } from '../../src/tokens/token-client.ts';
 import type { TokenSource } from '../../src/tokens/token-source.ts';

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { HostLimits } from '../../src/tokens/host-limiter.ts';
-import { HostLimiters } from '../../src/tokens/host-limiters.ts';
+import { HostLimiters } from '../../src/tokens/host-limiter.ts';
 import { FakeClock } from '../controller/fake-clock.ts';
 
 /** In requests: a moment since 1970 as a double is good to 0.0002 ms, and a thousandth may start early. */
@@ -27,7 +27,7 @@ const someLimits = fc.record({
 
 type Asked = typeof aRequest extends fc.Arbitrary<infer R> ? R : never;
 
-/** Some requests to one host, watched for whatever the budget must never let happen. */
+/** Some requests to one host, watched for whatever the limiter must never let happen. */
 class Load {
   readonly clock = new FakeClock();
   readonly limiter: HostLimiters;
@@ -128,7 +128,7 @@ function expectWithin(starts: readonly Ms[], perSecond: number, burst: number): 
   }
 }
 
-describe('a request budget under any load', () => {
+describe('a host limiter under any load', () => {
   it('exceeds no rate, lets no request through that must wait, serves by deadline, and all in the end', async () => {
     await fc.assert(
       fc.asyncProperty(
