@@ -90,7 +90,7 @@ export function parseCredential(
     suspended: spec.suspend,
     renewRequest: metadata.annotations?.[RENEW_REQUEST_ANNOTATION],
     specHash: digest([
-      [grantType, tokenUrl, spec.clientId, spec.scope, ...keysFor(grantType, source.keys)],
+      [grantType, tokenUrl, spec.clientId, spec.scope, ...requiredKeys({ grantType, source })],
       [spec.renewal, target],
       seenVersionIn(target, {
         program: spec.program,
@@ -102,8 +102,12 @@ export function parseCredential(
   };
 }
 
-const keysFor = (grantType: Spec['grantType'], keys: Credential['source']['keys']): string[] =>
-  FIELDS_BY_GRANT[grantType].map((field) => keys[field]);
+/** The keys of the credentials Secret that the grant needs. */
+export const requiredKeys = ({
+  grantType,
+  source,
+}: Pick<Credential, 'grantType' | 'source'>): string[] =>
+  FIELDS_BY_GRANT[grantType].map((field) => source.keys[field]);
 
 /** The target's data as far as it does not depend on the token. */
 const seenVersionIn = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>
@@ -120,8 +124,9 @@ function unknownEnvironment(spec: Spec, environments: Environments): Failure {
 }
 
 /** Source, target and session are three Secrets, also before and after a credential has the grant that needs a session. */
-function clashOfNames({ metadata, spec }: ConvercusCredential): Failure | undefined {
-  const target = spec.target.name ?? `${metadata.name}-token`;
+function nameConflict(resource: ConvercusCredential): Failure | undefined {
+  const { metadata, spec } = resource;
+  const target = targetNameOf(resource);
   const source = spec.credentialsSecretRef.name;
   if (target === source) {
     return new Failure(
@@ -140,8 +145,8 @@ function clashOfNames({ metadata, spec }: ConvercusCredential): Failure | undefi
 function parseTarget(resource: ConvercusCredential): Target | Failure {
   const { target } = resource.spec;
   const name = targetNameOf(resource);
-  const clash = clashOfNames(resource);
-  if (clash !== undefined) return clash;
+  const conflict = nameConflict(resource);
+  if (conflict !== undefined) return conflict;
   const { data = DEFAULT_DATA } = target;
   for (const [key, template] of Object.entries(data)) {
     const [unknown] = unknownPlaceholders(template);

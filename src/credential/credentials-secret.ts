@@ -2,7 +2,7 @@ import { Failure, isFailure } from '../lib/failure.ts';
 import { Sensitive } from '../lib/sensitive.ts';
 import { type CredentialsField, FIELDS_BY_GRANT } from '../oauth/grants.ts';
 import type { GrantRequest } from '../oauth/token.ts';
-import type { Credential } from './credential.ts';
+import { type Credential, requiredKeys } from './credential.ts';
 import type { SecretContents } from './secret.ts';
 
 /** What the credentials Secret holds, complete as far as the grant needs it; the rest is empty. */
@@ -60,12 +60,12 @@ function valueAt(
   return new Sensitive(value);
 }
 
-export function credentialsSecretMissing({ source, grantType }: Credential): Failure {
-  const keys = FIELDS_BY_GRANT[grantType].map((field) => `"${source.keys[field]}"`);
+export function credentialsSecretMissing(credential: Credential): Failure {
+  const keys = requiredKeys(credential).map((key) => `"${key}"`);
   const wanted = keys.length === 1 ? `the key ${keys[0]}` : `the keys ${keys.join(', ')}`;
   return new Failure(
     'InputMissing',
-    `Secret "${source.name}" does not exist; create it with ${wanted}`,
+    `Secret "${credential.source.name}" does not exist; create it with ${wanted}`,
   );
 }
 

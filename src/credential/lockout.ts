@@ -1,7 +1,6 @@
 import { Failure } from '../lib/failure.ts';
 import { type EpochMs, hours, isFromTheFuture, type Ms, minutes } from '../lib/time.ts';
-import { FIELDS_BY_GRANT } from '../oauth/grants.ts';
-import { type Credential, digest } from './credential.ts';
+import { type Credential, digest, requiredKeys } from './credential.ts';
 import type { RenewalPolicy } from './renewal.ts';
 
 /**
@@ -43,13 +42,10 @@ export function loginAllowedAt(
  * What is presented, and to whom, without looking into it.
  * @param version of the credentials Secret
  */
-export const presentedDigest = (
-  { grantType, tokenUrl, clientId, source }: Credential,
-  version: string,
-): string => {
-  const keys = FIELDS_BY_GRANT[grantType].map((field) => source.keys[field]);
-  return digest([grantType, tokenUrl, clientId, keys, version]);
-};
+export function presentedDigest(credential: Credential, version: string): string {
+  const { grantType, tokenUrl, clientId } = credential;
+  return digest([grantType, tokenUrl, clientId, requiredKeys(credential), version]);
+}
 
 /** What is known of a password that has just been rejected. */
 export interface LockoutEvidence {

@@ -14,74 +14,77 @@ export const RETRY_RULES = {
 
 export type RetryRule = keyof typeof RETRY_RULES;
 
+/** Where a failure comes from: what the user wrote, the cluster, asking a token endpoint, or this program. */
+type Origin = 'spec' | 'cluster' | 'token-endpoint' | 'operator';
+
 interface KindRules {
+  readonly origin: Origin;
   readonly retry: RetryRule;
   /** A person has to act: the condition `Stalled` is set (kstatus: the resource has failed). */
   readonly isTerminal: boolean;
 }
 
-const transient = (retry: RetryRule): KindRules => ({ retry, isTerminal: false });
-const terminal = (retry: RetryRule): KindRules => ({ retry, isTerminal: true });
+const transient = (origin: Origin, retry: RetryRule): KindRules => ({
+  origin,
+  retry,
+  isTerminal: false,
+});
+const terminal = (origin: Origin, retry: RetryRule): KindRules => ({
+  origin,
+  retry,
+  isTerminal: true,
+});
 
-/** Every way to fail. The names are API: condition reasons, event reasons and metric labels. */
+/** All kinds. The names are API: condition reasons, event reasons and metric labels. */
 export const FAILURE_KINDS = {
-  // What the user wrote
-  InvalidSpec: terminal('on-change'),
-  InputMissing: terminal('on-change'),
-  InputInvalid: terminal('on-change'),
-  TargetNotOurs: terminal('on-change'),
-  TargetMissing: terminal('on-change'),
+  // The spec and the credentials Secret
+  InvalidSpec: terminal('spec', 'on-change'),
+  InputMissing: terminal('spec', 'on-change'),
+  InputInvalid: terminal('spec', 'on-change'),
+  // The target Secret and the API server
+  TargetNotOurs: terminal('cluster', 'on-change'),
+  TargetMissing: terminal('cluster', 'on-change'),
+  TargetRefused: transient('cluster', 'patient'),
+  ClusterUnavailable: transient('cluster', 'soon'),
   // What the token endpoint said of the credential
-  CredentialsRejected: terminal('on-change'),
-  AccountDisabled: terminal('hourly'),
-  AccountNotReady: terminal('hourly'),
-  ClientSecretRejected: terminal('slow'),
-  ClientUnknownOrDisabled: terminal('hourly'),
-  GrantNotAllowed: terminal('hourly'),
-  InvalidScope: terminal('hourly'),
-  InvalidRequest: terminal('hourly'),
-  RealmNotFound: terminal('hourly'),
-  InsecureEndpoint: terminal('slow'),
-  UnexpectedRedirect: terminal('slow'),
-  UnsupportedByOperator: terminal('hourly'),
-  // What stood in the way for now
-  NetworkError: transient('soon'),
-  TLSError: transient('patient'),
-  ServerUnavailable: transient('soon'),
-  RateLimited: transient('soon'),
-  Throttled: transient('soon'),
-  UnexpectedResponse: transient('patient'),
-  EndpointNotFound: transient('patient'),
-  RealmDisabled: transient('slow'),
-  AccessBlocked: transient('slow'),
-  ShortLivedToken: transient('patient'),
-  ClockSkew: transient('patient'),
-  SessionEnded: transient('soon'),
-  RefreshTokenReused: transient('soon'),
-  SessionContention: transient('slow'),
-  // What the cluster or this program did
-  TargetRefused: transient('patient'),
-  ClusterUnavailable: transient('soon'),
-  InternalError: transient('patient'),
+  CredentialsRejected: terminal('token-endpoint', 'on-change'),
+  AccountDisabled: terminal('token-endpoint', 'hourly'),
+  AccountNotReady: terminal('token-endpoint', 'hourly'),
+  ClientSecretRejected: terminal('token-endpoint', 'slow'),
+  ClientUnknownOrDisabled: terminal('token-endpoint', 'hourly'),
+  GrantNotAllowed: terminal('token-endpoint', 'hourly'),
+  InvalidScope: terminal('token-endpoint', 'hourly'),
+  InvalidRequest: terminal('token-endpoint', 'hourly'),
+  RealmNotFound: terminal('token-endpoint', 'hourly'),
+  InsecureEndpoint: terminal('token-endpoint', 'slow'),
+  UnexpectedRedirect: terminal('token-endpoint', 'slow'),
+  UnsupportedByOperator: terminal('token-endpoint', 'hourly'),
+  // What stood between the operator and a token for now
+  NetworkError: transient('token-endpoint', 'soon'),
+  TLSError: transient('token-endpoint', 'patient'),
+  ServerUnavailable: transient('token-endpoint', 'soon'),
+  RateLimited: transient('token-endpoint', 'soon'),
+  UnexpectedResponse: transient('token-endpoint', 'patient'),
+  EndpointNotFound: transient('token-endpoint', 'patient'),
+  RealmDisabled: transient('token-endpoint', 'slow'),
+  AccessBlocked: transient('token-endpoint', 'slow'),
+  ShortLivedToken: transient('token-endpoint', 'patient'),
+  ClockSkew: transient('token-endpoint', 'patient'),
+  SessionEnded: transient('token-endpoint', 'soon'),
+  RefreshTokenReused: transient('token-endpoint', 'soon'),
+  SessionContention: transient('token-endpoint', 'slow'),
+  // This program
+  Throttled: transient('operator', 'soon'),
+  InternalError: transient('operator', 'patient'),
 } as const satisfies Record<string, KindRules>;
 
 export type FailureKind = keyof typeof FAILURE_KINDS;
 
-const NOT_FROM_TOKEN_ENDPOINT: readonly string[] = [
-  'InvalidSpec',
-  'InputMissing',
-  'InputInvalid',
-  'TargetNotOurs',
-  'TargetMissing',
-  'TargetRefused',
-  'Throttled',
-  'ClusterUnavailable',
-  'InternalError',
-];
-
-/** The failures that a token endpoint answers with. */
+/** The kinds that come from asking a token endpoint. */
 export const TOKEN_FAILURES: ReadonlySet<string> = new Set(
-  Object.keys(FAILURE_KINDS).filter((kind) => !NOT_FROM_TOKEN_ENDPOINT.includes(kind)),
+  Object.entries(FAILURE_KINDS)
+    .filter(([, { origin }]) => origin === 'token-endpoint')
+    .map(([kind]) => kind),
 );
 
 /**

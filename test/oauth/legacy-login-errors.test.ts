@@ -59,7 +59,7 @@ describe('a refused login', () => {
   ])('with %s → its kind', (_, response, kind, rules) => {
     const failure = failureFromLoginResponse(response, question());
     expect([failure.kind, failure.code]).toEqual([kind, String(response.status)]);
-    expect(FAILURE_KINDS[failure.kind]).toEqual(rules);
+    expect(FAILURE_KINDS[failure.kind]).toMatchObject(rules);
     expect(failure.message).toContain('(login at api.convercus.test). ');
     expect(failure.message).toContain(`The server answered HTTP ${response.status}`);
     expect(failure.message).not.toContain('<html>');
