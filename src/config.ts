@@ -3,6 +3,7 @@ import { parseDocument } from 'yaml';
 import * as z from 'zod';
 import { timesTooLong } from './controller/lease-times.ts';
 import { selectorProblem } from './kubernetes/label-selector.ts';
+import { isObject } from './lib/json.ts';
 import { seconds } from './lib/time.ts';
 import { BUILT_IN_ENVIRONMENTS, type Environments } from './oauth/environment.ts';
 
@@ -48,9 +49,6 @@ function withBuiltIns(raw: unknown): unknown {
   });
   return { ...raw, environments: { ...written, ...Object.fromEntries(builtIn) } };
 }
-
-const isObject = (value: unknown): value is Record<string, unknown> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
 
 function schemaWith({ readFile, namespace = 'default' }: Checks) {
   return section({

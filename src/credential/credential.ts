@@ -1,6 +1,12 @@
 import { hash } from 'node:crypto';
 import { Failure, isFailure } from '../lib/failure.ts';
-import { type Environment, type Environments, realmOf, tokenUrlOf } from '../oauth/environment.ts';
+import {
+  type Environment,
+  type Environments,
+  realmOf,
+  tokenUrlOf,
+  unknownEnvironment,
+} from '../oauth/environment.ts';
 import { FIELDS_BY_GRANT } from '../oauth/grants.ts';
 import type { ConvercusCredential } from './api.ts';
 import type { RenewalPolicy } from './renewal.ts';
@@ -64,7 +70,7 @@ export function parseCredential(
 ): Credential | Failure {
   const { metadata, spec } = resource;
   const environment = settings.environments.get(spec.environment);
-  if (environment === undefined) return unknownEnvironment(spec, settings.environments);
+  if (environment === undefined) return unknownEnvironment(spec.environment, settings.environments);
   const target = parseTarget(resource);
   if (isFailure(target)) return target;
 
@@ -114,14 +120,6 @@ const seenVersionIn = ({ data }: Target, fixed: Partial<Record<Placeholder, stri
   Object.fromEntries(
     Object.entries(data).map(([key, text]) => [key, fill(text, (name) => fixed[name] ?? name)]),
   );
-
-function unknownEnvironment(spec: Spec, environments: Environments): Failure {
-  const known = [...environments.keys()].join(', ');
-  return new Failure(
-    'InvalidSpec',
-    `spec.environment "${spec.environment}" is not configured; the operator knows: ${known}`,
-  );
-}
 
 /** Source, target and session are three Secrets, also before and after a credential has the grant that needs a session. */
 function nameConflict(resource: ConvercusCredential): Failure | undefined {

@@ -1,6 +1,6 @@
 import { Failure } from '../lib/failure.ts';
+import { decimalAt, parseJson, textAt } from '../lib/json.ts';
 import { Sensitive } from '../lib/sensitive.ts';
-import { memberOf, numberMember, parseJson, textMember } from '../oauth/http-response.ts';
 import { type Credential, sessionNameOf } from './credential.ts';
 import type { DesiredSecret, SecretContents, SecretMeta } from './secret.ts';
 import type { Session } from './session.ts';
@@ -70,10 +70,9 @@ export function sessionFrom({
   if (type !== SESSION_TYPE) return undefined;
   const [refreshToken, username] = [data.get(KEYS.refreshToken), data.get(KEYS.username)];
   const details = parseJson(data.get(KEYS.details)?.reveal() ?? '');
-  const text = (name: string): string => textMember(details, name) ?? '';
-  const source = memberOf(details, 'source');
-  const startedAt = numberMember(details, 'startedAt');
-  const maxTokenLifetime = numberMember(details, 'longest');
+  const text = (name: string): string => textAt(details, name) ?? '';
+  const startedAt = decimalAt(details, 'startedAt');
+  const maxTokenLifetime = decimalAt(details, 'longest');
   if (refreshToken === undefined || username === undefined) return undefined;
   if (startedAt === undefined || maxTokenLifetime === undefined) return undefined;
   return {
@@ -85,11 +84,14 @@ export function sessionFrom({
     tokenUrl: text('tokenUrl'),
     clientId: text('clientId'),
     scope: text('scope'),
-    source: { name: textMember(source, 'name') ?? '', key: textMember(source, 'key') ?? '' },
+    source: {
+      name: textAt(details, 'source', 'name') ?? '',
+      key: textAt(details, 'source', 'key') ?? '',
+    },
     credentialsVersion: text('loggedInWith'),
     startedAt,
-    refreshExpiresAt: numberMember(details, 'refreshExpiresAt'),
-    reauthenticateAt: numberMember(details, 'loginAt'),
+    refreshExpiresAt: decimalAt(details, 'refreshExpiresAt'),
+    reauthenticateAt: decimalAt(details, 'loginAt'),
     maxTokenLifetime,
   };
 }

@@ -1,8 +1,17 @@
 /** Reading foreign JSON without trusting its shape. Only own members count, so `__proto__` and the like find nothing. */
 
-type JsonObject = Readonly<Record<string, unknown>>;
+export type JsonObject = Readonly<Record<string, unknown>>;
 
-const isObject = (value: unknown): value is JsonObject =>
+/** The value of a JSON text; undefined for any other text. */
+export function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+export const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
 export const objectOf = (value: unknown): JsonObject => (isObject(value) ? value : {});
@@ -23,6 +32,13 @@ export function textAt(value: unknown, ...path: readonly string[]): string | und
 export function numberAt(value: unknown, ...path: readonly string[]): number | undefined {
   const found = member(value, ...path);
   return typeof found === 'number' ? found : undefined;
+}
+
+/** A finite number, also one that was sent as decimal text. */
+export function decimalAt(value: unknown, ...path: readonly string[]): number | undefined {
+  const found = member(value, ...path);
+  const isDecimal = typeof found === 'string' && /^-?\d+(\.\d+)?$/.test(found);
+  return Number.isFinite(found) || isDecimal ? Number(found) : undefined;
 }
 
 export function listAt(value: unknown, ...path: readonly string[]): readonly unknown[] {

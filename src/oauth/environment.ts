@@ -1,3 +1,5 @@
+import { Failure } from '../lib/failure.ts';
+
 /** One Convercus environment, as the administrator configured it. Tenants name it; they never write a URL. */
 export interface Environment {
   readonly name: string;
@@ -42,3 +44,9 @@ export const realmOf = (environment: Environment, program: string): string =>
 
 export const tokenUrlOf = (environment: Environment, realm: string): string =>
   environment.tokenUrl.replaceAll('{realm}', encodeURIComponent(realm));
+
+export const unknownEnvironment = (name: string, environments: Environments): Failure =>
+  new Failure(
+    'InvalidSpec',
+    `spec.environment "${name}" is not configured; the operator knows: ${[...environments.keys()].join(', ')}`,
+  );
