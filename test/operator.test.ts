@@ -9,8 +9,7 @@ import type {
 } from '../src/kubernetes/rest-client.ts';
 import type { Clock } from '../src/lib/clock.ts';
 import { type Ms, minutes, seconds } from '../src/lib/time.ts';
-import type { Exchange } from '../src/oauth/exchange.ts';
-import type { HttpClient } from '../src/oauth/http-client.ts';
+import type { Exchange, HttpClient } from '../src/oauth/http-client.ts';
 import { runOperator } from '../src/operator.ts';
 import { createMetrics, type Metrics } from '../src/telemetry/metrics.ts';
 import type { Readiness } from '../src/watches.ts';

@@ -1,6 +1,5 @@
 import type { Ms } from '../../src/lib/time.ts';
-import type { Exchange, HttpRequest } from '../../src/oauth/exchange.ts';
-import type { HttpClient } from '../../src/oauth/http-client.ts';
+import type { Exchange, HttpClient, HttpRequest } from '../../src/oauth/http-client.ts';
 import { type Conditions, latency } from './conditions.ts';
 import type { Dice } from './dice.ts';
 import type { Handled, Provider } from './provider.ts';

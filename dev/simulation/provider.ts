@@ -1,5 +1,5 @@
 import type { Ms } from '../../src/lib/time.ts';
-import type { HttpRequest } from '../../src/oauth/exchange.ts';
+import type { HttpRequest } from '../../src/oauth/http-client.ts';
 import type { HttpResponse } from '../../src/oauth/http-response.ts';
 import type { Answer } from '../keycloak/dialect/answer.ts';
 import { distorted, type Endpoint, type FaultEffect, Faults } from '../keycloak/dialect/faults.ts';

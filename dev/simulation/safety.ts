@@ -1,6 +1,6 @@
 import type { ApiRequest } from '../../src/kubernetes/rest-client.ts';
 import { type Ms, seconds } from '../../src/lib/time.ts';
-import type { HttpRequest } from '../../src/oauth/exchange.ts';
+import type { HttpRequest } from '../../src/oauth/http-client.ts';
 import type { Metrics } from '../../src/telemetry/metrics.ts';
 import type { Outcome } from './api-network.ts';
 import { type ApiServer, type Change, targetOf } from './api-server.ts';

@@ -1,7 +1,6 @@
 import { Failure, isFailure } from '../lib/failure.ts';
 import { Sensitive } from '../lib/sensitive.ts';
-import { type CredentialsField, FIELDS_BY_GRANT } from '../oauth/grants.ts';
-import type { GrantRequest } from '../oauth/token.ts';
+import { type CredentialsField, FIELDS_BY_GRANT, type GrantRequest } from '../oauth/grants.ts';
 import { type Credential, requiredKeys } from './credential.ts';
 import type { SecretContents } from './secret.ts';
 

@@ -1,7 +1,8 @@
 import type { Failure } from '../lib/failure.ts';
 import type { Sensitive } from '../lib/sensitive.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
-import type { PasswordRequest, RefreshRequest, RefreshToken, Token } from '../oauth/token.ts';
+import type { PasswordRequest, RefreshRequest } from '../oauth/grants.ts';
+import type { RefreshToken, Token } from '../oauth/token.ts';
 import type { Credential } from './credential.ts';
 
 /** Where a session lives and who may end it; also what a log-out needs when the credential is gone. */

@@ -22,13 +22,6 @@ type Row = readonly [
 /** The first row that knows the code decides. */
 const ERROR_TABLE: readonly Row[] = [
   [
-    /^OAUTH_(HTTP_REQUEST|REQUEST_PROTOCOL)_FORBIDDEN$/,
-    'InsecureEndpoint',
-    (host) =>
-      `${host} is not asked over plain HTTP. ` +
-      'Use an https:// tokenUrl, or set insecureHttp for the environment.',
-  ],
-  [
     /^(ERR_TLS_|ERR_SSL_|CERT_|CRL_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|INVALID_(CA|PURPOSE)$|HOSTNAME_M|PATH_LENGTH_|EPROTO$)/,
     'TLSError',
     (host, code) =>

@@ -1,34 +1,122 @@
 import { Failure, type FailureKind } from '../lib/failure.ts';
+import { textAt } from '../lib/json.ts';
 import { type Sensitive, sanitize } from '../lib/sensitive.ts';
 import type { EpochMs } from '../lib/time.ts';
-import {
-  anyStatus,
-  describedAs,
-  error,
-  isOAuth,
-  type Predicate,
-  refreshing,
-  status,
-  type TokenError,
-  withoutUser,
-} from './error-predicates.ts';
-import { type HttpResponse, jsonBody, retryAfterOf, textMember } from './http-response.ts';
+import type { EndpointRequest } from './grants.ts';
+import { type HttpResponse, jsonBody, retryAfterOf } from './http-response.ts';
 
-/** What was asked: enough to say in a message what failed and where, and what must never be echoed in it. */
-export interface TokenRequestContext {
-  readonly grantType: 'client_credentials' | 'password' | 'refresh_token';
+type Predicate<T> = (response: T) => boolean;
+
+/** Which failure a response is: the first row whose predicates all hold decides. */
+export type ErrorTable<Kind extends FailureKind, T> = readonly (readonly [
+  Kind,
+  ...Predicate<T>[],
+])[];
+
+export const classify = <Kind extends FailureKind, T>(
+  table: ErrorTable<Kind, T>,
+  response: T,
+): Kind | 'UnexpectedResponse' =>
+  table.find(([, ...predicates]) => predicates.every((holds) => holds(response)))?.[0] ??
+  'UnexpectedResponse';
+
+export const status =
+  (from: number, to = from) =>
+  (response: { readonly status: number }): boolean =>
+    response.status >= from && response.status <= to;
+
+export const anyStatus =
+  (...codes: readonly number[]) =>
+  (response: { readonly status: number }): boolean =>
+    codes.includes(response.status);
+
+/** What is wrong, and what to do about it. */
+export type Messages<Kind extends FailureKind> = Readonly<
+  Record<Kind, readonly [what: string, todo: string]>
+>;
+
+export interface Endpoint {
+  /** Host, and what else tells people where the request went. */
+  readonly words: string;
+  /** What must never be shown, though the server may echo it. */
+  readonly secrets: readonly Sensitive[];
+  readonly receivedAt: EpochMs;
+}
+
+/** What a message quotes of an error response. */
+interface Quoted {
+  readonly response: HttpResponse;
+  /** The OAuth error code; absent or empty when there is none. */
+  readonly error?: string;
+  readonly description: string;
+}
+
+/** What, where, what to do, and what the server said: never a secret that it echoes. */
+export function failureFrom<Kind extends FailureKind>(
+  kind: Kind,
+  messages: Messages<Kind>,
+  { words, secrets, receivedAt }: Endpoint,
+  { response, error = '', description }: Quoted,
+): Failure {
+  const [what, todo] = messages[kind];
+  const code = sanitize(error, secrets);
+  const shown = sanitize(description, secrets);
+  const quoted = [`HTTP ${response.status}`, code, shown && `"${shown}"`].filter(Boolean);
+  const mayPass = kind === 'RateLimited' || kind === 'ServerUnavailable';
+  const retryAfter = mayPass ? retryAfterOf(response, receivedAt) : undefined;
+  return new Failure(
+    kind,
+    `${what} (${words}). ${todo} The server answered ${quoted.join(', ')}.`,
+    { code: code || String(response.status), ...(retryAfter !== undefined && { retryAfter }) },
+  );
+}
+
+/** A response that holds no token for another reason than an error. */
+export const unusable = (
+  defect: string,
+  { words }: Pick<Endpoint, 'words'>,
+  urlSetting: 'tokenUrl' | 'loginUrl',
+): Failure =>
+  new Failure(
+    'UnexpectedResponse',
+    `The answer ${defect} (${words}). ` +
+      `Check ${urlSetting} of the environment and what stands in front of the server.`,
+  );
+
+/** What was asked of a token endpoint: enough to say what failed and where, and what must never be echoed. */
+export interface TokenRequestContext
+  extends Pick<EndpointRequest, 'grantType' | 'realm' | 'clientId' | 'scope'> {
   /** Host and port of the token endpoint. */
   readonly host: string;
-  readonly realm: string;
-  readonly clientId: string;
-  readonly scope: string;
   readonly secrets: readonly Sensitive[];
 }
 
+/** An error response of RFC 6749, 5.2, or what stands in its place. */
+interface TokenError {
+  readonly status: number;
+  /** The OAuth error code; empty when the response is not an OAuth error. */
+  readonly error: string;
+  /** `error_description`, or the prose that Keycloak puts into `error` when it is no OAuth error. */
+  readonly description: string;
+  readonly grantType: EndpointRequest['grantType'];
+}
+
+const error =
+  (...codes: readonly string[]): Predicate<TokenError> =>
+  (tokenError) =>
+    codes.includes(tokenError.error);
+/** Only the beginning counts: patterns take their time on a long text that is made for it. */
+const describedAs =
+  (words: RegExp): Predicate<TokenError> =>
+  ({ description }) =>
+    words.test(description.slice(0, 1_000));
+const refreshing: Predicate<TokenError> = ({ grantType }) => grantType === 'refresh_token';
+const withoutUser: Predicate<TokenError> = ({ grantType }) => grantType === 'client_credentials';
+const isOAuth: Predicate<TokenError> = (tokenError) => tokenError.error !== '';
+
 /**
- * Which failure an answer is; the first row whose tests all hold decides. Codes come before descriptions and both
- * before the status, because Keycloak changed its statuses between versions (wrong password: 401 up to 26.5, 400
- * from 26.6) and proxies invent theirs. Texts are Keycloak's, 16 to 26.7.
+ * Codes come before descriptions and both before the status, because Keycloak changed its statuses between versions
+ * (wrong password: 401 up to 26.5, 400 from 26.6) and proxies invent theirs. Texts are Keycloak's, 16 to 26.7.
  */
 const ERROR_TABLE = [
   // The same code has opposite meanings by grant: a session is over, or a password is wrong
@@ -91,26 +179,23 @@ const ERROR_TABLE = [
   ['RateLimited', error('slow_down')],
   ['ServerUnavailable', error('temporarily_unavailable', 'server_error', 'unknown_error')],
 
-  // Codes that nobody knows are a client policy's with 400, else a proxy's, where the status is all there is
+  // Unknown codes are a client policy's with 400, else a proxy's, where the status is all there is
   ['UnexpectedRedirect', status(300, 399)],
   ['RateLimited', anyStatus(408, 425, 429)],
   ['ServerUnavailable', status(500, 599)],
   ['InvalidRequest', isOAuth, status(400)],
   ['AccessBlocked', anyStatus(401, 403, 407, 451)],
   ['EndpointNotFound', anyStatus(404, 405, 410)],
-] as const satisfies (readonly [FailureKind, ...Predicate[]])[];
-
-type ErrorKind = (typeof ERROR_TABLE)[number][0] | 'UnexpectedResponse';
+] as const satisfies ErrorTable<FailureKind, TokenError>;
 
 const ASK_CONVERCUS = 'Ask Convercus to change it.';
 
-/** What is wrong, and what to do about it. */
-const MESSAGES: Record<ErrorKind, readonly [what: string, todo: string]> = {
+const MESSAGES: Messages<(typeof ERROR_TABLE)[number][0] | 'UnexpectedResponse'> = {
   AccountDisabled: ['The account is disabled', 'Ask Convercus to enable it.'],
   AccountNotReady: ['The account is not fully set up', 'Ask Convercus to complete it.'],
   RefreshTokenReused: [
     'The refresh token was used before',
-    'Make sure that nobody else uses this session; the operator logs in again.',
+    'Make sure that nothing else uses this session; the operator logs in again.',
   ],
   SessionEnded: ['The session has ended', 'The operator logs in again.'],
   CredentialsRejected: [
@@ -141,7 +226,7 @@ const MESSAGES: Record<ErrorKind, readonly [what: string, todo: string]> = {
   ],
   SessionContention: [
     'The account has as many sessions as it may',
-    'Make sure that nobody else logs in with it, or ask Convercus to allow more.',
+    'Make sure that nothing else logs in with it, or ask Convercus to allow more.',
   ],
   AccessBlocked: [
     'Access to the server was refused',
@@ -160,44 +245,34 @@ const MESSAGES: Record<ErrorKind, readonly [what: string, todo: string]> = {
   ],
 };
 
-/** The failure that a refusing answer is. Never holds a secret that the server echoes. */
+/** The failure that an error response of the token endpoint, or of the log-out beside it, is. */
 export function failureFromResponse(
   response: HttpResponse,
   request: TokenRequestContext & { readonly receivedAt: EpochMs },
 ): Failure {
+  const { secrets, receivedAt } = request;
   const tokenError = tokenErrorFrom(response, request);
-  const kind = kindOf(tokenError);
-  const [what, todo] = MESSAGES[kind];
-  const code = sanitize(tokenError.error, request.secrets);
-  const description = sanitize(tokenError.description, request.secrets);
-  const quoted = [`HTTP ${response.status}`, code, description && `"${description}"`]
-    .filter(Boolean)
-    .join(', ');
-  const isWorthWaiting = kind === 'RateLimited' || kind === 'ServerUnavailable';
-  const retryAfter = isWorthWaiting ? retryAfterOf(response, request.receivedAt) : undefined;
-  return new Failure(
-    kind,
-    `${what} (${endpointOf(request)}). ${todo} The server answered ${quoted}.`,
-    { code: code || String(response.status), ...(retryAfter !== undefined && { retryAfter }) },
-  );
+  const kind = classify(ERROR_TABLE, tokenError);
+  const endpoint = { words: endpointWords(request), secrets, receivedAt };
+  const { error, description } = tokenError;
+  return failureFrom(kind, MESSAGES, endpoint, { response, error, description });
 }
 
-const kindOf = (tokenError: TokenError): ErrorKind =>
-  ERROR_TABLE.find(([, ...tests]) => tests.every((test) => test(tokenError)))?.[0] ??
-  'UnexpectedResponse';
-
-export const endpointOf = (request: TokenRequestContext): string =>
-  `realm "${request.realm}" at ${request.host}, client "${request.clientId}"`;
+export const endpointWords = ({ realm, host, clientId }: TokenRequestContext): string =>
+  `realm "${realm}" at ${host}, client "${clientId}"`;
 
 /** RFC 6749, 5.2. Prose in `error` comes from Keycloak's outer layers or from a proxy, and is no OAuth error. */
 export const isOAuthError = (body: unknown): boolean =>
-  /^[a-z_]{1,64}$/.test(textMember(body, 'error') ?? '');
+  /^[a-z_]{1,64}$/.test(textAt(body, 'error') ?? '');
 
-function tokenErrorFrom(response: HttpResponse, { grantType }: TokenRequestContext): TokenError {
+function tokenErrorFrom(
+  response: HttpResponse,
+  { grantType }: Pick<TokenRequestContext, 'grantType'>,
+): TokenError {
+  const { status } = response;
   const body = jsonBody(response);
-  const error = textMember(body, 'error') ?? '';
-  const description = textMember(body, 'error_description') ?? '';
+  const error = textAt(body, 'error') ?? '';
   return isOAuthError(body)
-    ? { status: response.status, error, description: description, grantType }
-    : { status: response.status, error: '', description: error, grantType };
+    ? { status, error, description: textAt(body, 'error_description') ?? '', grantType }
+    : { status, error: '', description: error, grantType };
 }

@@ -1,5 +1,6 @@
-import { Sensitive } from '../lib/sensitive.ts';
-import type { EpochMs, Ms } from '../lib/time.ts';
+import { decimalAt, isObject, type JsonObject, parseJson } from '../lib/json.ts';
+import type { Sensitive } from '../lib/sensitive.ts';
+import { type EpochMs, hours, type Ms, seconds } from '../lib/time.ts';
 
 /** An access token and what came with it. */
 export interface Token {
@@ -28,58 +29,22 @@ export interface RefreshToken {
   readonly expiresAt: EpochMs | undefined;
 }
 
-interface ToTokenEndpoint {
-  /** Name of the environment. */
-  readonly environment: string;
-  readonly realm: string;
-  /** Token endpoint; for `legacy_login` the login endpoint. */
-  readonly tokenUrl: string;
-  readonly clientId: string;
-  readonly scope: string;
-  readonly clientSecret: Sensitive;
+/** What any server says, no access token is taken to live longer. */
+export const MAX_VALIDITY = hours(24);
+
+const JWT = /^([\w-]+)\.([\w-]+)\.[\w-]+$/;
+
+/** The claims of a signed JWT, unverified; undefined for an opaque token. */
+export function claimsOf(token: string): JsonObject | undefined {
+  const [header, claims] = (JWT.exec(token)?.slice(1) ?? []).map((part) =>
+    parseJson(Buffer.from(part, 'base64url').toString()),
+  );
+  return isObject(header) && isObject(claims) ? claims : undefined;
 }
 
-/** RFC 6749, 4.4. */
-export interface ClientCredentialsRequest extends ToTokenEndpoint {
-  readonly grantType: 'client_credentials';
-}
-
-/** RFC 6749, 4.3. */
-export interface PasswordRequest extends ToTokenEndpoint {
-  readonly grantType: 'password';
-  readonly username: Sensitive;
-  readonly password: Sensitive;
-}
-
-/** RFC 6749, 6. */
-export interface RefreshRequest extends ToTokenEndpoint {
-  readonly grantType: 'refresh_token';
-  readonly refreshToken: Sensitive;
-}
-
-/** The login endpoint of older programs (vendor page, "Legacy Authentication"). */
-export interface LoginRequest {
-  readonly grantType: 'legacy_login';
-  readonly environment: string;
-  readonly loginUrl: string;
-  readonly org: Sensitive;
-  readonly username: Sensitive;
-  readonly password: Sensitive;
-}
-
-/** What a credential of each grant type presents. */
-export type GrantRequest = ClientCredentialsRequest | PasswordRequest | LoginRequest;
-
-/** Everything that one request presents. */
-export type TokenRequest = GrantRequest | RefreshRequest;
-
-/** A token endpoint's answers to these differ from those of a login endpoint. */
-export type EndpointRequest = ClientCredentialsRequest | PasswordRequest | RefreshRequest;
-
-export const urlOf = (request: TokenRequest): string =>
-  request.grantType === 'legacy_login' ? request.loginUrl : request.tokenUrl;
-
-/** Everything in a request that must not be shown. */
-export function secretsOf(request: TokenRequest): readonly Sensitive[] {
-  return Object.values(request).filter((value) => value instanceof Sensitive);
+/** From `iat` to `exp`: a length, so no clock but the issuer's counts. Undefined when the claims do not tell. */
+export function lifetimeOf(claims: unknown): Ms | undefined {
+  const [issuedAt, expiresAt] = [decimalAt(claims, 'iat'), decimalAt(claims, 'exp')];
+  if (issuedAt === undefined || expiresAt === undefined || expiresAt <= issuedAt) return undefined;
+  return seconds(expiresAt - issuedAt);
 }

@@ -5,7 +5,7 @@ import type { Session } from '../credential/session.ts';
 import { sessionFrom, sessionSecretFrom } from '../credential/session-secret.ts';
 import { Failure, isFailure } from '../lib/failure.ts';
 import { type EpochMs, hours } from '../lib/time.ts';
-import type { PasswordRequest } from '../oauth/token.ts';
+import type { PasswordRequest } from '../oauth/grants.ts';
 import type { TokenDemand } from '../tokens/token-demand.ts';
 import type { ClusterClient } from './cluster-client.ts';
 import type { CredentialState, Subject } from './state.ts';

@@ -19,7 +19,8 @@ import { type Failure, isFailure, retryAt, TOKEN_FAILURES } from '../lib/failure
 import type { Log } from '../lib/log.ts';
 import { LruMap } from '../lib/lru-map.ts';
 import { type Action, minutes } from '../lib/time.ts';
-import type { Token, TokenRequest } from '../oauth/token.ts';
+import type { TokenRequest } from '../oauth/grants.ts';
+import type { Token } from '../oauth/token.ts';
 import { satisfies } from '../tokens/token-cache.ts';
 import type { TokenClient } from '../tokens/token-client.ts';
 import { isTokenFailure, type TokenFailure, withMaxWait } from '../tokens/token-demand.ts';

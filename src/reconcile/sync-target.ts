@@ -25,7 +25,8 @@ import {
 } from '../lib/failure.ts';
 import type { Log } from '../lib/log.ts';
 import { type EpochMs, hours, type Ms, minutes } from '../lib/time.ts';
-import type { GrantRequest, PasswordRequest, Token } from '../oauth/token.ts';
+import type { GrantRequest, PasswordRequest } from '../oauth/grants.ts';
+import type { Token } from '../oauth/token.ts';
 import type { LoginHistory } from '../tokens/rejected-logins.ts';
 import type { TokenCache } from '../tokens/token-cache.ts';
 import type { TokenClient } from '../tokens/token-client.ts';

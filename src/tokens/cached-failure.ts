@@ -2,7 +2,7 @@ import { REJECTED_BEFORE } from '../credential/lockout.ts';
 import { isSessionOver } from '../credential/session.ts';
 import { retryBeforeExpiry } from '../lib/failure.ts';
 import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
-import type { TokenRequest } from '../oauth/token.ts';
+import type { TokenRequest } from '../oauth/grants.ts';
 import type { TokenDemand, TokenFailure } from './token-demand.ts';
 
 /** A refusal that is remembered: for how long, and against whom, it stands. */

@@ -7,8 +7,8 @@ import { LruMap } from '../lib/lru-map.ts';
 import { Sensitive } from '../lib/sensitive.ts';
 import type { Ms } from '../lib/time.ts';
 import { type Environments, tokenUrlOf } from '../oauth/environment.ts';
-import type { LogoutRequest } from '../oauth/logout-response.ts';
-import { type Token, type TokenRequest, urlOf } from '../oauth/token.ts';
+import { type LogoutRequest, type TokenRequest, urlOf } from '../oauth/grants.ts';
+import type { Token } from '../oauth/token.ts';
 import {
   type CachedFailure,
   cachedFromStatus,

@@ -3,7 +3,8 @@ import type { RenewalPolicy } from '../credential/renewal.ts';
 import type { Clock } from '../lib/clock.ts';
 import { type CurrentToken, Failure } from '../lib/failure.ts';
 import type { EpochMs, Ms } from '../lib/time.ts';
-import { type Token, type TokenRequest, urlOf } from '../oauth/token.ts';
+import { type TokenRequest, urlOf } from '../oauth/grants.ts';
+import type { Token } from '../oauth/token.ts';
 import type { LoginHistory } from './rejected-logins.ts';
 
 /** No token for now, and when it makes sense to ask again (undefined: not before something changes). */

@@ -1,6 +1,6 @@
 import type { Failure } from '../lib/failure.ts';
-import type { LogoutRequest } from '../oauth/logout-response.ts';
-import type { Token, TokenRequest } from '../oauth/token.ts';
+import type { LogoutRequest, TokenRequest } from '../oauth/grants.ts';
+import type { Token } from '../oauth/token.ts';
 
 /** One token request to one server, with no memory; at most a few quick tries on transport faults. */
 export type TokenSource = (request: TokenRequest, signal: AbortSignal) => Promise<Token | Failure>;

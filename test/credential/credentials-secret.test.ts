@@ -6,8 +6,7 @@ import {
 } from '../../src/credential/credentials-secret.ts';
 import { Failure, isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
-import type { GrantType } from '../../src/oauth/grants.ts';
-import { secretsOf } from '../../src/oauth/token.ts';
+import { type GrantType, secretsOf } from '../../src/oauth/grants.ts';
 import { aParsedCredential, aSecretMeta, CANARY } from '../support/builders.ts';
 
 describe('the client secret', () => {

@@ -11,7 +11,8 @@ import {
 import { sessionFrom, sessionSecretFrom } from '../../src/credential/session-secret.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { type EpochMs, hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
-import type { PasswordRequest, Token } from '../../src/oauth/token.ts';
+import type { PasswordRequest } from '../../src/oauth/grants.ts';
+import type { Token } from '../../src/oauth/token.ts';
 import { aParsedCredential, aToken, CANARY, START } from '../support/builders.ts';
 
 const CREDENTIAL = aParsedCredential({ spec: { grantType: 'password' } });

@@ -6,13 +6,13 @@ import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { minutes, seconds } from '../../src/lib/time.ts';
 import {
-  answerWith,
   aRequest,
   aSource,
   freeEverything,
   GOOD,
   later,
   listening,
+  respondWith,
   serve,
 } from './lab.ts';
 import { selfSigned } from './self-signed.ts';
@@ -35,7 +35,7 @@ it('are as many to a host as may be asked of it at once', async () => {
   const { tokenUrl, seen } = await serve((request, response) => {
     waiting.push(response);
     if (waiting.length < 6) return;
-    for (const each of waiting) answerWith(200, GOOD)(request, each);
+    for (const each of waiting) respondWith(200, GOOD)(request, each);
   });
   const source = aSource({}, { perHost: 6, timeouts: { connect: 20_000, total: 20_000 } });
   const results = await Promise.all(
@@ -48,7 +48,7 @@ it('are as many to a host as may be asked of it at once', async () => {
 
 describe('a server with a certificate of an unknown authority', () => {
   it('gets no request', async () => {
-    const { tokenUrl, seen } = await serve(answerWith(200, GOOD), selfSigned());
+    const { tokenUrl, seen } = await serve(respondWith(200, GOOD), selfSigned());
     const result = await aSource().obtain(aRequest(tokenUrl));
     expect(result).toMatchObject({
       kind: 'TLSError',
@@ -61,13 +61,13 @@ describe('a server with a certificate of an unknown authority', () => {
   it('is trusted when caFile holds it, beside other certificates', async () => {
     const certificate = selfSigned();
     const { path } = await aFile(selfSigned().cert + certificate.cert);
-    const { tokenUrl } = await serve(answerWith(200, GOOD), certificate);
+    const { tokenUrl } = await serve(respondWith(200, GOOD), certificate);
     expect(await aSource({ caFile: path }).obtain(aRequest(tokenUrl))).toEqual(A_TOKEN);
   });
 
   it('is not trusted when caFile holds another', async () => {
     const { path } = await aFile(selfSigned().cert);
-    const { tokenUrl, seen } = await serve(answerWith(200, GOOD), selfSigned());
+    const { tokenUrl, seen } = await serve(respondWith(200, GOOD), selfSigned());
     const result = await aSource({ caFile: path }).obtain(aRequest(tokenUrl));
     expect(result).toMatchObject({ kind: 'TLSError' });
     expect(seen.requests).toBe(0);
@@ -76,7 +76,7 @@ describe('a server with a certificate of an unknown authority', () => {
   it('is not trusted once the certificate has expired', async () => {
     const certificate = selfSigned({ until: '2021-01-01T00:00:00Z' });
     const { path } = await aFile(certificate.cert);
-    const { tokenUrl } = await serve(answerWith(200, GOOD), certificate);
+    const { tokenUrl } = await serve(respondWith(200, GOOD), certificate);
     const result = await aSource({ caFile: path }).obtain(aRequest(tokenUrl));
     expect(result).toMatchObject({ kind: 'TLSError', code: 'CERT_HAS_EXPIRED' });
   });
@@ -84,7 +84,7 @@ describe('a server with a certificate of an unknown authority', () => {
   it('is not trusted under a name that is not in the certificate', async () => {
     const certificate = selfSigned({ names: ['elsewhere.test'] });
     const { path } = await aFile(certificate.cert);
-    const { tokenUrl } = await serve(answerWith(200, GOOD), certificate);
+    const { tokenUrl } = await serve(respondWith(200, GOOD), certificate);
     const result = await aSource({ caFile: path }).obtain(aRequest(tokenUrl));
     expect(result).toMatchObject({ kind: 'TLSError', code: 'ERR_TLS_CERT_ALTNAME_INVALID' });
   });
@@ -94,7 +94,7 @@ describe('caFile', () => {
   it('is read again a minute after it was read', async () => {
     const certificate = selfSigned();
     const file = await aFile(selfSigned().cert);
-    const { tokenUrl } = await serve(answerWith(200, GOOD), certificate);
+    const { tokenUrl } = await serve(respondWith(200, GOOD), certificate);
     const { obtain, passTime } = aSource({ caFile: file.path });
     const now = () => obtain(aRequest(tokenUrl));
     expect(await now()).toMatchObject({ kind: 'TLSError' });
@@ -109,7 +109,7 @@ describe('caFile', () => {
   it('keeps its last good content in force while it cannot be used', async () => {
     const certificate = selfSigned();
     const file = await aFile(certificate.cert);
-    const { tokenUrl } = await serve(answerWith(200, GOOD), certificate);
+    const { tokenUrl } = await serve(respondWith(200, GOOD), certificate);
     const { obtain, passTime } = aSource({ caFile: file.path });
     for (const content of [certificate.cert, '', 'not a certificate', certificate.cert]) {
       await file.write(content);
@@ -152,7 +152,7 @@ describe('a proxy', () => {
   async function aServer() {
     const certificate = selfSigned();
     const { path } = await aFile(certificate.cert);
-    return { caFile: path, ...(await serve(answerWith(200, GOOD), certificate)) };
+    return { caFile: path, ...(await serve(respondWith(200, GOOD), certificate)) };
   }
 
   it('is used for https', async () => {

@@ -4,14 +4,14 @@ import type { Server } from 'node:net';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import type { ConnectionOptions } from '../../src/oauth/connections.ts';
 import type { Environment } from '../../src/oauth/environment.ts';
-import { createHttpClient } from '../../src/oauth/http-client.ts';
-import type { ClientCredentialsRequest, EndpointRequest } from '../../src/oauth/token.ts';
+import type { ClientCredentialsRequest, EndpointRequest } from '../../src/oauth/grants.ts';
 import {
+  createHttpClient,
   type RequestReport,
   type TokenHostOptions,
   TokenHosts,
-} from '../../src/oauth/token-hosts.ts';
-import { createTokenSource } from '../../src/oauth/token-request.ts';
+} from '../../src/oauth/http-client.ts';
+import { createTokenSource } from '../../src/oauth/token-endpoint.ts';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 
@@ -24,7 +24,7 @@ export const later = (cleanUp: () => Promise<unknown>): void => {
   cleanUps.push(cleanUp);
 };
 
-/** Listens on a free loopback port, cut off without mercy at the end of the test. */
+/** Listens on a free loopback port, cut off at the end of the test. */
 export async function listening(server: Server & { closeAllConnections(): void }): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   later(async () => {
@@ -61,7 +61,7 @@ export async function formOf(request: IncomingMessage): Promise<URLSearchParams>
 }
 
 export const GOOD = JSON.stringify({ access_token: 'abc', token_type: 'Bearer', expires_in: 1800 });
-export const answerWith =
+export const respondWith =
   (status: number, body: string, headers: Record<string, string> = {}): RequestListener =>
   (_request, response) => {
     response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(body);
@@ -78,7 +78,7 @@ export const anEnvironment = (changes: Partial<Environment> = {}): Environment =
   ...changes,
 });
 
-/** With a label of more than 63 letters: refused without a question to the machine's name server, or for want of one. */
+/** With a label of more than 63 letters: refused without a request to a name server, or for the lack of one. */
 export const UNKNOWN_NAME = `${'x'.repeat(64)}.test`;
 
 export const aRequest = (

@@ -4,9 +4,9 @@ import { FAILURE_KINDS, type FailureKind, type RetryRule } from '../../src/lib/f
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, seconds } from '../../src/lib/time.ts';
 import type { HttpResponse } from '../../src/oauth/http-response.ts';
-import { failureFromLoginResponse } from '../../src/oauth/legacy-login-errors.ts';
+import { failureFromLoginResponse } from '../../src/oauth/legacy-login.ts';
 
-const question = (secrets: readonly string[] = []) => ({
+const context = (secrets: readonly string[] = []) => ({
   host: 'api.convercus.test',
   secrets: secrets.map((secret) => new Sensitive(secret)),
   receivedAt: Date.parse('2026-03-01T12:00:00Z'),
@@ -27,7 +27,7 @@ const terminal = (retry: RetryRule) => ({ retry, isTerminal: true });
 const transient = (retry: RetryRule) => ({ retry, isTerminal: false });
 const UNAUTHORIZED = json(401, { message: 'Unauthorized', code: 17 });
 
-describe('a refused login', () => {
+describe('an error response of the login', () => {
   it.each<[string, HttpResponse, FailureKind, rules: object]>([
     ['400', json(400), 'InvalidRequest', terminal('hourly')],
     ['400 as a page', page(400), 'InvalidRequest', terminal('hourly')],
@@ -57,7 +57,7 @@ describe('a refused login', () => {
     ['504', page(504), 'ServerUnavailable', transient('soon')],
     ['an unknown status', json(600), 'UnexpectedResponse', transient('patient')],
   ])('with %s → its kind', (_, response, kind, rules) => {
-    const failure = failureFromLoginResponse(response, question());
+    const failure = failureFromLoginResponse(response, context());
     expect([failure.kind, failure.code]).toEqual([kind, String(response.status)]);
     expect(FAILURE_KINDS[failure.kind]).toMatchObject(rules);
     expect(failure.message).toContain('(login at api.convercus.test). ');
@@ -66,7 +66,7 @@ describe('a refused login', () => {
   });
 
   it('reads as what, where, what to do, and what the server said', () => {
-    expect(failureFromLoginResponse(UNAUTHORIZED, question()).message).toBe(
+    expect(failureFromLoginResponse(UNAUTHORIZED, context()).message).toBe(
       'Organization, user name or password is wrong, or the account is locked for a while ' +
         '(login at api.convercus.test). Check all three in the credentials Secret; nothing is sent until they change. ' +
         'The server answered HTTP 401, "Unauthorized".',
@@ -78,7 +78,7 @@ describe('a refused login', () => {
       message: 'Bad Request',
       error: ['org is required', 7, 'password is required'],
     };
-    expect(failureFromLoginResponse(json(400, faults), question()).message).toContain(
+    expect(failureFromLoginResponse(json(400, faults), context()).message).toContain(
       'HTTP 400, "Bad Request; org is required; password is required".',
     );
   });
@@ -88,7 +88,7 @@ describe('a refused login', () => {
     ['no object', '["Unauthorized"]'],
     ['no text', '{"message":{"error":"x"},"error":[[1]]}'],
   ])('quotes nothing of %s', (_, text) => {
-    expect(failureFromLoginResponse({ ...json(401), text }, question()).message).toMatch(
+    expect(failureFromLoginResponse({ ...json(401), text }, context()).message).toMatch(
       /HTTP 401\.$/,
     );
   });
@@ -102,7 +102,7 @@ describe('a refused login', () => {
       fc.property(fc.array(secret, { minLength: 3, maxLength: 3 }), (secrets) => {
         const echo = `${secrets.join(' ')} ${secrets.map(encodeURIComponent).join(' ')}`;
         const body = { message: echo, error: secrets, [secrets[0] ?? '']: echo };
-        const { message, code } = failureFromLoginResponse(json(400, body), question(secrets));
+        const { message, code } = failureFromLoginResponse(json(400, body), context(secrets));
         for (const value of secrets) expect(`${message} ${code}`).not.toContain(value);
         expect(message.length).toBeLessThan(600);
         expect(message).not.toMatch(/\p{Cc}/u);
@@ -116,8 +116,8 @@ describe('a refused login', () => {
     [503, '86400', hours(1)],
     [429, 'Tue, 03 Mar 2026 12:00:00 GMT', hours(1)],
     [401, '7', undefined],
-  ])('with %d and Retry-After "%s" asks for so much patience', (status, retryAfter, expected) => {
-    const failure = failureFromLoginResponse({ ...json(status), retryAfter }, question());
+  ])('with %d and Retry-After "%s" has that retryAfter', (status, retryAfter, expected) => {
+    const failure = failureFromLoginResponse({ ...json(status), retryAfter }, context());
     expect(failure.retryAfter).toBe(expected);
   });
 });

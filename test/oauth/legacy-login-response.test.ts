@@ -3,10 +3,7 @@ import * as fc from 'fast-check';
 import { Failure } from '../../src/lib/failure.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
 import type { HttpResponse } from '../../src/oauth/http-response.ts';
-import {
-  type LoginResponseContext,
-  processLoginResponse,
-} from '../../src/oauth/legacy-login-response.ts';
+import { type LoginResponseContext, processLoginResponse } from '../../src/oauth/legacy-login.ts';
 import type { Token } from '../../src/oauth/token.ts';
 
 const REQUESTED_AT = Date.parse('2026-03-01T12:00:00Z');
@@ -42,7 +39,7 @@ function tokenOf(result: Token | Failure): Token {
 }
 const kindOf = (result: Token | Failure) => (result instanceof Failure ? result.kind : 'a token');
 
-describe('the answer of a login', () => {
+describe('the response of a login', () => {
   it('becomes a token whose validity counts from the request', () => {
     const token = tokenOf(read(TOKEN));
     expect({ ...token, accessToken: token.accessToken.reveal() }).toEqual({
@@ -187,7 +184,7 @@ describe('the validity of a login', () => {
     );
   });
 
-  it('is too short because of a clock when the date of the answer shows it', () => {
+  it('is too short because of a clock when the date of the response shows it', () => {
     const result = read(jwt({ exp: NOW + 3_600 }), { date: 'Sun, 01 Mar 2026 13:30:00 GMT' });
     expect(kindOf(result)).toBe('ClockSkew');
     expect(result).toHaveProperty(
@@ -196,7 +193,7 @@ describe('the validity of a login', () => {
     );
   });
 
-  it('is between a minute and a day for every token, whatever the answer holds', () => {
+  it('is between a minute and a day for every token, whatever the response holds', () => {
     const claims = fc.record(
       {
         exp: fc.oneof(fc.jsonValue(), fc.double(), fc.integer({ min: NOW - 90, max: NOW + 9e4 })),

@@ -29,12 +29,6 @@ describe('a thrown error', () => {
     ],
     ['a handshake with something else', coded('EPROTO'), 'TLSError', 'EPROTO'],
     ['a time-out', new TimeoutError(), 'NetworkError', 'TIMEOUT'],
-    [
-      'plain HTTP refused',
-      coded('OAUTH_HTTP_REQUEST_FORBIDDEN'),
-      'InsecureEndpoint',
-      'OAUTH_HTTP_REQUEST_FORBIDDEN',
-    ],
     ['a bad argument', coded('ERR_INVALID_ARG_VALUE'), 'InternalError', 'ERR_INVALID_ARG_VALUE'],
     ['an error without a code', new Error('boom'), 'InternalError', undefined],
     ['a code that is prose', coded('the secret is 42'), 'InternalError', undefined],

@@ -7,7 +7,7 @@ import type { HttpResponse } from '../../src/oauth/http-response.ts';
 import { failureFromResponse, type TokenRequestContext } from '../../src/oauth/token-errors.ts';
 
 const RECEIVED_AT = Date.parse('2026-03-01T12:00:00Z');
-const question = (changes: Partial<TokenRequestContext> = {}) => ({
+const context = (changes: Partial<TokenRequestContext> = {}) => ({
   grantType: 'client_credentials' as const,
   host: 'auth.convercus.test',
   realm: 'ABC',
@@ -306,7 +306,7 @@ describe.each([
   ['client_credentials', COMMON],
   ['password', PASSWORD],
   ['refresh_token', REFRESH],
-] as const)('refusals of %s', (grantType, rows) => {
+] as const)('error responses of %s', (grantType, rows) => {
   const cases = rows.map(([says, kind, status, error, description]) => ({
     says,
     kind,
@@ -314,18 +314,21 @@ describe.each([
     quoted: description === undefined || error.includes(' ') ? error : description,
   }));
 
-  it.each(cases)('$says → $kind ($answer.status $answer.text)', ({ kind, response, quoted }) => {
-    const failure = failureFromResponse(response, question({ grantType }));
-    expect(failure.kind).toBe(kind);
-    expect(failure.message).toContain(
-      'realm "ABC" at auth.convercus.test, client "machine-2-machine"',
-    );
-    expect(failure.message).toContain(`HTTP ${response.status}, `);
-    expect(failure.message).toContain(quoted);
-  });
+  it.each(cases)(
+    '$says → $kind ($response.status $response.text)',
+    ({ kind, response, quoted }) => {
+      const failure = failureFromResponse(response, context({ grantType }));
+      expect(failure.kind).toBe(kind);
+      expect(failure.message).toContain(
+        'realm "ABC" at auth.convercus.test, client "machine-2-machine"',
+      );
+      expect(failure.message).toContain(`HTTP ${response.status}, `);
+      expect(failure.message).toContain(quoted);
+    },
+  );
 });
 
-describe('answers that are no OAuth answer', () => {
+describe('responses that are no OAuth response', () => {
   it.each<[number, FailureKind]>([
     [200, 'UnexpectedResponse'],
     [204, 'UnexpectedResponse'],
@@ -346,21 +349,21 @@ describe('answers that are no OAuth answer', () => {
     [503, 'ServerUnavailable'],
     [504, 'ServerUnavailable'],
   ])('go by their status: HTML with %d → %s', (status, kind) => {
-    const failure = failureFromResponse(html(status), question());
+    const failure = failureFromResponse(html(status), context());
     expect([failure.kind, failure.code]).toEqual([kind, String(status)]);
     expect(failure.message).not.toContain('<html>');
   });
 
   it('are never read as OAuth for what an HTML page holds', () => {
     const disguised = response(502, { error: 'invalid_client' }, { contentType: 'text/html' });
-    expect(failureFromResponse(disguised, question()).kind).toBe('ServerUnavailable');
+    expect(failureFromResponse(disguised, context()).kind).toBe('ServerUnavailable');
   });
 });
 
 describe('the message of a failure', () => {
   it('reads as what, where, what to do, and what the server said', () => {
     expect(
-      failureFromResponse(response(404, { error: 'Realm does not exist' }), question()).message,
+      failureFromResponse(response(404, { error: 'Realm does not exist' }), context()).message,
     ).toBe(
       'The realm does not exist (realm "ABC" at auth.convercus.test, client "machine-2-machine"). ' +
         'Check spec.program, spec.environment and spec.realm: letter case counts (names are usually in lower case), ' +
@@ -373,7 +376,7 @@ describe('the message of a failure', () => {
       error: 'invalid_request',
       error_description: `\u001b[31m\n${'x'.repeat(5_000)}`,
     };
-    const { message } = failureFromResponse(response(400, noise), question());
+    const { message } = failureFromResponse(response(400, noise), context());
     expect(message).not.toMatch(/\p{Cc}/u);
     expect(message.length).toBeLessThan(600);
   });
@@ -388,7 +391,7 @@ describe('the message of a failure', () => {
         const secrets = [new Sensitive(value.toWellFormed())];
         const failure = failureFromResponse(
           response(status, JSON.stringify(body).toWellFormed()),
-          question({ secrets }),
+          context({ secrets }),
         );
         expect(`${failure.message} ${failure.code}`).not.toContain(value);
       }),
@@ -396,11 +399,11 @@ describe('the message of a failure', () => {
   });
 });
 
-describe('the patience that a server asks for', () => {
+describe('Retry-After', () => {
   const maxWait = (retryAfter: string, status = 429, date?: string) =>
     failureFromResponse(
       { ...html(status), retryAfter, ...(date !== undefined && { date }) },
-      question(),
+      context(),
     ).retryAfter;
 
   it('is given in seconds or as a date by the clock of the server', () => {

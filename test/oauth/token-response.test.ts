@@ -8,7 +8,7 @@ import {
   processTokenResponse,
   type TokenResponseContext,
   tokenFromResponse,
-} from '../../src/oauth/token-response.ts';
+} from '../../src/oauth/token-endpoint.ts';
 
 const REQUESTED_AT = Date.parse('2026-03-01T12:00:00Z');
 const CONTEXT: TokenResponseContext = {
@@ -48,7 +48,7 @@ const validity = (changes: object) =>
   tokenOf(tokenFromResponse(body(changes), CONTEXT)).expiresAt - REQUESTED_AT;
 const kindOf = (result: Token | Failure) => (result instanceof Failure ? result.kind : 'a token');
 
-describe('a token answer', () => {
+describe('a token response', () => {
   it('becomes a token whose validity counts from the request', () => {
     const keycloaks = body({ id_token: jwt({}), scope: 'profile openid', 'not-before-policy': 7 });
     const token = tokenOf(processTokenResponse(response(keycloaks), CONTEXT));

@@ -10,7 +10,7 @@ import { sessionFrom } from '../../src/credential/session-secret.ts';
 import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
-import type { PasswordRequest, RefreshRequest, TokenRequest } from '../../src/oauth/token.ts';
+import type { PasswordRequest, RefreshRequest, TokenRequest } from '../../src/oauth/grants.ts';
 import { aCredential, CANARY } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
 import {

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
-import { secretsOf } from '../../src/oauth/token.ts';
+import { secretsOf } from '../../src/oauth/grants.ts';
 import {
   aCredential,
   aToken,

@@ -2,7 +2,8 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
-import type { ClientCredentialsRequest, LoginRequest, Token } from '../../src/oauth/token.ts';
+import type { ClientCredentialsRequest, LoginRequest } from '../../src/oauth/grants.ts';
+import type { Token } from '../../src/oauth/token.ts';
 import { TokenCache } from '../../src/tokens/token-cache.ts';
 import { TokenClient } from '../../src/tokens/token-client.ts';
 import {

@@ -11,13 +11,13 @@ import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
 import type { Environment } from '../../src/oauth/environment.ts';
-import { createLoginSource } from '../../src/oauth/legacy-login-request.ts';
-import type { LoginRequest } from '../../src/oauth/token.ts';
+import type { LoginRequest } from '../../src/oauth/grants.ts';
+import { createLoginSource } from '../../src/oauth/legacy-login.ts';
 import {
-  answerWith,
   freeEverything,
   type HostOptions,
   later,
+  respondWith,
   serve,
   someHosts,
   UNKNOWN_NAME,
@@ -74,7 +74,7 @@ describe('against a server with the old login', () => {
     ['opaque', 'UnexpectedResponse'],
     ['empty', 'UnexpectedResponse'],
     ['html', 'UnexpectedResponse'],
-  ])('an answer of the shape "%s" comes out as %s', async (shape, expected) => {
+  ])('a response of the shape "%s" comes out as %s', async (shape, expected) => {
     server.legacy.shape = shape;
     const result = await obtain();
     expect(kindOf(result)).toBe(expected);
@@ -171,7 +171,7 @@ describe('a login', () => {
       const { accept, authorization, 'user-agent': agent, 'content-type': type } = headers;
       const body: unknown = JSON.parse(Buffer.concat(chunks).toString());
       asked.resolve({ method, url, accept, authorization, agent, type, body });
-      answerWith(401, '{}')(request, response);
+      respondWith(401, '{}')(request, response);
     });
     const { obtain, reports } = aSource();
     await obtain(aLogin(`http://127.0.0.1:${port}/auth/login`));
@@ -195,7 +195,7 @@ describe('a login', () => {
   });
 
   it('never goes out over plain HTTP unless the environment allows it', async () => {
-    const { port, seen } = await serve(answerWith(200, ''));
+    const { port, seen } = await serve(respondWith(200, ''));
     for (const scheme of ['http', 'HTTP']) {
       const request = aLogin(`${scheme}://127.0.0.1:${port}/auth/login`);
       const result = await aSource({ insecureHttp: false }).obtain(request);
@@ -208,8 +208,8 @@ describe('a login', () => {
   });
 
   it.each([301, 307, 308])('is not sent on by a redirect (%d)', async (status) => {
-    const target = await serve(answerWith(200, ''));
-    const { port } = await serve(answerWith(status, '', { Location: target.tokenUrl }));
+    const target = await serve(respondWith(200, ''));
+    const { port } = await serve(respondWith(status, '', { Location: target.tokenUrl }));
     const result = await aSource().obtain(aLogin(`http://127.0.0.1:${port}/`));
     expect([kindOf(result), target.seen.connections]).toEqual(['UnexpectedRedirect', 0]);
   });
@@ -220,7 +220,7 @@ describe('a login', () => {
   });
 
   it('that finds no name or no listener is a NetworkError', async () => {
-    const { port } = await serve(answerWith(200, ''));
+    const { port } = await serve(respondWith(200, ''));
     await freeEverything();
     for (const host of [`127.0.0.1:${port}`, UNKNOWN_NAME]) {
       expect(await aSource().obtain(aLogin(`http://${host}/auth/login`))).toMatchObject({
@@ -231,7 +231,7 @@ describe('a login', () => {
   });
 
   it('is tried again as long as no server has listened', async () => {
-    const { port } = await serve(answerWith(200, ''));
+    const { port } = await serve(respondWith(200, ''));
     await freeEverything();
     const result = aSource().obtain(aLogin(`http://127.0.0.1:${port}/auth/login`));
     await setTimeout(100);

@@ -6,12 +6,12 @@ import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { minutes, seconds } from '../../src/lib/time.ts';
 import {
-  answerWith,
   aRequest,
   aSource,
   formOf,
   freeEverything,
   GOOD,
+  respondWith,
   serve,
   UNKNOWN_NAME,
 } from './lab.ts';
@@ -48,7 +48,7 @@ describe('a token request', () => {
   });
 
   it('yields a token and a report', async () => {
-    const { tokenUrl, port } = await serve(answerWith(200, GOOD));
+    const { tokenUrl, port } = await serve(respondWith(200, GOOD));
     const { obtain, reports, time } = aSource();
     const token = await obtain(aRequest(tokenUrl));
     expect(token).toMatchObject({
@@ -71,7 +71,7 @@ describe('a token request', () => {
   it('sends no empty scope', async () => {
     const { tokenUrl } = await serve(async (request, response) => {
       const hasScope = (await formOf(request)).has('scope');
-      answerWith(hasScope ? 400 : 200, GOOD)(request, response);
+      respondWith(hasScope ? 400 : 200, GOOD)(request, response);
     });
     expect(kindOf(await aSource().obtain(aRequest(tokenUrl, { scope: '' })))).toBe('a token');
   });
@@ -81,12 +81,12 @@ describe('a token request', () => {
     const claims = { iss: 'https://elsewhere.test', aud: 'someone', sub: 'x', iat: 1, exp: 2 };
     const id_token = `${part({ alg: 'HS512' })}.${part(claims)}.c2ln`;
     const body = JSON.stringify({ ...JSON.parse(GOOD), id_token, expires_in: '1800', scope: 7 });
-    const { tokenUrl } = await serve(answerWith(200, body));
+    const { tokenUrl } = await serve(respondWith(200, body));
     expect(kindOf(await aSource().obtain(aRequest(tokenUrl)))).toBe('a token');
   });
 
   it('reuses its connections, and opens no more than four', async () => {
-    const { tokenUrl, seen } = await serve(answerWith(200, GOOD));
+    const { tokenUrl, seen } = await serve(respondWith(200, GOOD));
     const { obtain } = aSource();
     for (let i = 0; i < 5; i++) await obtain(aRequest(tokenUrl));
     expect(seen.connections).toBeLessThanOrEqual(2);
@@ -97,7 +97,7 @@ describe('a token request', () => {
 
   it('reports how far the clocks are apart', async () => {
     const { tokenUrl } = await serve(
-      answerWith(200, GOOD, { Date: 'Sun, 01 Mar 2026 12:02:00 GMT' }),
+      respondWith(200, GOOD, { Date: 'Sun, 01 Mar 2026 12:02:00 GMT' }),
     );
     const { obtain, reports } = aSource();
     await obtain(aRequest(tokenUrl));
@@ -105,7 +105,7 @@ describe('a token request', () => {
   });
 
   it('never goes out over plain HTTP unless the environment allows it', async () => {
-    const { tokenUrl, seen } = await serve(answerWith(200, GOOD));
+    const { tokenUrl, seen } = await serve(respondWith(200, GOOD));
     const result = await aSource({ insecureHttp: false }).obtain(aRequest(tokenUrl));
     expect([kindOf(result), seen.connections]).toEqual(['InsecureEndpoint', 0]);
   });
@@ -126,7 +126,7 @@ describe('a token request', () => {
   });
 });
 
-describe('an answer', () => {
+describe('a response', () => {
   const HTML = { 'Content-Type': 'text/html' };
   it.each([
     {
@@ -176,7 +176,7 @@ describe('an answer', () => {
       kind: 'NetworkError',
     },
   ])('of $what becomes a failure after a single request', async (row) => {
-    const { tokenUrl, seen } = await serve(answerWith(row.status, row.body ?? '', row.headers));
+    const { tokenUrl, seen } = await serve(respondWith(row.status, row.body ?? '', row.headers));
     const { obtain, reports } = aSource();
     expect(kindOf(await obtain(aRequest(tokenUrl)))).toBe(row.kind);
     expect(seen.requests).toBe(1);
@@ -189,14 +189,14 @@ describe('an answer', () => {
   });
 
   it.each([301, 302, 303, 307, 308])('that redirects (%d) is not followed', async (status) => {
-    const target = await serve(answerWith(200, GOOD));
-    const { tokenUrl } = await serve(answerWith(status, '', { Location: target.tokenUrl }));
+    const target = await serve(respondWith(200, GOOD));
+    const { tokenUrl } = await serve(respondWith(status, '', { Location: target.tokenUrl }));
     expect(kindOf(await aSource().obtain(aRequest(tokenUrl)))).toBe('UnexpectedRedirect');
     expect(target.seen.connections).toBe(0);
   });
 
-  it('carries the patience that the server asks for', async () => {
-    const { tokenUrl } = await serve(answerWith(429, '', { 'Retry-After': '17' }));
+  it('carries the Retry-After of the server', async () => {
+    const { tokenUrl } = await serve(respondWith(429, '', { 'Retry-After': '17' }));
     expect(await aSource().obtain(aRequest(tokenUrl))).toMatchObject({
       kind: 'RateLimited',
       retryAfter: seconds(17),
@@ -244,7 +244,7 @@ describe('the network', () => {
     return serve((request, response) => {
       left -= 1;
       if (left >= 0) request.socket.resetAndDestroy();
-      else answerWith(200, GOOD)(request, response);
+      else respondWith(200, GOOD)(request, response);
     });
   };
 
@@ -263,7 +263,7 @@ describe('the network', () => {
   });
 
   it('that refuses the connection is named with host and code', async () => {
-    const { port } = await serve(answerWith(200, GOOD));
+    const { port } = await serve(respondWith(200, GOOD));
     await freeEverything();
     const result = await aSource().obtain(aRequest(`http://127.0.0.1:${port}/token`));
     expect(result).toMatchObject({
@@ -282,7 +282,7 @@ describe('the network', () => {
   });
 
   it.each([
-    ['never answers', () => {}],
+    ['never responds', () => {}],
     [
       'stops after the headers',
       (response: import('node:http').ServerResponse) => response.flushHeaders(),
@@ -304,7 +304,7 @@ describe('the network', () => {
     expect(seen.requests).toBe(1);
   });
 
-  it('that cuts an answer short is a failure, without a second request', async () => {
+  it('that cuts a response short is a failure, without a second request', async () => {
     const { tokenUrl, seen } = await serve((_request, response) => {
       response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': '500' });
       response.write('{"access_token":"', () => response.destroy());
@@ -339,7 +339,7 @@ describe('an aborted request', () => {
   });
 
   it('is not sent when the signal has fired before', async () => {
-    const { tokenUrl, seen } = await serve(answerWith(200, GOOD));
+    const { tokenUrl, seen } = await serve(respondWith(200, GOOD));
     const reason = new Error('too late');
     await expect(aSource().obtain(aRequest(tokenUrl), AbortSignal.abort(reason))).rejects.toBe(
       reason,

@@ -6,9 +6,10 @@ import {
 } from '../../dev/keycloak/dialect/identity-provider.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
-import { createLogOut } from '../../src/oauth/logout-request.ts';
-import type { PasswordRequest, RefreshRequest, Token } from '../../src/oauth/token.ts';
-import { createTokenSource } from '../../src/oauth/token-request.ts';
+import type { PasswordRequest, RefreshRequest } from '../../src/oauth/grants.ts';
+import { createLogOut } from '../../src/oauth/logout.ts';
+import type { Token } from '../../src/oauth/token.ts';
+import { createTokenSource } from '../../src/oauth/token-endpoint.ts';
 import { anEnvironment, freeEverything, later, someHosts } from './lab.ts';
 
 const never = new AbortController().signal;
@@ -108,7 +109,7 @@ describe('a password', () => {
     expect(await kindOf(lab().source(login(changes), never))).toBe(kind);
   });
 
-  it('is sent once, even when the answer is lost', async () => {
+  it('is sent once, even when the response is lost', async () => {
     server.faults.add({ kind: 'reset', afterWork: true });
     expect(await kindOf(lab().source(login(), never))).toBe('NetworkError');
     expect(server.log.entries).toHaveLength(1);
@@ -116,7 +117,7 @@ describe('a password', () => {
 });
 
 describe('a refresh token', () => {
-  it('may be sent once; the next one comes with the answer', async () => {
+  it('may be sent once; the next one comes with the response', async () => {
     const { source } = lab();
     const first = await tokenOf(source(login(), never));
     const second = await tokenOf(source(refresh(first), never));
@@ -125,7 +126,7 @@ describe('a refresh token', () => {
     expect(await kindOf(source(refresh(second), never))).toBe('SessionEnded');
   });
 
-  it('is not sent again when the answer is lost', async () => {
+  it('is not sent again when the response is lost', async () => {
     const { source } = lab();
     const first = await tokenOf(source(login(), never));
     server.faults.add({ kind: 'reset', afterWork: true, times: 1 });
@@ -149,7 +150,7 @@ describe('a log-out', () => {
     expect(await logOut(request(token), never)).toBeUndefined();
   });
 
-  it.each([404, 405])('revokes where the endpoint answers %i', async (status) => {
+  it.each([404, 405])('revokes where the endpoint responds with %i', async (status) => {
     const { source, logOut } = lab();
     const token = await tokenOf(source(login(), never));
     server.faults.add({ kind: 'answer', status, endpoint: 'logout' });
