@@ -8,7 +8,6 @@ import type { EventHandler } from '../lib/list-watch.ts';
 import { isOlderVersion } from '../lib/resource-version.ts';
 import {
   generationOrAnnotationChanged,
-  inWordsOf,
   keyOf,
   namesOf,
   sourceNameOf,
@@ -17,7 +16,6 @@ import { seenVersionIn } from './event-line.ts';
 import { SecretIndex } from './secret-index.ts';
 import type { WatchedSecret } from './secret-meta.ts';
 import { SessionKeys } from './session-keys.ts';
-import { SharedParts } from './shared-parts.ts';
 
 type ObjectName = Pick<WatchedSecret, 'namespace' | 'name'>;
 
@@ -36,7 +34,6 @@ export class ClusterCache {
   readonly #credentials = new Map<Key, ConvercusCredential>();
   readonly #secrets = new SecretIndex();
   readonly #sessions = new SessionKeys();
-  readonly #shared = new SharedParts();
 
   constructor(enqueue: (keys: readonly Key[]) => void) {
     this.#enqueue = enqueue;
@@ -106,7 +103,7 @@ export class ClusterCache {
       return this.#secrets.read(namespace, name, response);
     }
     const secret = { namespace, name, meta: response };
-    const before = this.#secrets.read(namespace, name, this.#inWords(secret));
+    const before = this.#secrets.read(namespace, name, response);
     this.#learnSession(secret);
     return before;
   }
@@ -120,10 +117,9 @@ export class ClusterCache {
 
   /** Takes in our own write of a Secret, which is news only to those who read it as their source. */
   learnWritten(secret: WatchedSecret, changes: number): void {
-    const written = { ...secret, meta: this.#inWords(secret) };
-    if (this.#secrets.written(written, changes) === undefined) return;
-    this.#learnSession(written);
-    this.#enqueueReaders(written);
+    if (this.#secrets.written(secret, changes) === undefined) return;
+    this.#learnSession(secret);
+    this.#enqueueReaders(secret);
   }
 
   /** Takes in that the Secret of that uid is no more. */
@@ -141,8 +137,7 @@ export class ClusterCache {
     const key = keyOf(replaced);
     if (this.#credentials.get(key) !== replaced) return;
     const metadata = { ...replaced.metadata, resourceVersion };
-    const shared = this.#shared.object(status, replaced.status);
-    this.#credentials.set(key, { ...replaced, metadata, status: shared });
+    this.#credentials.set(key, { ...replaced, metadata, status });
   }
 
   /**
@@ -221,14 +216,8 @@ export class ClusterCache {
     const owner = this.#sessions.apply(secret, asOf);
     const user = owner === undefined ? undefined : this.#credentials.get(owner);
     if (owner !== undefined && user?.spec.grantType !== 'password') this.#enqueueKeys([owner]);
-    const before = this.#secrets.apply({ ...secret, meta: this.#inWords(secret) }, asOf);
+    const before = this.#secrets.apply(secret, asOf);
     if (before !== undefined) this.#enqueueReferrers(secret);
-  }
-
-  #inWords({ namespace, meta }: WatchedSecret): SecretMeta {
-    const { credentialName } = meta;
-    if (credentialName === undefined) return meta;
-    return inWordsOf(this.#credentials.get(`${namespace}/${credentialName}`), meta);
   }
 
   /** Whether something later is known of that name. */
@@ -251,10 +240,9 @@ export class ClusterCache {
     }
   }
 
-  #credentialPresent(shown: ConvercusCredential): void {
-    const key = keyOf(shown);
+  #credentialPresent(item: ConvercusCredential): void {
+    const key = keyOf(item);
     const before = this.#credentials.get(key);
-    const item = this.#shared.object(shown, before);
     this.#credentials.set(key, item);
     const hasVersion = before?.metadata.resourceVersion !== undefined;
     if (hasVersion && !generationOrAnnotationChanged(before, item)) return;
@@ -279,7 +267,7 @@ export class ClusterCache {
 
   #track(item: ConvercusCredential, key: Key): void {
     const { namespace } = item.metadata;
-    for (const name of namesOf(item)) this.#secrets.track(namespace, this.#shared.text(name), key);
+    for (const name of namesOf(item)) this.#secrets.track(namespace, name, key);
   }
 
   /** The credential names these Secrets no more, so its target is free for others. */

@@ -1,6 +1,5 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import { RENEW_REQUEST_ANNOTATION, sessionNameOf, targetNameOf } from '../credential/credential.ts';
-import type { SecretMeta } from '../credential/secret.ts';
 import { member, numberAt, objectOf, textAt } from '../lib/json.ts';
 import type { Key } from '../lib/key.ts';
 
@@ -60,16 +59,6 @@ export const namesOf = (credential: ConvercusCredential): readonly string[] => [
   targetNameOf(credential),
   ...(credential.spec.grantType === 'password' ? [sessionNameOf(credential.metadata.name)] : []),
 ];
-
-/** What a target says of its credential is the very text that the credential has, so that it takes no memory twice. */
-export function inWordsOf(
-  credential: ConvercusCredential | undefined,
-  meta: SecretMeta,
-): SecretMeta {
-  if (credential === undefined || credential.metadata.uid !== meta.controllerUid) return meta;
-  const { uid, name } = credential.metadata;
-  return { ...meta, controllerUid: uid, credentialName: name };
-}
 
 /** Whether the second tells anything after the first. Not so when only the status has changed, which is our own doing. */
 export function generationOrAnnotationChanged(

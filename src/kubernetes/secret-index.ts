@@ -2,7 +2,6 @@ import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/
 import type { Key } from '../lib/key.ts';
 import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
 import type { SeenVersion } from './event-line.ts';
-import { type KeySet, keysOf, withKey, withoutKey } from './key-set.ts';
 import type { WatchedSecret } from './secret-meta.ts';
 
 interface Tracked {
@@ -11,7 +10,7 @@ interface Tracked {
   asOf: string;
   /** Number of the change that made it so: becoming tracked is one. */
   change: number;
-  referrers: KeySet;
+  readonly referrers: Set<Key>;
 }
 
 /** One list and watch of Secrets: of a namespace, or (empty name) of the whole cluster. */
@@ -37,7 +36,7 @@ const SMALLEST_LIMIT = 10_000;
  * So memory grows with the number of credentials, not with the cluster. What is known of a Secret only moves forward.
  */
 export class SecretIndex {
-  /** By namespace and name: the names are those that the credentials have, so they take no memory of their own. */
+  /** By namespace and name. */
   readonly #tracked = new Map<string, Map<string, Tracked>>();
   readonly #scopes = new Map<string, SecretScope>();
   #changes = 0;
@@ -53,7 +52,7 @@ export class SecretIndex {
 
   /** The credentials that name this Secret. */
   referrers(namespace: string, name: string): readonly Key[] {
-    return keysOf(this.#find(namespace, name)?.referrers);
+    return [...(this.#find(namespace, name)?.referrers ?? [])];
   }
 
   track(namespace: string, name: string, key: Key): void {
@@ -66,10 +65,10 @@ export class SecretIndex {
         known: this.#guess(namespace, name),
         asOf: NO_VERSION,
         change: this.#changes,
-        referrers: key,
+        referrers: new Set([key]),
       });
     } else {
-      tracked.referrers = withKey(tracked.referrers, key);
+      tracked.referrers.add(key);
     }
   }
 
@@ -77,8 +76,8 @@ export class SecretIndex {
     const names = this.#tracked.get(namespace);
     const tracked = names?.get(name);
     if (names === undefined || tracked === undefined) return;
-    tracked.referrers = withoutKey(tracked.referrers, key);
-    if (tracked.referrers !== undefined) return;
+    tracked.referrers.delete(key);
+    if (tracked.referrers.size > 0) return;
     names.delete(name);
     if (names.size === 0) this.#tracked.delete(namespace);
     if (tracked.known !== 'absent') this.#remember(namespace, name);
@@ -183,7 +182,7 @@ export class SecretIndex {
       const isSeen = scope.seen.has(hash);
       if (isSeen && typeof tracked.known !== 'object') continue;
       const before = isSeen ? this.#forget(tracked) : this.#set(tracked, 'absent', asOf);
-      if (before !== undefined) enqueued.push(...keysOf(tracked.referrers));
+      if (before !== undefined) enqueued.push(...tracked.referrers);
     }
     return enqueued;
   }

@@ -97,16 +97,6 @@ describe('the cache of the cluster', () => {
       expect(cache.credential('shop/a')?.status).toEqual({ observedGeneration: 1 });
     });
 
-    it('keeps what has not changed as the object that it was', () => {
-      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
-      const before = cache.credential('shop/a');
-      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
-      expect(cache.credential('shop/a')).toBe(before);
-      credentials.apply(aCredential('a', { status: { observedGeneration: 2 } }));
-      expect(cache.credential('shop/a')?.spec).toBe(before?.spec);
-      expect(before?.status).toEqual({ observedGeneration: 1 });
-    });
-
     it('forgets a status that is gone', () => {
       credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
       credentials.apply(aCredential('a'));
