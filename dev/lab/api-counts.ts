@@ -1,7 +1,10 @@
 /** What the API server itself says it has done: `VERB resource/subresource` and how often. */
 export type Counts = Readonly<Record<string, number>>;
 
-const OURS = new Set(['secrets', 'convercuscredentials', 'events', 'leases']);
+const OURS = ['secrets', 'convercuscredentials', 'events', 'leases'];
+/** What External Secrets Operator reads and writes besides (`--only peer`). */
+const PEERS = ['externalsecrets', 'webhooks', 'generatorstates'];
+const COUNTED = new Set([...OURS, ...PEERS]);
 
 /** @param text its /metrics */
 export function countsFrom(text: string): Counts {
@@ -11,7 +14,7 @@ export function countsFrom(text: string): Counts {
   )) {
     const label = (name: string): string =>
       new RegExp(`(?:^|,)${name}="([^"]*)"`).exec(labels)?.[1] ?? '';
-    if (!OURS.has(label('resource'))) continue;
+    if (!COUNTED.has(label('resource'))) continue;
     const part = label('subresource') === '' ? '' : `/${label('subresource')}`;
     const kind = `${label('verb')} ${label('resource')}${part}`;
     counts[kind] = (counts[kind] ?? 0) + Number(value);

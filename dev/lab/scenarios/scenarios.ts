@@ -1,4 +1,5 @@
 import type { Lab } from '../lab.ts';
+import { peer } from '../peer/peer.ts';
 import type { Row } from '../report.ts';
 import { growth } from './growth.ts';
 import { memory } from './memory.ts';
@@ -16,6 +17,8 @@ export interface Scenario {
   readonly size: (asked: number) => Size;
   /** Whether all that it counts can be counted at a small size. */
   readonly inCheck: boolean;
+  /** It runs only when `--only` names it. */
+  readonly isOptional?: boolean;
 }
 
 const WATCHED = { idleSeconds: 60, wrongSeconds: 300, sustainedSeconds: 600 };
@@ -45,4 +48,5 @@ export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   'hanging-host': { work: hangingHost, size: () => ofSize(1_000), inCheck: false },
   'big-tenant': { work: bigTenant, size: () => ofSize(1_000), inCheck: false },
   sustained: { work: sustained, size: ofSize, inCheck: false },
+  peer: { work: peer, size: ofSize, inCheck: false, isOptional: true },
 };

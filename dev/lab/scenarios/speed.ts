@@ -18,7 +18,7 @@ const HOUR = 3_600;
 const REST_SECONDS = 70;
 
 /** A tenth of a token's life is sooner than anybody could renew so many, and yet none expires. */
-const RENEWAL = { percent: 10, jitterPercent: 0, minimumSeconds: 1 };
+export const RENEWAL = { percent: 10, jitterPercent: 0, minimumSeconds: 1 };
 export const lifeFor = (n: number): number => Math.max(n * 0.02, 20);
 
 /** All that depends on how many credentials there are, beside the bare loop before and after it. */
