@@ -51,14 +51,12 @@ export function startInformers(
     const name = (what: string) => (namespace === undefined ? what : `${what} in ${namespace}`);
     const parts = { ...options, checks, signal };
     const credentials = startInformer(parts, name('credentials'), {
-      listWatch: credentialListWatch(restClient, { ...where, ...labels }, (line) =>
-        cache.isKnownCredential(line),
-      ),
+      listWatch: credentialListWatch(restClient, { ...where, ...labels }),
       handler: cache.credentialHandler(namespace),
     });
     const secrets = credentials.synced.then(() =>
       startInformer(parts, name('secrets'), {
-        listWatch: secretListWatch(restClient, where, (line) => cache.isKnownSecret(line)),
+        listWatch: secretListWatch(restClient, where),
         handler: cache.secretHandler(namespace),
       }),
     );

@@ -27,7 +27,7 @@ export function apiTransport(replica: Replica, network: ApiNetwork): RestClient 
 async function* stream(
   replica: Replica,
   network: ApiNetwork,
-  { skip = () => false, ...request }: StreamRequest,
+  request: StreamRequest,
 ): AsyncGenerator {
   request.signal.throwIfAborted();
   const connection = new WatchConnection(replica, network, request);
@@ -36,7 +36,7 @@ async function* stream(
     for (;;) {
       const line = await connection.next();
       if (line === undefined) return;
-      if (!skip(line)) yield JSON.parse(line.toString());
+      yield JSON.parse(line.toString());
     }
   } finally {
     connection.close();

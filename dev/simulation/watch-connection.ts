@@ -17,7 +17,7 @@ type Line = Buffer | { readonly end: true } | { readonly error: ApiError };
 export class WatchConnection implements OpenWatch {
   readonly #replica: Replica;
   readonly #network: ApiNetwork;
-  readonly #request: Omit<StreamRequest, 'skip'>;
+  readonly #request: StreamRequest;
   /** On the way, or arrived and not taken. */
   readonly #onTheWay: Line[] = [];
   readonly #arrived: Line[] = [];
@@ -31,7 +31,7 @@ export class WatchConnection implements OpenWatch {
     this.#wake();
   };
 
-  constructor(replica: Replica, network: ApiNetwork, request: Omit<StreamRequest, 'skip'>) {
+  constructor(replica: Replica, network: ApiNetwork, request: StreamRequest) {
     this.#replica = replica;
     this.#network = network;
     this.#request = request;

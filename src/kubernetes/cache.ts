@@ -12,7 +12,6 @@ import {
   namesOf,
   sourceNameOf,
 } from './credential-object.ts';
-import { seenVersionIn } from './event-line.ts';
 import { SecretIndex } from './secret-index.ts';
 import type { WatchedSecret } from './secret-meta.ts';
 import { SessionKeys } from './session-keys.ts';
@@ -148,22 +147,6 @@ export class ClusterCache {
     const now = this.#credentials.get(keyOf(item));
     if (now?.metadata.uid !== item.metadata.uid) return;
     if (now === known || !this.#isOld(item)) this.#credentialPresent(item);
-  }
-
-  /** Whether a line of the watch of credentials shows nothing new, such as what we have written ourselves. */
-  isKnownCredential(line: Buffer): boolean {
-    const shown = seenVersionIn(line);
-    if (shown === undefined) return false;
-    const known = this.#credentials.get(`${shown.namespace}/${shown.name}`)?.metadata;
-    return (
-      known?.resourceVersion !== undefined && !isOlderVersion(known.resourceVersion, shown.version)
-    );
-  }
-
-  /** The same of Secrets. */
-  isKnownSecret(line: Buffer): boolean {
-    const shown = seenVersionIn(line);
-    return shown !== undefined && this.#secrets.isKnown(shown);
   }
 
   /** @param namespace of the informer that feeds it; none: the whole cluster */

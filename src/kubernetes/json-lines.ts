@@ -7,24 +7,18 @@ const NOTHING = Buffer.alloc(0);
 /** A Secret or custom resource is at most 1.5 MiB in etcd; JSON may escape every third character. */
 const MAX_LINE = 8 * 1024 * 1024;
 
-interface LineOptions {
-  readonly longest?: number;
-  /** Lines that need not be read at all. */
-  readonly skip?: (line: Buffer) => boolean;
-}
-
 /**
  * The JSON values of a byte stream, one a line. Lines are cut as bytes, so a character split over two chunks is whole again.
  * @throws ApiError when a line is too long or no JSON
  */
 export async function* jsonLines(
   chunks: AsyncIterable<Buffer>,
-  { longest = MAX_LINE, skip = () => false }: LineOptions = {},
+  maxLine = MAX_LINE,
 ): AsyncGenerator {
-  const lines = new Lines(longest);
+  const lines = new Lines(maxLine);
   for await (const chunk of chunks) {
     for (const line of lines.after(chunk)) {
-      if (isLine(line) && !skip(line)) yield parseJson(line.toString('utf8'));
+      if (isLine(line)) yield parseJson(line.toString('utf8'));
     }
   }
   const rest = lines.rest();
@@ -32,12 +26,12 @@ export async function* jsonLines(
 }
 
 class Lines {
-  readonly #longest: number;
+  readonly #maxLine: number;
   #begun: Buffer[] = [];
   #length = 0;
 
-  constructor(longest: number) {
-    this.#longest = longest;
+  constructor(maxLine: number) {
+    this.#maxLine = maxLine;
   }
 
   /** The lines that end in this chunk. */
@@ -50,7 +44,7 @@ class Lines {
       start = end + 1;
     }
     this.#add(chunk.subarray(start));
-    if (this.#length > this.#longest) throw ApiError.network(BODY_TOO_LARGE);
+    if (this.#length > this.#maxLine) throw ApiError.network(BODY_TOO_LARGE);
     return lines;
   }
 

@@ -26,11 +26,7 @@ export interface Scope {
   readonly labelSelector?: string;
 }
 
-type IsKnown = (line: Buffer) => boolean;
-
 interface Collection<T> extends Scope {
-  /** Whether a line of a watch shows nothing new. */
-  readonly isKnown: IsKnown;
   readonly resource: Resource;
   readonly accept: { readonly list: string; readonly watch: string };
   /** What we keep of an object; undefined for what is no such object. */
@@ -40,11 +36,9 @@ interface Collection<T> extends Scope {
 export const credentialListWatch = (
   restClient: RestClient,
   scope: Scope,
-  isKnown: IsKnown,
 ): ListWatch<ConvercusCredential> =>
   new ApiListWatch(restClient, {
     ...scope,
-    isKnown,
     resource: CREDENTIALS,
     accept: { list: JSON_ONLY, watch: JSON_ONLY },
     project: credentialFrom,
@@ -54,10 +48,8 @@ export const credentialListWatch = (
 export const secretListWatch = (
   restClient: RestClient,
   { namespace }: Pick<Scope, 'namespace'>,
-  isKnown: IsKnown,
 ): ListWatch<WatchedSecret> =>
   new ApiListWatch(restClient, {
-    isKnown,
     ...(namespace === undefined ? {} : { namespace }),
     resource: SECRETS,
     accept: { list: METADATA_LIST, watch: METADATA },
@@ -108,14 +100,12 @@ class ApiListWatch<T> implements ListWatch<T> {
       resourceVersion,
       timeoutSeconds: String(Math.ceil(timeout / 1_000)),
     };
-    const { accept, isKnown } = this.#collection;
     try {
       const lines = this.#restClient.stream({
         method: 'GET',
         path: this.#path,
         query,
-        accept: accept.watch,
-        skip: isKnown,
+        accept: this.#collection.accept.watch,
         signal,
       });
       for await (const line of lines) {

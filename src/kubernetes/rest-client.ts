@@ -36,10 +36,7 @@ export interface ApiRequest {
   readonly beforeSend?: () => void;
 }
 
-export interface StreamRequest extends Omit<ApiRequest, 'body' | 'timeout'> {
-  /** Lines that need not be read at all. */
-  readonly skip?: (line: Buffer) => boolean;
-}
+export type StreamRequest = Omit<ApiRequest, 'body' | 'timeout'>;
 
 export interface ApiResponse {
   readonly status: number;
@@ -83,10 +80,10 @@ class UndiciRestClient implements RestClient {
     }
   }
 
-  async *stream({ skip, ...request }: StreamRequest): AsyncGenerator {
+  async *stream(request: StreamRequest): AsyncGenerator {
     try {
       const { body } = await this.#send(request, openStream);
-      yield* jsonLines(body, skip === undefined ? {} : { skip });
+      yield* jsonLines(body);
     } catch (error) {
       throw translated(error, request.signal);
     }

@@ -1,7 +1,6 @@
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/secret.ts';
 import type { Key } from '../lib/key.ts';
 import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
-import type { SeenVersion } from './event-line.ts';
 import type { WatchedSecret } from './secret-meta.ts';
 
 interface Tracked {
@@ -81,12 +80,6 @@ export class SecretIndex {
     names.delete(name);
     if (names.size === 0) this.#tracked.delete(namespace);
     if (tracked.known !== 'absent') this.#remember(namespace, name);
-  }
-
-  /** Whether it is known as it was at that version, or later. */
-  isKnown({ namespace, name, version }: SeenVersion): boolean {
-    const tracked = this.#find(namespace, name);
-    return tracked !== undefined && !isOlderVersion(tracked.asOf, version);
   }
 
   /** Whether an answer to a request that was sent then may be older than what is known. */

@@ -39,12 +39,6 @@ const aSecret = (name: string, resourceVersion = '1', uid = 'u'): WatchedSecret 
   meta: meta(resourceVersion, uid),
 });
 
-/** Of a Secret, as the API server writes it. */
-const anEvent = (resourceVersion: string, name = 't'): Buffer =>
-  Buffer.from(
-    `{"type":"MODIFIED","object":{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/v1","metadata":{"name":"${name}","namespace":"shop","uid":"u","resourceVersion":"${resourceVersion}"}}}`,
-  );
-
 describe('the cache of the cluster', () => {
   let woken: string[];
   let cache: ClusterCache;
@@ -380,16 +374,6 @@ describe('the cache of the cluster', () => {
       secrets.apply(aSecret('s', '20'));
       secrets.initDone();
       expect(cache.secret('shop', 's')).toEqual(meta('20'));
-    });
-
-    it('need not read events of what it knows, but of all else', () => {
-      list();
-      write('t', meta('5'));
-      expect(cache.isKnownSecret(anEvent('4'))).toBe(true);
-      expect(cache.isKnownSecret(anEvent('5'))).toBe(true);
-      expect(cache.isKnownSecret(anEvent('6'))).toBe(false);
-      expect(cache.isKnownSecret(anEvent('5', 'other'))).toBe(false);
-      expect(cache.isKnownCredential(anEvent('5'))).toBe(false);
     });
 
     it('forgets names that were seen when most of them have gone: then only a request tells', () => {

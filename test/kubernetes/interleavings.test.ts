@@ -21,7 +21,6 @@ type Kind = 'secrets' | 'credentials';
 
 interface Informed<T> {
   readonly handler: EventHandler<T>;
-  readonly isKnown: (line: Buffer) => boolean;
   readonly project: (object: unknown) => T | undefined;
 }
 
@@ -29,22 +28,20 @@ interface Informed<T> {
 class Watch<T> {
   readonly #history: History;
   readonly #handler: EventHandler<T>;
-  readonly #isKnown: (line: Buffer) => boolean;
   readonly #project: (object: unknown) => T | undefined;
   readonly #kind: Kind;
-  /** Everything up to it has been shown, or passed over as our own. */
+  /** Everything up to it has been shown. */
   shown = 0;
-  /** The latest version that was told; a watch that was cut goes on behind it. */
-  #told = 0;
+  /** The latest version that the server has told, before it lost its history. */
+  #latest = 0;
   #list: { readonly version: number; items: T[]; isStarted: boolean } | undefined;
   /** Its version lies in the server's future. */
   isLost = false;
 
-  constructor(kind: Kind, history: History, { handler, isKnown, project }: Informed<T>) {
+  constructor(kind: Kind, history: History, { handler, project }: Informed<T>) {
     this.#kind = kind;
     this.#history = history;
     this.#handler = handler;
-    this.#isKnown = isKnown;
     this.#project = project;
   }
 
@@ -53,11 +50,8 @@ class Watch<T> {
     if (this.#list !== undefined || this.isLost) return;
     const change = this.#history.changes.find(({ version }) => version > this.shown);
     if (change === undefined) return;
-    this.shown = change.version;
-    const object = this.#object(change);
-    if (this.#isKnown(Buffer.from(JSON.stringify({ type: change.type, object })))) return;
-    this.#told = change.version;
-    const item = this.#project(object);
+    this.shown = this.#latest = change.version;
+    const item = this.#project(this.#object(change));
     if (item === undefined) throw new Error('no object');
     if (change.type === 'DELETED') this.#handler.delete(item);
     else this.#handler.apply(item);
@@ -67,25 +61,20 @@ class Watch<T> {
     return shownOf[this.#kind](name, { ...object, version });
   }
 
-  cut(): void {
-    if (!this.isLost) this.shown = this.#told;
-  }
-
   /** One step of a list: the server's answer, its beginning, each item, its end. */
   list(): void {
     this.#list ??= this.#snapshot();
     const { version, items, isStarted } = this.#list;
     const item = items[0];
     if (!isStarted) {
-      this.#handler.init(String(version), isOlderVersion(String(version), String(this.#told)));
+      this.#handler.init(String(version), isOlderVersion(String(version), String(this.#latest)));
       this.#list.isStarted = true;
     } else if (item !== undefined) {
       items.shift();
       this.#handler.apply(item);
     } else {
       this.#handler.initDone();
-      this.#told = version;
-      this.shown = version;
+      this.shown = this.#latest = version;
       this.#list = undefined;
       this.isLost = false;
     }
@@ -101,7 +90,7 @@ class Watch<T> {
 
   /** The history begins again, at a version far below that of the last bookmark. */
   lose(): void {
-    this.#told = Math.max(this.#told, this.#history.version) + 1_000;
+    this.#latest = Math.max(this.#latest, this.#history.version) + 1_000;
     this.isLost = true;
     this.#list = undefined;
   }
@@ -152,12 +141,10 @@ class Game {
     this.watches = {
       credentials: new Watch('credentials', credentials, {
         handler: this.cache.credentialHandler(),
-        isKnown: (line) => this.cache.isKnownCredential(line),
         project: credentialFrom,
       }),
       secrets: new Watch('secrets', secrets, {
         handler: this.cache.secretHandler(),
-        isKnown: (line) => this.cache.isKnownSecret(line),
         project: secretFrom,
       }),
     };
@@ -269,10 +256,6 @@ class Game {
 
   listWhole(n: number): void {
     for (let steps = 0; steps < 8; steps += 1) this.#watch(n).list();
-  }
-
-  cut(n: number): void {
-    this.#watch(n).cut();
   }
 
   #watch(n: number) {
@@ -407,7 +390,6 @@ const USUAL: readonly Act[] = [
   'showCredential',
   'list',
   'list',
-  'cut',
 ];
 
 const RUNS = Number(process.env['RUNS'] ?? 250);

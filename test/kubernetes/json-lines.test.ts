@@ -3,8 +3,8 @@ import * as fc from 'fast-check';
 import { jsonLines } from '../../src/kubernetes/json-lines.ts';
 import { collect } from './scripted-api-server.ts';
 
-const linesOf = (chunks: Buffer[], longest?: number): Promise<unknown[]> =>
-  collect(jsonLines(toStream(chunks), longest === undefined ? {} : { longest }));
+const linesOf = (chunks: Buffer[], maxLine?: number): Promise<unknown[]> =>
+  collect(jsonLines(toStream(chunks), maxLine));
 
 async function* toStream(chunks: Buffer[]): AsyncGenerator<Buffer> {
   yield* chunks;

@@ -39,7 +39,7 @@ describe('a list', () => {
         },
       };
     });
-    const secrets = secretListWatch(server.restClient, {}, () => false);
+    const secrets = secretListWatch(server.restClient, {});
     expect(await secrets.list(undefined, never)).toEqual({
       items: [known('a', '1')],
       resourceVersion: '10',
@@ -64,7 +64,7 @@ describe('a list', () => {
       return { body: { metadata: { resourceVersion: '1' }, items: [] } };
     });
     const scope = { namespace: 'shop', labelSelector: 'shard=1' };
-    await credentialListWatch(server.restClient, scope, () => false).list(undefined, never);
+    await credentialListWatch(server.restClient, scope).list(undefined, never);
     expect(asked[0]).toMatchObject({
       path: '/apis/convercus.io/v1alpha1/namespaces/shop/convercuscredentials',
       query: { labelSelector: 'shard=1', limit: '200' },
@@ -82,7 +82,7 @@ describe('a list', () => {
     });
     const fits = ({ limit, ...query }: Asked['query']): boolean =>
       Number(limit) <= (query['continue'] === undefined ? 25 : 1);
-    const secrets = secretListWatch(server.restClient, {}, () => false);
+    const secrets = secretListWatch(server.restClient, {});
     expect((await secrets.list(undefined, never)).items).toEqual([known('a', '1')]);
     expect(limits).toEqual(['200', '100', '50', '25']);
     expect((await secrets.list('more', never)).items).toEqual([known('a', '1')]);
@@ -97,7 +97,7 @@ describe('a list', () => {
       asked.push(request);
       return { body: { metadata: { resourceVersion: '17', continue: 'more' }, items: [] } };
     });
-    const secrets = secretListWatch(server.restClient, { namespace: 'shop' }, () => false);
+    const secrets = secretListWatch(server.restClient, { namespace: 'shop' });
     expect(await secrets.latest(never)).toBe('17');
     expect(asked[0]).toMatchObject({
       path: '/api/v1/namespaces/shop/secrets',
@@ -112,7 +112,7 @@ describe('a list', () => {
       asked += 1;
       return { body: { metadata: { resourceVersion: '1' }, items: [secret('a', '1')], filler } };
     });
-    const list = secretListWatch(server.restClient, {}, () => false).list(undefined, never);
+    const list = secretListWatch(server.restClient, {}).list(undefined, never);
     await expect(list).rejects.toMatchObject({ reason: { code: 'BodyTooLarge' } });
     expect(asked).toBe(8);
   });
@@ -123,7 +123,7 @@ describe('a list', () => {
     ['something else', { body: { hello: 'world' } }, { code: 'UnexpectedBody' }],
   ])('that meets %s is a WatchError', async (_, answer: Answer, reason) => {
     await using server = await startScriptedApiServer(() => answer);
-    const list = credentialListWatch(server.restClient, {}, () => false).list('x', never);
+    const list = credentialListWatch(server.restClient, {}).list('x', never);
     await expect(list).rejects.toBeInstanceOf(WatchError);
     await expect(list).rejects.toMatchObject({ reason });
   });
@@ -142,7 +142,7 @@ describe('a watch', () => {
         { type: 'BOOKMARK', object: { metadata: { resourceVersion: '20' } } },
       );
     });
-    const secrets = secretListWatch(server.restClient, { namespace: 'shop' }, () => false);
+    const secrets = secretListWatch(server.restClient, { namespace: 'shop' });
     expect(await collect(secrets.watch('10', 300_500, never))).toEqual([
       { type: 'apply', item: known('a', '11'), resourceVersion: '11' },
       { type: 'apply', item: known('a', '12'), resourceVersion: '12' },
@@ -166,9 +166,7 @@ describe('a watch', () => {
     ['as an answer', status(410, 'Gone'), 'gone'],
   ])('whose place is forgotten, said %s, is gone', async (_, answer, reason) => {
     await using server = await startScriptedApiServer(() => answer);
-    const watch = collect(
-      secretListWatch(server.restClient, {}, () => false).watch('1', 1_000, never),
-    );
+    const watch = collect(secretListWatch(server.restClient, {}).watch('1', 1_000, never));
     await expect(watch).rejects.toMatchObject({ reason });
   });
 
@@ -180,9 +178,7 @@ describe('a watch', () => {
     ['a broken connection', (response) => response.destroy(), 'UND_ERR_SOCKET'],
   ])('ends with a failure on %s', async (_, answer, code) => {
     await using server = await startScriptedApiServer(() => answer);
-    const watch = collect(
-      secretListWatch(server.restClient, {}, () => false).watch('1', 1_000, never),
-    );
+    const watch = collect(secretListWatch(server.restClient, {}).watch('1', 1_000, never));
     await expect(watch).rejects.toBeInstanceOf(WatchError);
     await expect(watch).rejects.toMatchObject({ reason: { kind: 'ClusterUnavailable', code } });
   });
@@ -192,7 +188,7 @@ describe('a watch', () => {
     await using server = await startScriptedApiServer(() => () => {
       controller.abort(new Error('stop'));
     });
-    const secrets = secretListWatch(server.restClient, {}, () => false);
+    const secrets = secretListWatch(server.restClient, {});
     const watch = collect(secrets.watch('1', 1_000, controller.signal));
     await expect(watch).rejects.toThrow('stop');
   });

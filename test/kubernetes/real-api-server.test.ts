@@ -16,7 +16,7 @@ import { leaseStore } from '../../src/kubernetes/lease.ts';
 import { credentialListWatch, secretListWatch } from '../../src/kubernetes/list-watch.ts';
 import { createRestClient, type RestClient } from '../../src/kubernetes/rest-client.ts';
 import { isFailure } from '../../src/lib/failure.ts';
-import type { WatchEvent } from '../../src/lib/list-watch.ts';
+import type { EventHandler, WatchEvent } from '../../src/lib/list-watch.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { BAD_SELECTORS, GOOD_SELECTORS } from '../support/selectors.ts';
 import { collect, never } from './scripted-api-server.ts';
@@ -43,6 +43,17 @@ function listNothing(known: ClusterCache): void {
   const handler = known.secretHandler();
   handler.init('1', false);
   handler.initDone();
+}
+
+/** How many events it has shown. */
+async function showAll<T>(events: AsyncIterable<WatchEvent<T>>, handler: EventHandler<T>) {
+  let count = 0;
+  for await (const event of events) {
+    if (event.type === 'bookmark') continue;
+    count += 1;
+    handler[event.type](event.item);
+  }
+  return count;
 }
 
 describe('against a real API server', () => {
@@ -104,7 +115,7 @@ describe('against a real API server', () => {
   }, 60_000);
 
   it('says that the CRD is missing, and after its installation lists and watches', async () => {
-    const credentials = credentialListWatch(restClient, { namespace: 'default' }, () => false);
+    const credentials = credentialListWatch(restClient, { namespace: 'default' });
     await expect(credentials.list(undefined, never)).rejects.toThrow('install the CRD');
     await kubectl('create', '-f', 'crds');
     await kubectl('wait', '--for=condition=Established', 'crd', '--all');
@@ -169,34 +180,34 @@ describe('against a real API server', () => {
     expect(JSON.parse(read).status).toEqual(next);
   });
 
-  it('is not told of its own writes once more, but of all others', async () => {
+  it('enqueues nothing for its own writes when the watch shows them, but for all others', async () => {
     const credential = await createCredential('heard');
-    const known = new ClusterCache(() => {});
+    const enqueued: string[] = [];
+    const known = new ClusterCache((keys) => enqueued.push(...keys));
+    const credentials = credentialListWatch(restClient, {});
+    const secrets = secretListWatch(restClient, {});
+    const { resourceVersion: from } = await secrets.list(undefined, never);
     known.credentialHandler().apply(credential);
     listNothing(known);
+    enqueued.length = 0;
     const writer = clusterOn(restClient, known);
-    const watches = [
-      credentialListWatch(restClient, {}, (line) => known.isKnownCredential(line)),
-      secretListWatch(restClient, {}, (line) => known.isKnownSecret(line)),
-    ];
-    const versions = await Promise.all(watches.map((it) => it.list(undefined, never)));
     const target = ownedBy('heard', credential.metadata.uid, { name: 'heard-token' });
     expect(isFailure(await writer.applySecret(target, never))).toBe(false);
     expect(await writer.applyStatus(credential, { observedGeneration: 1 }, never)).toBe('written');
-    const seen = async () => {
-      const events = watches.map((it, i) =>
-        collect<WatchEvent<unknown>>(
-          it.watch(versions[i]?.resourceVersion ?? '', WATCH_TIME, never),
-        ),
-      );
-      return (await Promise.all(events)).map(
-        (each) => each.filter(({ type }) => type !== 'bookmark').length,
-      );
+    const { resourceVersion: ours = '' } = credential.metadata;
+    const shown = async () => {
+      const [ofSecrets, ofCredentials] = await Promise.all([
+        showAll(secrets.watch(from, WATCH_TIME, never), known.secretHandler()),
+        showAll(credentials.watch(ours, WATCH_TIME, never), known.credentialHandler()),
+      ]);
+      return { ofSecrets, ofCredentials, enqueued: enqueued.splice(0) };
     };
-    expect(await seen()).toEqual([0, 0]);
+    expect(await shown()).toEqual({ ofSecrets: 1, ofCredentials: 1, enqueued: [] });
     await kubectl('label', 'secret', 'heard-token', 'a=b');
-    await kubectl('annotate', 'convercuscredentials', 'heard', 'a=b');
-    expect(await seen()).toEqual([1, 1]);
+    expect(await shown()).toEqual({ ofSecrets: 2, ofCredentials: 1, enqueued: ['default/heard'] });
+    const request = 'convercus.io/renew-requested-at=now';
+    await kubectl('annotate', 'convercuscredentials', 'heard', request);
+    expect(await shown()).toEqual({ ofSecrets: 2, ofCredentials: 2, enqueued: ['default/heard'] });
   });
 
   it('shows events to kubectl', async () => {
@@ -270,7 +281,7 @@ describe('against a real API server', () => {
 
   it('lists and watches Secrets without their contents', async () => {
     const { resourceVersion, uid } = await apply(ownedBy('loyalty', OTHER_UID, { name: 'seen' }));
-    const secrets = secretListWatch(restClient, {}, () => false);
+    const secrets = secretListWatch(restClient, {});
     const page = await secrets.list(undefined, never);
     expect(page.items).toContainEqual(
       expect.objectContaining({ name: 'seen', meta: expect.objectContaining({ uid }) }),
@@ -287,7 +298,7 @@ describe('against a real API server', () => {
   });
 
   it('shows nothing to a watch from the future, as after etcd was restored from a backup', async () => {
-    const secrets = secretListWatch(restClient, {}, () => false);
+    const secrets = secretListWatch(restClient, {});
     const { resourceVersion } = await secrets.list(undefined, never);
     const later = String(Number(resourceVersion) + 1_000_000);
     const events = collect(secrets.watch(later, 3_000, never));
@@ -396,7 +407,7 @@ describe('against a real API server', () => {
     const poor = open(controlPlane.userKubeconfig('without-rights'));
     const read = await clusterOn(poor).readSecretMeta('default', 'loyalty-token', never);
     expect(isFailure(read) && read.message).toMatch(/may not get secrets in namespace "default"/);
-    const list = secretListWatch(poor, {}, () => false).list(undefined, never);
+    const list = secretListWatch(poor, {}).list(undefined, never);
     await expect(list).rejects.toThrow('may not list secrets in the whole cluster');
     await poor.close();
   });
