@@ -5,12 +5,12 @@ import { credentialListWatch, secretListWatch } from './kubernetes/list-watch.ts
 import type { RestClient } from './kubernetes/rest-client.ts';
 import type { Clock, Random } from './lib/clock.ts';
 import type { Failure } from './lib/failure.ts';
-import type { Key } from './lib/key.ts';
+import { type Key, splitKey } from './lib/key.ts';
 import type { EventHandler, ListWatch } from './lib/list-watch.ts';
 import type { Log } from './lib/log.ts';
 import type { CheckResult } from './telemetry/operations-server.ts';
 
-/** What the operator waits for before it is ready, by name. */
+/** The checks of /readyz by name. */
 export type Readiness = Map<CheckResult[0], CheckResult[1]>;
 
 interface InformersOptions {
@@ -19,21 +19,21 @@ interface InformersOptions {
   readonly random: Random;
   readonly log: Log;
   readonly readiness: Readiness;
-  /** The credentials of a namespace, or of the whole cluster, and its Secrets have been listed for the first time. */
+  /** Credentials and Secrets of the namespace (undefined: the cluster) have been listed for the first time. */
   readonly onListed: (namespace: string | undefined) => void;
 }
 
 interface Informers {
-  /** Each namespace has been listed, or could not be listed at a first try. */
+  /** Resolves once each namespace has been listed or could not be listed at the first try. */
   readonly tried: Promise<void>;
-  /** Whether the credential is in a namespace that has been listed. Of any other no Secret may be taken for absent. */
+  /** Whether the credential's namespace has been listed. Until then a Secret that the cache lacks may exist. */
   readonly isListed: (key: Key) => boolean;
   readonly ended: Promise<unknown>;
 }
 
 /**
- * Credentials first: only Secrets that some credential names are kept. One pair of watches per namespace, or one for
- * all. A namespace that may not be read stops only itself.
+ * One pair of watches per namespace, or one for the cluster. Credentials are listed first, because only Secrets that a
+ * credential names are kept. A namespace that may not be read does not stop the others.
  */
 export function startInformers(
   restClient: RestClient,
@@ -71,12 +71,12 @@ export function startInformers(
   });
   return {
     tried: Promise.all(started.map(({ tried }) => tried)).then(() => undefined),
-    isListed: (key) => listed.has(undefined) || listed.has(key.slice(0, key.indexOf('/'))),
+    isListed: (key) => listed.has(undefined) || listed.has(splitKey(key).namespace),
     ended: Promise.all(started.map(({ ended }) => ended)),
   };
 }
 
-/** What is not listed is a reason not to be ready as long as nothing else is. */
+/** A list that is missing makes the operator not ready until one namespace is listed, and degraded from then on. */
 class Checks {
   readonly #readiness: Readiness;
   readonly #open = new Map<string, string>();
@@ -108,12 +108,12 @@ class Checks {
 
 interface StartedInformer {
   readonly synced: Promise<void>;
-  /** A first time. */
+  /** Resolves at the first error. */
   readonly failed: Promise<void>;
   readonly ended: Promise<unknown>;
 }
 
-/** One informer, whose first list is a condition of readiness. */
+/** Starts an informer. Its first list is a check of /readyz. */
 function startInformer<T>(
   options: InformersOptions & { readonly checks: Checks; readonly signal: AbortSignal },
   name: string,
@@ -128,10 +128,10 @@ function startInformer<T>(
     synced.resolve();
   };
   const onError = (problem: Failure | undefined) => {
-    if (problem === undefined) return log.info('The watch works', { startInformers: name });
+    if (problem === undefined) return log.info('The watch works', { watch: name });
     failed.resolve();
     if (checks.isOpen(name)) checks.fails(name, problem.message);
-    log.warn(problem.message, { startInformers: name, reason: problem.kind });
+    log.warn(problem.message, { watch: name, reason: problem.kind });
   };
   return {
     synced: synced.promise,
