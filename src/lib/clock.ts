@@ -3,7 +3,7 @@ import type { EpochMs, Ms } from './time.ts';
 export interface Clock {
   /** The wall clock, which may be set at any time: for dates. */
   now(): EpochMs;
-  /** Never goes back and goes on while the process is stopped; counts from an arbitrary moment: for lengths of time. */
+  /** Starts at an arbitrary moment, never goes back, runs on while the process is stopped: for lengths of time. */
   monotonic(): Ms;
   /** Runs `callback` once after `delay` (clamped to what timers can hold); the returned function cancels it. */
   after(delay: Ms, callback: () => void): () => void;

@@ -1,8 +1,8 @@
 import { type EpochMs, hours, type Ms, minutes, seconds } from './time.ts';
 
 /**
- * How long to wait before the next try, first and at most; the wait doubles in between.
- * `on-change` never tries again by itself: a watch on what the failure names wakes it.
+ * Wait before the next try: `first`, doubled after each failure, at most `longest`.
+ * `on-change`: only a change that a watch shows starts the next try.
  */
 export const RETRY_RULES = {
   soon: { first: seconds(2), longest: minutes(5) },
@@ -90,15 +90,16 @@ export const TOKEN_FAILURES: ReadonlySet<string> = new Set(
 /**
  * Something that went wrong, as a value. `message` says what, where and what to do, is fit for conditions,
  * events and logs, and holds nothing that came from a Secret. `code` is the foreign error's code (`ECONNREFUSED`,
- * `invalid_scope`, or the HTTP status where there is no other); foreign error objects are never kept, for their texts may hold anything.
+ * `invalid_scope`, or the HTTP status where there is no other). Foreign error objects are not kept, because their texts
+ * may hold secrets.
  */
 export class Failure {
   readonly kind: FailureKind;
   readonly message: string;
   readonly code: string | undefined;
-  /** How long to wait where that is known better than by the rule of the kind, as by `Retry-After`, already capped. */
+  /** Replaces the wait of the retry rule, for example by `Retry-After`; already capped. */
   readonly retryAfter: Ms | undefined;
-  /** The field managers whose fields are in the way of an apply. */
+  /** The field managers that an apply conflicts with. */
   readonly managers: readonly string[] | undefined;
 
   constructor(
@@ -120,12 +121,12 @@ export class Failure {
 
 export const isFailure = (value: unknown): value is Failure => value instanceof Failure;
 
-/** The waits of failures that are tried again by the same rule double from one to the next; another rule starts afresh. */
+/** Failures in a row are one series of attempts while their retry rule is the same; another rule starts at `first`. */
 export const haveSameRetryRule = (one: Failure, other: Failure): boolean =>
   FAILURE_KINDS[one.kind].retry === FAILURE_KINDS[other.kind].retry;
 
 /**
- * When to try again after the `attempts`-th failure in a row (1 is the first), or undefined for "not by itself".
+ * When to try again after the `attempts`-th failure in a row (1 is the first); undefined: only after a change.
  * @param random uniform in [0, 1): short waits are spread over their whole length (full jitter), long ones by ±10 %
  */
 export function retryAt(
@@ -142,28 +143,28 @@ export function retryAt(
   return now + (isShort ? Math.max(wait * random, seconds(1)) : wait * (0.9 + random / 5));
 }
 
-/** The token in place. */
+/** The token that the target holds. */
 export interface CurrentToken {
   readonly expiresAt: EpochMs;
-  /** When its renewal failed first. */
+  /** When its renewal failed for the first time. */
   readonly failingSince: EpochMs;
-  /** How much time is to pass between two requests. */
+  /** Shortest time between two requests. */
   readonly minInterval: Ms;
 }
 
-/** Tries of a renewal that its token alone calls for. */
+/** Most tries that `retryBeforeExpiry` adds. */
 const TRIES_BEFORE_EXPIRY = 6;
 
-/** When a rejected password is presented again is for its lock-out policy to say. */
+/** The lock-out policy alone says when a rejected password is presented again. */
 const hasLockoutPolicy = ({ kind }: Failure): boolean => kind === 'CredentialsRejected';
 
 /**
- * A token that is still good must not expire for want of a try: there is one when half of its remaining time has
- * passed, then half of the rest, six times at most. What the server asked for (`Retry-After`) is granted if it ends
- * before the token does. What waits for a change in the cluster goes on waiting, for a watch shows that.
+ * While a token is valid, its renewal is tried again after half of its remaining time, then half of the rest, at most
+ * six times (ADR 16), even if the retry rule waits longer. `Retry-After` is kept if it ends before the token does. A
+ * failure that waits for a change keeps waiting, because a watch shows the change.
  * @param retry by the rule of its kind
  * @param at when it failed
- * @param held undefined when there is no token
+ * @param currentToken undefined when there is none
  */
 export function retryBeforeExpiry(
   failure: Failure,

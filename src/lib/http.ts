@@ -32,7 +32,7 @@ export class ResponseCut extends Error {
 
 /**
  * Sends one request and collects its answer, of at most `largest` bytes. By undici's lowest layer: half of what its
- * `request` costs in time and memory goes into a stream for the body, which nobody needs for small answers.
+ * `request` costs in time and memory goes into a stream for the body, which a small response does not need.
  * Rejects with undici's error, a ResponseCut, a TimeoutError, or the signal's reason.
  */
 export async function sendRequest(

@@ -1,4 +1,4 @@
-/** Reading foreign JSON without trusting its shape. Only own members count, so `__proto__` and the like find nothing. */
+/** Readers of foreign JSON, whose shape is unknown. Only own members count, so `__proto__` finds nothing. */
 
 export type JsonObject = Readonly<Record<string, unknown>>;
 

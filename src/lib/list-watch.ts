@@ -1,11 +1,11 @@
 import type { Failure } from './failure.ts';
 import type { Ms } from './time.ts';
 
-/** One kind of resource, listed in pages and watched. Everything is projected to what we keep before it gets here. */
+/** One kind of resource, listed in pages and watched. Its objects hold only what the operator keeps of them. */
 export interface ListWatch<T> {
   /** One page; `continue` names the next. Rejects with a WatchError. */
   list(continueToken: string | undefined, signal: AbortSignal): Promise<Page<T>>;
-  /** The version that the server has arrived at, at the price of listing one object. Rejects with a WatchError. */
+  /** The current version of the collection, by a list of one object. Rejects with a WatchError. */
   latest(signal: AbortSignal): Promise<string>;
   /** Ends cleanly when the server ends it (time-out). Rejects with a WatchError. */
   watch(resourceVersion: string, timeout: Ms, signal: AbortSignal): AsyncIterable<WatchEvent<T>>;
@@ -21,11 +21,11 @@ export type WatchEvent<T> =
   | { readonly type: 'apply' | 'delete'; readonly item: T; readonly resourceVersion: string }
   | { readonly type: 'bookmark'; readonly resourceVersion: string };
 
-/** Told what an informer sees (kube-rs `watcher::Event`). Between `init` and `initDone` every object is applied once. */
+/** Called with what an informer sees (kube-rs `watcher::Event`). Each list is `init`, `apply` of all, `initDone`. */
 export interface EventHandler<T> {
   /**
-   * @param version what the list shows was so then
-   * @param isRestored etcd was restored from a backup: versions begin again, and nothing that was shown before counts
+   * @param version resource version of the list
+   * @param isRestored etcd was restored from a backup: versions start over, and objects shown before do not count
    */
   init(version: string, isRestored: boolean): void;
   apply(item: T): void;
@@ -33,7 +33,7 @@ export interface EventHandler<T> {
   initDone(): void;
 }
 
-/** Why a list or watch ended: the server forgot our place (`gone`, HTTP 410: list again) or anything else (back off). */
+/** Why a list or watch ended: `gone` (HTTP 410, the version is too old: list again) or any other failure (back off). */
 export class WatchError extends Error {
   readonly reason: 'gone' | Failure;
 

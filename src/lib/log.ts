@@ -1,4 +1,4 @@
-/** Chosen fields only, never a whole foreign object or error. */
+/** Fields are chosen one by one; no foreign object or error is logged whole. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
 export interface Log {

@@ -1,4 +1,4 @@
-/** A Map that forgets what was used longest ago when it would grow past its capacity. */
+/** A Map of at most `capacity` entries: a new one replaces the least recently used. */
 export class LruMap<V> {
   readonly #entries = new Map<string, V>();
   readonly #capacity: number;

@@ -2,13 +2,13 @@ interface Entry<K> {
   readonly key: K;
   readonly priority: number;
   readonly order: number;
-  /** Where it stands in the heap. */
-  place: number;
+  /** Position in the heap. */
+  index: number;
 }
 
 /**
- * Keys by priority, the smallest first, first come first served among equals. A binary heap that knows where each
- * key stands, so that changing or removing any key costs O(log n) and leaves nothing behind.
+ * Keys by priority, the smallest first, equal ones in the order of arrival. A binary heap that knows the position of
+ * each key, so changing or removing any key costs O(log n).
  */
 export class PriorityMap<K> {
   readonly #heap: Entry<K>[] = [];
@@ -33,15 +33,15 @@ export class PriorityMap<K> {
     return this.#heap[0];
   }
 
-  /** @throws RangeError for NaN, which has no place in any order */
+  /** @throws RangeError for NaN, which has no order */
   set(key: K, priority: number): void {
     if (Number.isNaN(priority)) throw new RangeError('a priority must be a number');
     this.delete(key);
-    const entry = { key, priority, order: this.#order, place: this.#heap.length };
+    const entry = { key, priority, order: this.#order, index: this.#heap.length };
     this.#order += 1;
     this.#entries.set(key, entry);
     this.#heap.push(entry);
-    this.#rise(entry);
+    this.#siftUp(entry);
   }
 
   delete(key: K): boolean {
@@ -50,9 +50,9 @@ export class PriorityMap<K> {
     this.#entries.delete(key);
     const last = this.#heap.pop();
     if (last !== undefined && last !== entry) {
-      this.#put(last, entry.place);
-      this.#rise(last);
-      this.#handler(last);
+      this.#put(last, entry.index);
+      this.#siftUp(last);
+      this.#siftDown(last);
     }
     return true;
   }
@@ -62,7 +62,7 @@ export class PriorityMap<K> {
     this.#entries.clear();
   }
 
-  #rise(entry: Entry<K>): void {
+  #siftUp(entry: Entry<K>): void {
     let above = this.#above(entry);
     while (above !== undefined && isBefore(entry, above)) {
       this.#swap(entry, above);
@@ -70,7 +70,7 @@ export class PriorityMap<K> {
     }
   }
 
-  #handler(entry: Entry<K>): void {
+  #siftDown(entry: Entry<K>): void {
     let below = this.#below(entry);
     while (below !== undefined && isBefore(below, entry)) {
       this.#swap(entry, below);
@@ -78,25 +78,25 @@ export class PriorityMap<K> {
     }
   }
 
-  #above({ place }: Entry<K>): Entry<K> | undefined {
-    return this.#heap[(place - 1) >> 1];
+  #above({ index }: Entry<K>): Entry<K> | undefined {
+    return this.#heap[(index - 1) >> 1];
   }
 
-  #below({ place }: Entry<K>): Entry<K> | undefined {
-    const left = this.#heap[2 * place + 1];
-    const right = this.#heap[2 * place + 2];
+  #below({ index }: Entry<K>): Entry<K> | undefined {
+    const left = this.#heap[2 * index + 1];
+    const right = this.#heap[2 * index + 2];
     return left !== undefined && right !== undefined && isBefore(right, left) ? right : left;
   }
 
   #swap(one: Entry<K>, other: Entry<K>): void {
-    const { place } = one;
-    this.#put(one, other.place);
-    this.#put(other, place);
+    const { index } = one;
+    this.#put(one, other.index);
+    this.#put(other, index);
   }
 
-  #put(entry: Entry<K>, place: number): void {
-    entry.place = place;
-    this.#heap[place] = entry;
+  #put(entry: Entry<K>, index: number): void {
+    entry.index = index;
+    this.#heap[index] = entry;
   }
 }
 

@@ -4,7 +4,7 @@ const REDACTED = '[redacted]';
 
 /**
  * A text that came from a Secret or a token endpoint.
- * However it is printed, joined, serialised or inspected, it shows as `[redacted]`; only `reveal` gives the value.
+ * Printed, joined, serialised or inspected it shows as `[redacted]`; only `reveal` returns the value.
  */
 export class Sensitive {
   readonly #value: string;
@@ -30,7 +30,7 @@ export class Sensitive {
   }
 }
 
-/** From the beginning of a word only: to begin anew at each letter of a long one takes seconds. */
+/** Anchored at the start of a word: a try at each letter of a long word takes quadratic time, which is seconds. */
 const TOKEN_SHAPED = /(?<![\w-])[\w-]{8,}\.[\w-]{8,}(?:\.[\w-]*)+/g;
 /** A JWT begins with an object in base64: `{"`, or white space after the brace. Names of hosts and fields do not. */
 const JSON_HEADER = /^[^.]*(?:eyJ|eyA|ew[0ko])/;
@@ -39,7 +39,7 @@ const HALF_CHARACTER = /\p{Cs}$/u;
 const MAX_LENGTH = 200;
 
 /**
- * Foreign text made fit to be shown: known secrets (as they are, form-encoded and in base64) and anything
+ * Makes foreign text fit to be shown: known secrets (as they are, form-encoded and in base64) and anything
  * shaped like a JWT are replaced, control and format characters become spaces, and at most 200 characters stay.
  */
 export function sanitize(text: string, secrets: readonly Sensitive[]): string {

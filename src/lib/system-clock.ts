@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts';
 
-/** `setTimeout` fires at once for anything longer, and warns of what is negative. */
+/** The longest delay of `setTimeout`, 24.8 days. It takes a longer one for 1 ms, and warns of a negative one. */
 const LONGEST_DELAY = 2 ** 31 - 1;
 
 export const systemClock: Clock = {

@@ -1,4 +1,4 @@
-/** A moment, in milliseconds since the Unix epoch. Always passed in; nothing in the domain reads a clock. */
+/** A moment of the wall clock, in milliseconds since the Unix epoch. */
 export type EpochMs = number;
 
 /** A length of time in milliseconds. */
@@ -10,28 +10,28 @@ export const hours = (n: number): Ms => n * 3_600_000;
 
 const CLOCK_TOLERANCE = minutes(1);
 
-/** What happened further ahead than clocks differ was dated by a clock that was wrong. */
+/** More than CLOCK_TOLERANCE ahead of `now`: the clock that dated it was wrong. */
 export const isFromTheFuture = (at: EpochMs, now: EpochMs): boolean => at > now + CLOCK_TOLERANCE;
 
 /** RFC 3339 in UTC with whole seconds, the form of every time in Kubernetes objects. */
 export const rfc3339 = (at: EpochMs): string => `${new Date(at).toISOString().slice(0, 19)}Z`;
 
-/** The moment that an RFC 3339 text names, or undefined when it names none. */
+/** The moment that an RFC 3339 text names; undefined when it names none. */
 export function parseTime(text: string | undefined): EpochMs | undefined {
   const at = Date.parse(text ?? '');
   return Number.isNaN(at) ? undefined : at;
 }
 
-/** What a pass answers: when to look at its key again, or never unless something changes. */
+/** What a reconcile returns: when to reconcile the key again, or only after a change (kube-rs `Action`). */
 export type Action = { readonly requeueAt: EpochMs } | 'await-change';
 
-/** The action for the earliest of some moments; undefined ones do not count. */
+/** Requeues at the earliest of the moments that are defined. */
 export function earliestRequeue(...moments: (EpochMs | undefined)[]): Action {
   const known = moments.filter((at) => at !== undefined);
   return known.length === 0 ? 'await-change' : { requeueAt: Math.min(...known) };
 }
 
-/** Of two actions the one that comes first. */
+/** The one of two actions that comes first. */
 export function earlierAction(one: Action, other: Action): Action {
   if (one === 'await-change') return other;
   return other !== 'await-change' && other.requeueAt < one.requeueAt ? other : one;

@@ -7,7 +7,7 @@ import { AdaptiveRate, RateLimiter } from './rate-limiter.ts';
 
 /** When a request may go to a host: at most so many a second and at once, the smallest deadline first. */
 export interface RequestLimiter {
-  /** Runs `task` in its turn; each task needs a ticket of its own. Rejects with the signal's reason if that fires first. */
+  /** Runs `task` in its turn. Each task has its own ticket. Rejects with the signal's reason if that fires first. */
   run<T>(host: string, ticket: Ticket, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
   /** Call it after `deadline` or `expiresAt` of a ticket has changed: if the ticket waits, it moves. */
   raisePriority(host: string, ticket: Ticket): void;
