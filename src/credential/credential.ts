@@ -16,7 +16,7 @@ export const RENEW_REQUEST_ANNOTATION = 'convercus.io/renew-requested-at';
 
 type Spec = ConvercusCredential['spec'];
 
-/** A ConvercusCredential that makes sense: parsed once per pass, complete, with nothing left to default. */
+/** A valid ConvercusCredential, parsed once per reconcile, with all defaults filled in. */
 export interface Credential {
   readonly namespace: string;
   readonly name: string;
@@ -35,7 +35,7 @@ export interface Credential {
   readonly suspended: boolean;
   /** Value of the annotation that asks for a renewal now. */
   readonly renewRequest: string | undefined;
-  /** Digest of what shapes the token or its target; a change means that the target is out of date. */
+  /** Digest of the parts of the spec that shape the token or its target. If it changes, the target is out of date. */
   readonly specHash: string;
 }
 
@@ -48,7 +48,7 @@ export interface Target {
   readonly data: Readonly<Record<string, string>>;
 }
 
-/** The administrator's part: what a spec may refer to and what it leaves out. */
+/** From the operator's configuration: the environments that a spec may name, and the default renewal policy. */
 export interface Settings {
   readonly environments: Environments;
   readonly renewal: RenewalPolicy;
@@ -60,10 +60,10 @@ const DEFAULT_DATA = { token: '{{access_token}}' };
 export const targetNameOf = ({ metadata, spec }: ConvercusCredential): string =>
   spec.target.name ?? `${metadata.name}-token`;
 
-/** The Secret in which the session of a `password` credential is kept. */
+/** Name of the Secret that holds the session of a `password` credential. */
 export const sessionNameOf = (name: string): string => `${name}-session`;
 
-/** What the schema could not check is checked here. Fails with `InvalidSpec`. */
+/** Checks what the schema of the CRD cannot check. Fails with `InvalidSpec`. */
 export function parseCredential(
   resource: ConvercusCredential,
   settings: Settings,
@@ -98,7 +98,7 @@ export function parseCredential(
     specHash: digest([
       [grantType, tokenUrl, spec.clientId, spec.scope, ...requiredKeys({ grantType, source })],
       [spec.renewal, target],
-      seenVersionIn(target, {
+      withFixedValues(target, {
         program: spec.program,
         environment: environment.name,
         realm,
@@ -115,13 +115,13 @@ export const requiredKeys = ({
 }: Pick<Credential, 'grantType' | 'source'>): string[] =>
   FIELDS_BY_GRANT[grantType].map((field) => source.keys[field]);
 
-/** The target's data as far as it does not depend on the token. */
-const seenVersionIn = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>
+/** The target's data with all placeholders filled in that do not depend on the token. */
+const withFixedValues = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>
   Object.fromEntries(
     Object.entries(data).map(([key, text]) => [key, fill(text, (name) => fixed[name] ?? name)]),
   );
 
-/** Source, target and session are three Secrets, also before and after a credential has the grant that needs a session. */
+/** Credentials Secret, target and session need three names for every grant, because it may change to `password`. */
 function nameConflict(resource: ConvercusCredential): Failure | undefined {
   const { metadata, spec } = resource;
   const target = targetNameOf(resource);
@@ -166,7 +166,7 @@ export function digest(value: unknown): string {
 
 const canonical = (value: unknown): string => JSON.stringify(ordered(value));
 
-/** Objects become lists of their entries, by name. */
+/** Turns objects into lists of their entries, sorted by name. */
 function ordered(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(ordered);
   if (typeof value !== 'object' || value === null) return value;

@@ -4,7 +4,7 @@ import { type CredentialsField, FIELDS_BY_GRANT, type GrantRequest } from '../oa
 import { type Credential, requiredKeys } from './credential.ts';
 import type { SecretContents } from './secret.ts';
 
-/** What the credentials Secret holds, complete as far as the grant needs it; the rest is empty. */
+/** Values of the credentials Secret; those that the grant does not need are empty. */
 export type CredentialsValues = Readonly<Record<CredentialsField, Sensitive>>;
 
 const FIELD_NAMES: Readonly<Record<CredentialsField, string>> = {
@@ -16,7 +16,7 @@ const FIELD_NAMES: Readonly<Record<CredentialsField, string>> = {
 
 const EMPTY = new Sensitive('');
 
-/** The values out of the credentials Secret. Fails with `InputMissing` or `InputInvalid`, naming Secret and key. */
+/** Reads the values that the grant needs. Fails with `InputMissing` or `InputInvalid`, naming Secret and key. */
 export function credentialsIn(
   contents: SecretContents,
   credential: Credential,
@@ -68,7 +68,7 @@ export function credentialsSecretMissing(credential: Credential): Failure {
   );
 }
 
-/** What the credential presents with these values. */
+/** The token request of the credential with these values. */
 export function requestFrom(credential: Credential, values: CredentialsValues): GrantRequest {
   const { grantType, realm, tokenUrl, clientId, scope } = credential;
   const environment = credential.environment.name;

@@ -1,7 +1,7 @@
 import type { ConvercusCredential } from './api.ts';
 import { type Condition, conditionOf, type Status } from './status.ts';
 
-/** What is worth an Event: something changed for people. A routine renewal is not. */
+/** An Event tells of a change that matters to people; a scheduled renewal gets none. */
 export interface CredentialEvent {
   readonly type: 'Normal' | 'Warning';
   /** CamelCase: a plan reason, a failure kind, `TokenIssued`, `TokenExpired` or `Recovered`. */
@@ -18,8 +18,8 @@ interface Change {
 }
 
 /**
- * At most one event per change of status, read off the conditions before and after; the first that fits.
- * @param isPublished the target was written in between
+ * At most one event per change of status: of the first row of EVENTS that holds for the conditions before and after.
+ * @param isTargetWritten the target was written in between
  */
 export function eventFor(
   before: Status | undefined,

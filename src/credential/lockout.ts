@@ -4,13 +4,14 @@ import { type Credential, digest, requiredKeys } from './credential.ts';
 import type { RenewalPolicy } from './renewal.ts';
 
 /**
- * A login that the server has rejected. It is kept in status, so that a restart does not try again. It names the
- * version of the credentials Secret and nothing that was in it, so there is nothing to guess from.
+ * A login that the server has rejected. Status keeps it, so that a restart does not log in again. It names the version
+ * of the credentials Secret and holds no digest of its values, from which they could be guessed (ADR 12).
  */
 export interface Rejection {
+  /** See `presentedDigest`. */
   readonly presented: string;
   readonly at: EpochMs;
-  /** How often what is presented has been rejected. */
+  /** Rejections of what is presented, in all. */
   readonly count: number;
   /** It had been accepted before. */
   readonly hadWorked: boolean;
@@ -18,15 +19,15 @@ export interface Rejection {
   readonly retryAt: EpochMs | undefined;
 }
 
-/** What there is to say when nothing is sent because of a rejection. */
+/** Told while no login is sent because of an earlier rejection. */
 export const REJECTED_BEFORE = new Failure(
   'CredentialsRejected',
   'User name or password was rejected before, or the account is locked for a while. Check both in the credentials Secret; nothing is sent until they change.',
 );
 
 /**
- * When what was rejected may be presented again; undefined: not before something changes.
- * @param requested a person has asked for it: then once, but not sooner than the least time between renewals
+ * When a rejected password may be presented again; undefined: not before something changes.
+ * @param requested present while `renew-requested-at` asks for a renewal: one try is allowed `minimum` after `at`
  */
 export function loginAllowedAt(
   { at, retryAt }: Pick<Rejection, 'at' | 'retryAt'>,
@@ -39,7 +40,7 @@ export function loginAllowedAt(
 }
 
 /**
- * What is presented, and to whom, without looking into it.
+ * Identifies what is presented, and to which endpoint, by the version of the credentials Secret, not by its values.
  * @param version of the credentials Secret
  */
 export function presentedDigest(credential: Credential, version: string): string {
@@ -53,19 +54,19 @@ export interface LockoutEvidence {
   readonly count: number;
   /** It has logged in before: a locked account is likelier than a wrong password. */
   readonly worked: boolean;
-  /** Another value of the same user was rejected shortly before it was first tried: it may be right, but locked out. */
+  /** Less than LOCKOUT_WINDOW before its first try another password was rejected: it may be right, but locked out. */
   readonly followedRejection: boolean;
 }
 
-/** Longer than Keycloak's longest wait (15 min), then ever longer than a lock may last. */
+/** After the first, second and any later rejection. Keycloak locks an account for 15 min at most by default. */
 const LOCKOUT_BACKOFF: readonly [Ms, Ms, Ms] = [minutes(20), hours(2), hours(12)];
 
-/** A value that is first tried so soon after a rejection may be refused for the lock that the rejection caused. */
+/** Within this time a rejection may come from the brute-force lock that an earlier rejection caused. */
 export const LOCKOUT_WINDOW: Ms = minutes(15);
 
 /**
- * When a rejected password may be tried again: never, unless it is likelier locked than wrong.
- * @param random uniform in [0, 1): spreads the tries over another tenth
+ * When a rejected password may be tried again; undefined unless a locked account is likelier than a wrong password.
+ * @param random uniform in [0, 1): lengthens the wait by up to 10 %
  */
 export function nextLoginAt(
   { count, worked, followedRejection }: LockoutEvidence,

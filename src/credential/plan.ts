@@ -6,26 +6,26 @@ import { type KnownSecret, type SecretMeta, type TokenAnnotations, versionOf } f
 import { isSessionSecret, sessionNotOurs } from './session-secret.ts';
 import { isOurs } from './target-secret.ts';
 
-/** Everything that a decision rests on, gathered before it is made. */
+/** Everything that `plan` decides from. */
 export interface Observation {
   readonly credential: Credential;
   readonly source: KnownSecret;
   readonly target: SecretMeta | 'absent';
   /** The Secret of the session; absent for all grants but `password`. */
   readonly session: SecretMeta | 'absent';
-  /** The target's contents are what we published; only looked into when somebody else has written to it. */
+  /** The target holds what was published; its contents are read only after another writer has changed it. */
   readonly targetIntact: boolean;
-  /** Another credential that names the same target and has the better claim. */
+  /** Name of the credential with the same target that takes precedence. */
   readonly duplicate: string | undefined;
-  /** The last renew request that was answered, be it by a failure. */
+  /** The last renew request that led to a try, successful or not. */
   readonly handledRenewRequest: string | undefined;
   /** The last login that the server has rejected. */
   readonly rejection: Rejection | undefined;
-  /** Tokens that were asked for before this moment are void. */
+  /** By the not-before policy of the realm, tokens requested before this moment are revoked. */
   readonly validFrom: EpochMs;
 }
 
-/** Why a token is to be published. Condition reason, event reason and metric label. */
+/** Why a token is published. Condition reason, event reason and metric label. */
 export type RenewReason =
   | 'TokenMissing'
   | 'CredentialChanged'
@@ -39,21 +39,21 @@ export type Plan =
   | {
       readonly do: 'nothing';
       readonly requeueAt: EpochMs | undefined;
-      /** What keeps us from doing what is due. */
+      /** Why a token that is due is not requested. */
       readonly failure?: Failure;
     }
   | { readonly do: 'report'; readonly failure: Failure }
   | { readonly do: 'publish'; readonly reason: RenewReason; readonly freshness: RequiredFreshness };
 
-/** Which token will do. */
+/** Which token may be published. */
 export interface RequiredFreshness {
-  /** One that was obtained for another credential serves as well if it was issued after this moment. */
+  /** A token that was requested for another credential may serve if it was issued after this moment. */
   readonly newerThan: EpochMs;
-  /** A person asks: an earlier refusal does not count. */
+  /** `renew-requested-at` asks for it: a cached failure does not count. */
   readonly requested: boolean;
 }
 
-/** Reads only what it is given. The first fault is reported; else the first reason to publish is acted on. */
+/** Pure. Reports the first fault; without one, publishes for the first reason that holds. */
 export function plan(seen: Observation, now: EpochMs): Plan {
   for (const check of FAULT_CHECKS) {
     const failure = check(seen);
@@ -64,7 +64,7 @@ export function plan(seen: Observation, now: EpochMs): Plan {
     if (!holds(seen, now)) continue;
     if (!isLockedOut(seen, now))
       return { do: 'publish', reason, freshness: freshnessFor(reason, seen, now) };
-    return { do: 'nothing', failure: REJECTED_BEFORE, requeueAt: reauthenticateAt(seen, now) };
+    return { do: 'nothing', failure: REJECTED_BEFORE, requeueAt: lockedOutUntil(seen, now) };
   }
   return { do: 'nothing', requeueAt: nextRenewal(seen, now) };
 }
@@ -80,7 +80,7 @@ const FAULT_CHECKS: readonly FaultCheck[] = [
 
 type PublishCheck = (seen: Observation, now: EpochMs) => boolean;
 
-/** Later checks may rely on the earlier ones not holding. */
+/** A check may assume that those above it do not hold. */
 const PUBLISH_CHECKS: readonly (readonly [RenewReason, PublishCheck])[] = [
   ['TokenMissing', (seen) => tokenAnnotationsOf(seen) === undefined],
   ['CredentialChanged', credentialChanged],
@@ -94,13 +94,13 @@ const PUBLISH_CHECKS: readonly (readonly [RenewReason, PublishCheck])[] = [
   ['RenewalDue', renewalDue],
 ];
 
-/** The mark of the token in the target, whoever has touched it since. */
+/** Annotations of the token in the target, even if another writer has changed the target since. */
 export const tokenAnnotationsOf = ({
   target,
 }: Pick<Observation, 'target'>): TokenAnnotations | undefined =>
   target === 'absent' ? undefined : target.tokenAnnotations;
 
-/** The target is as we published it: contents, owner and label. */
+/** The target is as it was published: contents, owner and label. */
 export function isInPlace({ credential, target, targetIntact }: Observation): boolean {
   if (target === 'absent' || !targetIntact) return false;
   if (credential.target.creationPolicy === 'Merge') return isOurs(credential, target);
@@ -138,17 +138,17 @@ function sessionTaken({ credential, session }: Observation): Failure | undefined
 }
 
 /**
- * What would be presented has been rejected, and there is no session to go on with. A restart must not try again:
- * each wrong password brings the account nearer to a lock. A person may ask for one more try.
+ * What would be presented has been rejected, and there is no session to refresh. It is not sent again, not even after
+ * a restart: each wrong password brings the account nearer to a lock. `renew-requested-at` allows one more try.
  */
 function isLockedOut(seen: Observation, now: EpochMs): boolean {
   const { credential, rejection, session, source } = seen;
   if (rejection === undefined || session !== 'absent' || typeof source !== 'object') return false;
   const isSame = rejection.presented === presentedDigest(credential, versionOf(source));
-  return isSame && now < (reauthenticateAt(seen, now) ?? Infinity);
+  return isSame && now < (lockedOutUntil(seen, now) ?? Infinity);
 }
 
-function reauthenticateAt(seen: Observation, now: EpochMs): EpochMs | undefined {
+function lockedOutUntil(seen: Observation, now: EpochMs): EpochMs | undefined {
   const { credential, rejection } = seen;
   const requested = isRequestOpen(seen) ? credential.renewal : undefined;
   return rejection && loginAllowedAt(rejection, now, requested);
@@ -166,7 +166,7 @@ function isRequestOpen({ credential, target, handledRenewRequest }: Observation)
   return renewRequest !== tokenAnnotationsOf({ target })?.renewRequest;
 }
 
-/** A token that is younger than the least time between two renewals is left in place until then. */
+/** A token younger than `renewal.minimum` stays until it is that old. */
 function renewRequested(seen: Observation, now: EpochMs): boolean {
   return isRequestOpen(seen) && now >= requestableAt(seen, now);
 }
@@ -177,7 +177,7 @@ function requestableAt({ credential, target }: Observation, now: EpochMs): Epoch
   return issuedAt + credential.renewal.minimum;
 }
 
-/** When the token in place is due, or may be renewed because somebody has asked for it. */
+/** When the current token is due, or sooner when `renew-requested-at` asks for a renewal. */
 function nextRenewal(seen: Observation, now: EpochMs): EpochMs | undefined {
   const renewAt = tokenAnnotationsOf(seen)?.renewAt;
   if (renewAt === undefined || !isRequestOpen(seen)) return renewAt;
@@ -192,17 +192,17 @@ function renewalDue({ target }: Observation, now: EpochMs): boolean {
   );
 }
 
-/** A request to renew now is content with a token younger than the least time between two renewals. */
+/** For `renew-requested-at` a token younger than `renewal.minimum` will do. */
 function freshnessFor(reason: RenewReason, seen: Observation, now: EpochMs): RequiredFreshness {
   const issuedAt = tokenAnnotationsOf(seen)?.issuedAt ?? 0;
-  const held = isFromTheFuture(issuedAt, now) ? 0 : issuedAt;
+  const current = isFromTheFuture(issuedAt, now) ? 0 : issuedAt;
   const requested = isRequestOpen(seen);
   if (requested)
-    return { requested, newerThan: Math.max(held, now - seen.credential.renewal.minimum) };
+    return { requested, newerThan: Math.max(current, now - seen.credential.renewal.minimum) };
   if (reason === 'TokenRevoked') return { requested, newerThan: seen.validFrom - 1 };
-  return { requested, newerThan: reason === 'RenewalDue' ? held : 0 };
+  return { requested, newerThan: reason === 'RenewalDue' ? current : 0 };
 }
 
-/** The mark of the token that people can read from the target right now, or undefined when there is none of ours. */
+/** Annotations of the token that pods read now; undefined when the target is not as it was published. */
 export const trustedToken = (seen: Observation): TokenAnnotations | undefined =>
   seen.duplicate === undefined && isInPlace(seen) ? tokenAnnotationsOf(seen) : undefined;

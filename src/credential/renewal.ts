@@ -1,29 +1,29 @@
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
 import type { Token } from '../oauth/token.ts';
 
-/** When to renew: at `percent` ± `jitterPercent` of the validity, but never sooner than `minimum` after the last time. */
+/** Renew at `percent` ± `jitterPercent` of the validity, but not sooner than `minimum` after the renewal before. */
 export interface RenewalPolicy {
   readonly percent: number;
   readonly jitterPercent: number;
   readonly minimum: Ms;
 }
 
-/** The parts of a token that decide about its renewal. */
+/** The parts of a token that its renewal date depends on. */
 export type Lifetime = Pick<Token, 'issuedAt' | 'expiresAt' | 'jitter'>;
 
 const EARLIEST_SHARE = 0.05;
 const LATEST_SHARE = 0.99;
 
-/** So much of the policy's minimum holds even where it outlives a token. */
-const MINIMUM_AT_ALL_COSTS: Ms = seconds(30);
+/** Largest `minimum` that is kept even where a token expires before. */
+const MAX_KEPT_MINIMUM: Ms = seconds(30);
 
-/** The least time between two requests for which a token may have to expire. */
+/** Shortest time between two requests, even if the token expires meanwhile. */
 export const minRetryIntervalOf = ({ minimum }: Pick<RenewalPolicy, 'minimum'>): Ms =>
-  Math.min(minimum, MINIMUM_AT_ALL_COSTS);
+  Math.min(minimum, MAX_KEPT_MINIMUM);
 
 /**
- * When to renew: `percent` ± `jitterPercent` of the validity after the request was sent, inside the validity, yet not
- * sooner than the policy's minimum. A minimum that the token would not outlive counts for 30 s.
+ * When to renew: `percent` ± `jitterPercent` of the validity after the request was sent, inside the validity, not
+ * sooner than the policy's minimum. A minimum longer than the validity counts for 30 s at most.
  */
 export function renewalDate(token: Lifetime, policy: RenewalPolicy): EpochMs {
   const { issuedAt, expiresAt, jitter } = token;

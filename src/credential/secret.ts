@@ -1,7 +1,7 @@
 import type { Sensitive } from '../lib/sensitive.ts';
 import type { EpochMs } from '../lib/time.ts';
 
-/** Everything that we keep of a Secret's metadata. `last-applied-configuration` and all other annotations are dropped at the edge. */
+/** What is kept of a Secret's metadata. The rest, such as `last-applied-configuration`, is dropped when it is read. */
 export interface SecretMeta {
   readonly uid: string;
   readonly resourceVersion: string;
@@ -11,17 +11,20 @@ export interface SecretMeta {
   readonly credentialName?: string;
   /** Labelled as the Secret of a session. */
   readonly isSession?: true;
-  /** Our annotations; absent on a Secret into which no token was ever published. */
+  /** Absent on a Secret into which no token was ever published. */
   readonly tokenAnnotations?: TokenAnnotations;
-  /** Who has set its fields: nobody but us, or others besides, and some of ours not by apply. Absent for all the rest. */
+  /**
+   * `sole`: the operator is the only field manager. `shared`: there are others, and the operator has set some of its
+   * fields by an update. Absent otherwise.
+   */
   readonly fieldOwnership?: 'sole' | 'shared';
 }
 
-/** What tells one state of a Secret from another without looking into it. */
+/** Identifies one state of a Secret without its contents. */
 export const versionOf = ({ uid, resourceVersion }: SecretMeta): string =>
   `${uid}/${resourceVersion}`;
 
-/** What is known of a Secret without asking: its metadata, that there is none, or nothing at all. */
+/** What the cache knows of a Secret: its metadata, that there is none, or nothing. */
 export type KnownSecret = SecretMeta | 'absent' | 'unknown';
 
 export const isSameVersion = (meta: SecretMeta, known: KnownSecret): known is SecretMeta =>
@@ -29,7 +32,7 @@ export const isSameVersion = (meta: SecretMeta, known: KnownSecret): known is Se
   known.uid === meta.uid &&
   known.resourceVersion === meta.resourceVersion;
 
-/** What a target says about the token in it: annotations `convercus.io/*`. This, not status, is the operator's memory. */
+/** What the annotations `convercus.io/*` of a target say of its token. Decisions use them, not status (ADR 4). */
 export interface TokenAnnotations {
   readonly issuedAt: EpochMs;
   readonly expiresAt: EpochMs;
@@ -38,11 +41,11 @@ export interface TokenAnnotations {
   readonly specHash: string;
   /** `uid/resourceVersion` of the credentials Secret that the token was obtained with. */
   readonly sourceVersion: string;
-  /** Digest of the published data and the three times. It covers a token, so there is nothing to guess. */
+  /** Digest of the published data and the three times. The data hold a token, so they cannot be guessed from it. */
   readonly contentHash: string;
   /** The last `convercus.io/renew-requested-at` that led to a token. */
   readonly renewRequest?: string;
-  /** Name of the credential that has written it. Absent where version 0.1.0 did and nothing else tells. */
+  /** Name of the credential that wrote them. Absent if version 0.1.0 did and the field managers do not tell. */
   readonly credential?: string;
 }
 
@@ -55,13 +58,13 @@ export interface SecretContents {
   readonly data: ReadonlyMap<string, Sensitive>;
 }
 
-/** A Secret as it shall be, whole: what we own of it. */
+/** The desired state of a Secret: all fields that the operator owns. */
 export interface DesiredSecret {
   readonly namespace: string;
   readonly name: string;
-  /** Present: only if the Secret is still this one. Absent: only if it is new or already of our type. */
+  /** Written only if the Secret has this uid. Absent: only if the Secret is new or has `type`. */
   readonly uid?: string;
-  /** Present: only if the Secret is still this version. */
+  /** Written only if the Secret has this version. */
   readonly resourceVersion?: string;
   /** Absent for `Merge`, where the Secret has a type of its own. */
   readonly type?: string;
@@ -74,7 +77,7 @@ export interface DesiredSecret {
     readonly uid: string;
   };
   readonly data: Readonly<Record<string, Sensitive>>;
-  /** Take back fields that somebody else has set. Never for `Merge`. */
+  /** Takes over fields that other managers have set. Never for `Merge`. */
   readonly force: boolean;
   readonly fieldManager: string;
 }

@@ -13,7 +13,7 @@ import {
   SESSION_LABEL,
 } from './target-secret.ts';
 
-/** As for targets: the API server refuses to apply it onto a Secret of another type. */
+/** As with TARGET_TYPE, the API server refuses to apply a session onto a Secret of another type. */
 const SESSION_TYPE = 'convercus.io/session';
 
 /** Keys of the Secret: the refresh token, the user name, and the facts as JSON. */
@@ -62,7 +62,7 @@ function detailsOf(session: Session): object {
   };
 }
 
-/** The session in a Secret, or undefined when there is none in it or somebody has made it unreadable. */
+/** The session in a Secret; undefined when there is none or it cannot be read. */
 export function sessionFrom({
   data,
   type,
@@ -96,11 +96,11 @@ export function sessionFrom({
   };
 }
 
-/** As far as metadata tell, of which the type is no part. */
+/** By labels alone: metadata do not hold the type. */
 export const isSessionSecret = ({ isSession, credentialName }: SecretMeta, name: string): boolean =>
   isSession === true && credentialName === name;
 
-/** A Secret that was read whole holds a session of that credential: labels can be set by others, its type can't be changed. */
+/** By type as well: others can set labels, but the type of a Secret cannot be changed. */
 export const holdsSession = ({ meta, type }: SecretContents, name: string): boolean =>
   type === SESSION_TYPE && isSessionSecret(meta, name);
 

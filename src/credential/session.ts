@@ -5,7 +5,7 @@ import type { PasswordRequest, RefreshRequest } from '../oauth/grants.ts';
 import type { RefreshToken, Token } from '../oauth/token.ts';
 import type { Credential } from './credential.ts';
 
-/** Where a session lives and who may end it; also what a log-out needs when the credential is gone. */
+/** Where a session was started: all that a log-out needs, even when the credential is gone. */
 export interface SessionOrigin {
   /** Of the ConvercusCredential that logged in. */
   readonly credentialUid: string;
@@ -23,7 +23,7 @@ export interface SessionOrigin {
 export const isSessionOver = ({ kind }: Failure): boolean =>
   kind === 'SessionEnded' || kind === 'RefreshTokenReused';
 
-/** One login at the provider and the newest refresh token of it. */
+/** One login at the provider, with its newest refresh token. */
 export interface Session extends SessionOrigin {
   readonly refreshToken: Sensitive;
   readonly username: Sensitive;
@@ -32,13 +32,13 @@ export interface Session extends SessionOrigin {
   readonly startedAt: EpochMs;
   /** Undefined: never. */
   readonly refreshExpiresAt: EpochMs | undefined;
-  /** The session's maximum was seen to bind, so the next login is planned for this moment. */
+  /** The next login, planned once SSO Session Max was seen to limit the session. */
   readonly reauthenticateAt: EpochMs | undefined;
-  /** The longest validity of an access token that this session has given. */
+  /** Longest validity of an access token of this session so far. */
   readonly maxTokenLifetime: Ms;
 }
 
-/** Answers of one session differ by so much without meaning anything: servers count in whole seconds. */
+/** The same date in two responses may differ by this much, because servers count in whole seconds. */
 const TOLERANCE: Ms = seconds(2);
 
 /** Undefined when the server gave no refresh token: then each renewal is a login. */
@@ -60,7 +60,7 @@ export function sessionFromLogin(
   };
 }
 
-/** The session after a refresh. Its end tells which limit binds: one that moves slides with use, one that stays is the maximum. */
+/** If the refresh token's expiry moves, SSO Session Idle limits the session; if it stays, SSO Session Max does. */
 export function sessionAfterRefresh(session: Session, token: Token): Session {
   const { value, expiresAt } = token.refreshToken ?? sameToken(session);
   return {
@@ -83,7 +83,7 @@ const sameToken = ({ refreshToken, refreshExpiresAt }: Session): RefreshToken =>
 const isSame = (a: EpochMs | undefined, b: EpochMs | undefined): a is EpochMs =>
   a !== undefined && b !== undefined && Math.abs(a - b) <= TOLERANCE;
 
-/** At a random point between 80 and 90 % of the session, so that those who logged in together do not do so again. */
+/** Random between 80 and 90 % of the session, so that credentials that logged in together spread. */
 const reauthenticationDate = (startedAt: EpochMs, end: EpochMs, jitter: number): EpochMs =>
   Math.round(startedAt + (end - startedAt) * (0.85 + 0.05 * jitter));
 
@@ -97,7 +97,7 @@ const originOf = (credential: Credential): SessionOrigin => ({
   source: { name: credential.source.name, key: credential.source.keys.clientSecret },
 });
 
-/** The session belongs to this user of this client, so that its refresh token speaks for the credential. */
+/** The session is of the credential's user and client, so its refresh token may be used for the credential. */
 export function isSessionOf(
   session: Session,
   credential: Credential,
@@ -116,8 +116,8 @@ export const isRefreshable = ({ refreshExpiresAt }: Session, now: EpochMs): bool
   refreshExpiresAt === undefined || now < refreshExpiresAt - TOLERANCE;
 
 /**
- * Time to log in afresh although the session still lives: near its maximum the server gives ever shorter tokens,
- * and renewing those would go on ever faster.
+ * A new login is due although the session is not over: near SSO Session Max tokens get ever shorter, so they would be
+ * renewed ever more often.
  */
 export function isReauthenticationDue(
   { reauthenticateAt, refreshExpiresAt, maxTokenLifetime }: Session,

@@ -8,18 +8,18 @@ import type { TokenAnnotations } from './secret.ts';
 export type Status = NonNullable<ConvercusCredential['status']>;
 export type Condition = NonNullable<Status['conditions']>[number];
 
-/** How a pass ended, as far as people need to know. */
+/** Result of a reconcile, as far as status shows it. */
 export interface Outcome {
   readonly resource: ConvercusCredential;
   readonly targetName: string;
   readonly targetVersion: string | undefined;
   readonly tokenUrl?: string;
-  /** The mark of the token that the target holds, untouched by others. */
+  /** Annotations of the token in the target; undefined when the target is not as it was published. */
   readonly currentToken: TokenAnnotations | undefined;
   readonly suspended: boolean;
   readonly handledRenewRequest: string | undefined;
   readonly rejection: Rejection | undefined;
-  /** What came of an attempt to renew, if there was one. */
+  /** Result of the attempt to renew; undefined when there was none. */
   readonly attempt: Attempt | undefined;
 }
 
@@ -70,7 +70,7 @@ const writeRejection = ({ presented, at, count, hadWorked, retryAt }: Rejection)
   ...(retryAt === undefined ? {} : { retryAt: rfc3339(retryAt) }),
 });
 
-/** The rejection that a status tells of. */
+/** The rejection that a status holds. */
 export function readRejection(status: Status | undefined): Rejection | undefined {
   const { presented, at, count, hadWorked = false, retryAt } = status?.rejectedLogin ?? {};
   const rejectedAt = parseTime(at);
@@ -149,7 +149,7 @@ function renewedCondition({ attempt, suspended, resource }: Outcome): ConditionD
   };
 }
 
-/** A token can outlive its renewal date only when it is shorter than the least time between two renewals. */
+/** A token expires without a failed renewal only when it is shorter than `renewal.minimum`. */
 const causeOf = ({ status, message }: ConditionDraft): string =>
   status === 'True' ? 'it is shorter than the least time between two renewals' : message;
 
@@ -163,7 +163,7 @@ const MESSAGES: Record<RenewReason, string> = {
   RenewalDue: 'A token was issued because the one before was due for renewal',
 };
 
-/** What a token endpoint said holds until it says something else; every other failure is found anew by each pass. */
+/** A failure of the token endpoint stays until its next response; each reconcile finds all other failures again. */
 const isLasting = (before: Condition | undefined): before is Condition =>
   before !== undefined && TOKEN_FAILURES.has(before.reason);
 

@@ -12,29 +12,29 @@ export const API_VERSION = 'convercus.io/v1alpha1';
 export const KIND = 'ConvercusCredential';
 export const FIELD_MANAGER = 'convercus-operator';
 
-/** One per credential: under a shared one a second credential could take over what the first has set. */
+/** One field manager per credential: with a shared one a second credential could take over fields of the first. */
 export const managerFor = (credentialName: string): string => `${FIELD_MANAGER}.${credentialName}`;
 
-/** The name of the credential whose manager that is; undefined when it is none of ours. */
+/** Name of the credential that the field manager belongs to; undefined for other managers. */
 export const credentialOfManager = (manager: string): string | undefined =>
   OUR_MANAGER.exec(manager)?.[1];
 
 const OUR_MANAGER = /^convercus-operator\.([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)$/;
 
 /**
- * The type of targets that we create. The type of a Secret can't be changed, so the API server itself
- * refuses to apply a target onto somebody else's Secret, however the two race.
+ * Type of the targets that the operator creates. The type of a Secret cannot be changed, so the API server refuses to
+ * apply a target onto a Secret that was made for something else, even in a race (ADR 3).
  */
 export const TARGET_TYPE = 'convercus.io/token';
 
 export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
 export const CREDENTIAL_LABEL = 'convercus.io/credential';
 
-/** Tells the Secret of a session, of whose metadata alone the type is no part. */
+/** Marks the Secret of a session for those who see its metadata alone, which do not hold the type. */
 export const SESSION_LABEL = 'app.kubernetes.io/component';
 export const SESSION_COMPONENT = 'session';
 
-/** How a token came about: what the mark says besides the token's own times. */
+/** How a token was obtained: what its annotations say besides its times. */
 export interface Provenance {
   readonly sourceVersion: string;
   readonly renewRequest: string | undefined;
@@ -61,7 +61,7 @@ function tokenAnnotationsFor(
   };
 }
 
-/** The values of the target's keys. Fails with `InvalidSpec` when the answer lacks what a template asks for. */
+/** The values of the target's keys. Fails with `InvalidSpec` when a template uses an ID token and there is none. */
 function renderData(
   credential: Credential,
   token: Token,
@@ -72,7 +72,7 @@ function renderData(
     return new Failure(
       'InvalidSpec',
       `spec.target.data.${wantsIdToken[0]} uses {{id_token}}, but the server sent none; is "openid" in spec.scope?`,
-      { retryAfter: hours(1) }, // or the provider has changed the client, which nothing here shows
+      { retryAfter: hours(1) }, // The client may be changed at the provider, which no watch shows
     );
   }
   const valueOf = (name: Placeholder): string => valueFor(name, credential, token);
@@ -98,7 +98,7 @@ function valueFor(name: Placeholder, credential: Credential, token: Token): stri
   return values[name]();
 }
 
-/** The target as it shall be, whole. Fails with `InvalidSpec`. */
+/** The desired target, and the annotations of its token. Fails with `InvalidSpec`. */
 export function renderTarget(
   credential: Credential,
   token: Token,
@@ -139,7 +139,7 @@ const OUR_LABELS: ReadonlySet<string> = new Set([
   SESSION_LABEL,
 ]);
 
-/** The labels of the spec, but for those that are the operator's: no target may look like the Secret of a session. */
+/** The labels of the spec without the operator's own: no target may look like the Secret of a session. */
 const labelsFrom = ({ labels }: Credential['target']): Readonly<Record<string, string>> =>
   Object.fromEntries(Object.entries(labels).filter(([name]) => !OUR_LABELS.has(name)));
 
@@ -149,21 +149,21 @@ interface TargetUser {
   readonly target: Pick<Credential['target'], 'creationPolicy'>;
 }
 
-/** This credential may write to the Secret: it owns it, or merges into one that was not made for another. */
+/** The credential may write to the Secret: it owns it, or merges into one that is no other credential's. */
 export function isOurs(targetUser: TargetUser, target: SecretMeta): boolean {
   if (targetUser.target.creationPolicy === 'Owner') return isOwnedBy(targetUser, target);
   return target.credentialName === undefined || target.credentialName === targetUser.name;
 }
 
-/** Owned by this very credential, or kept (`Retain`) from one of the same name and owned by nobody. */
+/** Owned by this credential, or without an owner and kept (`Retain`) from a credential of the same name. */
 export const isOwnedBy = (
   { uid, name }: Pick<TargetUser, 'uid' | 'name'>,
   { controllerUid, credentialName }: SecretMeta,
 ): boolean => (controllerUid === undefined ? credentialName === name : controllerUid === uid);
 
 /**
- * The target as this credential sees it: what another has published into it, and perhaps left there when it was deleted
- * or renamed, is no token of its own.
+ * The target without the token annotations of another credential, which may have left them there when it was deleted or
+ * renamed.
  */
 export function asSeenBy(
   { name }: Pick<TargetUser, 'name'>,
@@ -175,7 +175,7 @@ export function asSeenBy(
   return rest;
 }
 
-/** Whether a target that somebody else has written to still holds what we published. */
+/** Whether a target that another writer has changed still holds what was published. */
 export function isIntact(found: SecretContents, { target }: Credential): boolean {
   const tokenAnnotations = found.meta.tokenAnnotations;
   if (tokenAnnotations === undefined) return false;
@@ -196,7 +196,7 @@ function holds(found: Readonly<Record<string, string>>, wanted: Readonly<Record<
   return Object.entries(wanted).every(([key, value]) => found[key] === value);
 }
 
-/** Covers the times as well, so that an edited date is not believed. */
+/** Covers the times too: with an edited date the target counts as changed. */
 function hashOf(
   data: readonly (readonly [string, Sensitive])[],
   { issuedAt, expiresAt, renewAt }: Pick<TokenAnnotations, 'issuedAt' | 'expiresAt' | 'renewAt'>,

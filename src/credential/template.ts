@@ -1,4 +1,4 @@
-/** Plain substitution of `{{name}}` in the values of `spec.target.data`. No functions, no nesting, no access to anything else. */
+/** Substitution of `{{name}}` in the values of `spec.target.data`: no functions, no nesting. */
 
 export const PLACEHOLDERS = [
   'access_token',
@@ -21,7 +21,7 @@ const PLACEHOLDER = /\{\{([^{}]*)\}\}/g;
 const isPlaceholder = (name: string): name is Placeholder =>
   (PLACEHOLDERS as readonly string[]).includes(name);
 
-/** The names between double braces that mean nothing, as they were written. */
+/** The names between double braces that are no placeholders. */
 export function unknownPlaceholders(template: string): string[] {
   return [...template.matchAll(PLACEHOLDER)]
     .map(([, inside = '']) => inside.trim())

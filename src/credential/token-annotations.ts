@@ -1,7 +1,7 @@
 import { type EpochMs, parseTime, rfc3339 } from '../lib/time.ts';
 import type { TokenAnnotations } from './secret.ts';
 
-/** The annotations that hold a TargetMark. They are API: other tools may read them. */
+/** Names of the annotations. They are API: other tools may read them. */
 export const TOKEN_ANNOTATIONS = {
   issuedAt: 'convercus.io/issued-at',
   expiresAt: 'convercus.io/expires-at',
@@ -15,7 +15,7 @@ export const TOKEN_ANNOTATIONS = {
 
 const RFC_3339 = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)$/;
 
-/** The mark as annotations. Times keep whole milliseconds, written only where there are some. */
+/** Milliseconds of a time are written only if they are not 0. */
 export function formatTokenAnnotations(tokenAnnotations: TokenAnnotations): Record<string, string> {
   return {
     [TOKEN_ANNOTATIONS.issuedAt]: writeTime(tokenAnnotations.issuedAt),
@@ -34,8 +34,8 @@ export function formatTokenAnnotations(tokenAnnotations: TokenAnnotations): Reco
 }
 
 /**
- * The mark that the annotations hold, or undefined when it is incomplete or anybody has made it unreadable.
- * @param writtenBy the credential that has set them, where they do not say so: version 0.1.0 did not
+ * Undefined when an annotation is missing or cannot be read.
+ * @param writtenBy the credential that set them, for those of version 0.1.0, which do not say it
  */
 export function parseTokenAnnotations(
   annotations: Readonly<Record<string, string>>,
