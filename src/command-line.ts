@@ -5,7 +5,7 @@ import { Command, CommanderError } from 'commander';
 
 export type Arguments =
   | { readonly config?: string; readonly kubeconfig?: string }
-  /** Nothing is to be run: `text` belongs on standard output for 0 and on standard error for 2. */
+  /** Nothing is run: `text` goes to standard output for 0 and to standard error for 2. */
   | { readonly exit: 0 | 2; readonly text: string };
 
 export const readVersion = (): string =>
@@ -38,9 +38,9 @@ export function parseArguments(argv: readonly string[]): Arguments {
 }
 
 export interface ProcessEnvironment {
-  /** Where the operator itself runs. */
+  /** The namespace that the operator runs in. */
   readonly namespace: string;
-  /** Ours alone among all replicas. */
+  /** Unique among all replicas. */
   readonly identity: string;
   /** Proxy for the token hosts, and which hosts to reach without it; empty for none. */
   readonly proxy: { readonly https: string; readonly except: string };
@@ -50,7 +50,7 @@ const NAMESPACE_FILE = '/var/run/secrets/kubernetes.io/serviceaccount/namespace'
 
 type Variables = Readonly<Record<string, string | undefined>>;
 
-/** What the environment says of us. Every name of a proxy variable counts in upper and lower case. */
+/** Reads the environment variables. Those of the proxy count in upper and lower case. */
 export function fromEnvironment(
   env: Variables,
   readFile: (path: string) => string = (path) => readFileSync(path, 'utf8'),
@@ -63,7 +63,7 @@ export function fromEnvironment(
   };
 }
 
-/** The name of a pod is unique; that of a host need not be, for two replicas may run on one. */
+/** The name of a pod is unique. That of a host is not, because two replicas may run on one. */
 function identityFrom(env: Variables): string {
   return env['POD_NAME'] || `${env['HOSTNAME'] || 'convercus-operator'}_${randomUUID()}`;
 }

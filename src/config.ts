@@ -13,11 +13,11 @@ export interface Checks {
   readonly namespace?: string;
 }
 
-/** The configuration file, complete. Times are in milliseconds and have lost `Seconds` from their names. */
+/** The configuration with all defaults. Times are in milliseconds, without `Seconds` in their names. */
 export type Config = Readonly<z.output<ReturnType<typeof schemaWith>>>;
 
 /**
- * The configuration, or every problem with it: the path and what to write there.
+ * The configuration, or all problems with it, each with its path and what to write there.
  * @param text YAML, or undefined for the defaults
  */
 export function parseConfig(text: string | undefined, checks: Checks): Config | string[] {
@@ -33,12 +33,12 @@ export function parseConfig(text: string | undefined, checks: Checks): Config | 
   }
 }
 
-/** A key without a value was not written, as that of a section whose lines are all commented out. */
+/** A key without a value counts as absent, for example a section whose lines are all commented out. */
 const dropEmpty = (_: unknown, value: unknown): unknown =>
   value === '' ? undefined : (value ?? undefined);
 const firstLine = (text: string): string => text.replace(/:?\n[^]*/, '');
 
-/** A built-in environment is kept but for what is written of it. */
+/** Keys that are written for a built-in environment replace its own one by one. */
 function withBuiltIns(raw: unknown): unknown {
   if (!isObject(raw)) return raw;
   const { environments: written = {} } = raw;
@@ -88,7 +88,7 @@ function schemaWith({ readFile, namespace = 'default' }: Checks) {
   });
 }
 
-/** An object that knows all its keys. Every schema below says in one sentence what to write, whatever is wrong. */
+/** An object without unknown keys. Each schema below has one message for all faults: it says what to write. */
 function section<T extends z.ZodRawShape>(shape: T) {
   const known = Object.keys(shape).join(', ');
   return z.strictObject(shape, {
@@ -110,7 +110,7 @@ const flag = z.boolean('write true or false');
 const oneOf = <const T extends string[]>(...names: T) =>
   z.enum(names, `write one of: ${names.join(', ')}`);
 
-/** Each watch costs memory and a connection. */
+/** A namespace that is listed twice would be watched twice. */
 function isUnique({ value, issues }: z.core.ParsePayload<string[]>): void {
   const twice = new Set(value.filter((name, at) => value.indexOf(name) < at));
   for (const name of twice) {
@@ -126,7 +126,7 @@ function isSelector({ value, issues }: z.core.ParsePayload<string>): void {
   issues.push({ code: 'custom', input: value, message: `${SELECTOR}: ${problem}` });
 }
 
-/** A rule over several fields is looked at whatever else is wrong, so it must bear any values. */
+/** A rule over several fields runs even if one of them is wrong, so it must accept any values. */
 const rule = (field: string, write: string) => ({
   error: `write ${write}`,
   path: [field],
@@ -166,7 +166,7 @@ const leaderElection = (namespace: string) =>
 const renewal = section({
   percent: number(10, 95).default(80),
   jitterPercent: number(0, 20).default(5),
-  // A third of the shortest token of the vendor: with more, what is late by a retry or two comes after the expiry
+  // At most a third of the shortest token of Convercus: with more, a renewal that is two retries late misses the expiry
   minimumSeconds: number(1, 600).default(30),
 })
   .refine((s) => !(s.percent + s.jitterPercent > 99), rule('jitterPercent', 'at most 99 - percent'))
@@ -199,7 +199,7 @@ function environments(readFile: Checks['readFile']) {
 
 const isHttp = (value: unknown): boolean => typeof value === 'string' && /^http:/i.test(value);
 
-/** The realm may come from a tenant, so it must not reach into the host. */
+/** The realm may come from a tenant, so its placeholder may not stand in the host. */
 function url(placeholder: '' | '{realm}', more: string) {
   const error = `write an absolute URL without credentials, query or fragment${more}`;
   const isFit = (url: string): boolean => {

@@ -25,13 +25,13 @@ import type { Readiness } from './watches.ts';
 const CONFIGURATION_ERROR = 2;
 
 /**
- * After a signal. It is there for mistakes in this program: passes have 12 s (DRAIN), the Lease 3 s (RELEASE), a scrape
- * 1 s (CLOSING_TIME) and the log 2 s (FLUSH), and Kubernetes kills after 30 s.
+ * From the signal to a forced exit, in case of a bug: reconciles have 12 s (DRAIN_TIMEOUT), the Lease 3 s (RELEASE), a
+ * scrape 1 s (CLOSING_TIME) and the log 2 s (FLUSH), and Kubernetes kills after 30 s.
  */
 const STOP_DEADLINE = seconds(20);
 const FLUSH = seconds(2);
 
-/** 0 after a clean stop, 2 for a configuration error, 1 for anything else. */
+/** Returns the exit code: 0 after a clean stop, 2 for a configuration error, 1 for anything else. */
 async function main(args: Arguments): Promise<number> {
   if ('exit' in args) {
     (args.exit === 0 ? process.stdout : process.stderr).write(args.text);
@@ -89,7 +89,7 @@ async function run(
   }
 }
 
-/** Any further signal changes nothing: the stop goes on. */
+/** A second signal changes nothing. */
 function stopBySignal(log: Log) {
   const stop = new AbortController();
   let cancelStopDeadline = (): void => undefined;
@@ -106,7 +106,7 @@ function stopBySignal(log: Log) {
   return { signal: stop.signal, cancelStopDeadline: () => cancelStopDeadline() };
 }
 
-/** Nothing is known of the state after a bug, so what is under way is cut. */
+/** After a bug the state is unknown, so the process ends at once. */
 function exitOnUnexpectedError(log: Log): void {
   let isEnding = false;
   const endBy = (error: unknown): void => {
@@ -118,7 +118,7 @@ function exitOnUnexpectedError(log: Log): void {
   process.on('uncaughtException', endBy).on('unhandledRejection', endBy);
 }
 
-/** The message of an unforeseen error may hold anything, so only its kind and place are logged. */
+/** The message of an unforeseen error may hold a secret, so only its class and place are logged. */
 function logUnexpectedError(log: Log, error: unknown): void {
   const kind = error instanceof Error ? error.name : typeof error;
   log.error('The operator ends because of an unforeseen error', {
@@ -146,7 +146,7 @@ async function listen(
 const codeOf = (error: unknown): string =>
   error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
 
-/** What a simulation replaces. */
+/** The parts that the simulation replaces. */
 const realParts = (
   { config, userAgent, metrics }: { config: Config; userAgent: string; metrics: Metrics },
   kubeconfig: string | undefined,
@@ -175,17 +175,17 @@ function warnOfPlainHttp({ environments }: Config, log: Log): void {
   }
 }
 
-/** What would keep the process alive if it were not ended: a hanging plugin of the kubeconfig, or a mistake of ours. */
+/** Logs what would keep the process alive: a hanging plugin of the kubeconfig, or a bug. */
 async function logOpenResources(log: Log): Promise<void> {
-  // What has been closed is gone a few turns of the event loop later
-  for (let ticket = 0; ticket < 10 && openResources() !== ''; ticket += 1) await setImmediate();
+  // A closed resource is gone a few turns of the event loop later
+  for (let turn = 0; turn < 10 && openResources() !== ''; turn += 1) await setImmediate();
   const open = openResources();
   if (open !== '') log.debug('Still open at the end', { open });
 }
 
 const openResources = (): string => process.getActiveResourcesInfo().join(', ');
 
-/** Whatever is still open. What was logged goes out before, unless nobody reads it. */
+/** Ends the process, whatever is open, once the log is written or FLUSH has passed. */
 async function end(code: number): Promise<never> {
   await Promise.all([flushed(process.stdout), flushed(process.stderr)]);
   return process.exit(code);

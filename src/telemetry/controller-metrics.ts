@@ -1,7 +1,7 @@
 import { type Ms, seconds } from '../lib/time.ts';
 import type { Instruments } from './instruments.ts';
 
-const PASS_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
+const RECONCILE_SECONDS = [0.001, 0.005, 0.025, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];
 const WAIT_SECONDS = [0.001, 0.01, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600];
 
 const QUEUE = { name: 'credentials' };
@@ -9,7 +9,7 @@ const CONTROLLER = { controller: 'convercuscredential' };
 
 export type ReconcileResult = 'success' | 'requeue_after' | 'error';
 
-/** controller_runtime_*, under the names that dashboards for controllers know. */
+/** Those of controller-runtime, so that dashboards for controllers work. */
 export function controllerMetrics(
   make: Instruments,
   workers: number,
@@ -18,26 +18,29 @@ export function controllerMetrics(
   const name = (rest: string): string => `controller_runtime_${rest}`;
   const label = Object.keys(CONTROLLER);
   const { controller } = CONTROLLER;
-  make.gauge(name('max_concurrent_reconciles'), 'How many passes may run at once.', label, () => [
-    [CONTROLLER, workers],
-  ]);
-  make.gauge(name('active_workers'), 'Passes that run now.', label, () => [
+  make.gauge(
+    name('max_concurrent_reconciles'),
+    'How many reconciles may run at once.',
+    label,
+    () => [[CONTROLLER, workers]],
+  );
+  make.gauge(name('active_workers'), 'Reconciles that run now.', label, () => [
     [CONTROLLER, activeWorkers()],
   ]);
   const results = [...label, 'result'];
-  const passes = make.counter(name('reconcile_total'), 'Passes by result.', results);
-  const errors = make.counter(name('reconcile_errors_total'), 'Passes that failed.', label);
+  const reconciles = make.counter(name('reconcile_total'), 'Reconciles by result.', results);
+  const errors = make.counter(name('reconcile_errors_total'), 'Reconciles that failed.', label);
   const time = make.histogram(
     name('reconcile_time_seconds'),
-    'How long passes took.',
+    'How long reconciles took.',
     label,
-    PASS_SECONDS,
+    RECONCILE_SECONDS,
   );
-  for (const result of ['success', 'requeue_after', 'error']) passes([controller, result], 0);
+  for (const result of ['success', 'requeue_after', 'error']) reconciles([controller, result], 0);
   errors([controller], 0);
 
   return (result, took) => {
-    passes([controller, result]);
+    reconciles([controller, result]);
     if (result === 'error') errors([controller]);
     time([controller], inSeconds(took));
   };
@@ -79,7 +82,7 @@ export function workQueueMetrics(make: Instruments, read: () => QueueState) {
     name('work_duration_seconds'),
     'How long keys were in work.',
     label,
-    PASS_SECONDS,
+    RECONCILE_SECONDS,
   );
   adds(queue, 0);
   retries(queue, 0);

@@ -42,9 +42,9 @@ const GAUGES: readonly Gauge[] = [
 const CREDENTIALS_PER_CHUNK = 1_000;
 
 /**
- * The gauges of all credentials as Prometheus text, in pieces. It is written directly, for a metrics library would keep
- * something of every credential.
- * @param credentials asked once for each gauge
+ * The gauges of all credentials as Prometheus text, in pieces. Written without the metrics library, which would keep a
+ * sample of every credential in memory.
+ * @param credentials called once for each gauge
  */
 export function* credentialGauges(
   credentials: () => Iterable<ConvercusCredential>,

@@ -3,11 +3,11 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 type Labels = Readonly<Record<string, string>>;
 type Sample = readonly [labels: Labels, value: number];
 
-/** A registry and short ways to fill it. The label names of counters and histograms are in the order of their values. */
+/** A prom-client registry. Counters and histograms take label values in the order of the label names. */
 export class Instruments {
   readonly #registry = new Registry();
 
-  /** What there is to know of the process itself. */
+  /** The library's metrics of the process: CPU, memory, event loop. */
   addProcess(): void {
     collectDefaultMetrics({ register: this.#registry });
   }
@@ -22,20 +22,20 @@ export class Instruments {
 
   counter(name: string, help: string, labelNames: readonly string[]) {
     const counter = new Counter({ name, help, labelNames, registers: [this.#registry] });
-    const childOf = remembered((labels) => counter.labels(...labels));
+    const childOf = memoized((labels) => counter.labels(...labels));
     return (labels: readonly string[], by = 1): void => childOf(labels).inc(by);
   }
 
   histogram(name: string, help: string, labelNames: readonly string[], buckets: number[]) {
     const registers = [this.#registry];
     const histogram = new Histogram({ name, help, labelNames, buckets, registers });
-    const childOf = remembered((labels) => histogram.labels(...labels));
+    const childOf = memoized((labels) => histogram.labels(...labels));
     return (labels: readonly string[], seconds: number): void => childOf(labels).observe(seconds);
   }
 
-  /** @param read all samples there are, asked for when somebody asks for the metrics */
+  /** @param read returns all samples; called at each scrape */
   gauge(name: string, help: string, labelNames: readonly string[], read: () => Sample[]): void {
-    // A metric sets its samples on itself
+    // prom-client passes the gauge as `this`
     const collect = (gauge: Gauge): void => {
       gauge.reset();
       for (const [labels, value] of read()) gauge.set(labels, value);
@@ -52,8 +52,8 @@ export class Instruments {
   }
 }
 
-/** The library checks and copies the labels each time that it is asked for a child. Labels have few values. */
-function remembered<T>(make: (labels: readonly string[]) => T): (labels: readonly string[]) => T {
+/** Keeps the child of each combination of labels, which are few: prom-client checks and copies labels on each call. */
+function memoized<T>(make: (labels: readonly string[]) => T): (labels: readonly string[]) => T {
   const children = new Map<string, T>();
   return (labels) => {
     const key = labels.join('\n');

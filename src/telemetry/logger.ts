@@ -15,10 +15,10 @@ interface Entry {
   readonly fields: LogFields;
 }
 
-/** One line for each entry, whatever is in it. */
+/** Writes one line for each entry, whatever characters are in it. */
 export function createLog({ level, format: name, stream = process.stdout }: LogOptions): Log {
   const line = name === 'json' ? jsonLine : textLine;
-  // The whole line is ours: winston gives fields with some names a meaning
+  // winston gets the finished line, because it gives a meaning to fields of some names
   const logger = createLogger({
     level,
     format: format.printf(({ message }) => String(message)),

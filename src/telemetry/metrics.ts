@@ -20,9 +20,9 @@ export interface MetricsOptions {
   readonly clock: Clock;
 }
 
-/** What is looked at when somebody asks for the metrics. What is absent counts as empty. */
+/** Read at each scrape. A part that is absent counts as empty. */
 export interface Observed {
-  /** All that are known; a new iteration for each call. */
+  /** All credentials; each call starts a new iteration. */
   readonly credentials?: () => Iterable<ConvercusCredential>;
   readonly queue?: { snapshot(): QueueState };
   readonly controller?: { readonly active: number };
@@ -46,21 +46,21 @@ export interface TokenRequestReport {
 export interface Metrics {
   renewal(reason: RenewReason, outcome: 'success' | FailureKind): void;
   readonly contentType: string;
-  /** Prometheus text in pieces, so that many credentials neither hold the process up nor fill its memory. */
+  /** Prometheus text in pieces, so that many credentials neither block the event loop nor fill the memory. */
   chunks(): AsyncGenerator<string>;
   tokenRequest(report: TokenRequestReport): void;
   apiRequest(method: string, host: string, code: string): void;
   reconciled(result: ReconcileResult, took: Ms): void;
   leading(isLeading: boolean): void;
   readonly queueMetrics: ReturnType<typeof workQueueMetrics>;
-  /** Adds to what is looked at, or replaces it. */
+  /** Adds parts that are read, or replaces them. */
   observe(observed: Observed): void;
 }
 
 const EMPTY_QUEUE: QueueState = { ready: 0, unfinishedWork: 0, longestWork: 0 };
 const REQUEST_SECONDS = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
 
-/** Everything that is measured, in a registry of its own. */
+/** All metrics, in a registry of their own. */
 export function createMetrics({ version, workers, leaseName, clock }: MetricsOptions): Metrics {
   let observed: Observed = {};
   let isLeader = false;

@@ -4,7 +4,7 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Ms, seconds } from '../lib/time.ts';
 
-/** A part that does not work, while the rest does: told, but no failure. */
+/** A part that does not work while the others do: it is shown, but the check does not fail. */
 export interface Degraded {
   readonly degraded: string;
 }
@@ -14,10 +14,10 @@ export type CheckResult = readonly [name: string, result: true | string | Degrad
 
 export interface OperationsOptions {
   readonly host: string;
-  /** 0: any that is free. */
+  /** 0: any free port. */
   readonly port: number;
   readonly readiness: () => Iterable<CheckResult>;
-  /** Absent: whoever can answer is alive. */
+  /** Absent: a process that responds is alive. */
   readonly liveness?: () => Iterable<CheckResult>;
   readonly metrics: {
     readonly contentType: string;
@@ -29,7 +29,7 @@ export interface OperationsServer {
   /** Such as `http://127.0.0.1:8080`. */
   readonly url: string;
   readonly port: number;
-  /** Lets answers under way end, within a short time. */
+  /** Lets responses in flight end, for 1 s. */
   readonly close: () => Promise<void>;
 }
 
@@ -40,7 +40,7 @@ const LIMITS = {
   keepAliveTimeout: seconds(5),
   maxHeaderSize: 8 * 1024,
 };
-/** For a client that takes nothing of its answer. */
+/** A client that reads nothing of its response for this long is cut off. */
 const IDLE_LIMIT: Ms = seconds(30);
 const CLOSING_TIME: Ms = seconds(1);
 const TEXT = 'text/plain; charset=utf-8';
