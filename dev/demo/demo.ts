@@ -3,9 +3,10 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { abcRealm } from '../convercus/realm.ts';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
 import { startIdentityProvider } from '../keycloak/dialect/identity-provider.ts';
-import { abcRealm, startKeycloak } from '../keycloak/server/keycloak.ts';
+import { startKeycloak } from '../keycloak/server/keycloak.ts';
 import {
   installCluster,
   localStaging,

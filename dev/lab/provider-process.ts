@@ -1,10 +1,10 @@
 /** The identity provider as a process of its own, told what to do by messages of its parent. Ends with it. */
-import { startIdentityProvider } from '../keycloak/dialect/identity-provider.ts';
-import type { LegacyAccount } from '../keycloak/dialect/legacy-login.ts';
+import { startConvercus } from '../convercus/convercus.ts';
+import type { LegacyAccount } from '../convercus/legacy-login.ts';
 import type { Realm } from '../keycloak/dialect/realm.ts';
 import type { LiveSession, Order } from './provider.ts';
 
-const provider = await startIdentityProvider({ logLimit: 2_000_000 });
+const provider = await startConvercus({ logLimit: 2_000_000 });
 /** The faults, by name. */
 const switchOff = new Map<string, () => void>();
 

@@ -1,8 +1,8 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
+import type { LegacyAccount } from '../convercus/legacy-login.ts';
 import type { Fault } from '../keycloak/dialect/faults.ts';
-import type { LegacyAccount } from '../keycloak/dialect/legacy-login.ts';
 import type {
   ClientRepresentation,
   RealmRepresentation,

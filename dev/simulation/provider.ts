@@ -1,12 +1,12 @@
 import type { Ms } from '../../src/lib/time.ts';
 import type { HttpRequest } from '../../src/oauth/http-client.ts';
 import type { HttpResponse } from '../../src/oauth/http-response.ts';
-import type { Answer } from '../keycloak/dialect/answer.ts';
-import { distorted, type Endpoint, type FaultEffect, Faults } from '../keycloak/dialect/faults.ts';
+import { LegacyLogin, LOGIN_PATH } from '../convercus/legacy-login.ts';
+import { applyEffects, type FaultEffect, Faults } from '../keycloak/dialect/faults.ts';
 import { parseForm } from '../keycloak/dialect/form.ts';
-import { LegacyLogin } from '../keycloak/dialect/legacy-login.ts';
 import { Realm } from '../keycloak/dialect/realm.ts';
-import { misrouted, routeOf } from '../keycloak/dialect/routes.ts';
+import type { EndpointResponse } from '../keycloak/dialect/response.ts';
+import { routeOf, routingError } from '../keycloak/dialect/routes.ts';
 import {
   logoutEndpoint,
   revokeEndpoint,
@@ -33,7 +33,7 @@ export interface Issued {
 
 /** One request as it arrived, for the checks. */
 export interface Presented {
-  readonly endpoint: Endpoint;
+  readonly endpoint: string;
   readonly host: string;
   readonly realm: string;
   readonly fields: ReadonlyMap<string, string>;
@@ -187,26 +187,27 @@ export class Provider {
 
   handle({ url, method, headers, body }: HttpRequest): Handled {
     const { host, pathname } = new URL(url);
-    const { endpoint, realm: name } = routeOf(pathname);
+    const { endpoint, realm: name } =
+      pathname === LOGIN_PATH ? { endpoint: 'login', realm: '' } : routeOf(pathname);
     const form = parseForm(body, headers['content-type'] ?? '');
     const login: Record<string, string> = endpoint === 'login' ? JSON.parse(body) : {};
     const fields = endpoint === 'login' ? new Map(Object.entries(login)) : form.fields;
-    const effects = this.faults.meet({
+    const effects = this.faults.effectsFor({
       endpoint,
       realm: endpoint === 'login' ? (login['org'] ?? '') : name,
       grantType: form.fields.get('grant_type') ?? '',
     });
-    const canned = effects.find((effect) => effect.kind === 'answer');
+    const canned = effects.find((effect) => effect.kind === 'response');
     const silent = effects.find((effect) => effect.kind === 'hang' || effect.kind === 'reset');
     const works = canned === undefined && silent?.afterWork !== false;
     const honest = works
-      ? this.#response({ method, path: pathname, endpoint, name, form, login, host })
+      ? this.#response({ method, path: pathname, endpoint, name, form, body, host })
       : { status: 0, headers: {}, body: '' };
-    const plain: Answer =
+    const plain: EndpointResponse =
       canned === undefined
         ? honest
         : { status: canned.status, headers: canned.headers ?? {}, body: canned.body ?? '' };
-    const response = canned === undefined ? distorted(honest, effects, []) : plain;
+    const response = canned === undefined ? applyEffects(honest, effects, []) : plain;
     const isHonest = response.body === honest.body && response.status === honest.status;
     const presented = {
       endpoint,
@@ -226,21 +227,21 @@ export class Provider {
     };
   }
 
-  #response(asked: {
+  #response(request: {
     method: string;
     path: string;
-    endpoint: Endpoint;
+    endpoint: string;
     name: string;
     form: ReturnType<typeof parseForm>;
-    login: Record<string, string>;
+    body: string;
     host: string;
-  }): Answer {
-    const { method, path, endpoint, name, form, login, host } = asked;
+  }): EndpointResponse {
+    const { method, path, endpoint, name, form, body, host } = request;
     const realm = this.realms.get(name);
     const accept = 'application/json';
-    const wrong = misrouted(method, path, accept, realm !== undefined);
+    if (endpoint === 'login') return this.legacy.respond(body, 0);
+    const wrong = routingError(method, path, accept, realm !== undefined);
     if (wrong !== undefined) return wrong;
-    if (endpoint === 'login') return this.legacy.response(login, 0);
     if (realm === undefined || !(endpoint in ENDPOINTS))
       return { status: 404, headers: {}, body: '' };
     const handle = ENDPOINTS[endpoint === 'logout' || endpoint === 'revoke' ? endpoint : 'token'];
@@ -250,7 +251,7 @@ export class Provider {
       authorization: undefined,
       accept,
       secureEnough: true,
-      era: '26.6',
+      version: '26.6',
       issuer: `https://${host}/realms/${name}`,
       skewSeconds: 0,
     });
@@ -258,7 +259,7 @@ export class Provider {
 
   #record(
     { endpoint, host, realm, fields, status }: Presented,
-    { body }: Answer,
+    { body }: EndpointResponse,
   ): Issued | undefined {
     if (status !== 200 || (endpoint !== 'token' && endpoint !== 'login')) return undefined;
     const isLoginRequest = endpoint === 'login';
@@ -287,7 +288,7 @@ export class Provider {
     this.pausedUntil = Math.max(this.pausedUntil, this.#now() + length);
   }
 
-  #httpAnswer({ status, headers, body }: Answer): HttpResponse {
+  #httpAnswer({ status, headers, body }: EndpointResponse): HttpResponse {
     const retryAfter = headers['Retry-After'];
     this.#pause(Number(retryAfter ?? 0) * 1_000);
     return {

@@ -1,9 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { abcRealm } from '../convercus/realm.ts';
 import {
   type IdentityProvider,
   startIdentityProvider,
 } from '../keycloak/dialect/identity-provider.ts';
-import { abcRealm } from '../keycloak/server/keycloak.ts';
 import { localStaging } from '../operator.ts';
 import { encoded, type StoredObject } from '../simulation/objects.ts';
 import { LoopbackApiServer } from './loopback-api-server.ts';

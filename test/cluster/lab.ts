@@ -5,6 +5,7 @@ import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
+import { abcRealm } from '../../dev/convercus/realm.ts';
 import { type ClusterClient, startCluster } from '../../dev/envtest/cluster/cluster.ts';
 import { archivesIn } from '../../dev/envtest/cluster/images.ts';
 import { NODE_ADDRESS } from '../../dev/envtest/cluster/node.ts';
@@ -12,7 +13,6 @@ import {
   type IdentityProvider,
   startIdentityProvider,
 } from '../../dev/keycloak/dialect/identity-provider.ts';
-import { abcRealm } from '../../dev/keycloak/server/keycloak.ts';
 import { localStaging } from '../../dev/operator.ts';
 import { ensureTool } from '../../dev/packaging/tools.ts';
 import { StandInApi } from './stand-in-api.ts';

@@ -5,9 +5,11 @@ import {
   startIdentityProvider,
 } from '../../dev/keycloak/dialect/identity-provider.ts';
 
-async function startBackend(era: NonNullable<IdentityProviderOptions['era']>): Promise<Backend> {
+async function startBackend(
+  version: NonNullable<IdentityProviderOptions['version']>,
+): Promise<Backend> {
   let ahead = 0;
-  const provider = await startIdentityProvider({ era, clock: () => Date.now() + ahead });
+  const provider = await startIdentityProvider({ version, clock: () => Date.now() + ahead });
   const { realms } = provider;
   return {
     url: provider.url,
@@ -37,5 +39,5 @@ async function startBackend(era: NonNullable<IdentityProviderOptions['era']>): P
   };
 }
 
-tokenEndpointContract('the identity provider of dev/, like 26.7', () => startBackend('26.6'));
-tokenEndpointContract('the identity provider of dev/, like 26.5', () => startBackend('26.5'), 401);
+tokenEndpointContract('the dialect, as of Keycloak 26.7', () => startBackend('26.6'));
+tokenEndpointContract('the dialect, as of Keycloak 26.5', () => startBackend('26.5'), 401);

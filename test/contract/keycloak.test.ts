@@ -11,7 +11,7 @@ const fieldsOf = (value: unknown): Record<string, unknown> => {
   return { ...value };
 };
 
-/** A running one for KEYCLOAK_URL and KEYCLOAK_ADMIN_PASSWORD (user `admin`), else one of our own. */
+/** The server at KEYCLOAK_URL with KEYCLOAK_ADMIN_PASSWORD of user `admin`, if both are set; else a new one. */
 async function startServer(): Promise<Server> {
   const { KEYCLOAK_URL: url, KEYCLOAK_ADMIN_PASSWORD: secret } = process.env;
   if (url === undefined || secret === undefined) return startKeycloak();

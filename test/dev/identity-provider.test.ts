@@ -1,10 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { type Convercus, startConvercus } from '../../dev/convercus/convercus.ts';
+import type { LegacyShape } from '../../dev/convercus/legacy-login.ts';
 import { type Fault, type FaultEffect, proxies } from '../../dev/keycloak/dialect/faults.ts';
-import {
-  type IdentityProvider,
-  startIdentityProvider,
-} from '../../dev/keycloak/dialect/identity-provider.ts';
-import type { LegacyShape } from '../../dev/keycloak/dialect/legacy-login.ts';
 import { sha256 } from '../../dev/keycloak/dialect/request-log.ts';
 
 const SECRET = 'hidden-client-secret';
@@ -17,12 +14,12 @@ const FORM = {
 const LOGIN = { org: 'shop', userName: 'api', password: 'hidden-password' };
 const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 
-let provider: IdentityProvider;
+let provider: Convercus;
 let now: number;
 
 beforeEach(async () => {
   now = Date.UTC(2026, 0, 1);
-  provider = await startIdentityProvider({ clock: () => now, admin: true });
+  provider = await startConvercus({ clock: () => now, admin: true });
   provider.realms.add({
     realm: 'abc',
     accessTokenLifespan: 1800,
@@ -257,7 +254,7 @@ describe('the log', () => {
   });
 
   it('forgets old entries but not the counts', async () => {
-    const small = await startIdentityProvider({ logLimit: 4 });
+    const small = await startConvercus({ logLimit: 4 });
     for (let count = 0; count < 9; count += 1) await fetch(small.tokenUrl('x'), { method: 'POST' });
     expect(small.log.entries.length).toBeLessThanOrEqual(4);
     expect(small.log.counts()).toEqual({ 'x token 404 Realm does not exist': 9 });
@@ -289,7 +286,7 @@ describe('time and administration', () => {
   it('is steered over HTTP when it was asked for', async () => {
     const admin = (method: string, path: string, body?: unknown): Promise<Response> =>
       fetch(`${provider.url}/admin/${path}`, { method, body: JSON.stringify(body) ?? null });
-    await admin('POST', 'faults', { kind: 'answer', status: 500 });
+    await admin('POST', 'faults', { kind: 'response', status: 500 });
     expect((await ask()).status).toBe(500);
     await admin('DELETE', 'faults');
     await admin('PUT', 'realms/abc/clients/machine-2-machine/secret', { secret: 'newer' });
@@ -303,7 +300,7 @@ describe('time and administration', () => {
   });
 
   it('gives no hold to anybody when it was not', async () => {
-    const closed = await startIdentityProvider();
+    const closed = await startConvercus();
     expect((await fetch(`${closed.url}/admin/counts`)).status).toBe(404);
     await closed.close();
   });

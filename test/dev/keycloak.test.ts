@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { abcRealm, type Keycloak, startKeycloak } from '../../dev/keycloak/server/keycloak.ts';
+import { abcRealm } from '../../dev/convercus/realm.ts';
+import { type Keycloak, startKeycloak } from '../../dev/keycloak/server/keycloak.ts';
 
 const clientSecret = 'a "quoted" secret & 100%';
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import type { LegacyShape } from '../../dev/keycloak/dialect/legacy-login.ts';
+import type { LegacyShape } from '../../dev/convercus/legacy-login.ts';
 import { EARLY, eventually, expiryOf, type Tenant, World } from './world.ts';
 
 jest.setTimeout(180_000);

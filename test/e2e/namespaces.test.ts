@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
 import { parse, stringify } from 'yaml';
+import { abcRealm } from '../../dev/convercus/realm.ts';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 import {
   type IdentityProvider,
   startIdentityProvider,
 } from '../../dev/keycloak/dialect/identity-provider.ts';
-import { abcRealm } from '../../dev/keycloak/server/keycloak.ts';
 import {
   grantToUser,
   installCrd,

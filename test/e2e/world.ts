@@ -1,11 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
+import { type Convercus, startConvercus } from '../../dev/convercus/convercus.ts';
+import { abcRealm } from '../../dev/convercus/realm.ts';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
-import {
-  type IdentityProvider,
-  startIdentityProvider,
-} from '../../dev/keycloak/dialect/identity-provider.ts';
-import { abcRealm } from '../../dev/keycloak/server/keycloak.ts';
 import {
   installCluster,
   localStaging,
@@ -54,7 +51,7 @@ export type SpecOverrides = Partial<Omit<Spec, 'target' | 'credentialsSecretRef'
 /** A real API server, the identity provider, and the operator as its own process under its own user. */
 export class World {
   readonly controlPlane: ControlPlane;
-  readonly provider: IdentityProvider;
+  readonly provider: Convercus;
   readonly #config: Record<string, unknown>;
   #operator: Operator;
   /** Everything secret that was ever put in: none of it may turn up anywhere else. */
@@ -63,7 +60,7 @@ export class World {
 
   private constructor(
     controlPlane: ControlPlane,
-    provider: IdentityProvider,
+    provider: Convercus,
     config: Record<string, unknown>,
     operator: Operator,
   ) {
@@ -76,7 +73,7 @@ export class World {
   static async start(config: Record<string, unknown> = {}, release?: Release): Promise<World> {
     const users = [{ name: OPERATOR_USER }];
     const controlPlane = await startControlPlane({ users, auditPolicy: AUDIT_OPERATOR });
-    const provider = await startIdentityProvider();
+    const provider = await startConvercus();
     const whole = {
       environments: localStaging(provider.url),
       renewal: { minimumSeconds: 1 },

@@ -1,12 +1,9 @@
 import { setTimeout } from 'node:timers/promises';
 import { inspect } from 'node:util';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
+import { type Convercus, startConvercus } from '../../dev/convercus/convercus.ts';
+import type { LegacyShape } from '../../dev/convercus/legacy-login.ts';
 import { type FaultEffect, proxies } from '../../dev/keycloak/dialect/faults.ts';
-import {
-  type IdentityProvider,
-  startIdentityProvider,
-} from '../../dev/keycloak/dialect/identity-provider.ts';
-import type { LegacyShape } from '../../dev/keycloak/dialect/legacy-login.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
@@ -53,10 +50,10 @@ const aLogin = (loginUrl: string, changes: Partial<LoginRequest> = {}): LoginReq
 const kindOf = (result: object) => (isFailure(result) ? result.kind : 'a token');
 
 describe('against a server with the old login', () => {
-  let server: IdentityProvider;
+  let server: Convercus;
 
   beforeEach(async () => {
-    server = await startIdentityProvider();
+    server = await startConvercus();
     later(() => server.close());
     server.legacy.accounts.push(ACCOUNT);
   });
@@ -235,7 +232,7 @@ describe('a login', () => {
     await freeEverything();
     const result = aSource().obtain(aLogin(`http://127.0.0.1:${port}/auth/login`));
     await setTimeout(100);
-    const server = await startIdentityProvider({ port });
+    const server = await startConvercus({ port });
     later(() => server.close());
     server.legacy.accounts.push(ACCOUNT);
     expect(kindOf(await result)).toBe('a token');

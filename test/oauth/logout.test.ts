@@ -153,7 +153,7 @@ describe('a log-out', () => {
   it.each([404, 405])('revokes where the endpoint responds with %i', async (status) => {
     const { source, logOut } = lab();
     const token = await tokenOf(source(login(), never));
-    server.faults.add({ kind: 'answer', status, endpoint: 'logout' });
+    server.faults.add({ kind: 'response', status, endpoint: 'logout' });
     expect(await logOut(request(token), never)).toBeUndefined();
     expect(server.log.entries.map(({ endpoint }) => endpoint)).toEqual([
       'token',

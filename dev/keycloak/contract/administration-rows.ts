@@ -4,25 +4,25 @@ import { claimsOf, clientCredentials, type Lab, password, refresh } from './lab.
 import { empty, leaving, revoking } from './logout-rows.ts';
 import {
   CLIENT_UNKNOWN,
-  declined,
+  type ExpectedError,
   GARBAGE,
   ID,
+  logoutError,
   NO_CONSENT,
   NO_PASSWORDS,
   NOT_ACTIVE,
   REALM_DISABLED,
   type Row,
-  refused,
   row,
-  type Said,
   SESSION,
   STALE,
+  tokenError,
   tokens,
   USER_DISABLED,
 } from './rows.ts';
 
-export const bruteForceRows = (rejected: Said): Row[] => [
-  refused(
+export const bruteForceRows = (rejected: ExpectedError): Row[] => [
+  tokenError(
     'the right password of a locked user',
     async (lab) => {
       await lab.backend.clearBruteForce('guarded');
@@ -64,7 +64,7 @@ export const bruteForceRows = (rejected: Said): Row[] => [
     },
     ({ status }) => expect(status).toBe(200),
   ),
-  refused(
+  tokenError(
     'two quick failures lock long before the limit',
     async (lab) => {
       await lab.fail('quick', 2);
@@ -72,7 +72,7 @@ export const bruteForceRows = (rejected: Said): Row[] => [
     },
     rejected,
   ),
-  refused(
+  tokenError(
     'a permanent lock looks like a wrong password',
     async (lab) => {
       await lab.fail('permanent', 3);
@@ -82,7 +82,7 @@ export const bruteForceRows = (rejected: Said): Row[] => [
   ),
 ];
 
-/** Runs with a change in place and takes it back. */
+/** Runs `act` after the change and undoes the change. */
 async function during<T>(change: Promise<void>, act: () => Promise<T>, undo: () => Promise<void>) {
   await change;
   try {
@@ -92,9 +92,9 @@ async function during<T>(change: Promise<void>, act: () => Promise<T>, undo: () 
   }
 }
 
-/** Runs with the client `machine-2-machine` of the realm `changing` changed. */
+/** Runs `act` while the client `app` of the realm `changing` is changed. */
 async function whileClient<T>(lab: Lab, changes: Partial<Client>, act: () => Promise<T>) {
-  const clientId = 'machine-2-machine';
+  const clientId = 'app';
   const usual = {
     clientId,
     enabled: true,
@@ -113,7 +113,7 @@ const whileRealmIsDisabled = <T>(lab: Lab, act: () => Promise<T>): Promise<T> =>
   );
 
 export const CHANGES: Row[] = [
-  refused(
+  tokenError(
     'user disabled in a session',
     async (lab) => {
       const token = await lab.login('changing');
@@ -138,15 +138,14 @@ export const CHANGES: Row[] = [
     },
     { ...ID, ...SESSION },
   ),
-  refused(
+  tokenError(
     'client disabled in a session',
     async (lab) => {
       const token = await lab.login('changing');
       return during(
-        lab.backend.updateClient('changing', { clientId: 'machine-2-machine', enabled: false }),
+        lab.backend.updateClient('changing', { clientId: 'app', enabled: false }),
         () => lab.token(refresh(token), 'changing'),
-        () =>
-          lab.backend.updateClient('changing', { clientId: 'machine-2-machine', enabled: true }),
+        () => lab.backend.updateClient('changing', { clientId: 'app', enabled: true }),
       );
     },
     CLIENT_UNKNOWN,
@@ -156,19 +155,18 @@ export const CHANGES: Row[] = [
     async (lab) => {
       const form = refresh(await lab.login('changing'));
       return during(
-        lab.backend.updateClient('changing', { clientId: 'machine-2-machine', secret: 'newer' }),
+        lab.backend.updateClient('changing', { clientId: 'app', secret: 'newer' }),
         async () => {
           const old = await lab.token(form, 'changing');
           expect(old).toMatchObject({ status: 401, body: { error: 'unauthorized_client' } });
           return lab.token({ ...form, client_secret: 'newer' }, 'changing');
         },
-        () =>
-          lab.backend.updateClient('changing', { clientId: 'machine-2-machine', secret: 'known' }),
+        () => lab.backend.updateClient('changing', { clientId: 'app', secret: 'known' }),
       );
     },
     ({ status }) => expect(status).toBe(200),
   ),
-  refused(
+  tokenError(
     'realm disabled in a session',
     async (lab) => {
       const token = await lab.login('changing');
@@ -180,7 +178,7 @@ export const CHANGES: Row[] = [
     },
     REALM_DISABLED,
   ),
-  refused(
+  tokenError(
     'a refresh token from before not-before',
     async (lab) => {
       const token = await lab.login('changing');
@@ -203,7 +201,7 @@ export const CHANGES: Row[] = [
       ),
     ({ body }) => expect(body).toMatchObject({ 'not-before-policy': 1_700_000_000 }),
   ),
-  refused(
+  tokenError(
     'the user was logged out by an administrator',
     async (lab) => {
       const token = await lab.login('changing');
@@ -230,7 +228,7 @@ export const CHANGES: Row[] = [
     },
     ({ body }) => expect(body['not-before-policy']).toBeGreaterThan(1_700_000_000),
   ),
-  refused(
+  tokenError(
     'a refresh token from before the not-before of the client',
     async (lab) => {
       const token = await lab.login('changing');
@@ -247,8 +245,8 @@ export const CHANGES: Row[] = [
       ),
     ({ body }) => expect(body).toMatchObject({ 'not-before-policy': 2_000_000_000 }),
   ),
-  refused(
-    'consent is wanted in a session',
+  tokenError(
+    'consent is required during a session',
     async (lab) => {
       const token = await lab.login('changing');
       return whileClient(lab, { consentRequired: true }, () =>
@@ -258,7 +256,7 @@ export const CHANGES: Row[] = [
     NO_CONSENT,
   ),
   tokens(
-    'consent that is wanted for a while does not spend the token',
+    'a failure for lack of consent does not use up the token',
     async (lab) => {
       const token = await lab.login('changing');
       await whileClient(lab, { consentRequired: true }, () =>
@@ -292,7 +290,7 @@ export const CHANGES: Row[] = [
     },
     { ...ID, ...SESSION, 'not-before-policy': expect.any(Number) },
   ),
-  declined(
+  logoutError(
     'client disabled: logout',
     async (lab) => {
       const token = await lab.login('changing');
@@ -320,7 +318,7 @@ export const CHANGES: Row[] = [
     },
     empty(204),
   ),
-  declined(
+  logoutError(
     'realm disabled: revoke',
     async (lab) => {
       const token = await lab.login('changing');
@@ -328,7 +326,7 @@ export const CHANGES: Row[] = [
     },
     REALM_DISABLED,
   ),
-  refused(
+  tokenError(
     'the keys of the realm changed',
     async (lab) => {
       const token = await lab.login('other-keys');
@@ -338,7 +336,7 @@ export const CHANGES: Row[] = [
     },
     GARBAGE,
   ),
-  refused(
+  tokenError(
     'one session for each user: the next login ends the oldest',
     async (lab) => {
       await lab.backend.limitSessions('one-session', 'Terminate oldest session');
@@ -364,7 +362,7 @@ export const CHANGES: Row[] = [
         body: { error: 'There are too many sessions' },
       }),
   ),
-  refused(
+  tokenError(
     'a client policy forbids passwords',
     async (lab) => {
       await lab.backend.forbidPasswords('no-passwords');
@@ -373,7 +371,7 @@ export const CHANGES: Row[] = [
     },
     NO_PASSWORDS,
   ),
-  refused(
+  tokenError(
     'the user was deleted',
     async (lab) => {
       const token = await lab.login('changing');

@@ -6,7 +6,7 @@ import type {
   UserRepresentation,
 } from '../dialect/realm.ts';
 
-/** A server under the contract, and the hands that an administrator has on it. */
+/** A server that has to keep the contract, with what an administrator can do to it. */
 export type Backend = {
   readonly url: string;
   createRealm(realm: RealmRepresentation): Promise<void>;
@@ -16,16 +16,16 @@ export type Backend = {
   deleteUser(realm: string, username: string): Promise<void>;
   logoutAll(realm: string): Promise<void>;
   logoutUser(realm: string, username: string): Promise<void>;
-  /** Failed logins that the server has counted so far. */
+  /** The number of failed logins that the server has counted. */
   failures(realm: string, username: string): Promise<number>;
   clearBruteForce(realm: string): Promise<void>;
-  /** Refresh tokens that were signed before are garbage from now on. */
+  /** Makes refresh tokens that were signed before invalid. */
   changeKeys(realm: string): Promise<void>;
-  /** At most one session for each user: the next login ends the oldest, or is denied. */
+  /** At most one session for each user: the next login ends the oldest session, or is denied. */
   limitSessions(realm: string, beyond: SessionLimit): Promise<void>;
-  /** A client policy that knows no password grant. */
+  /** Adds a client policy that rejects the password grant. */
   forbidPasswords(realm: string): Promise<void>;
-  /** Lets time pass on the server. */
+  /** Resolves when that much time has passed on the server. */
   elapse(seconds: number): Promise<void>;
   stop(): Promise<void>;
 };

@@ -1,17 +1,18 @@
+import { setTimeout as pause } from 'node:timers/promises';
 import type { RealmRepresentation } from '../dialect/realm.ts';
 import type { Backend } from './backend.ts';
 
-export type Answer = {
+export type ParsedResponse = {
   status: number;
   type: 'json' | 'html' | 'none' | 'other';
   cacheControl: string;
   text: string;
-  /** Empty when the answer is no JSON object. */
+  /** Empty unless the response is a JSON object. */
   body: Record<string, unknown>;
 };
 
 type Fields = Record<string, string>;
-type Ask = { method: string; body?: string; headers?: Fields };
+type RequestOptions = { method: string; body?: string; headers?: Fields };
 
 const week = 604_800;
 const ready = {
@@ -33,9 +34,9 @@ const confidential = {
   standardFlowEnabled: false,
 };
 
-/** Whatever a form, a header or a URL could break. */
+/** Has every character that needs escaping in a form, a header or a URL. */
 export const ODD = 'p%c&=+: "ü';
-export const machine = { client_id: 'machine-2-machine', client_secret: 'known' };
+export const machine = { client_id: 'app', client_secret: 'known' };
 export const clientCredentials = { grant_type: 'client_credentials', ...machine, scope: 'openid' };
 export const password = {
   grant_type: 'password',
@@ -60,14 +61,14 @@ const realm = (name: string, changes: Partial<RealmRepresentation> = {}): RealmR
   revokeRefreshToken: true,
   refreshTokenMaxReuse: 0,
   bruteForceProtected: false,
-  clients: [{ clientId: 'machine-2-machine', ...confidential }],
+  clients: [{ clientId: 'app', ...confidential }],
   users: [{ username: 'api-user', email: 'api-user@example.test', ...ready }],
   ...changes,
 });
 
 const bruteForce = { bruteForceProtected: true, permanentLockout: false, failureFactor: 3 };
 const manyClients = [
-  { clientId: 'machine-2-machine', ...confidential },
+  { clientId: 'app', ...confidential },
   { clientId: 'other', ...confidential },
   { clientId: 'disabled', ...confidential, enabled: false },
   { clientId: 'public', ...confidential, publicClient: true, serviceAccountsEnabled: false },
@@ -129,7 +130,7 @@ const manyUsers = [
   },
 ];
 
-/** Realms by what they are for. Rows that change a realm use `changing` and change it back. */
+/** Rows that change a realm use `changing` and undo the change. */
 const realms: RealmRepresentation[] = [
   realm('plain', { clients: manyClients, users: manyUsers }),
   realm('changing'),
@@ -148,7 +149,7 @@ const realms: RealmRepresentation[] = [
   realm('idle', { ssoSessionIdleTimeout: 5 }),
 ];
 
-/** Asks a backend and reads its answers. */
+/** Sends requests to a backend and parses its responses. */
 export class Lab {
   readonly backend: Backend;
 
@@ -161,34 +162,34 @@ export class Lab {
     return new Lab(backend);
   }
 
-  token(form: Fields | string, realm = 'plain', headers: Fields = {}): Promise<Answer> {
+  token(form: Fields | string, realm = 'plain', headers: Fields = {}): Promise<ParsedResponse> {
     return this.post(`/realms/${realm}/protocol/openid-connect/token`, form, headers);
   }
 
-  logout(form: Fields | string, realm = 'plain'): Promise<Answer> {
+  logout(form: Fields | string, realm = 'plain'): Promise<ParsedResponse> {
     return this.post(`/realms/${realm}/protocol/openid-connect/logout`, form);
   }
 
-  revoke(form: Fields, realm = 'plain'): Promise<Answer> {
+  revoke(form: Fields, realm = 'plain'): Promise<ParsedResponse> {
     return this.post(`/realms/${realm}/protocol/openid-connect/revoke`, form);
   }
 
-  post(path: string, form: Fields | string, headers: Fields = {}): Promise<Answer> {
+  post(path: string, form: Fields | string, headers: Fields = {}): Promise<ParsedResponse> {
     const body = typeof form === 'string' ? form : new URLSearchParams(form).toString();
     const type = { 'content-type': 'application/x-www-form-urlencoded' };
-    return this.ask(path, { method: 'POST', body, headers: { ...type, ...headers } });
+    return this.send(path, { method: 'POST', body, headers: { ...type, ...headers } });
   }
 
-  async ask(path: string, init: Ask): Promise<Answer> {
+  async send(path: string, init: RequestOptions): Promise<ParsedResponse> {
     const response = await fetch(`${this.backend.url}${path}`, {
       ...init,
       redirect: 'manual',
       headers: { accept: 'application/json', ...init.headers },
     });
-    return answerOf(response);
+    return parseResponse(response);
   }
 
-  /** The refresh token of a fresh login. */
+  /** The refresh token of a new login. */
   async login(realm = 'plain'): Promise<string> {
     return refreshTokenOf(await this.token(password, realm));
   }
@@ -198,11 +199,11 @@ export class Lab {
     return refreshTokenOf(await this.token(refresh(token), realm));
   }
 
-  /** Tries wrong passwords one after the other, each counted before the next. */
+  /** Logs in with a wrong password that often, and waits until each failure is counted. */
   async fail(realm: string, times: number): Promise<void> {
     for (let count = 1; count <= times; count += 1) {
       await this.token({ ...password, password: 'wrong' }, realm);
-      while ((await this.backend.failures(realm, 'api-user')) < count) await breath();
+      while ((await this.backend.failures(realm, 'api-user')) < count) await pause(20);
     }
   }
 }
@@ -214,15 +215,13 @@ export const claimsOf = (token: unknown): Record<string, unknown> => {
   return claims;
 };
 
-const breath = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 20));
-
-function refreshTokenOf(answer: Answer): string {
-  const token = answer.body['refresh_token'];
-  if (typeof token !== 'string') throw new Error(`no refresh token in ${answer.status}`);
+function refreshTokenOf(response: ParsedResponse): string {
+  const token = response.body['refresh_token'];
+  if (typeof token !== 'string') throw new Error(`no refresh token in ${response.status}`);
   return token;
 }
 
-async function answerOf(response: Response): Promise<Answer> {
+async function parseResponse(response: Response): Promise<ParsedResponse> {
   const text = await response.text();
   const contentType = response.headers.get('content-type') ?? '';
   const type = typeOf(contentType);
@@ -237,7 +236,7 @@ async function answerOf(response: Response): Promise<Answer> {
   };
 }
 
-function typeOf(contentType: string): Answer['type'] {
+function typeOf(contentType: string): ParsedResponse['type'] {
   if (contentType === '') return 'none';
   if (/^application\/json(;|$)/.test(contentType)) return 'json';
   return /^text\/html(;|$)/.test(contentType) ? 'html' : 'other';

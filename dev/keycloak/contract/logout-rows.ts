@@ -1,22 +1,22 @@
 import { expect } from '@jest/globals';
-import { type Answer, clientCredentials, machine, refresh } from './lab.ts';
+import { clientCredentials, machine, type ParsedResponse, refresh } from './lab.ts';
 import {
   CLIENT_UNKNOWN,
-  declined,
   GARBAGE,
+  logoutError,
   MISMATCH,
   NOT_ACTIVE,
   type Row,
-  refused,
   row,
   SECRET_REFUSED,
+  tokenError,
 } from './rows.ts';
 
 export const empty =
   (status: number) =>
-  (response: Answer): void =>
+  (response: ParsedResponse): void =>
     expect(response).toMatchObject({ status, type: 'none', text: '' });
-const unknownToken = (response: Answer): void =>
+const unknownToken = (response: ParsedResponse): void =>
   expect(response).toMatchObject({ status: 200, type: 'json', body: { error: 'invalid_token' } });
 export const leaving = (token: string): Record<string, string> => ({
   ...machine,
@@ -35,7 +35,7 @@ export const LOGOUT: Row[] = [
     },
     empty(204),
   ),
-  refused(
+  tokenError(
     'refresh after logout',
     async (lab) => {
       const token = await lab.login();
@@ -44,8 +44,8 @@ export const LOGOUT: Row[] = [
     },
     NOT_ACTIVE,
   ),
-  refused(
-    'a spent token ends the session too',
+  tokenError(
+    'a used token ends the session too',
     async (lab) => {
       const first = await lab.login();
       const newest = await lab.renew(first);
@@ -72,23 +72,23 @@ export const LOGOUT: Row[] = [
     },
     empty(204),
   ),
-  declined('garbage', (lab) => lab.logout(leaving('garbage')), GARBAGE),
-  declined(
+  logoutError('garbage', (lab) => lab.logout(leaving('garbage')), GARBAGE),
+  logoutError(
     'another client',
     async (lab) => lab.logout({ ...leaving(await lab.login()), client_id: 'other' }),
     MISMATCH,
   ),
-  declined(
+  logoutError(
     'wrong secret',
     async (lab) => lab.logout({ ...leaving(await lab.login()), client_secret: 'wrong' }),
     SECRET_REFUSED,
   ),
-  declined(
+  logoutError(
     'unknown client',
     async (lab) => lab.logout({ ...leaving(await lab.login()), client_id: 'unknown' }),
     CLIENT_UNKNOWN,
   ),
-  declined(
+  logoutError(
     'an access token',
     async (lab) => {
       const { body } = await lab.token(clientCredentials);
@@ -114,7 +114,7 @@ export const REVOKE: Row[] = [
     },
     unknownToken,
   ),
-  refused(
+  tokenError(
     'refresh after it',
     async (lab) => {
       const token = await lab.login();
@@ -146,17 +146,17 @@ export const REVOKE: Row[] = [
     async (lab) => lab.revoke({ ...revoking(await lab.login()), token_type_hint: 'refresh_token' }),
     empty(200),
   ),
-  declined(
+  logoutError(
     'wrong secret',
     async (lab) => lab.revoke({ ...revoking(await lab.login()), client_secret: 'wrong' }),
     SECRET_REFUSED,
   ),
-  declined('no token', (lab) => lab.revoke(machine), [
+  logoutError('no token', (lab) => lab.revoke(machine), [
     400,
     'invalid_request',
     'Token not provided',
   ]),
-  declined(
+  logoutError(
     'another client',
     async (lab) => lab.revoke({ ...revoking(await lab.login()), client_id: 'other' }),
     [400, 'invalid_request', 'Unmatching clients'],

@@ -10,16 +10,16 @@ import {
   OFFLINE_OVER,
   REUSED,
   type Row,
-  refused,
   row,
   SCOPE_NOPE,
   SESSION,
   STALE,
+  tokenError,
   tokens,
   without,
 } from './rows.ts';
 
-/** Asks with a token older than one that was spent in a later second. */
+/** Sends a refresh token that is older than one that was used in a later second. */
 async function outOfTurn(lab: Lab): Promise<{ oldest: string; newest: string }> {
   const oldest = await lab.login();
   await lab.backend.elapse(1.1);
@@ -28,7 +28,7 @@ async function outOfTurn(lab: Lab): Promise<{ oldest: string; newest: string }> 
   return { oldest, newest: await lab.renew(middle) };
 }
 
-/** Two refreshes within the second of the login; on a slow server it may take a few tries. */
+/** Two refreshes within the second of the login; repeated until they are, on a slow server. */
 async function threeOfOneSecond(lab: Lab): Promise<[string, string, string]> {
   const first = await lab.login();
   const second = await lab.renew(first);
@@ -58,8 +58,8 @@ export const REFRESH: Row[] = [
     async (lab) => lab.token({ ...refresh(await lab.login()), scope: 'profile' }),
     { ...ID, ...SESSION },
   ),
-  refused(
-    'a spent token',
+  tokenError(
+    'a used token',
     async (lab) => {
       const first = await lab.login();
       await lab.renew(first);
@@ -67,8 +67,8 @@ export const REFRESH: Row[] = [
     },
     REUSED,
   ),
-  refused(
-    'the newest token after a spent one was seen',
+  tokenError(
+    'the newest token after a used one was seen',
     async (lab) => {
       const first = await lab.login();
       const newest = await lab.renew(first);
@@ -77,12 +77,12 @@ export const REFRESH: Row[] = [
     },
     DETACHED,
   ),
-  refused(
-    'a token older than a spent one',
+  tokenError(
+    'a token older than a used one',
     async (lab) => lab.token(refresh((await outOfTurn(lab)).oldest)),
     STALE,
   ),
-  refused(
+  tokenError(
     'the newest token after a stale one was seen',
     async (lab) => {
       const { oldest, newest } = await outOfTurn(lab);
@@ -130,7 +130,7 @@ export const REFRESH: Row[] = [
     },
     { ...ID, ...SESSION },
   ),
-  refused(
+  tokenError(
     'a third use where one reuse is allowed',
     async (lab) => {
       const first = await lab.login('reuse-once');
@@ -140,13 +140,13 @@ export const REFRESH: Row[] = [
     },
     REUSED,
   ),
-  refused('no refresh token', (lab) => lab.token(without(refresh(''), 'refresh_token')), [
+  tokenError('no refresh token', (lab) => lab.token(without(refresh(''), 'refresh_token')), [
     400,
     'invalid_request',
     'No refresh token',
   ]),
-  refused('garbage', (lab) => lab.token(refresh('garbage')), GARBAGE),
-  refused(
+  tokenError('garbage', (lab) => lab.token(refresh('garbage')), GARBAGE),
+  tokenError(
     'an access token',
     async (lab) => {
       const { body } = await lab.token(clientCredentials);
@@ -154,23 +154,23 @@ export const REFRESH: Row[] = [
     },
     GARBAGE,
   ),
-  refused(
+  tokenError(
     'a token of another realm',
     async (lab) => lab.token(refresh(await lab.login('unrotated'))),
     GARBAGE,
   ),
-  refused(
+  tokenError(
     'a token of another client',
     async (lab) => lab.token({ ...refresh(await lab.login()), client_id: 'other' }),
     MISMATCH,
   ),
-  refused(
+  tokenError(
     'unknown scope',
     async (lab) => lab.token({ ...refresh(await lab.login()), scope: 'nope' }),
     SCOPE_NOPE,
   ),
   tokens(
-    'a refused secret or scope does not spend the token',
+    'a refused secret or scope does not use up the token',
     async (lab) => {
       const form = refresh(await lab.login());
       await lab.token({ ...form, client_secret: 'wrong' });
@@ -207,8 +207,8 @@ export const OFFLINE_ACCESS: Row[] = [
     ...ID,
     ...OFFLINE,
   }),
-  refused(
-    'a spent token',
+  tokenError(
+    'a used token',
     async (lab) => {
       const first = await goOffline(lab);
       await lab.renew(first);
@@ -216,8 +216,8 @@ export const OFFLINE_ACCESS: Row[] = [
     },
     REUSED,
   ),
-  refused(
-    'the newest token after a spent one was seen',
+  tokenError(
+    'the newest token after a used one was seen',
     async (lab) => {
       const first = await goOffline(lab);
       const newest = await lab.renew(first);
@@ -226,7 +226,7 @@ export const OFFLINE_ACCESS: Row[] = [
     },
     DETACHED,
   ),
-  refused(
+  tokenError(
     'after logout',
     async (lab) => {
       const token = await goOffline(lab);
@@ -235,7 +235,7 @@ export const OFFLINE_ACCESS: Row[] = [
     },
     OFFLINE_OVER,
   ),
-  refused(
+  tokenError(
     'after revoke',
     async (lab) => {
       const token = await goOffline(lab);
@@ -263,7 +263,7 @@ export const LIFETIMES: Row[] = [
     ({ body }) =>
       expect(body).toMatchObject({ expires_in: about(5), refresh_expires_in: about(5) }),
   ),
-  refused(
+  tokenError(
     'after session max',
     async (lab) => {
       const first = await lab.login('ending');
@@ -279,10 +279,10 @@ export const LIFETIMES: Row[] = [
       await lab.backend.elapse(2);
       return lab.token(refresh(first), 'idle');
     },
-    // 3 if it did not; 5, or 4 when a second has begun meanwhile
+    // 3 if the idle time did not start again; else 5, or 4 when a second has passed
     ({ body }) => expect(body['refresh_expires_in']).toBeGreaterThan(3),
   ),
-  refused(
+  tokenError(
     'after the idle time',
     async (lab) => {
       const first = await lab.login('idle');

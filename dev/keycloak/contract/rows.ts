@@ -1,23 +1,31 @@
 import { expect } from '@jest/globals';
-import { type Answer, clientCredentials, type Lab } from './lab.ts';
+import { clientCredentials, type Lab, type ParsedResponse } from './lab.ts';
 
-export type Ask = (lab: Lab) => Promise<Answer>;
+export type SendRequest = (lab: Lab) => Promise<ParsedResponse>;
 /** Status, `error` and `error_description`. */
-export type Said = [number, string, string];
-export type Row = { title: string; ask: Ask; check: (response: Answer) => void };
+export type ExpectedError = [number, string, string];
+export type Row = { title: string; send: SendRequest; check: (response: ParsedResponse) => void };
 
 export const JWT = /^[\w-]+\.[\w-]+\.[\w-]+$/;
 export const WEEK = 604_800;
 export const CLIENT = 'Invalid client or Invalid client credentials';
 export const USER = 'Invalid user credentials';
 
-export const SECRET_REFUSED: Said = [401, 'unauthorized_client', CLIENT];
-export const CLIENT_UNKNOWN: Said = [401, 'invalid_client', CLIENT];
-export const REALM_DISABLED: Said = [403, 'access_denied', 'Realm not enabled'];
-export const DUPLICATED: Said = [400, 'invalid_request', 'duplicated parameter'];
-export const GRANT_UNKNOWN: Said = [400, 'unsupported_grant_type', 'Unsupported grant_type'];
-export const GRANT_MISSING: Said = [400, 'invalid_request', 'Missing form parameter: grant_type'];
-export const SCOPE_NOPE: Said = [400, 'invalid_scope', 'Invalid scopes: nope'];
+export const SECRET_REFUSED: ExpectedError = [401, 'unauthorized_client', CLIENT];
+export const CLIENT_UNKNOWN: ExpectedError = [401, 'invalid_client', CLIENT];
+export const REALM_DISABLED: ExpectedError = [403, 'access_denied', 'Realm not enabled'];
+export const DUPLICATED: ExpectedError = [400, 'invalid_request', 'duplicated parameter'];
+export const GRANT_UNKNOWN: ExpectedError = [
+  400,
+  'unsupported_grant_type',
+  'Unsupported grant_type',
+];
+export const GRANT_MISSING: ExpectedError = [
+  400,
+  'invalid_request',
+  'Missing form parameter: grant_type',
+];
+export const SCOPE_NOPE: ExpectedError = [400, 'invalid_scope', 'Invalid scopes: nope'];
 export const NOT_SET_UP = invalidGrant('Account is not fully set up');
 export const USER_DISABLED = invalidGrant('User disabled');
 export const EXPIRED = invalidGrant('Token is not active');
@@ -29,23 +37,23 @@ export const GARBAGE = invalidGrant('Invalid refresh token');
 export const MISMATCH = invalidGrant(
   "Invalid refresh token. Token client and authorized client don't match",
 );
-export const MTLS_WANTED: Said = [
+export const MTLS_REQUIRED: ExpectedError = [
   400,
   'invalid_request',
   'Client Certification missing for MTLS HoK Token Binding',
 ];
-export const DPOP_WANTED: Said = [400, 'invalid_request', 'DPoP proof is missing'];
-export const ASSERTION_WANTED: Said = [
+export const DPOP_REQUIRED: ExpectedError = [400, 'invalid_request', 'DPoP proof is missing'];
+export const ASSERTION_REQUIRED: ExpectedError = [
   400,
   'invalid_client',
   'Parameter client_assertion_type is missing',
 ];
-export const NO_CONSENT: Said = [
+export const NO_CONSENT: ExpectedError = [
   400,
   'invalid_scope',
   'Client no longer has requested consent from user',
 ];
-export const NO_OFFLINE: Said = [
+export const NO_OFFLINE: ExpectedError = [
   400,
   'not_allowed',
   'Offline tokens not allowed for the user or client',
@@ -56,7 +64,7 @@ export const NO_PASSWORDS = invalidGrant(
 );
 export const NO_REALM: [number, string] = [404, 'Realm does not exist'];
 
-export function invalidGrant(description: string): Said {
+export function invalidGrant(description: string): ExpectedError {
   return [400, 'invalid_grant', description];
 }
 
@@ -66,36 +74,52 @@ export const about = (seconds: number): unknown => ({
 });
 export const sorted = (scope: unknown): string => String(scope).split(' ').sort().join(' ');
 
-export function row(title: string, ask: Ask, check: (response: Answer) => void): Row {
-  return { title, ask, check };
+export function row(
+  title: string,
+  send: SendRequest,
+  check: (response: ParsedResponse) => void,
+): Row {
+  return { title, send, check };
 }
 
-/** An OAuth refusal: JSON that may not be cached, with exactly these two fields. */
-export function refused(title: string, ask: Ask, [status, error, text]: Said): Row {
-  return row(title, ask, (response) => {
+/** An error response of the token endpoint: JSON that is not cached, with exactly these two fields. */
+export function tokenError(
+  title: string,
+  send: SendRequest,
+  [status, error, text]: ExpectedError,
+): Row {
+  return row(title, send, (response) => {
     expect(response).toMatchObject({ status, type: 'json' });
     expect(response.body).toEqual({ error, error_description: text });
     expect(response.cacheControl).toBe('no-store');
   });
 }
 
-/** A refusal of the logout or revoke endpoint: the same, but without a word on caching. */
-export function declined(title: string, ask: Ask, [status, error, text]: Said): Row {
-  return row(title, ask, (response) => {
+/** An error response of the logout or revoke endpoint: the same without cache headers. */
+export function logoutError(
+  title: string,
+  send: SendRequest,
+  [status, error, text]: ExpectedError,
+): Row {
+  return row(title, send, (response) => {
     expect(response).toMatchObject({ status, type: 'json', cacheControl: '' });
     expect(response.body).toEqual({ error, error_description: text });
   });
 }
 
-/** What the framework says before the token endpoint is reached: prose in `error`. */
-export function prose(title: string, ask: Ask, [status, error]: [number, string]): Row {
-  return row(title, ask, (response) => {
+/** An error response of Keycloak's web framework, with a sentence in `error`. */
+export function frameworkError(
+  title: string,
+  send: SendRequest,
+  [status, error]: [number, string],
+): Row {
+  return row(title, send, (response) => {
     expect(response).toMatchObject({ status, type: 'json', cacheControl: '', body: { error } });
   });
 }
 
-export function tokens(title: string, ask: Ask, more: Record<string, unknown>): Row {
-  return row(title, ask, (response) => {
+export function tokens(title: string, send: SendRequest, more: Record<string, unknown>): Row {
+  return row(title, send, (response) => {
     expect(response).toMatchObject({ status: 200, type: 'json', cacheControl: 'no-store' });
     expect(response.body).toEqual({
       access_token: expect.stringMatching(JWT),

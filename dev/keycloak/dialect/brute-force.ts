@@ -1,6 +1,6 @@
 import type { FailureRecord, Realm, RealmSettings, User } from './realm.ts';
 
-/** Whether logins of this user are refused now, whatever the password. */
+/** True while logins of this user fail whatever the password. */
 export function isLocked(realm: Realm, user: User): boolean {
   const record = realm.failures.get(user.id);
   return (
@@ -8,7 +8,7 @@ export function isLocked(realm: Realm, user: User): boolean {
   );
 }
 
-/** Counts a wrong password and locks the user when it was one too many (Keycloak's DefaultBruteForceProtector). */
+/** Counts a wrong password and locks the user at the limit, as Keycloak's DefaultBruteForceProtector does. */
 export function recordFailure(realm: Realm, user: User): void {
   const { settings } = realm;
   if (!settings.bruteForceProtected) return;

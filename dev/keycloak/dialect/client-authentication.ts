@@ -1,9 +1,9 @@
-import { refusal } from './answer.ts';
 import type { Client, Realm } from './realm.ts';
+import { oauthError } from './response.ts';
 
 const DESCRIPTION = 'Invalid client or Invalid client credentials';
 
-/** The client that the form or a Basic header proves to be; where both speak, the form wins per field. */
+/** The client of the form or of a Basic header. A field that is in both is taken from the form. */
 export function authenticateClient(
   realm: Realm,
   fields: ReadonlyMap<string, string>,
@@ -11,22 +11,22 @@ export function authenticateClient(
 ): Client {
   const basic = basicCredentials(authorization);
   const client = realm.clients.get(fields.get('client_id') ?? basic?.id ?? '');
-  if (!client?.enabled) throw refusal(401, 'invalid_client', DESCRIPTION);
+  if (!client?.enabled) throw oauthError(401, 'invalid_client', DESCRIPTION);
   checkMethod(client);
   if (!client.publicClient && !client.bearerOnly) {
     const secret = fields.get('client_secret') ?? basic?.secret ?? '';
     if (secret === '' || secret !== client.secret)
-      throw refusal(401, 'unauthorized_client', DESCRIPTION);
+      throw oauthError(401, 'unauthorized_client', DESCRIPTION);
   }
-  if (client.bearerOnly) throw refusal(400, 'invalid_client', 'Bearer-only not allowed');
+  if (client.bearerOnly) throw oauthError(400, 'invalid_client', 'Bearer-only not allowed');
   return client;
 }
 
-/** A client that proves itself in another way than by a secret. */
+/** @throws for a client that authenticates by a certificate or a signed JWT */
 function checkMethod({ clientAuthenticatorType: type }: Client): void {
-  if (type === 'client-x509') throw refusal(401, 'invalid_client', DESCRIPTION);
+  if (type === 'client-x509') throw oauthError(401, 'invalid_client', DESCRIPTION);
   if (type.endsWith('-jwt'))
-    throw refusal(400, 'invalid_client', 'Parameter client_assertion_type is missing');
+    throw oauthError(400, 'invalid_client', 'Parameter client_assertion_type is missing');
 }
 
 function basicCredentials(
@@ -44,6 +44,6 @@ function decoded(text: string): string {
     return decodeURIComponent(text);
   } catch {
     const description = 'Unexpected error when authenticating client';
-    throw refusal(400, 'unauthorized_client', description);
+    throw oauthError(400, 'unauthorized_client', description);
   }
 }

@@ -1,79 +1,78 @@
-import type { Answer } from './answer.ts';
+import type { EndpointResponse } from './response.ts';
 
-export type Endpoint = 'token' | 'logout' | 'revoke' | 'login' | 'discovery' | 'none';
-
-/** Which requests a fault meets; what is absent matches all. For the legacy login, `realm` is the org. */
+/** The requests that a fault applies to; an absent field matches all. */
 export type FaultScope = {
   realm?: string;
-  endpoint?: Endpoint;
+  /** An `Endpoint`, or the name of an `ExtraEndpoint`. */
+  endpoint?: string;
   grantType?: string;
-  /** How many requests it meets before it is gone; without, it stays until cleared. */
+  /** How many requests it applies to. Without, it applies until it is removed. */
   times?: number;
 };
 
 export type FaultEffect =
-  /** Answered by something in front of the server: the request never arrives. */
-  | { kind: 'answer'; status: number; body?: string; headers?: Record<string, string> }
+  /** The response of a proxy: the request does not reach the server. */
+  | { kind: 'response'; status: number; body?: string; headers?: Record<string, string> }
   | { kind: 'delay'; milliseconds: number }
-  /** Never answers, or resets the connection; `afterWork`: once the server has done what was asked. */
+  /** Sends no response, or resets the connection. With `afterWork` the server has carried out the request before. */
   | { kind: 'hang'; afterWork?: boolean }
   | { kind: 'reset'; afterWork?: boolean }
-  /** Announces the whole body, sends half of it and closes. */
+  /** Sends the whole Content-Length and half the body, then closes the connection. */
   | { kind: 'cut-body' }
   | { kind: 'empty-body' }
   | { kind: 'huge-body'; bytes?: number }
   | { kind: 'not-json' }
   | { kind: 'content-type'; contentType: string }
-  /** Replaces or removes fields of a good JSON answer (expires_in, access_token, token_type, …). */
+  /** Replaces or removes fields of a JSON response with status 200 (expires_in, access_token, token_type, …). */
   | { kind: 'fields'; set?: Record<string, unknown>; remove?: readonly string[] }
-  /** Every answer's expires_in is that of the one before times `factor`. */
+  /** The expires_in of each response is that of the previous one times `factor`. */
   | { kind: 'shrinking-expires-in'; from: number; factor: number }
   /** 401 whose error_description repeats the secrets that the request carried. */
   | { kind: 'echo-secrets' }
-  /** Adds `__proto__` and `constructor` keys to a JSON answer. */
+  /** Adds `__proto__` and `constructor` keys to a JSON response. */
   | { kind: 'proto-keys' }
   /** Shifts the Date header and the times in issued access tokens. */
   | { kind: 'clock-skew'; seconds: number };
 
 export type Fault = FaultScope & FaultEffect;
 
-type Meeting = { realm: string; endpoint: Endpoint; grantType: string };
+type FaultTarget = { realm: string; endpoint: string; grantType: string };
 
 const HUGE_BODY_BYTES = 100 * 1024 * 1024;
 const html = (title: string): string =>
   `<html><head><title>${title}</title></head><body><h1>${title}</h1></body></html>\n`;
 const HTML = { 'Content-Type': 'text/html' };
 
-/** Ready effects for what proxies, load balancers and firewalls say. */
+/** Effects for the responses of proxies, load balancers and firewalls. */
 export const proxies = {
-  badGateway: { kind: 'answer', status: 502, headers: HTML, body: html('502 Bad Gateway') },
-  forbidden: { kind: 'answer', status: 403, headers: HTML, body: html('Request blocked') },
+  badGateway: { kind: 'response', status: 502, headers: HTML, body: html('502 Bad Gateway') },
+  forbidden: { kind: 'response', status: 403, headers: HTML, body: html('Request blocked') },
   unavailable: (retryAfter: string): FaultEffect => ({
-    kind: 'answer',
+    kind: 'response',
     status: 503,
     headers: { ...HTML, 'Retry-After': retryAfter },
     body: html('503 Service Unavailable'),
   }),
   tooManyRequests: (retryAfter: string): FaultEffect => ({
-    kind: 'answer',
+    kind: 'response',
     status: 429,
     headers: { 'Content-Type': 'application/json', 'Retry-After': retryAfter },
     body: '{"message":"Too many requests"}',
   }),
   redirect: (location: string): FaultEffect => ({
-    kind: 'answer',
+    kind: 'response',
     status: 302,
     headers: { Location: location },
   }),
 } satisfies Record<string, FaultEffect | ((argument: string) => FaultEffect)>;
 
-/** The faults that are switched on, oldest first. */
+/** The active faults, oldest first. */
 export class Faults {
-  readonly #active = new Set<{ fault: Fault; met: number }>();
+  readonly #active = new Set<{ fault: Fault; applied: number }>();
 
-  /** Switches a fault on; returns how to switch it off. */
+  /** @returns a function that removes the fault */
   add(fault: Fault): () => void {
-    const entry = { fault, met: 0 };
+    const entry = { fault, applied: 0 };
     this.#active.add(entry);
     return () => {
       this.#active.delete(entry);
@@ -84,41 +83,45 @@ export class Faults {
     this.#active.clear();
   }
 
-  /** The effects that this request meets; counts it against their `times`. */
-  meet(meeting: Meeting): FaultEffect[] {
+  /** The effects for this request, which counts against their `times`. */
+  effectsFor(target: FaultTarget): FaultEffect[] {
     const effects: FaultEffect[] = [];
     for (const entry of this.#active) {
-      if (!matches(entry.fault, meeting)) continue;
-      effects.push(effectOf(entry.fault, entry.met));
-      entry.met += 1;
-      if (entry.met === entry.fault.times) this.#active.delete(entry);
+      if (!matches(entry.fault, target)) continue;
+      effects.push(effectOf(entry.fault, entry.applied));
+      entry.applied += 1;
+      if (entry.applied === entry.fault.times) this.#active.delete(entry);
     }
     return effects;
   }
 }
 
-const matches = (fault: Fault, meeting: Meeting): boolean =>
-  (fault.realm ?? meeting.realm) === meeting.realm &&
-  (fault.endpoint ?? meeting.endpoint) === meeting.endpoint &&
-  (fault.grantType ?? meeting.grantType) === meeting.grantType;
+const matches = (fault: Fault, target: FaultTarget): boolean =>
+  (fault.realm ?? target.realm) === target.realm &&
+  (fault.endpoint ?? target.endpoint) === target.endpoint &&
+  (fault.grantType ?? target.grantType) === target.grantType;
 
-function effectOf(fault: Fault, met: number): FaultEffect {
+function effectOf(fault: Fault, applied: number): FaultEffect {
   if (fault.kind !== 'shrinking-expires-in') return fault;
-  return { kind: 'fields', set: { expires_in: Math.floor(fault.from * fault.factor ** met) } };
+  return { kind: 'fields', set: { expires_in: Math.floor(fault.from * fault.factor ** applied) } };
 }
 
-/** The answer as the effects leave it, for those that work on the answer alone. */
-export function distorted(
-  response: Answer,
+/** The response after the effects that only change a response; other effects are ignored. */
+export function applyEffects(
+  response: EndpointResponse,
   effects: readonly FaultEffect[],
   secrets: readonly string[],
-): Answer {
+): EndpointResponse {
   let result = response;
-  for (const effect of effects) result = distortedBy(effect, result, secrets);
+  for (const effect of effects) result = applyEffect(effect, result, secrets);
   return result;
 }
 
-function distortedBy(effect: FaultEffect, response: Answer, secrets: readonly string[]): Answer {
+function applyEffect(
+  effect: FaultEffect,
+  response: EndpointResponse,
+  secrets: readonly string[],
+): EndpointResponse {
   switch (effect.kind) {
     case 'empty-body':
       return { ...response, body: '' };
@@ -141,7 +144,7 @@ function distortedBy(effect: FaultEffect, response: Answer, secrets: readonly st
       const keys = '"__proto__":{"polluted":true},"constructor":{"prototype":{"polluted":true}}';
       return { ...response, body: response.body.replace(/^\{/, `{${keys},`) };
     }
-    case 'answer':
+    case 'response':
     case 'delay':
     case 'hang':
     case 'reset':
@@ -162,7 +165,7 @@ function withFields(
   return JSON.stringify(Object.fromEntries(changed.filter(([name]) => !remove.includes(name))));
 }
 
-/** The start, and the rest in pieces, of a JSON body that never gets to its end within reason. */
+/** A JSON body of at least that many bytes, in pieces. */
 export function* hugeBody(bytes = HUGE_BODY_BYTES): Generator<string> {
   const piece = 'a'.repeat(65_536);
   yield '{"access_token":"';

@@ -1,17 +1,17 @@
 import { unescape as lenientDecode } from 'node:querystring';
 
-/** A form body. A field that was sent twice keeps its first value. */
+/** A form body. Of a repeated field the first value counts. */
 export type Form = {
   fields: ReadonlyMap<string, string>;
   duplicated: boolean;
-  /** A stray `%`: Keycloak's decoder throws on it. */
+  /** It contains a `%` that starts no escape: Keycloak's decoder throws. */
   malformed: boolean;
 };
 
 const STRAY_PERCENT = /%(?![0-9a-f]{2})/i;
 const decode = (text: string): string => lenientDecode(text.replaceAll('+', ' '));
 
-/** Fields of an application/x-www-form-urlencoded body; of any other type, none. */
+/** The fields of an application/x-www-form-urlencoded body; none for another content type. */
 export function parseForm(body: string, contentType: string): Form {
   const fields = new Map<string, string>();
   if (!contentType.startsWith('application/x-www-form-urlencoded')) {

@@ -4,15 +4,20 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as pause } from 'node:timers/promises';
 import { admin } from './admin.ts';
-import type { Answer } from './answer.ts';
-import { distorted, type FaultEffect, Faults, hugeBody } from './faults.ts';
-import { LegacyLogin } from './legacy-login.ts';
+import type { ExtraEndpoint } from './extra-endpoint.ts';
+import { applyEffects, type FaultEffect, Faults, hugeBody } from './faults.ts';
 import type { Realm } from './realm.ts';
 import { Realms } from './realms.ts';
-import { type Asked, bodyOf, secretsOf, understood } from './request.ts';
+import { type ParsedRequest, parseRequest, readBody } from './request.ts';
 import { RequestLog, sha256 } from './request-log.ts';
-import { discovery, misrouted } from './routes.ts';
-import { type Era, logoutEndpoint, revokeEndpoint, tokenEndpoint } from './token-endpoint.ts';
+import type { EndpointResponse } from './response.ts';
+import { discovery, methodError, routingError } from './routes.ts';
+import {
+  type KeycloakVersion,
+  logoutEndpoint,
+  revokeEndpoint,
+  tokenEndpoint,
+} from './token-endpoint.ts';
 import { sessionIdIn } from './tokens.ts';
 
 export type IdentityProviderOptions = {
@@ -21,19 +26,21 @@ export type IdentityProviderOptions = {
   host?: string;
   /** PEM; with it the server speaks HTTPS only. */
   tls?: { key: string; cert: string };
-  era?: Era;
+  /** Default: 26.6. */
+  version?: KeycloakVersion;
+  /** Endpoints besides Keycloak's. */
+  extras?: readonly ExtraEndpoint[];
   /** Milliseconds since 1970. */
   clock?: () => number;
-  /** Serve /admin/…: for a demo whose server runs in another process. */
+  /** Serve /admin/… to steer a server in another process. */
   admin?: boolean;
-  /** Log entries to keep. */
+  /** Log entries to keep. Default: 100,000. */
   logLimit?: number;
 };
 
-/** A server that speaks the token-endpoint dialect of Keycloak 26.7, and the Convercus legacy login. */
+/** An HTTP server with the token, logout and revocation endpoints of Keycloak 26.7, and faults. */
 export class IdentityProvider {
   readonly realms: Realms;
-  readonly legacy: LegacyLogin;
   readonly faults = new Faults();
   readonly log: RequestLog;
   readonly #clock: () => number;
@@ -47,7 +54,6 @@ export class IdentityProvider {
     this.#options = options;
     this.#clock = options.clock ?? Date.now;
     this.realms = new Realms(this.#clock);
-    this.legacy = new LegacyLogin(this.#clock);
     this.log = new RequestLog(options.logLimit ?? 100_000);
     const serve = (request: IncomingMessage, response: ServerResponse): void => {
       this.#serve(request, response).catch(() => response.destroy());
@@ -57,10 +63,6 @@ export class IdentityProvider {
 
   get url(): string {
     return this.#url;
-  }
-
-  get loginUrl(): string {
-    return `${this.#url}/auth/login`;
   }
 
   tokenUrl(realm: string): string {
@@ -78,7 +80,7 @@ export class IdentityProvider {
     this.#url = `${tls ? 'https' : 'http'}://${host}:${taken}`;
   }
 
-  /** Stops listening and cuts all connections, hanging ones too. */
+  /** Stops listening and closes all connections. */
   async close(): Promise<void> {
     this.#closing.abort();
     const closed = new Promise((resolve) => this.#server.close(resolve));
@@ -86,30 +88,25 @@ export class IdentityProvider {
     await closed;
   }
 
-  async #serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const asked = understood(request, await bodyOf(request));
-    if (this.#options.admin && asked.path.startsWith('/admin/')) {
-      const answer = admin(this, {
-        method: request.method ?? '',
-        path: asked.path,
-        body: asked.body,
-      });
-      return this.#send(response, answer, 0);
+  async #serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {
+    const request = parseRequest(incoming, await readBody(incoming), this.#options.extras ?? []);
+    if (this.#options.admin && request.path.startsWith('/admin/')) {
+      return this.#send(outgoing, admin(this, request), 0);
     }
-    const effects = this.faults.meet({
-      endpoint: asked.endpoint,
-      realm: asked.realm,
-      grantType: asked.form.fields.get('grant_type') ?? '',
+    const effects = this.faults.effectsFor({
+      endpoint: request.endpoint,
+      realm: request.realm,
+      grantType: request.form.fields.get('grant_type') ?? '',
     });
     await this.#delay(effects);
     const silence = effects.find((effect) => effect.kind === 'hang' || effect.kind === 'reset');
     const works = silence === undefined || silence.afterWork;
-    const answer = works ? this.#answer(request, asked, effects) : undefined;
-    const lost = answer !== undefined && hidesAnswer(effects);
-    this.#record(asked, answer, { silent: silence !== undefined, lost });
-    if (silence?.kind === 'reset') request.socket.resetAndDestroy();
-    if (silence || !answer) return;
-    await this.#deliver(response, answer, effects);
+    const response = works ? this.#respond(incoming, request, effects) : undefined;
+    const lost = response !== undefined && withholdsResponse(effects);
+    this.#record(request, response, { silent: silence !== undefined, lost });
+    if (silence?.kind === 'reset') incoming.socket.resetAndDestroy();
+    if (silence || !response) return;
+    await this.#deliver(outgoing, response, effects);
   }
 
   async #delay(effects: readonly FaultEffect[]): Promise<void> {
@@ -119,31 +116,40 @@ export class IdentityProvider {
     }
   }
 
-  #answer(request: IncomingMessage, asked: Asked, effects: readonly FaultEffect[]): Answer {
-    const canned = effects.find((effect) => effect.kind === 'answer');
-    if (canned)
-      return { status: canned.status, headers: canned.headers ?? {}, body: canned.body ?? '' };
-    const answer = this.#honestAnswer(request, asked, skewOf(effects));
-    return effects.length === 0 ? answer : distorted(answer, effects, secretsOf(asked));
+  #respond(
+    incoming: IncomingMessage,
+    request: ParsedRequest,
+    effects: readonly FaultEffect[],
+  ): EndpointResponse {
+    const proxy = effects.find((effect) => effect.kind === 'response');
+    if (proxy)
+      return { status: proxy.status, headers: proxy.headers ?? {}, body: proxy.body ?? '' };
+    const { extra, body } = request;
+    const skewSeconds = skewOf(effects);
+    const response = extra
+      ? (methodError(request.method, 'POST') ?? extra.respond(body, skewSeconds))
+      : this.#respondAsKeycloak(incoming, request, skewSeconds);
+    return effects.length === 0 ? response : applyEffects(response, effects, request.secrets);
   }
 
-  #honestAnswer(request: IncomingMessage, asked: Asked, skewSeconds: number): Answer {
-    const accept = request.headers.accept ?? '';
-    const realm = this.realms.find(asked.realm);
-    const wrong = misrouted(request.method ?? '', asked.path, accept, realm !== undefined);
-    if (wrong) return wrong;
-    const issuer = `${this.#url}/realms/${asked.realm}`;
-    if (asked.endpoint === 'discovery') return discovery(issuer);
-    if (!realm) return this.legacy.response(asked.login, skewSeconds);
-    return OAUTH_ENDPOINTS[
-      asked.endpoint === 'logout' || asked.endpoint === 'revoke' ? asked.endpoint : 'token'
-    ]({
+  #respondAsKeycloak(
+    { headers, socket }: IncomingMessage,
+    { method, path, endpoint, form, realm: name }: ParsedRequest,
+    skewSeconds: number,
+  ): EndpointResponse {
+    const accept = headers.accept ?? '';
+    const realm = this.realms.find(name);
+    const error = routingError(method, path, accept, realm !== undefined);
+    if (error) return error;
+    const issuer = `${this.#url}/realms/${name}`;
+    if (endpoint === 'discovery' || !realm) return discovery(issuer);
+    return OAUTH_ENDPOINTS[endpoint === 'logout' || endpoint === 'revoke' ? endpoint : 'token']({
       realm,
-      form: asked.form,
-      authorization: request.headers.authorization,
+      form,
+      authorization: headers.authorization,
       accept,
-      secureEnough: this.#isSecureEnough(realm, request.socket.remoteAddress ?? ''),
-      era: this.#options.era ?? '26.6',
+      secureEnough: this.#isSecureEnough(realm, socket.remoteAddress ?? ''),
+      version: this.#options.version ?? '26.6',
       issuer,
       skewSeconds,
     });
@@ -155,56 +161,56 @@ export class IdentityProvider {
   }
 
   #record(
-    asked: Asked,
-    worked: Answer | undefined,
+    request: ParsedRequest,
+    response: EndpointResponse | undefined,
     { silent, lost }: { readonly silent: boolean; readonly lost: boolean },
   ): void {
-    const { fields } = asked.form;
-    const answer = silent ? undefined : worked;
+    const { endpoint, realm, username, secrets, form } = request;
+    const sent = silent ? undefined : response;
     this.log.add({
       time: this.#clock(),
-      endpoint: asked.endpoint,
-      realm: asked.realm,
-      grantType: fields.get('grant_type') ?? '',
-      clientId: fields.get('client_id') ?? '',
-      username: fields.get('username') ?? asked.login.userName ?? '',
-      status: answer?.status ?? 0,
-      error: answer ? errorOf(answer) : '',
-      credential: sha256(secretsOf(asked)[0] ?? ''),
-      session: sessionOf(asked, worked),
+      endpoint,
+      realm,
+      grantType: form.fields.get('grant_type') ?? '',
+      clientId: form.fields.get('client_id') ?? '',
+      username,
+      status: sent?.status ?? 0,
+      error: sent ? errorOf(sent) : '',
+      credential: sha256(secrets[0] ?? ''),
+      session: sessionOf(request, response),
       lost,
     });
   }
 
   async #deliver(
-    response: ServerResponse,
-    answer: Answer,
+    outgoing: ServerResponse,
+    response: EndpointResponse,
     effects: readonly FaultEffect[],
   ): Promise<void> {
     const huge = effects.find((effect) => effect.kind === 'huge-body');
     if (huge) {
-      response.writeHead(200, { 'Content-Type': 'application/json' });
-      return pipeline(Readable.from(hugeBody(huge.bytes)), response, {
+      outgoing.writeHead(200, { 'Content-Type': 'application/json' });
+      return pipeline(Readable.from(hugeBody(huge.bytes)), outgoing, {
         signal: this.#closing.signal,
       });
     }
     if (!effects.some(({ kind }) => kind === 'cut-body'))
-      return this.#send(response, answer, skewOf(effects));
-    response.writeHead(answer.status, {
-      ...answer.headers,
-      'Content-Length': Buffer.byteLength(answer.body),
+      return this.#send(outgoing, response, skewOf(effects));
+    outgoing.writeHead(response.status, {
+      ...response.headers,
+      'Content-Length': Buffer.byteLength(response.body),
     });
-    response.write(answer.body.slice(0, answer.body.length / 2), () => response.destroy());
+    outgoing.write(response.body.slice(0, response.body.length / 2), () => outgoing.destroy());
   }
 
-  #send(response: ServerResponse, answer: Answer, skewSeconds: number): void {
-    answer.headers['Date'] = this.#dateText(skewSeconds);
-    if (answer.status !== 204)
-      answer.headers['Content-Length'] = String(Buffer.byteLength(answer.body));
-    response.writeHead(answer.status, answer.headers).end(answer.body);
+  #send(outgoing: ServerResponse, response: EndpointResponse, skewSeconds: number): void {
+    response.headers['Date'] = this.#dateText(skewSeconds);
+    if (response.status !== 204)
+      response.headers['Content-Length'] = String(Buffer.byteLength(response.body));
+    outgoing.writeHead(response.status, response.headers).end(response.body);
   }
 
-  /** Keycloak itself sends no Date; the proxies before it do, so this server does as well. */
+  /** Keycloak sends no Date; the proxies in front of it do. */
   #dateText(skewSeconds: number): string {
     const second = Math.floor(this.#clock() / 1000) + skewSeconds;
     if (second !== this.#date.second)
@@ -213,7 +219,7 @@ export class IdentityProvider {
   }
 }
 
-/** Starts a server on a loopback port. Its realms are empty at first: see `realms.add`. */
+/** Starts a server without realms: see `realms.add`. */
 export async function startIdentityProvider(
   options: IdentityProviderOptions = {},
 ): Promise<IdentityProvider> {
@@ -229,14 +235,17 @@ function skewOf(effects: readonly FaultEffect[]): number {
   return effects.find((effect) => effect.kind === 'clock-skew')?.seconds ?? 0;
 }
 
-const hidesAnswer = (effects: readonly FaultEffect[]): boolean =>
+const withholdsResponse = (effects: readonly FaultEffect[]): boolean =>
   effects.some(({ kind }) => kind === 'hang' || kind === 'reset' || kind === 'cut-body');
 
-function sessionOf({ form: { fields } }: Asked, answer: Answer | undefined): string {
-  const opened = /"session_state":"([^"]*)"/.exec(answer?.body ?? '')?.[1];
+function sessionOf(
+  { form: { fields } }: ParsedRequest,
+  response: EndpointResponse | undefined,
+): string {
+  const opened = /"session_state":"([^"]*)"/.exec(response?.body ?? '')?.[1];
   return opened ?? sessionIdIn(fields.get('refresh_token') ?? '');
 }
 
-function errorOf({ status, body }: Answer): string {
+function errorOf({ status, body }: EndpointResponse): string {
   return status < 400 ? '' : (/^\{"error":"([^"]*)"/.exec(body)?.[1] ?? '');
 }

@@ -1,6 +1,6 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 
-/** Where ids, keys and signatures come from. A simulation gives its own, so that a run can be repeated. */
+/** The source of ids, keys and signatures. A simulation passes a seeded one, so that a run can be repeated. */
 export type Randomness = {
   /** Uniform in [0, 1). */
   number: () => number;

@@ -20,29 +20,29 @@ export type {
   UserRepresentation,
 } from './representation.ts';
 
-/** What happens to a login when the user has a session already, in the words of Keycloak's authenticator. */
+/** What a login does when the user has a session. The values are those of Keycloak's `user-session-limits`. */
 export type SessionLimit = 'Terminate oldest session' | 'Deny new session';
 
 /** Failed logins of one user. `lastFailure` in milliseconds, `lockedUntil` in seconds since 1970. */
 export type FailureRecord = { count: number; lastFailure: number; lockedUntil: number };
 
-/** One login. Times are in whole seconds since 1970, as Keycloak keeps them. */
+/** A user session. Times are whole seconds since 1970, as in Keycloak. */
 export type Session = {
   id: string;
   user: User;
   clientId: string;
   scope: readonly string[];
-  /** Outlives everything but its own end. */
+  /** Not ended by a logout of all sessions or of the user. */
   offline: boolean;
   started: number;
   lastRefresh: number;
-  /** False once a spent refresh token was seen: the session lives on, but no longer for this client. */
+  /** False after the reuse of a refresh token: the session goes on without this client. */
   attached: boolean;
   reuseId: string;
   rotation: { tokenId: string; lastRefresh: number; uses: number } | undefined;
 };
 
-/** One realm: settings, clients, users and living sessions, all changeable while the server runs. */
+/** Settings, clients, users and sessions of a realm. All can change while the server runs. */
 export class Realm {
   readonly name: string;
   readonly settings: RealmSettings;
@@ -55,7 +55,7 @@ export class Realm {
   /** Signs refresh tokens. */
   key: Buffer;
   sessionLimit: SessionLimit | undefined;
-  /** A client policy knows no password grant. */
+  /** A client policy rejects the password grant. */
   forbidsPasswords = false;
   readonly keyIds: { readonly access: string; readonly refresh: string };
 
@@ -86,7 +86,7 @@ export class Realm {
     Object.assign(this.settings, changes);
   }
 
-  /** Creates the client, or changes the given fields of it. */
+  /** Creates the client, or changes only the given fields. */
   putClient(changes: ClientRepresentation): Client {
     const client = { ...DEFAULT_CLIENT, ...this.clients.get(changes.clientId), ...changes };
     this.clients.set(client.clientId, client);
@@ -94,7 +94,7 @@ export class Realm {
     return client;
   }
 
-  /** Creates the user, or changes the given fields of it. */
+  /** Creates the user, or changes only the given fields. */
   putUser(changes: UserRepresentation): User {
     const username = changes.username.toLowerCase();
     const user = this.users.get(username) ?? newUser(username, this.randomness.uuid());
@@ -121,7 +121,7 @@ export class Realm {
     return this.users.get(serviceAccountName(client.clientId));
   }
 
-  /** The instant that an answer reports as `not-before-policy`: the latest of realm, client and user. */
+  /** `not-before-policy` of a token response: the latest of realm, client and user. */
   notBefore(client: Client, user: User): number {
     return Math.max(this.settings.notBefore, client.notBefore, user.notBefore);
   }

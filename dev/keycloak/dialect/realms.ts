@@ -9,7 +9,7 @@ export class Realms {
     this.#clock = clock;
   }
 
-  /** Creates a realm from (part of) a Keycloak realm export; one of that name is replaced. */
+  /** Creates a realm from a Keycloak realm export or a part of it. Replaces a realm of the same name. */
   add(representation: RealmRepresentation): Realm {
     const realm = new Realm(representation, this.#clock);
     this.#byName.set(realm.name, realm);

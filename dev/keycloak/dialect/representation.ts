@@ -1,4 +1,4 @@
-/** The settings of a Keycloak realm export that this server acts upon. Seconds unless named otherwise. */
+/** The settings of a Keycloak realm export that this server implements. Seconds, unless the name has another unit. */
 export type RealmSettings = {
   enabled: boolean;
   sslRequired: 'all' | 'external' | 'none';

@@ -1,31 +1,30 @@
 import { createHash } from 'node:crypto';
-import type { Endpoint } from './faults.ts';
 
-/** One request as the server saw it; the presented credential only as a hash. */
+/** One request. Of the secret it presented only a hash is kept. */
 export type RequestLogEntry = {
   /** Milliseconds since 1970, by the server's clock. */
   time: number;
-  endpoint: Endpoint;
-  /** For the legacy login, the org. */
+  /** An `Endpoint`, or the name of an `ExtraEndpoint`. */
+  endpoint: string;
   realm: string;
   grantType: string;
   clientId: string;
   username: string;
-  /** Of the answer that went out; 0 when the connection was left hanging or was reset. */
+  /** Of the response; 0 when none was sent. */
   status: number;
-  /** OAuth error code, empty for a good answer. */
+  /** OAuth error code; empty when the status is below 400. */
   error: string;
-  /** SHA-256 (hex) of the password, refresh token or client secret that the grant rests on. */
+  /** SHA-256 (hex) of the password, else of the refresh token, else of the client secret. */
   credential: string;
-  /** The session that the request was about or that its answer has opened; empty when there is none. */
+  /** Id of the session that the request opened or named; empty when there is none. */
   session: string;
-  /** What was asked has been done, and a fault has kept the answer or part of it back. */
+  /** The server carried out the request, and a fault withheld the response or a part of it. */
   lost: boolean;
 };
 
 export const sha256 = (text: string): string => createHash('sha256').update(text).digest('hex');
 
-/** Requests in order of arrival. Keeps the latest `limit` to `limit`/2; the counts know all. */
+/** Requests in order of arrival. Keeps the latest `limit`/2 to `limit` entries; `counts` covers all requests. */
 export class RequestLog {
   readonly entries: RequestLogEntry[] = [];
   readonly #limit: number;
@@ -44,7 +43,7 @@ export class RequestLog {
     this.#counts.set(kind, (this.#counts.get(kind) ?? 0) + 1);
   }
 
-  /** How many requests of a kind, e.g. `"abc-staging client_credentials 200": 12`. */
+  /** The number of requests by kind, e.g. `"abc-staging client_credentials 200": 12`. */
   counts(): Record<string, number> {
     return Object.fromEntries(this.#counts);
   }

@@ -1,23 +1,25 @@
 import type { IncomingMessage } from 'node:http';
-import type { Endpoint } from './faults.ts';
+import type { ExtraEndpoint, RequestFacts } from './extra-endpoint.ts';
 import { type Form, parseForm } from './form.ts';
-import type { LegacyRequest } from './legacy-login.ts';
 import { routeOf } from './routes.ts';
 
-/** A request, read whole and parsed as far as any endpoint needs it. */
-export type Asked = {
-  endpoint: Endpoint;
-  realm: string;
+/** A request with its whole body. */
+export type ParsedRequest = RequestFacts & {
+  method: string;
   path: string;
   body: string;
   form: Form;
-  login: LegacyRequest;
+  /** An `Endpoint`, or the name of `extra`. */
+  endpoint: string;
+  extra: ExtraEndpoint | undefined;
 };
 
 const MAX_REQUEST_BYTES = 1024 * 1024;
+/** Form fields that hold a secret, first the one that the log hashes. */
+const SECRET_FIELDS = ['password', 'refresh_token', 'token', 'client_secret'];
 
-/** The body of a request. @throws beyond 1 MiB */
-export async function bodyOf(request: IncomingMessage): Promise<string> {
+/** @throws when the body is larger than 1 MiB */
+export async function readBody(request: IncomingMessage): Promise<string> {
   const pieces: Buffer[] = [];
   let size = 0;
   for await (const piece of request) {
@@ -29,34 +31,17 @@ export async function bodyOf(request: IncomingMessage): Promise<string> {
   return Buffer.concat(pieces).toString();
 }
 
-export function understood(request: IncomingMessage, body: string): Asked {
+export function parseRequest(
+  request: IncomingMessage,
+  body: string,
+  extras: readonly ExtraEndpoint[],
+): ParsedRequest {
   const path = (request.url ?? '/').split('?', 1)[0] ?? '/';
-  const { endpoint, realm } = routeOf(path);
   const form = parseForm(body, request.headers['content-type'] ?? '');
-  const login = endpoint === 'login' ? parseLogin(body) : {};
-  return {
-    endpoint,
-    realm: endpoint === 'login' ? (login.org ?? '') : realm,
-    path,
-    body,
-    form,
-    login,
-  };
-}
-
-function parseLogin(body: string): LegacyRequest {
-  try {
-    const parsed: unknown = JSON.parse(body);
-    return typeof parsed === 'object' && parsed !== null ? parsed : {};
-  } catch {
-    return {};
-  }
-}
-
-/** The secrets that the request carried, first the one that its grant rests on. */
-export function secretsOf({ form: { fields }, login }: Asked): string[] {
-  const names = ['password', 'refresh_token', 'token', 'client_secret'];
-  return [login.password, ...names.map((name) => fields.get(name))].filter(
-    (value) => value !== undefined,
-  );
+  const common = { method: request.method ?? '', path, body, form };
+  const extra = extras.find((endpoint) => endpoint.path === path);
+  if (extra) return { ...common, endpoint: extra.name, extra, ...extra.factsOf(body) };
+  const username = form.fields.get('username') ?? '';
+  const secrets = SECRET_FIELDS.flatMap((name) => form.fields.get(name) ?? []);
+  return { ...common, ...routeOf(path), extra, username, secrets };
 }

@@ -1,8 +1,9 @@
-import { type Answer, emptyAnswer, plainAnswer } from './answer.ts';
-import type { Endpoint } from './faults.ts';
+import { type EndpointResponse, emptyResponse, jsonResponse } from './response.ts';
 import { frameworkError } from './token-endpoint.ts';
 
-/** Where a request goes: an endpoint of a realm, the legacy login, the admin interface, or nowhere. */
+export type Endpoint = 'token' | 'logout' | 'revoke' | 'discovery' | 'none';
+
+/** The realm and its endpoint that a path names. */
 export type Route = { endpoint: Endpoint; realm: string };
 
 const REALM_PATH = /^\/realms\/([^/]+)(?:\/(.*?))?\/?$/;
@@ -14,34 +15,37 @@ const ENDPOINTS: Record<string, Endpoint> = {
 };
 
 export function routeOf(path: string): Route {
-  if (path === '/auth/login') return { endpoint: 'login', realm: '' };
   const [, realm = '', rest = ''] = REALM_PATH.exec(path) ?? [];
   return { endpoint: ENDPOINTS[rest] ?? 'none', realm };
 }
 
-/** The answer to a request that reaches no endpoint, or that comes with the wrong method; else undefined. */
-export function misrouted(
+/** The error response for a path without endpoint or a wrong method; undefined when there is an endpoint. */
+export function routingError(
   method: string,
   path: string,
   accept: string,
   realmExists: boolean,
-): Answer | undefined {
+): EndpointResponse | undefined {
   if (path.includes(';')) return invalidCharacter();
   const { endpoint, realm } = routeOf(path);
   if (realm === '' && endpoint === 'none') {
     return bare(404, { error: 'Unable to find matching target resource method' });
   }
-  if (endpoint !== 'login' && !realmExists)
-    return frameworkError(404, 'Realm does not exist', accept);
+  if (!realmExists) return frameworkError(404, 'Realm does not exist', accept);
   if (endpoint === 'none') return unknownPath(path);
-  if (method === 'OPTIONS') return emptyAnswer(200);
-  if (method === (endpoint === 'discovery' ? 'GET' : 'POST')) return undefined;
-  return plainAnswer(405, { error: 'HTTP 405 Method Not Allowed' });
+  return methodError(method, endpoint === 'discovery' ? 'GET' : 'POST');
 }
 
-export function discovery(issuer: string): Answer {
+/** The response to OPTIONS and to methods that the endpoint does not serve; undefined for `served`. */
+export function methodError(method: string, served: 'GET' | 'POST'): EndpointResponse | undefined {
+  if (method === 'OPTIONS') return emptyResponse(200);
+  if (method === served) return undefined;
+  return jsonResponse(405, { error: 'HTTP 405 Method Not Allowed' });
+}
+
+export function discovery(issuer: string): EndpointResponse {
   const endpoints = `${issuer}/protocol/openid-connect`;
-  return plainAnswer(200, {
+  return jsonResponse(200, {
     issuer,
     token_endpoint: `${endpoints}/token`,
     end_session_endpoint: `${endpoints}/logout`,
@@ -51,22 +55,22 @@ export function discovery(issuer: string): Answer {
   });
 }
 
-function unknownPath(path: string): Answer {
+function unknownPath(path: string): EndpointResponse {
   const protocol = /^\/realms\/[^/]+\/protocol\/([^/]+)\//.exec(path)?.[1];
   if (protocol === 'openid-connect')
-    return plainAnswer(405, { error: 'HTTP 405 Method Not Allowed' });
-  return plainAnswer(404, {
+    return jsonResponse(405, { error: 'HTTP 405 Method Not Allowed' });
+  return jsonResponse(404, {
     error: protocol === undefined ? 'HTTP 404 Not Found' : 'Protocol not found',
   });
 }
 
-const bare = (status: number, body: unknown): Answer => ({
+const bare = (status: number, body: unknown): EndpointResponse => ({
   status,
   headers: { 'Content-Type': 'application/json' },
   body: JSON.stringify(body),
 });
 
-const invalidCharacter = (): Answer => ({
+const invalidCharacter = (): EndpointResponse => ({
   status: 400,
   headers: { 'Content-Type': 'application/json; charset=UTF-8' },
   body: JSON.stringify({

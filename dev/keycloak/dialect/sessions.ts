@@ -1,5 +1,5 @@
-import { refusal } from './answer.ts';
 import type { Client, Realm, Session, User } from './realm.ts';
+import { oauthError } from './response.ts';
 import { type RefreshClaims, readRefreshToken } from './tokens.ts';
 
 const OVER = 'Session not active';
@@ -32,35 +32,35 @@ export function openSession(
 }
 
 /**
- * The session that a refresh token may go on with; otherwise the refusals of Keycloak 26.7's TokenManager,
- * in its order. Spends the token where the realm rotates.
+ * The session of a refresh token, which counts as used when the realm rotates tokens.
+ * @throws the errors of Keycloak 26.7's TokenManager, in its order
  */
 export function resumeSession(realm: Realm, client: Client, token: string): Session {
   const claims = validClaims(realm, client, token);
-  const session = livingSession(realm, claims.sid);
-  if (!session) throw refusal(400, 'invalid_grant', isOffline(claims) ? OFFLINE_OVER : OVER);
-  if (!session.user.enabled) throw refusal(400, 'invalid_grant', 'User disabled');
+  const session = activeSession(realm, claims.sid);
+  if (!session) throw oauthError(400, 'invalid_grant', isOffline(claims) ? OFFLINE_OVER : OVER);
+  if (!session.user.enabled) throw oauthError(400, 'invalid_grant', 'User disabled');
   if (!session.attached)
-    throw refusal(400, 'invalid_grant', "Session doesn't have required client");
-  if (claims.iat < session.user.notBefore) throw refusal(400, 'invalid_grant', 'Stale token');
+    throw oauthError(400, 'invalid_grant', "Session doesn't have required client");
+  if (claims.iat < session.user.notBefore) throw oauthError(400, 'invalid_grant', 'Stale token');
   if (client.consentRequired) {
-    throw refusal(400, 'invalid_scope', 'Client no longer has requested consent from user');
+    throw oauthError(400, 'invalid_scope', 'Client no longer has requested consent from user');
   }
-  if (realm.settings.revokeRefreshToken) spend(realm, session, claims);
+  if (realm.settings.revokeRefreshToken) countUse(realm, session, claims);
   session.lastRefresh = realm.seconds;
   return session;
 }
 
-/** Ends the session of a refresh token. Done already is done; a token that is not of this client is refused. */
+/** Ends the session of a refresh token; does nothing when it has ended. @throws when the token is of another client */
 export function endSession(realm: Realm, client: Client, token: string): void {
   const claims = readRefreshToken(realm, token);
-  if (!claims) throw refusal(400, 'invalid_grant', 'Invalid refresh token');
+  if (!claims) throw oauthError(400, 'invalid_grant', 'Invalid refresh token');
   checkClient(client, claims);
   realm.sessions.delete(claims.sid);
 }
 
-/** The session of a refresh token that has not ended, if there is one. */
-export function livingSession(realm: Realm, id: string): Session | undefined {
+/** The session, unless it has ended. */
+export function activeSession(realm: Realm, id: string): Session | undefined {
   const session = realm.sessions.get(id);
   if (!session) return undefined;
   const { ssoSessionIdleTimeout, ssoSessionMaxLifespan } = realm.settings;
@@ -77,11 +77,11 @@ export function livingSession(realm: Realm, id: string): Session | undefined {
 
 function validClaims(realm: Realm, client: Client, token: string): RefreshClaims {
   const claims = readRefreshToken(realm, token);
-  if (!claims) throw refusal(400, 'invalid_grant', 'Invalid refresh token');
+  if (!claims) throw oauthError(400, 'invalid_grant', 'Invalid refresh token');
   if (realm.seconds > (claims.exp ?? Infinity))
-    throw refusal(400, 'invalid_grant', 'Token is not active');
+    throw oauthError(400, 'invalid_grant', 'Token is not active');
   if (claims.iat < Math.max(realm.settings.notBefore, client.notBefore)) {
-    throw refusal(400, 'invalid_grant', 'Stale token');
+    throw oauthError(400, 'invalid_grant', 'Stale token');
   }
   checkClient(client, claims);
   return claims;
@@ -90,14 +90,14 @@ function validClaims(realm: Realm, client: Client, token: string): RefreshClaims
 function checkClient(client: Client, claims: RefreshClaims): void {
   if (claims.azp === client.clientId) return;
   const description = "Invalid refresh token. Token client and authorized client don't match";
-  throw refusal(400, 'invalid_grant', description);
+  throw oauthError(400, 'invalid_grant', description);
 }
 
 /**
- * Keycloak compares whole seconds, so of two tokens of one second the older one is taken for unspent
- * as soon as the newer one has been used (measured on 26.7.3).
+ * Counts a use of the refresh token. Keycloak compares whole seconds: of two tokens of the same second the older one
+ * counts as unused once the newer one has been used (measured on 26.7.3).
  */
-function spend(realm: Realm, session: Session, claims: RefreshClaims): void {
+function countUse(realm: Realm, session: Session, claims: RefreshClaims): void {
   const last = session.rotation;
   const another = last?.tokenId !== claims.jti;
   if (last && another && claims.iat < last.lastRefresh) detach(session, 'Stale token');
@@ -112,5 +112,5 @@ function spend(realm: Realm, session: Session, claims: RefreshClaims): void {
 
 function detach(session: Session, description: string): never {
   session.attached = false;
-  throw refusal(400, 'invalid_grant', description);
+  throw oauthError(400, 'invalid_grant', description);
 }

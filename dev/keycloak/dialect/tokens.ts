@@ -2,7 +2,7 @@ import { createHash, createHmac, timingSafeEqual } from 'node:crypto';
 import type { Randomness } from './randomness.ts';
 import type { Client, Realm, Session, User } from './realm.ts';
 
-/** What one answer is issued for. Session-less for client_credentials. */
+/** What tokens are issued for. Without a session for client_credentials. */
 export type Grant = {
   realm: Realm;
   client: Client;
@@ -25,15 +25,20 @@ export type RefreshClaims = {
   sid: string;
 };
 
-/** An offline session has no maximum; longer than anybody looks. */
+/** Seconds. An offline session has no maximum; ten years are longer than any test. */
 const OFFLINE_LIFESPAN = 10 * 365 * 86_400;
 
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-/** As long as an RS256 signature, and as opaque: access tokens are not verified here. */
-const signature = ({ bytes }: Randomness): string => bytes(256).toString('base64url');
+/** A JWT whose signature is random bytes, as long as one of RS256. */
+export const unverifiableJwt = (
+  claims: Record<string, unknown>,
+  { bytes }: Randomness,
+  keyId?: string,
+): string =>
+  `${encode({ alg: 'RS256', typ: 'JWT', kid: keyId })}.${encode(claims)}.${bytes(256).toString('base64url')}`;
 
-/** Requested scopes first, the words in no stable order: Keycloak's order differs between answers. */
+/** Requested scopes first. The order of the others varies between responses, as in Keycloak. */
 function scopeText(scope: readonly string[], { number }: Randomness): string {
   const [first, ...rest] = scope;
   return first === 'openid' && number() < 0.5
@@ -96,7 +101,7 @@ function accessToken(grant: Grant, times: { iat: number; exp: number }, scope: s
     scope,
     ...userClaims(grant),
   };
-  return `${encode({ alg: 'RS256', typ: 'JWT', kid: realm.keyIds.access })}.${encode(claims)}.${signature(realm.randomness)}`;
+  return unverifiableJwt(claims, realm.randomness, realm.keyIds.access);
 }
 
 function idToken(grant: Grant, times: { iat: number; exp: number }, access: string): string {
@@ -114,7 +119,7 @@ function idToken(grant: Grant, times: { iat: number; exp: number }, access: stri
     acr: '1',
     ...userClaims(grant),
   };
-  return `${encode({ alg: 'RS256', typ: 'JWT', kid: realm.keyIds.access })}.${encode(claims)}.${signature(realm.randomness)}`;
+  return unverifiableJwt(claims, realm.randomness, realm.keyIds.access);
 }
 
 function refreshToken(
@@ -140,8 +145,8 @@ function refreshToken(
   return `${content}.${createHmac('sha512', realm.key).update(content).digest('base64url')}`;
 }
 
-/** The body of a good answer, in Keycloak's order of fields. */
-export function tokenAnswer(grant: Grant): Record<string, unknown> {
+/** The body of a token response, in Keycloak's order of fields. */
+export function accessTokenResponse(grant: Grant): Record<string, unknown> {
   const { realm, client, user, session, skewSeconds } = grant;
   const { now, accessExpires, refreshExpires } = lifetimes(grant);
   const scope = scopeText(grant.scope, realm.randomness);
@@ -161,19 +166,19 @@ export function tokenAnswer(grant: Grant): Record<string, unknown> {
   };
 }
 
-/** The claims of a refresh token that this realm signed, else undefined. Says nothing on its validity in time. */
+/** The claims of a refresh token that this realm signed, else undefined. Expiry is not checked. */
 export function readRefreshToken(realm: Realm, token: string): RefreshClaims | undefined {
   const [header, payload, presented] = token.split('.');
   if (header === undefined || payload === undefined || presented === undefined) return undefined;
   const expected = createHmac('sha512', realm.key).update(`${header}.${payload}`).digest();
   const given = Buffer.from(presented, 'base64url');
   if (given.length !== expected.length || !timingSafeEqual(given, expected)) return undefined;
-  // The signature says that refreshToken() above wrote these claims.
+  // The signature proves that refreshToken() above wrote these claims.
   const claims: RefreshClaims = JSON.parse(Buffer.from(payload, 'base64url').toString());
   return claims;
 }
 
-/** The session that a refresh token names, its signature not checked; empty when it names none. */
+/** Id of the session in a refresh token whose signature is not checked; empty when there is none. */
 export function sessionIdIn(token: string): string {
   try {
     const { sid }: Partial<RefreshClaims> = JSON.parse(
@@ -185,13 +190,8 @@ export function sessionIdIn(token: string): string {
   }
 }
 
-/** A token of the legacy login; without `exp` when no lifetime is given. */
-export function loginToken(claims: Record<string, unknown>, randomness: Randomness): string {
-  return `${encode({ alg: 'RS256', typ: 'JWT' })}.${encode(claims)}.${signature(randomness)}`;
-}
-
-/** Whether the text is a JWT that `issuer` issued and that lives at `now` (seconds). */
-export function isLivingAccessToken(token: string, issuer: string, now: number): boolean {
+/** True if the text is a JWT of this issuer that has not expired at `now` (seconds since 1970). */
+export function isActiveAccessToken(token: string, issuer: string, now: number): boolean {
   try {
     const claims: unknown = JSON.parse(
       Buffer.from(token.split('.')[1] ?? '', 'base64url').toString(),

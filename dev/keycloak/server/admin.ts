@@ -3,7 +3,7 @@ export class KeycloakAdmin {
   readonly #url: string;
   readonly #password: string;
   #token = '';
-  #goodUntil = 0;
+  #renewAt = 0;
 
   constructor(url: string, password: string) {
     this.#url = url;
@@ -15,7 +15,7 @@ export class KeycloakAdmin {
     return this.#call('GET', path);
   }
 
-  /** Representations are taken at their word. */
+  /** The representations are not checked. */
   async list<T>(path: string): Promise<T[]> {
     const items: T[] = JSON.parse(await this.#text('GET', path));
     return items;
@@ -33,15 +33,15 @@ export class KeycloakAdmin {
     return this.#call('DELETE', path);
   }
 
-  /** The next call asks for a new token: a restarted server does not know the old one. */
+  /** The next call requests a new token: a restarted server rejects the old one. */
   forgetToken(): void {
-    this.#goodUntil = 0;
+    this.#renewAt = 0;
   }
 
-  /** The parsed answer, undefined when it is empty. */
+  /** The parsed response; undefined when its body is empty. */
   async #call(method: string, path: string, body?: unknown): Promise<unknown> {
-    const answer = await this.#text(method, path, body);
-    return answer === '' ? undefined : JSON.parse(answer);
+    const text = await this.#text(method, path, body);
+    return text === '' ? undefined : JSON.parse(text);
   }
 
   async #text(method: string, path: string, body?: unknown): Promise<string> {
@@ -52,14 +52,14 @@ export class KeycloakAdmin {
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
       signal: AbortSignal.timeout(30_000),
     });
-    const answer = await response.text();
-    if (!response.ok) throw new Error(`${method} ${path} answered ${response.status}: ${answer}`);
-    return answer;
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${method} ${path} returned ${response.status}: ${text}`);
+    return text;
   }
 
   async #freshToken(): Promise<string> {
-    if (Date.now() < this.#goodUntil) return this.#token;
-    const asked = Date.now();
+    if (Date.now() < this.#renewAt) return this.#token;
+    const requestedAt = Date.now();
     const response = await fetch(`${this.#url}/realms/master/protocol/openid-connect/token`, {
       method: 'POST',
       body: new URLSearchParams({
@@ -70,10 +70,11 @@ export class KeycloakAdmin {
       }),
       signal: AbortSignal.timeout(10_000),
     });
-    if (!response.ok) throw new Error(`The administrator's login answered ${response.status}`);
-    const answer: { access_token: string; expires_in: number } = JSON.parse(await response.text());
-    this.#token = answer.access_token;
-    this.#goodUntil = asked + answer.expires_in * 800;
+    if (!response.ok) throw new Error(`The login of the administrator returned ${response.status}`);
+    const token: { access_token: string; expires_in: number } = JSON.parse(await response.text());
+    this.#token = token.access_token;
+    // At 80 % of its lifetime
+    this.#renewAt = requestedAt + token.expires_in * 800;
     return this.#token;
   }
 }

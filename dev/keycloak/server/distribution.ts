@@ -31,7 +31,7 @@ export async function missingForKeycloak(): Promise<string[]> {
 }
 
 /**
- * The folder of a Keycloak that is unpacked and built for `start --optimized`, fetched if need be.
+ * The folder of a Keycloak that is unpacked and built for `start --optimized`. Fetched by Maven when it is not cached.
  * @throws when something has to be installed first
  */
 export async function ensureKeycloak(log: Log): Promise<string> {
@@ -42,7 +42,7 @@ export async function ensureKeycloak(log: Log): Promise<string> {
   const work = await mkdtemp(join(cacheDir(), '.keycloak-'));
   try {
     await fetchAndBuild(work, log);
-    // The rename fails when another run was first; what it left is just as good.
+    // The rename fails when another run was first; then its folder is used.
     await rename(join(work, `keycloak-${keycloakVersion}`), home()).catch(
       async (error: unknown) => {
         if (!(await isCached())) throw error;
@@ -54,7 +54,7 @@ export async function ensureKeycloak(log: Log): Promise<string> {
   return home();
 }
 
-/** The build takes 20 s once and makes each start a third as long as `start-dev`. */
+/** The build takes 20 s, once. Then a start takes a third of the time of `start-dev`. */
 async function fetchAndBuild(work: string, log: Log): Promise<void> {
   log(`Fetching Keycloak ${keycloakVersion} by Maven (177 MB, once per version)`);
   const artifact = `org.keycloak:keycloak-quarkus-dist:${keycloakVersion}:zip`;

@@ -1,16 +1,11 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePorts, type Log, ServerProcess, silent } from '../../envtest/server-process.ts';
+import type { Realm } from '../realm-file.ts';
 import { KeycloakAdmin } from './admin.ts';
 import { ensureKeycloak } from './distribution.ts';
-
-/** A realm representation of Keycloak's admin API: also its clients, users and their credentials. */
-export interface Realm {
-  realm: string;
-  [setting: string]: unknown;
-}
 
 export interface KeycloakOptions {
   /** Imported before the promise resolves, and again by every `startServer`. */
@@ -19,32 +14,8 @@ export interface KeycloakOptions {
 }
 
 /**
- * A realm file with its `${NAME}` placeholders filled in.
- * @throws when a placeholder has no value
- */
-export async function readRealm(file: string, values: Record<string, string>): Promise<Realm> {
-  const template = await readFile(file, 'utf8');
-  const filled = template.replaceAll(/\$\{(\w+)\}/g, (_, name: string) => {
-    const value = values[name];
-    if (value === undefined) throw new Error(`${file} wants a value for ${name}`);
-    return JSON.stringify(value).slice(1, -1);
-  });
-  const realm: Realm = JSON.parse(filled);
-  return realm;
-}
-
-/**
- * The realm `abc`, set up like a Convercus one: client `machine-2-machine`, user `api-user`, access tokens of
- * 1800 s, refresh tokens of a week that may be used once, brute-force detection. Spread it to vary it.
- */
-export function abcRealm(clientSecret: string, userPassword: string): Promise<Realm> {
-  const file = join(import.meta.dirname, 'realms', 'abc-realm.json');
-  return readRealm(file, { ABC_CLIENT_SECRET: clientSecret, ABC_USER_PASSWORD: userPassword });
-}
-
-/**
- * A real Keycloak on a free loopback port, with everything in memory, ready when the promise resolves.
- * @throws what is missing, or the end of the server's log
+ * Starts a Keycloak on a free loopback port, with its database in memory; it is ready when the promise resolves.
+ * @throws with what has to be installed, or with the end of the server's log
  */
 export async function startKeycloak(options: KeycloakOptions = {}): Promise<Keycloak> {
   const log = options.log ?? silent;
@@ -77,7 +48,7 @@ export class Keycloak {
     this.admin = new KeycloakAdmin(this.url, this.#password);
   }
 
-  /** A home of its own per run, with links to the shared parts, so that what one run writes no other sees. */
+  /** Each server has its own home folder, for what it writes, with links to the shared distribution. */
   static async prepare(distribution: string, realms: Realm[]): Promise<Keycloak> {
     const dir = await mkdtemp(join(tmpdir(), 'keycloak-'));
     for (const part of ['bin', 'conf', 'lib', 'providers', 'themes']) {
@@ -101,11 +72,11 @@ export class Keycloak {
   }
 
   /**
-   * On the same port as before, with fresh copies of the realms, which are there as soon as it answers: sessions
-   * are lost, and signing keys are new unless the realm brings its own.
+   * Starts on the same port and imports the realms again before it is ready. Sessions are lost, and signing keys are
+   * new unless the realm contains keys.
    */
   async startServer(): Promise<void> {
-    await this.#layRealms();
+    await this.#writeRealms();
     const script = join(this.#distribution, 'bin', 'kc.sh');
     this.#server = new ServerProcess({
       name: 'Keycloak',
@@ -122,8 +93,8 @@ export class Keycloak {
     await this.#server.untilReady(() => this.#isReady(), 180);
   }
 
-  /** Where `--import-realm` looks. */
-  async #layRealms(): Promise<void> {
+  /** Writes the files that `--import-realm` reads. */
+  async #writeRealms(): Promise<void> {
     const dir = join(this.#dir, 'data', 'import');
     await mkdir(dir, { recursive: true });
     for (const realm of this.#realms.values()) {
@@ -131,7 +102,7 @@ export class Keycloak {
     }
   }
 
-  /** An outage: connections are refused until `startServer`, and everything in memory is lost. */
+  /** Connections are refused until `startServer`, and the database in memory is lost. */
   async stopServer(): Promise<void> {
     await this.#server?.stop(20);
   }
@@ -147,7 +118,7 @@ export class Keycloak {
       'start',
       '--optimized',
       '--import-realm',
-      // Otherwise it would look for a cluster on other interfaces than loopback.
+      // The default cache would look for other servers on all interfaces.
       '--cache=local',
       '--http-enabled=true',
       '--http-host=127.0.0.1',

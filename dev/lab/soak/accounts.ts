@@ -1,5 +1,6 @@
 import { generateKeyPairSync, randomBytes, randomUUID } from 'node:crypto';
-import { abcRealm, type Realm } from '../../keycloak/server/keycloak.ts';
+import { abcRealm } from '../../convercus/realm.ts';
+import type { Realm } from '../../keycloak/realm-file.ts';
 
 export type Grant = 'client_credentials' | 'password';
 

@@ -4,7 +4,8 @@ import {
   startIdentityProvider,
 } from '../../keycloak/dialect/identity-provider.ts';
 import type { RequestLogEntry } from '../../keycloak/dialect/request-log.ts';
-import { type Keycloak, type Realm, startKeycloak } from '../../keycloak/server/keycloak.ts';
+import type { Realm } from '../../keycloak/realm-file.ts';
+import { type Keycloak, startKeycloak } from '../../keycloak/server/keycloak.ts';
 import { REALM } from './accounts.ts';
 
 /** The names that Keycloak gives to what the operator does. */

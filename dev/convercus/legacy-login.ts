@@ -1,8 +1,11 @@
-import type { Answer } from './answer.ts';
-import { type Randomness, systemRandomness } from './randomness.ts';
-import { loginToken } from './tokens.ts';
+import type { ExtraEndpoint, RequestFacts } from '../keycloak/dialect/extra-endpoint.ts';
+import { type Randomness, systemRandomness } from '../keycloak/dialect/randomness.ts';
+import type { EndpointResponse } from '../keycloak/dialect/response.ts';
+import { unverifiableJwt } from '../keycloak/dialect/tokens.ts';
 
-/** How the login hands the token over. The vendor documents "in the body of the response" and no more. */
+export const LOGIN_PATH = '/auth/login';
+
+/** The form of the response. The vendor documents only that the token is "in the body of the response". */
 export type LegacyShape =
   | 'text'
   | 'quoted'
@@ -16,22 +19,24 @@ export type LegacyShape =
 
 export type LegacyAccount = { org: string; userName: string; password: string };
 
-export type LegacyRequest = Partial<LegacyAccount>;
+type LoginRequest = Partial<LegacyAccount>;
 
-const json = (status: number, body: unknown): Answer => ({
+const json = (status: number, body: unknown): EndpointResponse => ({
   status,
   headers: { 'Content-Type': 'application/json' },
   body: JSON.stringify(body),
 });
 
-const text = (body: string, contentType = 'text/plain;charset=UTF-8'): Answer => ({
+const text = (body: string, contentType = 'text/plain;charset=UTF-8'): EndpointResponse => ({
   status: 200,
   headers: { 'Content-Type': contentType },
   body,
 });
 
-/** The old `POST /auth/login` of the Convercus API. */
-export class LegacyLogin {
+/** The `POST /auth/login` of the Convercus API. In the log and in faults its realm is the org. */
+export class LegacyLogin implements ExtraEndpoint {
+  readonly name = 'login';
+  readonly path = LOGIN_PATH;
   shape: LegacyShape = 'text';
   /** Seconds; the vendor says 24 hours. */
   lifespan = 86_400;
@@ -44,7 +49,13 @@ export class LegacyLogin {
     this.#randomness = randomness;
   }
 
-  response({ org, userName, password }: LegacyRequest, skewSeconds: number): Answer {
+  factsOf(body: string): RequestFacts {
+    const { org = '', userName = '', password } = parse(body);
+    return { realm: org, username: userName, secrets: password === undefined ? [] : [password] };
+  }
+
+  respond(body: string, skewSeconds: number): EndpointResponse {
+    const { org, userName, password } = parse(body);
     const missing = Object.entries({ org, userName, password }).filter(([, value]) => !value);
     if (missing.length > 0) {
       return json(400, {
@@ -57,14 +68,14 @@ export class LegacyLogin {
         account.org === org && account.userName === userName && account.password === password,
     );
     return known
-      ? this.#tokenAnswer(String(org), String(userName), skewSeconds)
+      ? this.#tokenResponse(String(org), String(userName), skewSeconds)
       : json(401, { message: 'Unauthorized' });
   }
 
-  #tokenAnswer(org: string, userName: string, skewSeconds: number): Answer {
+  #tokenResponse(org: string, userName: string, skewSeconds: number): EndpointResponse {
     const iat = Math.floor(this.#clock() / 1000) + skewSeconds;
     const claims = { sub: userName, org, iat, authorities: ['API'] };
-    const token = loginToken({ ...claims, exp: iat + this.lifespan }, this.#randomness);
+    const token = unverifiableJwt({ ...claims, exp: iat + this.lifespan }, this.#randomness);
     switch (this.shape) {
       case 'text':
         return text(token);
@@ -77,7 +88,7 @@ export class LegacyLogin {
       case 'opaque':
         return text(Buffer.from(token.slice(-32)).toString('hex'));
       case 'without-exp':
-        return text(loginToken(claims, this.#randomness));
+        return text(unverifiableJwt(claims, this.#randomness));
       case 'empty':
         return text('');
       case 'html':
@@ -85,5 +96,14 @@ export class LegacyLogin {
       case 'header':
         return { status: 200, headers: { Authorization: `Bearer ${token}` }, body: '' };
     }
+  }
+}
+
+function parse(body: string): LoginRequest {
+  try {
+    const parsed: unknown = JSON.parse(body);
+    return typeof parsed === 'object' && parsed !== null ? parsed : {};
+  } catch {
+    return {};
   }
 }
