@@ -1,7 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import { LruMap } from '../../src/lib/lru-map.ts';
 
-describe('what is kept of the recent past', () => {
+describe('what an LRU map keeps', () => {
   it('is as many entries as there is room for', () => {
     const recent = new LruMap<number>(2);
     for (const [key, value] of Object.entries({ a: 1, b: 2, c: 3 })) recent.set(key, value);

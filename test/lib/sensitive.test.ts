@@ -41,7 +41,7 @@ const ENCODINGS: [string, (secret: string) => string][] = [
   ['in base64url', (secret) => Buffer.from(secret).toString('base64url')],
 ];
 
-describe('text made presentable', () => {
+describe('sanitized text', () => {
   it.each(ENCODINGS)('does not show a secret %s', (_, encode) => {
     fc.assert(
       fc.property(aSecret, fc.constantFrom('', ' ', 'x', '"'), (secret, glue) => {

@@ -5,7 +5,7 @@ import type { HostLimits } from '../../src/tokens/host-limiter.ts';
 import { HostLimiters } from '../../src/tokens/host-limiter.ts';
 import { FakeClock } from '../controller/fake-clock.ts';
 
-/** In requests: a moment since 1970 as a double is good to 0.0002 ms, and a thousandth may start early. */
+/** In requests: permits are doubles, and a request may start when a thousandth of a permit is missing. */
 const ROUNDING = 0.01;
 const HOST = 'auth.example';
 
@@ -27,7 +27,7 @@ const someLimits = fc.record({
 
 type Asked = typeof aRequest extends fc.Arbitrary<infer R> ? R : never;
 
-/** Some requests to one host, watched for whatever the limiter must never let happen. */
+/** Requests to one host, watched for what the limiter must never let happen. */
 class Load {
   readonly clock = new FakeClock();
   readonly limiter: HostLimiters;
@@ -39,8 +39,8 @@ class Load {
   readonly #jitter: number;
   readonly #waiting = new Set<Asked>();
   #running = 0;
-  #rests = 0;
-  #restUntil = 0;
+  #timesOpened = 0;
+  #openUntil = 0;
   #pausedUntil = 0;
   #toldAt = -1;
 
@@ -80,13 +80,13 @@ class Load {
     expect(this.#running).toBeLessThanOrEqual(this.#limits.concurrency);
     if (now === this.#toldAt) return;
     if (this.faultsInARow >= 5) expect(this.#running).toBe(1);
-    expect(now).toBeGreaterThanOrEqual(Math.max(this.#pausedUntil, this.#restUntil) - ROUNDING);
+    expect(now).toBeGreaterThanOrEqual(Math.max(this.#pausedUntil, this.#openUntil) - ROUNDING);
   }
 
-  /** Others may pass a login, which may wait for its own budget; no other request may be passed. */
+  /** Others may pass a login, which may wait for a permit of its own; no other request may be passed. */
   async #expectNobodyMoreUrgentThan({ login, deadline }: Asked): Promise<void> {
     const others = [...this.#waiting].filter((other) => login || !other.login);
-    // Those whose turn has come in the same moment may begin a promise or two later.
+    // Requests whose turn has come in the same moment may begin a promise or two later.
     for (let hop = 0; hop < 3; hop += 1) await Promise.resolve();
     for (const other of others.filter((other) => this.#waiting.has(other))) {
       expect(other.deadline).toBeGreaterThanOrEqual(deadline);
@@ -106,16 +106,16 @@ class Load {
 
   #answered(): void {
     this.faultsInARow = 0;
-    this.#rests = 0;
-    this.#restUntil = 0;
+    this.#timesOpened = 0;
+    this.#openUntil = 0;
   }
 
   #failed(now: Ms): void {
     this.faultsInARow += 1;
-    if (this.faultsInARow < 5 || now < this.#restUntil) return;
-    const rest = Math.min(seconds(2) * 2 ** this.#rests, seconds(60));
-    this.#restUntil = now + rest * (1 - this.#jitter / 5);
-    this.#rests += 1;
+    if (this.faultsInARow < 5 || now < this.#openUntil) return;
+    const wait = Math.min(seconds(2) * 2 ** this.#timesOpened, seconds(10));
+    this.#openUntil = now + wait * (1 - this.#jitter / 5);
+    this.#timesOpened += 1;
   }
 }
 

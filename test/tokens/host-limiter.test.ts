@@ -30,7 +30,7 @@ const pause = (time: Ms): Promise<void> =>
     else clock.after(time, resolve);
   });
 
-/** Asks for a turn; the task takes so long and answers its name. */
+/** Asks for a turn; the task takes so long and returns its name. */
 function ask(
   name: string,
   {
@@ -65,7 +65,7 @@ describe('a host limiter', () => {
     ]);
   });
 
-  it('runs no more at once than it may, and hands on answers and errors', async () => {
+  it('runs no more at once than it may, and hands on results and errors', async () => {
     const responses = Promise.all([
       ask('a', { takes: 100 }),
       limiter
@@ -170,7 +170,7 @@ describe('a host limiter', () => {
     },
   );
 
-  it('forgets a host once its buckets are full and it is back at full speed, and keeps no timer', async () => {
+  it('forgets a host once it has all its permits and its full rate back, and keeps no timer', async () => {
     for (let n = 0; n < 500; n += 1) void ask(String(n), { host: `host-${n}` });
     limiter.pause('paused', clock.now() + minutes(5));
     limiter.pause('past', clock.now() - 1);
@@ -220,7 +220,7 @@ describe('password logins', () => {
     ]);
   });
 
-  it('need a place in the budget of all as well', async () => {
+  it('need a permit of all requests as well', async () => {
     for (const name of ['a', 'b', 'c']) void ask(name);
     void ask('login', { login: true });
     await clock.advance(seconds(5));
@@ -241,7 +241,7 @@ describe('password logins', () => {
     expect(names()).toEqual(['a', 'b', 'equal login', 'c', 'late login', 'last']);
   });
 
-  it('that leave the line are not waited for', async () => {
+  it('that leave the queue are not waited for', async () => {
     const leaving = new AbortController();
     void ask('l1', { login: true });
     void ask('l2', { login: true });
@@ -259,7 +259,7 @@ describe('password logins', () => {
   });
 });
 
-describe('a host that asked for patience', () => {
+describe('a host after 429 or 503', () => {
   /** Keeps the host busy and counts the starts of each of the next minutes. */
   async function startsPerMinute(count: number): Promise<number[]> {
     for (let n = 0; n < 2_000; n += 1) void ask(String(n));
@@ -286,7 +286,7 @@ describe('a host that asked for patience', () => {
     expect(started.slice(0, 2).map(([, at]) => at)).toEqual([seconds(30), seconds(31)]);
   });
 
-  it('gets a burst again once it is back at full speed and has rested', async () => {
+  it('gets a burst again once it has its full rate back', async () => {
     limiter.pause(HOST, clock.now() + 1);
     await clock.advance(minutes(6));
     for (const name of ['a', 'b', 'c', 'd']) void ask(name);
@@ -361,7 +361,7 @@ describe('a host that asked for patience', () => {
     expect(names().slice(1)).toEqual(['expired', 'without a token', 'later']);
   });
 
-  it('is tried by one in ten seconds, whose tokens ever expire', async () => {
+  it('is tried by one in ten seconds, however many tokens expire', async () => {
     limiter.pause(HOST, clock.now() + minutes(5));
     const expiresAt = clock.now() + minutes(1);
     for (let n = 0; n < 9; n += 1) void ask(String(n), { deadline: expiresAt, expiresAt });
@@ -460,7 +460,7 @@ describe('a host that does not answer', () => {
     started = [];
   }
 
-  it('is left alone after five faults in a row, longer each time, ten seconds at most', async () => {
+  it('is left alone after five errors in a row, longer each time, ten seconds at most', async () => {
     await down();
     expect(limiter.snapshot()).toMatchObject([{ pausedUntil: clock.now() + seconds(2) }]);
     for (let n = 0; n < 8; n += 1) void fail('probe');
@@ -477,12 +477,12 @@ describe('a host that does not answer', () => {
     expect(started.map(([, at]) => at / 1_000)).toEqual([1.8, 5.4]);
   });
 
-  it('is not left alone while answers come in between', async () => {
+  it('is not left alone while responses come in between', async () => {
     for (let n = 0; n < 20; n += 1) await tell('some', n % 5 === 4 ? 'answered' : 'unreachable');
     expect(started.map(([, at]) => at)).toEqual(Array.from({ length: 20 }, () => 0));
   });
 
-  it('is tried by one alone, and by all others once that one has an answer', async () => {
+  it('is tried by one alone, and by all others once that one has a response', async () => {
     await down();
     void tell('probe', 'answered', { takes: 700 });
     for (const name of ['a', 'b', 'c']) void tell(name, 'answered', { takes: 100 });
@@ -496,7 +496,7 @@ describe('a host that does not answer', () => {
     expect([limiter.snapshot(), clock.timers]).toEqual([[], 0]);
   });
 
-  it('begins with a short rest again after an answer', async () => {
+  it('is left alone for the shortest time again after a response', async () => {
     await down();
     await Promise.all([fail('probe'), tell('probe', 'answered'), clock.advance(seconds(6))]);
     await down();
@@ -516,7 +516,7 @@ describe('a host that does not answer', () => {
     ]);
   });
 
-  it('is not judged by those who went before: their faults lengthen no rest', async () => {
+  it('is not judged by requests sent before: their errors lengthen no wait', async () => {
     limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
     for (let n = 0; n < 8; n += 1) void fail('down');
     void fail('probe');
@@ -524,7 +524,7 @@ describe('a host that does not answer', () => {
     expect(started.at(-1)).toEqual(['probe', 2_000]);
   });
 
-  it('is tried only when all who went before have come back, and an answer to them will do', async () => {
+  it('is tried only when all requests sent before have ended, and a response to one of them will do', async () => {
     limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
     for (let n = 0; n < 7; n += 1) void fail('down');
     void tell('slow', 'answered', { takes: 3_000 });
@@ -548,7 +548,7 @@ describe('a host that does not answer', () => {
     expect(elsewhere).toEqual(Array.from({ length: 50 }, () => ['elsewhere', 0]));
   });
 
-  it('is not forgotten before it answers, however seldom it is asked', async () => {
+  it('is not forgotten before it responds, however seldom it is asked', async () => {
     for (let n = 0; n < 4; n += 1) {
       await fail('seldom');
       await clock.advance(hours(1));

@@ -1,34 +1,105 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
+import { type Ms, seconds } from '../../src/lib/time.ts';
 import { UserLimiter } from '../../src/tokens/user-limiter.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { FakeClock } from '../controller/fake-clock.ts';
 
-describe('the turns of users', () => {
+describe('a user limiter', () => {
   let clock: FakeClock;
   let closing: AbortController;
   let users: UserLimiter;
+  let started: [string, Ms][];
 
   beforeEach(() => {
     clock = new FakeClock();
     closing = new AbortController();
     users = new UserLimiter(clock, closing.signal);
+    started = [];
   });
 
-  const logIn = (user: string, login: () => Promise<unknown> = () => Promise.resolve()) =>
-    users.run(user, { deadline: 0 }, login, closing.signal);
+  /** A login that takes so long, by a user with the first letter of its name. */
+  function logIn(
+    name: string,
+    { deadline = 0, takes = 0, signal = closing.signal } = {},
+  ): Promise<string> {
+    const login = async () => {
+      started.push([name, clock.passed]);
+      if (takes > 0) await new Promise<void>((resolve) => clock.after(takes, resolve));
+      return name;
+    };
+    return users.run(name.charAt(0), { deadline }, login, signal);
+  }
 
-  it('leave no pause behind when they close', async () => {
-    await Promise.all([logIn('one'), logIn('other')]);
-    expect(clock.pendingTimers).toBe(2);
-    closing.abort();
-    expect(clock.pendingTimers).toBe(0);
+  it('runs logins of one user one after the other, two seconds after the end of the one before', async () => {
+    const logins = Promise.all([logIn('a1', { takes: 500 }), logIn('a2'), logIn('b1')]);
+    await clock.advance(seconds(9));
+    expect(await logins).toEqual(['a1', 'a2', 'b1']);
+    expect(started).toEqual([
+      ['a1', 0],
+      ['b1', 0],
+      ['a2', 2_500],
+    ]);
+    expect(clock.timers).toBe(0);
   });
 
-  it('begin no pause after a login that outlasts the closing', async () => {
+  it('keeps the distance after a login that fails', async () => {
+    const failed = users.run(
+      'a',
+      { deadline: 0 },
+      () => Promise.reject(new Error('no')),
+      closing.signal,
+    );
+    await expect(failed).rejects.toThrow('no');
+    void logIn('a2');
+    await clock.advance(seconds(9));
+    expect(started).toEqual([['a2', 2_000]]);
+  });
+
+  it('runs the smallest deadline first', async () => {
+    void logIn('a1');
+    void logIn('a late', { deadline: 9 });
+    void logIn('a soon', { deadline: 5 });
+    await clock.advance(seconds(9));
+    expect(started.map(([name]) => name)).toEqual(['a1', 'a soon', 'a late']);
+  });
+
+  it('lets a login that waits leave when its signal fires', async () => {
+    const leaving = new AbortController();
+    void logIn('a1');
+    const waiting = logIn('a2', { signal: leaving.signal });
+    void logIn('a3');
+    leaving.abort(new Error('not wanted any more'));
+    await expect(waiting).rejects.toThrow('not wanted any more');
+    await clock.advance(seconds(9));
+    expect(started).toEqual([
+      ['a1', 0],
+      ['a3', 2_000],
+    ]);
+  });
+
+  it('keeps its distance when the wall clock is set back', async () => {
+    await logIn('a1');
+    clock.jump(-seconds(3_600));
+    void logIn('a2');
+    await clock.advance(seconds(9));
+    expect(started[1]).toEqual(['a2', 2_000]);
+  });
+
+  it('leaves no timer behind when it closes, and starts no login', async () => {
+    await Promise.all([logIn('one'), logIn('two')]);
+    const waiting = logIn('other').catch(String);
+    expect(clock.timers).toBe(2);
+    closing.abort(new Error('closing'));
+    expect(await waiting).toBe('Error: closing');
+    await clock.advance(seconds(9));
+    expect([clock.timers, started.length]).toEqual([0, 2]);
+  });
+
+  it('sets no timer after a login that outlasts the closing', async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const login = logIn('one', () => promise);
+    const login = users.run('one', { deadline: 0 }, () => promise, closing.signal);
     closing.abort();
     resolve();
     await login;
-    expect(clock.pendingTimers).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 });
