@@ -48,7 +48,7 @@ const TEXT = 'text/plain; charset=utf-8';
 /** /livez, /readyz and /metrics. Rejects when it cannot listen. */
 export async function startOperationsServer(options: OperationsOptions): Promise<OperationsServer> {
   const server = createServer(LIMITS, (request, response) => {
-    answer(options, request, response).catch(() => giveUp(response));
+    handle(options, request, response).catch(() => fail(response));
   });
   server.setTimeout(IDLE_LIMIT);
   server.maxConnections = 256;
@@ -70,12 +70,12 @@ export async function startOperationsServer(options: OperationsOptions): Promise
 }
 
 /** A check or a metric threw, or the client went away. */
-function giveUp(response: ServerResponse): void {
+function fail(response: ServerResponse): void {
   if (response.headersSent) response.destroy();
-  else say(response, 500, 'internal error');
+  else send(response, 500, 'internal error');
 }
 
-async function answer(
+async function handle(
   { liveness = () => [], readiness, metrics }: OperationsOptions,
   { method, url = '/' }: IncomingMessage,
   response: ServerResponse,
@@ -83,23 +83,23 @@ async function answer(
   const [path, query] = url.split('?', 2);
   const isVerbose = new URLSearchParams(query).has('verbose');
   if (path !== '/livez' && path !== '/readyz' && path !== '/metrics') {
-    return say(response, 404, 'not found');
+    return send(response, 404, 'not found');
   }
-  if (method !== 'GET') return say(response.setHeader('allow', 'GET'), 405, 'only GET');
-  if (path === '/livez') return sayHealth(response, [...liveness()], isVerbose);
-  if (path === '/readyz') return sayHealth(response, [...readiness()], isVerbose);
+  if (method !== 'GET') return send(response.setHeader('allow', 'GET'), 405, 'only GET');
+  if (path === '/livez') return sendHealth(response, [...liveness()], isVerbose);
+  if (path === '/readyz') return sendHealth(response, [...readiness()], isVerbose);
   response.setHeader('content-type', metrics.contentType);
   await pipeline(Readable.from(metrics.chunks()), response);
 }
 
-function sayHealth(
+function sendHealth(
   response: ServerResponse,
   results: readonly CheckResult[],
   isVerbose: boolean,
 ): void {
   const lines = results.filter(([, result]) => isVerbose || result !== true).map(lineOf);
   const isHealthy = results.every(([, result]) => typeof result !== 'string');
-  say(response, isHealthy ? 200 : 503, [...lines, isHealthy ? 'ok' : 'failed'].join('\n'));
+  send(response, isHealthy ? 200 : 503, [...lines, isHealthy ? 'ok' : 'failed'].join('\n'));
 }
 
 function lineOf([name, result]: CheckResult): string {
@@ -107,6 +107,6 @@ function lineOf([name, result]: CheckResult): string {
   return typeof result === 'string' ? `[-] ${name}: ${result}` : `[!] ${name}: ${result.degraded}`;
 }
 
-function say(response: ServerResponse, status: number, text: string): void {
+function send(response: ServerResponse, status: number, text: string): void {
   response.writeHead(status, { 'content-type': TEXT }).end(`${text}\n`);
 }
