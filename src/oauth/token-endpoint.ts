@@ -12,7 +12,7 @@ import { decimalAt, type JsonObject, textAt } from '../lib/json.ts';
 import { Sensitive, sanitize } from '../lib/sensitive.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
 import { type EndpointRequest, secretsOf } from './grants.ts';
-import type { HttpRequest, TokenHosts } from './http-client.ts';
+import type { Exchange, Send, TokenHosts } from './http-client.ts';
 import { type HttpResponse, isSuccess, jsonBody, type ResponseContext } from './http-response.ts';
 import { claimsOf, lifetimeOf, MAX_VALIDITY, type RefreshToken, type Token } from './token.ts';
 import {
@@ -40,7 +40,7 @@ export const createTokenSource =
         url: tokenUrl,
         urlSetting: 'tokenUrl',
         grantType,
-        exchange: async (send) => send(await grantRequest(request)),
+        exchange: (send) => sendGrant(request, send),
         read: (response, context) => processTokenResponse(response, { ...asked, ...context }),
       },
       signal,
@@ -48,21 +48,23 @@ export const createTokenSource =
   };
 
 /**
- * The request of a grant as openid-client builds it: the client secret as a form field (RFC 6749, 2.3.1), JSON wanted.
- * It never gets a response: it would refuse good tokens (an id_token by another issuer name or clock, a negative
- * expires_in), drop what an error is told by (errors with 5xx, prose) and keep bodies in its errors.
+ * Sends a grant as openid-client builds it: the client secret as a form field (RFC 6749, 2.3.1), JSON wanted.
+ * openid-client itself gets an empty response and ends with an error: it would refuse good tokens (an id_token by another
+ * issuer name or clock, a negative expires_in) and keep bodies in its errors. ADR 21.
  */
-function grantRequest(request: EndpointRequest): Promise<HttpRequest> {
+async function sendGrant(request: EndpointRequest, send: Send): Promise<Exchange | Failure> {
+  const exchange = Promise.withResolvers<Exchange | Failure>();
   const server = configurationFor(request);
-  return new Promise((resolve, reject) => {
-    server[customFetch] = (url, { method, headers, body }) => {
-      // A grant's body is always a form; the type of customFetch is that of all its requests
-      const form = body instanceof URLSearchParams ? body.toString() : '';
-      resolve({ url, method, headers, body: form, once: isOnce(request) });
-      return new Promise(() => undefined);
-    };
-    grant(server, request).catch(reject);
-  });
+  server[customFetch] = async (url, { method, headers, body }) => {
+    // A grant's body is always a form; the type of customFetch is that of all its requests
+    const form = body instanceof URLSearchParams ? body.toString() : '';
+    exchange.resolve(send({ url, method, headers, body: form, once: isOnce(request) }));
+    await exchange.promise;
+    return new Response(null, { status: 204 });
+  };
+  // It rejects in any case, which changes the outcome only when nothing was sent
+  await grant(server, request).catch(exchange.reject);
+  return exchange.promise;
 }
 
 /** A second refresh finds a spent refresh token, and a second wrong password within a moment may lock the account. */

@@ -198,7 +198,9 @@ describe('a login', () => {
       const result = await aSource({ insecureHttp: false }).obtain(request);
       expect(result).toMatchObject({
         kind: 'InsecureEndpoint',
-        message: expect.stringContaining(`127.0.0.1:${port}`),
+        message:
+          `127.0.0.1:${port} is not asked over plain HTTP. ` +
+          'Use an https:// loginUrl, or set insecureHttp for the environment.',
       });
     }
     expect(seen.connections).toBe(0);

@@ -46,9 +46,9 @@ beforeEach(async () => {
 
 afterEach(freeEverything);
 
-function lab(path = '/realms/{realm}/protocol/openid-connect/token') {
+function lab(path = '/realms/{realm}/protocol/openid-connect/token', insecureHttp = true) {
   const tokenUrl = `${server.url}${path}`;
-  const environment = anEnvironment({ tokenUrl });
+  const environment = anEnvironment({ tokenUrl, insecureHttp });
   const { hosts } = someHosts(environment);
   const source = createTokenSource(hosts);
   const logOut = createLogOut(hosts, new Map([['staging', environment]]));
@@ -182,6 +182,16 @@ describe('a log-out', () => {
     const failure = await logOut(request(token), never);
     expect(failure).toMatchObject({ kind: 'EndpointNotFound' });
     expect(failure?.message).toContain('tokenUrl of environment "staging"');
+    expect(server.log.entries).toHaveLength(asked);
+  });
+
+  it('never goes out over plain HTTP unless the environment allows it', async () => {
+    const token = await tokenOf(lab().source(login(), never));
+    const asked = server.log.entries.length;
+    const { logOut } = lab(undefined, false);
+    const failure = await logOut(request(token), never);
+    expect(failure).toMatchObject({ kind: 'InsecureEndpoint' });
+    expect(failure?.message).toContain('Use an https:// tokenUrl');
     expect(server.log.entries).toHaveLength(asked);
   });
 

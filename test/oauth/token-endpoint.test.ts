@@ -105,9 +105,15 @@ describe('a token request', () => {
   });
 
   it('never goes out over plain HTTP unless the environment allows it', async () => {
-    const { tokenUrl, seen } = await serve(respondWith(200, GOOD));
+    const { tokenUrl, port, seen } = await serve(respondWith(200, GOOD));
     const result = await aSource({ insecureHttp: false }).obtain(aRequest(tokenUrl));
-    expect([kindOf(result), seen.connections]).toEqual(['InsecureEndpoint', 0]);
+    expect(result).toMatchObject({
+      kind: 'InsecureEndpoint',
+      message:
+        `127.0.0.1:${port} is not asked over plain HTTP. ` +
+        'Use an https:// tokenUrl, or set insecureHttp for the environment.',
+    });
+    expect(seen.connections).toBe(0);
   });
 
   it('for an environment that is not configured is an InvalidSpec', async () => {
