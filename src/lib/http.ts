@@ -3,7 +3,7 @@ import { systemClock } from './system-clock.ts';
 import type { Ms } from './time.ts';
 import { TimeoutError, withTimeout } from './with-timeout.ts';
 
-/** An answer from its status line to its end. */
+/** A response from its status line to its end. */
 export interface WholeResponse {
   readonly status: number;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
@@ -23,7 +23,7 @@ export interface WholeRequest {
   readonly timeout: Ms;
 }
 
-/** The connection was cut in the middle of an answer: the server has seen the request. */
+/** The connection was cut in the middle of a response: the server has seen the request. */
 export class ResponseCut extends Error {
   constructor(cause: Error) {
     super('cut', { cause });
@@ -31,8 +31,8 @@ export class ResponseCut extends Error {
 }
 
 /**
- * Sends one request and collects its answer, of at most `largest` bytes. By undici's lowest layer: half of what its
- * `request` costs in time and memory goes into a stream for the body, which a small response does not need.
+ * Sends one request and collects its response, of at most `largest` bytes. By undici's lowest layer: half of what its
+ * `request` costs in time and memory goes into a stream for the body, which small responses do not need.
  * Rejects with undici's error, a ResponseCut, a TimeoutError, or the signal's reason.
  */
 export async function sendRequest(

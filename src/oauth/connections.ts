@@ -29,7 +29,7 @@ const CA_FILE_CHECK_INTERVAL = minutes(1);
 export class Connections {
   readonly #options: ConnectionOptions;
   readonly #pools = new Map<string, Pool>();
-  /** Replaced ones too: who asked before may send with them yet, and a certificate is replaced every few months. */
+  /** Replaced ones too: requests that began before may still use them. A certificate changes every few months. */
   readonly #opened: Dispatcher[] = [];
 
   constructor(options: ConnectionOptions) {

@@ -62,7 +62,7 @@ const MAX_BODY = 64 * 1024;
 const RETRIES = { retries: 2, minTimeout: 200, factor: 3 } as const;
 
 /**
- * Tries again after transient faults of the network, but never once a status line has arrived, and never for longer than
+ * Tries again after transient faults of the network, but not once a status line has arrived, and not for longer than
  * `timeout` in all. Redirects are responses like any other: a secret is sent only where it was meant to go.
  */
 async function sendWithRetries(

@@ -52,7 +52,7 @@ export const createLogOut = (hosts: TokenHosts, environments: Environments): Log
   };
 };
 
-/** Beside the token endpoint, as Keycloak has them. Undefined when that can only be guessed: it may be another server's. */
+/** Beside the token endpoint, as Keycloak has them; undefined when it could only be guessed. */
 function addressOf(endpoint: LogoutEndpoint, tokenUrl: string): string | undefined {
   const url = new URL(tokenUrl);
   if (!TOKEN_PATH.test(url.pathname)) return undefined;
@@ -87,7 +87,7 @@ function httpRequest(
   };
 }
 
-/** Logging out what has ended already is a success: Keycloak sends 204 again, 400 `invalid_grant`, or 200 with an error. */
+/** What has ended already is a success: Keycloak sends 204 again, 400 `invalid_grant`, or 200 with an error. */
 export function processLogoutResponse(
   response: HttpResponse,
   request: TokenRequestContext & { readonly receivedAt: EpochMs },

@@ -49,8 +49,8 @@ export const createTokenSource =
 
 /**
  * Sends a grant as openid-client builds it: the client secret as a form field (RFC 6749, 2.3.1), JSON wanted.
- * openid-client itself gets an empty response and ends with an error: it would refuse good tokens (an id_token by another
- * issuer name or clock, a negative expires_in) and keep bodies in its errors. ADR 21.
+ * openid-client itself gets an empty response and ends with an error: it would refuse good tokens (an id_token by
+ * another issuer name or clock, a negative expires_in) and keep bodies in its errors. ADR 21.
  */
 async function sendGrant(request: EndpointRequest, send: Send): Promise<Exchange | Failure> {
   const exchange = Promise.withResolvers<Exchange | Failure>();

@@ -1,6 +1,6 @@
 import { generateKeyPairSync, randomBytes, sign } from 'node:crypto';
 
-/** A key and a certificate that it signed itself, for 127.0.0.1 or for some names. PEM, made by hand: no tool is needed. */
+/** A key and a certificate that it signed itself, for 127.0.0.1 or for some names. PEM, made without a tool. */
 export function selfSigned({ names = [''], until = '2100-01-01T00:00:00Z' } = {}) {
   const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const name = sequence(
