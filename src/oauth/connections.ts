@@ -4,7 +4,7 @@ import { createSecureContext, getCACertificates } from 'node:tls';
 import { type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import type { Clock } from '../lib/clock.ts';
 import { Failure } from '../lib/failure.ts';
-import { type EpochMs, type Ms, minutes, seconds } from '../lib/time.ts';
+import { type Ms, minutes, seconds } from '../lib/time.ts';
 import type { Environment } from './environment.ts';
 
 export interface ConnectionOptions {
@@ -20,7 +20,8 @@ interface Pool {
   readonly dispatcher: Dispatcher;
   /** The extra certificates that it trusts (PEM). */
   readonly trust: string;
-  checkedAt: EpochMs;
+  /** By the monotonic clock. */
+  checkedAt: Ms;
 }
 
 const CA_FILE_CHECK_INTERVAL = minutes(1);
@@ -39,7 +40,7 @@ export class Connections {
   /** Follows changes of the environment's `caFile`; a file that cannot be used leaves the last good one in force. */
   async dispatcherFor(environment: Environment): Promise<Dispatcher | Failure> {
     const known = this.#pools.get(environment.name);
-    const now = this.#options.clock.now();
+    const now = this.#options.clock.monotonic();
     if (known !== undefined && !isDue(environment, known, now)) return known.dispatcher;
     if (known !== undefined) known.checkedAt = now;
     const trust = environment.caFile === '' ? '' : await readTrust(environment);
@@ -81,8 +82,8 @@ export class Connections {
   }
 }
 
-const isDue = (environment: Environment, pool: Pool, now: EpochMs): boolean =>
-  environment.caFile !== '' && Math.abs(now - pool.checkedAt) >= CA_FILE_CHECK_INTERVAL;
+const isDue = (environment: Environment, pool: Pool, now: Ms): boolean =>
+  environment.caFile !== '' && now - pool.checkedAt >= CA_FILE_CHECK_INTERVAL;
 
 /** Made once and not for each connection: reading the default certificates takes a while. */
 const trusting = (pem: string) => ({

@@ -75,11 +75,11 @@ async function sendWithRetries(
   const headers = { ...request.headers, 'accept-encoding': 'gzip' };
   const { origin, pathname, search } = new URL(url);
   let requestedAt = clock.now();
-  const deadline = requestedAt + timeout;
+  const deadline = clock.monotonic() + timeout;
   const send = () => {
     beforeSend?.();
     requestedAt = clock.now();
-    const left = Math.max(deadline - requestedAt, 1);
+    const left = Math.max(deadline - clock.monotonic(), 1);
     const path = pathname + search;
     const whole = { origin, path, method, headers, body, signal, timeout: left };
     return sendRequest(dispatcher, whole, MAX_BODY).catch(asError);
@@ -177,7 +177,7 @@ export class TokenHosts {
     const { environments, clock } = this.#options;
     const environment = environments.get(call.environment);
     if (environment === undefined) return unknownEnvironment(call.environment, environments);
-    const startedAt = clock.now();
+    const startedAt = clock.monotonic();
     const exchange = await this.#exchange(call, environment, signal).catch((error: unknown) => {
       signal.throwIfAborted();
       return toFailure(error, hostOf(call.url));
@@ -215,14 +215,15 @@ export class TokenHosts {
       host: hostOf(url),
       grantType,
       outcome: isFailure(result) ? result.kind : 'success',
-      seconds: (this.#options.clock.now() - startedAt) / 1_000,
+      seconds: (this.#options.clock.monotonic() - startedAt) / 1_000,
       ...(skew !== undefined && { skew }),
     });
   }
 }
 
 interface Outcome<T> {
-  readonly startedAt: EpochMs;
+  /** By the monotonic clock. */
+  readonly startedAt: Ms;
   readonly exchange: Exchange | Failure;
   readonly result: T | Failure;
 }
