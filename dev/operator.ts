@@ -99,7 +99,19 @@ export const localStaging = (url: string) => ({
   },
 });
 
-export class Operator {
+/** What every operator here is configured with, unless `changes` say otherwise. */
+export const operatorConfig = (
+  providerUrl: string,
+  changes: Readonly<Record<string, unknown>> = {},
+): Record<string, unknown> => ({
+  environments: localStaging(providerUrl),
+  renewal: { minimumSeconds: 1 },
+  leaderElection: { namespace: OPERATOR_NAMESPACE },
+  log: { level: 'debug' },
+  ...changes,
+});
+
+export class Operator implements AsyncDisposable {
   readonly url: string;
   readonly #dir: string;
   readonly #args: readonly string[];
@@ -183,5 +195,9 @@ export class Operator {
   async stop(): Promise<void> {
     await this.kill();
     await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 }

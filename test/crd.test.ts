@@ -1,8 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../dev/envtest/control-plane.ts';
 import { installCrd } from '../dev/operator.ts';
-
-jest.setTimeout(180_000);
 
 const GOOD = {
   program: 'ABC',

@@ -61,7 +61,7 @@ export async function startControlPlane(options: ControlPlaneOptions = {}): Prom
   }
 }
 
-export class ControlPlane {
+export class ControlPlane implements AsyncDisposable {
   readonly binaries: Binaries;
   /** Holds certificates, kubeconfigs, logs and etcd's data. */
   readonly dir: string;
@@ -154,6 +154,10 @@ export class ControlPlane {
     await this.stopApiServer();
     await this.#etcd?.stop(10);
     if (!this.#options.dataDir) await rm(this.dir, { recursive: true, force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 
   /** The kubeconfig file of one of `options.users`. */

@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { LegacyShape } from '../../dev/convercus/legacy-login.ts';
-import { EARLY, eventually, expiryOf, type Tenant, World } from './world.ts';
-
-jest.setTimeout(180_000);
+import { eventually, expiryOf } from '../../dev/objects.ts';
+import { EARLY, type Tenant } from '../../dev/testbed/tenant.ts';
+import { Testbed } from '../../dev/testbed/testbed.ts';
 
 const password = {
   grantType: 'password' as const,
@@ -16,17 +16,17 @@ const legacy = {
 
 /** Against a real API server, as a user with exactly the permissions of `deploy/base/rbac.yaml`. */
 describe('the grants of users', () => {
-  let world: World;
+  let testbed: Testbed;
   const tokens: string[] = [];
 
   beforeAll(async () => {
-    world = await World.start();
+    testbed = await Testbed.start();
   }, 600_000);
 
-  afterAll(() => world?.stop());
+  afterAll(() => testbed?.stop());
 
   const tenant = async (settings: Record<string, unknown> = {}): Promise<Tenant> => {
-    const shop = await world.tenant(settings);
+    const shop = await testbed.tenant(settings);
     await shop.secret('login', loginOf(shop));
     return shop;
   };
@@ -37,14 +37,8 @@ describe('the grants of users', () => {
     password,
   });
 
-  /** What the realm was asked, in order, such as `password 200`. */
-  const asked = (shop: Tenant): string[] =>
-    world.provider.log.entries
-      .filter(({ realm }) => realm === shop.realm)
-      .map(({ endpoint, grantType, status }) => `${grantType || endpoint} ${status}`);
-
   const refreshes = (shop: Tenant): number =>
-    asked(shop).filter((line) => line === 'refresh_token 200').length;
+    shop.requests().filter((line) => line === 'refresh_token 200').length;
 
   const valuesOf = async (shop: Tenant, secret: string): Promise<string[]> =>
     Object.values((await shop.target(secret))?.data ?? {}).map((value) =>
@@ -72,7 +66,7 @@ describe('the grants of users', () => {
       },
       () => seen.size >= 4,
     );
-    expect(asked(shop).slice(0, 4)).toEqual([
+    expect(shop.requests().slice(0, 4)).toEqual([
       'password 200',
       ...Array(3).fill('refresh_token 200'),
     ]);
@@ -102,7 +96,7 @@ describe('the grants of users', () => {
     const shop = await tenant();
     await shop.credential('loyalty', password);
     await shop.ready('loyalty');
-    expect(world.provider.realms.get(shop.realm).sessions.size).toBe(1);
+    expect(testbed.provider.realms.get(shop.realm).sessions.size).toBe(1);
     await remember(shop, 'loyalty');
     await shop.kubectl('delete', 'cvc', 'loyalty');
     await eventually(
@@ -110,23 +104,23 @@ describe('the grants of users', () => {
       (secret) => secret === undefined,
     );
     expect(await shop.target('loyalty-session')).toBeUndefined();
-    expect(world.provider.realms.get(shop.realm).sessions.size).toBe(0);
-    expect(asked(shop)).toEqual(['password 200', 'logout 204']);
+    expect(testbed.provider.realms.get(shop.realm).sessions.size).toBe(0);
+    expect(shop.requests()).toEqual(['password 200', 'logout 204']);
   });
 
   it('logs out also what was deleted while it was away', async () => {
     const shop = await tenant();
     await shop.credential('loyalty', password);
     await shop.ready('loyalty');
-    await world.operator.kill();
+    await testbed.operator.kill();
     await shop.kubectl('delete', 'cvc', 'loyalty');
-    await world.operator.run();
+    await testbed.operator.run();
     await eventually(
       () => shop.target('loyalty-session'),
       (secret) => secret === undefined,
     );
     expect(await shop.target('loyalty-session')).toBeUndefined();
-    expect(world.provider.realms.get(shop.realm).sessions.size).toBe(0);
+    expect(testbed.provider.realms.get(shop.realm).sessions.size).toBe(0);
   });
 
   it('goes on with the session after a crash', async () => {
@@ -134,8 +128,8 @@ describe('the grants of users', () => {
     await shop.credential('loyalty', password);
     await shop.ready('loyalty');
     await remember(shop, 'loyalty');
-    await world.operator.kill(0);
-    await world.operator.run();
+    await testbed.crash();
+    await testbed.operator.run();
     const before = refreshes(shop);
     await eventually(
       async () => refreshes(shop),
@@ -143,8 +137,8 @@ describe('the grants of users', () => {
       60,
     );
     expect(refreshes(shop)).toBeGreaterThan(before + 1);
-    expect(asked(shop).filter((line) => line.startsWith('password'))).toEqual(['password 200']);
-    expect(asked(shop)).not.toContain('refresh_token 400');
+    expect(shop.requests().filter((line) => line.startsWith('password'))).toEqual(['password 200']);
+    expect(shop.requests()).not.toContain('refresh_token 400');
   });
 
   it('logs in again when the session is lost, before the token expires', async () => {
@@ -152,24 +146,24 @@ describe('the grants of users', () => {
     await shop.credential('loyalty', { ...password, ...EARLY });
     await shop.ready('loyalty');
     const text = (await shop.file('loyalty-token')) ?? '';
-    world.provider.realms.get(shop.realm).sessions.clear();
+    testbed.provider.realms.get(shop.realm).sessions.clear();
     const renewed = await eventually(
       () => shop.file('loyalty-token'),
       (file) => file !== text,
     );
     expect(renewed).not.toBe(text);
-    const logins = world.provider.log.entries.filter(
+    const logins = testbed.provider.log.entries.filter(
       ({ realm, grantType }) => realm === shop.realm && grantType === 'password',
     );
     expect(logins.at(-1)?.time).toBeLessThan(expiryOf(text));
-    expect(asked(shop)).toEqual(['password 200', 'refresh_token 400', 'password 200']);
+    expect(shop.requests()).toEqual(['password 200', 'refresh_token 400', 'password 200']);
     await remember(shop, 'loyalty');
   });
 
   it('tries a wrong password once, a restart included, and the right one at once', async () => {
     const shop = await tenant();
     const wrong = `canary-${randomUUID()}`;
-    world.secrets.push(wrong);
+    testbed.secrets.push(wrong);
     await shop.secret('login', { ...loginOf(shop), password: wrong });
     await shop.credential('loyalty', password);
     const conditions = await eventually(
@@ -182,14 +176,14 @@ describe('the grants of users', () => {
     });
     await shop.kubectl('label', 'secret', 'login', 'touched=yes');
     await shop.kubectl('annotate', 'cvc', 'loyalty', 'example.com/touched=yes');
-    await world.operator.kill();
-    await world.operator.run();
+    await testbed.operator.kill();
+    await testbed.operator.run();
     await shop.credential('other'); // its token shows that the first passes are over
     await shop.ready('other');
-    expect(asked(shop).filter((line) => line.startsWith('password'))).toEqual(['password 400']);
+    expect(shop.requests().filter((line) => line.startsWith('password'))).toEqual(['password 400']);
     await shop.secret('login', loginOf(shop));
     await shop.ready('loyalty');
-    const logins = asked(shop).filter((line) => line.startsWith('password'));
+    const logins = shop.requests().filter((line) => line.startsWith('password'));
     expect(logins).toEqual(['password 400', 'password 200']);
     await remember(shop, 'loyalty');
   });
@@ -213,7 +207,7 @@ describe('the grants of users', () => {
     expect(conditions).toMatchObject({ Ready: 'False/InputMissing', Stalled: 'True/InputMissing' });
     expect(await shop.message('loyalty', 'Ready')).toContain(`"${key}"`);
     expect(await shop.message('loyalty', 'Ready')).toContain(what);
-    expect(asked(shop)).toEqual([]);
+    expect(shop.requests()).toEqual([]);
     await shop.secret('partial', loginOf(shop));
     await shop.ready('loyalty');
     await remember(shop, 'loyalty');
@@ -231,18 +225,18 @@ describe('the grants of users', () => {
       lastName: 'User',
       credentials: [{ type: 'password', value: shop.password }],
     };
-    world.provider.realms.get(shop.realm).putUser(second);
+    testbed.provider.realms.get(shop.realm).putUser(second);
     await shop.secret('login', { ...loginOf(shop), username: 'second-user' });
     await eventually(
       () => shop.file('loyalty-token'),
       (file) => file !== before,
     );
     const sessions = await eventually(
-      async () => [...world.provider.realms.get(shop.realm).sessions.values()],
+      async () => [...testbed.provider.realms.get(shop.realm).sessions.values()],
       ({ length }) => length === 1,
     );
     expect(sessions.map(({ user }) => user.username)).toEqual(['second-user']);
-    expect(asked(shop)).toEqual(['password 200', 'password 200', 'logout 204']);
+    expect(shop.requests()).toEqual(['password 200', 'password 200', 'logout 204']);
     await remember(shop, 'loyalty');
   });
 
@@ -250,8 +244,8 @@ describe('the grants of users', () => {
     const shop = await tenant();
     for (const name of ['loyalty', 'checkout', 'stock']) await shop.credential(name, password);
     await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
-    expect(world.provider.realms.get(shop.realm).sessions.size).toBe(3);
-    const logins = world.provider.log.entries
+    expect(testbed.provider.realms.get(shop.realm).sessions.size).toBe(3);
+    const logins = testbed.provider.log.entries
       .filter(({ realm, grantType }) => realm === shop.realm && grantType === 'password')
       .map(({ time }) => time);
     expect(logins).toHaveLength(3);
@@ -268,7 +262,7 @@ describe('the grants of users', () => {
     await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
     const before = await shop.file('checkout-token');
     await new Promise((resolve) => setTimeout(resolve, 1_100));
-    const realm = world.provider.realms.get(shop.realm);
+    const realm = testbed.provider.realms.get(shop.realm);
     realm.update({ notBefore: realm.seconds });
     await shop.kubectl('annotate', 'cvc', 'loyalty', 'convercus.io/renew-requested-at=now');
     const after = await eventually(
@@ -277,7 +271,7 @@ describe('the grants of users', () => {
     );
     expect(after).not.toBe(before);
     expect(await shop.conditions('checkout')).toMatchObject({ Ready: 'True/TokenValid' });
-    expect(asked(shop).filter((line) => line === 'password 200').length).toBe(2);
+    expect(shop.requests().filter((line) => line === 'password 200').length).toBe(2);
     await remember(shop, 'checkout');
   });
 
@@ -289,11 +283,11 @@ describe('the grants of users', () => {
     });
 
     const legacyTenant = async (shape: LegacyShape): Promise<Tenant> => {
-      const shop = await world.tenant();
+      const shop = await testbed.tenant();
       const { org = '', username = '', password = '' } = account(shop);
-      world.secrets.push(username);
-      world.provider.legacy.accounts.push({ org, userName: username, password });
-      world.provider.legacy.shape = shape;
+      testbed.secrets.push(username);
+      testbed.provider.legacy.accounts.push({ org, userName: username, password });
+      testbed.provider.legacy.shape = shape;
       await shop.secret('legacy', { org, username, password });
       await shop.credential('loyalty', legacy);
       return shop;
@@ -328,9 +322,9 @@ describe('the grants of users', () => {
     );
 
     it('names a missing organization code before any request', async () => {
-      const shop = await world.tenant();
+      const shop = await testbed.tenant();
       await shop.secret('legacy', { username: 'x', password: shop.password });
-      const logins = () => world.provider.log.entries.filter(({ username }) => username === 'x');
+      const logins = () => testbed.provider.log.entries.filter(({ username }) => username === 'x');
       await shop.credential('loyalty', legacy);
       await eventually(
         () => shop.conditions('loyalty'),
@@ -344,9 +338,9 @@ describe('the grants of users', () => {
 
   it('has let no secret, no user and no token out of Secrets', async () => {
     const places = {
-      log: await world.operator.log(),
-      metrics: await world.operator.get('/metrics'),
-      'statuses and events': await world.controlPlane.kubectl([
+      log: await testbed.operator.log(),
+      metrics: await testbed.operator.get('/metrics'),
+      'statuses and events': await testbed.controlPlane.kubectl([
         'get',
         'cvc,events.v1.events.k8s.io',
         '-A',
@@ -358,7 +352,7 @@ describe('the grants of users', () => {
     expect(signatures.length).toBeGreaterThan(10);
     for (const [place, text] of Object.entries(places)) {
       expect(text.length).toBeGreaterThan(1_000);
-      for (const secret of [...world.secrets, ...signatures, 'api-user', 'second-user']) {
+      for (const secret of [...testbed.secrets, ...signatures, 'api-user', 'second-user']) {
         expect([place, text.includes(secret)]).toEqual([place, false]);
         expect([place, text.includes(Buffer.from(secret).toString('base64').slice(0, -4))]).toEqual(
           [place, false],

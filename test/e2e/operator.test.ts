@@ -1,19 +1,19 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { proxies } from '../../dev/keycloak/dialect/faults.ts';
-import { EARLY, eventually, expiryOf, type Tenant, World } from './world.ts';
-
-jest.setTimeout(180_000);
+import { eventually, expiryOf } from '../../dev/objects.ts';
+import { EARLY, type Tenant } from '../../dev/testbed/tenant.ts';
+import { Testbed } from '../../dev/testbed/testbed.ts';
 
 /** Against a real API server, as a user with exactly the permissions of `deploy/base/rbac.yaml`. */
 describe('the operator', () => {
-  let world: World;
+  let testbed: Testbed;
   const seen: string[] = [];
 
   beforeAll(async () => {
-    world = await World.start();
+    testbed = await Testbed.start();
   }, 600_000);
 
-  afterAll(() => world?.stop());
+  afterAll(() => testbed?.stop());
 
   /** Remembers the token in a target, for the canary test at the end. */
   const token = async (tenant: Tenant, secret: string, key = 'token'): Promise<string> => {
@@ -23,8 +23,8 @@ describe('the operator', () => {
   };
 
   it('turns a credential into a token Secret, at the price of one read, two writes and an event', async () => {
-    const shop = await world.tenant();
-    const before = await world.auditLines();
+    const shop = await testbed.tenant();
+    const before = await testbed.audit.length();
     await shop.credential('loyalty', {
       target: {
         labels: { 'example.com/team': 'shop' },
@@ -53,7 +53,7 @@ describe('the operator', () => {
     ]);
     expect(credential.status).toMatchObject({
       observedGeneration: 1,
-      tokenUrl: world.provider.tokenUrl(shop.realm),
+      tokenUrl: testbed.provider.tokenUrl(shop.realm),
       target: { name: 'loyalty-token', resourceVersion: metadata?.resourceVersion },
     });
     expect(await shop.file('loyalty-token', 'at')).toBe(credential.status?.expiresAt);
@@ -63,7 +63,7 @@ describe('the operator', () => {
         (events) => events.length > 0,
       ),
     ).toEqual(['Normal TokenIssued']);
-    const requests = (await world.requestsSince(before)).filter(
+    const requests = (await testbed.audit.since(before)).filter(
       ({ namespace }) => namespace === shop.namespace,
     );
     expect(requests.map(({ verb, resource }) => `${verb} ${resource}`)).toEqual([
@@ -72,11 +72,11 @@ describe('the operator', () => {
       'update convercuscredentials/status',
       'create events',
     ]);
-    expect(shop.tokenRequests()).toBe(1);
+    expect(shop.requests().length).toBe(1);
   });
 
   it('shows what people look for in kubectl get', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     await shop.credential('loyalty');
     await shop.ready('loyalty');
     const [header = '', row = ''] = (await shop.kubectl('get', 'cvc', '-o', 'wide')).split('\n');
@@ -98,10 +98,10 @@ describe('the operator', () => {
   });
 
   it('renews before the token expires, with two writes each time and no further event', async () => {
-    const shop = await world.tenant({ accessTokenLifespan: 10 });
+    const shop = await testbed.tenant({ accessTokenLifespan: 10 });
     await shop.credential('loyalty', EARLY);
     await shop.ready('loyalty');
-    const before = await world.auditLines();
+    const before = await testbed.audit.length();
     const tokens = new Set<string>();
     await eventually(
       async () => {
@@ -113,7 +113,7 @@ describe('the operator', () => {
       () => tokens.size >= 4,
     );
     expect(tokens.size).toBe(4);
-    const requests = (await world.requestsSince(before)).filter(
+    const requests = (await testbed.audit.since(before)).filter(
       ({ namespace }) => namespace === shop.namespace,
     );
     const kinds = new Set(requests.map(({ verb, resource }) => `${verb} ${resource}`));
@@ -122,11 +122,11 @@ describe('the operator', () => {
   });
 
   it('asks once for twenty credentials that present the same client secret in four namespaces', async () => {
-    const first = await world.tenant();
+    const first = await testbed.tenant();
     const namespaces = [first.namespace];
     for (const extra of ['a', 'b', 'c']) {
       const namespace = `${first.namespace}-${extra}`;
-      await world.controlPlane.kubectl(['create', 'namespace', namespace]);
+      await testbed.controlPlane.kubectl(['create', 'namespace', namespace]);
       namespaces.push(namespace);
     }
     const objects = namespaces.flatMap((namespace) => [
@@ -148,9 +148,9 @@ describe('the operator', () => {
       })),
     ]);
     const input = objects.map((object) => JSON.stringify(object)).join('\n---\n');
-    await world.controlPlane.kubectl(['apply', '-f', '-'], { input });
+    await testbed.controlPlane.kubectl(['apply', '-f', '-'], { input });
     for (const namespace of namespaces) {
-      await world.controlPlane.kubectl([
+      await testbed.controlPlane.kubectl([
         'wait',
         '--for=condition=Ready',
         'cvc',
@@ -160,11 +160,11 @@ describe('the operator', () => {
         '--timeout=90s',
       ]);
     }
-    expect(first.tokenRequests()).toBe(1);
+    expect(first.requests().length).toBe(1);
   });
 
   it('brings a deleted target back and undoes an edit', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     await shop.credential('loyalty');
     await shop.ready('loyalty');
     const text = await token(shop, 'loyalty-token');
@@ -198,11 +198,11 @@ describe('the operator', () => {
     const { metadata } = (await shop.target('loyalty-token')) ?? {};
     expect(metadata?.annotations?.['example.com/note']).toBe('mine');
     expect(metadata?.labels?.['convercus.io/credential']).toBe('loyalty');
-    expect(shop.tokenRequests()).toBe(1);
+    expect(shop.requests().length).toBe(1);
   });
 
   it('waits for a Secret that is missing, incomplete or badly written, and goes on as soon as it is right', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     const reason = (wanted: string) =>
       eventually(
         () => shop.conditions('loyalty'),
@@ -223,7 +223,7 @@ describe('the operator', () => {
     );
     await shop.secret('later', { client_secret: `${shop.clientSecret}\n` });
     expect((await reason('InputInvalid'))['Ready']).toBe('False/InputInvalid');
-    expect(shop.tokenRequests()).toBe(0);
+    expect(shop.requests().length).toBe(0);
     expect(await shop.target('loyalty-token')).toBeUndefined();
     await shop.secret('later', { client_secret: shop.clientSecret });
     await shop.ready('loyalty');
@@ -242,9 +242,9 @@ describe('the operator', () => {
   });
 
   it('asks once with a wrong client secret, says so, and recovers when it is corrected', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     await shop.secret('source', { client_secret: 'canary-wrong' });
-    world.secrets.push('canary-wrong');
+    testbed.secrets.push('canary-wrong');
     await shop.credential('loyalty');
     await shop.credential('checkout');
     const rejected = {
@@ -261,18 +261,18 @@ describe('the operator', () => {
       ).toEqual(rejected);
     }
     await shop.kubectl('label', 'secret', 'source', 'touched=yes');
-    expect(shop.tokenRequests()).toBe(1);
+    expect(shop.requests().length).toBe(1);
     await shop.secret('source', { client_secret: shop.clientSecret });
     await shop.ready('loyalty');
     await shop.ready('checkout');
-    expect(shop.tokenRequests()).toBe(2);
+    expect(shop.requests().length).toBe(2);
   });
 
   it('keeps the last good token through an outage of the provider, says when it expires, and recovers', async () => {
-    const shop = await world.tenant({ accessTokenLifespan: 15 });
+    const shop = await testbed.tenant({ accessTokenLifespan: 15 });
     await shop.credential('loyalty', EARLY);
     await shop.ready('loyalty');
-    const mend = world.provider.faults.add({ realm: shop.realm, ...proxies.badGateway });
+    const mend = testbed.provider.faults.add({ realm: shop.realm, ...proxies.badGateway });
     const failing = await eventually(
       () => shop.conditions('loyalty'),
       ({ Renewed }) => Renewed?.startsWith('False') === true,
@@ -294,7 +294,7 @@ describe('the operator', () => {
   });
 
   it('renews on request, once per value', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     await shop.credential('loyalty');
     await shop.ready('loyalty');
     const text = await token(shop, 'loyalty-token');
@@ -317,24 +317,24 @@ describe('the operator', () => {
       '--overwrite',
     );
     await shop.kubectl('label', 'secret', 'source', 'touched=yes');
-    expect(shop.tokenRequests()).toBe(2);
+    expect(shop.requests().length).toBe(2);
   });
 
   it('does nothing while it is suspended', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     await shop.credential('loyalty', { suspend: true });
     const conditions = await eventually(
       () => shop.conditions('loyalty'),
       ({ Ready }) => Ready !== undefined,
     );
     expect(conditions).toEqual({ Ready: 'False/Suspended', Renewed: 'Unknown/Suspended' });
-    expect(shop.tokenRequests()).toBe(0);
+    expect(shop.requests().length).toBe(0);
     await shop.credential('loyalty', { suspend: false });
     await shop.ready('loyalty');
   });
 
   it('follows a change of the spec', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     await shop.credential('loyalty');
     await shop.ready('loyalty');
     await shop.credential('loyalty', { target: { data: { jwt: '{{access_token}}' } } });
@@ -360,7 +360,7 @@ describe('the operator', () => {
   });
 
   it('never touches a Secret that is not its own', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     await shop.secret('loyalty-token', { password: 'theirs' });
     const before = (await shop.target('loyalty-token'))?.metadata.resourceVersion;
     await shop.credential('loyalty');
@@ -373,13 +373,13 @@ describe('the operator', () => {
       Stalled: 'True/TargetNotOurs',
     });
     expect((await shop.target('loyalty-token'))?.metadata.resourceVersion).toBe(before);
-    expect(shop.tokenRequests()).toBe(0);
+    expect(shop.requests().length).toBe(0);
     await shop.kubectl('delete', 'secret', 'loyalty-token');
     await shop.ready('loyalty');
   });
 
   it('lets one of two credentials have a target and tells the other', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     await shop.credential('first', { target: { name: 'shared' } });
     await shop.ready('first');
     await shop.credential('second', { target: { name: 'shared' } });
@@ -396,7 +396,7 @@ describe('the operator', () => {
   });
 
   it('merges into a Secret that exists and takes over no key of others', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     const merge = (data: Record<string, string>) => ({
       target: { name: 'app', creationPolicy: 'Merge' as const, data },
     });
@@ -420,7 +420,7 @@ describe('the operator', () => {
   });
 
   it('goes on merging for a credential that was renamed', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     const spec = { target: { name: 'app', creationPolicy: 'Merge' as const } };
     await shop.secret('app', { password: 'theirs' });
     await shop.credential('old', spec);
@@ -437,7 +437,7 @@ describe('the operator', () => {
   });
 
   it('keeps a target with deletionPolicy Retain, and takes it up again under the same name', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     const spec = { target: { deletionPolicy: 'Retain' as const } };
     await shop.credential('loyalty', spec);
     await shop.ready('loyalty');
@@ -450,16 +450,16 @@ describe('the operator', () => {
   });
 
   it('asks for nothing and writes nothing after a restart while tokens are valid', async () => {
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     for (const name of ['one', 'two', 'three']) await shop.credential(name);
     await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
-    const asked = shop.tokenRequests();
-    await world.operator.kill();
-    const before = await world.auditLines();
-    await world.operator.run();
+    const asked = shop.requests().length;
+    await testbed.operator.kill();
+    const before = await testbed.audit.length();
+    await testbed.operator.run();
     await shop.credential('four'); // its token shows that the passes of the others are over
     await shop.ready('four');
-    const mine = (await world.requestsSince(before)).filter(
+    const mine = (await testbed.audit.since(before)).filter(
       ({ namespace }) => namespace === shop.namespace,
     );
     const writes = mine.filter(({ verb }) => verb !== 'list' && verb !== 'get');
@@ -468,17 +468,17 @@ describe('the operator', () => {
         .filter(({ name }) => !name?.startsWith('four'))
         .filter(({ resource }) => resource !== 'events'),
     ).toEqual([]);
-    expect(shop.tokenRequests()).toBe(asked + 1);
+    expect(shop.requests().length).toBe(asked + 1);
   });
 
   it('lives through an API server that goes away, and renews at once when it is back', async () => {
-    const shop = await world.tenant({ accessTokenLifespan: 8 });
+    const shop = await testbed.tenant({ accessTokenLifespan: 8 });
     await shop.credential('loyalty');
     await shop.ready('loyalty');
     const text = await token(shop, 'loyalty-token');
-    await world.controlPlane.stopApiServer(0);
+    await testbed.controlPlane.stopApiServer(0);
     await new Promise((resolve) => setTimeout(resolve, 9_000));
-    await world.controlPlane.startApiServer();
+    await testbed.controlPlane.startApiServer();
     const renewed = await eventually(
       () => shop.file('loyalty-token'),
       (file) => file !== undefined && file !== text,
@@ -488,8 +488,8 @@ describe('the operator', () => {
   });
 
   it('says what it is doing on its operations port', async () => {
-    expect(await world.operator.get('/livez')).toContain('ok');
-    const metrics = await world.operator.get('/metrics');
+    expect(await testbed.operator.get('/livez')).toContain('ok');
+    const metrics = await testbed.operator.get('/metrics');
     for (const name of [
       'convercus_credential_ready{namespace="',
       'convercus_credential_token_expiry_timestamp_seconds{',
@@ -508,18 +508,18 @@ describe('the operator', () => {
 
   it('has let no secret and no token out of Secrets', async () => {
     const { stdout } = {
-      stdout: await world.controlPlane.kubectl(['get', 'cvc,events', '-A', '-o', 'json']),
+      stdout: await testbed.controlPlane.kubectl(['get', 'cvc,events', '-A', '-o', 'json']),
     };
     const places = {
-      log: await world.operator.log(),
-      metrics: await world.operator.get('/metrics'),
+      log: await testbed.operator.log(),
+      metrics: await testbed.operator.get('/metrics'),
       'statuses and events': stdout,
     };
     const signatures = seen.map((text) => text.split('.').at(-1) ?? text);
     expect(signatures.length).toBeGreaterThan(10);
     for (const [place, text] of Object.entries(places)) {
       expect(text.length).toBeGreaterThan(1_000);
-      for (const secret of [...world.secrets, ...signatures]) {
+      for (const secret of [...testbed.secrets, ...signatures]) {
         expect([place, text.includes(secret)]).toEqual([place, false]);
         expect([place, text.includes(Buffer.from(secret).toString('base64').slice(0, -4))]).toEqual(
           [place, false],
@@ -529,17 +529,8 @@ describe('the operator', () => {
   });
 
   it('stops cleanly on SIGTERM and hands the Lease back', async () => {
-    await world.operator.kill();
-    expect(await world.operator.log()).toContain('Stopped');
-    const holder = await world.controlPlane.kubectl([
-      'get',
-      'lease',
-      'convercus-operator',
-      '-n',
-      'convercus-operator',
-      '-o',
-      'jsonpath={.spec.holderIdentity}',
-    ]);
-    expect(holder).toBe('');
+    await testbed.operator.kill();
+    expect(await testbed.operator.log()).toContain('Stopped');
+    expect(await testbed.leader()).toBe('');
   });
 });

@@ -1,38 +1,28 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { eventually } from '../../dev/objects.ts';
 import {
   grantToUser,
   installCrd,
   OPERATOR_NAMESPACE,
-  OPERATOR_USER,
-  Operator,
+  type Operator,
   permissions,
 } from '../../dev/operator.ts';
-import { eventually } from './world.ts';
-
-jest.setTimeout(180_000);
+import { Testbed } from '../../dev/testbed/testbed.ts';
 
 /** Started before anything is there that it needs; each test brings one thing more. */
 describe('an operator that starts too early', () => {
-  let controlPlane: ControlPlane;
+  let testbed: Testbed;
   let operator: Operator;
   let pid: number | undefined;
 
   beforeAll(async () => {
-    controlPlane = await startControlPlane({ users: [{ name: OPERATOR_USER }] });
-    await controlPlane.kubectl(['create', 'namespace', OPERATOR_NAMESPACE]);
-    operator = await Operator.start({
-      kubeconfig: controlPlane.userKubeconfig(OPERATOR_USER),
-      config: { leaderElection: { namespace: OPERATOR_NAMESPACE } },
-      startedWhen: '/livez',
-    });
+    testbed = await Testbed.start({ release: 'none', operators: [] });
+    await testbed.controlPlane.kubectl(['create', 'namespace', OPERATOR_NAMESPACE]);
+    operator = await testbed.startOperator({ startedWhen: '/livez' });
     pid = operator.pid;
   }, 600_000);
 
-  afterAll(async () => {
-    await operator?.stop();
-    await controlPlane?.stop();
-  });
+  afterAll(() => testbed?.stop());
 
   const readiness = (): Promise<string> => operator.get('/readyz').catch(String);
 
@@ -45,7 +35,7 @@ describe('an operator that starts too early', () => {
 
   const grant = async (isWanted: (kind: string) => boolean): Promise<void> =>
     grantToUser(
-      controlPlane,
+      testbed.controlPlane,
       (await permissions()).filter(({ kind }) => isWanted(kind)),
     );
 
@@ -58,7 +48,7 @@ describe('an operator that starts too early', () => {
   });
 
   it('names a permission on the Lease that is missing, while its caches are warm', async () => {
-    await installCrd(controlPlane);
+    await installCrd(testbed.controlPlane);
     await saysSo('The operator may not get leases.coordination.k8s.io');
     const said = await eventually(readiness, (it) => !it.includes('credentials'));
     expect(said).not.toContain('credentials');

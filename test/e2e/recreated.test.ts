@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { eventually } from '../../dev/objects.ts';
+import { credentialObject, type Tenant } from '../../dev/testbed/tenant.ts';
+import { Testbed } from '../../dev/testbed/testbed.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import { createRestClient, type RestClient } from '../../src/kubernetes/rest-client.ts';
-import { credentialObject, eventually, type Tenant, World } from './world.ts';
 
 /** ROUNDS=65 N=100 makes 6,500 of them again. */
 const ROUNDS = Number(process.env['ROUNDS'] ?? 2);
@@ -27,20 +29,20 @@ interface Listed {
 /** As `kubectl replace --force` does, while the garbage collector takes the targets of those that were before. */
 describe('credentials that are deleted and made again', () => {
   const names = Array.from({ length: N }, (_, n) => `c${n}`);
-  let world: World;
+  let testbed: Testbed;
   let shop: Tenant;
   let people: RestClient;
 
   beforeAll(async () => {
-    world = await World.start();
-    shop = await world.tenant();
-    const kubeconfigPath = world.controlPlane.adminKubeconfig;
+    testbed = await Testbed.start();
+    shop = await testbed.tenant();
+    const kubeconfigPath = testbed.controlPlane.adminKubeconfig;
     people = createRestClient({ kubeconfigPath, userAgent: 'people' });
   }, 600_000);
 
   afterAll(async () => {
     await people?.close();
-    await world?.stop();
+    await testbed?.stop();
   });
 
   const pathOf = (plural: 'secrets' | 'convercuscredentials', name?: string): string => {

@@ -1,8 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
-import { localStaging, OPERATOR_USER, Operator } from '../../dev/operator.ts';
-import { credentialObject, eventually, type Tenant, World } from './world.ts';
-
-jest.setTimeout(180_000);
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { eventually } from '../../dev/objects.ts';
+import type { Operator } from '../../dev/operator.ts';
+import { credentialObject, type Tenant } from '../../dev/testbed/tenant.ts';
+import { Testbed } from '../../dev/testbed/testbed.ts';
 
 const release = (shard: string) => ({
   watch: { selector: `shard=${shard}` },
@@ -11,31 +11,21 @@ const release = (shard: string) => ({
 
 /** Two releases of the operator, as docs/scaling.md describes them. */
 describe('two operators with disjoint selectors', () => {
-  let world: World;
+  let testbed: Testbed;
   let second: Operator;
   let shop: Tenant;
 
   beforeAll(async () => {
-    world = await World.start(release('one'));
-    second = await Operator.start({
-      kubeconfig: world.controlPlane.userKubeconfig(OPERATOR_USER),
-      config: {
-        environments: localStaging(world.provider.url),
-        renewal: { minimumSeconds: 1 },
-        ...release('two'),
-      },
-    });
-    shop = await world.tenant({ accessTokenLifespan: 10 });
+    testbed = await Testbed.start({ operators: [release('one')] });
+    second = await testbed.startOperator({ config: release('two') });
+    shop = await testbed.tenant({ accessTokenLifespan: 10 });
     await apply('a', 'one');
     await apply('b', 'two');
     await shop.ready('a');
     await shop.ready('b');
   }, 600_000);
 
-  afterAll(async () => {
-    await second?.stop();
-    await world?.stop();
-  });
+  afterAll(() => testbed?.stop());
 
   async function apply(name: string, shard: string, target: object = {}): Promise<void> {
     const object = credentialObject(name, { program: shop.program }, target);
@@ -55,11 +45,11 @@ describe('two operators with disjoint selectors', () => {
   };
 
   it('know only their own credentials, and each renews them alone', async () => {
-    const metrics = () => Promise.all([world.operator, second].map((it) => it.get('/metrics')));
+    const metrics = () => Promise.all([testbed.operator, second].map((it) => it.get('/metrics')));
     const texts = await eventually(metrics, (all) =>
       all.every((text) => countIn(text, 'convercus_renewals_total') >= 3),
     );
-    expect(await credentialsOf(world.operator)).toEqual(['a']);
+    expect(await credentialsOf(testbed.operator)).toEqual(['a']);
     expect(await credentialsOf(second)).toEqual(['b']);
     for (const text of texts) {
       const renewals = countIn(text, 'convercus_renewals_total');
@@ -94,7 +84,7 @@ describe('two operators with disjoint selectors', () => {
     await shop.kubectl('label', 'cvc', 'd', 'shard=two', '--overwrite');
     const known = () => credentialsOf(second);
     expect(await eventually(known, (names) => names.includes('d'))).toContain('d');
-    const ofTheFirst = () => credentialsOf(world.operator);
+    const ofTheFirst = () => credentialsOf(testbed.operator);
     expect(await eventually(ofTheFirst, (names) => !names.includes('d'))).not.toContain('d');
     expect(await issuedAt()).toBe(before);
   });

@@ -3,12 +3,12 @@ import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, afterEach, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
 import { proxies } from '../../dev/keycloak/dialect/faults.ts';
-import { localStaging, OPERATOR_NAMESPACE, Operator } from '../../dev/operator.ts';
-import { eventually, type Tenant, World } from './world.ts';
-
-jest.setTimeout(120_000);
+import { eventually } from '../../dev/objects.ts';
+import type { Operator, OperatorOptions } from '../../dev/operator.ts';
+import type { Tenant } from '../../dev/testbed/tenant.ts';
+import { Testbed } from '../../dev/testbed/testbed.ts';
 
 /** Where nothing is under way; the figure promised is 1 s, and the machine may be busy. */
 const AT_ONCE = 2;
@@ -20,51 +20,41 @@ const STOPPED = { level: 'info', message: 'Stopped', timestamp: expect.any(Strin
 
 /** The operator as a process of its own, and how it ends. */
 describe('a stop', () => {
-  let world: World;
+  let testbed: Testbed;
   let dir: string;
   const measured: string[] = [];
   const cleanUp: (() => unknown)[] = [];
 
   beforeAll(async () => {
     dir = await mkdtemp(join(tmpdir(), 'shutdown-'));
-    world = await World.start();
-    await world.operator.kill();
+    testbed = await Testbed.start();
+    await testbed.operator.kill();
   }, 600_000);
 
   afterEach(async () => {
     for (const undo of cleanUp.splice(0)) await undo();
-    world.provider.faults.clear();
+    testbed.provider.faults.clear();
   });
 
   afterAll(async () => {
-    await world?.stop();
+    await testbed?.stop();
     await rm(dir, { recursive: true, force: true });
     process.stdout.write(`${measured.join('\n')}\n`);
   });
 
   /** What was met at the last start, and with which configuration. */
   async function started(): Promise<Operator> {
-    await world.operator.run();
-    cleanUp.push(() => world.operator.kill(0));
+    await testbed.operator.run();
+    cleanUp.push(() => testbed.crash());
     await eventually(
-      async () => [await leader(), await identityOf(world.operator)],
+      async () => [await testbed.leader(), await identityOf(testbed.operator)],
       ([holder, identity]) => holder === identity,
     );
-    return world.operator;
+    return testbed.operator;
   }
 
-  async function another(options: Partial<Parameters<typeof Operator.start>[0]>) {
-    const operator = await Operator.start({
-      kubeconfig: world.controlPlane.userKubeconfig('convercus-operator'),
-      startedWhen: '/livez',
-      ...options,
-      config: {
-        environments: localStaging(world.provider.url),
-        leaderElection: { namespace: OPERATOR_NAMESPACE },
-        log: { level: 'debug' },
-        ...options.config,
-      },
-    });
+  async function another(options: Partial<OperatorOptions>): Promise<Operator> {
+    const operator = await testbed.startOperator({ startedWhen: '/livez', ...options });
     cleanUp.push(() => operator.stop());
     return operator;
   }
@@ -74,13 +64,6 @@ describe('a stop', () => {
     const starts = (await operator.log()).split('\n').filter((line) => line.includes('"Starting"'));
     return JSON.parse(starts.at(-1) ?? '{}').identity;
   }
-
-  const leader = (): Promise<string> =>
-    world.controlPlane.kubectl(
-      `get lease convercus-operator -n ${OPERATOR_NAMESPACE} -o jsonpath={.spec.holderIdentity}`.split(
-        ' ',
-      ),
-    );
 
   /** With exit code 0 and in time. Answers the last line of its log. */
   async function ends(
@@ -107,14 +90,14 @@ describe('a stop', () => {
   async function metWith(tenant: Tenant, name: string): Promise<void> {
     await tenant.credential(name);
     await eventually(
-      async () => tenant.tokenRequests(),
+      async () => tenant.requests().length,
       (count) => count > 0,
     );
   }
 
   /** A SIGSTOP: the kernel goes on to accept connections, and nothing is ever answered. */
   function freezeApiServer(): void {
-    const [, pid = 0] = world.controlPlane.pids;
+    const [, pid = 0] = testbed.controlPlane.pids;
     process.kill(pid, 'SIGSTOP');
     cleanUp.unshift(() => process.kill(pid, 'SIGCONT'));
   }
@@ -122,12 +105,12 @@ describe('a stop', () => {
   it.each(['SIGTERM', 'SIGINT'] as const)('of an idle leader by %s', async (signal) => {
     const operator = await started();
     await stops(operator, AT_ONCE, signal);
-    expect(await leader()).toBe('');
+    expect(await testbed.leader()).toBe('');
   });
 
   it('of a leader that holds a token, with an idle connection of a scraper open', async () => {
     const operator = await started();
-    const shop = await world.tenant();
+    const shop = await testbed.tenant();
     await shop.credential('loyalty');
     await shop.ready('loyalty');
     await open(operator, '');
@@ -145,13 +128,13 @@ describe('a stop', () => {
     await started();
     const standby = await another({ startedWhen: '/readyz' });
     await stops(standby, AT_ONCE);
-    expect(await leader()).not.toBe('');
+    expect(await testbed.leader()).not.toBe('');
   });
 
   it('after a 429', async () => {
     const operator = await started();
-    const shop = await world.tenant();
-    world.provider.faults.add({ ...proxies.tooManyRequests('300'), realm: shop.realm });
+    const shop = await testbed.tenant();
+    testbed.provider.faults.add({ ...proxies.tooManyRequests('300'), realm: shop.realm });
     await metWith(shop, 'loyalty');
     await sleep(1_000);
     await stops(operator, AT_ONCE);
@@ -159,22 +142,22 @@ describe('a stop', () => {
 
   it('while a token request hangs and another waits for a pause to end', async () => {
     const operator = await started();
-    const [slow, paused] = [await world.tenant(), await world.tenant()];
-    world.provider.faults.add({ kind: 'hang', realm: slow.realm });
+    const [slow, paused] = [await testbed.tenant(), await testbed.tenant()];
+    testbed.provider.faults.add({ kind: 'hang', realm: slow.realm });
     await metWith(slow, 'loyalty');
-    world.provider.faults.add({ ...proxies.tooManyRequests('300'), realm: paused.realm });
+    testbed.provider.faults.add({ ...proxies.tooManyRequests('300'), realm: paused.realm });
     await metWith(paused, 'loyalty');
     await paused.secret('other', { client_secret: 'other' });
     await paused.credential('waits', { credentialsSecretRef: { name: 'other' } });
     await sleep(1_000);
     await stops(operator, IN_TIME);
-    expect(await leader()).toBe('');
+    expect(await testbed.leader()).toBe('');
   });
 
   it('while a token is on its way, which is stored', async () => {
     const operator = await started();
-    const shop = await world.tenant();
-    world.provider.faults.add({ kind: 'delay', milliseconds: 5_000, realm: shop.realm });
+    const shop = await testbed.tenant();
+    testbed.provider.faults.add({ kind: 'delay', milliseconds: 5_000, realm: shop.realm });
     await shop.credential('loyalty');
     await sleep(2_000);
     await stops(operator, IN_TIME);
@@ -184,15 +167,15 @@ describe('a stop', () => {
 
   it('by two signals, of which the second changes nothing', async () => {
     const operator = await started();
-    const shop = await world.tenant();
-    world.provider.faults.add({ kind: 'delay', milliseconds: 5_000, realm: shop.realm });
+    const shop = await testbed.tenant();
+    testbed.provider.faults.add({ kind: 'delay', milliseconds: 5_000, realm: shop.realm });
     await shop.credential('loyalty');
     await sleep(2_000);
     operator.signal('SIGTERM');
     await sleep(500);
     await stops(operator, IN_TIME);
     expect(await shop.conditions('loyalty')).toMatchObject({ Ready: 'True/TokenValid' });
-    expect(await leader()).toBe('');
+    expect(await testbed.leader()).toBe('');
   });
 
   it('of a leader while the API server is frozen', async () => {
@@ -211,8 +194,8 @@ describe('a stop', () => {
 
   it('in the middle of a pass, with the API server frozen', async () => {
     const operator = await started();
-    const shop = await world.tenant();
-    world.provider.faults.add({ kind: 'delay', milliseconds: 3_000, realm: shop.realm });
+    const shop = await testbed.tenant();
+    testbed.provider.faults.add({ kind: 'delay', milliseconds: 3_000, realm: shop.realm });
     await shop.credential('loyalty');
     await sleep(1_500);
     freezeApiServer();

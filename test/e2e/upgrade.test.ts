@@ -1,9 +1,9 @@
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { eventually } from '../../dev/objects.ts';
+import { credentialObject, type SpecOverrides, type Tenant } from '../../dev/testbed/tenant.ts';
+import { Testbed } from '../../dev/testbed/testbed.ts';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { type UnpackedRelease, unpackRelease } from '../upgrade/release.ts';
-import { credentialObject, eventually, type SpecOverrides, type Tenant, World } from './world.ts';
-
-jest.setTimeout(180_000);
 
 const GRANTS: Record<string, SpecOverrides> = {
   machine: {},
@@ -28,7 +28,7 @@ const NAMES = Object.keys(GRANTS).flatMap((grant) =>
 /** On one real API server: 0.1.0 as it was shipped, then this checkout with its own CRD and permissions. */
 describe('an upgrade from 0.1.0', () => {
   let old: UnpackedRelease;
-  let world: World;
+  let testbed: Testbed;
   /** Every grant with every kind of target; tokens of half an hour. */
   let shop: Tenant;
   /** A user's tokens of ten seconds, which are renewed all the time. */
@@ -36,7 +36,7 @@ describe('an upgrade from 0.1.0', () => {
 
   beforeAll(async () => {
     old = await unpackRelease('0.1.0');
-    world = await World.start({}, old);
+    testbed = await Testbed.start({ release: old });
     shop = await aTenant();
     busy = await aTenant({ accessTokenLifespan: 10 });
     for (const [grant, spec] of Object.entries(GRANTS)) {
@@ -51,27 +51,21 @@ describe('an upgrade from 0.1.0', () => {
   }, 600_000);
 
   afterAll(async () => {
-    await world?.stop();
+    await testbed?.stop();
     await old?.remove();
   });
 
   async function aTenant(settings: Record<string, unknown> = {}): Promise<Tenant> {
-    const tenant = await world.tenant(settings);
+    const tenant = await testbed.tenant(settings);
     const { namespace: org, password, clientSecret } = tenant;
     await tenant.secret('login', { client_secret: clientSecret, username: 'api-user', password });
-    world.provider.legacy.accounts.push({ org, userName: 'legacy-user', password });
+    testbed.provider.legacy.accounts.push({ org, userName: 'legacy-user', password });
     await tenant.secret('legacy', { org, username: 'legacy-user', password });
     return tenant;
   }
 
   const allReady = (tenant: Tenant): Promise<string> =>
     tenant.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
-
-  /** What the tenant's realm or organization was asked, such as `password 200`. */
-  const asked = ({ realm, namespace }: Tenant): string[] =>
-    world.provider.log.entries
-      .filter((entry) => entry.realm === realm || entry.realm === namespace)
-      .map(({ endpoint, grantType, status }) => `${grantType || endpoint} ${status}`);
 
   const count = (lines: readonly string[], wanted: string): number =>
     lines.filter((line) => line === wanted).length;
@@ -101,21 +95,21 @@ describe('an upgrade from 0.1.0', () => {
   }
 
   it('asks for no token, writes no Secret, and finds everything Ready', async () => {
-    const found = { secrets: await secrets(), specs: await specs(), asked: asked(shop) };
+    const found = { secrets: await secrets(), specs: await specs(), asked: shop.requests() };
     expect(found.specs.map(({ name }) => name).sort()).toEqual([...NAMES].sort());
-    const before = await world.auditLines();
+    const before = await testbed.audit.length();
 
-    await world.upgrade();
+    await testbed.upgrade();
     const fresh = await aTenant();
     await fresh.credential('loyalty'); // its token shows that the first passes of the others are over
     await fresh.ready('loyalty');
     await eventually(
-      () => world.operator.get('/metrics'),
+      () => testbed.operator.get('/metrics'),
       (text) => NAMES.every((name) => readyInMetrics(text, name)),
     );
 
-    expect(asked(shop)).toEqual(found.asked);
-    const writes = (await world.requestsSince(before)).filter(
+    expect(shop.requests()).toEqual(found.asked);
+    const writes = (await testbed.audit.since(before)).filter(
       ({ verb, resource, namespace }) =>
         namespace === shop.namespace && resource === 'secrets' && !/^(get|list)$/.test(verb),
     );
@@ -141,14 +135,14 @@ describe('an upgrade from 0.1.0', () => {
       const object = { ...credentialObject(`${name}-2`, {}), spec };
       const input = JSON.stringify(object);
       const args = ['create', '--dry-run=server', '-n', shop.namespace, '-f', '-'];
-      expect(await world.controlPlane.kubectl(args, { input })).toContain('created');
+      expect(await testbed.controlPlane.kubectl(args, { input })).toContain('created');
     }
   });
 
   it.each(['first', 'second'])(
     'renews all of them, with the sessions that are stored: the %s time',
     async (time) => {
-      const before = { tokens: await Promise.all(NAMES.map(token)), asked: asked(shop) };
+      const before = { tokens: await Promise.all(NAMES.map(token)), asked: shop.requests() };
       await shop.kubectl(
         'annotate',
         'cvc',
@@ -164,7 +158,7 @@ describe('an upgrade from 0.1.0', () => {
         90,
       );
       expect(NAMES.filter((_, index) => !isNew(renewed[index], index))).toEqual([]);
-      const since = asked(shop).slice(before.asked.length);
+      const since = shop.requests().slice(before.asked.length);
       expect(count(since, 'refresh_token 200')).toBe(3);
       expect(since.filter((line) => line.startsWith('password'))).toEqual([]);
       expect(since.filter((line) => !line.endsWith(' 200'))).toEqual([]);
@@ -176,21 +170,21 @@ describe('an upgrade from 0.1.0', () => {
   );
 
   it('refreshes on time with one login before and after', async () => {
-    const before = count(asked(busy), 'refresh_token 200');
+    const before = count(busy.requests(), 'refresh_token 200');
     await eventually(
-      async () => count(asked(busy), 'refresh_token 200'),
+      async () => count(busy.requests(), 'refresh_token 200'),
       (refreshes) => refreshes > before + 1,
       90,
     );
-    expect(count(asked(busy), 'refresh_token 200')).toBeGreaterThan(before + 1);
-    expect(new Set(asked(busy).slice(1))).toEqual(new Set(['refresh_token 200']));
-    expect(asked(busy)[0]).toBe('password 200');
+    expect(count(busy.requests(), 'refresh_token 200')).toBeGreaterThan(before + 1);
+    expect(new Set(busy.requests().slice(1))).toEqual(new Set(['refresh_token 200']));
+    expect(busy.requests()[0]).toBe('password 200');
   });
 
   it('logs out what 0.1.0 has logged in, and keeps a target that is to be kept', async () => {
     const kept = await shop.target('user-retain-token');
     await shop.kubectl('delete', 'cvc', '--all');
-    const { sessions } = world.provider.realms.get(shop.realm);
+    const { sessions } = testbed.provider.realms.get(shop.realm);
     expect(
       await eventually(
         async () => sessions.size,

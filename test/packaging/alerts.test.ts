@@ -1,11 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
 import { FAILURE_KINDS } from '../../src/lib/failure.ts';
 import { BUILD_TIME, CHART, helm, promtool, ROOT, renderChart, the } from './render.ts';
-
-jest.setTimeout(180_000);
 
 const RULES = join(CHART, 'files/alerts.yaml');
 const TESTS = join(import.meta.dirname, 'alerts.yaml');

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
 import { parseConfig } from '../../src/config.ts';
 import {
@@ -14,8 +14,6 @@ import {
   type Values,
 } from './render.ts';
 import { VALUE_SETS } from './value-sets.ts';
-
-jest.setTimeout(180_000);
 
 beforeAll(async () => void (await helm(['version'])), BUILD_TIME);
 

@@ -2,7 +2,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parse, stringify } from 'yaml';
 import { freePorts, ServerProcess } from '../../dev/envtest/server-process.ts';
 import { ensureTool } from '../../dev/packaging/tools.ts';
@@ -16,8 +16,6 @@ import {
 } from '../../src/telemetry/operations-server.ts';
 import { aCredential } from '../support/builders.ts';
 import { BUILD_TIME, CHART } from './render.ts';
-
-jest.setTimeout(180_000);
 
 interface Panel {
   readonly title: string;

@@ -1,8 +1,8 @@
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { stringify } from 'yaml';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
-import { credentialObject } from '../e2e/world.ts';
+import { credentialObject } from '../../dev/testbed/tenant.ts';
 import {
   BUILD_TIME,
   CHART,
@@ -19,8 +19,6 @@ import {
   type Values,
 } from './render.ts';
 import { VALUE_SETS } from './value-sets.ts';
-
-jest.setTimeout(180_000);
 
 let controlPlane: ControlPlane;
 

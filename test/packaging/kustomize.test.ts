@@ -1,4 +1,4 @@
-import { beforeAll, describe, expect, it, jest } from '@jest/globals';
+import { beforeAll, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
 import {
   BUILD_TIME,
@@ -8,8 +8,6 @@ import {
   renderOverlay,
   type Values,
 } from './render.ts';
-
-jest.setTimeout(180_000);
 
 beforeAll(async () => void (await helm(['version'])), BUILD_TIME);
 

@@ -39,7 +39,7 @@ export type IdentityProviderOptions = {
 };
 
 /** An HTTP server with the token, logout and revocation endpoints of Keycloak 26.7, and faults. */
-export class IdentityProvider {
+export class IdentityProvider implements AsyncDisposable {
   readonly realms: Realms;
   readonly faults = new Faults();
   readonly log: RequestLog;
@@ -86,6 +86,10 @@ export class IdentityProvider {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#server.closeAllConnections();
     await closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
   }
 
   async #serve(incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> {

@@ -29,7 +29,7 @@ export async function startKeycloak(options: KeycloakOptions = {}): Promise<Keyc
   }
 }
 
-export class Keycloak {
+export class Keycloak implements AsyncDisposable {
   readonly url: string;
   readonly admin: KeycloakAdmin;
   readonly #distribution: string;
@@ -110,6 +110,10 @@ export class Keycloak {
   async stop(): Promise<void> {
     await this.stopServer();
     await rm(this.#dir, { recursive: true, force: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 
   #flags(): string[] {

@@ -1,0 +1,51 @@
+import type { ControlPlane } from '../envtest/control-plane.ts';
+import type { Operator } from '../operator.ts';
+
+/** Where people and machines look, and where nothing secret may be: by the name of the place. */
+export async function openPlaces(
+  controlPlane: ControlPlane,
+  ...operators: readonly Operator[]
+): Promise<Map<string, string>> {
+  const ofAll = async (look: (operator: Operator) => Promise<string>): Promise<string> =>
+    (await Promise.all(operators.map(look))).join('\n');
+  return new Map([
+    ['log', await ofAll((operator) => operator.log())],
+    ['metrics', await ofAll((operator) => operator.get('/metrics'))],
+    [
+      'statuses, events and leases',
+      await controlPlane.kubectl(['get', 'cvc,events.v1.events.k8s.io,leases', '-A', '-o', 'json']),
+    ],
+    ['names and notes of our Secrets', await metadataOfSecrets(controlPlane)],
+  ]);
+}
+
+async function metadataOfSecrets(controlPlane: ControlPlane): Promise<string> {
+  const label = 'app.kubernetes.io/managed-by=convercus-operator';
+  const text = await controlPlane.kubectl(['get', 'secrets', '-A', '-l', label, '-o', 'json']);
+  const { items }: { items: { metadata: object }[] } = JSON.parse(text);
+  return JSON.stringify(items.map(({ metadata }) => metadata));
+}
+
+/** The places that hold one of the secrets, as it is or in base64: never the secret itself. */
+export function leaks(
+  places: ReadonlyMap<string, string>,
+  secrets: readonly string[],
+): { readonly place: string; readonly secret: number }[] {
+  return [...places].flatMap(([place, text]) =>
+    secrets.flatMap((secret, index) =>
+      formsOf(secret).some((form) => text.includes(form)) ? [{ place, secret: index }] : [],
+    ),
+  );
+}
+
+/** A token by its signature: the rest of two tokens may be alike. The last characters of base64 depend on what follows. */
+function formsOf(secret: string): string[] {
+  const part = secret.split('.').at(-1) ?? secret;
+  return [
+    part,
+    Buffer.from(part).toString('base64').slice(0, -4),
+    encodeURIComponent(part),
+    new URLSearchParams({ '': part }).toString().slice(1),
+    JSON.stringify(part).slice(1, -1),
+  ];
+}
