@@ -26,7 +26,10 @@ const firstLifeFor = (n: number): number => Math.max(n * 0.12, 60);
 /** Due again after a tenth of it: more than 300 a second would have to be renewed, and at 33 a second none expires. */
 const lifeFor = (n: number): number => Math.max(n * 0.03, 20);
 
-/** Sooner than ESO can refresh 1,000 again, and later than it takes for one: else its rate limiter for retries holds. */
+/**
+ * Sooner than ESO can refresh 1,000, but longer than one refresh takes: a resource that is overdue at its end would go
+ * through the rate limiter for retries, 10 per second.
+ */
 const REFRESH_INTERVAL = '5s';
 const WARM_UP_SECONDS = 20;
 
