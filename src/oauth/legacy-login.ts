@@ -22,7 +22,7 @@ import {
   unusable,
 } from './token-errors.ts';
 
-export type LoginSource = (request: LoginRequest, signal: AbortSignal) => Promise<Token | Failure>;
+type LoginSource = (request: LoginRequest, signal: AbortSignal) => Promise<Token | Failure>;
 
 /**
  * The login of the Convercus API that was there before OAuth. Every fault is a Failure; only the signal's reason
@@ -127,7 +127,7 @@ function validityOf(claims: JsonObject, now: EpochMs): Ms {
 const endpointWords = ({ host }: Pick<ResponseContext, 'host'>): string => `login at ${host}`;
 
 const unusableLogin = (defect: string, context: LoginResponseContext): Failure =>
-  unusable(defect, { words: endpointWords(context) }, 'loginUrl');
+  unusable(defect, endpointWords(context), 'loginUrl');
 
 const tooShort = (response: HttpResponse, context: LoginResponseContext): Failure =>
   clockSkewOf(response, context.receivedAt) === undefined

@@ -13,7 +13,7 @@ export type LogOut = (request: LogoutRequest, signal: AbortSignal) => Promise<Fa
 type LogoutEndpoint = 'logout' | 'revoke';
 
 /** `unknown-endpoint`: this server has no logout of this kind, so revoke instead. */
-export type LogoutResult = 'ended' | 'unknown-endpoint' | Failure;
+type LogoutResult = 'ended' | 'unknown-endpoint' | Failure;
 
 /**
  * Ends a session: `/logout`, which ends just this one on all versions, and where that is unknown `/revoke`, which
@@ -88,7 +88,7 @@ function httpRequest(
 }
 
 /** What has ended already is a success: Keycloak sends 204 again, 400 `invalid_grant`, or 200 with an error. */
-export function processLogoutResponse(
+function processLogoutResponse(
   response: HttpResponse,
   request: TokenRequestContext & { readonly receivedAt: EpochMs },
 ): LogoutResult {

@@ -23,10 +23,7 @@ import {
   unusable,
 } from './token-errors.ts';
 
-export type EndpointSource = (
-  request: EndpointRequest,
-  signal: AbortSignal,
-) => Promise<Token | Failure>;
+type EndpointSource = (request: EndpointRequest, signal: AbortSignal) => Promise<Token | Failure>;
 
 /** The token endpoint of a Keycloak. Every fault is a Failure; only the signal's reason rejects. */
 export const createTokenSource =
@@ -143,7 +140,7 @@ export function tokenFromResponse(body: unknown, context: TokenResponseContext):
 }
 
 const unusableToken = (defect: string, context: TokenResponseContext): Failure =>
-  unusable(sanitize(defect, context.secrets), { words: endpointWords(context) }, 'tokenUrl');
+  unusable(sanitize(defect, context.secrets), endpointWords(context), 'tokenUrl');
 
 function headerWord(body: unknown, name: string): string | undefined {
   const value = textAt(body, name) ?? '';

@@ -35,7 +35,7 @@ export type Messages<Kind extends FailureKind> = Readonly<
   Record<Kind, readonly [what: string, todo: string]>
 >;
 
-export interface Endpoint {
+interface Endpoint {
   /** Host, and what else tells people where the request went. */
   readonly words: string;
   /** What must never be shown, though the server may echo it. */
@@ -74,7 +74,7 @@ export function failureFrom<Kind extends FailureKind>(
 /** A response that holds no token for another reason than an error. */
 export const unusable = (
   defect: string,
-  { words }: Pick<Endpoint, 'words'>,
+  words: string,
   urlSetting: 'tokenUrl' | 'loginUrl',
 ): Failure =>
   new Failure(
