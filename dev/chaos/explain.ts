@@ -1,4 +1,4 @@
-import type { Span } from '../lab/soak/measures.ts';
+import type { Span } from '../lab/measures.ts';
 import type { Kind } from './judge.ts';
 import { within } from './outages.ts';
 import type { Event } from './schedule.ts';

@@ -26,7 +26,7 @@ import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { missingForControlPlane } from '../envtest/binaries.ts';
-import { table } from '../lab/soak/report.ts';
+import { table } from '../lab/report.ts';
 import { populationOf } from './population.ts';
 import { type Report, reportOf } from './report.ts';
 import { Run } from './run.ts';
@@ -109,7 +109,7 @@ async function keepLogs(run: Run, dir: string): Promise<void> {
     await copyFile(operator.logFile, join(dir, `${name}.log`));
   const { start, done, outages, crashes, cuts, reader } = run;
   const { findings, holders } = reader;
-  const requests = await run.provider.entries();
+  const requests = await run.provider.call('entries');
   const seen = { start, done, outages, crashes, cuts, holders, findings, requests };
   await writeFile(join(dir, 'seen.json'), JSON.stringify(seen));
 }

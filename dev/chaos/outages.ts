@@ -1,4 +1,4 @@
-import type { Span } from '../lab/soak/measures.ts';
+import type { Span } from '../lab/measures.ts';
 
 /** When no replica could renew a token: planned in a schedule, and measured in a run. Times in milliseconds. */
 

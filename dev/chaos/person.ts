@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type ApiClient, type Asked, each } from '../lab/api-client.ts';
-import type { Provider } from '../lab/provider.ts';
+import { type ApiClient, type ApiRequest, eachLimit } from '../lab/api-client.ts';
+import type { BuiltInProvider } from '../lab/built-in-provider.ts';
 import type { CredentialObject } from './judge.ts';
 import { clientOf, LEGACY_ORG, type Member, sourceKeyOf } from './population.ts';
 import type { Edit, Order, TargetEdit } from './schedule.ts';
@@ -26,7 +26,7 @@ export class Person {
   /** Everything secret that was ever put in: none of it may turn up anywhere else. */
   readonly secrets: string[] = [];
   readonly #client: ApiClient;
-  readonly #provider: Provider;
+  readonly #provider: BuiltInProvider;
   readonly #members: ReadonlyMap<string, Member>;
   readonly #wanted: ReadonlyMap<string, Wanted>;
   /** Client secrets by client, passwords by credential. */
@@ -35,7 +35,7 @@ export class Person {
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #gone = new AbortController();
 
-  constructor(client: ApiClient, provider: Provider, members: readonly Member[]) {
+  constructor(client: ApiClient, provider: BuiltInProvider, members: readonly Member[]) {
     this.#client = client;
     this.#provider = provider;
     this.#members = new Map(members.map((member) => [member.key, member]));
@@ -49,9 +49,9 @@ export class Person {
     const members = [...this.#members.values()];
     for (const [realm, own] of Map.groupBy(members, (member) => member.realm))
       await this.#addRealm(realm, own, tokenSeconds);
-    await this.#provider.tell({ do: 'legacy-lifespan', seconds: tokenSeconds });
+    await this.#provider.call('setLegacyLifespan', tokenSeconds);
     const namespaces = new Set(members.map(({ namespace }) => namespace));
-    await each([...namespaces], AT_ONCE, (namespace) => this.#createNamespace(namespace));
+    await eachLimit([...namespaces], AT_ONCE, (namespace) => this.#createNamespace(namespace));
   }
 
   /** Resolves when the edit is done; its own undoing, such as the end of a suspension, included. */
@@ -83,7 +83,7 @@ export class Person {
   }
 
   async #do(edit: Edit, members: readonly Member[]): Promise<void> {
-    const all = (work: (member: Member) => Promise<unknown>) => each(members, AT_ONCE, work);
+    const all = (work: (member: Member) => Promise<unknown>) => eachLimit(members, AT_ONCE, work);
     switch (edit.do) {
       case 'delete-targets':
         return all((member) => this.#deleteTarget(member));
@@ -100,7 +100,7 @@ export class Person {
       case 'lose-sessions':
         return this.#loseSessions(members);
       case 'revoke-realm':
-        await this.#provider.tell({ do: 'log-out-all', realm: edit.realm });
+        await this.#provider.call('logoutAll', edit.realm);
         return;
       case 'scope':
         return all((member) => this.#change(member, { scope: edit.scope }));
@@ -134,7 +134,7 @@ export class Person {
       bruteForceProtected: true,
       failureFactor: 5,
     };
-    await this.#provider.realm({ realm, ...settings });
+    await this.#provider.addRealm({ realm, ...settings });
     for (const clientId of clients) await this.#setClientSecret(clientOf({ realm, clientId }));
     for (const member of members) if (member.username !== '') await this.#setPassword([member]);
   }
@@ -150,7 +150,7 @@ export class Person {
     this.#values.set(client, secret);
     const [realm = '', clientId = ''] = client.split('/');
     const rights = { serviceAccountsEnabled: true, directAccessGrantsEnabled: true };
-    await this.#provider.tell({ do: 'client', realm, client: { clientId, secret, ...rights } });
+    await this.#provider.call('putClient', realm, { clientId, secret, ...rights });
   }
 
   async #setPassword(
@@ -161,12 +161,12 @@ export class Person {
       this.#values.set(key, password);
       if (kind === 'legacy') {
         const account = { org: LEGACY_ORG, userName: username, password };
-        await this.#provider.tell({ do: 'account', account });
+        await this.#provider.call('putLegacyAccount', account);
         continue;
       }
       const credentials = [{ type: 'password', value: password }];
       const profile = { email: `${username}@example.test`, firstName: 'Api', lastName: 'User' };
-      await this.#provider.tell({ do: 'user', realm, user: { username, credentials, ...profile } });
+      await this.#provider.call('putUser', realm, { username, credentials, ...profile });
     }
   }
 
@@ -180,7 +180,7 @@ export class Person {
     const inSecrets = async (): Promise<void> => {
       const sources = new Map(members.map((member) => [sourceKeyOf(member), member]));
       const body = { stringData: { [key]: value } };
-      await each([...sources.values()], AT_ONCE, ({ namespace, source }) =>
+      await eachLimit([...sources.values()], AT_ONCE, ({ namespace, source }) =>
         this.#patch(secretPath(namespace, source), body),
       );
     };
@@ -203,7 +203,7 @@ export class Person {
           keys.has(keyOf(credential)) &&
           (isTerminal(credential) || (isLast && isStalled(credential))),
       );
-      await each(waiting, AT_ONCE, async (credential) => {
+      await eachLimit(waiting, AT_ONCE, async (credential) => {
         const member = this.#members.get(keyOf(credential));
         if (member !== undefined) await this.#requestRenewal(member);
       });
@@ -213,7 +213,7 @@ export class Person {
   async #loseSessions(members: readonly Member[]): Promise<void> {
     for (const [realm, own] of Map.groupBy(members, (member) => member.realm)) {
       const usernames = own.map(({ username }) => username);
-      await this.#provider.tell({ do: 'end-sessions', realm, usernames });
+      await this.#provider.call('endSessions', realm, usernames);
     }
   }
 
@@ -290,8 +290,8 @@ export class Person {
     await this.#create('/api/v1/namespaces', { metadata: { name: namespace } });
     const members = [...this.#members.values()].filter((each) => each.namespace === namespace);
     const sources = new Map(members.map((member) => [member.source, member]));
-    await each([...sources.values()], AT_ONCE, (member) => this.#createSource(member));
-    await each(members, AT_ONCE, async (member) => {
+    await eachLimit([...sources.values()], AT_ONCE, (member) => this.#createSource(member));
+    await eachLimit(members, AT_ONCE, async (member) => {
       if (member.creationPolicy === 'Merge') await this.#createApp(member);
       await this.#createCredential(member);
     });
@@ -355,7 +355,7 @@ export class Person {
   }
 
   /** Tries until the API server has answered. Empty when it has answered as `allowed`. */
-  async #send(asked: Asked, allowed = 0): Promise<string> {
+  async #send(asked: ApiRequest, allowed = 0): Promise<string> {
     const deadline = Date.now() + PATIENCE;
     for (;;) {
       try {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ApiClient } from '../lab/api-client.ts';
-import type { Span } from '../lab/soak/measures.ts';
+import type { Span } from '../lab/measures.ts';
 import type { Finding } from './explain.ts';
 import {
   type Claims,

@@ -1,6 +1,6 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Span } from '../lab/soak/measures.ts';
+import type { Span } from '../lab/measures.ts';
 import { Operator, type OperatorOptions } from '../operator.ts';
 import { Proxy } from './proxy.ts';
 

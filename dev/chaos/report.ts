@@ -1,7 +1,6 @@
-import { leaks, openPlaces } from '../lab/soak/canary.ts';
-import type { Span } from '../lab/soak/measures.ts';
-import { rounded } from '../lab/soak/measures.ts';
-import { atMost, exactly, type Row, told } from '../lab/soak/report.ts';
+import { leaks, openPlaces } from '../lab/leaks.ts';
+import type { Span } from '../lab/measures.ts';
+import { atMost, exactly, type Row, rounded, row } from '../lab/report.ts';
 import { explain, type Finding, type History } from './explain.ts';
 import type { Kind } from './judge.ts';
 import { awaySpans, mostWithin, type Outage, union } from './outages.ts';
@@ -30,7 +29,7 @@ const SLOWEST_STOP = 25;
 const KINDS: readonly Kind[] = ['expired', 'empty', 'broken', 'foreign', 'other-scope'];
 
 export async function reportOf(run: Run): Promise<Report> {
-  const entries = await run.provider.entries();
+  const entries = await run.provider.call('entries');
   const stalls = run.reader.stalls.map((span) => ({ of: 'api-server' as const, span }));
   const away = awaySpans([...run.outages, ...stalls]);
   const blind = awaySpans([...run.outages.map(untilSeen), ...stalls]);
@@ -73,12 +72,12 @@ function loadRows({ setting, done, reader, outages }: Run, away: readonly Span[]
   const { most, window } = awayLimit(setting.tokenSeconds);
   const seconds = (ms: number): number => rounded(ms / 1_000);
   return [
-    told('credentials', setting.members.length),
-    told('events carried out', done.length),
-    told('outages', outages.length),
-    told('looks at all targets', reader.looks),
-    told('tokens and refresh tokens seen', reader.secrets.size),
-    told(
+    row('credentials', setting.members.length),
+    row('events carried out', done.length),
+    row('outages', outages.length),
+    row('looks at all targets', reader.looks),
+    row('tokens and refresh tokens seen', reader.secrets.size),
+    row(
       `seconds away within any ${seconds(window)} s, measured (planned at most ${seconds(most)})`,
       seconds(mostWithin(away, window)),
     ),
@@ -96,12 +95,12 @@ function findingRows(run: Run, kind: Kind, history: History, lines: string[]): R
   const explained = [...byRule].filter(([rule]) => rule !== '');
   return [
     ...explained.map(([rule, own]) =>
-      told(
+      row(
         `${kind} seconds explained by: ${rule} (longest for one credential)`,
         `${own.length} (${longest(own)})`,
       ),
     ),
-    exactly(`${kind} seconds unexplained`, open.length, 0),
+    row(`${kind} seconds unexplained`, open.length, exactly(0)),
   ];
 }
 
@@ -132,8 +131,8 @@ function explainedRows(
   lines.push(...open.map(({ key, at }) => `${what}: ${key} at ${clockOf(at - start)}`));
   const explained = [...byRule].filter(([rule]) => rule !== '');
   return [
-    ...explained.map(([rule, own]) => told(`${what}, explained by: ${rule}`, own.length)),
-    exactly(`${what}, unexplained`, open.length, 0),
+    ...explained.map(([rule, own]) => row(`${what}, explained by: ${rule}`, own.length)),
+    row(`${what}, unexplained`, open.length, exactly(0)),
   ];
 }
 
@@ -142,7 +141,7 @@ async function sessionsTooMany({ provider, reader, setting }: Run): Promise<Exce
   const realms = new Set(
     setting.members.filter(({ kind }) => kind === 'password').map(({ realm }) => realm),
   );
-  const all = await Promise.all([...realms].map((realm) => provider.sessions(realm)));
+  const all = await Promise.all([...realms].map((realm) => provider.call('sessions', realm)));
   return all
     .flat()
     .filter(({ id }) => !kept.has(id))
@@ -162,12 +161,12 @@ function endRows(run: Run, lines: string[]): Row[] {
   const slowest = Math.max(0, ...terminations.map(({ seconds }) => seconds));
   if (slowest > SLOWEST_STOP) lines.push(`a stop took ${rounded(slowest)} s`);
   return [
-    exactly('credentials not ready, or stalled, at the end', notReady.length, 0),
-    told('stops by SIGTERM', terminations.length),
-    exactly('stops whose exit code was not 0', badExits.length, 0),
-    atMost('longest stop (s)', rounded(slowest), SLOWEST_STOP),
-    exactly('operators that ended by themselves', failures.length, 0),
-    exactly('events that could not be carried out', run.troubles.length, 0),
+    row('credentials not ready, or stalled, at the end', notReady.length, exactly(0)),
+    row('stops by SIGTERM', terminations.length),
+    row('stops whose exit code was not 0', badExits.length, exactly(0)),
+    row('longest stop (s)', slowest, atMost(SLOWEST_STOP)),
+    row('operators that ended by themselves', failures.length, exactly(0)),
+    row('events that could not be carried out', run.troubles.length, exactly(0)),
   ];
 }
 
@@ -181,7 +180,7 @@ async function leakRows(run: Run, lines: string[]): Promise<Row[]> {
   const found = leaks(places, secrets);
   lines.push(...found.map(({ place }) => `a secret turned up in: ${place}`));
   return [
-    told('secrets looked for', secrets.length),
-    exactly('secrets that turned up elsewhere', found.length, 0),
+    row('secrets looked for', secrets.length),
+    row('secrets that turned up elsewhere', found.length, exactly(0)),
   ];
 }

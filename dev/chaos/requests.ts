@@ -1,5 +1,5 @@
 import type { RequestLogEntry } from '../keycloak/dialect/request-log.ts';
-import type { Span } from '../lab/soak/measures.ts';
+import type { Span } from '../lab/measures.ts';
 import { concerns, type Done } from './explain.ts';
 import { within } from './outages.ts';
 

@@ -3,8 +3,8 @@ import { type ControlPlane, startControlPlane } from '../envtest/control-plane.t
 import type { Log } from '../envtest/server-process.ts';
 import { type FaultEffect, proxies } from '../keycloak/dialect/faults.ts';
 import { ApiClient } from '../lab/api-client.ts';
-import { Provider } from '../lab/provider.ts';
-import type { Span } from '../lab/soak/measures.ts';
+import { BuiltInProvider } from '../lab/built-in-provider.ts';
+import type { Span } from '../lab/measures.ts';
 import { eventually } from '../objects.ts';
 import { installCluster, localStaging, OPERATOR_NAMESPACE, OPERATOR_USER } from '../operator.ts';
 import { Controllers } from './controllers.ts';
@@ -46,7 +46,7 @@ const REPLICAS = ['replica-0', 'replica-1'] as const;
 
 interface Parts {
   readonly controlPlane: ControlPlane;
-  readonly provider: Provider;
+  readonly provider: BuiltInProvider;
   readonly providerProxy: Proxy;
   readonly controllers: Controllers;
   readonly replicas: readonly [Replica, Replica];
@@ -58,7 +58,7 @@ interface Parts {
 export class Run {
   readonly setting: Setting;
   readonly controlPlane: ControlPlane;
-  readonly provider: Provider;
+  readonly provider: BuiltInProvider;
   readonly replicas: readonly [Replica, Replica];
   readonly person: Person;
   readonly reader: Reader;
@@ -96,7 +96,7 @@ export class Run {
     await installCluster(controlPlane);
     const controllers = await Controllers.start(controlPlane, log);
     cleanUps.defer(() => controllers.stop());
-    const provider = await Provider.start();
+    const provider = await BuiltInProvider.start();
     cleanUps.defer(() => provider.stop());
     const providerProxy = await Proxy.start(Number(new URL(provider.url).port));
     cleanUps.defer(() => providerProxy.close());
@@ -274,12 +274,12 @@ export class Run {
     const from = Date.now();
     const effect = EFFECTS[name];
     if (times > 0) {
-      await this.provider.fault({ ...effect, times });
+      await this.provider.call('addFault', { ...effect, times });
       return;
     }
-    await this.provider.tell({ do: 'fault', fault: effect, name });
+    await this.provider.call('addFault', effect, name);
     await sleep(seconds * 1_000);
-    await this.provider.tell({ do: 'well', name });
+    await this.provider.call('removeFault', name);
     if (name === 'slow') return;
     const maxWait = name === 'too-many-requests' ? RETRY_AFTER * 1_100 : 0;
     this.#outage({ of: 'provider', span: [from, Date.now() + maxWait] });

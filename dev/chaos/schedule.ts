@@ -1,4 +1,4 @@
-import type { Span } from '../lab/soak/measures.ts';
+import type { Span } from '../lab/measures.ts';
 import { Dice } from './dice.ts';
 import { awaySpans, mostWithin, type Outage, type Replica } from './outages.ts';
 import { clientOf, type Kind, type Member, sourceKeyOf } from './population.ts';

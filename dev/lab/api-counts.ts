@@ -1,4 +1,4 @@
-/** What the API server itself says it has done: `VERB resource/subresource` and how often. */
+/** Requests by `VERB resource/subresource`, as the API server itself counts them. */
 export type Counts = Readonly<Record<string, number>>;
 
 const OURS = ['secrets', 'convercuscredentials', 'events', 'leases'];
@@ -6,7 +6,7 @@ const OURS = ['secrets', 'convercuscredentials', 'events', 'leases'];
 const PEERS = ['externalsecrets', 'webhooks', 'generatorstates'];
 const COUNTED = new Set([...OURS, ...PEERS]);
 
-/** @param text its /metrics */
+/** @param text the API server's /metrics */
 export function countsFrom(text: string): Counts {
   const counts: Record<string, number> = {};
   for (const [, labels = '', value = ''] of text.matchAll(
@@ -22,34 +22,36 @@ export function countsFrom(text: string): Counts {
   return counts;
 }
 
-export function difference(before: Counts, after: Counts): Counts {
-  return Object.fromEntries(
+export const difference = (before: Counts, after: Counts): Counts =>
+  Object.fromEntries(
     Object.entries(after)
       .map(([kind, count]) => [kind, count - (before[kind] ?? 0)] as const)
       .filter(([, count]) => count !== 0),
   );
-}
 
 const READS = /^(GET|LIST|WATCH) /;
+const TARGET_WRITE = /^(APPLY|PATCH|PUT|POST) secrets$/;
 
-/** Leases and watches are the price of being there, whatever there is to do. */
+/** Leases and watches are there even when there is nothing to do. */
 const isWork = (kind: string): boolean => !/ leases$|^WATCH /.test(kind);
 
-const sum = (counts: Counts, wanted: (kind: string) => boolean): number =>
-  Object.entries(counts).reduce((all, [kind, count]) => (wanted(kind) ? all + count : all), 0);
+const sum = (counts: Counts, isCounted: (kind: string) => boolean): number =>
+  Object.entries(counts).reduce((all, [kind, count]) => (isCounted(kind) ? all + count : all), 0);
 
 export const requestsIn = (counts: Counts): number => sum(counts, isWork);
 
 export const readsIn = (counts: Counts): number =>
   sum(counts, (kind) => isWork(kind) && READS.test(kind));
 
+export const listsIn = (counts: Counts): number => sum(counts, (kind) => kind.startsWith('LIST '));
+
 export const eventsIn = (counts: Counts): number => sum(counts, (kind) => kind.endsWith(' events'));
 
 export const writesIn = (counts: Counts): number =>
   requestsIn(counts) - readsIn(counts) - eventsIn(counts);
 
-export const statusWritesIn = (counts: Counts): number =>
-  sum(counts, (kind) => kind.endsWith('/status') && !READS.test(kind));
+export const targetWritesIn = (counts: Counts): number =>
+  sum(counts, (kind) => TARGET_WRITE.test(kind));
 
 export const shown = (counts: Counts): string =>
   Object.entries(counts)

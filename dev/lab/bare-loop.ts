@@ -1,192 +1,88 @@
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import { OPERATOR_USER } from '../operator.ts';
+import type { BareLoopInput, BareLoopOutput, WriteMethod } from './bare-loop-process.ts';
+import { Population } from './population.ts';
+import { type Row, row } from './report.ts';
+import type { Testbed } from './testbed.ts';
+
+const SECONDS = 10;
+const CONCURRENCY = 16;
+const CREDENTIALS = 60 * CONCURRENCY;
+let runs = 0;
+
+export interface BareLoopResult extends BareLoopOutput {
+  /** Processor time of API server, etcd and identity provider per renewal. */
+  readonly serverCpuMs: number;
+}
+
 /**
- * What the operator does for a renewal and nothing else: a token request, the write of a Secret, the write of a status,
- * over kept connections, with everything known beforehand and nothing watched. Prints its result as JSON.
+ * Runs the bare loop in a process of its own, as the operator's user, on credentials of its own, which are deleted
+ * afterwards. No operator may run meanwhile. Default: by PUT, the cheapest writes (`npm run bench -- --only writes`).
  */
-import { readFileSync } from 'node:fs';
-import { Agent, type Dispatcher } from 'undici';
-import { each } from './api-client.ts';
-
-export interface BareOptions {
-  readonly url: string;
-  readonly ca: string;
-  readonly token: string;
-  readonly tokenUrl: string;
-  readonly client: { readonly id: string; readonly secret: string };
-  readonly namespace: string;
-  readonly count: number;
-  readonly concurrency: number;
-  readonly seconds: number;
-  readonly secretBy: Write;
-  readonly statusBy: Write;
-}
-
-export type Write = 'put' | 'merge' | 'apply';
-
-export interface BareResult {
-  readonly perSecond: number;
-  /** Processor time of the loop per renewal. */
-  readonly cpuMs: number;
-  readonly renewals: number;
-}
-
-const options: BareOptions = JSON.parse(readFileSync(0, 'utf8'));
-const { namespace } = options;
-const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
-const api = new Agent({ allowH2: false, connect: { ca: options.ca } });
-const provider = new Agent({ allowH2: false });
-const versions = new Map<string, string>();
-const uids = new Map<string, string>();
-
-const TYPES: Record<Write, string> = {
-  put: 'application/json',
-  merge: 'application/merge-patch+json',
-  apply: 'application/apply-patch+yaml',
-};
-
-async function text(dispatcher: Dispatcher, request: Dispatcher.RequestOptions): Promise<string> {
-  const { statusCode, body } = await dispatcher.request(request);
-  const response = await body.text();
-  if (statusCode >= 300) throw new Error(`${request.path} answered ${statusCode}: ${response}`);
-  return response;
-}
-
-async function write(path: string, by: Write | 'create', body: object, accept: string) {
-  const query = by === 'apply' ? '?fieldManager=bare&force=true' : '';
-  const response = await text(api, {
-    origin: options.url,
-    path: `${path}${query}`,
-    method: by === 'create' ? 'POST' : by === 'put' ? 'PUT' : 'PATCH',
-    headers: {
-      authorization: `Bearer ${options.token}`,
-      accept,
-      'content-type': TYPES[by === 'create' ? 'put' : by],
-    },
-    body: JSON.stringify(body),
+export async function runBareLoop(
+  testbed: Testbed,
+  secretBy: WriteMethod = 'put',
+  statusBy: WriteMethod = 'put',
+): Promise<BareLoopResult> {
+  runs += 1;
+  const prefix = `bare${runs}`;
+  const realm = { accessTokenLifespan: 300 };
+  const options = { count: CREDENTIALS, prefix, sharesClient: true, realm };
+  const population = await Population.create(testbed, options);
+  const { namespace, clientId, clientSecret } = population.first;
+  testbed.log(`Bare loop for ${SECONDS} s`);
+  const result = await run(testbed, {
+    kubeconfig: testbed.controlPlane.userKubeconfig(OPERATOR_USER),
+    tokenUrl: testbed.provider.tokenUrl(population.realm),
+    clientId,
+    clientSecret,
+    namespace,
+    concurrency: CONCURRENCY,
+    seconds: SECONDS,
+    secretBy,
+    statusBy,
   });
-  return JSON.parse(response).metadata;
+  await population.delete();
+  return result;
 }
 
-async function token(): Promise<string> {
-  const { origin, pathname } = new URL(options.tokenUrl);
-  const response = await text(provider, {
-    origin,
-    path: pathname,
-    method: 'POST',
-    headers: { 'content-type': 'application/x-www-form-urlencoded', accept: 'application/json' },
-    body: `grant_type=client_credentials&scope=openid&client_id=${options.client.id}&client_secret=${options.client.secret}`,
-  });
-  return JSON.parse(response).access_token;
-}
-
-const secrets = `/api/v1/namespaces/${namespace}/secrets`;
-const credentials = `/apis/convercus.io/v1alpha1/namespaces/${namespace}/convercuscredentials`;
-const API_VERSION = 'convercus.io/v1alpha1';
-const now = (): string => `${new Date().toISOString().slice(0, 19)}Z`;
-
-const secretBody = (name: string, accessToken: string) => ({
-  apiVersion: 'v1',
-  kind: 'Secret',
-  type: 'convercus.io/token',
-  metadata: {
-    name: `${name}-token`,
-    labels: { 'app.kubernetes.io/managed-by': 'bare-loop', 'convercus.io/credential': name },
-    annotations: {
-      'convercus.io/issued-at': new Date().toISOString(),
-      'convercus.io/expires-at': new Date().toISOString(),
-      'convercus.io/renew-at': new Date().toISOString(),
-      'convercus.io/spec-hash': 'vFB2uJ1TFPM8sGJ4vXQm1g',
-      'convercus.io/source-version': '6c1bb3de-2ac5-4c92-8f5b-94d1cbb62b51/12345',
-      'convercus.io/content-hash': 'vFB2uJ1TFPM8sGJ4vXQm1g',
-    },
-    ownerReferences: [
-      {
-        apiVersion: API_VERSION,
-        kind: 'ConvercusCredential',
-        name,
-        uid: uids.get(name),
-        controller: true,
-      },
-    ],
-  },
-  data: { token: Buffer.from(accessToken).toString('base64') },
-});
-
-const condition = (type: string) => ({
-  type,
-  status: 'True',
-  reason: 'RenewalDue',
-  message: 'A token was issued because the one before was due for renewal',
-  lastTransitionTime: '2026-01-01T00:00:00Z',
-  observedGeneration: 1,
-});
-
-const spec = {
-  program: 'BARE',
-  environment: 'staging',
-  suspend: true,
-  credentialsSecretRef: { name: 'source' },
-};
-
-const statusBody = (name: string, targetVersion: string, by: Write) => ({
-  apiVersion: API_VERSION,
-  kind: 'ConvercusCredential',
-  metadata: { name, ...(by === 'put' ? { resourceVersion: versions.get(name) } : {}) },
-  status: {
-    observedGeneration: 1,
-    conditions: [condition('Ready'), condition('Renewed')],
-    tokenUrl: options.tokenUrl,
-    issuedAt: now(),
-    expiresAt: now(),
-    renewAt: now(),
-    target: { name: `${name}-token`, resourceVersion: targetVersion },
-  },
-});
-
-async function renew(name: string): Promise<void> {
-  const body = secretBody(name, await token());
-  const { resourceVersion } = await write(
-    `${secrets}/${name}-token`,
-    options.secretBy,
-    body,
-    METADATA,
-  );
-  const status = statusBody(name, resourceVersion, options.statusBy);
-  const response = await write(`${credentials}/${name}/status`, options.statusBy, status, METADATA);
-  versions.set(name, response.resourceVersion);
-}
-
-async function create(name: string): Promise<void> {
-  const object = { apiVersion: API_VERSION, kind: 'ConvercusCredential', metadata: { name }, spec };
-  const created = await write(credentials, 'create', object, METADATA);
-  versions.set(name, created.resourceVersion);
-  uids.set(name, created.uid);
-  await write(secrets, 'create', secretBody(name, 'none'), METADATA);
-  await renew(name);
-}
-
-const names = Array.from({ length: options.count }, (_, i) => `bare-${i}`);
-await each(names, options.concurrency, create);
-
-console.log('begin');
-const started = { at: performance.now(), cpu: process.cpuUsage() };
-let renewals = 0;
-const worker = async (from: number): Promise<void> => {
-  for (
-    let i = from;
-    performance.now() - started.at < options.seconds * 1_000;
-    i += options.concurrency
-  ) {
-    await renew(names[i % names.length] ?? '');
-    renewals += 1;
+async function run(testbed: Testbed, input: BareLoopInput): Promise<BareLoopResult> {
+  const script = join(import.meta.dirname, 'bare-loop-process.ts');
+  const child = spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'inherit'] });
+  child.stdin.end(JSON.stringify(input));
+  let before = 0;
+  for await (const line of createInterface({ input: child.stdout })) {
+    if (line === 'begin') {
+      before = testbed.serverCpuMs();
+      continue;
+    }
+    const output: BareLoopOutput = JSON.parse(line);
+    return { ...output, serverCpuMs: (testbed.serverCpuMs() - before) / output.renewals };
   }
-};
-await Promise.all(Array.from({ length: options.concurrency }, (_, i) => worker(i)));
-const took = (performance.now() - started.at) / 1_000;
-const { user, system } = process.cpuUsage(started.cpu);
-const result: BareResult = {
-  perSecond: renewals / took,
-  cpuMs: (user + system) / 1_000 / renewals,
-  renewals,
-};
-console.log(JSON.stringify(result));
-await Promise.all([api.close(), provider.close()]);
+  throw new Error('the bare loop failed');
+}
+
+const METHODS: readonly (readonly [secretBy: WriteMethod, statusBy: WriteMethod])[] = [
+  ['put', 'put'],
+  ['apply', 'apply'],
+  ['apply', 'put'],
+  ['merge', 'put'],
+  ['put', 'apply'],
+  ['put', 'merge'],
+];
+
+/** The bare loop with each way to write that the API server offers. */
+export async function writeMethods(testbed: Testbed): Promise<Row[]> {
+  const rows: Row[] = [];
+  for (const [secretBy, statusBy] of METHODS) {
+    const { perSecond, cpuMs, serverCpuMs } = await runBareLoop(testbed, secretBy, statusBy);
+    rows.push(
+      row(`Secret by ${secretBy}, status by ${statusBy}: renewals per second`, perSecond),
+      row('  CPU of the loop per renewal (ms)', cpuMs),
+      row('  CPU of all servers per renewal (ms)', serverCpuMs),
+    );
+  }
+  return rows;
+}

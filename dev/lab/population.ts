@@ -1,119 +1,125 @@
-import { each } from './api-client.ts';
-import type { Lab } from './lab.ts';
+import {
+  type Account,
+  type AccountOptions,
+  accountsFor,
+  realmFor,
+  secretData,
+} from './accounts.ts';
+import { eachLimit } from './api-client.ts';
 import type { Provider } from './provider.ts';
+import type { Testbed } from './testbed.ts';
 
-export interface PopulationOptions {
-  readonly count: number;
-  readonly namespaces: number;
-  /** `distinct`: a client with a secret of its own for each credential. */
-  readonly secrets: 'same' | 'distinct';
-  readonly tokenSeconds: number;
+export interface PopulationOptions extends AccountOptions {
+  /** Of the realm, such as `accessTokenLifespan`. */
+  readonly realm: Readonly<Record<string, unknown>>;
+  /** Default: `staging`. */
   readonly environment?: string;
-  /** Default: the lab's. */
+  /** Default: the testbed's. */
   readonly provider?: Provider;
-  /** Told apart from others of the same lab by it. */
-  readonly prefix?: string;
 }
 
-const AT_ONCE = 24;
-const SHARED_CLIENT = 'machine-2-machine';
+const CONCURRENCY = 24;
 
-/** Credentials and their Secrets, made by direct requests. The realm of the identity provider knows their clients. */
+const credentialsPath = (namespace: string): string =>
+  `/apis/convercus.io/v1alpha1/namespaces/${namespace}/convercuscredentials`;
+const secretsPath = (namespace: string): string => `/api/v1/namespaces/${namespace}/secrets`;
+
+/** Credentials with their Secrets, and the realm that knows their clients and users. */
 export class Population {
+  readonly accounts: readonly Account[];
   readonly realm: string;
-  readonly keys: readonly string[];
-  readonly #lab: Lab;
+  readonly #testbed: Testbed<Provider>;
   readonly #options: PopulationOptions;
-  readonly #prefix: string;
 
-  private constructor(lab: Lab, options: PopulationOptions) {
-    this.#lab = lab;
+  private constructor(testbed: Testbed<Provider>, options: PopulationOptions) {
+    this.accounts = accountsFor(options);
+    this.realm = `${options.prefix ?? 'abc'}-staging`;
+    this.#testbed = testbed;
     this.#options = options;
-    this.#prefix = options.prefix ?? 'abc';
-    this.realm = `${this.#prefix}-staging`;
-    this.keys = Array.from({ length: options.count }, (_, i) => `${this.#namespace(i)}/c-${i}`);
   }
 
-  static async create(lab: Lab, options: PopulationOptions): Promise<Population> {
-    const population = new Population(lab, options);
-    await population.#prepare();
-    lab.log(`Creating ${options.count} credentials in ${options.namespaces} namespaces`);
-    await each([...population.keys.keys()], AT_ONCE, (i) => population.createCredential(i));
+  static async create(testbed: Testbed<Provider>, options: PopulationOptions): Promise<Population> {
+    const population = await Population.prepare(testbed, options);
+    await population.createCredentials();
     return population;
   }
 
   /** Everything but the credentials. */
-  static async prepare(lab: Lab, options: PopulationOptions): Promise<Population> {
-    const population = new Population(lab, options);
-    await population.#prepare();
+  static async prepare(
+    testbed: Testbed<Provider>,
+    options: PopulationOptions,
+  ): Promise<Population> {
+    const population = new Population(testbed, options);
+    const { accounts, realm } = population;
+    const { provider = testbed.provider } = options;
+    await provider.addRealm(await realmFor(realm, accounts, options.realm));
+    await eachLimit([...population.#namespaces], CONCURRENCY, (name) =>
+      population.#create('/api/v1/namespaces', { metadata: { name } }),
+    );
+    await population.writeSecrets(accounts);
     return population;
   }
 
-  tokenSeconds(seconds: number): Promise<unknown> {
-    return this.#provider.tokenSeconds(this.realm, seconds);
+  get first(): Account {
+    const [account] = this.accounts;
+    if (account === undefined) throw new Error('the population is empty');
+    return account;
   }
 
-  createCredential(i: number): Promise<string> {
-    const isDistinct = this.#options.secrets === 'distinct';
+  async createCredentials(): Promise<void> {
+    this.#testbed.log(`Creating ${this.accounts.length} credentials`);
+    await eachLimit(this.accounts, CONCURRENCY, (account) => this.createCredential(account));
+  }
+
+  createCredential({ namespace, name, clientId, secretName }: Account): Promise<string> {
+    const { prefix = 'abc', environment = 'staging', grant = 'client_credentials' } = this.#options;
     const body = {
       apiVersion: 'convercus.io/v1alpha1',
       kind: 'ConvercusCredential',
-      metadata: { name: `c-${i}` },
+      metadata: { name },
       spec: {
-        program: this.#prefix.toUpperCase(),
-        environment: this.#options.environment ?? 'staging',
+        program: prefix.toUpperCase(),
+        environment,
         realm: this.realm,
-        clientId: isDistinct ? clientOf(i) : SHARED_CLIENT,
-        credentialsSecretRef: { name: isDistinct ? `source-${i}` : 'source' },
+        grantType: grant,
+        clientId,
+        credentialsSecretRef: { name: secretName },
       },
     };
-    const path = `/apis/convercus.io/v1alpha1/namespaces/${this.#namespace(i)}/convercuscredentials`;
-    return this.#lab.client.send({ method: 'POST', path, body });
+    return this.#create(credentialsPath(namespace), body);
   }
 
-  get #provider(): Provider {
-    return this.#options.provider ?? this.#lab.provider;
-  }
-
-  async #prepare(): Promise<void> {
-    const { count, namespaces, secrets, tokenSeconds } = this.#options;
-    const numbers = [...this.keys.keys()];
-    const clients =
-      secrets === 'same' ? [client(SHARED_CLIENT)] : numbers.map((i) => client(clientOf(i)));
-    await this.#provider.realm({
-      realm: this.realm,
-      accessTokenLifespan: tokenSeconds,
-      clients,
+  /** The credentials Secrets hold what these accounts say. */
+  async writeSecrets(accounts: readonly Account[]): Promise<void> {
+    const distinct = new Map(
+      accounts.map((each) => [`${each.namespace}/${each.secretName}`, each]),
+    );
+    this.#testbed.log(`Writing ${distinct.size} credentials Secrets`);
+    await eachLimit([...distinct.values()], CONCURRENCY, (account) => {
+      const stringData = secretData(account);
+      for (const value of Object.values(stringData)) this.#testbed.secrets.add(value);
+      const { namespace, secretName: name } = account;
+      return this.#testbed.client.send({
+        method: 'PATCH',
+        path: `${secretsPath(namespace)}/${name}?fieldManager=lab&force=true`,
+        body: { apiVersion: 'v1', kind: 'Secret', metadata: { name }, stringData },
+        contentType: 'application/apply-patch+yaml',
+      });
     });
-    const spaces = numbers.slice(0, namespaces);
-    await each(spaces, AT_ONCE, (i) => this.#create('/api/v1/namespaces', this.#namespace(i)));
-    if (secrets === 'same') {
-      await each(spaces, AT_ONCE, (i) => this.#createSource(i, 'source', SHARED_CLIENT));
-    } else {
-      this.#lab.log(`Creating ${count} Secrets`);
-      await each(numbers, AT_ONCE, (i) => this.#createSource(i, `source-${i}`, clientOf(i)));
-    }
   }
 
-  #createSource(i: number, name: string, clientId: string): Promise<string> {
-    const path = `/api/v1/namespaces/${this.#namespace(i)}/secrets`;
-    return this.#create(path, name, { stringData: { client_secret: secretOf(clientId) } });
+  /** Deletes all credentials and Secrets of its namespaces. No operator may run. */
+  async delete(): Promise<void> {
+    for (const namespace of this.#namespaces)
+      for (const path of [credentialsPath(namespace), secretsPath(namespace)])
+        await this.#testbed.client.send({ method: 'DELETE', path });
   }
 
-  #create(path: string, name: string, rest: object = {}): Promise<string> {
-    return this.#lab.client.send({ method: 'POST', path, body: { metadata: { name }, ...rest } });
+  get #namespaces(): Set<string> {
+    return new Set(this.accounts.map(({ namespace }) => namespace));
   }
 
-  #namespace(i: number): string {
-    return `${this.#prefix}-${i % this.#options.namespaces}`;
+  #create(path: string, body: object): Promise<string> {
+    return this.#testbed.client.send({ method: 'POST', path, body });
   }
 }
-
-const clientOf = (i: number): string => `machine-${i}`;
-export const secretOf = (clientId: string): string => `secret-of-${clientId}`;
-
-const client = (clientId: string) => ({
-  clientId,
-  secret: secretOf(clientId),
-  serviceAccountsEnabled: true,
-});

@@ -1,13 +1,15 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 
 /** What the kernel knows of one process. */
 export interface Sample {
   readonly at: number;
-  /** User and system time so far. */
+  /** User and system time since its start. */
   readonly cpuMs: number;
   readonly residentMb: number;
   readonly peakMb: number;
-  /** Bytes of all reads and writes so far; but for the start these are those of its connections. */
+  /** Bytes of all reads and writes since its start; but for the start these are those of its connections. */
   readonly bytes: number;
 }
 
@@ -32,44 +34,24 @@ export function sampleOf(pid: number): Sample {
   };
 }
 
-/** Looks at a process twice a second and collects the connections that it has had to a port. */
-export class ConnectionWatch {
-  readonly #pid: number;
-  readonly #port: string;
-  readonly #seen = new Set<string>();
-  readonly #timer: NodeJS.Timeout;
-
-  constructor(pid: number, port: number) {
-    this.#pid = pid;
-    this.#port = port.toString(16).toUpperCase().padStart(4, '0');
-    this.#look();
-    this.#timer = setInterval(() => this.#look(), 500);
-  }
-
-  /** How many different ones there were. */
-  stop(): number {
-    clearInterval(this.#timer);
-    return this.#seen.size;
-  }
-
-  #look(): void {
-    const sockets = socketsOf(this.#pid);
-    for (const line of readFileSync(`/proc/${this.#pid}/net/tcp`, 'utf8').split('\n').slice(1)) {
-      const [, local = '', remote = '', , , , , , , inode = ''] = line.trim().split(/\s+/);
-      if (remote.endsWith(`:${this.#port}`) && sockets.has(inode)) this.#seen.add(local);
-    }
-  }
+/** How Node runs the operator. */
+export interface NodeSettings {
+  readonly nodeArguments: readonly string[];
+  readonly env: Readonly<Record<string, string>>;
 }
 
-function socketsOf(pid: number): Set<string> {
-  const inodes = new Set<string>();
-  for (const fd of readdirSync(`/proc/${pid}/fd`)) {
-    try {
-      const inode = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/${pid}/fd/${fd}`))?.[1];
-      if (inode !== undefined) inodes.add(inode);
-    } catch {
-      // It has been closed meanwhile.
-    }
+const IDLE_SECONDS = 3;
+
+/** Resident memory of a `node` that does nothing, in MB: mostly pages of its binary. */
+export async function idleNodeMb({ nodeArguments, env }: NodeSettings): Promise<number> {
+  const child = spawn(process.execPath, [...nodeArguments, '-e', 'setInterval(() => {}, 60_000)'], {
+    stdio: 'ignore',
+    env: { ...process.env, ...env, NODE_OPTIONS: '' },
+  });
+  try {
+    await sleep(IDLE_SECONDS * 1_000);
+    return sampleOf(child.pid ?? Number.NaN).residentMb;
+  } finally {
+    child.kill();
   }
-  return inodes;
 }

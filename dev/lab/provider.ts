@@ -1,129 +1,108 @@
-import { type ChildProcess, fork } from 'node:child_process';
-import { once } from 'node:events';
-import { join } from 'node:path';
-import type { LegacyAccount } from '../convercus/legacy-login.ts';
-import type { Fault } from '../keycloak/dialect/faults.ts';
-import type {
-  ClientRepresentation,
-  RealmRepresentation,
-  RealmSettings,
-  UserRepresentation,
-} from '../keycloak/dialect/realm.ts';
-import type { RequestLogEntry } from '../keycloak/dialect/request-log.ts';
+import type { Log } from '../envtest/server-process.ts';
+import type { Realm } from '../keycloak/realm-file.ts';
+import { type Keycloak, startKeycloak } from '../keycloak/server/keycloak.ts';
 
-export type Order =
-  | { readonly do: 'realm'; readonly realm: RealmRepresentation }
-  | { readonly do: 'settings'; readonly realm: string; readonly settings: Partial<RealmSettings> }
-  /** With a name it can be switched off again. */
-  | { readonly do: 'fault'; readonly fault: Fault; readonly name?: string }
-  | { readonly do: 'well'; readonly name: string }
-  | { readonly do: 'client'; readonly realm: string; readonly client: ClientRepresentation }
-  | { readonly do: 'user'; readonly realm: string; readonly user: UserRepresentation }
-  /** Replaces the account of the same organization and user name. */
-  | { readonly do: 'account'; readonly account: LegacyAccount }
-  | { readonly do: 'legacy-lifespan'; readonly seconds: number }
-  | { readonly do: 'end-sessions'; readonly realm: string; readonly usernames: readonly string[] }
-  | { readonly do: 'log-out-all'; readonly realm: string }
-  | { readonly do: 'sessions'; readonly realm: string }
-  | { readonly do: 'requests' | 'entries' | 'forget' | 'count' | 'cpu' };
+/** The names that Keycloak gives to what the operator does. */
+export const EVENT_TYPES = [
+  'LOGIN',
+  'LOGIN_ERROR',
+  'REFRESH_TOKEN',
+  'REFRESH_TOKEN_ERROR',
+  'CLIENT_LOGIN',
+  'CLIENT_LOGIN_ERROR',
+  'LOGOUT',
+  'LOGOUT_ERROR',
+] as const;
 
-/** A token request as the identity provider saw it. */
-export interface SeenRequest {
-  readonly time: number;
-  readonly realm: string;
-  readonly clientId: string;
-  readonly status: number;
+export type EventType = (typeof EVENT_TYPES)[number];
+
+/** A request as the provider saw it. */
+export interface ProviderEvent {
+  /** Milliseconds since 1970. */
+  readonly at: number;
+  readonly type: EventType;
+  /** The user's name or the client's id; empty where the provider doesn't say. */
+  readonly principal: string;
+  /** Of a refused request. */
+  readonly error: string;
 }
 
-/** A session that lives at the identity provider. Times in seconds since 1970, as Keycloak keeps them. */
-export interface LiveSession {
+export interface Provider {
+  readonly url: string;
+  addRealm(realm: Realm): Promise<void>;
+  /** Since the last start, oldest first. */
+  events(realm: string): Promise<ProviderEvent[]>;
+  changeClientSecret(realm: string, clientId: string, secret: string): Promise<void>;
+  /** Sessions and events are lost; the realms are as they were added. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+interface User {
   readonly id: string;
   readonly username: string;
-  readonly started: number;
-  readonly lastRefresh: number;
 }
 
-/** The identity provider in a process of its own, so that its work is not counted as anybody else's. */
-export class Provider {
-  readonly url: string;
-  readonly #child: ChildProcess;
-  #orders = 0;
+/** Of Keycloak's event store. */
+interface StoredEvent {
+  readonly time: number;
+  readonly type: EventType;
+  readonly clientId?: string;
+  readonly userId?: string;
+  readonly error?: string;
+  readonly details?: { readonly reason?: string; readonly refresh_token_sub?: string };
+}
 
-  private constructor(child: ChildProcess, url: string) {
-    this.#child = child;
-    this.#child.setMaxListeners(0);
-    this.url = url;
+export class KeycloakProvider implements Provider {
+  readonly #server: Keycloak;
+
+  private constructor(server: Keycloak) {
+    this.#server = server;
   }
 
-  static async start(): Promise<Provider> {
-    const child = fork(join(import.meta.dirname, 'provider-process.ts'), { execArgv: [] });
-    const [started] = await once(child, 'message');
-    return new Provider(child, started.url);
+  static async start(log: Log): Promise<KeycloakProvider> {
+    return new KeycloakProvider(await startKeycloak({ log }));
   }
 
-  realm(realm: RealmRepresentation): Promise<unknown> {
-    return this.tell({ do: 'realm', realm });
+  get url(): string {
+    return this.#server.url;
   }
 
-  tokenSeconds(realm: string, accessTokenLifespan: number): Promise<unknown> {
-    return this.tell({ do: 'settings', realm, settings: { accessTokenLifespan } });
+  addRealm(realm: Realm): Promise<void> {
+    const events = { eventsEnabled: true, enabledEventTypes: EVENT_TYPES };
+    return this.#server.importRealm({ ...realm, ...events });
   }
 
-  fault(fault: Fault): Promise<unknown> {
-    return this.tell({ do: 'fault', fault });
+  async events(realm: string): Promise<ProviderEvent[]> {
+    const { admin } = this.#server;
+    const users = await admin.list<User>(`/realms/${realm}/users?max=10000`);
+    const names = new Map(users.map(({ id, username }) => [id, username]));
+    const events = await admin.list<StoredEvent>(`/realms/${realm}/events?max=1000000`);
+    return events.map((event) => eventOf(event, names)).sort((a, b) => a.at - b.at);
   }
 
-  /** All requests since the start or since `forget`. */
-  async requests(): Promise<readonly SeenRequest[]> {
-    const response = await this.tell({ do: 'requests' });
-    return Array.isArray(response) ? response : [];
+  async changeClientSecret(realm: string, clientId: string, secret: string): Promise<void> {
+    const { admin } = this.#server;
+    const path = `/realms/${realm}/clients`;
+    const [client] = await admin.list<{ id: string }>(`${path}?clientId=${clientId}`);
+    await admin.put(`${path}/${client?.id}`, { ...client, secret });
   }
 
-  async count(): Promise<number> {
-    return Number(await this.tell({ do: 'count' }));
+  async restart(): Promise<void> {
+    await this.#server.stopServer();
+    await this.#server.startServer();
   }
 
-  /** Seconds of processor time that its process has used so far. */
-  async cpuSeconds(): Promise<number> {
-    return Number(await this.tell({ do: 'cpu' }));
+  stop(): Promise<void> {
+    return this.#server.stop();
   }
+}
 
-  /** The whole log, as far as it is kept. */
-  async entries(): Promise<readonly RequestLogEntry[]> {
-    const response = await this.tell({ do: 'entries' });
-    return Array.isArray(response) ? response : [];
-  }
-
-  async sessions(realm: string): Promise<readonly LiveSession[]> {
-    const response = await this.tell({ do: 'sessions', realm });
-    return Array.isArray(response) ? response : [];
-  }
-
-  forget(): Promise<unknown> {
-    return this.tell({ do: 'forget' });
-  }
-
-  tokenUrl(realm: string): string {
-    return `${this.url}/realms/${realm}/protocol/openid-connect/token`;
-  }
-
-  async stop(): Promise<void> {
-    const exited = once(this.#child, 'exit');
-    this.#child.disconnect();
-    await exited;
-  }
-
-  tell(order: Order): Promise<unknown> {
-    this.#orders += 1;
-    const id = this.#orders;
-    return new Promise((resolve) => {
-      const listen = (message: { id: number; response: unknown }): void => {
-        if (message.id !== id) return;
-        this.#child.off('message', listen);
-        resolve(message.response);
-      };
-      this.#child.on('message', listen);
-      this.#child.send({ id, order });
-    });
-  }
+function eventOf(
+  { time: at, type, clientId, userId, error, details }: StoredEvent,
+  names: ReadonlyMap<string, string>,
+): ProviderEvent {
+  const user = names.get(userId ?? details?.refresh_token_sub ?? '');
+  const principal = (type.startsWith('CLIENT') ? clientId : user) ?? '';
+  return { at, type, principal, error: details?.reason ?? error ?? '' };
 }

@@ -1,34 +1,34 @@
 import { describe, expect, it } from '@jest/globals';
-import { leaks } from '../../dev/lab/soak/canary.ts';
+import { leaks } from '../../dev/lab/leaks.ts';
 import {
   burstNeeded,
   expirations,
   expiredSeconds,
+  gaps,
   lateness,
   leastLeft,
-  meanGap,
-  mostInOneSecond,
-  quantile,
+  mean,
+  mostWithin,
+  percentile,
   sharedSeconds,
-  shortestGap,
   tally,
-} from '../../dev/lab/soak/measures.ts';
-import type { Seen } from '../../dev/lab/soak/provider.ts';
-import { atMost, exactly, table, told } from '../../dev/lab/soak/report.ts';
+} from '../../dev/lab/measures.ts';
+import type { EventType, ProviderEvent } from '../../dev/lab/provider.ts';
+import { atMost, exactly, row, table } from '../../dev/lab/report.ts';
 
 const held = (since: number, expiresAt: number, renewAt = expiresAt) => ({
-  since: since * 1_000,
+  at: since * 1_000,
   token: `token of ${since}`,
   expiresAt: expiresAt * 1_000,
   renewAt: renewAt * 1_000,
 });
 
-const seen = (at: number, who: string, type: Seen['type'] = 'LOGIN', why = ''): Seen => ({
-  at: at * 1_000,
-  who,
-  type,
-  why,
-});
+const seen = (
+  at: number,
+  principal: string,
+  type: EventType = 'LOGIN',
+  error = '',
+): ProviderEvent => ({ at: at * 1_000, principal, type, error });
 
 describe('what the soak runs measure', () => {
   const targets = new Map([
@@ -37,8 +37,9 @@ describe('what the soak runs measure', () => {
   ]);
 
   it('counts the seconds for which a target held an expired token, also the latest', () => {
-    expect(expiredSeconds(targets, 41_000)).toBe(3);
-    expect(expiredSeconds(targets, 50_000)).toBe(3 + 8);
+    expect(expiredSeconds(targets, [0, 41_000])).toBe(3);
+    expect(expiredSeconds(targets, [0, 50_000])).toBe(3 + 8);
+    expect(expiredSeconds(targets, [39_000, 44_000])).toBe(1 + 2);
     expect(expirations(targets, 50_000)).toEqual([
       [37_000, 40_000],
       [42_000, 50_000],
@@ -55,29 +56,29 @@ describe('what the soak runs measure', () => {
 
   it('knows how near a replacement came to the expiry, and how late it was', () => {
     expect(leastLeft(targets)).toBe(-3);
-    expect(lateness(targets, 0, 100_000)).toEqual([1, 7, 1]);
-    expect(lateness(targets, 20_000, 30_000)).toEqual([1]);
+    expect(lateness(targets, [0, 100_000])).toEqual([1_000, 7_000, 1_000]);
+    expect(lateness(targets, [20_000, 30_000])).toEqual([1_000]);
   });
 
-  it('takes quantiles from the sorted values', () => {
-    expect(quantile([3, 1, 2, 10], 0.5)).toBe(3);
-    expect(quantile([3, 1, 2, 10], 1)).toBe(10);
+  it('takes percentiles from the sorted values', () => {
+    expect(percentile([3, 1, 2, 10], 50)).toBe(3);
+    expect(percentile([3, 1, 2, 10], 100)).toBe(10);
   });
 
   it('sees a crowd of logins', () => {
     const moments = [0, 0.1, 0.2, 5, 6, 7].map((at) => at * 1_000);
-    expect(mostInOneSecond(moments)).toBe(3);
+    expect(mostWithin(moments, 1_000)).toBe(3);
     expect(burstNeeded(moments, 1)).toBeCloseTo(2.8);
     expect(burstNeeded([0, 1_000, 2_000], 1)).toBe(1);
   });
 
-  it('looks for the shortest time between requests of one user, not of two', () => {
-    expect(shortestGap([seen(0, 'a'), seen(1, 'b'), seen(7, 'a'), seen(20, 'b')])).toBe(7);
+  it('takes the times between requests of one user, not of two', () => {
+    expect(gaps([seen(0, 'a'), seen(1, 'b'), seen(7, 'a'), seen(20, 'b')])).toEqual([7, 19]);
   });
 
   it('takes the mean time between requests over all users', () => {
     const requests = [seen(0, 'a'), seen(1, 'b'), seen(10, 'a'), seen(20, 'a'), seen(26, 'b')];
-    expect(meanGap(requests)).toBe((20 + 25) / 3);
+    expect(mean(gaps(requests))).toBe((20 + 25) / 3);
   });
 
   it('tells apart why requests were refused', () => {
@@ -87,13 +88,14 @@ describe('what the soak runs measure', () => {
     );
   });
 
-  it('shows aims that were met and missed', () => {
-    expect(table([told('logins', 20), exactly('reuse', 1, 0), atMost('late', 2, 3)])).toBe(
+  it('shows thresholds that were met and missed', () => {
+    const rows = [row('logins', 20), row('reuse', 1, exactly(0)), row('late', 2.3456, atMost(3))];
+    expect(table(rows)).toBe(
       [
-        'measure  value  aim',
+        'measure  value  threshold',
         'logins   20',
         'reuse    1      0          MISSED',
-        'late     2      at most 3  met',
+        'late     2.35   ≤ 3        met',
       ].join('\n'),
     );
   });

@@ -1,6 +1,8 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
-import { bundleOperator, Lab } from '../../dev/lab/lab.ts';
-import { CHECK, SCENARIOS } from '../../dev/lab/scenarios/scenarios.ts';
+import { silent } from '../../dev/envtest/server-process.ts';
+import { BENCH_SCENARIOS, CHECK_SIZE } from '../../dev/lab/bench.ts';
+import { BuiltInProvider } from '../../dev/lab/built-in-provider.ts';
+import { bundleOperator, imageSettings, Testbed } from '../../dev/lab/testbed.ts';
 
 /** `npm run bench -- --check` in the tests: what can be counted is the same on every machine. */
 describe('the counts of npm run bench', () => {
@@ -9,15 +11,15 @@ describe('the counts of npm run bench', () => {
   it.each(['sharing', 'quiet'])(
     'are what they have to be: %s',
     async (name) => {
-      const lab = await Lab.start({ log: () => undefined });
-      try {
-        const rows = (await SCENARIOS[name]?.work(lab, CHECK)) ?? [];
-        const counted = rows.filter(({ kind, met }) => kind === 'count' && met !== undefined);
-        expect(counted.length).toBeGreaterThan(3);
-        expect(counted.filter(({ met }) => met === false)).toEqual([]);
-      } finally {
-        await lab.stop();
-      }
+      await using testbed = await Testbed.start({
+        startProvider: () => BuiltInProvider.start(),
+        log: silent,
+        image: await imageSettings(),
+      });
+      const rows = (await BENCH_SCENARIOS[name]?.run(testbed, CHECK_SIZE)) ?? [];
+      const counted = rows.filter(({ met }) => met !== undefined);
+      expect(counted.length).toBeGreaterThan(3);
+      expect(counted.filter(({ met }) => met === false)).toEqual([]);
     },
     600_000,
   );

@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import { silent } from '../../dev/envtest/server-process.ts';
-import { SCENARIOS } from '../../dev/lab/soak/scenarios.ts';
+import { runSoak, SOAK_SCENARIOS } from '../../dev/lab/soak.ts';
 
 /**
  * The soak runs in short, with few credentials: `npm run soak` has the long ones. Tokens of 40 s are renewed 8 s before
@@ -14,7 +14,9 @@ describe.each([
   it(
     'meets its aims',
     async () => {
-      const rows = await SCENARIOS[name]?.play({
+      const scenario = SOAK_SCENARIOS[name];
+      if (scenario === undefined) throw new Error(`there is no scenario ${name}`);
+      const rows = await runSoak(scenario, {
         milliseconds: seconds * 1_000,
         credentials,
         tokenSeconds: 40,
@@ -23,8 +25,8 @@ describe.each([
         log: silent,
         signal: new AbortController().signal,
       });
-      expect(rows?.filter(({ met }) => met === true).length).toBeGreaterThan(3);
-      expect(rows?.filter(({ met }) => met === false)).toEqual([]);
+      expect(rows.filter(({ met }) => met === true).length).toBeGreaterThan(3);
+      expect(rows.filter(({ met }) => met === false)).toEqual([]);
     },
     (seconds + 300) * 1_000,
   );

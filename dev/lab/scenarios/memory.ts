@@ -1,66 +1,56 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { stringify } from 'yaml';
 import { parseConfig } from '../../../src/config.ts';
 import { parseCredential } from '../../../src/credential/credential.ts';
 import { credentialFrom } from '../../../src/kubernetes/credential-object.ts';
 import { isFailure } from '../../../src/lib/failure.ts';
 import { localStaging } from '../../operator.ts';
-import { type Lab, metricOf, pidOf } from '../lab.ts';
+import { METADATA } from '../api-client.ts';
+import { startFakeApiServer, type Templates } from '../fake-api-server.ts';
 import { Population } from '../population.ts';
-import { sampleOf } from '../process-sample.ts';
-import { atMost, type Bar, count, exactly, quantity, type Row } from '../report.ts';
-import { type Originals, StandIn } from '../stand-in.ts';
-import { waitUntil } from '../target-tail.ts';
-import { type Size, settled } from './quiet.ts';
+import { idleNodeMb, sampleOf } from '../process-sample.ts';
+import { exactly, type Row, row } from '../report.ts';
+import { imageSettings, pidOf, type Size, type Testbed } from '../testbed.ts';
+import { memoryAboveIdle } from '../thresholds.ts';
+import { timesOfStart } from './idle.ts';
 
-const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
 const REST_SECONDS = 30;
 
-/** Resident memory, and the start, with many valid tokens: one real credential, and a stand-in that shows it N times. */
-export async function memory(lab: Lab, size: Size): Promise<Row[]> {
-  const { count: n } = size;
-  const standIn = await StandIn.start(lab.controlPlane, await originals(lab), size);
+/** Resident memory after a start with many valid tokens: a fake API server shows copies of one real credential. */
+export async function memory(testbed: Testbed, size: Size): Promise<Row[]> {
+  const { count } = size;
+  const idleMb = await idleNodeMb(await imageSettings());
+  const server = await startFakeApiServer(testbed.controlPlane, await templates(testbed), size);
   try {
-    const began = Date.now();
-    const operator = await lab.startOperator({}, standIn.kubeconfig);
-    const ready = Date.now() - began;
-    const passes = (): Promise<number> => metricOf(operator, 'controller_runtime_reconcile_total');
-    await waitUntil(
-      async () => (await passes()) >= n,
-      300,
-      () => 'not all are scheduled',
-    );
-    const scheduled = Date.now() - began;
-    const started = sampleOf(pidOf(operator));
-    lab.log(`At rest for ${REST_SECONDS} s`);
-    await sleep(REST_SECONDS * 1_000);
+    const config = { leaderElection: { enabled: false } };
+    const start = () => testbed.startOperator(config, server.kubeconfig);
+    const { operator, readyMs, reconciledMs } = await timesOfStart(start, count);
+    const { cpuMs } = sampleOf(pidOf(operator));
+    testbed.log(`At rest for ${REST_SECONDS} s`);
+    await testbed.wait(REST_SECONDS * 1_000);
     const { residentMb, peakMb } = sampleOf(pidOf(operator));
     return [
-      quantity('resident memory at rest (MB)', residentMb, memoryBar(n, residentMb)),
-      quantity('  at its peak (MB)', peakMb),
-      quantity('from the start of the process to ready (ms)', ready),
-      quantity('  to ready and all scheduled (ms)', scheduled, startBar(n, scheduled)),
-      quantity('  CPU until then (ms)', started.cpuMs),
-      count(
-        'requests but for lists, watches and Lease',
-        standIn.others,
-        exactly(0, standIn.others),
-      ),
+      row(`resident memory at rest with ${count} credentials (MB)`, residentMb),
+      row('  of an idle node with the same flags (MB)', idleMb),
+      row('  above that of an idle node (MB)', residentMb - idleMb, memoryAboveIdle(count)),
+      row('  at its peak (MB)', peakMb),
+      row('from the start of the process to ready (ms)', readyMs),
+      row('  to ready and all reconciled (ms)', reconciledMs),
+      row('  CPU until then (ms)', cpuMs),
+      row('requests but for lists and watches', server.otherRequests(), exactly(0)),
     ];
   } finally {
-    standIn.stop();
+    server.stop();
   }
 }
 
-async function originals(lab: Lab): Promise<Originals> {
-  const options = { count: 1, namespaces: 1, secrets: 'distinct', tokenSeconds: 36_000 } as const;
-  await Population.create(lab, options);
-  const before = await lab.counts();
-  const operator = await lab.startOperator();
-  await settled(lab, before, 1);
+async function templates(testbed: Testbed): Promise<Templates> {
+  await Population.create(testbed, { count: 1, realm: { accessTokenLifespan: 36_000 } });
+  const before = await testbed.counts();
+  const operator = await testbed.startOperator();
+  await testbed.untilQuiet(before, 1);
   await operator.kill();
   const read = (path: string, accept: string): Promise<string> =>
-    lab.client.send({ method: 'GET', path, accept });
+    testbed.client.send({ method: 'GET', path, accept });
   const credentials = '/apis/convercus.io/v1alpha1/namespaces/abc-0/convercuscredentials';
   const [credential, source, target] = await Promise.all([
     read(`${credentials}/c-0`, 'application/json'),
@@ -68,24 +58,18 @@ async function originals(lab: Lab): Promise<Originals> {
     read('/api/v1/namespaces/abc-0/secrets/c-0-token', METADATA),
   ]);
   const uids = [credential, source, target].map((text): string => JSON.parse(text).metadata.uid);
-  const parts = { namespace: 'abc-', names: ['c-', 'source-'], uids };
-  return { credential, source, target, ...parts, specHash: specHashBy(lab) };
+  return { credential, source, target, uids, specHash: specHashFor(testbed.provider.url) };
 }
 
-function specHashBy({ provider }: Lab): Originals['specHash'] {
-  const config = stringify({ environments: localStaging(provider.url) });
+/** With the configuration that the operator gets. */
+function specHashFor(providerUrl: string): Templates['specHash'] {
+  const config = stringify({ environments: localStaging(providerUrl) });
   const settings = parseConfig(config, { readFile: () => '' });
   if (Array.isArray(settings)) throw new Error(settings.join('\n'));
   return (text) => {
     const resource = credentialFrom(JSON.parse(text));
     const credential = resource === undefined ? undefined : parseCredential(resource, settings);
-    if (credential === undefined || isFailure(credential)) throw new Error('no usable credential');
+    if (credential === undefined || isFailure(credential)) throw new Error('an invalid credential');
     return credential.specHash;
   };
 }
-
-export const memoryBar = (n: number, value: number): Bar | undefined =>
-  n === 10_000 ? atMost(130, value) : n === 100_000 ? atMost(450, value) : undefined;
-
-const startBar = (n: number, value: number): Bar | undefined =>
-  n === 10_000 ? atMost(3_000, value) : undefined;

@@ -1,51 +1,64 @@
-import { setTimeout as sleep } from 'node:timers/promises';
-import type { Lab } from '../lab.ts';
-import { Population, secretOf } from '../population.ts';
-import { count, exactly, quantity, type Row } from '../report.ts';
-import type { Size } from './quiet.ts';
+import { type Account, type Grant, newSecret } from '../accounts.ts';
+import { count, tally } from '../measures.ts';
+import { Population } from '../population.ts';
+import type { Provider } from '../provider.ts';
+import { exactly, type Row, row, type Threshold } from '../report.ts';
+import type { Testbed } from '../testbed.ts';
 
-const CLIENT = 'machine-2-machine';
-const SOURCE = '/api/v1/namespaces/abc-0/secrets/source';
+export interface WrongSecretOptions {
+  readonly credentials: number;
+  readonly grant: Grant;
+  readonly milliseconds: number;
+  /** Of the operator, evenly spread over that time. */
+  readonly restarts: number;
+  /** For the seconds from the corrected Secret to Ready. */
+  readonly readyThreshold?: Threshold;
+}
 
-const data = (secret: string) => ({
-  data: { client_secret: Buffer.from(secret).toString('base64') },
-});
-
-/** A wrong client secret, what people see of it, and how soon it is mended. */
-export async function wrongSecret(lab: Lab, { wrongSeconds }: Size): Promise<Row[]> {
-  const options = { count: 1, namespaces: 1, secrets: 'same', tokenSeconds: 3_600 } as const;
-  const population = await Population.prepare(lab, options);
-  await patchSource(lab, 'not-the-secret');
-  await lab.startOperator();
-  await population.createCredential(0);
-  lab.log(`Waiting ${wrongSeconds} s with a wrong client secret`);
-  await sleep(wrongSeconds * 1_000);
-  const requests = await lab.provider.count();
-  const { controlPlane } = lab;
-  const get = await controlPlane.kubectl(['get', 'cvc', '-n', 'abc-0']);
-  const describe = await controlPlane.kubectl(['describe', 'cvc', 'c-0', '-n', 'abc-0']);
+/** A wrong password or client secret, what users see of it, and then the right one. */
+export async function wrongSecret(
+  testbed: Testbed<Provider>,
+  options: WrongSecretOptions,
+): Promise<Row[]> {
+  const { grant, credentials, milliseconds, restarts, readyThreshold } = options;
+  const { provider, controlPlane } = testbed;
+  const realm = { bruteForceProtected: true };
+  const population = await Population.prepare(testbed, { count: credentials, grant, realm });
+  await population.writeSecrets(population.accounts.map((each) => withWrongSecret(each, grant)));
+  const reader = await testbed.startReader('data');
+  const operator = await testbed.startOperator();
+  await population.createCredentials();
+  testbed.log(`Waiting ${milliseconds / 1_000} s with a wrong secret`);
+  for (let left = restarts; left >= 0; left -= 1) {
+    await testbed.wait(milliseconds / (restarts + 1));
+    if (left === 0) continue;
+    await operator.kill();
+    await operator.run();
+  }
+  const events = await provider.events(population.realm);
+  const served = reader.targets.size;
+  const { namespace, name } = population.first;
+  const get = await controlPlane.kubectl(['get', 'cvc', '-n', namespace]);
+  const describe = await controlPlane.kubectl(['describe', 'cvc', name, '-n', namespace]);
   const corrected = Date.now();
-  await patchSource(lab, secretOf(CLIENT));
-  await controlPlane.kubectl([
-    'wait',
-    '--for=condition=Ready',
-    'cvc/c-0',
-    '-n',
-    'abc-0',
-    '--timeout=60s',
-  ]);
+  await population.writeSecrets(population.accounts);
+  const ready = ['wait', '--for=condition=Ready', 'cvc', '--all', '-n', namespace];
+  await controlPlane.kubectl([...ready, '--timeout=100s']);
+  const seconds = (Date.now() - corrected) / 1_000;
+  const later = (await provider.events(population.realm)).slice(events.length);
+  const attempts = count(events, 'LOGIN_ERROR', 'CLIENT_LOGIN_ERROR') / credentials;
   return [
-    count(`token requests in ${wrongSeconds} s`, requests, exactly(1, requests)),
-    quantity(
-      'from the corrected Secret to Ready, as kubectl wait sees it (s)',
-      (Date.now() - corrected) / 1_000,
-    ),
-    count('kubectl get', get),
-    count('kubectl describe', describe),
+    row('requests that the provider saw', tally(events)),
+    row('attempts per credential', attempts, exactly(1)),
+    row('targets before the correction', served, exactly(0)),
+    row('from the right secret to Ready, by kubectl wait (s)', seconds, readyThreshold),
+    row('requests after that', tally(later)),
+    row('kubectl get', get),
+    row('kubectl describe', describe),
   ];
 }
 
-async function patchSource(lab: Lab, secret: string): Promise<void> {
-  const contentType = 'application/merge-patch+json';
-  await lab.client.send({ method: 'PATCH', path: SOURCE, body: data(secret), contentType });
-}
+const withWrongSecret = (account: Account, grant: Grant): Account =>
+  grant === 'password'
+    ? { ...account, password: newSecret('wrong') }
+    : { ...account, clientSecret: newSecret('wrong') };

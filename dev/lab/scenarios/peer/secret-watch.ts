@@ -1,7 +1,5 @@
-import type { ApiClient } from '../api-client.ts';
-import { waitUntil } from '../target-tail.ts';
-
-const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';
+import { type ApiClient, METADATA } from '../../api-client.ts';
+import { waitUntil } from '../../target-reader.ts';
 
 /** An independent reader: which Secrets with a label have been written since it began. */
 export class SecretWatch {

@@ -1,8 +1,8 @@
-import { each } from '../api-client.ts';
-import type { Lab } from '../lab.ts';
-import { secretOf } from '../population.ts';
+import { newSecret } from '../../accounts.ts';
+import { eachLimit } from '../../api-client.ts';
+import type { Testbed } from '../../testbed.ts';
 
-const AT_ONCE = 24;
+const CONCURRENCY = 24;
 const CLIENT = 'machine-2-machine';
 const TOKEN_SECONDS = 36_000;
 
@@ -12,7 +12,7 @@ const EXTERNAL_SECRETS = 'external-secrets.io/v1';
 interface PopulationOptions {
   readonly count: number;
   readonly namespaces: number;
-  /** Told apart from others of the same lab by it. */
+  /** Begins the names of namespaces and realm. */
   readonly prefix: string;
 }
 
@@ -21,30 +21,42 @@ interface PopulationOptions {
  * the client's secret, as a Population of the operator has them.
  */
 export class ExternalSecretPopulation {
-  readonly #lab: Lab;
+  readonly #testbed: Testbed;
+  readonly #clientSecret = newSecret('secret');
   readonly #options: PopulationOptions;
 
-  private constructor(lab: Lab, options: PopulationOptions) {
-    this.#lab = lab;
+  private constructor(testbed: Testbed, options: PopulationOptions) {
+    this.#testbed = testbed;
     this.#options = options;
   }
 
   /** They are synced once and then not for an hour. */
-  static async create(lab: Lab, options: PopulationOptions): Promise<ExternalSecretPopulation> {
-    const population = new ExternalSecretPopulation(lab, options);
-    const client = { clientId: CLIENT, secret: secretOf(CLIENT), serviceAccountsEnabled: true };
+  static async create(
+    testbed: Testbed,
+    options: PopulationOptions,
+  ): Promise<ExternalSecretPopulation> {
+    const population = new ExternalSecretPopulation(testbed, options);
+    const client = {
+      clientId: CLIENT,
+      secret: population.#clientSecret,
+      serviceAccountsEnabled: true,
+    };
     const realm = population.#realm;
-    await lab.provider.realm({ realm, accessTokenLifespan: TOKEN_SECONDS, clients: [client] });
-    await each(population.#namespaces(), AT_ONCE, (name) => population.#prepare(name));
-    lab.log(`Creating ${options.count} ExternalSecrets in ${options.namespaces} namespaces`);
-    await each(population.#numbers(), AT_ONCE, (i) => population.#createExternalSecret(i));
+    await testbed.provider.addRealm({
+      realm,
+      accessTokenLifespan: TOKEN_SECONDS,
+      clients: [client],
+    });
+    await eachLimit(population.#namespaces(), CONCURRENCY, (name) => population.#prepare(name));
+    testbed.log(`Creating ${options.count} ExternalSecrets in ${options.namespaces} namespaces`);
+    await eachLimit(population.#numbers(), CONCURRENCY, (i) => population.#createExternalSecret(i));
     return population;
   }
 
   async refreshEvery(refreshInterval: string): Promise<void> {
-    this.#lab.log(`Each is to be refreshed every ${refreshInterval}`);
-    await each(this.#numbers(), AT_ONCE, (i) =>
-      this.#lab.client.send({
+    this.#testbed.log(`Each is to be refreshed every ${refreshInterval}`);
+    await eachLimit(this.#numbers(), CONCURRENCY, (i) =>
+      this.#testbed.client.send({
         method: 'PATCH',
         path: `${this.#externalSecrets(i)}/${nameOf(i)}`,
         contentType: 'application/merge-patch+json',
@@ -53,23 +65,28 @@ export class ExternalSecretPopulation {
     );
   }
 
-  /** Nothing is left of them but namespaces and generators. No controller may run. */
-  remove(): Promise<void> {
-    return removeAll(this.#lab, this.#namespaces(), EXTERNAL_SECRETS, 'externalsecrets');
+  /** Deletes all but namespaces and generators. No controller may run. */
+  async delete(): Promise<void> {
+    for (const namespace of this.#namespaces())
+      for (const path of [
+        `/apis/${EXTERNAL_SECRETS}/namespaces/${namespace}/externalsecrets`,
+        `/api/v1/namespaces/${namespace}/secrets`,
+      ])
+        await this.#testbed.client.send({ method: 'DELETE', path });
   }
 
   async #prepare(namespace: string): Promise<void> {
     await this.#create('/api/v1/namespaces', { metadata: { name: namespace } });
     await this.#create(`/api/v1/namespaces/${namespace}/secrets`, {
       metadata: { name: 'source', labels: { 'external-secrets.io/type': 'webhook' } },
-      stringData: { client_secret: secretOf(CLIENT) },
+      stringData: { client_secret: this.#clientSecret },
     });
     await this.#create(`/apis/${GENERATORS}/namespaces/${namespace}/webhooks`, {
       apiVersion: GENERATORS,
       kind: 'Webhook',
       metadata: { name: 'token' },
       spec: {
-        url: this.#lab.provider.tokenUrl(this.#realm),
+        url: this.#testbed.provider.tokenUrl(this.#realm),
         method: 'POST',
         headers: { 'Content-Type': 'application/x-www-form-urlencoded' },
         body: `grant_type=client_credentials&client_id=${CLIENT}&client_secret={{ .source.client_secret }}`,
@@ -94,7 +111,7 @@ export class ExternalSecretPopulation {
   }
 
   #create(path: string, body: object): Promise<string> {
-    return this.#lab.client.send({ method: 'POST', path, body });
+    return this.#testbed.client.send({ method: 'POST', path, body });
   }
 
   get #realm(): string {
@@ -121,17 +138,3 @@ export class ExternalSecretPopulation {
 }
 
 const nameOf = (i: number): string => `c-${i}`;
-
-/** All Secrets of the namespaces, and all that is of another resource. */
-export function removeAll(
-  { client }: Lab,
-  namespaces: readonly string[],
-  groupVersion: string,
-  resource: string,
-): Promise<void> {
-  const paths = namespaces.flatMap((namespace) => [
-    `/apis/${groupVersion}/namespaces/${namespace}/${resource}`,
-    `/api/v1/namespaces/${namespace}/secrets`,
-  ]);
-  return each(paths, 1, (path) => client.send({ method: 'DELETE', path }));
-}

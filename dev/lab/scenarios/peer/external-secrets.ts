@@ -3,10 +3,10 @@ import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import { cacheDir } from '../../envtest/cache-dir.ts';
-import type { ControlPlane } from '../../envtest/control-plane.ts';
-import { absentFrom, buildInto, goLacks, pinIn } from '../../envtest/go-build.ts';
-import { freePorts, type Log, ServerProcess } from '../../envtest/server-process.ts';
+import { cacheDir } from '../../../envtest/cache-dir.ts';
+import type { ControlPlane } from '../../../envtest/control-plane.ts';
+import { absentFrom, buildInto, goLacks, pinIn } from '../../../envtest/go-build.ts';
+import { freePorts, type Log, ServerProcess } from '../../../envtest/server-process.ts';
 
 /** External Secrets Operator (ESO): what it takes to run its controller, without its webhook and cert-controller. */
 
