@@ -30,7 +30,7 @@ interface Schema {
   readonly [keyword: string]: unknown;
 }
 
-/** Fields with a default are there when the API server hands an object out; `null` and unknown fields are not. */
+/** Objects from the API server have all fields with a default, and neither `null` nor unknown fields. */
 function asServed({ properties, required = [], items, ...schema }: Schema): JSONSchema {
   const { default: _, maxItems: __, ...served } = schema;
   const list = items === undefined ? {} : { items: asServed(items) };
@@ -46,7 +46,7 @@ function asServed({ properties, required = [], items, ...schema }: Schema): JSON
   };
 }
 
-/** The TypeScript types of a ConvercusCredential as the API server hands it out. */
+/** The TypeScript types of a ConvercusCredential as the API server returns it. */
 export async function typesFromCrd(): Promise<string> {
   const crd = parse(await readFile(join(ROOT, CRD), 'utf8'));
   const schema = crd.spec.versions[0].schema.openAPIV3Schema;

@@ -17,7 +17,7 @@ import { ensureTool } from './packaging/tools.ts';
  * Other arguments go to jest, and then there is no chaos. Ends with a line `N passed, N failed`.
  */
 
-/** The second differs in its labels only, and is built from scratch as well. */
+/** The second image is built from scratch too and differs only in its labels. */
 const IMAGES = ['first', 'second'].map(operatorImage);
 
 const jestArguments = process.argv.slice(2);
@@ -34,7 +34,7 @@ if (!isPart) counts[(await chaosPasses()) ? 'passed' : 'failed'] += 1;
 console.log(`\n${counts.passed} passed, ${counts.failed} failed`);
 process.exitCode = counts.failed === 0 ? 0 : 1;
 
-/** With tokens half as long as usual: a minute and a half is enough for each of them to be renewed. */
+/** Tokens live half the usual time, so each of them is renewed within a minute and a half. */
 async function chaosPasses(): Promise<boolean> {
   const main = join(import.meta.dirname, 'chaos/main.ts');
   const sizes = ['--seed=8', '--minutes=1.5', '--credentials=30', '--token-seconds=150'];
@@ -50,7 +50,7 @@ async function test(isolation: Isolation, store: ImageStore): Promise<number> {
   await ensureTool('prometheus', console.log);
   await describeImages(isolation.dir, store);
   const report = join(isolation.dir, 'jest.json');
-  // Servers and watches end with the isolation.
+  // Servers and watches still run when the tests are over; they end with the isolation.
   const files = [
     '--runInBand',
     '--forceExit',
@@ -71,7 +71,7 @@ async function test(isolation: Isolation, store: ImageStore): Promise<number> {
   return code;
 }
 
-/** Read by the tests, since inside images can't be built or looked into. */
+/** For the tests, which can't build or inspect images inside the isolation. */
 async function describeImages(dir: string, store: ImageStore): Promise<void> {
   const base = { name: NODE_IMAGE, size: await store.sizeOf(NODE_IMAGE) };
   const images = IMAGES.map(async ({ name }) => {

@@ -1,4 +1,4 @@
-/** `npm run generate` writes the files that are made from others; with `--check` it only says whether they are up to date. */
+/** `npm run generate` writes generated files; with `--check` it only reports those that are out of date. */
 import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ const ROOT = join(import.meta.dirname, '..');
 const crd = (): Promise<string> =>
   readFile(join(ROOT, 'crds/convercus.io_convercuscredentials.yaml'), 'utf8');
 
-/** In order: the last one is made from others of them. */
+/** In this order: the last one is generated from others in the list. */
 const FILES: readonly [path: string, content: () => Promise<string>][] = [
   ['src/credential/api.ts', typesFromCrd],
   ['charts/convercus-operator/files/crd.yaml', crd],

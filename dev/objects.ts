@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
-/** Looks until the look pleases; when the time is up it answers the last look, for the caller to complain about. */
+/** Repeats `look` until `pleases` accepts the value, or the time is over. @returns the last value */
 export async function eventually<T>(
   look: () => Promise<T>,
   pleases: (seen: T) => boolean,
@@ -14,7 +14,7 @@ export async function eventually<T>(
   }
 }
 
-/** The expiry that a token carries itself, in milliseconds since 1970; NaN when it is no token. */
+/** The claim `exp` of a token, in milliseconds since 1970; NaN when it is no JWT. */
 export function expiryOf(token: string): number {
   const [, payload = ''] = token.split('.');
   try {

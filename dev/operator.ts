@@ -6,20 +6,20 @@ import { parseAllDocuments, stringify } from 'yaml';
 import type { ControlPlane } from './envtest/control-plane.ts';
 import { type Ending, freePorts, ServerProcess } from './envtest/server-process.ts';
 
-/** The operator as its own process, set up as an administrator would: CRD, permissions, configuration file. */
+/** The operator as its own process, with its CRD, permissions and configuration file. */
 
 const ROOT = join(import.meta.dirname, '..');
 const CRD = join(ROOT, 'crds/convercus.io_convercuscredentials.yaml');
 export const OPERATOR_USER = 'convercus-operator';
 export const OPERATOR_NAMESPACE = 'convercus-operator';
 
-/** What a cluster needs for a version of the operator. */
+/** A version of the operator and what it needs in a cluster. */
 export interface Release {
   /** Path of the CRD. */
   readonly crd: string;
   /** Roles and bindings. */
   readonly permissions: readonly { readonly kind: string }[];
-  /** What Node runs. */
+  /** Path of the script. */
   readonly entry: string;
 }
 
@@ -51,7 +51,7 @@ export async function installCrd(controlPlane: ControlPlane, crd = CRD): Promise
   await untilServed(controlPlane);
 }
 
-/** An established CRD is served a moment later. */
+/** The API server serves a CRD shortly after it is established. */
 async function untilServed(controlPlane: ControlPlane): Promise<void> {
   for (let tries = 0; ; tries += 1) {
     try {
@@ -64,7 +64,7 @@ async function untilServed(controlPlane: ControlPlane): Promise<void> {
   }
 }
 
-/** Roles and bindings as they are, but for the operator's user in place of its service account. */
+/** Applies roles and bindings with the operator's user in place of its service account. */
 export async function grantToUser(
   controlPlane: ControlPlane,
   permissions: readonly object[],
@@ -78,18 +78,18 @@ export async function grantToUser(
 
 export interface OperatorOptions {
   readonly kubeconfig: string;
-  /** The configuration file's content; the operations address is filled in. */
+  /** Content of the configuration file, without the address of the operations server. */
   readonly config: Readonly<Record<string, unknown>>;
   readonly env?: Readonly<Record<string, string>>;
-  /** For the Node that runs it, such as `--cpu-prof`. */
+  /** Arguments for Node, such as `--cpu-prof`. */
   readonly nodeArguments?: readonly string[];
-  /** What it runs; default `src/main.ts`. */
+  /** Path of the script. Default: `src/main.ts`. */
   readonly entry?: string;
-  /** What it has to answer before it counts as started. Default: /readyz. */
+  /** The path that has to respond with 200 before the operator counts as started. Default: /readyz. */
   readonly startedWhen?: '/livez' | '/readyz';
 }
 
-/** The environment `staging` with an identity provider on loopback in place of the vendor's. */
+/** The environment `staging` with an identity provider on loopback. */
 export const localStaging = (url: string) => ({
   staging: {
     tokenUrl: `${url}/realms/{realm}/protocol/openid-connect/token`,
@@ -136,7 +136,7 @@ export class Operator implements AsyncDisposable {
     this.#env = { ...env, NODE_OPTIONS: '' };
   }
 
-  /** Started, and ready unless `startedWhen` says otherwise, when the promise resolves. */
+  /** The operator is ready when the promise resolves, or as `startedWhen` says. */
   static async start(options: OperatorOptions): Promise<Operator> {
     const dir = await mkdtemp(join(tmpdir(), 'convercus-operator-'));
     const [port = 0] = await freePorts(1);
@@ -182,12 +182,12 @@ export class Operator implements AsyncDisposable {
     this.#process?.signal(signal);
   }
 
-  /** How the process that was started last has ended, when it has. */
+  /** Resolves with the exit code or signal when the current process has ended. */
   get ended(): Promise<Ending> | undefined {
     return this.#process?.ended;
   }
 
-  /** SIGTERM, and SIGKILL after the grace; a grace of 0 is a crash. */
+  /** SIGTERM, then SIGKILL after the grace period; with 0 SIGKILL at once. */
   async kill(graceSeconds = 20): Promise<void> {
     await this.#process?.stop(graceSeconds);
   }

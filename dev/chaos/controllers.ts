@@ -6,7 +6,7 @@ import { type Log, ServerProcess } from '../envtest/server-process.ts';
 
 const CONTROLLERS = ['garbage-collector-controller', 'namespace-controller'];
 
-/** Deletes what has no owner any more, and what is in namespaces that go: the real controllers of Kubernetes. */
+/** The garbage collector and the namespace controller of Kubernetes, as a process that is restarted when it ends. */
 export class Controllers {
   readonly #start: () => ServerProcess;
   #process: ServerProcess;
@@ -34,9 +34,9 @@ export class Controllers {
   }
 
   /**
-   * With a leader election, as usual, they end when the API server is away for long, and begin with whole lists. Else
-   * the garbage collector would overlook each owner that was deleted and created again before its watch was back, and
-   * leave what that one owned for good.
+   * To be called after an outage of the API server. In a real cluster leader election ends the controllers then, and
+   * they start with full lists. Without a restart the garbage collector misses owners that were deleted and created
+   * again before its watch was back, and never deletes their dependents.
    */
   async restart(): Promise<void> {
     await this.#process.stop(0);

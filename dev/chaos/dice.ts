@@ -1,4 +1,4 @@
-/** Random numbers from a seed (mulberry32): equal seeds, equal numbers. */
+/** Pseudo-random numbers (mulberry32): the same seed gives the same numbers. */
 export class Dice {
   #state: number;
 
@@ -14,7 +14,7 @@ export class Dice {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
   }
 
-  /** A whole number, both ends included. */
+  /** An integer between both bounds, inclusive. */
   whole(from: number, to: number): number {
     return from + Math.floor(this.next() * (to - from + 1));
   }
@@ -27,7 +27,7 @@ export class Dice {
     return list[Math.floor(this.next() * list.length)] ?? list[0];
   }
 
-  /** Up to so many, in any order, each at most once. */
+  /** Up to `count` different items in random order. */
   some<T>(list: readonly T[], count: number): T[] {
     const left = [...list];
     const taken: T[] = [];
@@ -36,7 +36,7 @@ export class Dice {
     return taken;
   }
 
-  /** A name, as often as its weight says. */
+  /** A key, with a probability in proportion to its weight. */
   weighted<T extends string>(weights: Readonly<Record<T, number>>): T {
     const names: T[] = [];
     for (const name in weights) names.push(name);

@@ -3,16 +3,16 @@ import type { Kind } from './judge.ts';
 import { within } from './outages.ts';
 import type { Event } from './schedule.ts';
 
-/** Which of the things that were seen the schedule itself has caused. Whatever no rule names is unexplained. */
+/** Rules that name the event of the schedule that caused a finding. A finding without a rule is unexplained. */
 
-/** An event as it really happened. Milliseconds since 1970; until `to` for edits that were carried out then. */
+/** An event that was carried out. Milliseconds since 1970; an edit was finished at `to`. */
 export interface Done {
   readonly event: Event;
   readonly from: number;
   readonly to: number;
 }
 
-/** A second in which a target was not as it should be. */
+/** A second in which a target was wrong. */
 export interface Finding {
   readonly key: string;
   readonly kind: Kind;
@@ -23,43 +23,43 @@ export interface Finding {
 
 export interface History {
   readonly done: readonly Done[];
-  /** When it could not have been mended: no API server, no identity provider, no leader. */
+  /** When the operator could not repair it: no API server, no identity provider or no leader. */
   readonly away: readonly Span[];
-  /** Of each credential: when the provider has refused a refresh because the session was over. */
+  /** By credential: when the provider rejected a refresh because the session was over. */
   readonly sessionEnds: ReadonlyMap<string, readonly number[]>;
 }
 
 interface Rule {
   readonly kinds: readonly Kind[];
-  /** For so many seconds after the event, those not counted in which something was away. */
+  /** Applies for this many seconds after the event, not counting those in `away`. */
   readonly calm: number;
 }
 
-/** A new credential's token, behind logins that are one a second. */
+/** For the token of a new credential: logins are limited to one a second. */
 const NEW = 60;
-/** After a rotation people look for the last time after 65 s, and ask for what is missing then. */
+/** The simulated person checks for the last time 65 s after a rotation, and requests a renewal then. */
 const ROTATED = 95;
-/** A target that has to be written again. */
-const MENDED = 30;
+/** For a target that has to be written again. */
+const REWRITTEN = 30;
 
 const RULES: Readonly<Partial<Record<Event['do'], Rule>>> = {
-  'delete-targets': { kinds: ['empty'], calm: MENDED },
-  'edit-target': { kinds: ['empty', 'broken'], calm: MENDED },
+  'delete-targets': { kinds: ['empty'], calm: REWRITTEN },
+  'edit-target': { kinds: ['empty', 'broken'], calm: REWRITTEN },
   recreate: { kinds: ['empty'], calm: NEW },
   'delete-namespace': { kinds: ['empty'], calm: NEW },
-  // What is refused while the two secrets differ is only tried again by and by, or when a person asks for it
+  // After an error with the old secret the operator waits, or a person requests a renewal
   'rotate-client': { kinds: ['empty', 'other-scope'], calm: ROTATED },
   'rotate-password': { kinds: ['empty', 'other-scope'], calm: ROTATED },
   'delete-source': { kinds: ['empty', 'other-scope'], calm: NEW },
   scope: { kinds: ['other-scope'], calm: NEW },
-  suspend: { kinds: ['expired', 'empty', 'other-scope'], calm: MENDED },
+  suspend: { kinds: ['expired', 'empty', 'other-scope'], calm: REWRITTEN },
 };
 
-/** The operator takes the third end of a session within an hour for another holder of the user, and waits. */
+/** After the third end of a session within an hour the operator assumes another user of the account, and waits. */
 const MAX_SESSION_ENDS = 3;
 const HOUR = 3_600_000;
 
-/** The rule that explains it, in words; undefined when none does. */
+/** The rule that explains the finding, as text; undefined when there is none. */
 export function explain(finding: Finding, history: History): string | undefined {
   const { key, kind, at, created } = finding;
   const calmSince = (from: number): number => at - from - within(history.away, from, at);

@@ -1,9 +1,9 @@
 import type { Member } from './population.ts';
 
-/** What is wrong with a target, for those who read it. */
+/** What is wrong with a target for its readers. */
 export type Kind = 'expired' | 'empty' | 'broken' | 'foreign' | 'other-scope';
 
-/** As much of a ConvercusCredential as is looked at. */
+/** The fields of a ConvercusCredential that are checked. */
 export interface CredentialObject {
   readonly metadata: {
     readonly namespace: string;
@@ -38,7 +38,7 @@ export interface Claims {
   readonly sid?: string;
 }
 
-/** What the token itself says, its signature not checked; undefined when it is none. */
+/** The claims of a token, whose signature is not checked; undefined when it is no JWT. */
 export function claimsOf(token: string): Claims | undefined {
   const parts = token.split('.');
   if (parts.length !== 3) return undefined;

@@ -1,26 +1,26 @@
 /**
- * `npm run chaos -- --seed S --minutes M`: two operators that elect a leader, against the real API server and the
- * identity provider, while things break and people edit. Needs no cluster: API server, etcd and the garbage collector
- * are started here.
+ * `npm run chaos -- --seed S --minutes M`: two operators with leader election against a real API server and the
+ * identity provider, while servers fail and people edit. Needs no cluster: it starts API server, etcd and garbage
+ * collector.
  *
- * The seed makes the schedule, which says what happens when (`--dry-run` only prints it): operators are killed, stopped
- * and frozen; each one's connections to the API server are cut, held and delayed; the API server is killed and comes
- * back with its data; the identity provider is away, hangs, or loses its answers; meanwhile targets are edited and
- * deleted, credentials deleted and created again by the hundred, client secrets and passwords rotated in both orders,
- * sessions lost, namespaces and Secrets replaced. Nothing is away for more than 45 s in any 2 minutes (for tokens of
- * 5 minutes, which are renewed at half their life), so no token needs to expire.
+ * The seed determines the schedule (`--dry-run` only prints it). Operators are killed, stopped and frozen. Their
+ * connections to the API server are cut, held and delayed. The API server is killed and restarted with its data. The
+ * identity provider is away, hangs, or loses responses. Targets are edited and deleted, credentials are deleted and
+ * created again by the hundred, client secrets and passwords are rotated in both orders, sessions are lost, namespaces
+ * and Secrets are replaced. Outages add up to at most 45 s in any 2 minutes (for tokens of 5 minutes, which are renewed
+ * at half their lifetime), so no token has to expire.
  *
- * A reader of its own looks at every target each second. At the end each thing that was counted is either explained by
- * a rule (`explain.ts` for what targets held, `requests.ts` for what the provider saw) or unexplained:
+ * A reader checks every target each second. At the end each finding is explained by a rule (`explain.ts` for targets,
+ * `requests.ts` for requests to the provider) or unexplained:
  *
- * - seconds in which a target held an expired token, none, a broken one, another credential's, or one of another scope
- * - refreshes that were refused, logins beyond the first, sessions that live on although no credential has them
- * - credentials that are not ready 90 s after the last fault, or still say that a person has to act
- * - exit codes and seconds of operators that got SIGTERM; operators that ended by themselves
+ * - seconds in which a target had no token, or an expired or broken one, or one of another credential or scope
+ * - failed refreshes, logins after the first, sessions that no credential has
+ * - credentials that are not ready 90 s after the last fault, or that still need a person
+ * - exit codes and durations after SIGTERM; operators that ended without a signal
  * - secrets in logs, events, statuses and metrics
  *
- * Exits 1 when anything is unexplained. The same seed makes the same schedule, but not the same races: what a run has
- * found it may not find again. `--keep-logs DIR` keeps the operators' logs, and what happened when as `seen.json`.
+ * Exits 1 when a finding is unexplained. The same seed gives the same schedule but not the same races, so a finding may
+ * not occur again. `--keep-logs DIR` keeps the operators' logs, and the history as `seen.json`.
  */
 import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,20 +1,20 @@
 import type { Span } from '../lab/measures.ts';
 
-/** When no replica could renew a token: planned in a schedule, and measured in a run. Times in milliseconds. */
+/** Times in which no replica can renew a token, planned in a schedule or measured in a run. In milliseconds. */
 
 export type Replica = 0 | 1;
 
 export interface Outage {
   readonly of: 'api-server' | 'provider' | Replica;
   readonly span: Span;
-  /** The Lease may pass to the other replica, which takes its time. */
+  /** The Lease may move to the other replica, which adds to the outage. */
   readonly takeover?: boolean;
 }
 
-/** The lease (15 s), the latest look of a standby after it (2.4 s), and the first passes of a new leader. */
+/** The lease duration (15 s), the retry period of the standby (2.4 s), and the first reconciles of the new leader. */
 export const TAKEOVER = 20_000;
 
-/** Without API server, without identity provider, or without any leader. In order, and apart from each other. */
+/** The spans without API server, identity provider or leader, merged and in order. */
 export function awaySpans(outages: readonly Outage[]): Span[] {
   const replicas = ([0, 1] as const).map((replica) =>
     outages.filter((outage) => outage.of === replica),
@@ -46,14 +46,14 @@ const sharedBy = (ones: readonly Span[], others: readonly Span[]): Span[] =>
       .filter(([start, end]) => end > start),
   );
 
-/** How much of the time from `from` to `to` lies in spans that don't overlap. */
+/** How much of the time from `from` to `to` the spans cover; they must not overlap. */
 export const within = (spans: readonly Span[], from: number, to: number): number =>
   spans.reduce(
     (sum, [start, end]) => sum + Math.max(0, Math.min(end, to) - Math.max(start, from)),
     0,
   );
 
-/** The most of any such window: it is reached where a window begins with a span or ends with one. */
+/** The maximum over all windows, which a window reaches that begins or ends with a span. */
 export const mostWithin = (spans: readonly Span[], window: number): number =>
   Math.max(
     0,

@@ -9,21 +9,21 @@ import type { Edit, Order, TargetEdit } from './schedule.ts';
 const AT_ONCE = 16;
 const API = '/apis/convercus.io/v1alpha1';
 const RENEW_REQUEST = 'convercus.io/renew-requested-at';
-/** After a rotation people look three times whether all is well, so many milliseconds after the last look. */
+/** After a rotation the credentials are checked three times, with these pauses in milliseconds. */
 const LOOKS = [5_000, 30_000, 30_000];
 /** Longer than any outage. */
 const PATIENCE = 180_000;
 
-/** What a person wants of a credential now. */
+/** The state that a person wants for a credential. */
 interface Wanted {
   scope: string;
   extra: string | undefined;
   suspend: boolean;
 }
 
-/** Carries out the edits as people and pipelines do: the API server may be away, and then they try again. */
+/** Carries out the edits as people and pipelines do, with retries while the API server is away. */
 export class Person {
-  /** Everything secret that was ever put in: none of it may turn up anywhere else. */
+  /** All secrets that were created. None may occur outside of Secrets. */
   readonly secrets: string[] = [];
   readonly #client: ApiClient;
   readonly #provider: BuiltInProvider;
@@ -31,7 +31,7 @@ export class Person {
   readonly #wanted: ReadonlyMap<string, Wanted>;
   /** Client secrets by client, passwords by credential. */
   readonly #values = new Map<string, string>();
-  /** One edit of a namespace after the other. */
+  /** By namespace: its edits run one after the other. */
   readonly #turns = new Map<string, Promise<unknown>>();
   readonly #gone = new AbortController();
 
@@ -44,7 +44,7 @@ export class Person {
     );
   }
 
-  /** The identity provider's realms and accounts, and every namespace with what belongs into it. */
+  /** Creates realms, accounts, and all namespaces with their objects. */
   async prepare(tokenSeconds: number): Promise<void> {
     const members = [...this.#members.values()];
     for (const [realm, own] of Map.groupBy(members, (member) => member.realm))
@@ -54,12 +54,12 @@ export class Person {
     await eachLimit([...namespaces], AT_ONCE, (namespace) => this.#createNamespace(namespace));
   }
 
-  /** Resolves when the edit is done; its own undoing, such as the end of a suspension, included. */
+  /** Resolves when the edit is done and, for a suspension, undone. */
   carryOut(edit: Edit): Promise<void> {
     const members = edit.keys.flatMap((key) => this.#members.get(key) ?? []);
     const namespaces = [...new Set(members.map(({ namespace }) => namespace))].sort();
     const before = namespaces.map((namespace) => this.#turns.get(namespace) ?? Promise.resolve());
-    // Those that last would hold up all others of the namespace, and the schedule keeps their victims apart
+    // Edits that last would block the namespace. The schedule does not give their credentials other edits meanwhile
     const mine = Promise.all(before).then(() => this.#do(edit, members));
     const isShort = edit.do === 'delete-namespace' || !('seconds' in edit);
     if (isShort)
@@ -71,12 +71,12 @@ export class Person {
     return mine;
   }
 
-  /** Ends what is still being looked after. */
+  /** Ends the checks that still run. */
   leave(): void {
     this.#gone.abort();
   }
 
-  /** What `kubectl get` shows of all credentials. */
+  /** All credentials, with their status. */
   async credentials(): Promise<CredentialObject[]> {
     const text = await this.#send({ method: 'GET', path: `${API}/convercuscredentials` });
     return JSON.parse(text).items;
@@ -145,7 +145,7 @@ export class Person {
     return value;
   }
 
-  /** At the provider; in the Secrets it is what `#values` says when they are written. */
+  /** Changes the value at the provider. Secrets get the value of `#values` at the time they are written. */
   async #setClientSecret(client: string, secret = this.#newValue('secret')): Promise<void> {
     this.#values.set(client, secret);
     const [realm = '', clientId = ''] = client.split('/');
@@ -192,7 +192,7 @@ export class Person {
     if (order === 'secret-first') this.#mend(members).catch(() => undefined);
   }
 
-  /** What was refused meanwhile waits for a person, who asks for one more try as the documentation says. */
+  /** Requests a renewal, as documented, for credentials that failed meanwhile and wait for a person. */
   async #mend(members: readonly Member[]): Promise<void> {
     const keys = new Set(members.map(({ key }) => key));
     for (const [index, look] of LOOKS.entries()) {
@@ -311,7 +311,7 @@ export class Person {
     });
   }
 
-  /** A user's own Secret, into which a token is merged. */
+  /** A Secret of the user, for creationPolicy Merge. */
   #createApp({ namespace, target: name }: Member): Promise<void> {
     const path = `/api/v1/namespaces/${namespace}/secrets`;
     return this.#create(path, { metadata: { name }, stringData: { url: 'https://example.test' } });
@@ -344,7 +344,7 @@ export class Person {
     await this.#send({ method: 'POST', path, body }, 409);
   }
 
-  /** Of what is not there, or not there any more, nothing can be changed. */
+  /** A PATCH that does nothing when the object does not exist. */
   async #patch(path: string, body: object): Promise<void> {
     const contentType = 'application/merge-patch+json';
     await this.#send({ method: 'PATCH', path, body, contentType }, 404);
@@ -354,12 +354,12 @@ export class Person {
     await this.#send({ method: 'DELETE', path }, 404);
   }
 
-  /** Tries until the API server has answered. Empty when it has answered as `allowed`. */
-  async #send(asked: ApiRequest, allowed = 0): Promise<string> {
+  /** Repeats the request until the API server responds. @returns the body; empty for the status `allowed` */
+  async #send(request: ApiRequest, allowed = 0): Promise<string> {
     const deadline = Date.now() + PATIENCE;
     for (;;) {
       try {
-        return await this.#client.send({ ...asked, signal: AbortSignal.timeout(15_000) });
+        return await this.#client.send({ ...request, signal: AbortSignal.timeout(15_000) });
       } catch (error) {
         const [, status] = / answered (\d+):/.exec(String(error)) ?? [];
         if (Number(status) === allowed) return '';
@@ -384,11 +384,11 @@ export const keyOf = ({ metadata }: CredentialObject): string =>
 export const conditionOf = ({ status }: CredentialObject, type: string) =>
   status?.conditions?.find((condition) => condition.type === type);
 
-/** What says so with a token in place is tried again by itself before that expires: people give it a minute. */
+/** With a token in place the operator retries by itself before the token expires, so people wait for a minute. */
 export const isStalled = (credential: CredentialObject): boolean =>
   conditionOf(credential, 'Stalled')?.status === 'True';
 
-/** Without a token, or with a login that was rejected and is not tried again by itself. */
+/** The credential has no token, or a rejected login that the operator does not repeat by itself. */
 const isTerminal = (credential: CredentialObject): boolean =>
   conditionOf(credential, 'Ready')?.status !== 'True' ||
   conditionOf(credential, 'Renewed')?.reason === 'CredentialsRejected';

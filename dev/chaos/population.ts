@@ -1,4 +1,4 @@
-/** Who is there: credentials of every grant, in several namespaces. The same for the same number. */
+/** The credentials: of every grant, in several namespaces. The same number gives the same credentials. */
 
 export type Kind = 'shared' | 'own' | 'password' | 'legacy';
 
@@ -12,9 +12,9 @@ export interface Member {
   readonly program: string;
   readonly realm: string;
   readonly clientId: string;
-  /** Of the grants password and legacy_login; empty for the others. */
+  /** For the grants password and legacy_login; empty for the others. */
   readonly username: string;
-  /** The Secret with what it presents; members of a shared client in one namespace name the same. */
+  /** Name of the credentials Secret. Credentials that share a client share it within a namespace. */
   readonly source: string;
   readonly target: string;
   readonly creationPolicy: 'Owner' | 'Merge';
@@ -25,7 +25,7 @@ const NAMESPACES = 6;
 const SHARED_CLIENT = 'machine-2-machine';
 export const LEGACY_ORG = 'LEG';
 
-/** Shares of all credentials, in hundredths. */
+/** Percentage of all credentials. */
 const SHARES: readonly (readonly [Kind, number])[] = [
   ['shared', 50],
   ['own', 18],
@@ -69,7 +69,7 @@ function memberOf(kind: Kind, i: number): Member {
   };
 }
 
-/** What is rotated together: a client's secret. Members of the legacy login have none. */
+/** The clients, whose secrets are rotated. The legacy login has none. */
 export const clientOf = ({ realm, clientId }: Pick<Member, 'realm' | 'clientId'>): string =>
   `${realm}/${clientId}`;
 

@@ -9,7 +9,7 @@ interface Pair {
   readonly server: Socket;
 }
 
-/** Bytes from one loopback port to another, TLS or not, that can be cut, held and delayed. */
+/** Forwards TCP from one loopback port to another, and can cut, hold and delay connections. */
 export class Proxy {
   readonly #server: Server;
   readonly #port: number;
@@ -25,7 +25,7 @@ export class Proxy {
   }
 
   /**
-   * @param port that everything is forwarded to
+   * @param port the target
    * @param random uniform in [0, 1)
    */
   static async start(port: number, random = Math.random): Promise<Proxy> {
@@ -40,7 +40,7 @@ export class Proxy {
     return typeof address === 'object' ? (address?.port ?? 0) : 0;
   }
 
-  /** Every connection is reset; new ones are welcome. */
+  /** Resets all connections and accepts new ones. */
   cut(): void {
     for (const { client, server } of this.#pairs) {
       client.resetAndDestroy();
@@ -48,7 +48,7 @@ export class Proxy {
     }
   }
 
-  /** Nothing is forwarded until `forward`, and nothing is closed, new connections included. */
+  /** Keeps connections open and accepts new ones, but forwards nothing until `forward`. */
   hold(): void {
     this.#mode = 'hold';
     for (const { client, server } of this.#pairs) {
@@ -57,7 +57,7 @@ export class Proxy {
     }
   }
 
-  /** Everything is reset until `forward`. */
+  /** Resets all connections until `forward`. */
   refuse(): void {
     this.#mode = 'refuse';
     this.cut();
@@ -72,11 +72,11 @@ export class Proxy {
   }
 
   /**
-   * Everything is forwarded up to so many milliseconds later, each way; 0 ends that. By how much is drawn for each
-   * connection, so that an answer on one may be older than what a watch on another has shown already.
+   * Delays both directions by up to `milliseconds`; 0 ends the delay. Each connection has its own random delay, so a
+   * response on one connection may be older than what a watch on another has shown.
    */
-  delay(ms: number): void {
-    this.#delay = ms;
+  delay(milliseconds: number): void {
+    this.#delay = milliseconds;
   }
 
   async close(): Promise<void> {
@@ -107,7 +107,7 @@ export class Proxy {
     if (this.#mode === 'hold') this.hold();
   }
 
-  /** In order, whatever the delay does meanwhile. */
+  /** Keeps the order of bytes when the delay changes. */
   #pump(from: Socket, to: Socket): void {
     let last = Promise.resolve();
     const share = this.#random();

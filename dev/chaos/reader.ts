@@ -14,11 +14,11 @@ import { keyOf } from './person.ts';
 import type { Member } from './population.ts';
 
 const PERIOD = 1_000;
-/** A look that comes so much later was held up by the machine, not by what is looked at. */
+/** Milliseconds. A read that is later than this was delayed by the machine. */
 const LATE = 3_000;
 const TIMEOUT = 5_000;
 
-/** Who held the Lease at a moment; empty when it had no holder. */
+/** The holder of the Lease at a time; empty when there was none. */
 export interface Held {
   readonly at: number;
   readonly holder: string;
@@ -30,15 +30,15 @@ interface Seen {
 }
 
 /**
- * Looks at every target each second over connections of its own, with the eyes of a workload: while the API server is
- * away the last answer stands, as a mounted file does, and goes on to age.
+ * Reads every target each second over its own connections, as a workload does. While the API server is away the last
+ * response counts, like a mounted file, and its token gets older.
  */
 export class Reader {
   readonly findings: Finding[] = [];
   readonly holders: Held[] = [];
-  /** When the machine had no time for us. */
+  /** When the machine was too slow to read each second. */
   readonly stalls: Span[] = [];
-  /** Every token and refresh token that was seen. */
+  /** All tokens and refresh tokens that were read. */
   readonly secrets = new Set<string>();
   looks = 0;
   readonly #client: ApiClient;
@@ -70,7 +70,7 @@ export class Reader {
     await this.#client.close();
   }
 
-  /** What is wrong with each target now, or `fine`. */
+  /** The state of each target: what is wrong, or `fine`. */
   judged(now = Date.now()): Map<string, Kind | 'fine' | 'absent'> {
     const seen = this.#seen;
     return new Map(
@@ -87,7 +87,7 @@ export class Reader {
     return this.#seen?.credentials.get(key);
   }
 
-  /** Sessions that a credential which exists goes on with, by their ids. */
+  /** Ids of the sessions that existing credentials use. */
   keptSessions(): Set<string> {
     const own = this.#members.flatMap(({ key, namespace, name }) => {
       const secret = this.#seen?.secrets.get(`${namespace}/${name}-session`);
@@ -130,7 +130,7 @@ export class Reader {
       this.holders.push({ at: Date.now(), holder: JSON.parse(lease).spec?.holderIdentity ?? '' });
       this.#keepSecrets(secrets);
     } catch {
-      // Away: the last answer stands
+      // The API server is away: the last response counts
     }
   }
 

@@ -4,25 +4,25 @@ import type { Span } from '../lab/measures.ts';
 import { Operator, type OperatorOptions } from '../operator.ts';
 import { Proxy } from './proxy.ts';
 
-/** How a replica has ended after a SIGTERM. */
+/** How a replica ended after SIGTERM. */
 export interface Termination {
   readonly replica: string;
   readonly code: number | null;
   readonly seconds: number;
 }
 
-/** SIGKILL comes after so long, as in the chart. */
+/** Seconds from SIGTERM to SIGKILL, as in the chart. */
 const GRACE = 30;
 
-/** One of the two operators, behind a proxy of its own to the API server; started again when it ends. */
+/** One of the two operators, with its own proxy to the API server. It is restarted when it ends. */
 export class Replica {
   readonly name: string;
   readonly proxy: Proxy;
   readonly operator: Operator;
   readonly terminations: Termination[] = [];
-  /** Ends without a signal from here. */
+  /** How often it ended without a signal from this program. */
   readonly failures: string[] = [];
-  /** What ends it or holds it up, one after the other. */
+  /** Stops, kills and freezes run one after the other. */
   #turn: Promise<unknown> = Promise.resolve();
   #expected = false;
 
@@ -47,7 +47,7 @@ export class Replica {
     return new Replica(name, proxy, operator);
   }
 
-  /** SIGKILL, and started again after so long. From the end of the process to the next one that answers. */
+  /** SIGKILL, then a start after the delay. @returns the time without a ready process */
   kill(away: number): Promise<Span> {
     return this.#inTurn(async () => {
       const from = Date.now();

@@ -15,15 +15,15 @@ import {
 import type { Run } from './run.ts';
 import { awayLimit, clockOf } from './schedule.ts';
 
-/** The table at the end: every count apart into what the schedule explains and what it does not. */
+/** The table at the end, with explained and unexplained counts. */
 
 export interface Report {
   readonly rows: readonly Row[];
-  /** One line for each thing that nothing explains. */
+  /** One line for each unexplained finding. */
   readonly unexplained: readonly string[];
 }
 
-/** Beyond it each search would take as long as the run; of tokens the latest are looked for. */
+/** Limits the time of the search: only the latest tokens are searched for. */
 const TOKENS_LOOKED_FOR = 400;
 const SLOWEST_STOP = 25;
 const KINDS: readonly Kind[] = ['expired', 'empty', 'broken', 'foreign', 'other-scope'];
@@ -60,7 +60,7 @@ export async function reportOf(run: Run): Promise<Report> {
   return { rows, unexplained: lines };
 }
 
-/** A watch that was lost is tried again after at most 30 s, and edits go unseen until then. */
+/** A lost watch is opened again after at most 30 s; edits are seen only then. */
 const WATCH_RETRY = 30_000;
 
 const untilSeen = ({ of, span: [from, to], ...rest }: Outage): Outage => {
@@ -84,7 +84,7 @@ function loadRows({ setting, done, reader, outages }: Run, away: readonly Span[]
   ];
 }
 
-/** One row for each rule that explained something, and one for what none did. */
+/** One row for each rule that explained a finding, and one for unexplained findings. */
 function findingRows(run: Run, kind: Kind, history: History, lines: string[]): Row[] {
   const found = run.reader.findings.filter((finding) => finding.kind === kind);
   const byRule = Map.groupBy(found, (finding) => explain(finding, history) ?? '');
@@ -104,7 +104,7 @@ function findingRows(run: Run, kind: Kind, history: History, lines: string[]): R
   ];
 }
 
-/** The findings of one credential as spans; two looks are about a second apart. */
+/** The findings of one credential as spans; reads are about a second apart. */
 function spansOf(findings: readonly Finding[]): Span[] {
   return union(findings.map(({ at }): Span => [at, at + 2_500]));
 }

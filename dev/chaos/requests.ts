@@ -3,9 +3,9 @@ import type { Span } from '../lab/measures.ts';
 import { concerns, type Done } from './explain.ts';
 import { within } from './outages.ts';
 
-/** What the identity provider saw, and which part of it the schedule explains. Times in milliseconds since 1970. */
+/** Explains requests in the log of the identity provider by the schedule. Times in milliseconds since 1970. */
 
-/** What was counted, and the rule that explains it; without one it is unexplained. */
+/** A counted request with the rule that explains it; undefined: unexplained. */
 export interface Explained {
   readonly key: string;
   readonly at: number;
@@ -13,37 +13,37 @@ export interface Explained {
 }
 
 export interface Surroundings {
-  /** User name to `namespace/name`. */
+  /** `namespace/name` by user name. */
   readonly keys: ReadonlyMap<string, string>;
   readonly done: readonly Done[];
-  /** When the memory of a leader went, or an answer on its way: crashes, freezes, lost Leases. */
+  /** When a leader lost its memory or a response: crashes, freezes, lost Leases. */
   readonly crashes: readonly Span[];
-  /** When answers of the provider were cut off on their way. */
+  /** When responses of the provider were cut off. */
   readonly cuts: readonly Span[];
-  /** When nothing could be done. */
+  /** When the operator could not act. */
   readonly away: readonly Span[];
 }
 
-/** Before an answer that a crash loses the request may have hung for so long. */
+/** Milliseconds that a request may have taken before a crash loses its response. */
 const BEFORE = 1_000;
-/** Within so much time a change is acted upon, be it that a login waits for its turn with what was wanted before. */
+/** Milliseconds within which a change takes effect: a login that waits in a queue may still use the old values. */
 const ACTED_UPON = 60_000;
-/** Within so much time what was answered is stored, unless something is away. */
+/** Milliseconds within which a response is stored, unless something is away. */
 const STORED = 20_000;
-/** A request whose answer does not come is given up after so long. */
+/** Milliseconds after which a request without response times out. */
 const GIVEN_UP = 11_000;
 
 const touches = (spans: readonly Span[], from: number, to: number): boolean =>
   spans.some(([start, end]) => start <= to && end >= from);
 
-/** Whether the operator may never have got or kept this answer. */
+/** Why the operator may not have got or stored this response; undefined when it should have. */
 function whyLost(
   { time, lost }: Pick<RequestLogEntry, 'time' | 'lost'>,
   { crashes, cuts }: Pick<Surroundings, 'crashes' | 'cuts'>,
 ): string | undefined {
-  if (lost) return 'a fault lost the answer';
+  if (lost) return 'a fault lost the response';
   if (touches(cuts, time - BEFORE, time + GIVEN_UP)) return 'the provider was cut off';
-  if (touches(crashes, time - BEFORE, time + STORED)) return 'a crash lost the answer';
+  if (touches(crashes, time - BEFORE, time + STORED)) return 'a crash lost the response';
   return undefined;
 }
 
@@ -51,13 +51,13 @@ const isGood = ({ status, lost }: RequestLogEntry): boolean => status === 200 ||
 const isRefresh = ({ grantType }: RequestLogEntry): boolean => grantType === 'refresh_token';
 const isLoginRequest = ({ grantType }: RequestLogEntry): boolean => grantType === 'password';
 
-/** Sessions and whose they are, from the logins that opened them. */
+/** User names by session, from the logins that opened the sessions. */
 function usersOf(entries: readonly RequestLogEntry[]): Map<string, string> {
   const logins = entries.filter((entry) => isLoginRequest(entry) && entry.session !== '');
   return new Map(logins.map(({ session, username }) => [session, username]));
 }
 
-/** Refreshes that the provider refused because the session or its refresh token was spent. */
+/** Refreshes that failed because the session was over or the refresh token was used. */
 export function refusedRefreshes(
   entries: readonly RequestLogEntry[],
   around: Surroundings,
@@ -96,7 +96,7 @@ const NEW_LOGIN: ReadonlySet<string> = new Set([
   'delete-session',
 ]);
 
-/** Logins that were accepted, but for the first of each user. */
+/** Successful logins except the first of each user. */
 export function furtherLogins(
   entries: readonly RequestLogEntry[],
   around: Surroundings,
@@ -133,14 +133,14 @@ const whyNewLogin = (
       last - to - within(away, to, last) <= ACTED_UPON,
   )?.event.do;
 
-/** A session that lives at the provider although no credential has it. `started` in milliseconds. */
+/** A session at the provider that no credential has. `started` in milliseconds. */
 export interface Excess {
   readonly id: string;
   readonly username: string;
   readonly started: number;
 }
 
-/** What takes more than one try, or is only kept in memory until it is done. */
+/** Steps that may take several attempts, or are kept only in memory until they are done. */
 const LOGGED_OUT = 60_000;
 
 export function excessSessions(
@@ -166,7 +166,7 @@ function whyAlive(own: readonly RequestLogEntry[], around: Surroundings): string
   return failed.length > 0 ? 'the log-out was refused' : undefined;
 }
 
-/** The events after which it should have been logged out, when something stood in the way of that. */
+/** The event after which the session should have been logged out, if something prevented it. */
 function whyNotLoggedOut(
   key: string,
   started: number,

@@ -34,13 +34,13 @@ export interface Setting {
   readonly signal: AbortSignal;
 }
 
-/** For first tokens, and for everything to be well again after the last fault. In seconds. */
+/** Seconds for the first tokens, and for recovery after the last fault. */
 const START = 120;
 const CALM = 90;
-/** All is well for so long: then it stays so. */
+/** The run counts as recovered when all credentials were ready for this long. */
 const STEADY = 10;
 const LEASE = 'convercus-operator';
-/** A leader that does not reach the API server for so long has lost its Lease, in milliseconds. */
+/** Milliseconds without the API server after which a leader has lost its Lease. */
 const LOSES_LEASE = 8_000;
 const REPLICAS = ['replica-0', 'replica-1'] as const;
 
@@ -54,7 +54,7 @@ interface Parts {
   readonly reader: Reader;
 }
 
-/** Real servers and two operators, and the schedule carried out on them. */
+/** Starts real servers and two operators, and carries out the schedule. */
 export class Run {
   readonly setting: Setting;
   readonly controlPlane: ControlPlane;
@@ -64,13 +64,13 @@ export class Run {
   readonly reader: Reader;
   readonly done: Done[] = [];
   readonly outages: Outage[] = [];
-  /** When the memory of a leader went, or an answer that was on its way to it. */
+  /** When a leader lost its memory, or a response that was on its way to it. */
   readonly crashes: Span[] = [];
   /** When the identity provider was cut off. */
   readonly cuts: Span[] = [];
-  /** What could not be done: the fault of this program. */
+  /** Steps that failed because of an error in this program. */
   readonly troubles: string[] = [];
-  /** The moment from which the schedule counts. */
+  /** The times in the schedule count from here. */
   start = 0;
   readonly #providerProxy: Proxy;
   readonly #controllers: Controllers;
@@ -86,7 +86,7 @@ export class Run {
     this.#controllers = parts.controllers;
   }
 
-  /** Everything is gone when the promise settles; `look` sees the end of it. */
+  /** Everything is stopped and removed when the promise settles; `look` runs just before. */
   static async play<T>(setting: Setting, look: (run: Run) => Promise<T>): Promise<T> {
     await using cleanUps = new AsyncDisposableStack();
     const { log, members, tokenSeconds } = setting;
@@ -116,7 +116,7 @@ export class Run {
     return await look(run);
   }
 
-  /** Credentials without a valid token, or that say so, or that say that a person has to act. */
+  /** Credentials without a valid token, or whose status reports that, or that a person has to act. */
   notReady(): string[] {
     return [...this.reader.judged()].flatMap(([key, kind]) => {
       const credential = this.reader.credential(key);
@@ -150,7 +150,7 @@ export class Run {
     this.setting.log(`${clockOf(Date.now() - this.start)}  ${what}`);
   }
 
-  /** Those that are not ready when the time is up. */
+  /** @returns the credentials that are not ready when the time is over */
   async #untilReady(seconds: number, steady: number): Promise<string[]> {
     let since = Date.now();
     const look = async (): Promise<string[]> => {
@@ -219,7 +219,7 @@ export class Run {
     if (this.#hasLed(replica, span)) this.crashes.push(span);
   }
 
-  /** Whether this replica held the Lease then, as far as anybody could see. */
+  /** True if a read of the Lease within 3 s named this replica, or if there was no such read. */
   #hasLed(replica: ReplicaNumber, [from]: Span): boolean {
     const near = this.reader.holders.filter(({ at }) => Math.abs(at - from) < 3_000);
     return near.length === 0 || near.some(({ holder }) => holder === REPLICAS[replica]);
@@ -309,7 +309,7 @@ async function startReplicas(
     config: {
       environments: localStaging(providerUrl),
       leaderElection: { namespace: OPERATOR_NAMESPACE },
-      // Tokens are a sixth as long as usual, and so is the time between two tries
+      // Tokens live a sixth of the usual time, so the time between two attempts is a sixth too
       renewal: { minimumSeconds: 5 },
       log: { level: 'debug' },
     },

@@ -3,7 +3,7 @@ import { Dice } from './dice.ts';
 import { awaySpans, mostWithin, type Outage, type Replica } from './outages.ts';
 import { clientOf, type Kind, type Member, sourceKeyOf } from './population.ts';
 
-/** What happens, and when: made from a seed alone, before anything runs. */
+/** The events of a run with their times. The schedule depends on the seed only and is made before the run. */
 
 export type ProviderFault =
   | 'server-error'
@@ -16,12 +16,12 @@ export type ProviderFault =
   | 'cut-body';
 
 export type Fault =
-  /** `seconds`: until the process is started again. */
+  /** The process is started again after `seconds`. */
   | { readonly do: 'kill' | 'terminate'; readonly replica: Replica; readonly seconds: number }
   | { readonly do: 'freeze'; readonly replica: Replica; readonly seconds: number }
-  /** All its connections to the API server are reset. */
+  /** Resets all its connections to the API server. */
   | { readonly do: 'cut'; readonly replica: Replica }
-  /** Its connections stay open, and nothing is forwarded any more; `refuse`: it can't connect. */
+  /** Keeps its connections open and forwards nothing; `refuse`: rejects connections. */
   | { readonly do: 'hold' | 'refuse'; readonly replica: Replica; readonly seconds: number }
   | {
       readonly do: 'delay';
@@ -31,7 +31,7 @@ export type Fault =
     }
   | { readonly do: 'stop-api-server'; readonly seconds: number }
   | { readonly do: 'provider-refuse' | 'provider-hold'; readonly seconds: number }
-  /** For so many seconds, or for so many requests. */
+  /** For that many seconds or requests. */
   | {
       readonly do: 'provider-fault';
       readonly fault: ProviderFault;
@@ -45,7 +45,7 @@ export type Order = 'provider-first' | 'secret-first';
 export type Edit =
   | { readonly do: 'delete-targets'; readonly keys: readonly string[] }
   | { readonly do: 'edit-target'; readonly keys: readonly string[]; readonly how: TargetEdit }
-  /** Deleted and at once created again under the same name, so many times. */
+  /** Deletes them and creates them again under the same name, that many times. */
   | { readonly do: 'recreate'; readonly keys: readonly string[]; readonly rounds: number }
   | {
       readonly do: 'rotate-client';
@@ -61,12 +61,12 @@ export type Edit =
       readonly seconds: number;
     }
   | { readonly do: 'lose-sessions'; readonly keys: readonly string[] }
-  /** All sessions of a realm end, and its tokens are revoked. */
+  /** Ends all sessions of a realm and revokes its tokens. */
   | { readonly do: 'revoke-realm'; readonly realm: string; readonly keys: readonly string[] }
   | { readonly do: 'scope'; readonly keys: readonly string[]; readonly scope: string }
   | { readonly do: 'data'; readonly keys: readonly string[]; readonly extra: string }
   | { readonly do: 'suspend'; readonly keys: readonly string[]; readonly seconds: number }
-  /** The Secret with what they present; `replace-source`: it is back at once. */
+  /** Deletes their credentials Secret; `replace-source`: creates it again at once. */
   | {
       readonly do: 'delete-source' | 'replace-source';
       readonly keys: readonly string[];
@@ -80,7 +80,7 @@ export type Edit =
       readonly seconds: number;
     };
 
-/** `at`: milliseconds from the beginning. */
+/** `at`: milliseconds since the start of the run. */
 export type Event = { readonly at: number } & (Fault | Edit);
 
 export interface Terms {
@@ -90,7 +90,7 @@ export interface Terms {
   readonly members: readonly Member[];
 }
 
-/** Of a token's life: what may be away, in any so long time. 45 s in 2 minutes for tokens of 5 minutes. */
+/** Outages per window, as shares of the token lifetime: 45 s in any 2 minutes for tokens of 5 minutes. */
 const AWAY_SHARE = 0.15;
 const WINDOW_SHARE = 0.4;
 
@@ -99,19 +99,19 @@ export const awayLimit = (tokenSeconds: number) => ({
   window: tokenSeconds * WINDOW_SHARE * 1_000,
 });
 
-/** Nothing begins so near to the end, in seconds. */
+/** Seconds before the end without a new event. */
 const LAST = 5;
-/** Proposals; most of the grave ones are refused in the end. */
+/** Number of proposed events; most proposed outages are rejected. */
 const GRAVE_PER_MINUTE = 60;
 const LIGHT_PER_MINUTE = 8;
 const EDITS_PER_MINUTE = 16;
-/** Requests and answers that a stop catches, and what an API server takes to start, in milliseconds. */
+/** Milliseconds for requests that a stop interrupts, and for the start of an API server. */
 const API_SERVER_START = 10_000;
 const CONNECT_AGAIN = 2_000;
 const HANDOVER = 5_000;
-/** A hanging request is given up after so long, in milliseconds. */
+/** Milliseconds after which a hanging request times out. */
 const REQUEST_TIMEOUT = 10_000;
-/** A leader that does not reach the API server for 10 s gives up; somewhat less, to be sure. */
+/** Milliseconds. A leader resigns after 10 s without the API server; this is a little less, to be safe. */
 const LOSES_LEASE = 8_000;
 
 export function scheduleFor(terms: Terms): Event[] {
@@ -121,11 +121,11 @@ export function scheduleFor(terms: Terms): Event[] {
   return [...faults, ...edits].sort((a, b) => a.at - b.at);
 }
 
-/** The outages that an event is planned to cause. */
+/** The outages that an event causes. */
 export function outagesOf(event: Event): Outage[] {
   const { at } = event;
   const lasting = (seconds: number, more = 0): Span => [at, at + seconds * 1_000 + more];
-  // Edits take nothing away
+  // Edits cause no outage
   // oxlint-disable-next-line typescript/switch-exhaustiveness-check
   switch (event.do) {
     case 'kill':
@@ -156,7 +156,7 @@ export function outagesOf(event: Event): Outage[] {
   return [];
 }
 
-/** What meets some requests only, or makes them slow, is no outage: the next try finds the provider well. */
+/** A fault that affects a few requests, or slows them down, is no outage: the next attempt succeeds. */
 function providerOutages(
   { fault, seconds }: Extract<Event, { do: 'provider-fault' }>,
   lasting: (seconds: number, more?: number) => Span,
@@ -167,8 +167,8 @@ function providerOutages(
 }
 
 /**
- * Proposed at random, and kept as long as nothing is away for longer than tokens can bear. First those that take
- * something away, or those that cost nothing would leave them no room.
+ * Proposes random faults and keeps those that do not add up to longer outages than allowed. Faults that cause an outage
+ * come first, since the others would take their places.
  */
 function faultsFor({ minutes, tokenSeconds }: Terms, dice: Dice): Event[] {
   const { most, window } = awayLimit(tokenSeconds);
@@ -237,7 +237,7 @@ const LIGHT: Readonly<Record<FaultName, number>> = {
   'cut-body': 1.5,
 };
 
-/** At a random moment that leaves it time to end. */
+/** At a random time, early enough that it ends before the run does. */
 function eventOf(fault: Fault, dice: Dice, length: number): Event | undefined {
   const seconds = 'seconds' in fault ? fault.seconds : 0;
   const latest = length - LAST - seconds;
@@ -279,7 +279,7 @@ function faultOf(what: FaultName, dice: Dice): Fault {
   }
 }
 
-/** Two events that would undo each other, or that say the same. */
+/** True for two events that undo or repeat each other. */
 function clash(one: Event, other: Event): boolean {
   const [a, b] = [laneOf(one), laneOf(other)];
   if (a === undefined || a !== b) return false;
@@ -287,13 +287,13 @@ function clash(one: Event, other: Event): boolean {
   return one.at < endOf(other) + gap && other.at < endOf(one) + gap;
 }
 
-/** Of one lane there is one at a time, with so many milliseconds between two. */
+/** Events of one lane do not overlap, with a gap in milliseconds between them. */
 const GAPS: Readonly<Record<string, number>> = {
   process: 8_000,
   network: 3_000,
   api: 30_000,
   provider: 1_000,
-  // Each pause halves the rate at which the operator approaches the host, for minutes
+  // Each pause halves the operator's request rate to the host for minutes
   maxWait: 240_000,
 };
 
@@ -307,7 +307,7 @@ function laneOf(event: Event): string | undefined {
   return `${isProcess ? 'process' : 'network'} ${event.replica}`;
 }
 
-/** When it is over, in milliseconds from the beginning. */
+/** The end of the event, in milliseconds since the start of the run. */
 export const endOf = (event: Event): number =>
   event.at + ('seconds' in event ? event.seconds * 1_000 : 0);
 
@@ -330,12 +330,12 @@ const EDIT_WEIGHTS = {
   'delete-namespace': 0.6,
 } as const satisfies Record<Edit['do'], number>;
 
-/** How often watches that were lost find a crowd that was made again while they were blind. */
+/** How often many credentials are created again while watches are lost. */
 const CROWD_SHARE = 0.6;
-/** A watch is tried again after at most 30 s; this is when it is likeliest still blind, in milliseconds. */
+/** Milliseconds. A lost watch is opened again after at most 30 s; most likely it is still closed in this span. */
 const BLIND = 20_000;
 
-/** When to make a crowd again: what happens while no watch shows it is what a stale response may hide. */
+/** When to create many credentials again: while no watch shows it, a stale read may hide it. */
 function crowdsAfter(faults: readonly Event[], dice: Dice): number[] {
   return faults
     .filter(({ do: what }) => BLINDING.has(what) && dice.next() < CROWD_SHARE)
@@ -356,19 +356,19 @@ const BLINDING: ReadonlySet<Event['do']> = new Set<Event['do']>([
 ]);
 
 const SCOPES = ['openid', 'openid profile', 'openid email'] as const;
-/** How long nothing else is done to what was edited, in milliseconds: after it its end is to be seen for itself. */
+/** Milliseconds without another edit of the same credential, so that the result of each edit can be checked. */
 const BREATH = 6_000;
-/** A namespace goes within some seconds, and all of it has to be made again. */
+/** Milliseconds to delete a namespace and create all of its objects again. */
 const NAMESPACE_TAKES = 25_000;
-/** Logins are one a second, and a new credential of these grants needs one. */
+/** A new credential of these grants needs a login, and logins are limited to one a second. */
 const LOGINS_AT_ONCE = 5;
 
-/** Draws the edits one after the other; what was just edited is left alone for a while. */
+/** Draws the edits in order of time. A credential that was just edited is left out for a while. */
 class Edits {
   readonly #terms: Terms;
   readonly #dice: Dice;
   readonly #busyUntil = new Map<string, number>();
-  /** Users whose session was ended once; a third end within the hour would be taken for another holder. */
+  /** Users whose session was ended. After a third end within an hour the operator would assume another user. */
   readonly #ended = new Set<string>();
   #namespaceGoneAt = Number.NEGATIVE_INFINITY;
 
@@ -377,7 +377,7 @@ class Edits {
     this.#dice = dice;
   }
 
-  /** @param crowds when many are made again, whatever the dice say */
+  /** @param crowds times at which many credentials are created again */
   all(crowds: readonly number[]): Event[] {
     const end = (this.#terms.minutes * 60 - LAST) * 1_000;
     const events: Event[] = [];
@@ -395,7 +395,7 @@ class Edits {
     return events;
   }
 
-  /** Exponential: now and then two at once, and now and then none for long. */
+  /** Exponentially distributed: sometimes two at once, sometimes none for a long time. */
   #moments(end: number): number[] {
     const moments: number[] = [];
     for (let at = 1_000; at < end; ) {
@@ -405,7 +405,7 @@ class Edits {
     return moments;
   }
 
-  /** Of these kinds, as far as nothing has been done to them a moment ago. */
+  /** The credentials of these kinds that were not just edited. */
   #free(at: number, ...kinds: readonly Kind[]): Member[] {
     return this.#terms.members.filter(
       ({ key, kind }) =>
@@ -413,7 +413,7 @@ class Edits {
     );
   }
 
-  /** All of them, or none when one is busy. */
+  /** All of them, or none if one of them was just edited. */
   #together(at: number, members: readonly Member[]): string[] {
     const keys = members.map(({ key }) => key);
     return keys.every((key) => (this.#busyUntil.get(key) ?? 0) <= at) ? keys : [];
@@ -464,13 +464,13 @@ class Edits {
     }
   }
 
-  /** With Merge the operator gives way to the one that edits its keys, and says so: nothing to be mended. */
+  /** Without creationPolicy Merge: there the operator leaves its keys to another manager and reports a conflict. */
   #ownerOfTarget(at: number): string[] {
     const owners = this.#free(at).filter(({ creationPolicy }) => creationPolicy === 'Owner');
     return this.#dice.some(owners, 1).map(({ key }) => key);
   }
 
-  /** All that cost no login, by the hundred: a stale read may bring a deleted target back. */
+  /** All that need no login, hundreds at once: a stale read may create a deleted target again. */
   #crowd(at: number): Edit | undefined {
     const machines = this.#free(at, 'shared').map(({ key }) => key);
     const rounds = Math.max(1, Math.ceil(100 / Math.max(machines.length, 34)));
@@ -543,7 +543,7 @@ class Edits {
 
 const TARGET_EDITS = ['other-token', 'no-token', 'no-notes', 'later-expiry'] as const;
 
-/** How long it takes, in milliseconds. */
+/** Duration in milliseconds. */
 function lengthOf(edit: Edit): number {
   const seconds = 'seconds' in edit ? edit.seconds * 1_000 : 0;
   if (edit.do === 'delete-namespace') return seconds + NAMESPACE_TAKES;
@@ -582,7 +582,7 @@ const UNITS: Readonly<Record<string, string>> = {
   rounds: 'rounds',
 };
 
-/** What the schedule takes away at most, in milliseconds of any window. */
+/** The longest outage of the schedule in any window, in milliseconds. */
 export function mostAway(events: readonly Event[], tokenSeconds: number): number {
   return mostWithin(awaySpans(events.flatMap(outagesOf)), awayLimit(tokenSeconds).window);
 }

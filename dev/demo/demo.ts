@@ -37,7 +37,7 @@ const secret = (name: string, clientSecret: string) => ({
   stringData: { client_secret: clientSecret },
 });
 
-/** What a pod that mounts a target would have read so far. */
+/** The tokens that a pod with the mounted target would have read. */
 interface Reader {
   readonly name: string;
   readonly file: string;
@@ -156,7 +156,7 @@ Ctrl-C ends the demo and removes everything.
 `;
   }
 
-  /** The cluster as kubectl shows it, and what a pod would read, about once a second. */
+  /** About once a second: the output of kubectl, and what a pod would read. */
   async look(signal: AbortSignal): Promise<string> {
     await sleep(1_000, undefined, { signal }).catch(() => {});
     for (const reader of this.#readers) await this.#mount(reader);
@@ -168,7 +168,7 @@ Ctrl-C ends the demo and removes everything.
     return `${this.#table}\n${files.join('\n')}`;
   }
 
-  /** As kubelet does it: the new file replaces the old one in one step. */
+  /** Replaces the file atomically, as kubelet does. */
   async #mount({ name, file, seen }: Reader): Promise<void> {
     const key = file.split('/').at(-1);
     const encoded = await this.#cluster
@@ -181,7 +181,7 @@ Ctrl-C ends the demo and removes everything.
     if (content !== seen.at(-1)) seen.push(content);
   }
 
-  /** Why this was no success, or nothing. */
+  /** Why the demo failed; undefined when it succeeded. */
   problems(): string[] {
     const rowOf = (name: string) =>
       this.#table.split('\n').find((row) => row.startsWith(name)) ?? '';

@@ -1,7 +1,7 @@
 /**
- * `npm run demo`: a real kube-apiserver and etcd, an identity provider that speaks Keycloak's dialect
- * (`--keycloak`: the real one), the operator as its own process, and three credentials to watch.
- * `--for 60s` ends by itself and exits 0 only if tokens were issued and renewed.
+ * `npm run demo`: a real kube-apiserver and etcd, a server that speaks Keycloak's dialect (`--keycloak`: a real
+ * Keycloak), the operator as its own process, and three credentials.
+ * `--for 60s` ends after that time and exits 0 only if tokens were issued and renewed.
  */
 import { parseArgs } from 'node:util';
 import { missingForControlPlane } from '../envtest/binaries.ts';

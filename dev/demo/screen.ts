@@ -1,6 +1,6 @@
 import type { WriteStream } from 'node:tty';
 
-/** A picture that is drawn over itself on a terminal; elsewhere it is printed when it has changed. */
+/** Text that is redrawn in place on a terminal; elsewhere it is printed when it changes. */
 export class Screen {
   readonly #out: WriteStream;
   #height = 0;

@@ -289,7 +289,7 @@ export class ControlPlane implements AsyncDisposable {
     return join(this.dir, name);
   }
 
-  /** As the administrator. The time limit matters: an API server without its etcd never answers. */
+  /** As the administrator. The time limit matters: an API server without its etcd sends no response. */
   async #get(path: string): Promise<string> {
     const ca = await readFile(this.caFile);
     const headers = { authorization: `Bearer ${this.#tokens.get(admin.name)}` };
@@ -299,7 +299,7 @@ export class ControlPlane implements AsyncDisposable {
         const { statusCode } = response;
         const body = text(response);
         if (statusCode === 200) resolve(body);
-        else body.finally(() => reject(new Error(`${path} answered ${statusCode}`))).catch(reject);
+        else body.finally(() => reject(new Error(`${path} returned ${statusCode}`))).catch(reject);
       }).once('error', reject);
     });
   }

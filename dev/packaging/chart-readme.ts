@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isMap, isScalar, type Pair, parse, parseDocument, type YAMLMap } from 'yaml';
 
-/** The README of the chart: a frame written by hand, and a table of all values made from values.yaml. */
+/** The README of the chart: chart-readme.md with a table of all values from values.yaml. */
 
 const CHART = join(import.meta.dirname, '../../charts/convercus-operator');
 
@@ -16,7 +16,7 @@ export async function chartReadme(): Promise<string> {
     .replace('{{values}}', valueTables(values));
 }
 
-/** A table for each heading `## …`; a row for each key with a comment of its own. */
+/** A table for each heading `## …`, with a row for each key that has a comment. */
 function valueTables(yaml: string): string {
   const [, ...sections] = yaml.split(/^## (?=\S)/m);
   return sections

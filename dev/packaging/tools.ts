@@ -3,7 +3,7 @@ import { cacheDir } from '../envtest/cache-dir.ts';
 import { absentFrom, buildInto, type GoProgram, goLacks, pinIn } from '../envtest/go-build.ts';
 import { type Log, silent } from '../envtest/server-process.ts';
 
-/** The programs that packaging is checked with, built once per version into the cache. */
+/** The programs that check the packaging, built once per version into the cache. */
 
 interface Tool {
   /** Folder under `tools/` with the go.mod. */
@@ -18,7 +18,7 @@ const prometheus = {
   folder: 'prometheus',
   module: 'github.com/prometheus/prometheus',
   buildTime: '1 to 3 minutes',
-  // Of all places in which Prometheus could discover targets only Kubernetes
+  // Only the service discovery of Kubernetes
   flags: ['-tags', 'remove_all_sd,enable_kubernetes_sd', '-ldflags', '-s -w'],
 };
 
@@ -30,9 +30,9 @@ const TOOLS = {
     buildTime: '1 to 3 minutes',
   },
   promtool: { ...prometheus, path: 'github.com/prometheus/prometheus/cmd/promtool' },
-  /** Without its web pages; the HTTP API is whole. */
+  /** Without its web pages, with the whole HTTP API. */
   prometheus: { ...prometheus, path: 'github.com/prometheus/prometheus/cmd/prometheus' },
-  /** The Lua that Argo CD runs health scripts with. */
+  /** The Lua interpreter with which Argo CD runs health scripts. */
   glua: {
     folder: 'glua',
     module: 'github.com/yuin/gopher-lua',
@@ -48,8 +48,8 @@ const TOOLS = {
 } as const satisfies Record<string, Tool>;
 
 /**
- * The path of the program, built if need be.
- * @throws when there is no Go that can build it
+ * The path of the program, which is built when it is not cached.
+ * @throws when Go is missing or too old
  */
 export async function ensureTool(name: keyof typeof TOOLS, log: Log = silent): Promise<string> {
   const { folder, module, ...rest } = TOOLS[name];

@@ -9,7 +9,7 @@ import type { Report } from './report.ts';
 import { difference } from './stand-in-api.ts';
 import type { LeaseHolders, PublishedTokens } from './watches.ts';
 
-/** Long enough for every credential of the fleet to be renewed once more. */
+/** Long enough for another renewal of each credential of the fleet. */
 const SETTLING = 42_000;
 
 export interface Watched {
@@ -20,13 +20,13 @@ export interface Watched {
 }
 
 export interface Outcome {
-  /** Milliseconds from the moment that the disturbance names to the next sign of a leader. */
+  /** Milliseconds from the start of the disturbance, which it returns, until a leader writes the Lease. */
   readonly leaderless: number;
   /** Milliseconds in which the Lease had no holder. */
   readonly vacant: number;
-  /** The latest renewal of the fleet, in milliseconds after its date. */
+  /** The largest delay of a renewal of the fleet, in milliseconds. */
   readonly latest: number;
-  /** Tokens that were issued and never published, so that another one had to be asked for. */
+  /** Tokens that were issued and never published, so that another request was needed. */
   readonly lost: number;
   readonly expired: number;
   readonly expiredOfShortLived: number;
@@ -42,7 +42,7 @@ async function untilLed(lease: LeaseHolders, { since, isSuccessor }: Since): Pro
   return at - since;
 }
 
-/** What a disturbance did to the fleet, and to the workload with tokens of a minute. */
+/** The effect of a disturbance on the fleet and on the workload with tokens of a minute. */
 export async function disturb(
   name: string,
   { lab, fleet, lease, report }: Watched,
@@ -57,7 +57,7 @@ export async function disturb(
   const lost = (): number =>
     lab.issued(/^fleet/).filter((issue) => issue.at >= from && issue.at <= to && fleet.lacks(issue))
       .length;
-  // What is on its way arrives; what is lost stays lost.
+  // Lets requests that are on their way finish.
   await until(() => lost() === 0, 15).catch(() => undefined);
   const outcome = {
     leaderless,
@@ -90,7 +90,7 @@ export async function signalLeader(watched: Watched, signal: NodeJS.Signals): Pr
   return pid;
 }
 
-/** Nothing on the node but we ourselves, who use loopback, reaches the API server meanwhile. */
+/** Meanwhile pods can't reach the API server; this process can, by loopback. */
 export async function cutApiAccess({ lab }: Watched, seconds: number): Promise<void> {
   const { port } = new URL(lab.cluster.controlPlane.url);
   const rules = [

@@ -29,7 +29,7 @@ export interface PodObject {
   readonly status: { readonly podIP?: string };
 }
 
-/** A real cluster, and beside it on the node the identity provider and the API that workloads call. */
+/** A cluster; the identity provider and the API that workloads call run outside of it, on the node's address. */
 export class Lab {
   readonly cluster: ClusterClient;
   readonly provider: IdentityProvider;
@@ -41,7 +41,7 @@ export class Lab {
     this.api = api;
   }
 
-  /** @param dir the isolation's folder, with the images */
+  /** @param dir the folder of the Isolation, with the images */
   static async start(dir: string, syncFrequency: string): Promise<Lab> {
     const cluster = await startCluster({ dir, images: await archivesIn(dir), syncFrequency });
     const provider = await startIdentityProvider({ host: NODE_ADDRESS });
@@ -55,7 +55,7 @@ export class Lab {
     this.api.close();
   }
 
-  /** @throws with what helm said */
+  /** @throws with the standard error of helm */
   async helm(command: string, values: object = {}, ...flags: string[]): Promise<string> {
     const file = join(this.cluster.dir, 'values.yaml');
     await writeFile(file, stringify({ environments: localStaging(this.provider.url), ...values }));
@@ -71,7 +71,7 @@ export class Lab {
     return stdout;
   }
 
-  /** As a user does with an image and a provider of their own: by an overlay over ours. */
+  /** Applies an overlay over one of deploy/, with another image and provider, as users do. */
   async applyOverlay(name: string, image: string): Promise<void> {
     const dir = join(this.cluster.dir, 'overlay');
     const [newName = '', newTag] = image.split(/:(?=[^:]*$)/);
@@ -105,7 +105,7 @@ export class Lab {
     });
   }
 
-  /** A realm `<program>-staging` of its own, and a Secret named like the credential with its client secret. */
+  /** Creates a realm `<program>-staging`, and a Secret with its client secret that is named like the credential. */
   async customer(namespace: string, name: string, lifetime: number): Promise<string> {
     const clientSecret = randomUUID();
     const realm = `${name}-staging`;
@@ -133,7 +133,7 @@ export class Lab {
     });
   }
 
-  /** The operator's pods that are not on their way out. */
+  /** The operator's pods that are not being deleted. */
   async operatorPods(): Promise<PodObject[]> {
     const args = ['get', 'pods', '-n', OPERATOR_NAMESPACE, '-o', 'json'];
     const { items } = JSON.parse(await this.cluster.kubectl(args));
@@ -143,7 +143,7 @@ export class Lab {
     );
   }
 
-  /** Token requests that were answered with a token, by the credential that the realm was made for. */
+  /** Token requests with status 200, by the credential of the realm. */
   issued(realm: RegExp): Issued[] {
     const good = this.provider.log.entries.filter(
       (entry) => entry.status === 200 && realm.test(entry.realm),
@@ -156,10 +156,10 @@ export class Lab {
   }
 }
 
-/** Seconds for what takes seconds where nothing else runs. */
+/** Seconds for steps that take a few seconds on an idle machine. */
 export const PATIENCE = 180;
 
-/** @throws when it does not hold within the time */
+/** @throws when the condition is not true in time */
 export async function until<T>(
   look: () => T | undefined | false | Promise<T | undefined | false>,
   seconds = PATIENCE,

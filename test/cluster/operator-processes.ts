@@ -5,14 +5,14 @@ import { join } from 'node:path';
 
 export interface OperatorProcess {
   readonly pid: number;
-  /** Since the machine started, in milliseconds; good to 10. */
+  /** Milliseconds since the machine started, accurate to 10. */
   readonly started: number;
   readonly cgroup: string;
 }
 
 const CLOCK_TICKS = 100;
 
-/** The process of the pod's container; undefined when it does not run now. */
+/** The process of the pod's container; undefined when it is not running. */
 export async function processOf(podUid: string): Promise<OperatorProcess | undefined> {
   for (const entry of await readdir('/proc')) {
     if (!/^\d+$/.test(entry)) continue;
@@ -28,12 +28,12 @@ export async function processOf(podUid: string): Promise<OperatorProcess | undef
   return undefined;
 }
 
-/** Since the machine started, in milliseconds. */
+/** Milliseconds since the machine started. */
 export async function uptime(): Promise<number> {
   return Number((await readFile('/proc/uptime', 'utf8')).split(' ')[0]) * 1_000;
 }
 
-/** What the kernel charges to the container, in bytes, with either version of cgroups. */
+/** Memory of the container in bytes, from cgroup v1 or v2. */
 export async function memoryOf({ cgroup }: OperatorProcess): Promise<number> {
   const version1 = join('/sys/fs/cgroup/memory', cgroup, 'memory.usage_in_bytes');
   const version2 = join('/sys/fs/cgroup', cgroup, 'memory.current');

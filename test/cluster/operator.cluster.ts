@@ -16,16 +16,16 @@ import { LeaseHolders, PublishedTokens } from './watches.ts';
 import { workloadPod } from './workload.ts';
 
 /**
- * One story on one cluster, told in order: each test goes on from where the one before has left things.
+ * The tests run in order on one cluster: each continues with the state that the previous one left.
  * Workload `loyalty` has tokens of a minute, as short as the operator renews without falling behind kubelet;
  * workload `fleet` uses 20 credentials with tokens of five minutes that are renewed every 36 s.
  */
 
-/** Of a test, in milliseconds: only for what hangs. */
+/** Time limit of a test in milliseconds, only reached when it hangs. */
 const LONG = 10 * 60_000;
 const isLong = process.env['CONVERCUS_E2E'] === 'long';
 const FLEET = Array.from({ length: 20 }, (_, index) => `fleet${index}`);
-/** In the short run all waiting times of alerts are a 30th of what they are. */
+/** In the short run the durations of alerts are divided by 30. */
 const shorten = (duration: string): string =>
   isLong ? duration : `${Math.ceil((Number.parseInt(duration, 10) * 60) / 30)}s`;
 
@@ -198,7 +198,7 @@ describe('under load', () => {
       for (const name of FLEET) {
         await lab.customer('fleet', name, 300);
         await lab.credential('fleet', name, { percent: 12, jitterPercent: 1 });
-        // So that renewals do not come all at once
+        // Spreads the renewals over time
         await sleep(1_000);
       }
       const pod = { name: 'fleet', namespace: 'fleet', api: lab.api.url, credentials: FLEET };
@@ -228,7 +228,7 @@ describe('under load', () => {
       );
       report.seconds('Secret written to used by the pod, worst', Math.max(...delays));
       expect(calls.expired + calls.other).toBe(0);
-      // 20 a second where nothing else runs
+      // 20 a second on an idle machine
       expect(calls.accepted).toBeGreaterThan(isLong ? 900 : 90);
       expect(delays.length).toBeGreaterThan(0);
     },
@@ -265,7 +265,7 @@ describe('high availability', () => {
         return { since: released.holder === '' ? released.at : released.at - 1 };
       });
       expect(outcome).toMatchObject({ ...nothingLost, expiredOfShortLived: 0 });
-      // Usually within a second. Without the hand-over it is the 15 s for which the Lease holds.
+      // Usually within a second. Without the release of the Lease it would take its duration, 15 s.
       expect(outcome.leaderless).toBeLessThan(7_500);
     },
     LONG,
@@ -279,9 +279,9 @@ describe('high availability', () => {
         return { since: Date.now() + 100 };
       });
       expect(outcome).toMatchObject({ expired: 0, expiredOfShortLived: 0 });
-      // A token that is on its way can't be helped.
+      // A response that is on its way is lost.
       expect(outcome.lost).toBeLessThanOrEqual(1);
-      // The Lease holds for 15 s and is tried every 2 s.
+      // The lease duration is 15 s, and the standby retries every 2 s.
       expect(outcome.leaderless).toBeLessThan(30_000);
     },
     LONG,
@@ -313,7 +313,7 @@ describe('high availability', () => {
         return { since: Date.now() };
       });
       expect(outcome.expired).toBe(0);
-      // A token that is on its way when the API server goes away can't be stored, and its bearer loses the Lease.
+      // A token that arrives while the API server is away can't be stored, and the leader loses the Lease.
       expect(outcome.lost).toBeLessThanOrEqual(2);
       expect(outcome.leaderless).toBeLessThan(20_000);
       expect(await restartsOfOperator()).toBe(restarts);

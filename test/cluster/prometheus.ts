@@ -5,7 +5,7 @@ import type { ClusterClient } from '../../dev/envtest/cluster/cluster.ts';
 import { ServerProcess } from '../../dev/envtest/server-process.ts';
 import { ensureTool } from '../../dev/packaging/tools.ts';
 
-/** A real Prometheus that does what the Prometheus Operator would make it do for the chart's objects. */
+/** A real Prometheus, configured from the chart's objects as the Prometheus Operator would do. */
 
 const PORT = 9090;
 
@@ -33,7 +33,7 @@ export interface Alert {
   readonly state: 'pending' | 'firing';
 }
 
-/** The custom resources of the Prometheus Operator, as far as an API server has to know them to keep objects. */
+/** CRDs of the Prometheus Operator, with just enough schema to store its objects. */
 export const monitoringCrds = (): object[] =>
   [
     ['ServiceMonitor', 'servicemonitors'],
@@ -60,7 +60,7 @@ export const monitoringCrds = (): object[] =>
   }));
 
 export class Prometheus {
-  /** Scrapes and evaluates what the installed ServiceMonitor and PrometheusRule say. */
+  /** Scrapes and evaluates as the installed ServiceMonitor and PrometheusRule define. */
   static async start(
     cluster: ClusterClient,
     shorten: (duration: string) => string,
@@ -101,7 +101,7 @@ export class Prometheus {
     return prometheus;
   }
 
-  /** What the query answers now: one entry per series. */
+  /** The current result of the query: one entry per series. */
   async query(
     query: string,
   ): Promise<{ metric: Record<string, string>; value: [number, string] }[]> {
@@ -113,7 +113,7 @@ export class Prometheus {
     return JSON.parse(await this.#get('/api/v1/alerts')).data.alerts;
   }
 
-  /** The rules that could not be evaluated, by name. */
+  /** Names of the rules that could not be evaluated. */
   async brokenRules(): Promise<string[]> {
     const { groups } = JSON.parse(await this.#get('/api/v1/rules')).data;
     return groups
@@ -126,7 +126,7 @@ export class Prometheus {
     const signal = AbortSignal.timeout(30_000);
     const response = await fetch(`http://127.0.0.1:${PORT}${path}`, { signal });
     const text = await response.text();
-    if (!response.ok) throw new Error(`Prometheus answered ${response.status}: ${text}`);
+    if (!response.ok) throw new Error(`Prometheus returned ${response.status}: ${text}`);
     return text;
   }
 }
@@ -136,7 +136,7 @@ async function objects<T>(cluster: ClusterClient, plural: string): Promise<T[]> 
   return JSON.parse(await cluster.kubectl(args)).items;
 }
 
-/** As the Prometheus Operator translates it: the endpoints of the Services that it selects, by the port's name. */
+/** A scrape configuration as of the Prometheus Operator: endpoints of the selected Services, by port name. */
 function scrapeConfigs({ metadata, spec }: ServiceMonitor, kubeconfig: string): object[] {
   const selected = Object.entries(spec.selector.matchLabels).map(([label, value]) => ({
     source_labels: [`__meta_kubernetes_service_label_${label.replaceAll(/[^a-zA-Z0-9_]/g, '_')}`],

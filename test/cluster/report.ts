@@ -1,6 +1,6 @@
 import { writeFileSync } from 'node:fs';
 
-/** Figures as they are measured, then all of them for people as a table and for machines as JSON. */
+/** Prints measured values as a table and writes them as JSON. */
 export class Report {
   readonly #figures: { what: string; value: string }[] = [];
 
@@ -28,7 +28,7 @@ export class Report {
   }
 }
 
-/** The value below which the share of all values lies. */
+/** The quantile: this share of the values is at most as large. */
 export function quantile(values: readonly number[], share: number): number {
   const sorted = [...values].sort((a, b) => a - b);
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * share))] ?? Number.NaN;

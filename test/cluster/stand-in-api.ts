@@ -6,7 +6,7 @@ export interface TokenClaims {
   readonly expiresAt: number;
 }
 
-/** What a token says of itself; undefined for anything that is none. */
+/** The claims of a token; undefined when it is no JWT. */
 export function claimsOf(token: string): TokenClaims | undefined {
   try {
     const { jti, exp } = JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
@@ -19,11 +19,11 @@ export function claimsOf(token: string): TokenClaims | undefined {
 export interface Calls {
   accepted: number;
   expired: number;
-  /** No token, or something else. */
+  /** Requests without a valid token. */
   other: number;
 }
 
-/** The API that workloads call with their tokens; it refuses expired ones and keeps the books. */
+/** The API that workloads call with their tokens. It rejects expired tokens and counts calls. */
 export class StandInApi {
   readonly #server: Server;
   readonly #calls = new Map<string, Calls>();
@@ -56,7 +56,7 @@ export class StandInApi {
     this.#server.close();
   }
 
-  /** Of one workload so far. */
+  /** The counts of one workload. */
   calls(workload: string): Calls {
     const { accepted, expired, other } = this.#of(workload);
     return { accepted, expired, other };
@@ -88,7 +88,7 @@ export class StandInApi {
   }
 }
 
-/** Calls between two moments. */
+/** Calls between two times. */
 export const difference = (after: Calls, before: Calls): Calls => ({
   accepted: after.accepted - before.accepted,
   expired: after.expired - before.expired,

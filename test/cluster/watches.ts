@@ -3,7 +3,7 @@ import { createInterface } from 'node:readline';
 import type { ClusterClient } from '../../dev/envtest/cluster/cluster.ts';
 import { claimsOf } from './stand-in-api.ts';
 
-/** What the cluster shows over time, with the moment at which we saw it. */
+/** Values from watches, with the time at which they arrived. */
 
 export interface SyncedTarget {
   readonly at: number;
@@ -13,15 +13,15 @@ export interface SyncedTarget {
   readonly expiresAt: number;
 }
 
-/** A token request that was answered with a token. */
+/** A token request with status 200. */
 export interface Issued {
   readonly credential: string;
   readonly at: number;
-  /** When the next one for this credential was. */
+  /** The time of the next one for the same credential. */
   readonly next: number;
 }
 
-/** Every token that was written to a target Secret of one namespace. */
+/** All tokens that were written to the target Secrets of one namespace. */
 export class PublishedTokens {
   readonly all: SyncedTarget[] = [];
   readonly #known = new Set<string>();
@@ -44,12 +44,12 @@ export class PublishedTokens {
     this.all.push({ at: Date.now(), credential, token, renewAt, expiresAt });
   }
 
-  /** No token of the credential was published after this one was issued and before the next one was. */
+  /** True if no token of the credential was published between this one and the next one. */
   lacks({ credential, at, next }: Issued): boolean {
     return !this.all.some((it) => it.credential === credential && it.at >= at && it.at < next);
   }
 
-  /** How long after its date each renewal between two moments came, in milliseconds. */
+  /** The delay of each renewal between two times, in milliseconds. */
   lateness(from: number, to: number): number[] {
     const latest = new Map<string, SyncedTarget>();
     const late: number[] = [];
@@ -63,7 +63,7 @@ export class PublishedTokens {
   }
 }
 
-/** Who held the Lease when. */
+/** The holders of the Lease over time. */
 export class LeaseHolders {
   readonly all: { readonly at: number; readonly holder: string }[] = [];
 
@@ -78,7 +78,7 @@ export class LeaseHolders {
     return this.all.at(-1)?.holder ?? '';
   }
 
-  /** For how many milliseconds between two moments it had no holder, as it said itself. */
+  /** Milliseconds without a holder between two times, by the dates in the Lease. */
   vacant(from: number, to: number): number {
     return this.all.reduce((sum, { at, holder }, index) => {
       const until = this.all[index + 1]?.at ?? to;
@@ -86,13 +86,13 @@ export class LeaseHolders {
     }, 0);
   }
 
-  /** When a holder wrote the Lease for the first time after `since`, and which. */
+  /** The first write of the Lease after `since`: time and holder. */
   firstAfter(since: number, isWanted: (holder: string) => boolean = (it) => it !== '') {
     return this.all.find(({ at, holder }) => at > since && isWanted(holder));
   }
 }
 
-/** The lines of a `kubectl … --watch`, which ends with the namespaces that it runs in. */
+/** The lines of `kubectl … --watch`, which ends with the Isolation. */
 function follow(cluster: ClusterClient, args: string[], onLine: (line: string) => void): void {
   const { kubectl } = cluster.controlPlane.binaries;
   const all = [`--kubeconfig=${cluster.kubeconfig}`, ...args, '--watch'];

@@ -1,6 +1,6 @@
 import { NODE_IMAGE } from '../../dev/envtest/cluster/images.ts';
 
-/** Reads each token file again for each call, as workloads should. */
+/** Reads the token file for each call, as workloads should. */
 const CALLER = `
 const { readFileSync } = require('node:fs');
 const names = process.env.NAMES.split(' ');
@@ -8,7 +8,7 @@ async function call(name) {
   let token = '';
   try { token = readFileSync('/var/run/convercus/' + name + '/token', 'utf8'); } catch {}
   const headers = { authorization: 'Bearer ' + token };
-  await fetch(process.env.API + '/' + process.env.WORKLOAD, { headers }).then((answer) => answer.text(), () => {});
+  await fetch(process.env.API + '/' + process.env.WORKLOAD, { headers }).then((response) => response.text(), () => {});
 }
 (async () => {
   for (;;) {
@@ -26,11 +26,11 @@ export interface Workload {
   readonly name: string;
   readonly namespace: string;
   readonly api: string;
-  /** Credentials whose tokens it uses in turn. */
+  /** Credentials whose tokens are used in turn. */
   readonly credentials: readonly string[];
 }
 
-/** A pod in the restricted security context that mounts token files and calls the API in a loop, about 20 times a second. */
+/** A restricted pod that mounts token files and calls the API in a loop, about 20 times a second. */
 export const workloadPod = ({ name, namespace, api, credentials }: Workload): object => ({
   apiVersion: 'v1',
   kind: 'Pod',

@@ -19,11 +19,11 @@ import { listAt, member, numberAt, objectOf, textAt, textsAt } from '../../src/l
 import { never } from '../kubernetes/scripted-api-server.ts';
 
 /**
- * Requests that are played on a simulated and on a real API server, and what of the answers is compared.
+ * Sends the same requests to a simulated and a real API server and compares the responses.
  *
- * Left out, for the operator does not look at it:
+ * Not compared, because the operator does not use it:
  * - texts of messages, but for the manager in a conflict (secrets.ts reads it);
- * - which 2xx a success has, and the body of the answer to a DELETE (a Status for a Secret);
+ * - which 2xx a success has, and the body of the response to a DELETE (a Status for a Secret);
  * - values of uids and versions: only whether they have changed;
  * - times, and of managedFields `apiVersion`, `subresource` and who has a map itself (`.`, or an empty one): each of
  *   ours has other fields too;
@@ -36,11 +36,11 @@ import { never } from '../kubernetes/scripted-api-server.ts';
 export interface Side {
   readonly restClient: RestClient;
   makeNamespace(name: string): Promise<void>;
-  /** Its objects stay: neither control plane here has a namespace controller that would remove them. */
+  /** Its objects stay: neither server has a namespace controller that would remove them. */
   endNamespace(name: string): Promise<void>;
-  /** What people do, by whatever way. Creates or replaces. */
+  /** Creates or replaces an object, as people do. */
   edit(kind: Kind, draft: Named, manager: string): Promise<void>;
-  /** Forgets all old versions. */
+  /** Compacts the history: old versions are gone. */
   compact(): Promise<void>;
   close(): Promise<void>;
 }
@@ -70,7 +70,7 @@ export class RealSide implements Side {
   async edit(kind: Kind, draft: Named, fieldManager: string): Promise<void> {
     const { namespace, name } = draft.metadata;
     const body = objectOfKind(kind, draft);
-    const found = await this.#ask({ method: 'GET', path: path(kind, namespace, name) });
+    const found = await this.#request({ method: 'GET', path: path(kind, namespace, name) });
     const isThere = !(found instanceof ApiError);
     const way = isThere
       ? ({ method: 'PUT', path: path(kind, namespace, name) } as const)
@@ -88,19 +88,19 @@ export class RealSide implements Side {
     return this.restClient.close();
   }
 
-  #ask(request: Omit<ApiRequest, 'signal'>): Promise<ApiResponse | ApiError> {
+  #request(request: Omit<ApiRequest, 'signal'>): Promise<ApiResponse | ApiError> {
     return this.restClient.request({ ...request, signal: never });
   }
 
   async #must(request: Omit<ApiRequest, 'signal'>): Promise<void> {
-    const response = await this.#ask(request);
+    const response = await this.#request(request);
     if (response instanceof ApiError) throw response;
   }
 }
 
 const NAMESPACES = '/api/v1/namespaces';
 
-/** The simulated server behind its own network, which is good. */
+/** The simulated server behind a network without faults. */
 export class SimulatedSide implements Side {
   readonly restClient: RestClient;
   readonly #server: ApiServer;
@@ -170,7 +170,7 @@ export class SimulatedSide implements Side {
     }
   }
 
-  /** Virtual time goes on until then. */
+  /** Advances virtual time to then. */
   async #untilDone<T>(promise: Promise<T>): Promise<T> {
     const seen = { isDone: false };
     const end = (): void => {
@@ -204,14 +204,14 @@ interface Preconditions {
   readonly resourceVersion?: string;
 }
 
-/** What was seen of an object when it was last looked at. */
+/** An object as it was last read. */
 interface Look {
   readonly uid: string;
   readonly version: string;
   readonly body: unknown;
 }
 
-/** Requests in a namespace of their own; keeps what is compared. */
+/** Requests in one namespace, with what is compared. */
 export class Play {
   readonly namespace: string;
   readonly side: Side;
@@ -266,13 +266,13 @@ export class Play {
     this.seen.push(response instanceof ApiError ? refusalIn(response) : 'ok');
   }
 
-  /** Another play is part of this one. */
+  /** Runs another play in this one. */
   take({ outcomes, seen }: Play): void {
     this.outcomes.push(...outcomes);
     this.seen.push(...seen);
   }
 
-  /** One that a function of the operator has made. */
+  /** A request that a function of the operator created. */
   async send(kind: Kind, name: string, request: ApiRequest): Promise<void> {
     await this.#send(kind, name, request);
   }
@@ -344,7 +344,7 @@ export class Play {
     this.outcomes.push(events.map((event) => textAt(event, 'type')).join(' '));
   }
 
-  // What is known of an object since it was last looked at
+  // The object as it was last read
 
   uid(kind: Kind, name: string): string {
     return this.#known(kind, name).uid;
@@ -354,12 +354,12 @@ export class Play {
     return this.#known(kind, name).version;
   }
 
-  /** The object as it was answered to a GET, for a function of the operator. */
+  /** The object as a GET returned it, for a function of the operator. */
   body(kind: Kind, name: string): unknown {
     return this.#known(kind, name).body;
   }
 
-  /** Looks at the object and keeps what is compared. */
+  /** Reads the object and keeps what is compared. */
   async note(kind: Kind, name: string, what: string): Promise<void> {
     this.seen.push({ what, kind, name, ...(await this.#compared(kind, name)) });
   }
@@ -397,7 +397,7 @@ export class Play {
     this.outcomes.push(response instanceof ApiError ? `${response.code} ${response.reason}` : 'ok');
   }
 
-  /** The answer to a write tells version and uid of what is stored. */
+  /** Checks that the response to a write has the version and uid of the stored object. */
   #isStored(kind: Kind, name: string, { body }: ApiResponse): boolean {
     const { uid, version } = this.#known(kind, name);
     const told = textAt(body, 'metadata', 'resourceVersion');
@@ -433,7 +433,7 @@ export class Play {
   }
 }
 
-/** Seconds: in these everything that has happened reaches a watch, on a busy machine too. */
+/** Seconds within which all events reach a watch, also on a busy machine. */
 const LONG = { timeoutSeconds: '3' };
 
 const eventFrom = (type: string | undefined, object: unknown): object => ({

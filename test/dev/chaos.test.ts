@@ -163,7 +163,7 @@ describe('the schedule', () => {
   });
 });
 
-/** What may have one event at a time. */
+/** Lanes, in which events may not overlap. */
 function lanesOf(event: Event): string[] {
   if ('keys' in event) return [...event.keys];
   return event.do === 'kill' || event.do === 'terminate' || event.do === 'freeze'
@@ -340,16 +340,16 @@ describe('what explains a refused refresh', () => {
   it.each([
     ['nothing', [login(0), entry(10, {}), refused(20)], calm, undefined],
     [
-      'a fault that lost the answer',
+      'a fault that lost the response',
       [login(0), entry(10, { lost: true, status: 0 }), refused(20)],
       calm,
-      'a fault lost the answer',
+      'a fault lost the response',
     ],
     [
-      'a crash right after the answer',
+      'a crash right after the response',
       [login(0), entry(10, {}), refused(20)],
       { ...calm, crashes: [[at(12), at(14)] as const] },
-      'a crash lost the answer',
+      'a crash lost the response',
     ],
     [
       'not a crash long after it',
@@ -400,10 +400,10 @@ describe('what explains another login', () => {
     ],
     ['not one long ago', [login(72), login(90)], happened('recreate', 9, 11), undefined],
     [
-      'a login whose answer was lost',
+      'a login whose response was lost',
       [login(0, { lost: true, status: 0 }), login(20)],
       calm,
-      'a fault lost the answer',
+      'a fault lost the response',
     ],
   ])('%s', (_, entries, around, rule) => {
     expect(furtherLogins(entries, around)).toEqual([
@@ -528,7 +528,7 @@ describe('the proxy', () => {
     return Promise.race([once(socket, 'data').then(([piece]) => String(piece)), late]);
   }
 
-  /** However it was closed. */
+  /** Resolves when the connection is closed in any way. */
   const isClosed = (socket: Socket): Promise<void> =>
     new Promise((resolve) => {
       socket.on('error', () => undefined).once('close', () => resolve());

@@ -45,7 +45,7 @@ beforeEach(async () => {
 });
 afterEach(() => provider.close());
 
-const ask = (more: Record<string, string> = {}): Promise<Response> =>
+const requestToken = (more: Record<string, string> = {}): Promise<Response> =>
   fetch(provider.tokenUrl('abc'), {
     method: 'POST',
     redirect: 'manual',
@@ -59,12 +59,12 @@ const claimsOf = (token: unknown): Record<string, unknown> =>
   JSON.parse(Buffer.from(String(token).split('.')[1] ?? '', 'base64url').toString());
 
 describe('faults', () => {
-  const meeting = (fault: Fault): Promise<Response> => {
+  const requestWith = (fault: Fault): Promise<Response> => {
     provider.faults.add(fault);
-    return ask();
+    return requestToken();
   };
 
-  it('answers in the place of a proxy, without doing any work', async () => {
+  it('responds as a proxy would, without carrying out the request', async () => {
     const statuses: FaultEffect[] = [
       proxies.badGateway,
       proxies.forbidden,
@@ -74,7 +74,7 @@ describe('faults', () => {
     ];
     const seen = [];
     for (const effect of statuses) {
-      const response = await meeting({ times: 1, ...effect });
+      const response = await requestWith({ times: 1, ...effect });
       seen.push([
         response.status,
         response.headers.get('retry-after') ?? response.headers.get('location'),
@@ -87,62 +87,62 @@ describe('faults', () => {
       [429, 'Thu, 01 Jan 2026 00:00:00 GMT'],
       [302, 'https://login.example.test/'],
     ]);
-    expect((await ask()).status).toBe(200);
+    expect((await requestToken()).status).toBe(200);
   });
 
-  it('stays until cleared when no number is given', async () => {
+  it('applies until cleared when no number is given', async () => {
     provider.faults.add(proxies.badGateway);
-    expect([(await ask()).status, (await ask()).status]).toEqual([502, 502]);
+    expect([(await requestToken()).status, (await requestToken()).status]).toEqual([502, 502]);
     provider.faults.clear();
-    expect((await ask()).status).toBe(200);
+    expect((await requestToken()).status).toBe(200);
   });
 
-  it('meets only the realm, endpoint and grant that it names', async () => {
+  it('applies only to the realm, endpoint and grant that it names', async () => {
     provider.faults.add({ realm: 'other', ...proxies.badGateway });
     provider.faults.add({ endpoint: 'login', ...proxies.forbidden });
     provider.faults.add({ grantType: 'refresh_token', ...proxies.badGateway });
-    expect([(await ask()).status, (await login()).status]).toEqual([200, 403]);
-    expect((await ask({ grant_type: 'refresh_token' })).status).toBe(502);
+    expect([(await requestToken()).status, (await login()).status]).toEqual([200, 403]);
+    expect((await requestToken({ grant_type: 'refresh_token' })).status).toBe(502);
   });
 
   it.each<[string, FaultEffect]>([
     ['reset', { kind: 'reset' }],
     ['reset after the work', { kind: 'reset', afterWork: true }],
   ])('%s: the connection fails', async (_, effect) => {
-    await expect(meeting(effect)).rejects.toThrow('fetch failed');
+    await expect(requestWith(effect)).rejects.toThrow('fetch failed');
   });
 
-  it('loses the answer of a refresh that was carried out', async () => {
+  it('loses the response to a refresh that was carried out', async () => {
     provider.realms.get('abc').update({ revokeRefreshToken: true });
     const user = { grant_type: 'password', username: 'api-user', password: 'right' };
-    const { refresh_token: token } = await fieldsOf(await ask(user));
+    const { refresh_token: token } = await fieldsOf(await requestToken(user));
     const refresh = { grant_type: 'refresh_token', refresh_token: String(token) };
     provider.faults.add({ kind: 'reset', afterWork: true, times: 1 });
-    await expect(ask(refresh)).rejects.toThrow('fetch failed');
-    expect(await fieldsOf(await ask(refresh))).toMatchObject({
+    await expect(requestToken(refresh)).rejects.toThrow('fetch failed');
+    expect(await fieldsOf(await requestToken(refresh))).toMatchObject({
       error_description: 'Maximum allowed refresh token reuse exceeded',
     });
   });
 
-  it('hangs until the caller gives up', async () => {
+  it('hangs until the client gives up', async () => {
     provider.faults.add({ kind: 'hang', times: 1 });
     const signal = AbortSignal.timeout(1_000);
     await expect(fetch(provider.tokenUrl('abc'), { method: 'POST', signal })).rejects.toThrow();
     expect(provider.log.entries.at(-1)?.status).toBe(0);
   });
 
-  it('delays, and still answers', async () => {
-    expect((await meeting({ kind: 'delay', milliseconds: 20 })).status).toBe(200);
+  it('delays the response', async () => {
+    expect((await requestWith({ kind: 'delay', milliseconds: 20 })).status).toBe(200);
   });
 
-  it('cuts the body short of its length', async () => {
-    const response = await meeting({ kind: 'cut-body' });
+  it('sends half of the announced body', async () => {
+    const response = await requestWith({ kind: 'cut-body' });
     expect(response.status).toBe(200);
     await expect(response.text()).rejects.toThrow();
   });
 
-  it('streams more than anybody wants', async () => {
-    const response = await meeting({ kind: 'huge-body', bytes: 3 << 20 });
+  it('streams a body of any size', async () => {
+    const response = await requestWith({ kind: 'huge-body', bytes: 3 << 20 });
     expect((await response.text()).length).toBeGreaterThan(3 << 20);
   });
 
@@ -153,32 +153,32 @@ describe('faults', () => {
     [{ kind: 'fields', set: { expires_in: 1e12, token_type: 'DPoP' } }, /"DPoP"/],
     [{ kind: 'fields', remove: ['access_token'] }, /^\{"expires_in"/],
     [{ kind: 'proto-keys' }, /^\{"__proto__":\{.*"access_token"/],
-  ])('bends the body: %j', async (effect, expected) => {
-    expect(await (await meeting(effect)).text()).toMatch(expected);
+  ])('changes the body: %j', async (effect, expected) => {
+    expect(await (await requestWith(effect)).text()).toMatch(expected);
   });
 
-  it('bends the content type', async () => {
-    const response = await meeting({ kind: 'content-type', contentType: 'text/html' });
+  it('changes the content type', async () => {
+    const response = await requestWith({ kind: 'content-type', contentType: 'text/html' });
     expect(response.headers.get('content-type')).toBe('text/html');
   });
 
-  it('shrinks expires_in from answer to answer', async () => {
+  it('shrinks expires_in from response to response', async () => {
     provider.faults.add({ kind: 'shrinking-expires-in', from: 100, factor: 0.5 });
     const seen = [];
     for (let round = 0; round < 3; round += 1)
-      seen.push((await fieldsOf(await ask()))['expires_in']);
+      seen.push((await fieldsOf(await requestToken()))['expires_in']);
     expect(seen).toEqual([100, 50, 25]);
   });
 
   it('repeats the presented secret in an error text', async () => {
-    expect(await fieldsOf(await meeting({ kind: 'echo-secrets' }))).toEqual({
+    expect(await fieldsOf(await requestWith({ kind: 'echo-secrets' }))).toEqual({
       error: 'unauthorized_client',
       error_description: `Invalid client secret: ${SECRET}`,
     });
   });
 
   it('shifts the Date header and the times in the token', async () => {
-    const response = await meeting({ kind: 'clock-skew', seconds: -3600 });
+    const response = await requestWith({ kind: 'clock-skew', seconds: -3600 });
     expect(response.headers.get('date')).toBe('Wed, 31 Dec 2025 23:00:00 GMT');
     const { access_token: token, expires_in: expiresIn } = await fieldsOf(response);
     expect(claimsOf(token)).toMatchObject({ iat: now / 1000 - 3600, exp: now / 1000 - 1800 });
@@ -197,7 +197,7 @@ describe('the legacy login', () => {
     ['empty', /^$/],
     ['html', /^</],
     ['header', /^$/],
-  ])('hands the token over as %s', async (shape, expected) => {
+  ])('returns the token as %s', async (shape, expected) => {
     provider.legacy.shape = shape;
     const response = await login();
     expect(response.status).toBe(200);
@@ -218,9 +218,9 @@ describe('the legacy login', () => {
 });
 
 describe('the log', () => {
-  it('tells who asked for what and how it ended', async () => {
-    await ask();
-    await ask({ client_secret: 'wrong' });
+  it('has an entry for each request with its outcome', async () => {
+    await requestToken();
+    await requestToken({ client_secret: 'wrong' });
     await login();
     expect(provider.log.entries).toEqual([
       {
@@ -247,13 +247,17 @@ describe('the log', () => {
   });
 
   it('holds no secret', async () => {
-    await ask();
-    await ask({ grant_type: 'password', username: 'api-user', password: 'right-password' });
+    await requestToken();
+    await requestToken({
+      grant_type: 'password',
+      username: 'api-user',
+      password: 'right-password',
+    });
     await login();
     expect(JSON.stringify(provider.log.entries)).not.toMatch(/hidden|right-password/);
   });
 
-  it('forgets old entries but not the counts', async () => {
+  it('drops old entries and keeps the counts', async () => {
     const small = await startConvercus({ logLimit: 4 });
     for (let count = 0; count < 9; count += 1) await fetch(small.tokenUrl('x'), { method: 'POST' });
     expect(small.log.entries.length).toBeLessThanOrEqual(4);
@@ -265,33 +269,36 @@ describe('the log', () => {
 describe('time and administration', () => {
   it('ages sessions by its own clock', async () => {
     const user = { grant_type: 'password', username: 'api-user', password: 'right' };
-    const { refresh_token: token } = await fieldsOf(await ask(user));
+    const { refresh_token: token } = await fieldsOf(await requestToken(user));
     now += 1801 * 1000;
-    const response = await ask({ grant_type: 'refresh_token', refresh_token: String(token) });
+    const response = await requestToken({
+      grant_type: 'refresh_token',
+      refresh_token: String(token),
+    });
     expect(await fieldsOf(response)).toMatchObject({ error_description: 'Token is not active' });
   });
 
   it('unlocks a user when the wait is over', async () => {
     provider.realms.get('abc').update({ bruteForceProtected: true, failureFactor: 2 });
     const user = { grant_type: 'password', username: 'api-user', password: 'wrong' };
-    await ask(user);
+    await requestToken(user);
     now += 5000;
-    await ask(user);
+    await requestToken(user);
     now += 59_000;
-    expect((await ask({ ...user, password: 'right' })).status).toBe(400);
+    expect((await requestToken({ ...user, password: 'right' })).status).toBe(400);
     now += 1000;
-    expect((await ask({ ...user, password: 'right' })).status).toBe(200);
+    expect((await requestToken({ ...user, password: 'right' })).status).toBe(200);
   });
 
-  it('is steered over HTTP when it was asked for', async () => {
+  it('is controlled over HTTP with the option admin', async () => {
     const admin = (method: string, path: string, body?: unknown): Promise<Response> =>
       fetch(`${provider.url}/admin/${path}`, { method, body: JSON.stringify(body) ?? null });
     await admin('POST', 'faults', { kind: 'response', status: 500 });
-    expect((await ask()).status).toBe(500);
+    expect((await requestToken()).status).toBe(500);
     await admin('DELETE', 'faults');
     await admin('PUT', 'realms/abc/clients/machine-2-machine/secret', { secret: 'newer' });
-    expect((await ask()).status).toBe(401);
-    expect((await ask({ client_secret: 'newer' })).status).toBe(200);
+    expect((await requestToken()).status).toBe(401);
+    expect((await requestToken({ client_secret: 'newer' })).status).toBe(200);
     expect(await (await admin('GET', 'counts')).json()).toEqual({
       'abc client_credentials 500': 1,
       'abc client_credentials 401 unauthorized_client': 1,
@@ -299,7 +306,7 @@ describe('time and administration', () => {
     });
   });
 
-  it('gives no hold to anybody when it was not', async () => {
+  it('is not controlled over HTTP by default', async () => {
     const closed = await startConvercus();
     expect((await fetch(`${closed.url}/admin/counts`)).status).toBe(404);
     await closed.close();

@@ -13,14 +13,14 @@ const CGROUP = existsSync('/sys/fs/cgroup/cgroup.controllers')
   ? '/sys/fs/cgroup'
   : '/sys/fs/cgroup/memory';
 
-/** Mounts, and leaves a process behind that is not waited for; its number is for inside only. */
+/** Mounts a file system and leaves a process in the background. */
 const untidy = (then: string): string[] => [
   '-c',
   `mount -t tmpfs tmpfs /mnt && ip link set lo up && (setsid sleep 1000 &); echo up > "$0"; ${then}`,
 ];
 
 (isPossible ? describe : describe.skip)('an isolation', () => {
-  /** Not where other runs on this machine clean up. */
+  /** A folder of this test's own: in the default one other runs clean up. */
   let parent: string;
 
   beforeEach(async () => {

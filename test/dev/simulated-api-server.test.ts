@@ -8,8 +8,8 @@ import { never } from '../kubernetes/scripted-api-server.ts';
 import { objectOfKind, Play, path, RealSide, SimulatedSide } from './api-play.ts';
 
 /**
- * The simulated API server against a real one: each row is played on both, and what is seen has to be the same. The
- * outcomes in the row are those of both. See api-play.ts for what is compared.
+ * Compares the simulated API server to a real one: each row runs on both and must give the same result, with the
+ * outcomes in the row. See api-play.ts for what is compared.
  */
 interface Row {
   readonly name: string;
@@ -58,7 +58,7 @@ const withMetadata =
 const withLabels = (labels: Record<string, string>) =>
   withMetadata((metadata) => ({ labels: { ...metadata.labels, ...labels } }));
 
-/** What the operator sends so that its next apply drops what it does not name. */
+/** The operator sends it so that its next apply removes fields that it does not contain. */
 async function upgradeManagedFields(on: Play): Promise<void> {
   const desired = {
     namespace: on.namespace,
@@ -993,12 +993,12 @@ describe('the simulated API server is like a real one', () => {
   });
 });
 
-/** Of etcd; the API server forgets what it has in memory as it starts again. */
+/** Compacts etcd. The API server loses its cache when it is restarted. */
 async function compact(controlPlane: ControlPlane): Promise<void> {
   const call = async (method: string, body: object): Promise<{ header: { revision: string } }> => {
     const url = `${controlPlane.etcdUrl}/v3/kv/${method}`;
     const response = await fetch(url, { method: 'POST', body: JSON.stringify(body) });
-    if (!response.ok) throw new Error(`etcd answered ${response.status}: ${await response.text()}`);
+    if (!response.ok) throw new Error(`etcd returned ${response.status}: ${await response.text()}`);
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- etcd's JSON gateway
     return (await response.json()) as { header: { revision: string } };
   };

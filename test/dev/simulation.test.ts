@@ -31,7 +31,7 @@ interface Run {
   readonly err: string;
 }
 
-/** As a user calls it. */
+/** Starts the command line program. */
 async function simulate(...args: string[]): Promise<Run> {
   const child = spawn(process.execPath, ['dev/simulation/main.ts', ...args], {
     cwd: ROOT,
@@ -267,7 +267,7 @@ describe('field ownership', () => {
     manager: managers,
     how: fc.constantFrom('apply', 'force', 'update' as const),
   });
-  /** What some writes have led to. */
+  /** The object after some writes. */
   const objects = fc
     .array(writes, { maxLength: 8 })
     .map((history) => history.reduce<StoredObject>(written, EMPTY));

@@ -4,7 +4,7 @@ import { BENCH_SCENARIOS, CHECK_SIZE } from '../../dev/lab/bench.ts';
 import { BuiltInProvider } from '../../dev/lab/built-in-provider.ts';
 import { bundleOperator, imageSettings, Testbed } from '../../dev/lab/testbed.ts';
 
-/** `npm run bench -- --check` in the tests: what can be counted is the same on every machine. */
+/** `npm run bench -- --check`: counts, which are the same on every machine. */
 describe('the counts of npm run bench', () => {
   beforeAll(() => bundleOperator(), 300_000);
 

@@ -249,13 +249,13 @@ describe('the grants of users', () => {
       .filter(({ realm, grantType }) => realm === shop.realm && grantType === 'password')
       .map(({ time }) => time);
     expect(logins).toHaveLength(3);
-    // Two seconds when they leave; one may be longer on its way
+    // Sent two seconds apart; one may take longer to arrive
     for (const [index, time] of logins.slice(1).entries())
       expect(time - (logins[index] ?? 0)).toBeGreaterThanOrEqual(1_500);
     for (const name of ['loyalty', 'checkout', 'stock']) await remember(shop, name);
   });
 
-  it('renews all tokens of a realm as soon as one answer tells of a revocation', async () => {
+  it('renews all tokens of a realm as soon as one response reports a revocation', async () => {
     const shop = await tenant();
     await shop.credential('loyalty');
     await shop.credential('checkout', password);

@@ -49,7 +49,7 @@ describe('an operator for listed namespaces', () => {
     expect(await testbed.controlPlane.kubectl(secrets)).toBe('secret/source\n');
   });
 
-  it('never asks for what it may not have', async () => {
+  it('sends no request that it has no permission for', async () => {
     const requests = await testbed.audit.since(0);
     expect(requests.filter(({ code }) => code === 403)).toEqual([]);
     const namespaces = new Set(requests.map(({ namespace }) => namespace));

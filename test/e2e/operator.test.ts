@@ -15,7 +15,7 @@ describe('the operator', () => {
 
   afterAll(() => testbed?.stop());
 
-  /** Remembers the token in a target, for the canary test at the end. */
+  /** Keeps the token in a target for the test at the end that searches for secrets. */
   const token = async (tenant: Tenant, secret: string, key = 'token'): Promise<string> => {
     const text = (await tenant.file(secret, key)) ?? '';
     if (text !== '') seen.push(text);
@@ -121,7 +121,7 @@ describe('the operator', () => {
     expect(await shop.events('loyalty')).toEqual(['Normal TokenIssued']);
   });
 
-  it('asks once for twenty credentials that present the same client secret in four namespaces', async () => {
+  it('requests one token for twenty credentials that present the same client secret in four namespaces', async () => {
     const first = await testbed.tenant();
     const namespaces = [first.namespace];
     for (const extra of ['a', 'b', 'c']) {
@@ -241,7 +241,7 @@ describe('the operator', () => {
     );
   });
 
-  it('asks once with a wrong client secret, says so, and recovers when it is corrected', async () => {
+  it('sends one request with a wrong client secret, says so, and recovers when it is corrected', async () => {
     const shop = await testbed.tenant();
     await shop.secret('source', { client_secret: 'canary-wrong' });
     testbed.secrets.push('canary-wrong');
@@ -449,11 +449,11 @@ describe('the operator', () => {
     expect((await shop.target('loyalty-token'))?.metadata.uid).toBe(before?.metadata.uid);
   });
 
-  it('asks for nothing and writes nothing after a restart while tokens are valid', async () => {
+  it('requests nothing and writes nothing after a restart while tokens are valid', async () => {
     const shop = await testbed.tenant();
     for (const name of ['one', 'two', 'three']) await shop.credential(name);
     await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
-    const asked = shop.requests().length;
+    const requestsBefore = shop.requests().length;
     await testbed.operator.kill();
     const before = await testbed.audit.length();
     await testbed.operator.run();
@@ -468,7 +468,7 @@ describe('the operator', () => {
         .filter(({ name }) => !name?.startsWith('four'))
         .filter(({ resource }) => resource !== 'events'),
     ).toEqual([]);
-    expect(shop.requests().length).toBe(asked + 1);
+    expect(shop.requests().length).toBe(requestsBefore + 1);
   });
 
   it('lives through an API server that goes away, and renews at once when it is back', async () => {

@@ -9,7 +9,7 @@ import {
 } from '../../dev/operator.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 
-/** Started before anything is there that it needs; each test brings one thing more. */
+/** The operator starts without anything that it needs; each test adds one thing. */
 describe('an operator that starts too early', () => {
   let testbed: Testbed;
   let operator: Operator;

@@ -6,7 +6,7 @@ import { Testbed } from '../../dev/testbed/testbed.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import { createRestClient, type RestClient } from '../../src/kubernetes/rest-client.ts';
 
-/** ROUNDS=65 N=100 makes 6,500 of them again. */
+/** ROUNDS=65 N=100 creates 6,500 of them again. */
 const ROUNDS = Number(process.env['ROUNDS'] ?? 2);
 const N = Number(process.env['N'] ?? 100);
 const TIMEOUT = 120_000 + ROUNDS * 60_000;
@@ -26,7 +26,7 @@ interface Listed {
   };
 }
 
-/** As `kubectl replace --force` does, while the garbage collector takes the targets of those that were before. */
+/** Like `kubectl replace --force`, while the garbage collector deletes the targets of the old credentials. */
 describe('credentials that are deleted and made again', () => {
   const names = Array.from({ length: N }, (_, n) => `c${n}`);
   let testbed: Testbed;
@@ -51,7 +51,7 @@ describe('credentials that are deleted and made again', () => {
     return name === undefined ? path : `${path}/${name}`;
   };
 
-  async function ask(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object) {
+  async function send(method: 'GET' | 'POST' | 'DELETE', path: string, body?: object) {
     const response = await people.request({
       method,
       path,
@@ -64,20 +64,20 @@ describe('credentials that are deleted and made again', () => {
   }
 
   const create = (name: string) =>
-    ask('POST', pathOf('convercuscredentials'), credentialObject(name, { program: shop.program }));
+    send('POST', pathOf('convercuscredentials'), credentialObject(name, { program: shop.program }));
 
   const list = async (plural: 'secrets' | 'convercuscredentials'): Promise<readonly Listed[]> =>
-    Object(await ask('GET', pathOf(plural))).items;
+    Object(await send('GET', pathOf(plural))).items;
 
   async function recreate(name: string): Promise<void> {
     await sleep(Math.random() * 1_000);
-    await ask('DELETE', pathOf('convercuscredentials', name));
+    await send('DELETE', pathOf('convercuscredentials', name));
     await create(name);
     await sleep(Math.random() * 12);
-    await ask('DELETE', pathOf('secrets', `${name}-token`));
+    await send('DELETE', pathOf('secrets', `${name}-token`));
   }
 
-  /** What the garbage collector does, which is no part of the API server: whose owner is no more goes. */
+  /** Deletes Secrets whose owner is gone, as the garbage collector does, which is not part of the API server. */
   async function collect(): Promise<void> {
     const secrets = await list('secrets'); // first: an owner is older than what it owns
     const owners = new Set(
@@ -88,11 +88,11 @@ describe('credentials that are deleted and made again', () => {
       if (owner === undefined || owners.has(owner.uid)) continue;
       const options = { apiVersion: 'v1', kind: 'DeleteOptions' };
       const preconditions = { uid: metadata.uid };
-      await ask('DELETE', pathOf('secrets', metadata.name), { ...options, preconditions });
+      await send('DELETE', pathOf('secrets', metadata.name), { ...options, preconditions });
     }
   }
 
-  /** Those without a target, and those that are not Ready, with what they say. */
+  /** Credentials without a target, or not Ready, with their condition. */
   async function unfinished(): Promise<string[]> {
     await collect();
     const credentials = await list('convercuscredentials');

@@ -10,15 +10,15 @@ import type { Operator, OperatorOptions } from '../../dev/operator.ts';
 import type { Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 
-/** Where nothing is under way; the figure promised is 1 s, and the machine may be busy. */
+/** Seconds for an idle operator. 1 s is promised; the machine may be busy. */
 const AT_ONCE = 2;
-/** Whatever is slow or away. Kubernetes kills after 30 s. */
+/** Seconds when servers are slow or away. Kubernetes kills after 30 s. */
 const IN_TIME = 25;
 
 const NO_TLS = { 'insecure-skip-tls-verify': true };
 const STOPPED = { level: 'info', message: 'Stopped', timestamp: expect.any(String) };
 
-/** The operator as a process of its own, and how it ends. */
+/** The operator as its own process, and how it ends. */
 describe('a stop', () => {
   let testbed: Testbed;
   let dir: string;
@@ -42,7 +42,7 @@ describe('a stop', () => {
     process.stdout.write(`${measured.join('\n')}\n`);
   });
 
-  /** What was met at the last start, and with which configuration. */
+  /** The servers and the configuration of the last start. */
   async function started(): Promise<Operator> {
     await testbed.operator.run();
     cleanUp.push(() => testbed.crash());
@@ -65,7 +65,7 @@ describe('a stop', () => {
     return JSON.parse(starts.at(-1) ?? '{}').identity;
   }
 
-  /** With exit code 0 and in time. Answers the last line of its log. */
+  /** Expects exit code 0 in time. @returns the last line of the log */
   async function ends(
     operator: Operator,
     withTimeout: number,
@@ -82,7 +82,7 @@ describe('a stop', () => {
     return JSON.parse((await operator.log()).trimEnd().split('\n').at(-1) ?? '{}');
   }
 
-  /** Nothing is open at the end: else one more line would say so, and the process would live on by itself. */
+  /** Nothing is open at the end: else there would be another line, and the process would not end by itself. */
   async function stops(operator: Operator, withTimeout: number, signal?: 'SIGTERM' | 'SIGINT') {
     expect(await ends(operator, withTimeout, signal)).toEqual(STOPPED);
   }
@@ -95,7 +95,7 @@ describe('a stop', () => {
     );
   }
 
-  /** A SIGSTOP: the kernel goes on to accept connections, and nothing is ever answered. */
+  /** SIGSTOP: the kernel accepts connections, and no response is sent. */
   function freezeApiServer(): void {
     const [, pid = 0] = testbed.controlPlane.pids;
     process.kill(pid, 'SIGSTOP');
@@ -184,7 +184,7 @@ describe('a stop', () => {
     await stops(operator, IN_TIME);
   });
 
-  /** A connection that is just being made can't be cut, but for by the end of the process. */
+  /** A connection that is being opened can only be ended by the end of the process. */
   it('of a leader that has been without its API server for a minute', async () => {
     const operator = await started();
     freezeApiServer();
@@ -230,12 +230,12 @@ describe('a stop', () => {
     const operator = await another({ kubeconfig });
     await sleep(1_000);
     const last = await ends(operator, AT_ONCE);
-    // The plugin is a process that only itself can end
+    // The plugin is a process that only ends by itself
     expect(last).toMatchObject({ message: 'Still open at the end' });
     expect(last['open']).toContain('ProcessWrap');
   });
 
-  /** A client of the operations server that has sent this and waits. */
+  /** A client of the operations server that has sent this text and waits. */
   async function open(operator: Operator, text: string): Promise<void> {
     const socket = connect(Number(new URL(operator.url).port), '127.0.0.1');
     socket.on('error', () => undefined).resume();
@@ -257,7 +257,7 @@ describe('a stop', () => {
   }
 });
 
-/** Accepts connections and never says anything. */
+/** Accepts connections and sends nothing. */
 async function silence(): Promise<{ readonly server: Server; readonly close: () => void }> {
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {

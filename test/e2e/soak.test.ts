@@ -3,8 +3,8 @@ import { silent } from '../../dev/envtest/server-process.ts';
 import { runSoak, SOAK_SCENARIOS } from '../../dev/lab/soak.ts';
 
 /**
- * The soak runs in short, with few credentials: `npm run soak` has the long ones. Tokens of 40 s are renewed 8 s before
- * they expire, in which a busy machine starts the operator again.
+ * Short soak runs with few credentials; `npm run soak` has the long ones. Tokens of 40 s are renewed 8 s before they
+ * expire, which leaves a busy machine time to restart the operator.
  */
 describe.each([
   ['steady', 4, 45],

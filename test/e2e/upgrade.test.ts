@@ -25,13 +25,13 @@ const NAMES = Object.keys(GRANTS).flatMap((grant) =>
   Object.keys(targetsOf(grant)).map((target) => `${grant}-${target}`),
 );
 
-/** On one real API server: 0.1.0 as it was shipped, then this checkout with its own CRD and permissions. */
+/** On one API server: release 0.1.0, then this checkout, each with its CRD and permissions. */
 describe('an upgrade from 0.1.0', () => {
   let old: UnpackedRelease;
   let testbed: Testbed;
   /** Every grant with every kind of target; tokens of half an hour. */
   let shop: Tenant;
-  /** A user's tokens of ten seconds, which are renewed all the time. */
+  /** Tokens of ten seconds by the grant password, which are renewed all the time. */
   let busy: Tenant;
 
   beforeAll(async () => {
@@ -94,8 +94,8 @@ describe('an upgrade from 0.1.0', () => {
     return shop.file(secretOf(name), name.endsWith('-merge') ? grant : 'token');
   }
 
-  it('asks for no token, writes no Secret, and finds everything Ready', async () => {
-    const found = { secrets: await secrets(), specs: await specs(), asked: shop.requests() };
+  it('requests no token, writes no Secret, and finds everything Ready', async () => {
+    const found = { secrets: await secrets(), specs: await specs(), requests: shop.requests() };
     expect(found.specs.map(({ name }) => name).sort()).toEqual([...NAMES].sort());
     const before = await testbed.audit.length();
 
@@ -108,7 +108,7 @@ describe('an upgrade from 0.1.0', () => {
       (text) => NAMES.every((name) => readyInMetrics(text, name)),
     );
 
-    expect(shop.requests()).toEqual(found.asked);
+    expect(shop.requests()).toEqual(found.requests);
     const writes = (await testbed.audit.since(before)).filter(
       ({ verb, resource, namespace }) =>
         namespace === shop.namespace && resource === 'secrets' && !/^(get|list)$/.test(verb),
@@ -142,7 +142,7 @@ describe('an upgrade from 0.1.0', () => {
   it.each(['first', 'second'])(
     'renews all of them, with the sessions that are stored: the %s time',
     async (time) => {
-      const before = { tokens: await Promise.all(NAMES.map(token)), asked: shop.requests() };
+      const before = { tokens: await Promise.all(NAMES.map(token)), requests: shop.requests() };
       await shop.kubectl(
         'annotate',
         'cvc',
@@ -158,7 +158,7 @@ describe('an upgrade from 0.1.0', () => {
         90,
       );
       expect(NAMES.filter((_, index) => !isNew(renewed[index], index))).toEqual([]);
-      const since = shop.requests().slice(before.asked.length);
+      const since = shop.requests().slice(before.requests.length);
       expect(count(since, 'refresh_token 200')).toBe(3);
       expect(since.filter((line) => line.startsWith('password'))).toEqual([]);
       expect(since.filter((line) => !line.endsWith(' 200'))).toEqual([]);

@@ -21,7 +21,7 @@ const readFileOf = (): string => {
   throw new Error('no such file');
 };
 
-/** The configuration as the operator understands it. */
+/** The configuration as the operator parses it. */
 async function configOf(values: Values): Promise<unknown> {
   const { data } = the('ConfigMap', await renderChart(values));
   return parseConfig(data['config.yaml'], { readFile: readFileOf });
@@ -78,7 +78,7 @@ describe('the chart', () => {
   });
 
   it('lets pods reach DNS, the API server and the ports of the token hosts, and answer for metrics only', async () => {
-    const { networkPolicy, environments } = VALUE_SETS['environments of our own'] ?? {};
+    const { networkPolicy, environments } = VALUE_SETS['custom environments'] ?? {};
     const { spec } = the('NetworkPolicy', await renderChart({ networkPolicy, environments }));
     const ports = (rules: { ports: { port: unknown }[] }[]): unknown[] =>
       rules.map((rule) => rule.ports.map(({ port }) => port));

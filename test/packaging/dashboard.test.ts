@@ -26,7 +26,7 @@ const { panels }: { panels: readonly Panel[] } = JSON.parse(
   await readFile(join(CHART, 'files/dashboard.json'), 'utf8'),
 );
 
-/** As Grafana fills in its variables. */
+/** Replaces the variables as Grafana does. */
 const filledIn = (expr: string): string =>
   expr
     .replaceAll('$namespace', '.*')
@@ -43,7 +43,7 @@ const rules: [string, string][] = parse(
   rules.map(({ alert, expr }) => [alert, expr]),
 );
 
-/** A real Prometheus that scrapes the operator's own metrics, filled as if it worked. */
+/** A real Prometheus that scrapes the operator's metrics, which are filled with examples. */
 let prometheus: ServerProcess;
 let operations: OperationsServer;
 let dir: string;
@@ -71,9 +71,12 @@ beforeAll(async () => {
     ],
     logFile: join(dir, 'log'),
   });
-  // Two samples make a rate
+  // A rate needs two samples
   await prometheus.untilReady(async () => {
-    const seen = await ask('query', 'count_over_time(convercus_operator_build_info[1m]) >= 3');
+    const seen = await queryPrometheus(
+      'query',
+      'count_over_time(convercus_operator_build_info[1m]) >= 3',
+    );
     if (seen.result.length === 0) await sleep(200).then(() => Promise.reject(new Error('too few')));
   }, 60);
 }, BUILD_TIME);
@@ -129,16 +132,16 @@ const status = (ready: 'True' | 'False', expiresAt: number): ConvercusCredential
   renewAt: rfc3339(expiresAt - 60_000),
 });
 
-async function ask(path: string, query: string) {
+async function queryPrometheus(path: string, query: string) {
   const response = await fetch(`${url}/api/v1/${path}?query=${encodeURIComponent(query)}`);
   const { data, error } = JSON.parse(await response.text());
   if (error !== undefined) throw new Error(`${query}: ${error}`);
   return data;
 }
 
-/** The names of all metrics in a query, as Prometheus itself reads it. */
+/** The names of all metrics in a query, as parsed by Prometheus. */
 const metricsIn = async (query: string): Promise<string[]> =>
-  selectedIn(await ask('parse_query', query));
+  selectedIn(await queryPrometheus('parse_query', query));
 
 function selectedIn(node: unknown): string[] {
   if (typeof node !== 'object' || node === null) return [];
@@ -160,11 +163,11 @@ async function exported(): Promise<Set<string>> {
 
 describe('the dashboard', () => {
   it.each(queries)('shows something in "%s": %s', async (_, query) => {
-    const { result } = await ask('query', query);
+    const { result } = await queryPrometheus('query', query);
     expect(result).not.toEqual([]);
   });
 
-  it('asks for something in every panel, with a title and a place of its own', () => {
+  it('has a query, a title and a place for every panel', () => {
     const places = panels.map((panel) => JSON.stringify(Reflect.get(panel, 'gridPos')));
     expect(new Set(places).size).toBe(panels.length);
     expect(queries.length).toBeGreaterThan(20);

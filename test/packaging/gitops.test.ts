@@ -102,14 +102,14 @@ afterAll(async () => {
   if (dir !== undefined) await rm(dir, { recursive: true, force: true });
 });
 
-/** The script in docs/argocd.md, as an administrator copies it. */
+/** The script in docs/argocd.md. */
 async function healthScript(): Promise<string> {
   const page = await readFile(join(ROOT, 'docs/argocd.md'), 'utf8');
   const { data } = parse(/```yaml\n([^]*?)```/.exec(page)?.[1] ?? '');
   return data['resource.customizations.health.convercus.io_ConvercusCredential'];
 }
 
-/** As Argo CD runs it: the resource in the global `obj`, and none of the libraries that it withholds. */
+/** Runs it as Argo CD does: the resource in the global `obj`, without the libraries that Argo CD disables. */
 async function argoHealth(resource: object): Promise<string> {
   const file = join(dir, 'health.lua');
   const lines = [

@@ -44,7 +44,7 @@ const apply = (objects: readonly Manifest[], ...flags: string[]): Promise<string
 const dryRun = (objects: readonly Manifest[]): Promise<string> =>
   apply(objects, '--dry-run=server');
 
-/** A pod as the Deployment would make it: unlike a Deployment, it is refused if it is not restricted. */
+/** The pod of the Deployment: the API server rejects a pod that is not restricted, but not such a Deployment. */
 const podOf = ({ spec }: Manifest): Manifest => ({
   apiVersion: 'v1',
   kind: 'Pod',
@@ -83,7 +83,7 @@ describe('a real API server', () => {
 });
 
 describe('what the operator may do', () => {
-  /** All rights in a namespace, those for the whole cluster included, as `resource [names]: verbs`. */
+  /** All rights in a namespace, with cluster-wide ones, as `resource [names]: verbs`. */
   async function rightsOf(account: string, namespace: string): Promise<string[]> {
     const who = `--as=system:serviceaccount:${NAMESPACE}:${account}`;
     const flags = ['--list', '--no-headers', '-n', namespace, who];
@@ -93,11 +93,11 @@ describe('what the operator may do', () => {
     );
   }
 
-  /** Less what every service account may do. */
+  /** Without the rights that every service account has. */
   async function rightsIn(namespace: string): Promise<string[]> {
-    const anybody = await rightsOf('anybody', namespace);
+    const common = await rightsOf('without-rights', namespace);
     const rights = await rightsOf(RELEASE, namespace);
-    return rights.filter((right) => !anybody.includes(right)).sort();
+    return rights.filter((right) => !common.includes(right)).sort();
   }
 
   const FOR_CREDENTIALS = [

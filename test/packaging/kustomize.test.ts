@@ -31,7 +31,7 @@ describe('the overlay', () => {
   });
 });
 
-/** What only one of the two tools needs: hooks, the Namespace (`helm --create-namespace`), and how a new configuration replaces pods. */
+/** Needed by one tool only: hooks, the Namespace (`helm --create-namespace`), the restart for a new configuration. */
 function comparable(objects: readonly Manifest[]): Record<string, unknown> {
   const config = objects.find(({ kind }) => kind === 'ConfigMap')?.metadata.name ?? '';
   const shared = objects.filter(

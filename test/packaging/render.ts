@@ -10,7 +10,7 @@ export const CHART = join(ROOT, 'charts/convercus-operator');
 export const RELEASE = 'convercus-operator';
 export const NAMESPACE = 'convercus-operator';
 
-/** Long enough for a build of helm, promtool or kube-apiserver on a machine that has none of them yet. */
+/** Milliseconds, enough to build helm, promtool or kube-apiserver. */
 export const BUILD_TIME = 20 * 60_000;
 
 // oxlint-disable-next-line typescript/no-explicit-any -- a manifest may hold anything
@@ -25,7 +25,7 @@ interface Metadata {
 
 export type Values = Readonly<Record<string, unknown>>;
 
-/** What the chart renders for these values, hooks included. */
+/** The manifests that the chart renders for these values, with hooks. */
 export async function renderChart(values: Values = {}): Promise<Manifest[]> {
   return manifests(await helm(['template', RELEASE, CHART, ...inNamespace, ...fromInput], values));
 }
@@ -36,7 +36,7 @@ export async function renderOverlay(name: string): Promise<Manifest[]> {
 }
 
 /**
- * The standard output of helm, given values as its standard input.
+ * The standard output of helm, with the values as its standard input.
  * @throws with its standard error when it fails
  */
 export async function helm(args: string[], values: Values = {}): Promise<string> {
@@ -56,7 +56,7 @@ export function manifests(yaml: string): Manifest[] {
     .filter((object) => object !== null);
 }
 
-/** The only one of this kind. */
+/** @throws unless there is exactly one of this kind */
 export function the(kind: string, objects: readonly Manifest[]): Manifest {
   const [found, ...others] = objects.filter((object) => object.kind === kind);
   if (found === undefined || others.length > 0) throw new Error(`not exactly one ${kind}`);

@@ -1,6 +1,6 @@
 import type { Values } from './render.ts';
 
-/** Ten ways in which people install the chart; each is linted, rendered, and tried on a real API server. */
+/** Ten typical installations of the chart; each is linted, rendered, and applied to a real API server. */
 export const VALUE_SETS: Readonly<Record<string, Values>> = {
   'the defaults': {},
   'two replicas for production': {
@@ -45,7 +45,7 @@ export const VALUE_SETS: Readonly<Record<string, Values>> = {
     },
     extraEnv: [{ name: 'HTTPS_PROXY', value: 'http://proxy.example.com:3128' }],
   },
-  'environments of our own': {
+  'custom environments': {
     environments: {
       staging: { realm: '{program}-stage' },
       sandbox: {

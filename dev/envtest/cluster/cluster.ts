@@ -57,7 +57,7 @@ const run = promisify(execFile);
 /** @throws unless the status is 2xx within 5 s */
 async function expectOk(url: string): Promise<void> {
   const { ok, status } = await fetch(url, { signal: AbortSignal.timeout(5_000) });
-  if (!ok) throw new Error(`${url} answered ${status}`);
+  if (!ok) throw new Error(`${url} returned ${status}`);
 }
 
 /** Files that programs write outside `dir` go to a tmpfs, which ends with the mount namespace. */

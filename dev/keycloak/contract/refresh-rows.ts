@@ -54,7 +54,7 @@ export const REFRESH: Row[] = [
     ({ status }) => expect(status).toBe(200),
   ),
   tokens(
-    'keeps the scope of the login whatever is asked',
+    'keeps the scope of the login whatever is requested',
     async (lab) => lab.token({ ...refresh(await lab.login()), scope: 'profile' }),
     { ...ID, ...SESSION },
   ),

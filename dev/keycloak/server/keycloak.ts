@@ -135,6 +135,6 @@ export class Keycloak implements AsyncDisposable {
     const url = `${this.url}/realms/master/.well-known/openid-configuration`;
     const response = await fetch(url, { signal: AbortSignal.timeout(5000) });
     await response.arrayBuffer();
-    if (!response.ok) throw new Error(`Keycloak answered ${response.status}`);
+    if (!response.ok) throw new Error(`Keycloak returned ${response.status}`);
   }
 }
