@@ -7,7 +7,7 @@ import type { Replica } from './replica.ts';
 import type { Scheduler } from './scheduler.ts';
 import type { Trace } from './trace.ts';
 
-/** What lies between the replicas and the API server. */
+/** The network between the replicas and the API server. */
 export interface ApiNetwork {
   readonly scheduler: Scheduler;
   readonly dice: Dice;
@@ -15,11 +15,11 @@ export interface ApiNetwork {
   readonly server: ApiServer;
   readonly trace: Trace;
   readonly watches: Set<OpenWatch>;
-  /** Told of each request as it leaves; the result is told how it ended. */
+  /** Called with each request when it is sent; the returned function with its outcome. */
   readonly onRequest: (replica: Replica, request: ApiRequest) => (outcome: Outcome) => void;
 }
 
-/** What came of a request, as the sender saw it; `unknown`: it has no response, whatever the server did. */
+/** The outcome of a request for its sender; `unknown`: there was no response. */
 export interface Outcome {
   readonly isWritten: boolean;
   readonly seen: 'response' | 'unknown';

@@ -20,7 +20,7 @@ export interface Request {
   readonly contentType?: string;
 }
 
-/** An object, a page of a list, or a refusal as a meta/v1 Status. */
+/** An object, a page of a list, or an error as a meta/v1 Status. */
 export type Reply =
   | { readonly object: StoredObject }
   | { readonly page: Page }
@@ -43,21 +43,21 @@ export interface TokenFailure {
   }[];
 }
 
-/** One change, as watches and observers see it. */
+/** A change, for watches and observers. */
 export interface Change {
   readonly version: number;
   readonly kind: Kind;
   readonly type: 'ADDED' | 'MODIFIED' | 'DELETED';
-  /** After the change; the last state of a deleted one, with the version of its deletion. */
+  /** The new state; for a deleted object its last state, with the version of the deletion. */
   readonly object: StoredObject;
   readonly before: StoredObject | undefined;
-  /** Who made it: a field manager, `people` or `garbage collector`. */
+  /** The author: a field manager, `people` or `garbage collector`. */
   readonly by: string;
-  /** What was sent, if it came by a request. */
+  /** The body of the request, if there was one. */
   readonly request?: Request;
 }
 
-/** What a request is about, read from its path. */
+/** The resource that the path of a request names. */
 export interface Target {
   readonly kind: Kind;
   /** Absent: all namespaces. */
@@ -69,7 +69,7 @@ export interface Target {
 const PATH =
   /^\/apis?\/(?:[\w.]+\/)?v\w+(?:\/namespaces\/([^/]+))?\/(secrets|convercuscredentials|leases|events)(?:\/([^/]+))?(?:\/(status))?$/;
 
-/** @throws for a path that the operator never asks for */
+/** @throws for a path that the operator does not use */
 export function targetOf(path: string): Target {
   const [, namespace, plural, name, subresource] = PATH.exec(path) ?? [];
   const kind = KINDS.find((known) => known === plural);
@@ -82,7 +82,7 @@ export function targetOf(path: string): Target {
   };
 }
 
-/** A refused request; `handle` turns it into a reply. */
+/** A failed request; `handle` turns it into a response. */
 class Refused extends Error {
   readonly refusal: TokenFailure;
 
@@ -94,7 +94,7 @@ class Refused extends Error {
 
 const CONFLICT = (): Refused => new Refused(409, 'Conflict');
 
-/** As registry/generic/registry/store.go checks what an update brings along: absent is no precondition. */
+/** The preconditions of an update, as in registry/generic/registry/store.go: an absent field is none. */
 function checkPreconditions({ uid, resourceVersion }: Draft['metadata'], stored: ObjectMeta): void {
   const isOther = (wanted: string | undefined, found: string): boolean =>
     wanted !== undefined && wanted !== found;
@@ -110,9 +110,9 @@ interface Snapshot {
 }
 
 /**
- * The state of a kube-apiserver and what it makes of requests, at one moment and without any network: versions,
- * preconditions, server-side apply, immutable types, status, paged lists, history for watches, namespaces that go.
- * Held against the real one by test/dev/simulated-api-server.test.ts.
+ * The state of a kube-apiserver and its responses to requests, without time and network: versions, preconditions,
+ * server-side apply, immutable types, status, paged lists, history for watches, namespaces that are deleted.
+ * test/dev/simulated-api-server.test.ts compares it to a real one.
  */
 export class ApiServer {
   readonly #clock: () => EpochMs;
@@ -120,7 +120,7 @@ export class ApiServer {
   #objects: Record<Kind, Objects>;
   #version = 1_000;
   #history: Change[] = [];
-  /** Watches from before this version are told 410. */
+  /** Watches from an older version get status 410. */
   #oldest = 1_000;
   readonly #pages = new Map<
     string,
@@ -130,12 +130,12 @@ export class ApiServer {
   readonly namespaces = new Map<string, 'active' | 'terminating'>();
   /** Namespaces in which the operator's account has no permissions. */
   readonly forbidden = new Set<string>();
-  /** Nor may it write statuses. */
+  /** The account may not write statuses. */
   statusForbidden = false;
-  /** A server may send fewer objects a page than it is asked for. */
+  /** Maximum page size: a server may send fewer objects than requested. */
   readonly #longestPage: number;
   readonly #observers: ((change: Change) => void)[] = [];
-  /** The request that is being handled. */
+  /** The current request. */
   #request: Request | undefined;
 
   constructor(clock: () => EpochMs, uid: () => string, longestPage = Infinity) {
@@ -176,7 +176,7 @@ export class ApiServer {
     return this.#history.filter((change) => change.kind === kind && change.version > version);
   }
 
-  /** Forgets the history, as etcd's compaction does, and the snapshots of lists that are being paged. */
+  /** Drops the history, like etcd's compaction, and the snapshots of paged lists. */
   compact(): void {
     this.#oldest = this.#version;
     this.#history = [];
@@ -190,9 +190,9 @@ export class ApiServer {
   }
 
   /**
-   * As after a restore of etcd from a backup: the state is that of the backup.
-   * @param isBumped versions go on from beyond all that were ever told (`etcdutl snapshot restore --bump-revision
-   *   --mark-compacted`), so that watches are told 410; else they are those of the backup again
+   * Restores the state of a backup of etcd.
+   * @param isBumped versions continue after all earlier ones (`etcdutl snapshot restore --bump-revision
+   *   --mark-compacted`), so that watches get 410; else they are those of the backup
    */
   restore({ version, objects }: Snapshot, isBumped: boolean): void {
     this.#objects = { ...objects };
@@ -200,7 +200,7 @@ export class ApiServer {
     this.compact();
   }
 
-  /** What the operator asks; subject to its permissions. */
+  /** A request of the operator, subject to its permissions. */
   handle(request: Request): Reply {
     const target = targetOf(request.path);
     this.#request = request;
@@ -217,9 +217,9 @@ export class ApiServer {
     }
   }
 
-  // What people and controllers other than the operator do
+  // Changes by people and by other controllers
 
-  /** Creates or replaces an object as `manager`. Nothing happens in a namespace that is not there or goes. */
+  /** Creates or replaces an object as `manager`. Does nothing if the namespace is absent or being deleted. */
   put(
     kind: Kind,
     draft: Draft & { metadata: { name: string; namespace: string } },
@@ -372,7 +372,7 @@ export class ApiServer {
     return this.#store(kind, before, { ...before, ...made }, manager);
   }
 
-  /** Of metadata only; that is all the operator patches in this way. */
+  /** A merge patch of metadata, the only one that the operator sends. */
   #mergePatch({ body, query = {} }: Request, target: Target): StoredObject {
     const { metadata } = draftIn(body);
     const before = this.#existing(target);
@@ -419,7 +419,7 @@ export class ApiServer {
     }
   }
 
-  /** Equal to what is there: nothing happens, as in etcd3/store.go. */
+  /** A write that changes nothing stores nothing, as in etcd3/store.go. */
   #store(kind: Kind, before: StoredObject | undefined, draft: Draft, by: string): StoredObject {
     if (kind !== 'leases' && before !== undefined && isSame(before, draft)) return before;
     const metadata = {
@@ -468,7 +468,7 @@ function emptyObject(kind: Kind): StoredObject {
   return { apiVersion, kind: name, metadata: emptyMeta };
 }
 
-/** Of a JSON patch (RFC 6902): each value by operation and path. */
+/** The values of a JSON patch (RFC 6902) by operation and path. */
 export function valuesIn(body: unknown): Map<string, unknown> {
   const operations: readonly unknown[] = Array.isArray(body) ? body : [];
   return new Map(
@@ -479,7 +479,7 @@ export function valuesIn(body: unknown): Map<string, unknown> {
   );
 }
 
-/** What a client sent has been JSON. */
+/** A copy by JSON, as of a request body. */
 function draftIn(body: unknown): Draft {
   const draft: Partial<Draft> = objectOf(body);
   return { ...draft, metadata: draft.metadata ?? {} };
@@ -487,7 +487,7 @@ function draftIn(body: unknown): Draft {
 
 const isConflict = (made: object): made is readonly Conflict[] => Array.isArray(made);
 
-/** A Secret that is to be stored. @throws Refused with all that is wrong with it */
+/** Checks a Secret before it is stored. @throws Refused with all errors */
 function validate({ type, metadata }: Draft, before: StoredObject | undefined): void {
   const controllers = (metadata.ownerReferences ?? []).filter(({ controller }) => controller);
   const wrong = {
@@ -521,7 +521,7 @@ const generationAfter = (before: StoredObject | undefined, spec: StoredObject['s
 
 const timestamp = (at: EpochMs): string => `${new Date(at).toISOString().slice(0, 19)}Z`;
 
-/** Apart from versions. */
+/** Equal without versions. */
 function isSame(before: StoredObject, draft: Draft): boolean {
   const text = ({ metadata, ...rest }: Draft): string => {
     const { resourceVersion: _, uid: __, creationTimestamp: ___, ...meta } = metadata;

@@ -12,10 +12,10 @@ import { latency } from './conditions.ts';
 import type { Replica } from './replica.ts';
 import { WatchConnection } from './watch-connection.ts';
 
-/** `timeout` of ApiRequest says so. */
+/** The default of `timeout` in ApiRequest. */
 const DEFAULT_TIMEOUT: Ms = seconds(30);
 
-/** The Transport of one replica: requests and watches travel through the simulated network. */
+/** The RestClient of one replica: requests and watches travel through the simulated network. */
 export function apiTransport(replica: Replica, network: ApiNetwork): RestClient {
   return {
     request: (request) => new ApiCall(replica, network, request).response,
@@ -44,7 +44,7 @@ async function* stream(
   }
 }
 
-/** One request: on its way, at the server, and its response on the way back. */
+/** A request on its way, at the server, and its response on the way back. */
 class ApiCall {
   readonly response: Promise<ApiResponse | ApiError>;
   readonly #replica: Replica;
@@ -140,12 +140,12 @@ class ApiCall {
     if (this.#end(reason)) this.#resolve(ApiError.network(reason));
   }
 
-  /** The sender waits no longer. Answers whether it did until now. */
+  /** The sender stops waiting. @returns false if it had stopped before */
   #end(result?: number | string): boolean {
     if (this.#isOver) return false;
     this.#isOver = true;
     this.#cancelTimeout();
-    // What was sent may arrive although the sender waits no longer
+    // The request may arrive although the sender has stopped waiting
     this.#isCut = !this.#isArrived && this.#network.dice.chance(0.5);
     this.#report({
       isWritten: this.#isWritten,
@@ -171,7 +171,7 @@ export function wordsFor({
 const isMetadataOnly = ({ accept = '' }: Pick<ApiRequest, 'accept'>): boolean =>
   accept.includes('PartialObjectMetadata');
 
-/** What arrives has been JSON, so that nothing is shared with the server. */
+/** A copy by JSON, so that no object is shared with the server. */
 function responseFor(reply: Reply, request: ApiRequest): ApiResponse | ApiError {
   if ('refusal' in reply) return errorFor(reply.refusal);
   const metadata = isMetadataOnly(request);

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { sourceText } from './source-text.ts';
 import { type Insertion, visitNodes, withInsertions } from './syntax.ts';
 
-/** Makes each await of the operator's sources countable; see awaits.ts. For `node --import`. */
+/** Wraps each await of the operator's sources; see awaits.ts. For `node --import`. */
 
 const ROOT = `${import.meta.dirname.split(`${sep}dev${sep}`)[0]}${sep}`;
 

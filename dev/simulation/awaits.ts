@@ -2,8 +2,8 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import type { Dice } from './dice.ts';
 
 /**
- * At which awaits of the operator a replica was crashed. `awaits-hook.ts` writes `__await("file:line", …)` around the
- * operand of each await of src; here it is counted which of them wait when a replica crashes, and one can be chosen.
+ * Counts at which awaits of the operator a replica crashed, and lets a crash choose an await. `awaits-hook.ts` wraps
+ * the operand of each await of src in `__await("file:line", …)`.
  */
 
 interface Waiting {
@@ -15,7 +15,7 @@ const current = new AsyncLocalStorage<Waiting>();
 const crashed = new Map<string, number>();
 let next: { readonly place: string; readonly reached: (slot: string) => void } | undefined;
 
-/** Where an interruption may leave something half done. */
+/** Files in which a crash may leave a partial result. */
 const WORTH_IT = /^src\/(reconcile|tokens|oauth|kubernetes)\//;
 
 /** Undefined without the hook. */
@@ -28,7 +28,7 @@ export function pickAwait(dice: Dice): string | undefined {
   return choice.length === 0 ? undefined : dice.pick(choice);
 }
 
-/** Tells once which replica waits at that place next; replaces what was asked for before. */
+/** Calls back once, with the replica that waits there next. Replaces an earlier call. */
 export function whenWaitingAt(place: string, reached: (slot: string) => void): void {
   next = { place, reached };
 }
@@ -37,7 +37,7 @@ export function forgetAwait(): void {
   next = undefined;
 }
 
-/** Runs the operator of one replica; the result tells of its crash. */
+/** Runs the operator of one replica. @returns a function to call when it crashes */
 export function watchingAwaits(slot: string, run: () => void): () => void {
   const waiting: Waiting = { slot, places: new Map() };
   current.run(waiting, run);

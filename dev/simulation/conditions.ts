@@ -1,9 +1,9 @@
 import type { Ms } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
 
-/** How well the networks work at the moment. Probabilities are per request. */
+/** The current state of a network. Probabilities are per request. */
 export interface Conditions {
-  /** Of one way; some messages take longer than all later ones. */
+  /** Of one direction; a slow message is overtaken by later ones. */
   latency: 'short' | 'mixed' | 'long';
   api: ApiConditions;
   watch: { cut: number; stall: Ms };
@@ -11,14 +11,14 @@ export interface Conditions {
 }
 
 export interface ApiConditions {
-  /** Nothing answers: connections are refused. */
+  /** Connections are refused. */
   down: boolean;
   lostBefore: number;
-  /** The server did as it was told, only its response was lost. */
+  /** The server carried out the request and its response was lost. */
   lostAfter: number;
   /** 429, 500 or 503. */
   refused: number;
-  /** No response at all. */
+  /** No response. */
   hangs: number;
 }
 
@@ -29,7 +29,7 @@ export const goodConditions = (): Conditions => ({
   host: { lostBefore: 0, lostAfter: 0, slow: 0 },
 });
 
-/** How long one message takes. */
+/** The latency of a message. */
 export function latency(dice: Dice, { latency: profile }: Conditions): Ms {
   if (profile === 'short') return dice.between(0, 5);
   const kind = dice.weighted({ quick: 60, usual: 30, late: profile === 'long' ? 12 : 4 });

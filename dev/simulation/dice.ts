@@ -8,7 +8,7 @@ export class Dice {
     this.#state = hashOf(seed);
   }
 
-  /** Dice of their own, so that one user of randomness does not move the choices of another. */
+  /** Independent dice, so that one consumer does not change the choices of another. */
   fork(name: string): Dice {
     return new Dice(`${this.#name}/${name}`);
   }
@@ -21,12 +21,12 @@ export class Dice {
     return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
   };
 
-  /** A whole number from 0 to `n` - 1. */
+  /** An integer from 0 to `n` - 1. */
   below(n: number): number {
     return Math.floor(this.next() * n);
   }
 
-  /** A whole number, both ends included. */
+  /** An integer between both bounds, inclusive. */
   between(low: number, high: number): number {
     return low + this.below(high - low + 1);
   }
@@ -42,7 +42,7 @@ export class Dice {
     return picked;
   }
 
-  /** A name, as often as its weight says. */
+  /** A key, with a probability in proportion to its weight. */
   weighted<T extends string>(weights: Readonly<Partial<Record<T, number>>>): T {
     const entries = Object.entries(weights).map(
       ([name, weight]) => [name, Number(weight)] as const,

@@ -6,12 +6,12 @@ import type { Dice } from './dice.ts';
 import type { Action } from './people.ts';
 import { NAMESPACES, type Process, type World } from './world.ts';
 
-/** What breaks, for a while that the dice draw. Each fault ends by itself, or when the world calms down. */
+/** Faults of random duration. Each ends by itself, or when all faults are ended. */
 
 const briefly = (dice: Dice): Ms =>
   dice.pick([seconds(3), seconds(20), seconds(80), seconds(150), minutes(4)]);
 
-/** Faults that do not change who leads. */
+/** Faults that do not change the leader. */
 const LEAVES_LEADER = new Set([
   'host',
   'provider unavailable',
@@ -23,7 +23,7 @@ const LEAVES_LEADER = new Set([
   'provider resets',
 ]);
 
-/** One fault of a name at a time; the next of that name takes the place of the one before. */
+/** One fault of a name at a time: the next one of that name replaces it. */
 function lasting(world: World, name: string, duration: Ms, end: () => void): void {
   world.trace.add('fault', () => `${name} for ${duration / 1_000} s`);
   world.faults.get(name)?.();
@@ -43,7 +43,7 @@ function lasting(world: World, name: string, duration: Ms, end: () => void): voi
 
 type Networks = Omit<Conditions, 'latency'>;
 
-/** Makes a network worse, and good again. */
+/** Makes a network worse until the fault ends. */
 const worse =
   <K extends keyof Networks>(name: K, change: (dice: Dice) => Partial<Networks[K]>): Action =>
   (world, dice) => {
@@ -87,7 +87,7 @@ const forbidden: Action = (world, dice) => {
   );
 };
 
-/** As with a Role of before the operator needed that verb. Tokens are renewed all the same. */
+/** Like a Role from a release that did not need that verb. Tokens must still be renewed. */
 const statusForbidden: Action = (world, dice) => {
   world.trace.add('fault', () => 'no permission to write statuses');
   world.server.statusForbidden = true;
@@ -125,7 +125,7 @@ function pickProcess({ processes }: World, dice: Dice): Process | undefined {
   return running.length === 0 ? undefined : dice.pick(running);
 }
 
-/** At some await: at a chosen one where they are marked, otherwise right before the n-th message from now arrives. */
+/** Crashes at a chosen await when awaits are marked, else right before the n-th message from now arrives. */
 const crash: Action = (world, dice) => {
   const process = pickProcess(world, dice);
   if (process === undefined) return;
@@ -136,7 +136,7 @@ const crash: Action = (world, dice) => {
   startAgain(world, process, dice.between(600, 45_000) + 30_000);
 };
 
-/** And at another one after that, until the world calms down; one that is not reached soon is given up. */
+/** Crashes at one await after another, until faults are ended; one that is not reached soon is skipped. */
 function crashAt(world: World, place: string, dice: Dice): void {
   const goOn = (): void => {
     const next = pickAwait(dice);
@@ -167,7 +167,7 @@ const terminate: Action = (world, dice) => {
   startAgain(world, process, dice.between(0, 40_000));
 };
 
-/** Once the one before has gone, as a Deployment does. */
+/** Starts the next process when the previous one has ended, as a Deployment does. */
 function startAgain(world: World, { slot, replica }: Process, wait: Ms): void {
   world.scheduler.after(wait, () => {
     const current = world.processes.get(slot);
@@ -178,8 +178,8 @@ function startAgain(world: World, { slot, replica }: Process, wait: Ms): void {
 }
 
 /**
- * State of some time ago comes back. Where versions go back as well, every component with a cache has to be restarted,
- * as the documentation of Kubernetes says ("Operating etcd clusters", restoring).
+ * Restores an old state. If resource versions go back too, all components with a cache have to be restarted, as the
+ * documentation of Kubernetes says ("Operating etcd clusters", restoring).
  */
 const restoreBackup: Action = (world, dice) => {
   const backup = world.server.snapshot();
@@ -199,7 +199,7 @@ const restoreBackup: Action = (world, dice) => {
   });
 };
 
-/** SIGSTOP, and SIGCONT after shorter or longer than the lease. */
+/** SIGSTOP, then SIGCONT before or after the lease duration is over. */
 const freeze: Action = (world, dice) => {
   const process = pickProcess(world, dice);
   if (process === undefined || process.replica.isFrozen) return;
@@ -218,7 +218,7 @@ const moveClock: Action = (world, dice) => {
   world.trace.add('fault', () => `${process?.replica.name} sets its clock by ${by / 1_000} s`);
 };
 
-/** By the name that `--faults` takes; each with what may happen and how often. */
+/** By their names in `--faults`: the faults, with weights. */
 export const FAULTS = {
   latency: { latency },
   api: {

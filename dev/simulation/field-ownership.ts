@@ -7,8 +7,8 @@ import type {
 } from './objects.ts';
 
 /**
- * Who owns which fields of a Secret, as in server-side apply (KEP 555): `metadata.managedFields` of a real API server,
- * for the fields that the operator and people set: data, labels, annotations, owner references and the type.
+ * Field ownership of a Secret as in server-side apply (KEP 555): `metadata.managedFields` of a real API server for the
+ * fields that the operator and people set, which are data, labels, annotations, owner references and the type.
  */
 
 /** The value of each field by its path in the notation of FieldsV1. */
@@ -39,10 +39,10 @@ export interface Conflict {
   readonly manager: string;
 }
 
-/** What field ownership decides; name, namespace, uid and version come when it is stored. */
+/** The fields under ownership. Name, namespace, uid and version are set when the object is stored. */
 export type Part = Pick<Draft, 'type' | 'data' | 'metadata'>;
 
-/** What an apply of `manager` makes of an object, or the conflicts that forbid it. */
+/** The object after an apply of `manager`, or the conflicts that prevent it. */
 export function applied(
   before: StoredObject,
   draft: Draft,
@@ -54,7 +54,7 @@ export function applied(
     entry.manager === manager && entry.operation === 'Apply';
   const others = entries.filter((entry) => !isOurs(entry)).map(ownershipOf);
   const differs = (path: string): boolean => current.get(path) !== wanted.get(path);
-  // What the same manager has set by another operation is a conflict too
+  // A field that the same manager set by another operation is a conflict too
   const conflicts = [...wanted.keys()]
     .filter(differs)
     .flatMap((path) =>
@@ -76,7 +76,7 @@ export function applied(
   return withFields(before, fields, [...left, ours]);
 }
 
-/** What a PUT, POST or edit of `manager` makes of an object: what it changes becomes its own. */
+/** The object after a PUT, POST or PATCH of `manager`, which becomes the owner of changed fields. */
 export function updated(before: StoredObject | undefined, draft: Draft, manager: string): Part {
   const [current, wanted] = [before === undefined ? new Map() : fieldsOf(before), fieldsOf(draft)];
   const changed = new Set(

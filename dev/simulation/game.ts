@@ -13,7 +13,7 @@ import {
 import { START } from './replica.ts';
 import { type Setting, World } from './world.ts';
 
-/** One thing that happens. Its dice depend on its number alone, so that others can be left out. */
+/** A step. Its dice depend on its number only, so that other steps can be left out. */
 export interface Step {
   readonly number: number;
   readonly at: Ms;
@@ -22,10 +22,10 @@ export interface Step {
 
 export interface GameOptions {
   readonly seed: number;
-  /** What may break; absent: what the seed draws. */
+  /** Names of faults. Default: those that the seed draws. */
   readonly faults?: readonly FaultName[];
   readonly setting?: Partial<Setting>;
-  /** Absent: what the seed draws. */
+  /** Default: what the seed draws. */
   readonly steps?: readonly Step[];
   readonly trace?: boolean;
 }
@@ -37,7 +37,7 @@ export interface Result {
   /** Each as `rule: what`. */
   readonly violations: readonly string[];
   readonly trace: readonly string[];
-  /** From the end of all faults and edits until every credential was as it should be. */
+  /** From the end of all faults and edits until every credential was right. */
   readonly settledAfter: Ms;
   readonly tokenRequests: number;
   readonly lostSessions: number;
@@ -45,13 +45,13 @@ export interface Result {
 }
 
 /**
- * Virtual time within which every credential has to be as it should be: the longest retry is an hour, and a password
- * that may be right but locked out is tried again after 20 min, 2 h and 12 h.
+ * Virtual time within which every credential has to be right: the longest retry is an hour, and a password that may be
+ * right but locked out is tried again after 20 min, 2 h and 12 h.
  */
 const BOUND: Ms = minutes(75);
 const BOUND_AFTER_LOCK: Ms = hours(15);
 const LOOK_EVERY: Ms = seconds(20);
-/** Without any request, but for what is due. */
+/** Milliseconds without a request, except for renewals that are due. */
 const QUIET: Ms = minutes(4);
 const MOST_STEPS = 34;
 const DELAYS_NEWS = new Set<FaultName>([
@@ -97,7 +97,7 @@ export function stepsFor(dice: Dice, faults: readonly FaultName[]): Step[] {
     .map((step, number) => ({ ...step, number }));
 }
 
-/** Faults and edits, then calm: plays one seed and checks everything. */
+/** Runs one seed: faults and edits, then none, with all checks. */
 export async function play(options: GameOptions): Promise<Result> {
   const { seed, trace = false, setting = {} } = options;
   const name = `seed ${seed}`;
@@ -136,7 +136,7 @@ export async function play(options: GameOptions): Promise<Result> {
   };
 }
 
-/** All faults end, every replica runs, the last edits are made. */
+/** Ends all faults, starts every replica and finishes edits. */
 async function calmDown(world: World, dice: Dice): Promise<void> {
   world.trace.add('calm', () => 'all faults and edits end');
   for (const end of world.faults.values()) end();
@@ -145,7 +145,7 @@ async function calmDown(world: World, dice: Dice): Promise<void> {
   world.provider.faults.clear();
   world.server.forbidden.clear();
   world.server.statusForbidden = false;
-  // Edits that come in two parts, and restarts that wait, come to their end
+  // Second parts of edits and delayed restarts
   await world.scheduler.runUntil(Math.max(world.now + seconds(90), world.lastEditAt + 1));
   for (const end of world.faults.values()) end();
   for (const { slot, replica, hasEnded } of world.processes.values()) {
@@ -156,7 +156,7 @@ async function calmDown(world: World, dice: Dice): Promise<void> {
   putThingsRight(world, dice);
 }
 
-/** Until everything is as it should be. */
+/** Runs until everything is right. */
 async function settle(world: World): Promise<Ms> {
   const since = world.now;
   let problems = problemsOf(world);
@@ -170,11 +170,11 @@ async function settle(world: World): Promise<Ms> {
   return world.now - since;
 }
 
-/** Nothing is sent before the next renewal is due. */
+/** Checks that nothing is sent before the next renewal is due. */
 async function checkQuiet(world: World): Promise<void> {
-  // Background work: log-outs, events
+  // Background work: logouts, events
   await world.scheduler.runUntil(world.now + minutes(1));
-  // A log-out waits for its turn, and looks now and then whether it is still needed
+  // A logout waits in the queue, and its operator checks at times whether it is still needed
   if (world.now < world.provider.pausedUntil) return;
   const due = [...world.server.all('secrets')]
     .map(({ metadata }) => parseTime(metadata.annotations?.['convercus.io/renew-at']))
@@ -183,7 +183,7 @@ async function checkQuiet(world: World): Promise<void> {
   const next = Math.min(...due.filter((at) => at > world.now), world.now + QUIET);
   if (due.some((at) => at <= world.now)) return;
   const until = next - seconds(2);
-  // A renewal that was due just now may have its status still to write
+  // The status of a renewal that was just due may not be written yet
   await world.scheduler.runUntil(world.now + seconds(1));
   if (until <= world.now) return;
   world.safety.activity = { apiRequests: 0, tokenRequests: 0, lines: [] };

@@ -15,17 +15,17 @@ export interface HostNetwork {
   readonly trace: Trace;
   /** `timeoutSeconds` of the configuration. */
   readonly timeout: Ms;
-  /** Told of each request as it leaves; the result is told what the provider did and what its sender saw. */
+  /** Called with each request when it is sent; the returned function with what the provider did and the outcome. */
   readonly onRequest: (replica: Replica, request: HttpRequest) => ExchangeObserver;
 }
 
 export interface ExchangeObserver {
   readonly handled: (handled: Handled) => void;
-  /** `unknown`: the sender has no response. */
+  /** `unknown`: there was no response. */
   readonly ended: (seen: 'response' | 'unknown') => void;
 }
 
-/** The HttpClient of one replica: each exchange travels through the simulated network. It is sent once, without retries. */
+/** The HttpClient of a replica. It sends requests through the simulated network, without retries. */
 export const hostClient = (replica: Replica, network: HostNetwork): HttpClient => ({
   send: (_, request, signal) => exchange(replica, network, request, signal),
   close: () => Promise.resolve(),
@@ -81,7 +81,7 @@ function exchange(
 
 const networkError = (code: string): Error => Object.assign(new Error('no answer'), { code });
 
-/** Without anything of the body that is secret. */
+/** Without the secrets in the body. */
 function wordsFor({ url, body }: HttpRequest): string {
   const { host, pathname } = new URL(url);
   const form = new URLSearchParams(body.startsWith('{') ? '' : body);

@@ -1,4 +1,4 @@
-/** Objects as the API server stores them, as far as the operator reads or writes them. */
+/** Objects as the API server stores them, with the fields that the operator reads or writes. */
 
 export const KINDS = ['secrets', 'convercuscredentials', 'leases', 'events'] as const;
 export type Kind = (typeof KINDS)[number];
@@ -35,7 +35,7 @@ export interface ObjectMeta {
   readonly managedFields?: readonly ManagedFieldsEntry[];
 }
 
-/** Never changed once stored: a write stores another object. */
+/** Immutable: a write stores another object. */
 export interface StoredObject {
   readonly apiVersion: string;
   readonly kind: string;
@@ -46,7 +46,7 @@ export interface StoredObject {
   readonly status?: Readonly<Record<string, unknown>>;
 }
 
-/** What a client sends: anything may be absent. */
+/** An object from a client, in which any field may be absent. */
 export type Draft = Omit<Partial<StoredObject>, 'metadata'> & {
   readonly metadata: Partial<ObjectMeta>;
 };
@@ -71,7 +71,7 @@ export const decoded = (data: StoredObject['data'] = {}): Record<string, string>
     Object.entries(data).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]),
   );
 
-/** People have set annotations of a Secret that is merged into: the operator does not take them over. */
+/** True if people own annotations of a Secret with creationPolicy Merge, which the operator leaves to them. */
 export const hasForeignAnnotations = ({
   metadata: { managedFields = [] },
 }: StoredObject): boolean =>

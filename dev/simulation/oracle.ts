@@ -8,8 +8,8 @@ import { isFor } from './rules/targets.ts';
 import type { World } from './world.ts';
 
 /**
- * Which state each credential has to be in once all faults and edits have ended, by its spec and the world alone.
- * An empty list: everything is as it should be.
+ * Checks the state of each credential after all faults and edits have ended, from its spec and the world alone.
+ * @returns what is wrong; empty when everything is right
  */
 export function problemsOf(world: World): string[] {
   const served = world.credentials().filter((credential) => isServed(world, credential));
@@ -22,7 +22,7 @@ export function problemsOf(world: World): string[] {
   return [...problems, ...strays(world)];
 }
 
-/** Some release watches it. */
+/** True if a release watches it. */
 function isServed({ setting }: World, { metadata }: StoredObject): boolean {
   return setting.releases === 1 || ['one', 'two'].includes(metadata.labels?.['release'] ?? '');
 }
@@ -60,8 +60,8 @@ function problemWith(
 }
 
 /**
- * Not to be told from a Secret of others: `Retain` has left it for a credential that is gone or names another target,
- * or people have taken the label of one without owner, or have set fields of a Secret that is merged into.
+ * True if the operator can't recognize the Secret as its own: `Retain` left it for a credential that is gone or has
+ * another target, or people removed the label of a Secret without owner, or set fields of a Secret with Merge.
  */
 function isOthers(target: StoredObject | undefined, { metadata, ...rest }: StoredObject): boolean {
   if (target === undefined) return false;
@@ -140,10 +140,10 @@ function sessionProblem(world: World, credential: StoredObject): string | undefi
   return facts.includes(uid) ? undefined : 'the session is that of another credential';
 }
 
-/** The renewal lies at 85 % of the validity at the latest: 80 ± 5. */
+/** The renewal is due at 80 ± 5 % of the lifetime, so at 85 % at the latest. */
 const LATEST_RENEWAL = 0.86;
 
-/** Secrets of ours that no credential needs. */
+/** Secrets of the operator that no credential needs. */
 function strays(world: World): string[] {
   const exists = (namespace: string, name: string | undefined): StoredObject | undefined =>
     world.server.get('convercuscredentials', `${namespace}/${name}`);

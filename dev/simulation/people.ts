@@ -6,7 +6,7 @@ import { CLIENTS } from './provider.ts';
 import { type Spec, specOf, targetNameOf } from './rules/rule.ts';
 import { clientOf, NAMESPACES, SOURCES, type World } from './world.ts';
 
-/** What people do: one edit each, of something that the dice pick. Nothing to pick from: nothing happens. */
+/** Edits by people, of objects that the dice pick. Without a fitting object nothing happens. */
 export type Action = (world: World, dice: Dice) => void;
 
 const NAMES = ['a', 'b', 'c'];
@@ -115,7 +115,7 @@ function recreate(world: World, dice: Dice): void {
   if (found !== undefined) putCredential(world, found.metadata, specOf(found));
 }
 
-/** And the target goes at the same time. */
+/** Also deletes the target at the same time. */
 function recreateWithTarget(world: World, dice: Dice): void {
   const found = remove(world, dice);
   if (found === undefined) return;
@@ -126,7 +126,7 @@ function recreateWithTarget(world: World, dice: Dice): void {
   world.scheduler.after(dice.between(0, 30), () => world.server.remove('secrets', key, 'people'));
 }
 
-/** Another name and the same spec, as a rename in git. */
+/** The same spec under another name, like a rename in git. */
 function rename(world: World, dice: Dice): void {
   const found = remove(world, dice);
   if (found === undefined) return;
@@ -182,7 +182,7 @@ const withLabel =
     metadata: { ...metadata, labels: { ...metadata.labels, [name]: `v${dice.below(1_000)}` } },
   });
 
-/** A user's Secret under the name of a target. */
+/** Creates a user's Secret with the name of a target. */
 function occupy(world: World, dice: Dice): void {
   const credential = pickCredential(world, dice);
   if (credential === undefined) return;
@@ -208,7 +208,7 @@ function putMerged(world: World, dice: Dice): void {
   world.server.put('secrets', { type: 'Opaque', metadata, data: encoded(data) }, 'kubectl');
 }
 
-/** First one side learns of a new value, then the other. */
+/** Changes a value on one side first and on the other side later. */
 const changing =
   (change: (world: World, client: string) => void): Action =>
   (world, dice) => {
@@ -226,7 +226,7 @@ const changing =
       world.later(gap, tell);
       return;
     }
-    // The new value is written before the provider takes it: for a while the credentials are wrong
+    // The Secret has the new value before the provider: for a while the credentials are wrong
     const good = world.provider.goodValues(client);
     for (const namespace of NAMESPACES) {
       if (world.server.get('secrets', `${namespace}/${source}`) === undefined) continue;
@@ -238,7 +238,7 @@ const changing =
     });
   };
 
-/** Beside one that has a token, another of the same spec appears in the moment in which the secret changes. */
+/** Creates a second credential with the spec of one that has a token, while the secret changes. */
 function rotateWithNewcomer(world: World, dice: Dice): void {
   const found = pickCredential(world, dice);
   if (found === undefined) return;
@@ -274,7 +274,7 @@ function removeSource(world: World, dice: Dice): void {
   world.server.remove('secrets', `${dice.pick(NAMESPACES)}/${dice.pick(SOURCES)}`, 'people');
 }
 
-/** Everything in it goes, in any order, and then it comes back empty. */
+/** Deletes a namespace with its objects, in random order, and creates it again. */
 function deleteNamespace(world: World, dice: Dice): void {
   const namespace = dice.pick(NAMESPACES);
   const { server, scheduler } = world;
@@ -377,7 +377,7 @@ export const SECRET_EDITS = {
 
 export const NAMESPACE_EDITS = { deleteNamespace } as const satisfies Record<string, Action>;
 
-/** Makes every credential one that the world can serve; what is left over and belongs to no one goes. */
+/** Corrects every credential, so that it can be served, and deletes Secrets without owner. */
 export function putThingsRight(world: World, dice: Dice): void {
   const { server } = world;
   for (const namespace of NAMESPACES) {

@@ -3,14 +3,14 @@ import { crashedAwaits } from './awaits.ts';
 import { play, type Result } from './game.ts';
 import type { Report, Task } from './processes.ts';
 
-/** One process of a campaign: plays its share of the seeds and reports every so many runs. */
+/** One process of a campaign: runs its share of the seeds and reports after each block of runs. */
 
 const BLOCK = 25;
 
 const { from, to, step, faults }: Task = JSON.parse(process.argv[2] ?? '{}');
 let results: Result[] = [];
 let crashes: Report['failures'][number][] = [];
-/** Each would be the end of an operator. */
+/** Each of these would end an operator. */
 const unhandled: unknown[] = [];
 process.on('unhandledRejection', (error) => {
   unhandled.push(error);

@@ -13,7 +13,7 @@ export interface Campaign {
   readonly untilFailure: boolean;
 }
 
-/** What a process is to play; it sends back one Report per block of runs. */
+/** The task of a process, which sends one Report per block of runs. */
 export interface Task {
   readonly from: number;
   readonly to: number;
@@ -32,7 +32,7 @@ export interface Report {
   readonly awaits: Readonly<Record<string, number>>;
 }
 
-/** Plays the range in as many processes as there are cores, prints each failing run and a summary. */
+/** Runs the seeds in one process per core, prints each failing run and a summary. */
 export async function playInProcesses(campaign: Campaign): Promise<number> {
   const { range, untilFailure } = campaign;
   const [from, to] = range;

@@ -15,7 +15,7 @@ import {
 import type { Dice } from './dice.ts';
 import { START } from './replica.ts';
 
-/** What was presented for a token, and what the token is good for. */
+/** A token with the credentials it was issued for, and its lifetime. */
 export interface Issued {
   readonly host: string;
   readonly realm: string;
@@ -27,11 +27,11 @@ export interface Issued {
   readonly username: string;
   readonly issuedAt: Ms;
   readonly expiresAt: Ms;
-  /** Of the grants that have one. */
+  /** Undefined for grants without session. */
   readonly sessionId: string | undefined;
 }
 
-/** One request as it arrived, for the checks. */
+/** A request as it arrived, for the rules. */
 export interface Presented {
   readonly endpoint: string;
   readonly host: string;
@@ -39,7 +39,7 @@ export interface Presented {
   readonly fields: ReadonlyMap<string, string>;
   readonly status: number;
   readonly error: string;
-  /** Its responses come from the provider itself, not from a fault in front of it. */
+  /** The response comes from the provider, not from a fault. */
   readonly isHonest: boolean;
 }
 
@@ -52,14 +52,14 @@ export interface Handled {
 
 const PROGRAMS = ['abc', 'xyz'] as const;
 export const CLIENTS = ['client-1', 'client-2'] as const;
-/** What users of a client present; the same names in every realm. */
+/** The user name for a client; the same in every realm. */
 export const userOf = (client: string): string => client.replace('client', 'user');
 
 const ENDPOINTS = { token: tokenEndpoint, logout: logoutEndpoint, revoke: revokeEndpoint };
 
 /**
- * Keycloak and the legacy login, by the endpoints of dev/keycloak/dialect, which the contract suite holds against the
- * real Keycloak. Two environments: each host has realms and a clock of its own.
+ * Keycloak and the legacy login, with the endpoints of dev/keycloak/dialect, which the contract tests compare to a real
+ * Keycloak. There are two environments: a host each, with realms of its own.
  */
 export class Provider {
   readonly faults = new Faults();
@@ -67,10 +67,10 @@ export class Provider {
   readonly issued = new Map<string, Issued>();
   readonly realms = new Map<string, Realm>();
   readonly legacy: LegacyLogin;
-  /** Some host has asked to be left alone until then (`Retry-After`): log-outs wait. */
+  /** Until then a host paused clients (`Retry-After`): logouts wait. */
   pausedUntil: Ms = 0;
   readonly #now: () => Ms;
-  /** The provider's clock minus the true time. */
+  /** The provider's clock minus virtual time. */
   #offset: Ms = 0;
   #secrets = 0;
 
@@ -118,7 +118,7 @@ export class Provider {
     this.#offset += by;
   }
 
-  /** The client has a new secret from now on, in all realms. */
+  /** Gives the client a new secret, in all realms. */
   rotate(clientId: string): string {
     this.#secrets += 1;
     const secret = `CaNaRy-secret-${this.#secrets}`;
@@ -133,7 +133,7 @@ export class Provider {
     return secret;
   }
 
-  /** The user of that client has a new password from now on, in all realms and at the legacy login. */
+  /** Gives the user of that client a new password, in all realms and at the legacy login. */
   changePassword(clientId: string): string {
     this.#secrets += 1;
     const [username, password] = [userOf(clientId), `CaNaRy-password-${this.#secrets}`];
@@ -155,7 +155,7 @@ export class Provider {
     return password;
   }
 
-  /** What a credentials Secret of that client has to hold now. */
+  /** The right content of the credentials Secret for that client. */
   goodValues(clientId: string): Record<string, string> {
     const [realm] = this.realms.values();
     const user = realm?.findUser(userOf(clientId));
@@ -167,12 +167,12 @@ export class Provider {
     };
   }
 
-  /** As after a restart of a server that keeps sessions in memory. */
+  /** Ends all sessions, like a restart of a server that keeps them in memory. */
   loseSessions(): void {
     for (const realm of this.realms.values()) realm.sessions.clear();
   }
 
-  /** Every session that goes on, by its id. */
+  /** The active sessions by id. */
   *liveSessions(): Iterable<readonly [id: string, realm: Realm]> {
     for (const realm of this.realms.values()) {
       for (const [id, session] of realm.sessions) {

@@ -3,7 +3,7 @@ import type { EpochMs, Ms } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
 import type { Scheduler } from './scheduler.ts';
 
-/** The wall clock of the simulation when it begins. */
+/** The wall clock time at the start of a simulation. */
 export const START: EpochMs = Date.parse('2026-09-21T12:00:00Z');
 
 type Cause = 'message' | 'timer';
@@ -14,8 +14,8 @@ interface Arrival {
 }
 
 /**
- * One process of the operator, seen from outside: whatever reaches it or is sent by it goes through here, so that it
- * can be stopped (SIGSTOP), go on, or be gone at any moment.
+ * One process of the operator. All its messages and timers go through here, so that it can be stopped (SIGSTOP),
+ * continued or crashed at any time.
  */
 export class Replica {
   readonly name: string;
@@ -25,7 +25,7 @@ export class Replica {
   readonly #scheduler: Scheduler;
   #state: 'running' | 'frozen' | 'dead' = 'running';
   #backlog: Arrival[] = [];
-  /** The wall clock minus the true time. */
+  /** The wall clock minus virtual time. */
   #offset: Ms = 0;
   #crashIn = Infinity;
   onCrash: () => void = () => undefined;
@@ -54,7 +54,7 @@ export class Replica {
     after: (delay, callback) => this.after(delay, callback, 'timer'),
   };
 
-  /** Something that happens in this process after `delay`, if it lives then. The result cancels it. */
+  /** Runs in this process after `delay`, if it still exists. @returns how to cancel it */
   after(delay: Ms, run: () => void, cause: Cause = 'message'): () => void {
     let isCancelled = false;
     const cancel = this.#scheduler.after(delay, () =>
@@ -68,7 +68,7 @@ export class Replica {
     };
   }
 
-  /** Nothing leaves, nothing arrives and no timer fires any more. */
+  /** From now on it sends and receives nothing, and no timer fires. */
   crash(): void {
     if (this.isDead) return;
     this.#state = 'dead';
@@ -85,7 +85,7 @@ export class Replica {
     if (this.#state === 'running') this.#state = 'frozen';
   }
 
-  /** What came meanwhile is handled now: messages first, as in the poll phase of Node, or mixed with due timers. */
+  /** Handles what arrived meanwhile: messages first, as in the poll phase of Node, or mixed with due timers. */
   thaw(): void {
     if (this.#state !== 'frozen') return;
     this.#state = 'running';
@@ -105,7 +105,7 @@ export class Replica {
     this.#offset = 0;
   }
 
-  /** One after the other, each with a turn of the event loop of its own. */
+  /** Runs them one after the other, each in its own turn of the event loop. */
   #handle([first, ...rest]: readonly Arrival[]): void {
     if (first === undefined) return;
     this.#arrive(first.cause, first.run);

@@ -24,7 +24,7 @@ interface Parts {
   readonly releases: number;
 }
 
-/** What has been sent since some moment, apart from leases, lists and watches. */
+/** The requests since a time, without leases, lists and watches. */
 export interface Activity {
   apiRequests: number;
   tokenRequests: number;
@@ -39,12 +39,12 @@ const NO_CHANGE = {
   by: 'backup',
 } as const;
 
-/** Watches every step and tells of the first violation of each rule. */
+/** Checks every step and reports the first violation of each rule. */
 export class Safety implements Scene {
   readonly violations = new Map<string, string>();
   readonly leadership: Leadership;
   readonly sessions: Sessions;
-  /** False once a replica's clock was set: then tokens of two replicas can't be put in order. */
+  /** False after the clock of a replica was set: then tokens of two replicas can't be ordered. */
   clocksAgree = true;
   latestNews: Ms = seconds(30);
   activity: Activity = { apiRequests: 0, tokenRequests: 0, lines: [] };
@@ -126,7 +126,7 @@ export class Safety implements Scene {
     let tell: (seen: 'response' | 'unknown') => void = () => undefined;
     return {
       handled: (handled) => {
-        // It may arrive when its sender waits no longer
+        // It may arrive after its sender has stopped waiting
         tell = this.sessions.handled(replica, handled, seen !== undefined);
         if (seen !== undefined) tell(seen);
       },
@@ -145,7 +145,7 @@ export class Safety implements Scene {
     if (level === 'error') this.violated('no unforeseen error', `${replica.name}: ${text}`);
   }
 
-  /** Metrics of one replica that only tell whether it leads, and whose labels hold no secret. */
+  /** Metrics of a replica, which only record leadership and check labels for secrets. */
   metricsOf(replica: Replica): Metrics {
     const labels = (...values: readonly string[]): void =>
       this.#canary.look('metric', values.join(' '));

@@ -4,15 +4,15 @@ import type { Dice } from './dice.ts';
 
 interface Event {
   readonly at: Ms;
-  /** Decides between events of the same moment. */
+  /** Orders events of the same time. */
   readonly order: number;
   readonly run: () => void;
   isCancelled: boolean;
 }
 
 /**
- * Virtual time: every message and timer of a simulation is an event here. After each event the event loop of the
- * process turns once, so that everything that waits for nothing but promises goes on before the next.
+ * Virtual time. Each message and timer of a simulation is an event. After each event the event loop of the process
+ * turns once, so that code that only waits for promises continues before the next event.
  */
 export class Scheduler {
   readonly #dice: Dice;
@@ -25,12 +25,12 @@ export class Scheduler {
     this.#dice = dice;
   }
 
-  /** Milliseconds since the beginning; whole ones. */
+  /** Milliseconds since the start, an integer. */
   get now(): Ms {
     return this.#now;
   }
 
-  /** Runs `run` after `delay`; the result cancels it. */
+  /** Calls `run` after `delay`. @returns how to cancel it */
   after(delay: Ms, run: () => void): () => void {
     const at = this.#now + Math.max(Math.ceil(delay), 0);
     const event: Event = { at, order: this.#dice.next(), run, isCancelled: false };
@@ -40,7 +40,7 @@ export class Scheduler {
     };
   }
 
-  /** Events in their order until the moment `end`, which it is then. */
+  /** Runs the events up to `end` and sets the time to `end`. */
   async runUntil(end: Ms): Promise<void> {
     for (let next = this.#heap[0]; next !== undefined && next.at <= end; next = this.#heap[0]) {
       pop(this.#heap);

@@ -1,11 +1,11 @@
 import { type GameOptions, play, type Result, type Step } from './game.ts';
 
-/** The rules that a run breaks, without the details that differ from run to run. */
+/** The rules that a run violates, without details that differ between runs. */
 const rulesOf = ({ violations }: Result): string =>
   violations.map((text) => text.slice(0, text.indexOf(':'))).sort()[0] ?? '';
 
 /**
- * The same run with as few steps as still break the same rule: steps are left out in ever smaller groups, as in delta
+ * Finds a run with fewer steps that violates the same rule. Leaves out steps in smaller and smaller groups: delta
  * debugging (Zeller and Hildebrandt, "Simplifying and Isolating Failure-Inducing Input", 2002).
  */
 export async function shrink(options: GameOptions, failing: Result): Promise<Result> {

@@ -1,12 +1,12 @@
 import { parseSync } from '@swc/core';
 
-/** A node of the syntax tree; `span` in bytes, of all that was parsed so far. */
+/** A node of the syntax tree; `span` in bytes since the first file that was parsed. */
 export interface SyntaxNode {
   readonly type?: string;
   readonly span?: { readonly start: number; readonly end: number };
 }
 
-/** Calls `look` for each node of a module, with the place of a span in its source. */
+/** Calls `look` for each node of a module, with a function that gives the position of a span in its source. */
 export function visitNodes(
   source: string,
   look: (
@@ -14,7 +14,7 @@ export function visitNodes(
     place: (node: SyntaxNode) => readonly [start: number, end: number],
   ) => void,
 ): void {
-  // Positions go on from file to file and begin at the first token: an empty statement in front gives the beginning
+  // Positions continue from file to file and start at the first token; an empty statement in front marks the start
   const module = parseSync(`;${source}`, { syntax: 'typescript', target: 'es2024' });
   const base = module.span.start + 1;
   visit(module, (node) =>

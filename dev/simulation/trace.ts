@@ -1,12 +1,12 @@
 import type { Ms } from '../../src/lib/time.ts';
 
-/** What happened, a line each: `12.3 s  replica A  PUT shop/loyalty-token → 409`. */
+/** A line for each event: `12.3 s  replica A  PUT shop/loyalty-token → 409`. */
 export class Trace {
   readonly #now: () => Ms;
   readonly #isKept: boolean;
   readonly lines: string[] = [];
 
-  /** @param isKept false costs nothing: no line is made */
+  /** @param isKept with false no line is formatted */
   constructor(now: () => Ms, isKept: boolean) {
     this.#now = now;
     this.#isKept = isKept;

@@ -8,17 +8,17 @@ import { API_VERSIONS } from './objects.ts';
 import type { Replica } from './replica.ts';
 import { watchLine } from './watch-line.ts';
 
-/** A real server sends a bookmark about as often. */
+/** About the interval of bookmarks of a real server. */
 const BOOKMARK_EVERY: Ms = minutes(1);
 
 type Line = Buffer | { readonly end: true } | { readonly error: ApiError };
 
-/** One watch: the server's side, the way, and what has arrived and was not taken yet. Lines never overtake each other. */
+/** A watch: the server's side, lines on their way, and lines that arrived and were not read. Lines stay in order. */
 export class WatchConnection implements OpenWatch {
   readonly #replica: Replica;
   readonly #network: ApiNetwork;
   readonly #request: StreamRequest;
-  /** On the way, or arrived and not taken. */
+  /** On their way, or arrived and not read. */
   readonly #onTheWay: Line[] = [];
   readonly #arrived: Line[] = [];
   #wake: () => void = () => undefined;
@@ -57,13 +57,13 @@ export class WatchConnection implements OpenWatch {
     return line;
   }
 
-  /** The client has left. */
+  /** The client closed the watch. */
   close(): void {
     this.#isOver = true;
     this.#request.signal.removeEventListener('abort', this.#abort);
   }
 
-  /** The connection breaks; what is on the way is lost. */
+  /** The connection breaks; lines on their way are lost. */
   cut(): void {
     if (this.#isOver || !this.#isOpen) return;
     this.#isOpen = false;
@@ -104,7 +104,7 @@ export class WatchConnection implements OpenWatch {
       scheduler.after(BOOKMARK_EVERY, () => this.#bookmark());
   }
 
-  /** As an HTTP status, or as an event in the stream: real servers do both. */
+  /** As an HTTP status or as an event in the stream: a real server does either. */
   #refuseAsGone(): void {
     const status = { kind: 'Status', code: 410, reason: 'Expired' };
     if (this.#network.dice.chance(0.5)) return this.#push({ error: new ApiError(410, status) });

@@ -9,8 +9,8 @@ export interface Watched {
 }
 
 /**
- * What a watch is told of a change, without the line break: an object that leaves its selection counts as deleted.
- * Undefined: nothing.
+ * The event of a watch for a change, without the line break; undefined when there is none. An object that no longer
+ * matches the selector counts as deleted.
  */
 export function watchLine(
   { path, query = {}, accept = '' }: Watched,
@@ -34,7 +34,7 @@ function metadataText({ metadata }: StoredObject): string {
   return JSON.stringify({ ...kind, metadata: { name, namespace, uid, resourceVersion, ...rest } });
 }
 
-/** The members in the order in which a real server writes them. */
+/** The fields in the order of a real server. */
 function objectText({ metadata, ...object }: StoredObject): string {
   const { name, namespace, uid, resourceVersion, ...rest } = metadata;
   const { apiVersion, kind, ...members } = object;
@@ -46,7 +46,7 @@ function objectText({ metadata, ...object }: StoredObject): string {
   });
 }
 
-/** An object that has left the selection is shown as it was in it, with the version of the change (cache_watcher.go). */
+/** An object that no longer matches is sent in its old state, with the version of the change (cache_watcher.go). */
 const asItWas = (before: StoredObject, { metadata }: StoredObject): StoredObject => ({
   ...before,
   metadata: { ...before.metadata, resourceVersion: metadata.resourceVersion },

@@ -28,7 +28,7 @@ export const clientOf = (source: string): string => source.replace('source', 'cl
 /** After SIGTERM. */
 const LONGEST_STOP: Ms = seconds(25);
 
-/** What one seed decides about its world before anything happens. */
+/** Settings of a world that depend on the seed only. */
 export interface Setting {
   /** Seconds. */
   readonly accessToken: number;
@@ -37,11 +37,11 @@ export interface Setting {
   readonly lease: { readonly lease: number; readonly renew: number; readonly retry: number };
   readonly minimumSeconds: number;
   readonly workers: number;
-  /** Releases that share the cluster by a label: one, or two. */
+  /** One or two releases, which share the cluster by a label. */
   readonly releases: 1 | 2;
   /** The operator watches listed namespaces, not the whole cluster. */
   readonly byNamespace: boolean;
-  /** Objects in one page of a list, at most. */
+  /** Maximum number of objects in a page of a list. */
   readonly longestPage: number;
   /** Wrong passwords until Keycloak locks the user for a while. */
   readonly failureFactor: number;
@@ -67,7 +67,7 @@ export function settingFor(dice: Dice): Setting {
   };
 }
 
-/** One process and what it was started with. */
+/** A process with its configuration. */
 export interface Process {
   readonly slot: string;
   readonly replica: Replica;
@@ -76,11 +76,11 @@ export interface Process {
   /** When SIGTERM was sent. */
   stoppedAt: Ms | undefined;
   hasEnded: boolean;
-  /** SIGSTOP came after SIGTERM, or before and lasts. */
+  /** It was stopped by SIGSTOP after SIGTERM, or is still stopped. */
   wasFrozen: boolean;
 }
 
-/** The cluster, the provider, the replicas and the people, on one virtual clock. */
+/** The cluster, the provider, the replicas and the people, with one virtual clock. */
 export class World {
   readonly setting: Setting;
   readonly dice: Dice;
@@ -92,15 +92,15 @@ export class World {
   readonly safety: Safety;
   readonly processes = new Map<string, Process>();
   readonly watches = new Set<OpenWatch>();
-  /** How to end each fault that goes on. */
+  /** Ends each active fault. */
   readonly faults = new Map<string, () => void>();
-  /** When the last part of an edit that comes in two parts is made. */
+  /** When the second part of the last edit with two parts is due. */
   lastEditAt: Ms = 0;
-  /** All faults and edits have ended. */
+  /** True when all faults and edits have ended. */
   isCalm = false;
-  /** When people, faults or the operator's processes last changed anything. */
+  /** Time of the last change by people, faults or processes of the operator. */
   #touchedAt: Ms = 0;
-  /** When people last changed what a credential rests on, by its key. */
+  /** By credential: when people last changed its spec or its credentials Secret. */
   readonly #editedAt = new Map<string, Ms>();
   readonly #expiry: Expiry;
   #started = 0;
@@ -153,7 +153,7 @@ export class World {
     return this.scheduler.now;
   }
 
-  /** The second part of an edit. */
+  /** Schedules the second part of an edit. */
   later(delay: Ms, edit: () => void): void {
     this.lastEditAt = Math.max(this.lastEditAt, this.now + delay);
     this.scheduler.after(delay, () => {
@@ -166,19 +166,19 @@ export class World {
     this.#touchedAt = Math.max(this.#touchedAt, this.now);
   }
 
-  /** There may be no leader for a while. */
+  /** Notes that there may be no leader for a while. */
   leaderTouched(): void {
     const { lease, retry } = this.setting.lease;
     this.#touchedAt = this.now + seconds(2 * lease + 2.2 * retry);
   }
 
-  /** Since when no fault goes on and nothing was touched that the credential rests on. */
+  /** Since when there is no fault, and the credential and its Secret are unchanged. */
   #calmSince({ metadata }: StoredObject): Ms | undefined {
     if (this.faults.size > 0 || !this.#isAccepted(metadata)) return undefined;
     return Math.max(this.#touchedAt, this.#editedAt.get(keyOf(metadata)) ?? 0);
   }
 
-  /** What it presents is right, and its user is not held back after a wrong password. */
+  /** True if its client secret or password is right and its user is not locked. */
   #isAccepted({ namespace, name }: StoredObject['metadata']): boolean {
     const credential = this.server.get('convercuscredentials', `${namespace}/${name}`);
     if (credential === undefined) return false;
@@ -193,7 +193,7 @@ export class World {
     return isRight && isKnown && !isHeldBack;
   }
 
-  /** People or controllers have changed the credential, or a Secret that it names. */
+  /** Notes a change of the credential, or of a Secret that it names, by people or controllers. */
   #edited({ kind, object: { metadata } }: Change): void {
     const { namespace, name } = metadata;
     if (kind === 'convercuscredentials') this.#editedAt.set(keyOf(metadata), this.now);
@@ -345,7 +345,7 @@ export class World {
     this.#collectGarbage(change);
   }
 
-  /** Objects whose owner is gone are deleted a little later. */
+  /** Deletes objects whose owner is gone, a little later. */
   #collectGarbage({ kind, type, object }: Change): void {
     if (kind === 'leases' || kind === 'events') return;
     const isOwner = kind === 'convercuscredentials' && type === 'DELETED';

@@ -36,7 +36,7 @@ export function tokenEndpointContract(
       backend = await start();
       lab = await Lab.open(backend);
     }, 600_000);
-    afterAll(() => backend?.stop(), 60_000);
+    afterAll(() => backend?.stop(), 180_000);
     for (const [group, rows] of Object.entries(groups)) {
       describe(group, () => {
         it.each(rows)('$title', async ({ send, check }) => check(await send(lab)), 60_000);

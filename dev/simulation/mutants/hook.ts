@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { sourceText } from '../source-text.ts';
 import type { Mutant } from './mutants.ts';
 
-/** Puts the mutant that SIMULATION_MUTANT names in place. For `node --import`. */
+/** Loads the mutant that SIMULATION_MUTANT names. For `node --import`. */
 
 const ROOT = `${import.meta.dirname.split(`${sep}dev${sep}`)[0]}${sep}`;
 const name = process.env['SIMULATION_MUTANT'] ?? '';

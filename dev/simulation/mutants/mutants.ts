@@ -3,8 +3,8 @@ import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 
 /**
- * Known bugs that can be put back. A mutant is a file `NAME.json` here: what it is, and texts of src with what takes
- * their place. hook.ts replaces them while the modules are loaded; no file is changed.
+ * Known bugs that can be put back. A mutant is a file `NAME.json` here, with a description and replacements for texts
+ * of src. hook.ts replaces the texts when modules are loaded; no file is changed.
  */
 export interface Mutant {
   readonly what: string;
@@ -21,7 +21,7 @@ export const mutantNames = (): string[] =>
     .map((name) => name.replace('.json', ''))
     .sort();
 
-/** Arguments of node that put the mutant's texts in place. @throws for an unknown name */
+/** Arguments of node that load the mutant. @throws for an unknown name */
 export function mutantArguments(name: string | undefined): string[] {
   if (name === undefined) return [];
   if (!mutantNames().includes(name)) throw new Error(`no such mutant: ${name}`);
@@ -29,7 +29,7 @@ export function mutantArguments(name: string | undefined): string[] {
   return ['--import', join(import.meta.dirname, 'hook.ts')];
 }
 
-/** The same program once more, with the mutant. */
+/** Runs this program again, with the mutant. */
 export function withMutant(name: string, [script = '', ...args]: readonly string[]): number {
   const rest = args.filter((arg, at) => arg !== '--mutant' && args[at - 1] !== '--mutant');
   const { status } = spawnSync(process.execPath, [...mutantArguments(name), script, ...rest], {

@@ -1,9 +1,9 @@
 import type { Scene } from './rule.ts';
 
-/** Every secret of the simulation holds the first; every token is a JWT and begins like the second. */
+/** Each secret of the simulation contains the first text; each token is a JWT and starts with the second. */
 const SECRET = /CaNaRy|(?<![\w-])eyJ[\w-]{24,}/;
 
-/** No secret outside Secrets and requests. */
+/** No secret occurs outside of Secrets and requests. */
 export class Canary {
   readonly #scene: Scene;
 

@@ -8,13 +8,13 @@ import { type Scene, specOf, targetNameOf, tokensIn } from './rule.ts';
 const ALLOWANCE: Ms = seconds(30);
 
 export interface Calm {
-  /** Since when all faults are over and what the credential rests on is unchanged; undefined: not now. */
+  /** Since when there is no fault and the credential with its Secret is unchanged; undefined: not now. */
   since(credential: StoredObject): Ms | undefined;
 }
 
 /**
- * No token expires while the provider has accepted tries, and everything else has worked, for longer than half of what
- * was left of the token plus 30 s.
+ * No token expires if the provider and everything else has worked for longer than half of the remaining lifetime of the
+ * token plus 30 s.
  */
 export class Expiry {
   readonly #scene: Scene;
@@ -53,7 +53,7 @@ export class Expiry {
         `${each.metadata.namespace}/${targetNameOf(each)}` === key && this.#isUsing(each, target),
     );
     const since = credential === undefined ? undefined : this.#calm.since(credential);
-    // The dates in a target are those of a clock: set back, it makes a renewal late by as much
+    // The dates in a target are of a wall clock: a clock that is set back delays a renewal by as much
     if (credential === undefined || since === undefined || !this.#scene.clocksAgree) return;
     if (this.#isForged(target, token)) return;
     const calmFor = this.#scene.now - since;
@@ -64,14 +64,14 @@ export class Expiry {
     );
   }
 
-  /** People have written another expiry: a replica that did not see the token issued can't know better. */
+  /** People wrote another expiry: a replica that did not receive the token can't know the right one. */
   #isForged({ metadata }: StoredObject, token: string): boolean {
     const expiresAt = parseTime(metadata.annotations?.['convercus.io/expires-at']) ?? 0;
     const trueExpiry = START + (this.#scene.provider.issued.get(token)?.expiresAt ?? 0);
     return Math.abs(expiresAt - trueExpiry) > ALLOWANCE;
   }
 
-  /** Ready with that target: neither suspended nor refused. */
+  /** True if Ready with that target: neither suspended nor invalid. */
   #isUsing(credential: StoredObject, target: StoredObject): boolean {
     const spec = specOf(credential);
     const { name, uid } = credential.metadata;

@@ -8,11 +8,11 @@ import type { Scene } from './rule.ts';
 
 interface Term {
   number: number;
-  /** By the monotonic clock: `renewDeadline` after the last successful renewal was sent. */
+  /** On the monotonic clock: `renewDeadline` after the last successful renewal was sent. */
   endsAt: Ms;
 }
 
-/** No request leaves after the end of a term of leadership; every write says which version or uid it is for. */
+/** No request is sent after the end of a leader's term. Each write names the version or uid of its object. */
 export class Leadership {
   readonly #scene: Scene;
   readonly #renewDeadline: Ms;
@@ -23,7 +23,7 @@ export class Leadership {
     this.#renewDeadline = renewDeadline;
   }
 
-  /** Terms of that replica so far: another number, another memory. */
+  /** Number of terms of that replica. Each term starts with an empty memory. */
   termOf(replica: Replica): number {
     return this.#terms.get(replica)?.number ?? 0;
   }
@@ -79,7 +79,7 @@ export class Leadership {
   #checkPrecondition(replica: Replica, { method, path, body }: ApiRequest): void {
     const { kind } = targetOf(path);
     if (kind === 'events' || method === 'POST' || method === 'DELETE') return;
-    // An apply without uid may create; the targets' rule sees to it that it does
+    // An apply without uid may create an object; the rule for targets checks that it does
     const isApply = method === 'PATCH' && kind === 'secrets';
     const isBound = ['uid', 'resourceVersion'].some((name) => textAt(body, 'metadata', name));
     if (isApply || isBound || valuesIn(body).has('test /metadata/uid')) return;

@@ -5,14 +5,14 @@ import type { ApiServer } from '../api-server.ts';
 import type { StoredObject } from '../objects.ts';
 import type { Provider } from '../provider.ts';
 
-/** What the rules look at, and where they tell of a violation. */
+/** The world for the rules, and how they report a violation. */
 export interface Scene {
   readonly now: Ms;
   readonly server: ApiServer;
   readonly provider: Provider;
   readonly releases: number;
   readonly clocksAgree: boolean;
-  /** A watch may be that late: what a credential said until then may still be acted upon. */
+  /** Maximum delay of a watch: the operator may act on a spec that is this old. */
   readonly latestNews: Ms;
   violated(rule: string, what: string): void;
 }

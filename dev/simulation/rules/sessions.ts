@@ -5,9 +5,9 @@ import type { Replica } from '../replica.ts';
 import type { Leadership } from './leadership.ts';
 import { type Scene, specOf } from './rule.ts';
 
-/** One request that presented something of a user. */
+/** A request with a password or refresh token of a user. */
 interface Presentation {
-  /** Its sender waited no longer when it arrived. */
+  /** Its sender had stopped waiting when it arrived. */
   readonly isLate: boolean;
   readonly replica: Replica;
   readonly term: number;
@@ -18,22 +18,22 @@ interface Presentation {
 interface SessionRecord {
   readonly id: string;
   readonly user: string;
-  /** Exchanges that brought or renewed it. */
+  /** Requests that opened or refreshed it. */
   readonly exchanges: Presentation[];
-  /** A log-out of it has been refused or lost, or people have spoilt its Secret. */
+  /** A logout failed or was lost, or people changed its Secret. */
   hasFailedLogout: boolean;
-  /** The provider has said so. */
+  /** The provider reported it. */
   isOver: boolean;
 }
 
-/** A request to renew may wait so long until the provider answers. */
+/** Milliseconds that a requested renewal may wait for the provider. */
 const LONGEST_REQUEST: Ms = minutes(30);
-/** The first step of the lock-out policy of passwords, less a minute. */
+/** The first waiting time of the lock-out policy for passwords, less a minute. */
 const FIRST_BACK_OFF: Ms = minutes(19);
 
 /**
- * A refresh token is sent twice only after a crash or a lost response; a rejected password is presented once; sessions
- * that no credential needs are logged out.
+ * A refresh token is sent twice only after a crash or a lost response. A rejected password is sent once. Sessions that
+ * no credential needs are logged out.
  */
 export class Sessions {
   readonly #scene: Scene;
@@ -41,9 +41,9 @@ export class Sessions {
   readonly #refreshTokens = new Map<string, Presentation>();
   readonly #rejected = new Map<string, Presentation>();
   readonly #sessions = new Map<string, SessionRecord>();
-  /** By the id of the session whose Secret people have deleted: the key of its credential. */
+  /** Keys of credentials by the id of the session whose Secret people deleted. */
   readonly #dropped = new Map<string, string>();
-  /** When people last asked for a renewal, which may present a rejected password once more. */
+  /** When people last requested a renewal, which may send a rejected password once more. */
   renewRequestedAt: Ms = -Infinity;
   #isRestored = false;
   /** Sessions that no credential needs, explained by a crash or a lost message. */
@@ -54,7 +54,7 @@ export class Sessions {
     this.#leadership = leadership;
   }
 
-  /** The result is told what the sender saw. */
+  /** @returns a function to call with the outcome for the sender */
   handled(
     replica: Replica,
     handled: Handled,
@@ -94,7 +94,7 @@ export class Sessions {
     };
   }
 
-  /** A Secret was deleted by people: the operator may go on with what it remembers. */
+  /** People deleted a Secret: the operator may continue with its session from memory. */
   droppedByPeople({ type, metadata, data }: StoredObject): void {
     if (type !== 'convercus.io/session') return;
     const { refresh_token: token = '', 'session.json': facts = '' } = decoded(data);
@@ -102,7 +102,7 @@ export class Sessions {
     const record = this.#sessions.get(id);
     const credential = `${metadata.namespace}/${metadata.name.replace(/-session$/, '')}`;
     const uid = this.#scene.server.get('convercuscredentials', credential)?.metadata.uid ?? '';
-    // Of two releases the other one may have logged in; and what was left by one of that name is not read before a login
+    // The other release may have logged in, and a session Secret of an earlier credential of that name is not read
     const isKnown = this.#scene.releases === 1 && facts.includes(`"${uid}"`);
     if (record !== undefined && !isKnown) record.hasFailedLogout = true;
     this.#dropped.set(id, credential);
@@ -115,14 +115,14 @@ export class Sessions {
     }
   }
 
-  /** Perhaps a replica that never knew the session takes over, and can't read it. */
+  /** A replica without the session in memory may have taken over, and can't read it. */
   spoiltByPeople({ type, data }: StoredObject): void {
     if (type !== 'convercus.io/session') return;
     const record = this.#sessions.get(sessionIn(decoded(data)['refresh_token'] ?? ''));
     if (record !== undefined) record.hasFailedLogout = true;
   }
 
-  /** The credential may still go on with it: it has not logged in again since. */
+  /** True if the credential may still use it, because it has not logged in since. */
   #isCached(id: string): boolean {
     const key = this.#dropped.get(id) ?? '';
     const credential = this.#scene.server.get('convercuscredentials', key);
@@ -130,16 +130,16 @@ export class Sessions {
     return isWanted && this.#scene.server.get('secrets', `${key}-session`) === undefined;
   }
 
-  /** Sessions that were stored after the backup are forgotten, and spent refresh tokens come back. */
+  /** A restore removes sessions that were stored after the backup, and brings back used refresh tokens. */
   restored(): void {
     this.#isRestored = true;
     this.#refreshTokens.clear();
   }
 
-  /** How often the provider has lost sessions: a user whose sessions end too often is held back. */
+  /** How often the provider lost sessions: logins wait when the sessions of a user end too often. */
   losses = 0;
 
-  /** Some password has been rejected. */
+  /** True if any password was rejected. */
   get hasRejected(): boolean {
     return this.#rejected.size > 0;
   }
@@ -148,7 +148,7 @@ export class Sessions {
     return this.#sessions.get(sessionId)?.user.split('/')[1];
   }
 
-  /** At the end: every session that lives is stored for a credential, or its loss is explained. */
+  /** At the end each active session is stored for a credential, or its loss is explained. */
   checkEnd(isExcused: (record: { exchanges: readonly Presentation[] }) => boolean): void {
     if (this.#scene.now < this.#scene.provider.pausedUntil) return;
     const stored = new Set(
@@ -169,17 +169,17 @@ export class Sessions {
     }
   }
 
-  /** One that was refused for another reason than itself is still good. */
+  /** A refresh token is still valid if the request failed for another reason. */
   #refreshed({ fields, isHonest, status, error }: Presented, presentation: Presentation): void {
     const token = fields.get('refresh_token') ?? '';
     const first = this.#refreshTokens.get(token);
     const isSpent = isHonest && (status === 200 || error === 'invalid_grant');
     if (isSpent) this.#refreshTokens.set(token, presentation);
-    // To its holder the session is over, though a provider whose clock was moved may not see it so
+    // The operator sees the session as over, but a provider whose clock was set may not
     const record = this.#sessions.get(sessionIn(token));
     if (record !== undefined && isSpent && status !== 200) record.isOver = true;
     if (first === undefined || first.seen === 'unknown' || presentation.isLate) return;
-    // Of two releases both may take the credential for theirs while it moves
+    // Both releases may serve the credential while it moves from one to the other
     if (first.replica.release !== presentation.replica.release) return;
     if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
     this.#scene.violated(
@@ -195,7 +195,7 @@ export class Sessions {
     this.#rejected.set(key, presentation);
     if (first === undefined || first.seen === 'unknown' || presentation.isLate) return;
     if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
-    // What was refused at a moment that is now in the future does not count
+    // A rejection at a time that is now in the future does not count
     if (!this.#scene.clocksAgree) return;
     if (
       this.renewRequestedAt >= first.at - LONGEST_REQUEST ||
@@ -208,7 +208,7 @@ export class Sessions {
     );
   }
 
-  /** It was refused, or never answered. */
+  /** The request failed, or had no response. */
   logoutFailed(refreshToken: string): void {
     const record = this.#sessions.get(sessionIn(refreshToken));
     if (record !== undefined) record.hasFailedLogout = true;

@@ -11,13 +11,12 @@ const OURS = 'convercus.io/';
 interface SpecVersion {
   readonly name: string;
   readonly spec: Spec;
-  /** Undefined: it holds. */
+  /** Undefined while it is current. */
   until: Ms | undefined;
 }
 
 /**
- * Published tokens are those of the credential, never worse than what they replace; Secrets that are not ours stay as
- * they are.
+ * Published tokens are of the credential and never worse than those they replace. Secrets of others stay unchanged.
  */
 export class Targets {
   readonly #scene: Scene;
@@ -33,7 +32,7 @@ export class Targets {
     else if (change.kind === 'secrets' && isByOperator(change)) this.#secretWritten(change);
   }
 
-  /** Specs that the operator may still take for the present one. */
+  /** Specs that the operator may still see as the current one. */
   #specsOf(namespace: string, name: string): Spec[] {
     const versions = this.#specs.get(`${namespace}/${name}`) ?? [];
     const oldest = this.#scene.now - this.#scene.latestNews;
@@ -72,7 +71,7 @@ export class Targets {
     if (before !== undefined) this.#checkGain(change, before);
   }
 
-  /** Only keys, labels and annotations of the spec, and annotations of ours. */
+  /** Only keys, labels and annotations of the spec, and annotations of the operator. */
   #checkMerge({ object }: Change, before: StoredObject, specs: readonly Spec[]): void {
     const key = keyOf(object.metadata);
     const merging = specs.filter(
@@ -88,7 +87,7 @@ export class Targets {
       merging.flatMap(({ target }) => Object.keys(target.data ?? { token: '' })),
     );
     for (const name of changedNames(before.data, object.data)) {
-      // A key that the spec no longer names is taken back
+      // A key that is no longer in the spec is removed
       const isDropped =
         object.data?.[name] === undefined && tokensIn(decoded(before.data)[name] ?? '').length > 0;
       if (!keys.has(name) && !isDropped) {
@@ -163,13 +162,13 @@ export class Targets {
 export const isByOperator = ({ by }: Pick<Change, 'by'>): boolean =>
   by === 'operator' || by.startsWith(OPERATOR);
 
-/** Another manager has set the key: people may have overwritten it since. */
+/** True if another manager owns the key: people may have changed it. */
 const isForeign = ({ metadata }: StoredObject, key: string, by: string): boolean =>
   (metadata.managedFields ?? []).some(
     (entry) => entry.manager !== by && entry.fieldsV1['f:data']?.[`f:${key}`] !== undefined,
   );
 
-/** The same inputs as before, untouched by others, and due: a renewal on schedule. */
+/** True for a scheduled renewal: it is due, its inputs are the same, and no one else changed the target. */
 function isScheduled(before: StoredObject, after: StoredObject): boolean {
   const text = ({ metadata }: StoredObject, name: string) =>
     metadata.annotations?.[`${OURS}${name}`];
