@@ -3,7 +3,7 @@ import { targetNameOf } from '../credential/credential.ts';
 import type { SecretIdentity } from '../credential/secret.ts';
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/secret.ts';
 import type { Status } from '../credential/status.ts';
-import type { Key } from '../lib/key.ts';
+import type { Key, ObjectName } from '../lib/key.ts';
 import type { EventHandler } from '../lib/list-watch.ts';
 import { isOlderVersion } from '../lib/resource-version.ts';
 import {
@@ -12,11 +12,8 @@ import {
   namesOf,
   sourceNameOf,
 } from './credential-object.ts';
-import { SecretIndex } from './secret-index.ts';
+import { SecretIndex, sessionOwnerOf } from './secret-index.ts';
 import type { WatchedSecret } from './secret-meta.ts';
-import { SessionKeys } from './session-keys.ts';
-
-type ObjectName = Pick<WatchedSecret, 'namespace' | 'name'>;
 
 /** A list in the middle of being taken in. */
 interface CredentialList {
@@ -24,15 +21,20 @@ interface CredentialList {
   readonly seen: Set<Key>;
 }
 
+/** A list in the middle of being taken in, and the number of changes before it. */
+interface SecretList {
+  readonly asOf: string;
+  readonly changes: number;
+}
+
 /**
  * What the watches have shown, and who has to look again when it changes. List the credentials of a scope before
- * its Secrets: only Secrets that a credential already names are kept, any other costs a request when it is named later.
+ * its Secrets: only Secrets that a credential already names are kept. Any other is unknown when it is named later.
  */
 export class ClusterCache {
   readonly #enqueue: (keys: readonly Key[]) => void;
   readonly #credentials = new Map<Key, ConvercusCredential>();
   readonly #secrets = new SecretIndex();
-  readonly #sessions = new SessionKeys();
 
   constructor(enqueue: (keys: readonly Key[]) => void) {
     this.#enqueue = enqueue;
@@ -47,7 +49,7 @@ export class ClusterCache {
   }
 
   secret(namespace: string, name: string): KnownSecret {
-    return this.#secrets.get(namespace, name);
+    return this.#secrets.get({ namespace, name });
   }
 
   credentialsWithTarget(namespace: string, targetName: string): readonly ConvercusCredential[] {
@@ -57,13 +59,13 @@ export class ClusterCache {
   }
 
   hasSession(key: Key): boolean {
-    return this.#sessions.has(key);
+    return this.#secrets.hasSession(key);
   }
 
   /** Every credential of the namespace, or of all, and every one that is gone but has left a session. */
   *keys(namespace?: string): Iterable<Key> {
     for (const credential of this.#credentialsIn(namespace)) yield keyOf(credential);
-    for (const key of this.#sessions.in(namespace ?? '')) {
+    for (const key of this.#secrets.sessions(namespace)) {
       if (!this.#credentials.has(key)) yield key;
     }
   }
@@ -75,57 +77,32 @@ export class ClusterCache {
 
   /**
    * Takes in what a read has answered, unless something was shown or written since it was sent: then all who name the
-   * Secret look again, for one of them has got an older answer. Of what no credential names nothing is kept. Answers
-   * what is known now.
+   * Secret look again, for one of them has got an older answer. Nothing is kept of a Secret that is not tracked.
+   * Answers what is known now.
    */
   learnRead(at: ObjectName, response: SecretMeta | 'absent', changes: number): KnownSecret {
-    const { namespace, name } = at;
-    if (this.#secrets.referrers(namespace, name).length === 0) return response;
-    if (this.#secrets.hasChangedSince(namespace, name, changes)) {
-      const known = this.#secrets.get(namespace, name);
+    if (!this.#secrets.isTracked(at)) return response;
+    if (this.#secrets.hasChangedSince(at, changes)) {
+      const known = this.#secrets.get(at);
       const isSame = response === 'absent' ? known === response : isSameVersion(response, known);
       if (!isSame) this.#enqueueReferrers(at);
       return known;
     }
-    const before = this.#takeRead(at, response);
+    const before = this.#secrets.read(at, response);
     // It was the asker's question: those who have seen nothing so far ask for themselves
     if (before !== 'unknown' && before !== undefined) this.#enqueueReferrers(at);
-    return this.#secrets.get(namespace, name);
-  }
-
-  #takeRead(
-    { namespace, name }: ObjectName,
-    response: SecretMeta | 'absent',
-  ): KnownSecret | undefined {
-    if (response === 'absent') {
-      this.#sessions.gone(namespace, name);
-      return this.#secrets.read(namespace, name, response);
-    }
-    const secret = { namespace, name, meta: response };
-    const before = this.#secrets.read(namespace, name, response);
-    this.#learnSession(secret);
-    return before;
-  }
-
-  /** Once it is known that the Secret is there. */
-  #learnSession(secret: WatchedSecret): void {
-    const { namespace, name, meta } = secret;
-    const isKnown = isSameVersion(meta, this.#secrets.get(namespace, name));
-    if (isKnown) this.#sessions.apply(secret, meta.resourceVersion);
+    return this.#secrets.get(at);
   }
 
   /** Takes in our own write of a Secret, which is news only to those who read it as their source. */
   learnWritten(secret: WatchedSecret, changes: number): void {
     if (this.#secrets.written(secret, changes) === undefined) return;
-    this.#learnSession(secret);
     this.#enqueueReaders(secret);
   }
 
   /** Takes in that the Secret of that uid is no more. */
   learnGone(secret: SecretIdentity): void {
-    const { namespace, name, uid } = secret;
-    this.#sessions.gone(namespace, name, uid);
-    if (this.#secrets.gone(namespace, name, uid) !== undefined) this.#enqueueReaders(secret);
+    if (this.#secrets.gone(secret, secret.uid) !== undefined) this.#enqueueReaders(secret);
   }
 
   /**
@@ -171,36 +148,33 @@ export class ClusterCache {
     };
   }
 
-  /** @param scope namespace of the informer that feeds it; none: the whole cluster */
-  secretHandler(scope = ''): EventHandler<WatchedSecret> {
-    let list: string | undefined;
+  /** @param namespace of the informer that feeds it; none: the whole cluster */
+  secretHandler(namespace?: string): EventHandler<WatchedSecret> {
+    let list: SecretList | undefined;
     return {
       init: (version, isRestored) => {
-        list = version;
-        this.#secrets.init(scope, isRestored);
-        if (isRestored) this.#sessions.restored(scope);
+        list = { asOf: version, changes: this.changes };
+        if (isRestored) this.#secrets.forgetAll(namespace);
       },
-      apply: (secret) => this.#secretPresent(secret, list ?? secret.meta.resourceVersion),
+      apply: (secret) => this.#secretPresent(secret, list?.asOf ?? secret.meta.resourceVersion),
       delete: (secret) => {
-        this.#sessions.gone(secret.namespace, secret.name, secret.meta.uid);
-        const before = this.#secrets.delete(secret);
-        if (before !== undefined) this.#enqueueReferrers(secret);
+        if (this.#secrets.delete(secret) !== undefined) this.#enqueueReferrers(secret);
       },
       initDone: () => {
-        if (list === undefined) return;
-        this.#sessions.initDone(scope, list);
-        this.#enqueueKeys(this.#secrets.initDone(scope, list));
+        if (list !== undefined) this.#enqueueKeys(this.#secrets.initDone(namespace, list));
         list = undefined;
       },
     };
   }
 
   #secretPresent(secret: WatchedSecret, asOf: string): void {
-    const owner = this.#sessions.apply(secret, asOf);
-    const user = owner === undefined ? undefined : this.#credentials.get(owner);
-    if (owner !== undefined && user?.spec.grantType !== 'password') this.#enqueueKeys([owner]);
-    const before = this.#secrets.apply(secret, asOf);
-    if (before !== undefined) this.#enqueueReferrers(secret);
+    const owner = sessionOwnerOf(secret, secret.meta);
+    const isNewSession = owner !== undefined && !this.#secrets.hasSession(owner);
+    if (this.#secrets.apply(secret, asOf) === undefined) return;
+    this.#enqueueReferrers(secret);
+    // Left over by a credential that is gone or has another grant: nothing else wakes it
+    const user = isNewSession ? this.#credentials.get(owner) : undefined;
+    if (isNewSession && user?.spec.grantType !== 'password') this.#enqueueKeys([owner]);
   }
 
   /** Whether something later is known of that name. */
@@ -250,22 +224,21 @@ export class ClusterCache {
 
   #track(item: ConvercusCredential, key: Key): void {
     const { namespace } = item.metadata;
-    for (const name of namesOf(item)) this.#secrets.track(namespace, name, key);
+    for (const name of namesOf(item)) this.#secrets.track({ namespace, name }, key);
   }
 
   /** The credential names these Secrets no more, so its target is free for others. */
   #forget(before: ConvercusCredential, key: Key, stillNamed: readonly string[]): void {
     const { namespace } = before.metadata;
     for (const name of namesOf(before)) {
-      if (!stillNamed.includes(name)) this.#secrets.untrack(namespace, name, key);
+      if (!stillNamed.includes(name)) this.#secrets.untrack({ namespace, name }, key);
     }
     const others = this.credentialsWithTarget(namespace, targetNameOf(before)).map(keyOf);
     this.#enqueueKeys(others.filter((other) => other !== key));
   }
 
   referrers(namespace: string, name: string): readonly ConvercusCredential[] {
-    return this.#secrets
-      .referrers(namespace, name)
+    return [...this.#secrets.referrers({ namespace, name })]
       .map((key) => this.#credentials.get(key))
       .filter((credential) => credential !== undefined);
   }
@@ -276,8 +249,8 @@ export class ClusterCache {
     this.#enqueueKeys(readers.map(keyOf));
   }
 
-  #enqueueReferrers({ namespace, name }: ObjectName): void {
-    this.#enqueueKeys(this.#secrets.referrers(namespace, name));
+  #enqueueReferrers(at: ObjectName): void {
+    this.#enqueueKeys([...this.#secrets.referrers(at)]);
   }
 
   #enqueueKeys(keys: readonly Key[]): void {

@@ -1,43 +1,29 @@
+import { sessionNameOf } from '../credential/credential.ts';
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/secret.ts';
-import type { Key } from '../lib/key.ts';
+import { isSessionSecret } from '../credential/session-secret.ts';
+import { type Key, keyOf, type ObjectName, splitKey } from '../lib/key.ts';
 import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
 import type { WatchedSecret } from './secret-meta.ts';
 
 interface Tracked {
   known: KnownSecret;
-  /** The latest version at which it was known to be so. Requests that find nothing, and guesses, tell none. */
+  /** The latest version at which it was known to be so. A read that finds nothing has none. */
   asOf: string;
-  /** Number of the change that made it so: becoming tracked is one. */
+  /** Number of the change that made it so; becoming tracked is one. */
   change: number;
+  /** Number of the change by which it became tracked. */
+  readonly since: number;
+  /** The credentials that name it. */
   readonly referrers: Set<Key>;
 }
 
-/** One list and watch of Secrets: of a namespace, or (empty name) of the whole cluster. */
-interface SecretScope {
-  readonly namespace: string;
-  listed: boolean;
-  /**
-   * Hashes of all other Secrets ever seen since the last list. Nothing is taken out when one is deleted, for two
-   * names may share a hash: at worst a name counts as unknown that is absent, and one request tells.
-   */
-  seen: Set<number>;
-  /** Beyond so many hashes most are of Secrets that have gone. */
-  limit: number;
-  /** While a list runs: what it has shown so far. */
-  fresh: Set<number> | undefined;
-}
-
-/** So many hashes (a few hundred kB) are kept however few Secrets there are. */
-const SMALLEST_LIMIT = 10_000;
-
 /**
- * What is known of Secrets: metadata of those that some credential names, and of all others only that they were seen.
+ * Metadata of the Secrets that some credential names, and of all session Secrets, for they outlive their credentials.
  * So memory grows with the number of credentials, not with the cluster. What is known of a Secret only moves forward.
  */
 export class SecretIndex {
-  /** By namespace and name. */
-  readonly #tracked = new Map<string, Map<string, Tracked>>();
-  readonly #scopes = new Map<string, SecretScope>();
+  /** By `namespace/name`. */
+  readonly #tracked = new Map<string, Tracked>();
   #changes = 0;
 
   /** How many changes there have been. Noted before a request, it tells what has changed since that was sent. */
@@ -45,79 +31,86 @@ export class SecretIndex {
     return this.#changes;
   }
 
-  get(namespace: string, name: string): KnownSecret {
-    return this.#find(namespace, name)?.known ?? this.#guess(namespace, name);
+  get(at: ObjectName): KnownSecret {
+    return this.#find(at)?.known ?? 'unknown';
   }
 
-  /** The credentials that name this Secret. */
-  referrers(namespace: string, name: string): readonly Key[] {
-    return [...(this.#find(namespace, name)?.referrers ?? [])];
+  isTracked(at: ObjectName): boolean {
+    return this.#find(at) !== undefined;
   }
 
-  track(namespace: string, name: string, key: Key): void {
-    const names = this.#tracked.get(namespace) ?? new Map<string, Tracked>();
-    this.#tracked.set(namespace, names);
-    const tracked = names.get(name);
-    if (tracked === undefined) {
-      this.#changes += 1;
-      names.set(name, {
-        known: this.#guess(namespace, name),
-        asOf: NO_VERSION,
-        change: this.#changes,
-        referrers: new Set([key]),
-      });
-    } else {
-      tracked.referrers.add(key);
+  referrers(at: ObjectName): Iterable<Key> {
+    return this.#find(at)?.referrers ?? [];
+  }
+
+  /** The credential, existing or not, has a session Secret. */
+  hasSession(key: Key): boolean {
+    const { namespace, name } = splitKey(key);
+    const known = this.get({ namespace, name: sessionNameOf(name) });
+    return typeof known === 'object' && isSessionSecret(known, name);
+  }
+
+  /** The credentials, existing or not, that have a session Secret. */
+  *sessions(namespace: string | undefined): Iterable<Key> {
+    for (const [key, { known }] of this.#trackedIn(namespace)) {
+      const owner = typeof known === 'object' ? sessionOwnerOf(splitKey(key), known) : undefined;
+      if (owner !== undefined) yield owner;
     }
   }
 
-  untrack(namespace: string, name: string, key: Key): void {
-    const names = this.#tracked.get(namespace);
-    const tracked = names?.get(name);
-    if (names === undefined || tracked === undefined) return;
-    tracked.referrers.delete(key);
-    if (tracked.referrers.size > 0) return;
-    names.delete(name);
-    if (names.size === 0) this.#tracked.delete(namespace);
-    if (tracked.known !== 'absent') this.#remember(namespace, name);
+  track(at: ObjectName, key: Key): void {
+    const tracked = this.#find(at) ?? this.#begin(at, 'unknown');
+    tracked.referrers.add(key);
+  }
+
+  untrack(at: ObjectName, key: Key): void {
+    this.#find(at)?.referrers.delete(key);
+    this.#dropUnneeded(at);
   }
 
   /** Whether an answer to a request that was sent then may be older than what is known. */
-  hasChangedSince(namespace: string, name: string, changes: number): boolean {
-    return (this.#find(namespace, name)?.change ?? 0) > changes;
+  hasChangedSince(at: ObjectName, changes: number): boolean {
+    return (this.#find(at)?.change ?? 0) > changes;
   }
 
   // Each of these answers what was known before, or undefined when that was the same or later.
 
   /** A watch or a list has shown it as it was at that version. */
-  apply({ namespace, name, meta }: WatchedSecret, asOf: string): KnownSecret | undefined {
-    const tracked = this.#find(namespace, name);
-    if (tracked === undefined) {
-      this.#remember(namespace, name);
-      return undefined;
-    }
-    return isOlderVersion(asOf, tracked.asOf) ? undefined : this.#set(tracked, meta, asOf);
+  apply(secret: WatchedSecret, asOf: string): KnownSecret | undefined {
+    const isSession = sessionOwnerOf(secret, secret.meta) !== undefined;
+    const tracked = this.#find(secret) ?? (isSession ? this.#begin(secret, 'absent') : undefined);
+    if (tracked === undefined || isOlderVersion(asOf, tracked.asOf)) return undefined;
+    const before = this.#set(tracked, secret.meta, asOf);
+    this.#dropUnneeded(secret);
+    return before;
   }
 
   /** A watch has shown its deletion. Another one of that name may be known by now. */
-  delete({ namespace, name, meta }: WatchedSecret): KnownSecret | undefined {
-    const tracked = this.#find(namespace, name);
+  delete(secret: WatchedSecret): KnownSecret | undefined {
+    const tracked = this.#find(secret);
     if (tracked === undefined) return undefined;
     const { known, asOf } = tracked;
-    const isKnown = typeof known === 'object' && known.uid === meta.uid;
-    if (!isKnown && isOlderVersion(meta.resourceVersion, asOf)) return undefined;
-    return this.#set(tracked, 'absent', meta.resourceVersion);
+    const { uid, resourceVersion } = secret.meta;
+    const isKnown = typeof known === 'object' && known.uid === uid;
+    if (!isKnown && isOlderVersion(resourceVersion, asOf)) return undefined;
+    const before = this.#set(tracked, 'absent', resourceVersion);
+    this.#dropUnneeded(secret);
+    return before;
   }
 
   /**
    * A read has answered this, and nothing has changed since it was sent. But if what is known was confirmed meanwhile,
    * at a later version, the answer may have come and gone before: then nothing is known.
    */
-  read(namespace: string, name: string, response: SecretMeta | 'absent'): KnownSecret | undefined {
-    const tracked = this.#find(namespace, name);
+  read(at: ObjectName, response: SecretMeta | 'absent'): KnownSecret | undefined {
+    const tracked = this.#find(at);
     if (tracked === undefined) return undefined;
-    if (response === 'absent') return this.#set(tracked, response, tracked.asOf);
-    return this.#answered({ namespace, name, meta: response }, tracked);
+    const before =
+      response === 'absent'
+        ? this.#set(tracked, response, tracked.asOf)
+        : this.#answered(tracked, response);
+    this.#dropUnneeded(at);
+    return before;
   }
 
   /**
@@ -125,66 +118,70 @@ export class SecretIndex {
    * @param changes as they were before the write was sent
    */
   written(secret: WatchedSecret, changes: number): KnownSecret | undefined {
-    const tracked = this.#find(secret.namespace, secret.name);
+    const tracked = this.#find(secret);
     if (tracked === undefined) return undefined;
     const { change, asOf } = tracked;
     const isLater = asOf !== NO_VERSION && isOlderVersion(asOf, secret.meta.resourceVersion);
-    return change > changes && !isLater ? undefined : this.#answered(secret, tracked);
+    return change > changes && !isLater ? undefined : this.#answered(tracked, secret.meta);
   }
 
   /** The Secret of that uid is no more, which holds for ever. Another one of that name may exist. */
-  gone(namespace: string, name: string, uid: string): KnownSecret | undefined {
-    const tracked = this.#find(namespace, name);
+  gone(at: ObjectName, uid: string): KnownSecret | undefined {
+    const tracked = this.#find(at);
     if (typeof tracked?.known !== 'object' || tracked.known.uid !== uid) return undefined;
-    return this.#set(tracked, 'absent', tracked.asOf);
+    const before = this.#set(tracked, 'absent', tracked.asOf);
+    this.#dropUnneeded(at);
+    return before;
+  }
+
+  /** Versions begin again: nothing that was known counts. */
+  forgetAll(namespace: string | undefined): void {
+    for (const [, tracked] of this.#trackedIn(namespace)) this.#forget(tracked);
   }
 
   /**
-   * From now on everything that exists in the scope is `present` once, until `listEnded`.
-   * @param isRestored versions begin again: nothing that was known counts
-   */
-  init(namespace: string, isRestored: boolean): void {
-    const before = this.#scopes.get(namespace);
-    const { seen = new Set<number>(), limit = SMALLEST_LIMIT } = before ?? {};
-    const listed = before?.listed === true && !isRestored;
-    const fresh = new Set<number>();
-    const scope = { namespace, listed, seen, limit, fresh };
-    this.#scopes.set(namespace, scope);
-    if (isRestored) for (const [, tracked] of this.#trackedIn(scope)) this.#forget(tracked);
-  }
-
-  /**
-   * Answers the credentials that name a Secret which has turned out not to exist.
+   * A list is complete: what it has not shown does not exist. Answers the credentials to which that is news. Of what
+   * became tracked in the middle of the list nothing follows: it may have been shown before.
+   * @param changes as they were before the list
    * @param asOf version of the list
    */
-  initDone(namespace: string, asOf: string): readonly Key[] {
-    const scope = this.#scopes.get(namespace);
-    if (scope?.fresh === undefined) return [];
-    scope.seen = scope.fresh;
-    scope.fresh = undefined;
-    scope.listed = true;
-    scope.limit = Math.max(SMALLEST_LIMIT, 2 * scope.seen.size);
-    return this.#sweep(scope, asOf);
-  }
-
-  #sweep(scope: SecretScope, asOf: string): readonly Key[] {
+  initDone(
+    namespace: string | undefined,
+    { changes, asOf }: { readonly changes: number; readonly asOf: string },
+  ): readonly Key[] {
     const enqueued: Key[] = [];
-    for (const [hash, tracked] of this.#trackedIn(scope)) {
-      if (!isOlderVersion(tracked.asOf, asOf)) continue;
-      // What became tracked in the middle of the list was perhaps shown before: only a request tells
-      const isSeen = scope.seen.has(hash);
-      if (isSeen && typeof tracked.known !== 'object') continue;
-      const before = isSeen ? this.#forget(tracked) : this.#set(tracked, 'absent', asOf);
-      if (before !== undefined) enqueued.push(...tracked.referrers);
+    for (const [key, tracked] of this.#trackedIn(namespace)) {
+      if (tracked.since > changes || !isOlderVersion(tracked.asOf, asOf)) continue;
+      if (this.#set(tracked, 'absent', asOf) !== undefined) enqueued.push(...tracked.referrers);
+      this.#dropUnneeded(splitKey(key));
     }
     return enqueued;
   }
 
-  *#trackedIn(scope: SecretScope): Iterable<[hash: number, tracked: Tracked]> {
-    for (const [namespace, names] of this.#tracked) {
-      if (scope.namespace !== '' && scope.namespace !== namespace) continue;
-      for (const [name, tracked] of names) yield [hashOf(namespace, name), tracked];
+  *#trackedIn(namespace: string | undefined): Iterable<[string, Tracked]> {
+    for (const entry of this.#tracked) {
+      if (namespace === undefined || entry[0].startsWith(`${namespace}/`)) yield entry;
     }
+  }
+
+  #find(at: ObjectName): Tracked | undefined {
+    return this.#tracked.get(keyOf(at));
+  }
+
+  #begin(at: ObjectName, known: KnownSecret): Tracked {
+    this.#changes += 1;
+    const change = this.#changes;
+    const tracked = { known, asOf: NO_VERSION, change, since: change, referrers: new Set<Key>() };
+    this.#tracked.set(keyOf(at), tracked);
+    return tracked;
+  }
+
+  #dropUnneeded(at: ObjectName): void {
+    const tracked = this.#find(at);
+    if (tracked === undefined || tracked.referrers.size > 0) return;
+    const { known } = tracked;
+    const isSession = typeof known === 'object' && sessionOwnerOf(at, known) !== undefined;
+    if (!isSession) this.#tracked.delete(keyOf(at));
   }
 
   #set(tracked: Tracked, known: KnownSecret, asOf: string): KnownSecret | undefined {
@@ -199,13 +196,11 @@ export class SecretIndex {
     return before;
   }
 
-  #answered({ namespace, name, meta }: WatchedSecret, tracked: Tracked): KnownSecret | undefined {
+  #answered(tracked: Tracked, meta: SecretMeta): KnownSecret | undefined {
     const { known, asOf } = tracked;
-    const isKnown = isSameVersion(meta, known);
-    if (isKnown || !isOlderVersion(meta.resourceVersion, asOf)) {
+    if (isSameVersion(meta, known) || !isOlderVersion(meta.resourceVersion, asOf)) {
       return this.#set(tracked, meta, meta.resourceVersion);
     }
-    if (known !== 'absent') this.#remember(namespace, name);
     return this.#forget(tracked);
   }
 
@@ -214,41 +209,12 @@ export class SecretIndex {
     tracked.asOf = NO_VERSION;
     return before;
   }
-
-  #find(namespace: string, name: string): Tracked | undefined {
-    return this.#tracked.get(namespace)?.get(name);
-  }
-
-  #guess(namespace: string, name: string): 'absent' | 'unknown' {
-    const scope = this.#scopeOf(namespace);
-    const isSeen = scope?.listed !== true || scope.seen.has(hashOf(namespace, name));
-    return isSeen ? 'unknown' : 'absent';
-  }
-
-  #remember(namespace: string, name: string): void {
-    const scope = this.#scopeOf(namespace);
-    if (scope === undefined) return;
-    const hash = hashOf(namespace, name);
-    scope.fresh?.add(hash);
-    scope.seen.add(hash);
-    if (scope.seen.size <= scope.limit) return;
-    // Every name counts as unknown until the next list
-    scope.seen.clear();
-    scope.listed = false;
-  }
-
-  #scopeOf(namespace: string): SecretScope | undefined {
-    return this.#scopes.get(namespace) ?? this.#scopes.get('');
-  }
 }
 
-/** FNV-1a, 32 bits, signed (a small integer takes no memory of its own). */
-function hashOf(namespace: string, name: string): number {
-  let hash = 0x811c9dc5;
-  for (const text of [namespace, '/', name]) {
-    for (let i = 0; i < text.length; i += 1) {
-      hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-    }
-  }
-  return hash | 0;
+/** The credential whose session Secret that is; undefined when it is none. */
+export function sessionOwnerOf({ namespace, name }: ObjectName, meta: SecretMeta): Key | undefined {
+  const { credentialName } = meta;
+  if (credentialName === undefined || !isSessionSecret(meta, credentialName)) return undefined;
+  if (name !== sessionNameOf(credentialName)) return undefined;
+  return keyOf({ namespace, name: credentialName });
 }

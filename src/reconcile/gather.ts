@@ -1,40 +1,50 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import { type Credential, sessionNameOf } from '../credential/credential.ts';
 import { presentedDigest, type Rejection } from '../credential/lockout.ts';
-import type { Observation } from '../credential/plan.ts';
+import { type Observation, tokenAnnotationsOf } from '../credential/plan.ts';
 import { type SecretMeta, versionOf } from '../credential/secret.ts';
 import { readRejection } from '../credential/status.ts';
 import { asSeenBy, isIntact, isOwnedBy } from '../credential/target-secret.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
+import type { ObjectName } from '../lib/key.ts';
 import type { EpochMs } from '../lib/time.ts';
 import type { ClusterClient } from './cluster-client.ts';
 import type { Lister } from './lister.ts';
 import type { Subject } from './state.ts';
 
 /**
- * Reads only. Nearly everything comes from the watches; a request is made when a target's existence is unknown
- * or when somebody else has written to it. Fails with what the API server said.
+ * Reads only. Nearly everything comes from the watches. A request is made for a Secret that was named after the watch
+ * had shown it, and for the contents of a target that others have written to. Fails with what the API server said.
  */
 export async function gather(
   { lister, cluster, validFrom }: ClusterReaders & { readonly validFrom: EpochMs },
-  { resource, credential, state }: Subject,
+  subject: Subject,
   signal: AbortSignal,
 ): Promise<Observation | Failure> {
+  const { resource, credential, state } = subject;
   const {
     namespace,
     target: { name },
   } = credential;
-  const known = lister.secret(namespace, name);
-  const found = known === 'unknown' ? await cluster.readSecretMeta(namespace, name, signal) : known;
+  const meta = (secretName: string) =>
+    secretMeta({ lister, cluster }, { namespace, name: secretName }, signal);
+  const found = isToBeCreated(lister, subject) ? 'absent' : await meta(name);
   if (isFailure(found)) return found;
   const target = asSeenBy(credential, found);
-  const session = await sessionOf({ lister, cluster }, credential, signal);
+  // Without a token in place the credentials Secret is read as a whole anyway
+  const source =
+    tokenAnnotationsOf({ target }) === undefined
+      ? lister.secret(namespace, credential.source.name)
+      : await meta(credential.source.name);
+  if (isFailure(source)) return source;
+  const session =
+    credential.grantType === 'password' ? await meta(sessionNameOf(credential.name)) : 'absent';
   if (isFailure(session)) return session;
-  const targetIntact = await isUntouched(cluster, { resource, credential, state }, target, signal);
+  const targetIntact = await isUntouched(cluster, subject, target, signal);
   if (isFailure(targetIntact)) return targetIntact;
   return {
     credential,
-    source: lister.secret(namespace, credential.source.name),
+    source,
     target,
     session,
     targetIntact,
@@ -66,17 +76,26 @@ interface ClusterReaders {
   readonly cluster: ClusterClient;
 }
 
-async function sessionOf(
+async function secretMeta(
   { lister, cluster }: ClusterReaders,
-  { grantType, namespace, name }: Credential,
+  { namespace, name }: ObjectName,
   signal: AbortSignal,
 ): Promise<SecretMeta | 'absent' | Failure> {
-  if (grantType !== 'password') return 'absent';
-  const known = lister.secret(namespace, sessionNameOf(name));
-  return known === 'unknown'
-    ? cluster.readSecretMeta(namespace, sessionNameOf(name), signal)
-    : known;
+  const known = lister.secret(namespace, name);
+  return known === 'unknown' ? cluster.readSecretMeta(namespace, name, signal) : known;
 }
+
+/**
+ * The first target of a credential is created without a look: a POST changes nothing that exists, and its 409 tells that
+ * there is such a Secret. This saves one of four requests of a first sync.
+ */
+const isToBeCreated = (
+  lister: Lister,
+  { resource: { status }, credential: { namespace, target } }: Subject,
+): boolean =>
+  target.creationPolicy === 'Owner' &&
+  status?.issuedAt === undefined &&
+  lister.secret(namespace, target.name) === 'unknown';
 
 async function isUntouched(
   cluster: ClusterClient,

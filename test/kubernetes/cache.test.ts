@@ -251,7 +251,6 @@ describe('the cache of the cluster', () => {
       expect(cache.secret('shop', 's')).toEqual(meta('1'));
       expect(cache.secret('shop', 't')).toBe('absent');
       expect(cache.secret('shop', 'other')).toBe('unknown');
-      expect(cache.secret('shop', 'never')).toBe('absent');
       expect(wakeUps()).toEqual(['shop/a', 'shop/a', 'shop/b', 'shop/b']);
     });
 
@@ -357,12 +356,10 @@ describe('the cache of the cluster', () => {
       secrets.init('30', true);
       expect(cache.secret('shop', 's')).toBe('unknown');
       expect(cache.secret('shop', 'other')).toBe('unknown');
-      expect(cache.secret('shop', 'never')).toBe('unknown');
       secrets.apply(aSecret('s', '20'));
       secrets.initDone();
       expect(cache.secret('shop', 's')).toEqual(meta('20'));
       expect(cache.secret('shop', 't')).toBe('absent');
-      expect(cache.secret('shop', 'other')).toBe('absent');
       expect(new Set(wakeUps())).toEqual(new Set(['shop/a', 'shop/b']));
       secrets.apply(aSecret('t', '31'));
       expect(cache.secret('shop', 't')).toEqual(meta('31'));
@@ -376,33 +373,35 @@ describe('the cache of the cluster', () => {
       expect(cache.secret('shop', 's')).toEqual(meta('20'));
     });
 
-    it('forgets names that were seen when most of them have gone: then only a request tells', () => {
-      const come = (from: number, to: number): void => {
-        for (let n = from; n < to; n += 1) secrets.apply(aSecret(`job-${n}`, String(n + 10)));
-      };
+    it('knows nothing of what is named in the middle of a list, which may have shown it before', () => {
       list();
-      come(0, 10_000);
-      expect(cache.secret('shop', 'never')).toBe('absent');
-      come(10_000, 10_001);
-      expect(cache.secret('shop', 'never')).toBe('unknown');
-      expect(cache.secret('shop', 'job-1')).toBe('unknown');
-      expect(cache.secret('shop', 't')).toBe('absent');
-      version = 20_011;
-      list(...Array.from({ length: 6_000 }, (_, n) => aSecret(`job-${n}`)));
-      come(20_012, 26_012);
-      expect(cache.secret('shop', 'never')).toBe('absent');
-      come(26_012, 26_013);
-      expect(cache.secret('shop', 'never')).toBe('unknown');
-    });
-
-    it('knows as unknown what is named in the middle of a list that has shown it', () => {
-      list();
-      secrets.init('2', false);
+      secrets.init('4', false);
       secrets.apply(aSecret('late'));
       credentials.apply(aCredential('c', { source: 'late', target: 'none' }));
+      credentials.apply(aCredential('d', { source: 'read', target: 'shown' }));
+      read('read', meta('3'));
+      secrets.apply(aSecret('shown', '2'));
       secrets.initDone();
       expect(cache.secret('shop', 'late')).toBe('unknown');
+      expect(cache.secret('shop', 'none')).toBe('unknown');
+      expect(cache.secret('shop', 'read')).toEqual(meta('3'));
+      expect(cache.secret('shop', 'shown')).toEqual(meta('2'));
+      list(aSecret('late'));
+      expect(cache.secret('shop', 'late')).toEqual(meta('1'));
       expect(cache.secret('shop', 'none')).toBe('absent');
+    });
+
+    it('knows nothing of a Secret that is named later, until it is read, shown or written', () => {
+      list(aSecret('late'));
+      credentials.apply(aCredential('c', { source: 'late', target: 'none' }));
+      expect(cache.secret('shop', 'late')).toBe('unknown');
+      expect(cache.secret('shop', 'none')).toBe('unknown');
+      wakeUps();
+      read('late', meta('1'));
+      write('none', meta('9'));
+      expect(cache.secret('shop', 'late')).toEqual(meta('1'));
+      expect(cache.secret('shop', 'none')).toEqual(meta('9'));
+      expect(wakeUps()).toEqual([]);
     });
 
     it('keeps a Secret as long as anybody names it', () => {
@@ -410,17 +409,6 @@ describe('the cache of the cluster', () => {
       credentials.delete(aCredential('a'));
       expect(cache.secret('shop', 's')).toEqual(meta('1'));
       credentials.delete(aCredential('b'));
-      expect(cache.secret('shop', 's')).toBe('unknown');
-      expect(cache.secret('shop', 't')).toBe('absent');
-    });
-
-    it('knows as absent what has gone while a credential named it', () => {
-      list(aSecret('s'));
-      secrets.delete(aSecret('s'));
-      credentials.delete(aCredential('a'));
-      credentials.delete(aCredential('b'));
-      expect(cache.secret('shop', 's')).toBe('absent');
-      secrets.apply(aSecret('s'));
       expect(cache.secret('shop', 's')).toBe('unknown');
     });
 
@@ -436,6 +424,8 @@ describe('the cache of the cluster', () => {
     });
 
     it('keeps lists of namespaces apart', () => {
+      credentials.apply(aCredential('c', { namespace: 'elsewhere', source: 's', target: 't' }));
+      credentials.apply(aCredential('d', { namespace: 'nowhere', source: 's', target: 't' }));
       const elsewhere = cache.secretHandler('elsewhere');
       const shop = cache.secretHandler('shop');
       shop.init('1', false);
@@ -533,6 +523,18 @@ describe('the cache of the cluster', () => {
       expect(cache.hasSession('shop/a')).toBe(true);
       secrets.delete({ ...session(), meta: made('13', 'second') });
       expect(cache.hasSession('shop/a')).toBe(false);
+    });
+
+    it('is known to a credential that names it later', () => {
+      list(session('3'));
+      secrets.apply(session('4'));
+      credentials.apply(withPassword());
+      expect(cache.secret('shop', 'a-session')).toEqual(session('4').meta);
+      credentials.delete(withPassword());
+      expect(cache.secret('shop', 'a-session')).toEqual(session('4').meta);
+      expect([...cache.keys('shop')]).toEqual(['shop/a']);
+      secrets.apply({ ...session(), meta: meta('5') });
+      expect(cache.secret('shop', 'a-session')).toBe('unknown');
     });
 
     it('does not count under the name of another credential, or without our labels', () => {

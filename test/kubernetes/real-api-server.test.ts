@@ -321,6 +321,37 @@ describe('against a real API server', () => {
     );
   });
 
+  it.each([
+    ['of another type', 'Opaque'],
+    ['of our type that another has made', 'convercus.io/token'],
+  ])(
+    'creates nothing over a Secret %s that no watch has shown, and knows it then',
+    async (_, type) => {
+      const name = `unknown-${type.replace(/\W/g, '-').toLowerCase()}`;
+      await kubectl(
+        'create',
+        'secret',
+        'generic',
+        name,
+        `--type=${type}`,
+        '--from-literal=token=theirs',
+      );
+      const before = await cluster.readSecret('default', name, never);
+      const credential = await createCredential(name);
+      const known = new ClusterCache(() => {});
+      const target = { ...credential.spec.target, name };
+      known.credentialHandler().apply({ ...credential, spec: { ...credential.spec, target } });
+      expect(known.secret('default', name)).toBe('unknown');
+      const ours = ownedBy(name, credential.metadata.uid, { name });
+      const failure = await clusterOn(restClient, known).applySecret(ours, never);
+      expect(failure).toMatchObject({ kind: 'ClusterUnavailable', code: '409' });
+      expect(await cluster.readSecret('default', name, never)).toEqual(before);
+      expect(known.secret('default', name)).toEqual(
+        before !== 'absent' && !isFailure(before) && before.meta,
+      );
+    },
+  );
+
   it('leaves alone a Secret that another field manager controls', async () => {
     const { uid } = await apply(
       ownedBy('a', OTHER_UID, { name: 'controlled', fieldManager: 'another' }),

@@ -68,12 +68,50 @@ describe('the first sync', () => {
     expect(request && secretsOf(request).map((each) => each.reveal())).toEqual([GOOD_SECRET]);
   });
 
-  it('asks the API server about a target that the watches have not shown', async () => {
+  it('creates a target that the watches have not shown without asking for it', async () => {
+    world.cluster.hide(SOURCE);
+    world.cluster.hide(TARGET);
+    await world.pass();
+
+    expect(requests()).toEqual([
+      'readSecret convercus-abc',
+      'applySecret loyalty-token',
+      'applyStatus loyalty',
+    ]);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('learns from the refusal that a target exists which the watches have not shown', async () => {
+    world.cluster.putSecret(TARGET, { data: { password: 'theirs' } });
+    world.cluster.hide(TARGET);
+    await world.runFor(seconds(10), await world.pass());
+
+    expect(world.summary('Ready')).toBe('False TargetNotOurs');
+    expect(world.cluster.stored(TARGET)?.data).toEqual({ password: 'theirs' });
+    expect(world.tokenRequests).toBe(1);
+  });
+
+  it('of a Secret to merge into asks the API server first when the watches have not shown it', async () => {
+    world.cluster.put(aCredential({ target: { creationPolicy: 'Merge' } }));
     world.cluster.hide(TARGET);
     await world.pass();
 
     expect(requests()).toContain('readSecretMeta loyalty-token');
-    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Ready')).toBe('False TargetMissing');
+    expect(world.tokenRequests).toBe(0);
+  });
+
+  it('asks about another credentials Secret, named since, while a token is in place', async () => {
+    await world.pass();
+    world.cluster.putSecret('shop/another', { data: { client_secret: GOOD_SECRET } });
+    world.cluster.hide('shop/another');
+    const { spec, metadata } = aCredential({ metadata: { generation: 2 } });
+    const credentialsSecretRef = { ...spec.credentialsSecretRef, name: 'another' };
+    const status = world.cluster.statusOf(KEY);
+    world.cluster.put(aCredential({ metadata, spec: { credentialsSecretRef }, status }));
+    await world.pass();
+
+    expect(world.renewals).toEqual(['TokenMissing success', 'CredentialChanged success']);
   });
 
   it('says what is missing when there is no credentials Secret, and goes on once there is', async () => {

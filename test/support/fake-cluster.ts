@@ -269,6 +269,7 @@ export class FakeCluster implements ClusterClient, Lister {
     const key = `${desired.namespace}/${desired.name}`;
     const before = this.#secrets.get(key);
     const problem = problemWith(desired, before);
+    this.#unknown.delete(key); // after a conflict the client reads the Secret
     if (problem !== undefined) return problem;
     const { type = 'Opaque', labels, annotations, owner, fieldManager } = desired;
     const values = Object.entries(desired.data).map(([name, value]) => [name, value.reveal()]);
@@ -283,7 +284,6 @@ export class FakeCluster implements ClusterClient, Lister {
       managers: { ...before?.managers, ...Object.fromEntries(managers) },
       ...(owner !== undefined && { controllerUid: owner.uid }),
     });
-    this.#unknown.delete(key);
     const meta = this.#metaOf(key);
     return meta === 'absent' ? OUTAGE : meta;
   }
@@ -328,7 +328,10 @@ function problemWith(
   desired: DesiredSecret,
   before: StoredSecret | undefined,
 ): Failure | undefined {
-  if (desired.uid !== undefined && desired.uid !== before?.uid) {
+  const isCreation = desired.type !== undefined && desired.uid === undefined;
+  if (
+    isCreation ? before !== undefined : desired.uid !== undefined && desired.uid !== before?.uid
+  ) {
     return new Failure('ClusterUnavailable', `Secret "${desired.name}" has changed or gone`);
   }
   const { resourceVersion = before?.resourceVersion } = desired;
