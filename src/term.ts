@@ -10,12 +10,10 @@ import { Failure, retryAt } from './lib/failure.ts';
 import type { Key } from './lib/key.ts';
 import type { Log } from './lib/log.ts';
 import { type Action, earliestRequeue, seconds } from './lib/time.ts';
-import { withTimeout } from './lib/with-timeout.ts';
-import { type Reconcile, reconciler } from './reconcile/reconciler.ts';
-import { Sessions } from './reconcile/sessions.ts';
+import { aborted, sleep, withTimeout } from './lib/with-timeout.ts';
+import { Reconciler } from './reconcile/reconciler.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { HostLimiters } from './tokens/host-limiter.ts';
-import { TokenCache } from './tokens/token-cache.ts';
 import { TokenClient } from './tokens/token-client.ts';
 import type { LogOut, TokenSource } from './tokens/token-source.ts';
 
@@ -46,55 +44,63 @@ export interface TermParts {
   readonly logOut: LogOut;
 }
 
-/** One term of leadership: passes run until the stop, and are cut when the Lease is lost. */
+/**
+ * One term of leadership. Reconciles go on until the stop and the responses that were in flight by then; they are cut
+ * when the Lease is lost.
+ */
 export async function lead(
   parts: TermParts,
   { stop, lost }: { readonly stop: AbortSignal; readonly lost: AbortSignal },
 ): Promise<void> {
   const { config, metrics, clock, random, queue } = parts;
   const over = new AbortController();
-  let cancelCut = (): void => undefined;
-  const drain = (): void => {
-    cancelCut = clock.after(DRAIN_TIMEOUT, () => over.abort());
-  };
-  if (stop.aborted) drain();
-  else stop.addEventListener('abort', drain, { once: true });
+  const ended = new AbortController();
   const abort = AbortSignal.any([lost, over.signal]);
   const limiter = new HostLimiters(config.tokenHosts, clock, random);
   const events = eventRecorder(parts, abort);
+  const closing = AbortSignal.any([stop, abort]);
+  const { reconciler, tokens } = reconcilerOf(parts, { limiter, events }, { abort, closing });
   const controller = new Controller({
     queue,
     workers: config.workers,
-    reconcile: reconcileOf(
-      parts,
-      { limiter, events },
-      { abort, closing: AbortSignal.any([stop, abort]) },
-    ),
+    reconcile: (key, signal) => reconciler.reconcile(key, signal),
     onError: (error, key, attempts) => onReconcileError(parts, { error, key, attempts }),
     clock,
     onReconciled: (...reconcile) => metrics.reconciled(...reconcile),
   });
   metrics.observe({ queue, controller, limiter });
+  const drained = new AbortController();
+  const drain = async (): Promise<void> => {
+    await aborted(stop, ended.signal);
+    await withTimeout(() => tokens.idle(), { ms: DRAIN_TIMEOUT, clock, signal: ended.signal });
+    drained.abort();
+  };
+  const cut = async (): Promise<void> => {
+    await aborted(stop, ended.signal);
+    await sleep({ ms: DRAIN_TIMEOUT, clock, signal: ended.signal });
+    over.abort();
+  };
+  void drain();
+  void cut();
   try {
-    await controller.run({ stop, abort });
+    await controller.run({ stop: drained.signal, abort });
     await withTimeout(() => events.flush(), { ms: LAST_EVENTS, clock, signal: abort });
   } finally {
-    stop.removeEventListener('abort', drain);
-    cancelCut();
+    ended.abort();
     over.abort();
     limiter.close();
   }
 }
 
-/** What the term's passes work with. A new term begins with empty memories. */
-function reconcileOf(
+/** A new term begins with empty caches. */
+function reconcilerOf(
   parts: TermParts,
   { limiter, events }: { readonly limiter: HostLimiters; readonly events: EventRecorder },
   { abort, closing }: { readonly abort: AbortSignal; readonly closing: AbortSignal },
-): Reconcile {
-  const { config, metrics, log, clock, random, cache, enqueue, source, logOut } = parts;
+): { readonly reconciler: Reconciler; readonly tokens: TokenClient } {
+  const { config, metrics, log, clock, random, cache, enqueue, source, logOut, queue } = parts;
   const restClient = guardedBy(parts.restClient, parts.assertHeld);
-  const tokenClient = new TokenClient({
+  const tokens = new TokenClient({
     source,
     logOut,
     environments: config.environments,
@@ -104,22 +110,15 @@ function reconcileOf(
     digestKey: parts.digestKey,
     closing,
     signal: abort,
+    enqueue: (key) => queue.addFirst(key),
     // The provider has voided some of their tokens
     onNotBeforeRaised: (tokenUrl) => enqueue(credentialsWithTokenUrl(tokenUrl, cache)),
+    onSessionAbandoned: (session, step) => reconciler.cleanup.logOutAbandoned(session, step, abort),
   });
   const cluster = new KubernetesClient(restClient, cache, events);
-  const ports = {
-    lister: cache,
-    cluster,
-    tokenClient,
-    tokens: new TokenCache(tokenClient, clock),
-    sessions: new Sessions({ tokenClient, cluster, clock, random, log }),
-    telemetry: metrics,
-    clock,
-    random,
-    log,
-  };
-  return reconciler(ports, config);
+  const deps = { lister: cache, cluster, tokens, telemetry: metrics, clock, random, log };
+  const reconciler = new Reconciler(deps, config);
+  return { reconciler, tokens };
 }
 
 function eventRecorder(

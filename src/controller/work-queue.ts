@@ -45,16 +45,18 @@ const NO_METRICS: QueueMetrics = {
   done: () => undefined,
 };
 
-/** Keys that need a pass, now or later. A key is never in work twice, and no `add` is ever lost. */
+/** Keys that need a reconcile, now or later. A key is never in work twice, and no `add` is ever lost. */
 export class WorkQueue {
   readonly #clock: Clock;
   readonly #metrics: QueueMetrics;
-  /** Due and not in work, by the moment at which they became due. */
-  readonly #ready = new PriorityMap<Key>();
+  /** Due and not in work, and since when; a Map keeps them in the order in which they became due. */
+  readonly #ready = new Map<Key, EpochMs>();
+  /** The same, but goes first: the response that the key has waited for is in. */
+  readonly #readyFirst = new Map<Key, EpochMs>();
   /** In work, and since when. */
   readonly #processing = new Map<Key, EpochMs>();
-  /** In work, and due once more as soon as that is done. Always a subset of `#inWork`. */
-  readonly #dirty = new Set<Key>();
+  /** In work, and due once more as soon as that is done; whether it then goes first. Its keys are all in `#processing`. */
+  readonly #dirty = new Map<Key, boolean>();
   /** When to wake which key: wall-clock moments, to which is added by how much the clock had been set back before. */
   readonly #waiting = new PriorityMap<Key>();
   readonly #clockSetBack: ClockSetBack;
@@ -74,10 +76,18 @@ export class WorkQueue {
   }
 
   add(key: Key): void {
-    if (this.#isShutDown || this.#ready.has(key) || this.#dirty.has(key)) return;
+    if (this.#isShutDown || this.#isReady(key) || this.#dirty.has(key)) return;
     this.#metrics.add();
-    if (this.#processing.has(key)) this.#dirty.add(key);
-    else this.#makeReady(key);
+    if (this.#processing.has(key)) this.#dirty.set(key, false);
+    else this.#makeReady(key, false);
+  }
+
+  /** The same, before all that is merely due. */
+  addFirst(key: Key): void {
+    if (this.#isShutDown || this.#readyFirst.has(key)) return;
+    if (!this.#ready.delete(key) && !this.#dirty.has(key)) this.#metrics.add();
+    if (this.#processing.has(key)) this.#dirty.set(key, true);
+    else this.#makeReady(key, true);
   }
 
   /**
@@ -94,11 +104,12 @@ export class WorkQueue {
     this.#arm();
   }
 
-  /** The next key, now in work, or undefined. Its wake-up is dropped: the pass decides anew when to look again. */
+  /** The next key, now in work, or undefined. Its wake-up is dropped: the reconcile decides when the next is due. */
   get(): Key | undefined {
-    const next = this.#ready.first();
+    const next = this.#first();
     if (next === undefined) return undefined;
-    const { key, priority: since } = next;
+    const [key, since] = next;
+    this.#readyFirst.delete(key);
     this.#ready.delete(key);
     this.#waiting.delete(key);
     this.#processing.set(key, this.#clock.now());
@@ -111,11 +122,15 @@ export class WorkQueue {
     if (since === undefined) return;
     this.#processing.delete(key);
     this.#metrics.done(this.#since(since));
-    if (this.#dirty.delete(key)) this.#makeReady(key);
+    const isFirst = this.#dirty.get(key);
+    if (isFirst === undefined) return;
+    this.#dirty.delete(key);
+    this.#makeReady(key, isFirst);
   }
 
   /** Nothing is due for the key any more; if it is in work it stays so until it is done. */
   forget(key: Key): void {
+    this.#readyFirst.delete(key);
     this.#ready.delete(key);
     this.#dirty.delete(key);
     this.#waiting.delete(key);
@@ -125,26 +140,38 @@ export class WorkQueue {
   shutDown(): void {
     this.#isShutDown = true;
     this.#timer?.cancel();
+    this.#readyFirst.clear();
     this.#ready.clear();
     this.#dirty.clear();
     this.#waiting.clear();
   }
 
   snapshot(): QueueSnapshot {
-    const oldest = this.#ready.first();
+    const oldest = this.#first();
     const work = [...this.#processing.values()].map((since) => this.#since(since));
     return {
-      ready: this.#ready.size,
+      ready: this.#readyFirst.size + this.#ready.size,
       waiting: this.#waiting.size,
       processing: work.length,
-      oldestWait: oldest === undefined ? 0 : this.#since(oldest.priority),
+      oldestWait: oldest === undefined ? 0 : this.#since(oldest[1]),
       unfinishedWork: work.reduce((sum, worked) => sum + worked, 0),
       longestWork: work.reduce((most, worked) => Math.max(most, worked), 0),
     };
   }
 
-  #makeReady(key: Key): void {
-    this.#ready.set(key, this.#clock.now());
+  #isReady(key: Key): boolean {
+    return this.#readyFirst.has(key) || this.#ready.has(key);
+  }
+
+  /** The next to be taken, and since when it is due. */
+  #first(): readonly [Key, EpochMs] | undefined {
+    const [first] = this.#readyFirst;
+    const [next] = this.#ready;
+    return first ?? next;
+  }
+
+  #makeReady(key: Key, isFirst: boolean): void {
+    (isFirst ? this.#readyFirst : this.#ready).set(key, this.#clock.now());
     this.#onReady();
   }
 

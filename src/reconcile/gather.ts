@@ -7,25 +7,23 @@ import { readRejection } from '../credential/status.ts';
 import { asSeenBy, isIntact, isOwnedBy } from '../credential/target-secret.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import type { ObjectName } from '../lib/key.ts';
-import type { EpochMs } from '../lib/time.ts';
-import type { ClusterClient } from './cluster-client.ts';
-import type { Lister } from './lister.ts';
+import type { ClusterClient, Dependencies, Lister } from './dependencies.ts';
 import type { Subject } from './state.ts';
+
+type Readers = Pick<Dependencies, 'lister' | 'cluster'>;
 
 /**
  * Reads only. Nearly everything comes from the watches. A request is made for a Secret that was named after the watch
  * had shown it, and for the contents of a target that others have written to. Fails with what the API server said.
  */
 export async function gather(
-  { lister, cluster, validFrom }: ClusterReaders & { readonly validFrom: EpochMs },
+  { lister, cluster, tokens }: Readers & Pick<Dependencies, 'tokens'>,
   subject: Subject,
   signal: AbortSignal,
 ): Promise<Observation | Failure> {
   const { resource, credential, state } = subject;
-  const {
-    namespace,
-    target: { name },
-  } = credential;
+  const { namespace, tokenUrl } = credential;
+  const { name } = credential.target;
   const meta = (secretName: string) =>
     secretMeta({ lister, cluster }, { namespace, name: secretName }, signal);
   const found = isToBeCreated(lister, subject) ? 'absent' : await meta(name);
@@ -51,7 +49,7 @@ export async function gather(
     duplicate: duplicateOf(resource, lister.credentialsWithTarget(namespace, name), found),
     handledRenewRequest: state.handledRequest ?? resource.status?.lastHandledRenewRequest,
     rejection: rejectionOf(lister, resource, credential),
-    validFrom,
+    validFrom: tokens.validFrom(tokenUrl),
   };
 }
 
@@ -71,13 +69,8 @@ function rejectionOf(
   return others.find((each) => each?.presented === presented) ?? own;
 }
 
-interface ClusterReaders {
-  readonly lister: Lister;
-  readonly cluster: ClusterClient;
-}
-
 async function secretMeta(
-  { lister, cluster }: ClusterReaders,
+  { lister, cluster }: Readers,
   { namespace, name }: ObjectName,
   signal: AbortSignal,
 ): Promise<SecretMeta | 'absent' | Failure> {
@@ -114,10 +107,10 @@ async function isUntouched(
   return intact;
 }
 
-/** Of several claimants the one that owns the target or has published into it has the best claim, then the oldest, then the first by name. */
+/** Of several credentials with one target it belongs to the one that owns it or has published into it, then to the oldest, then to the first by name. */
 function duplicateOf(
   { metadata: own }: ConvercusCredential,
-  credentialsWithTarget: readonly ConvercusCredential[],
+  candidates: readonly ConvercusCredential[],
   target: SecretMeta | 'absent',
 ): string | undefined {
   const rank = ({ metadata }: ConvercusCredential): string => {
@@ -126,6 +119,6 @@ function duplicateOf(
       (isOwnedBy(metadata, target) || target.tokenAnnotations?.credential === metadata.name);
     return `${owns ? 0 : 1} ${metadata.creationTimestamp ?? ''} ${metadata.name}`;
   };
-  const [best] = [...credentialsWithTarget].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
+  const [best] = [...candidates].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
   return best === undefined || best.metadata.uid === own.uid ? undefined : best.metadata.name;
 }

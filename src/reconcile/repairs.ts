@@ -69,7 +69,7 @@ export function isRepair(
     case 'TokenMissing':
       return state.intactVersion !== undefined;
     case 'CredentialChanged':
-      return state.source !== undefined && isSameVersion(state.source.meta, seen.source);
+      return state.credentials !== undefined && isSameVersion(state.credentials.meta, seen.source);
     case 'SpecChanged':
       return resource.status?.observedGeneration === resource.metadata.generation;
     case 'TokenRevoked':

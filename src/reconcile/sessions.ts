@@ -1,8 +1,7 @@
-import type { ReconcileContext } from '../controller/reconcile-context.ts';
 import type { ConvercusCredential } from '../credential/api.ts';
 import { sessionNameOf } from '../credential/credential.ts';
 import { presentedDigest } from '../credential/lockout.ts';
-import type { KnownSecret } from '../credential/secret.ts';
+import type { SecretMeta } from '../credential/secret.ts';
 import {
   isReauthenticationDue,
   isRefreshable,
@@ -10,307 +9,314 @@ import {
   isSessionOver,
   refreshRequest,
   type Session,
-  sessionAfterRefresh,
-  sessionFromLogin,
 } from '../credential/session.ts';
-import { isSessionSecret } from '../credential/session-secret.ts';
-import type { Clock, Random } from '../lib/clock.ts';
-import { type Failure, isFailure, retryAt, TOKEN_FAILURES } from '../lib/failure.ts';
-import type { Log } from '../lib/log.ts';
-import { LruMap } from '../lib/lru-map.ts';
-import { type Action, minutes } from '../lib/time.ts';
-import type { TokenRequest } from '../oauth/grants.ts';
+import { isSessionSecret, sessionFrom, sessionSecretFrom } from '../credential/session-secret.ts';
+import { Failure, isFailure, retryAt, TOKEN_FAILURES } from '../lib/failure.ts';
+import { hours } from '../lib/time.ts';
+import type { PasswordRequest } from '../oauth/grants.ts';
 import type { Token } from '../oauth/token.ts';
-import { satisfies } from '../tokens/token-cache.ts';
-import type { TokenClient } from '../tokens/token-client.ts';
-import { isTokenFailure, type TokenFailure, withMaxWait } from '../tokens/token-demand.ts';
-import type { ClusterClient } from './cluster-client.ts';
+import { type SessionStep, sessionOf } from '../tokens/token-client.ts';
 import {
-  contentionOf,
-  currentSession,
-  forgetSession,
-  type SessionCall,
-  type SessionDemand,
-  type SessionLocation,
-  sessionLocationOf,
-  sinceStored,
-  storeSession,
-} from './session-store.ts';
-import type { CredentialState, SessionRequest, Subject } from './state.ts';
+  isPending,
+  type Pending,
+  type TokenDemand,
+  type TokenFailure,
+} from '../tokens/token-demand.ts';
+import type { Dependencies } from './dependencies.ts';
+import type { CredentialState, Subject, Unparsed } from './state.ts';
 
-/** Tokens kept, so that a target can be written again without a refresh. */
-const MAX_CACHED_TOKENS = 2_000;
-/** How often to look for an answer that no pass waits for. */
-const IN_FLIGHT_CHECK_INTERVAL = minutes(1);
+/** A session that ends so often within an hour has another holder, and the two would end each other's for ever. */
+const MAX_SESSION_ENDS = 3;
 
-interface Parts {
-  readonly tokenClient: TokenClient;
-  readonly cluster: ClusterClient;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Log;
+/** A token that has come in for this reconcile, and the digest of what was presented for it. */
+export interface IssuedToken {
+  readonly token: Token;
+  readonly presented: string;
 }
 
-/** Undefined while there is none. */
-const answerOf = ({ response }: SessionRequest): Promise<Token | TokenFailure | undefined> =>
-  Promise.race([response, Promise.resolve(undefined)]);
+/** What a `password` credential asks for. */
+export interface SessionDemand {
+  readonly demand: TokenDemand<PasswordRequest>;
+  /** Version of the Secret that user name and password come from. */
+  readonly credentialsVersion: string;
+  /** The Secret of its session. */
+  readonly existing: SecretMeta | 'absent';
+  readonly issued: IssuedToken | undefined;
+}
+
+/** The session before a login. */
+type Before = Pick<SessionStep, 'supersedes'> & {
+  /** It is over, or near its end, and its password was accepted. */
+  readonly ended?: Session | undefined;
+};
+
+/**
+ * Tokens of the grant `password`: one login, then refreshes. A refresh token may be sent once, so a new one is stored
+ * before anything else is done, and one that was refused is never sent again. The states of a session:
+ *
+ *     none ── login ──► in flight ── token ──► unstored ── write ──► stored ── target written ──► in use
+ *      ▲                   │ failure                        │                                      │ renewal due
+ *      │                   ▼                                └── write failed: again, first ─┐      ▼
+ *      └───────────── cached failure                                                        └── refresh in flight
+ *
+ *     refresh: SessionEnded, RefreshTokenReused ──► ended ── login ──► in flight (three ends an hour: SessionContention)
+ *     stored, its maximum is near ──► planned login in flight ──► the new session supersedes the old one
+ *     superseded ── new target written ──► logged out in the background
+ *     in flight, no credential wants it any more ──► abandoned ──► logged out in the background
+ */
+export class Sessions {
+  readonly #deps: Dependencies;
+
+  constructor(deps: Dependencies) {
+    this.#deps = deps;
+  }
+
+  /**
+   * The first write of a reconcile, whatever it is about: a session that has come in, or could not be stored before. Its
+   * credential may be suspended or faulty by now, and will need it later.
+   */
+  async settle(
+    subject: Unparsed,
+    signal: AbortSignal,
+  ): Promise<IssuedToken | TokenFailure | undefined> {
+    const { state, resource } = subject;
+    const issued = this.#take(subject);
+    const isPassword = resource.spec.grantType === 'password';
+    const isToBeStored = issued !== undefined || state.unstoredSession !== undefined;
+    if (!isPassword || !isToBeStored) return undefined;
+    const existing = await this.#existing(resource, signal);
+    if (isFailure(existing)) return this.#failed(existing, state);
+    if (existing !== 'absent' && !isSessionSecret(existing, resource.metadata.name)) return issued;
+    const failure = await this.#store(subject, existing, signal);
+    return failure === undefined ? issued : this.#failed(failure, state);
+  }
+
+  /** What a login or refresh has brought. Only the credential that asked may have it. */
+  #take({ key, resource, state }: Unparsed): IssuedToken | undefined {
+    const isPassword = resource.spec.grantType === 'password';
+    const uid = isPassword ? resource.metadata.uid : undefined;
+    const taken = this.#deps.tokens.takeSession(key, uid);
+    if (taken === undefined) return undefined;
+    const { step, token } = taken;
+    keep(state, step, token);
+    return { token, presented: step.presented };
+  }
+
+  /** A token that is there, or a request for one. */
+  async obtain(
+    subject: Subject,
+    session: SessionDemand,
+    signal: AbortSignal,
+  ): Promise<Token | TokenFailure | Pending> {
+    const { tokens, clock } = this.#deps;
+    const { issued, demand } = session;
+    const presented = this.#presented(subject, demand.request);
+    if (issued?.presented === presented && clock.now() < issued.token.expiresAt)
+      return issued.token;
+    const isLatest = subject.state.presented === presented;
+    const cached = isLatest ? tokens.cached(presented, demand) : undefined;
+    return cached ?? this.#request(subject, session, signal);
+  }
+
+  async #request(
+    subject: Subject,
+    demanded: SessionDemand,
+    signal: AbortSignal,
+  ): Promise<TokenFailure | Pending> {
+    const { tokens } = this.#deps;
+    const { state, credential } = subject;
+    const session = await this.#current(subject, demanded, signal);
+    if (isFailure(session)) return this.#failed(session, state);
+    const { endedSession: ended } = state;
+    if (session === undefined || !isSessionOf(session, credential, demanded.demand.request)) {
+      // Its Secret may be gone or unreadable, which does not end the session
+      const supersedes = session ?? state.session?.session;
+      return this.#login(subject, demanded, { ended, supersedes });
+    }
+    const { digests } = tokens;
+    const isOver = ended !== undefined && digests.ofSession(ended) === digests.ofSession(session);
+    if (isOver) return this.#loginAfterEnd(subject, demanded, ended, signal);
+    const login = this.#plannedLogin(subject, demanded, session);
+    return login ?? this.#refresh(subject, demanded, session, signal);
+  }
+
+  /** Undefined while the session is to be refreshed: it lives on when a login that was planned is refused. */
+  #plannedLogin(
+    subject: Subject,
+    demanded: SessionDemand,
+    session: Session,
+  ): TokenFailure | Pending | undefined {
+    const { clock, tokens } = this.#deps;
+    const now = clock.now();
+    const before = { ended: session, supersedes: session };
+    // Logged out as well: it has expired by our clock alone
+    if (!isRefreshable(session, now)) return this.#login(subject, demanded, before);
+    const isRefreshing = tokens.isRequesting(subject.key, tokens.digests.ofSession(session));
+    if (isRefreshing || !isReauthenticationDue(session, now)) return undefined;
+    const login = this.#login(subject, demanded, before);
+    const isRefused = !isPending(login) && TOKEN_FAILURES.has(login.failure.kind);
+    return isRefused ? undefined : login;
+  }
+
+  async #refresh(
+    subject: Subject,
+    demanded: SessionDemand,
+    session: Session,
+    signal: AbortSignal,
+  ): Promise<TokenFailure | Pending> {
+    const { tokens, log } = this.#deps;
+    const { key, state, credential } = subject;
+    const id = tokens.digests.ofSession(session);
+    const demand = {
+      ...demanded.demand,
+      request: refreshRequest(session, demanded.demand.request),
+    };
+    const step = { ...this.#step(subject, demanded), refreshed: session };
+    const outcome = tokens.requestSession(key, id, demand, step);
+    if (isPending(outcome) || !isSessionOver(outcome.failure)) return outcome;
+    const { failure, isCached = false } = outcome;
+    state.endedSession = session;
+    const { namespace, name } = credential;
+    if (!isCached) log.warn(failure.message, { namespace, name, reason: failure.kind });
+    // A session lives on whose refresh token was taken for a used one; a log-out still ends it
+    if (failure.kind === 'RefreshTokenReused' && !isCached) supersede(state, session);
+    const contention = isCached ? undefined : this.#contention(state, failure);
+    if (contention === undefined) return this.#loginAfterEnd(subject, demanded, session, signal);
+    await this.#forget(subject, demanded.existing, signal);
+    return this.#failed(contention, state);
+  }
+
+  /** The refresh token goes before the login, so that it is not sent again after a crash or a change of leader. */
+  async #loginAfterEnd(
+    subject: Subject,
+    demanded: SessionDemand,
+    ended: Session,
+    signal: AbortSignal,
+  ): Promise<TokenFailure | Pending> {
+    await this.#forget(subject, demanded.existing, signal);
+    return this.#login(subject, demanded, { ended });
+  }
+
+  #login(
+    subject: Subject,
+    demanded: SessionDemand,
+    { ended, supersedes }: Before,
+  ): TokenFailure | Pending {
+    const { tokens } = this.#deps;
+    const { key, state, credential } = subject;
+    const { demand, credentialsVersion } = demanded;
+    const hasWorked =
+      demand.loginHistory.hasWorked || ended?.credentialsVersion === credentialsVersion;
+    const login = { ...demand, loginHistory: { ...demand.loginHistory, hasWorked } };
+    const step = { ...this.#step(subject, demanded), supersedes };
+    const id = tokens.digests.ofLogin(demand.request, credential.uid);
+    const outcome = tokens.requestSession(key, id, login, step);
+    if (isPending(outcome) || outcome.failure.kind === 'Throttled') return outcome;
+    const isRejected = outcome.failure.kind === 'CredentialsRejected';
+    const presented = presentedDigest(credential, credentialsVersion);
+    state.rejected = isRejected ? { presented, tokenFailure: outcome } : undefined;
+    return outcome;
+  }
+
+  #step(subject: Subject, { demand, credentialsVersion }: SessionDemand): SessionStep {
+    const { request } = demand;
+    const presented = this.#presented(subject, request);
+    return { credential: subject.credential, request, credentialsVersion, presented };
+  }
+
+  #presented({ credential }: Subject, request: PasswordRequest): string {
+    return this.#deps.tokens.digests.ofCredential(request, credential.uid);
+  }
+
+  /** The session as it is now. Read only when its Secret is another than the one that was written or read last. */
+  async #current(
+    { state, credential }: Subject,
+    { existing }: SessionDemand,
+    signal: AbortSignal,
+  ): Promise<Session | undefined | Failure> {
+    if (state.unstoredSession !== undefined) return state.unstoredSession;
+    if (existing === 'absent') return undefined;
+    const known = state.session;
+    if (known?.meta.resourceVersion === existing.resourceVersion) return known.session;
+    const { namespace, name } = credential;
+    const contents = await this.#deps.cluster.readSecret(namespace, sessionNameOf(name), signal);
+    if (isFailure(contents)) return contents;
+    if (contents === 'absent') return undefined;
+    const session = sessionFrom(contents);
+    if (session !== undefined) state.session = { meta: contents.meta, session };
+    return session;
+  }
+
+  #existing(
+    { metadata: { namespace, name } }: ConvercusCredential,
+    signal: AbortSignal,
+  ): SecretMeta | 'absent' | Promise<SecretMeta | 'absent' | Failure> {
+    const known = this.#deps.lister.secret(namespace, sessionNameOf(name));
+    if (known !== 'unknown') return known;
+    return this.#deps.cluster.readSecretMeta(namespace, sessionNameOf(name), signal);
+  }
+
+  /** Writes the session that has come in. A login that brought no refresh token leaves none to store. */
+  async #store(
+    subject: Unparsed,
+    existing: SecretMeta | 'absent',
+    signal: AbortSignal,
+  ): Promise<Failure | undefined> {
+    const { state, resource } = subject;
+    const session = state.unstoredSession;
+    if (session === undefined) {
+      await this.#forget(subject, existing, signal);
+      return undefined;
+    }
+    const secret = sessionSecretFrom(resource.metadata, session, existing);
+    const written = await this.#deps.cluster.applySecret(secret, signal);
+    if (isFailure(written)) return written;
+    state.unstoredSession = undefined;
+    state.session = { meta: written, session };
+    return undefined;
+  }
+
+  /** Best effort: at worst a dead refresh token is sent once more after a restart. */
+  async #forget(
+    { resource: { metadata }, state }: Unparsed,
+    existing: SecretMeta | 'absent',
+    signal: AbortSignal,
+  ): Promise<void> {
+    state.session = undefined;
+    state.unstoredSession = undefined;
+    if (existing === 'absent') return;
+    const { namespace, name } = metadata;
+    const secret = { namespace, name: sessionNameOf(name), uid: existing.uid };
+    await this.#deps.cluster.deleteSecret(secret, signal);
+  }
+
+  /** Notes that a session has ended before its time. A Failure when that happens too often. */
+  #contention(state: CredentialState, ended: Failure): Failure | undefined {
+    const now = this.#deps.clock.now();
+    state.sessionEnds = [...(state.sessionEnds ?? []), now].filter((at) => at > now - hours(1));
+    if (state.sessionEnds.length < MAX_SESSION_ENDS) return undefined;
+    return new Failure(
+      'SessionContention',
+      `The session has ended ${MAX_SESSION_ENDS} times within an hour; somebody else seems to use the same user, or to end its sessions. ${ended.message}`,
+    );
+  }
+
+  #failed(failure: Failure, state: CredentialState): TokenFailure {
+    const { clock, random } = this.#deps;
+    const attempts = state.failedRequests + 1;
+    return { failure, retryAt: retryAt(failure, attempts, clock.now(), random()) };
+  }
+}
+
+function keep(state: CredentialState, step: SessionStep, token: Token): void {
+  if (step.refreshed === undefined) state.rejected = undefined;
+  state.presented = step.presented;
+  state.endedSession = undefined;
+  state.unstoredSession = sessionOf(step, token);
+  if (step.supersedes !== undefined) supersede(state, step.supersedes);
+}
 
 /** It is logged out once the new token is in place. */
 function supersede(state: CredentialState, session: Session): void {
   state.supersededSessions = [...(state.supersededSessions ?? []), session];
-}
-
-/** The session before a login. */
-type Before = Pick<SessionRequest, 'supersedes' | 'planned'> & { readonly ended?: Session };
-
-/**
- * Tokens of the grant `password`: one login, then refreshes. A refresh token may be sent once, so the next one is
- * stored before its access token is handed out, and one that was refused is never sent again.
- */
-export class Sessions {
-  readonly #parts: Parts;
-  readonly #tokens = new LruMap<Token>(MAX_CACHED_TOKENS);
-
-  constructor(parts: Parts) {
-    this.#parts = parts;
-  }
-
-  /**
-   * The first write of a pass: a session that has come after its pass, or could not be stored. Its credential may be
-   * suspended or faulty by now, and will need it later.
-   */
-  async settle(
-    { metadata }: ConvercusCredential,
-    state: CredentialState,
-    known: KnownSecret,
-    signal: AbortSignal,
-  ): Promise<TokenFailure | undefined> {
-    const { cluster } = this.#parts;
-    const { namespace, name } = metadata;
-    const hasCome = await this.#takeAnswer(state);
-    if (!hasCome && state.unstoredSession === undefined) return undefined;
-    const existing =
-      known === 'unknown'
-        ? await cluster.readSecretMeta(namespace, sessionNameOf(name), signal)
-        : known;
-    if (isFailure(existing)) return this.#tokenFailure(existing, state);
-    if (existing !== 'absent' && !isSessionSecret(existing, name)) return undefined;
-    const failure = await this.#store({ metadata, state, existing }, signal);
-    return failure && this.#tokenFailure(failure, state);
-  }
-
-  /** Whether a token has come for the request that is under way. */
-  async #takeAnswer(state: CredentialState): Promise<boolean> {
-    const step = state.inFlight;
-    const response = step && (await answerOf(step));
-    if (step === undefined || response === undefined || isTokenFailure(response)) return false;
-    this.#keep(state, step, response);
-    return true;
-  }
-
-  /** When to look again at a request whose answer the pass has not waited for. */
-  async unclaimed(state: CredentialState): Promise<Action> {
-    const step = state.inFlight;
-    if (step === undefined) return 'await-change';
-    const response = await answerOf(step);
-    const now = this.#parts.clock.now();
-    if (response === undefined) return { requeueAt: now + IN_FLIGHT_CHECK_INTERVAL };
-    if (!isTokenFailure(response)) return { requeueAt: now };
-    state.inFlight = undefined; // the desk remembers it for as long as it stands
-    return 'await-change';
-  }
-
-  /** @throws the signal's reason when the pass is aborted */
-  async obtain(
-    subject: Subject,
-    demand: SessionDemand,
-    context: ReconcileContext,
-  ): Promise<Token | TokenFailure> {
-    const call = { subject, demand, context };
-    const { inFlight, tokenIdentity } = subject.state;
-    const identity = this.#identityOf(call);
-    if (inFlight !== undefined) {
-      const response = await this.#carryOut(call, inFlight);
-      if (inFlight.identity === identity || isTokenFailure(response)) return response;
-      return this.#obtainAnew(sinceStored(call));
-    }
-    const known = tokenIdentity === identity ? this.#tokens.get(identity) : undefined;
-    if (known !== undefined && satisfies(known, demand, this.#parts.clock.now())) {
-      return known;
-    }
-    return this.#obtainAnew(call);
-  }
-
-  async #obtainAnew(call: SessionCall): Promise<Token | TokenFailure> {
-    const session = await currentSession(this.#parts.cluster, call);
-    if (isFailure(session)) return this.#tokenFailure(session, call.subject.state);
-    const { subject, demand } = call;
-    const now = this.#parts.clock.now();
-    const isOurs =
-      session !== undefined && isSessionOf(session, subject.credential, demand.request);
-    if (!isOurs) {
-      // Its Secret may be gone or unreadable, which does not end it
-      return this.#login(call, { supersedes: session ?? subject.state.session?.session });
-    }
-    // Logged out as well: it has expired by our clock alone
-    if (!isRefreshable(session, now))
-      return this.#login(call, { ended: session, supersedes: session });
-    if (!isReauthenticationDue(session, now)) return this.#refresh(call, session);
-    return this.#login(call, { ended: session, supersedes: session, planned: session });
-  }
-
-  #refresh(call: SessionCall, session: Session): Promise<Token | TokenFailure> {
-    return this.#carryOut(call, {
-      identity: this.#identityOf(call),
-      response: this.#ask(call, refreshRequest(session, call.demand.request)),
-      sessionWith: (token) => sessionAfterRefresh(session, token),
-      refreshed: session,
-    });
-  }
-
-  async #login(
-    call: SessionCall,
-    { ended, supersedes, planned }: Before,
-  ): Promise<Token | TokenFailure> {
-    const { subject, demand } = call;
-    const hasWorked =
-      demand.loginHistory.hasWorked || ended?.credentialsVersion === demand.sourceVersion;
-    const cachedFailure = this.#parts.tokenClient.cachedFailure(demand);
-    if (cachedFailure !== undefined) return this.#refusedLogin(call, cachedFailure, planned);
-    const { credential } = subject;
-    return this.#carryOut(call, {
-      identity: this.#identityOf(call),
-      response: this.#ask({
-        ...call,
-        demand: { ...demand, loginHistory: { ...demand.loginHistory, hasWorked } },
-      }),
-      sessionWith: (token) =>
-        sessionFromLogin(credential, demand.request, {
-          token,
-          sourceVersion: demand.sourceVersion,
-        }),
-      supersedes,
-      planned,
-    });
-  }
-
-  #ask(
-    { demand }: SessionCall,
-    request: TokenRequest = demand.request,
-  ): Promise<Token | TokenFailure> {
-    return this.#parts.tokenClient.ask({ ...demand, request });
-  }
-
-  /** Waits for the answer and keeps what it brings. Whoever loses patience leaves the request to the next pass. */
-  async #carryOut(call: SessionCall, step: SessionRequest): Promise<Token | TokenFailure> {
-    const { subject, demand, context } = call;
-    const { state } = subject;
-    const { clock } = this.#parts;
-    state.inFlight = undefined;
-    const response = await context.parked(() =>
-      withMaxWait(step.response, demand, clock, context.signal),
-    );
-    if (isTokenFailure(response)) return this.#refused(call, step, response);
-    this.#keep(state, step, response);
-    return this.#storedFirst(call, response);
-  }
-
-  /** What an answer brings. */
-  #keep(state: CredentialState, step: SessionRequest, token: Token): void {
-    this.#tokens.set(step.identity, token);
-    if (step.refreshed === undefined) state.rejected = undefined;
-    state.inFlight = undefined;
-    state.tokenIdentity = step.identity;
-    state.unstoredSession = step.sessionWith(token);
-    if (step.supersedes !== undefined) supersede(state, step.supersedes);
-  }
-
-  /** A login that brought no refresh token leaves no session to store. */
-  async #store(place: SessionLocation, signal: AbortSignal): Promise<Failure | undefined> {
-    const { cluster } = this.#parts;
-    if (place.state.unstoredSession !== undefined) return storeSession(cluster, place, signal);
-    await forgetSession(cluster, place, signal);
-    return undefined;
-  }
-
-  /** What was presented may have changed while the request waited: then its refusal says nothing about now. */
-  async #refused(
-    call: SessionCall,
-    step: SessionRequest,
-    tokenFailure: TokenFailure,
-  ): Promise<Token | TokenFailure> {
-    const { failure } = tokenFailure;
-    const ended = step.refreshed;
-    if (failure.kind === 'Throttled') {
-      call.subject.state.inFlight = step;
-      return tokenFailure;
-    }
-    if (ended !== undefined && isSessionOver(failure))
-      return this.#loginAgain(call, ended, tokenFailure);
-    if (step.identity !== this.#identityOf(call)) return this.#obtainAnew(call);
-    return ended === undefined
-      ? this.#refusedLogin(call, tokenFailure, step.planned)
-      : tokenFailure;
-  }
-
-  async #refusedLogin(
-    call: SessionCall,
-    tokenFailure: TokenFailure,
-    planned: Session | undefined,
-  ): Promise<Token | TokenFailure> {
-    const { state, credential } = call.subject;
-    const { kind } = tokenFailure.failure;
-    const presented = presentedDigest(credential, call.demand.sourceVersion);
-    state.rejected = kind === 'CredentialsRejected' ? { presented, tokenFailure } : undefined;
-    const goesOn = planned !== undefined && TOKEN_FAILURES.has(kind);
-    return goesOn ? this.#refresh(call, planned) : tokenFailure;
-  }
-
-  /** The session is over: its refresh token must not outlive it, not even a crash. */
-  async #loginAgain(
-    call: SessionCall,
-    ended: Session,
-    { failure, isCached = false }: TokenFailure,
-  ): Promise<Token | TokenFailure> {
-    const { clock, log } = this.#parts;
-    const { state, credential } = call.subject;
-    const { namespace, name } = credential;
-    state.session = undefined;
-    state.unstoredSession = undefined;
-    if (!isCached) log.warn(failure.message, { namespace, name, reason: failure.kind });
-    const contention = isCached ? undefined : contentionOf(state, failure, clock.now());
-    // A session lives on whose refresh token was taken for a used one; a log-out still ends it
-    if (failure.kind === 'RefreshTokenReused' && !isCached) supersede(state, ended);
-    let isReplaced = false;
-    try {
-      const response =
-        contention === undefined
-          ? await this.#login(call, { ended })
-          : this.#tokenFailure(contention, state);
-      isReplaced = !isTokenFailure(response);
-      return response;
-    } finally {
-      // A stop ends the login while the pass may still write
-      const mayWrite = !call.context.signal.aborted;
-      if (!isReplaced && mayWrite) {
-        await forgetSession(this.#parts.cluster, sessionLocationOf(call), call.context.signal);
-      }
-    }
-  }
-
-  /** Until the session is stored the token is kept back, and the next pass tries again. */
-  async #storedFirst(call: SessionCall, token: Token): Promise<Token | TokenFailure> {
-    const failure = await this.#store(sessionLocationOf(call), call.context.signal);
-    return failure === undefined ? token : this.#tokenFailure(failure, call.subject.state);
-  }
-
-  #tokenFailure(failure: Failure, state: CredentialState): TokenFailure {
-    const { clock, random } = this.#parts;
-    const now = clock.now();
-    return { failure, retryAt: retryAt(failure, state.failedRequests + 1, now, random()) };
-  }
-
-  #identityOf({ subject, demand }: SessionCall): string {
-    return this.#parts.tokenClient.identityOf(demand.request, subject.credential.uid);
-  }
 }

@@ -5,61 +5,48 @@ import type { SecretMeta } from '../credential/secret.ts';
 import type { Session } from '../credential/session.ts';
 import type { Key } from '../lib/key.ts';
 import type { EpochMs } from '../lib/time.ts';
-import type { Token } from '../oauth/token.ts';
 import type { TokenFailure } from '../tokens/token-demand.ts';
 
-export interface Source {
-  /** The object that the view has as well, so that it takes no memory twice. */
+/** The values of a credentials Secret as they were read. */
+export interface ReadCredentials {
   readonly meta: SecretMeta;
+  /** Names of the keys that were read. */
   readonly keys: string;
   readonly values: CredentialsValues;
 }
 
-/** How often in a row a target was repaired that somebody else had changed, and when last. */
+/** How often in a row a target was repaired that another client had changed, and when last. */
 export interface Repairs {
   readonly count: number;
   readonly at: EpochMs;
 }
 
-/** A request of a session that is on its way, and what its answer will mean. */
-export interface SessionRequest {
-  readonly identity: string;
-  readonly response: Promise<Token | TokenFailure>;
-  readonly sessionWith: (token: Token) => Session | undefined;
-  /** Absent for a login. */
-  readonly refreshed?: Session;
-  /** To be logged out once the token of this login is in place. */
-  readonly supersedes?: Session | undefined;
-  /** The session that a planned login replaces, and that goes on when the login is refused. */
-  readonly planned?: Session | undefined;
-}
-
 /**
- * What is worth keeping of a credential between passes. All of it can be lost at any time:
- * it saves a read or spreads retries, and nothing is decided from it alone.
+ * What is worth keeping of a credential between reconciles. All of it can be lost at any time: it saves a read or
+ * spreads retries, and nothing is decided from it alone.
  */
 export interface CredentialState {
-  /** Of the credential at its last pass. */
+  /** Of the credential at its last reconcile. */
   uid: string | undefined;
-  /** The values as read from those keys and that version of the credentials Secret: saves a read per renewal. */
-  source: Source | undefined;
+  /** Saves a read per renewal. */
+  credentials: ReadCredentials | undefined;
   /** The version of the target that was last written by us or found as we wrote it. */
   intactVersion: string | undefined;
   /** The renew request that was answered last, should the API server not have taken the status that says so. */
   handledRequest: string | undefined;
-  /** When the first failed of the passes that have failed in a row. */
+  /** When the first of the reconciles failed that have failed in a row. */
   failingSince?: EpochMs | undefined;
   repairs?: Repairs | undefined;
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */
   session?: { readonly meta: SecretMeta; readonly session: Session } | undefined;
-  /** Identifies what was presented for the latest token of a session. */
-  tokenIdentity?: string | undefined;
-  /** A request of the session whose answer nobody has waited for to the end. */
-  inFlight?: SessionRequest | undefined;
+  /** Digest of what was presented for the latest token of a session. */
+  presented?: string | undefined;
   /** A session that could not be stored yet. */
   unstoredSession?: Session | undefined;
+  /** A session that is over: its refresh token must not be sent again. */
+  endedSession?: Session | undefined;
   /** The latest login, if it was rejected, and what it had presented. */
   rejected?: { readonly presented: string; readonly tokenFailure: TokenFailure } | undefined;
   /** Sessions that were replaced, to be logged out when the new token is in place. */
@@ -70,10 +57,21 @@ export interface CredentialState {
   failedLogouts: number;
 }
 
+/** One credential in the middle of a reconcile. */
+export interface Subject {
+  readonly key: Key;
+  readonly resource: ConvercusCredential;
+  readonly credential: Credential;
+  readonly state: CredentialState;
+}
+
+/** The same before its spec has been parsed. */
+export type Unparsed = Omit<Subject, 'credential'>;
+
 export class CredentialStates {
   readonly #byKey = new Map<Key, CredentialState>();
 
-  /** @param uid of the credential, which may be another one under the same name than at the last pass */
+  /** @param uid of the credential, which may be another one under the same name than at the last reconcile */
   of(key: Key, uid?: string): CredentialState {
     const state = this.#byKey.get(key) ?? blank();
     this.#byKey.set(key, state);
@@ -84,7 +82,7 @@ export class CredentialStates {
     return state;
   }
 
-  /** After a pass: thousands have nothing to remember until their first renewal. */
+  /** After a reconcile: thousands have nothing to remember until their first renewal. */
   tidy(key: Key): void {
     const state = this.#byKey.get(key);
     if (state !== undefined && isBlank(state)) this.#byKey.delete(key);
@@ -104,10 +102,10 @@ const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   failedRequests: 0,
 };
 
-/** Has from the beginning what a renewal remembers, for to add it later takes more memory. */
+/** The fields of a renewal are present from the start: one hidden class of V8 takes less memory. */
 const blank = (): CredentialState => ({
   uid: undefined,
-  source: undefined,
+  credentials: undefined,
   intactVersion: undefined,
   handledRequest: undefined,
   failedRequests: 0,
@@ -118,10 +116,3 @@ const isBlank = (state: CredentialState): boolean =>
   Object.entries(state).every(
     ([name, value]) => name === 'uid' || value === undefined || value === 0,
   );
-
-/** One credential in the middle of a pass. */
-export interface Subject {
-  readonly resource: ConvercusCredential;
-  readonly credential: Credential;
-  readonly state: CredentialState;
-}

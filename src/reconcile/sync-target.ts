@@ -1,6 +1,10 @@
-import type { ReconcileContext } from '../controller/reconcile-context.ts';
 import { type Credential, targetNameOf } from '../credential/credential.ts';
-import { requestFrom } from '../credential/credentials-secret.ts';
+import {
+  type CredentialsValues,
+  credentialsIn,
+  credentialsSecretMissing,
+  requestFrom,
+} from '../credential/credentials-secret.ts';
 import { presentedDigest, type Rejection } from '../credential/lockout.ts';
 import {
   type Observation,
@@ -10,12 +14,12 @@ import {
 import { minRetryIntervalOf } from '../credential/renewal.ts';
 import {
   type DesiredSecret,
+  isSameVersion,
   type SecretMeta,
   type TokenAnnotations,
   versionOf,
 } from '../credential/secret.ts';
 import { credentialOfManager, renderTarget } from '../credential/target-secret.ts';
-import type { Clock, Random } from '../lib/clock.ts';
 import {
   type CurrentToken,
   Failure,
@@ -23,145 +27,210 @@ import {
   retryAt,
   retryBeforeExpiry,
 } from '../lib/failure.ts';
-import type { Log } from '../lib/log.ts';
 import { type EpochMs, hours, type Ms, minutes } from '../lib/time.ts';
 import type { GrantRequest, PasswordRequest } from '../oauth/grants.ts';
+import { FIELDS_BY_GRANT } from '../oauth/grants.ts';
 import type { Token } from '../oauth/token.ts';
 import type { LoginHistory } from '../tokens/rejected-logins.ts';
-import type { TokenCache } from '../tokens/token-cache.ts';
-import type { TokenClient } from '../tokens/token-client.ts';
-import { isTokenFailure, type TokenFailure } from '../tokens/token-demand.ts';
-import type { ClusterClient } from './cluster-client.ts';
-import type { Lister } from './lister.ts';
-import { type CredentialsRead, readCredentials } from './read-credentials.ts';
-import { logOutSuperseded } from './session-cleanup.ts';
-import type { Sessions } from './sessions.ts';
-import type { CredentialState, Subject } from './state.ts';
+import {
+  isPending,
+  isTokenFailure,
+  type Pending,
+  type TokenFailure,
+} from '../tokens/token-demand.ts';
+import type { Dependencies } from './dependencies.ts';
+import type { SessionCleanup } from './session-cleanup.ts';
+import type { IssuedToken, Sessions } from './sessions.ts';
+import type { CredentialState, ReadCredentials, Subject } from './state.ts';
 
-interface Ports {
-  readonly lister: Lister;
-  readonly cluster: ClusterClient;
-  readonly tokens: TokenCache;
-  readonly sessions: Sessions;
-  readonly tokenClient: TokenClient;
-  readonly log: Log;
-  readonly clock: Clock;
-  readonly random: Random;
-}
+/** A credential without a token tells after so long that it still waits for a response. */
+const MAX_WAIT_WITHOUT_TOKEN = minutes(1);
+/** The same with a token that is still valid, or at its expiry. */
+const MAX_WAIT_WITH_TOKEN = minutes(10);
 
 export interface SyncedTarget {
   readonly tokenAnnotations: TokenAnnotations;
   readonly targetVersion: string;
 }
 
-/** How long somebody without any token waits for a turn before its status says why nothing happens. */
-const MAX_WAIT_WITHOUT_TOKEN = minutes(1);
-/** The same for somebody whose token is still good. */
-const MAX_WAIT_WITH_TOKEN = minutes(60);
-
-/**
- * Source Secret → token → target Secret. Nothing is written unless a whole, valid target can be.
- * `superseded`: the credential has changed or gone while we waited for the token; its next pass decides anew.
- */
-export async function syncTarget(
-  ports: Ports,
-  subject: Subject,
-  { seen, freshness }: PlannedSync,
-  context: ReconcileContext,
-): Promise<SyncedTarget | TokenFailure | 'superseded'> {
-  const currentToken = currentTokenOf(subject, seen, ports.clock.now());
-  const done = await trySyncTarget(ports, subject, { seen, freshness, currentToken }, context);
-  if (done === 'superseded' || !('failure' in done)) return done;
-  // Several may have got this refusal: each tries again in time for its own token
-  const { failure, retryAt: retry, at = ports.clock.now() } = done;
-  return { ...done, retryAt: retryBeforeExpiry(failure, retry, at, currentToken) };
-}
-
-interface PlannedSync {
+/** What the plan wants. */
+export interface PlannedSync {
   readonly seen: Observation;
   readonly freshness: RequiredFreshness;
+  /** Came in for this reconcile, from a login or a refresh. */
+  readonly issued: IssuedToken | undefined;
 }
 
-async function trySyncTarget(
-  ports: Ports,
-  subject: Subject,
-  {
-    seen,
-    freshness,
-    currentToken,
-  }: PlannedSync & { readonly currentToken: CurrentToken | undefined },
-  context: ReconcileContext,
-): Promise<SyncedTarget | TokenFailure | 'superseded'> {
-  const { credential, state } = subject;
-  const source = await readCredentials(ports.cluster, subject, seen, context.signal);
-  if (isFailure(source)) return tokenFailure(ports, state.failedRequests, source);
-  const token = await obtain(ports, subject, { seen, freshness, source, currentToken }, context);
-  if (isSuperseded(ports.lister, subject)) return 'superseded';
-  if (isTokenFailure(token)) return token;
-  if (isExpiringEarlier(token, freshness, seen))
-    return tokenFailure(ports, 0, expiresEarlier(credential));
-  const provenance = { sourceVersion: source.version, renewRequest: credential.renewRequest };
-  const rendered = renderTarget(credential, token, provenance, seen.target);
-  if (isFailure(rendered)) return tokenFailure(ports, 0, rendered);
-  const written = await writeTarget(ports, credential, rendered.secret, {
-    known: seen.target,
-    signal: context.signal,
-  });
-  if (isFailure(written)) return tokenFailure(ports, state.failedRequests, written);
-  state.intactVersion = written.resourceVersion;
-  logOutSuperseded(ports, credential, state, context.signal);
-  return { tokenAnnotations: rendered.tokenAnnotations, targetVersion: written.resourceVersion };
-}
+/** Credentials Secret → token → target Secret. Nothing is written unless a whole, valid target can be. */
+export class TargetSync {
+  readonly #deps: Dependencies;
+  readonly #sessions: Sessions;
+  readonly #cleanup: SessionCleanup;
 
-/**
- * What another credential has set in a Secret to merge into, and left there when it was deleted, was renamed or got
- * another target, is taken over: by force, and only if nobody has written to the Secret since it was looked at.
- */
-async function writeTarget(
-  { cluster }: Ports,
-  { namespace, name }: Credential,
-  secret: DesiredSecret,
-  { known, signal }: { readonly known: SecretMeta | 'absent'; readonly signal: AbortSignal },
-): Promise<SecretMeta | Failure> {
-  const written = await cluster.applySecret(secret, signal);
-  if (!isFailure(written) || written.managers === undefined || known === 'absent') return written;
-  for (const manager of written.managers) {
-    const holder = credentialOfManager(manager);
-    if (holder === undefined) return written;
-    const found =
-      holder === name ? 'absent' : await cluster.readCredential(namespace, holder, signal);
-    if (isFailure(found)) return found;
-    if (found !== 'absent' && targetNameOf(found) === secret.name) {
-      return targetHeldByOther(secret.name, holder);
-    }
+  constructor(deps: Dependencies, sessions: Sessions, cleanup: SessionCleanup) {
+    this.#deps = deps;
+    this.#sessions = sessions;
+    this.#cleanup = cleanup;
   }
-  const { resourceVersion } = known;
-  return cluster.applySecret({ ...secret, resourceVersion, force: true }, signal);
+
+  /** `superseded`: the credential has changed or gone since the reconcile began; the next one decides. */
+  async sync(
+    subject: Subject,
+    planned: PlannedSync,
+    signal: AbortSignal,
+  ): Promise<SyncedTarget | TokenFailure | Pending | 'superseded'> {
+    const { clock } = this.#deps;
+    const currentToken = currentTokenOf(subject, planned.seen, clock.now());
+    const done = await this.#trySync(subject, { ...planned, currentToken }, signal);
+    if (done === 'superseded' || isPending(done) || !isTokenFailure(done)) return done;
+    // A failure may be shared: each credential tries again in time for its own token
+    const { failure, retryAt: retry, at = clock.now() } = done;
+    return { ...done, retryAt: retryBeforeExpiry(failure, retry, at, currentToken) };
+  }
+
+  async #trySync(
+    subject: Subject,
+    planned: PlannedSync & { readonly currentToken: CurrentToken | undefined },
+    signal: AbortSignal,
+  ): Promise<SyncedTarget | TokenFailure | Pending | 'superseded'> {
+    const { state } = subject;
+    const credentials = await this.#readCredentials(subject, planned.seen, signal);
+    if (isFailure(credentials)) return this.#failed(credentials, state.failedRequests);
+    const token = await this.#obtain(subject, { ...planned, credentials }, signal);
+    if (isSuperseded(this.#deps.lister, subject)) return 'superseded';
+    if (isPending(token) || isTokenFailure(token)) return token;
+    return this.#write(subject, planned, { token, credentials }, signal);
+  }
+
+  async #write(
+    { credential, state }: Subject,
+    { seen, freshness }: PlannedSync,
+    { token, credentials }: { readonly token: Token; readonly credentials: ReadCredentials },
+    signal: AbortSignal,
+  ): Promise<SyncedTarget | TokenFailure> {
+    if (isExpiringEarlier(token, freshness, seen)) {
+      return this.#failed(expiresEarlier(credential), 0);
+    }
+    const provenance = {
+      sourceVersion: versionOf(credentials.meta),
+      renewRequest: credential.renewRequest,
+    };
+    const rendered = renderTarget(credential, token, provenance, seen.target);
+    if (isFailure(rendered)) return this.#failed(rendered, 0);
+    const written = await this.#apply(credential, rendered.secret, seen.target, signal);
+    if (isFailure(written)) return this.#failed(written, state.failedRequests);
+    state.intactVersion = written.resourceVersion;
+    this.#cleanup.logOutSuperseded(credential, state, signal);
+    return { tokenAnnotations: rendered.tokenAnnotations, targetVersion: written.resourceVersion };
+  }
+
+  /** Reads the credentials Secret only when it has changed since the last time. */
+  async #readCredentials(
+    { credential, state }: Subject,
+    { source }: Observation,
+    signal: AbortSignal,
+  ): Promise<ReadCredentials | Failure> {
+    const keys = keysOf(credential);
+    const known = state.credentials?.keys === keys ? state.credentials : undefined;
+    if (known !== undefined && isSameVersion(known.meta, source)) return known;
+    const { namespace } = credential;
+    const contents = await this.#deps.cluster.readSecret(namespace, credential.source.name, signal);
+    if (isFailure(contents)) return contents;
+    if (contents === 'absent') return credentialsSecretMissing(credential);
+    const values: CredentialsValues | Failure = credentialsIn(contents, credential);
+    if (isFailure(values)) return values;
+    const meta = isSameVersion(contents.meta, source) ? source : contents.meta;
+    state.credentials = { meta, keys, values };
+    return state.credentials;
+  }
+
+  #obtain(
+    subject: Subject,
+    planned: PlannedSync & {
+      readonly credentials: ReadCredentials;
+      readonly currentToken: CurrentToken | undefined;
+    },
+    signal: AbortSignal,
+  ): Promise<Token | TokenFailure | Pending> {
+    const { tokens, clock } = this.#deps;
+    const { credential, key } = subject;
+    const { seen, freshness, issued, credentials, currentToken } = planned;
+    const request = requestFrom(credential, credentials.values);
+    const credentialsVersion = versionOf(credentials.meta);
+    const demand = {
+      freshness,
+      policy: credential.renewal,
+      currentToken,
+      ...waitOf(currentToken, clock.now()),
+      loginHistory: loginHistoryOf(seen, credentialsVersion),
+    };
+    if (!isPassword(request)) return Promise.resolve(tokens.get(key, { ...demand, request }));
+    const call = { demand: { ...demand, request }, credentialsVersion, existing: seen.session };
+    return this.#sessions.obtain(subject, { ...call, issued }, signal);
+  }
+
+  /**
+   * What another credential has set in a Secret to merge into, and left there when it was deleted, was renamed or got
+   * another target, is taken over: by force, and only if the Secret has not been written since it was looked at.
+   */
+  async #apply(
+    { namespace, name }: Credential,
+    secret: DesiredSecret,
+    known: SecretMeta | 'absent',
+    signal: AbortSignal,
+  ): Promise<SecretMeta | Failure> {
+    const { cluster } = this.#deps;
+    const written = await cluster.applySecret(secret, signal);
+    if (!isFailure(written) || written.managers === undefined || known === 'absent') return written;
+    for (const manager of written.managers) {
+      const holder = credentialOfManager(manager);
+      if (holder === undefined) return written;
+      const found =
+        holder === name ? 'absent' : await cluster.readCredential(namespace, holder, signal);
+      if (isFailure(found)) return found;
+      if (found !== 'absent' && targetNameOf(found) === secret.name) {
+        return heldByOther(secret.name, holder);
+      }
+    }
+    const { resourceVersion } = known;
+    return cluster.applySecret({ ...secret, resourceVersion, force: true }, signal);
+  }
+
+  #failed(failure: Failure, failuresBefore: number): TokenFailure {
+    const { clock, random } = this.#deps;
+    return { failure, retryAt: retryAt(failure, failuresBefore + 1, clock.now(), random()) };
+  }
 }
 
-/** The end of the other credential wakes nobody who names another Secret than it does. */
-const targetHeldByOther = (secret: string, other: string): Failure =>
+const keysOf = ({ grantType, source: { keys } }: Credential): string =>
+  FIELDS_BY_GRANT[grantType].map((field) => keys[field]).join(' ');
+
+/** The deletion of the other credential enqueues only those that name the same Secrets: so try again by the hour. */
+const heldByOther = (secret: string, other: string): Failure =>
   new Failure(
     'TargetNotOurs',
     `ConvercusCredential "${other}" has set keys or annotations of Secret "${secret}" that this one wants to set; give one of the two another spec.target.name, or delete the other`,
     { retryAfter: hours(1) },
   );
 
-function isSuperseded(lister: Lister, { resource: { metadata } }: Subject): boolean {
-  const now = lister.credential(`${metadata.namespace}/${metadata.name}`)?.metadata;
+function isSuperseded(
+  lister: Dependencies['lister'],
+  { key, resource: { metadata } }: Subject,
+): boolean {
+  const now = lister.credential(key)?.metadata;
   const isSame = now?.uid === metadata.uid && now.generation === metadata.generation;
   return !isSame || now.deletionTimestamp !== undefined;
 }
 
-/** A routine renewal that would leave people with less time than they have is none. */
+/** A scheduled renewal must not publish a token that expires earlier than the current one. */
 function isExpiringEarlier(
   token: Token,
   { newerThan, requested }: RequiredFreshness,
   seen: Observation,
 ): boolean {
-  const currentToken = tokenAnnotationsOf(seen);
-  const isRoutine = currentToken !== undefined && !requested && newerThan === currentToken.issuedAt;
-  return isRoutine && token.expiresAt < currentToken.expiresAt;
+  const current = tokenAnnotationsOf(seen);
+  const isScheduled = current !== undefined && !requested && newerThan === current.issuedAt;
+  return isScheduled && token.expiresAt < current.expiresAt;
 }
 
 const expiresEarlier = ({ tokenUrl }: Credential): Failure =>
@@ -170,46 +239,19 @@ const expiresEarlier = ({ tokenUrl }: Credential): Failure =>
     `The new token from ${new URL(tokenUrl).host} would expire before the one in place, which therefore stays. The operator tries again; if this goes on, ask Convercus why tokens are so short.`,
   );
 
-interface SessionCall extends PlannedSync {
-  readonly source: CredentialsRead;
-  readonly currentToken: CurrentToken | undefined;
-}
-
-function obtain(
-  { tokens, sessions, clock }: Ports,
-  subject: Subject,
-  { seen, freshness, source, currentToken }: SessionCall,
-  context: ReconcileContext,
-): Promise<Token | TokenFailure> {
-  const { credential } = subject;
-  const request = requestFrom(credential, source.values);
-  const demand = {
-    freshness,
-    policy: credential.renewal,
-    currentToken,
-    ...waitOf(currentToken, clock.now()),
-    loginHistory: loginHistoryOf(seen, source.version),
-  };
-  if (!isPassword(request)) {
-    return context.parked(() => tokens.obtain({ ...demand, request }, context.signal));
-  }
-  const { session } = seen;
-  const sessionWish = { ...demand, request, session, sourceVersion: source.version };
-  return sessions.obtain(subject, sessionWish, context);
-}
-
 const isPassword = (request: GrantRequest): request is PasswordRequest =>
   request.grantType === 'password';
 
-/** Whoever has no token yet goes before all renewals, but for those whose token would expire meanwhile. */
+/** A credential without a token goes before all renewals, but for those whose token would expire meanwhile. */
 function waitOf(
   currentToken: CurrentToken | undefined,
   now: EpochMs,
 ): { readonly deadline: EpochMs; readonly maxWait: Ms } {
-  const expiresAt = currentToken?.expiresAt ?? now;
-  const maxWait =
-    expiresAt > now ? Math.min(expiresAt - now, MAX_WAIT_WITH_TOKEN) : MAX_WAIT_WITHOUT_TOKEN;
-  return { deadline: currentToken?.expiresAt ?? now + MAX_WAIT_WITHOUT_TOKEN, maxWait };
+  const left = (currentToken?.expiresAt ?? now) - now;
+  return {
+    deadline: currentToken?.expiresAt ?? now + MAX_WAIT_WITHOUT_TOKEN,
+    maxWait: left > 0 ? Math.min(left, MAX_WAIT_WITH_TOKEN) : MAX_WAIT_WITHOUT_TOKEN,
+  };
 }
 
 function currentTokenOf(
@@ -217,14 +259,10 @@ function currentTokenOf(
   seen: Observation,
   now: EpochMs,
 ): CurrentToken | undefined {
-  const tokenAnnotations = tokenAnnotationsOf(seen);
-  if (tokenAnnotations === undefined) return undefined;
-  const { failingSince = now } = state;
-  return {
-    expiresAt: tokenAnnotations.expiresAt,
-    failingSince,
-    minInterval: minRetryIntervalOf(credential.renewal),
-  };
+  const current = tokenAnnotationsOf(seen);
+  if (current === undefined) return undefined;
+  const minInterval = minRetryIntervalOf(credential.renewal);
+  return { expiresAt: current.expiresAt, failingSince: state.failingSince ?? now, minInterval };
 }
 
 function loginHistoryOf(
@@ -245,31 +283,22 @@ function loginHistoryOf(
 /** What is to be remembered of a login that was rejected, be it one that was not needed yet. */
 export function rejectionOf(
   { credential, rejection: before }: Observation,
-  { rejected, source }: CredentialState,
+  { rejected, credentials }: CredentialState,
   done: SyncedTarget | TokenFailure,
 ): Rejection | undefined {
-  if (source === undefined) return before;
-  const failed = 'failure' in done ? done : undefined;
-  const presented = presentedDigest(credential, versionOf(source.meta));
+  if (credentials === undefined) return before;
+  const failed = isTokenFailure(done) ? done : undefined;
+  const presented = presentedDigest(credential, versionOf(credentials.meta));
   const known = rejected?.presented === presented ? rejected.tokenFailure : undefined;
   const latest = failed?.failure.kind === 'CredentialsRejected' ? failed : known;
   if (latest !== undefined) return rejectionFrom(presented, latest);
   return failed === undefined ? undefined : before;
 }
 
-const rejectionFrom = (presented: string, refused: TokenFailure): Rejection => ({
+const rejectionFrom = (presented: string, rejected: TokenFailure): Rejection => ({
   presented,
-  at: refused.at ?? 0,
-  count: refused.attempts ?? 1,
-  hadWorked: refused.hadWorked ?? false,
-  retryAt: refused.retryAt,
-});
-
-const tokenFailure = (
-  { clock, random }: Ports,
-  failuresBefore: number,
-  failure: Failure,
-): TokenFailure => ({
-  failure,
-  retryAt: retryAt(failure, failuresBefore + 1, clock.now(), random()),
+  at: rejected.at ?? 0,
+  count: rejected.attempts ?? 1,
+  hadWorked: rejected.hadWorked ?? false,
+  retryAt: rejected.retryAt,
 });

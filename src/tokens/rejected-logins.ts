@@ -15,32 +15,33 @@ export interface LoginHistory {
 }
 
 interface RejectedLogin {
+  /** Digest of the user. */
   readonly user: string;
-  /** Of user and password together. */
-  readonly identity: string;
+  /** Digest of user and password together. */
+  readonly password: string;
   readonly at: EpochMs;
   readonly attempts: number;
 }
 
-/** Which passwords were accepted, and which was rejected last for each user, whichever credential presented it. */
+/** Which passwords were accepted, and which was rejected last for each user, for all credentials together. */
 export class RejectedLogins {
   readonly #accepted = new LruMap<true>(MAX_USERS);
   readonly #rejected = new LruMap<RejectedLogin>(MAX_USERS);
 
-  accepted(identity: string): void {
-    this.#accepted.set(identity, true);
+  accepted(password: string): void {
+    this.#accepted.set(password, true);
   }
 
   /** What this rejection may mean, besides a wrong password. */
   rejected(login: RejectedLogin, loginHistory: LoginHistory): LockoutEvidence {
-    const { user, identity, at, attempts } = login;
+    const { user, password, at, attempts } = login;
     const last = this.#rejected.get(user);
-    const before = last === undefined || last.identity === identity ? undefined : last.at;
+    const before = last === undefined || last.password === password ? undefined : last.at;
     const shadow = before ?? loginHistory.othersRejectedAt ?? Number.NEGATIVE_INFINITY;
     this.#rejected.set(user, login);
     return {
       count: attempts,
-      worked: loginHistory.hasWorked || this.#accepted.get(identity) === true,
+      worked: loginHistory.hasWorked || this.#accepted.get(password) === true,
       followedRejection: at - shadow < LOCKOUT_WINDOW,
     };
   }

@@ -1,238 +1,380 @@
-import { hash } from 'node:crypto';
-import { nextLoginAt } from '../credential/lockout.ts';
-import { isSessionOver } from '../credential/session.ts';
-import type { Clock, Random } from '../lib/clock.ts';
-import { type Failure, haveSameRetryRule, isFailure, retryAt } from '../lib/failure.ts';
-import { LruMap } from '../lib/lru-map.ts';
-import { Sensitive } from '../lib/sensitive.ts';
-import type { Ms } from '../lib/time.ts';
-import { type Environments, tokenUrlOf } from '../oauth/environment.ts';
-import { type LogoutRequest, type TokenRequest, urlOf } from '../oauth/grants.ts';
-import type { Token } from '../oauth/token.ts';
+import type { Credential } from '../credential/credential.ts';
+import { renewalDate } from '../credential/renewal.ts';
 import {
-  type CachedFailure,
-  cachedFromStatus,
-  fromCache,
-  isInForce,
-  isLoginRequest,
-} from './cached-failure.ts';
+  isSessionOver,
+  type Session,
+  sessionAfterRefresh,
+  sessionFromLogin,
+} from '../credential/session.ts';
+import type { Clock, Random } from '../lib/clock.ts';
+import { type Failure, isFailure } from '../lib/failure.ts';
+import type { Key } from '../lib/key.ts';
+import { LruMap } from '../lib/lru-map.ts';
+import { type EpochMs, hours, isFromTheFuture, minutes } from '../lib/time.ts';
+import { type Environments, tokenUrlOf } from '../oauth/environment.ts';
+import type { LogoutRequest } from '../oauth/grants.ts';
+import { type PasswordRequest, urlOf } from '../oauth/grants.ts';
+import type { Token } from '../oauth/token.ts';
+import { CachedFailures, isLoginRequest } from './cached-failures.ts';
 import type { RequestLimiter, Ticket } from './host-limiter.ts';
+import { InFlight } from './in-flight.ts';
 import { NotBeforePolicies } from './not-before-policies.ts';
-import { RejectedLogins } from './rejected-logins.ts';
-import { hostOf, type TokenDemand, type TokenFailure, throttled } from './token-demand.ts';
+import { RequestDigests } from './request-digests.ts';
+import {
+  hostOf,
+  isTokenFailure,
+  type Pending,
+  type TokenDemand,
+  type TokenFailure,
+  throttled,
+} from './token-demand.ts';
 import type { LogOut, TokenSource } from './token-source.ts';
 import { UserLimiter } from './user-limiter.ts';
 
-const MAX_CACHED_FAILURES = 100_000;
+/** A token costs about 3 kB; one that is not cached any more costs one more request. */
+const MAX_CACHED_TOKENS = 2_000;
+/** How often to look whether a log-out that waits for its turn is still needed. */
+const LOGOUT_CHECK_INTERVAL = minutes(10);
+/** No reconcile waits for it. */
+const BACKGROUND_LOGOUT_MAX_WAIT = hours(1);
 
-/** After these answers everybody stays away from the host for a while, not only who asked. */
-const pausesHost = ({ kind, code = '', retryAfter }: Failure): boolean =>
-  kind === 'RateLimited' || retryAfter !== undefined || UNAVAILABLE.has(code);
-
-/** The status, or what OAuth calls it. */
-const UNAVAILABLE: ReadonlySet<string> = new Set(['503', 'temporarily_unavailable']);
-
-interface Parts {
+export interface TokenClientOptions {
   readonly source: TokenSource;
   readonly logOut: LogOut;
   readonly environments: Environments;
   readonly limiter: RequestLimiter;
   readonly clock: Clock;
   readonly random: Random;
-  /** Identities are digests under this key, which must never leave the process. */
+  /** See RequestDigests. */
   readonly digestKey: string;
-  /** No request leaves any more once this has fired; those under way may end. */
+  /** No request leaves once this has fired; those in flight may end. */
   readonly closing: AbortSignal;
-  /** Ends requests under way. */
+  /** Ends requests in flight. */
   readonly signal: AbortSignal;
+  /** A response is in that this key has asked for. */
+  readonly enqueue: (key: Key) => void;
   /** Tokens of this endpoint that were asked for earlier are void. */
   readonly onNotBeforeRaised: (tokenUrl: string) => void;
+  /** A login or refresh that no credential wants any more has brought a session. */
+  readonly onSessionAbandoned: (session: Session, step: SessionStep) => void;
 }
 
-/** Where all token requests go out: in their turn, not against a standing refusal, and with their outcome remembered. */
+/** A login or refresh, and what its response will mean. */
+export interface SessionStep {
+  readonly credential: Credential;
+  readonly request: PasswordRequest;
+  /** Version of the Secret that user name and password came from. */
+  readonly credentialsVersion: string;
+  /** Digest of what was presented. */
+  readonly presented: string;
+  /** The session that is refreshed; absent for a login. */
+  readonly refreshed?: Session;
+  /** The session that a login replaces: to be logged out once the new token is in place. */
+  readonly supersedes?: Session | undefined;
+}
+
+/** A request in flight. Until it is sent it is that of the key that asked last. */
+interface About {
+  readonly ticket: Ticket;
+  demand: TokenDemand;
+  step: SessionStep | undefined;
+  isSent: boolean;
+}
+
+/**
+ * Where reconciles ask for tokens. It never waits: a key that gets `Pending` is enqueued when the response is in. What
+ * several credentials present alike is asked for once; tokens and failures are shared. Requests go out in their turn.
+ */
 export class TokenClient {
-  readonly notBeforePolicies: NotBeforePolicies;
-  readonly #parts: Parts;
-  readonly #refusals = new LruMap<CachedFailure>(MAX_CACHED_FAILURES);
-  readonly #logins = new RejectedLogins();
+  readonly digests: RequestDigests;
+  readonly #options: TokenClientOptions;
+  readonly #failures: CachedFailures;
+  readonly #tokens = new LruMap<Token>(MAX_CACHED_TOKENS);
+  readonly #requests: InFlight<Token | TokenFailure, About>;
+  readonly #logouts: InFlight<Failure | 'ended', undefined>;
+  readonly #notBeforePolicies: NotBeforePolicies;
   readonly #users: UserLimiter;
-  /** One request is looked up several times on its way. */
-  readonly #identities = new WeakMap<TokenRequest, string>();
 
-  constructor(parts: Parts) {
-    this.#parts = parts;
-    this.#users = new UserLimiter(parts.clock, parts.closing);
-    this.notBeforePolicies = new NotBeforePolicies(parts.onNotBeforeRaised);
+  constructor(options: TokenClientOptions) {
+    const { clock, random, digestKey, closing, enqueue, onNotBeforeRaised } = options;
+    this.#options = options;
+    this.digests = new RequestDigests(digestKey);
+    this.#failures = new CachedFailures({ digests: this.digests, clock, random });
+    this.#notBeforePolicies = new NotBeforePolicies(onNotBeforeRaised);
+    this.#users = new UserLimiter(clock, closing);
+    this.#requests = new InFlight({
+      clock,
+      enqueue,
+      closing,
+      isLossy: (response) => !isTokenFailure(response) || isSessionOver(response.failure),
+      onAbandoned: (response, { step }) => this.#abandon(response, step),
+    });
+    this.#logouts = new InFlight({
+      clock,
+      enqueue,
+      closing,
+      isLossy: () => false,
+      onAbandoned: () => undefined,
+    });
   }
 
-  /** Equal for equal requests; tells nothing about what they hold. */
-  identityOf(request: TokenRequest, ...more: readonly string[]): string {
-    const known = this.#identities.get(request);
-    const identity = known ?? this.#identityFrom(request);
-    if (known === undefined) this.#identities.set(request, identity);
-    return more.length === 0 ? identity : this.#digest([identity, ...more]);
+  /** For grants without a session. A response is handed out once to each key that asked, however short its token lives. */
+  get(key: Key, demand: TokenDemand): Token | TokenFailure | Pending {
+    const id = this.digests.of(demand.request);
+    if (this.#requests.find(key)?.id !== id) this.#requests.leave(key);
+    const response = this.#requests.claim(key);
+    const now = this.#options.clock.now();
+    if (response !== undefined && (isTokenFailure(response) || now < response.expiresAt)) {
+      return response;
+    }
+    const token = this.cached(id, demand);
+    return token ?? this.#failures.inForce(demand) ?? this.#request(key, id, demand);
   }
 
-  #identityFrom(request: TokenRequest): string {
-    const values = Object.values(request).map((value: string | Sensitive) =>
-      value instanceof Sensitive ? value.reveal() : value,
-    );
-    return this.#digest(values);
-  }
-
-  /** The refusal of an equal request, if asking again makes no sense yet. */
-  cachedFailure(demand: TokenDemand): TokenFailure | undefined {
-    const now = this.#parts.clock.now();
-    const refusals = [
-      this.#ofPassword(demand),
-      this.#refusals.get(this.identityOf(demand.request)),
-    ];
-    const tokenFailure = refusals.find(
-      (each) => each !== undefined && isInForce(each, demand, now),
-    );
-    return tokenFailure && fromCache(tokenFailure, demand);
-  }
-
-  /** The rejection of its password, whatever request presented it. */
-  #ofPassword(demand: TokenDemand): CachedFailure | undefined {
-    const password = this.#passwordOf(demand.request);
-    return password === undefined
-      ? undefined
-      : (this.#refusals.get(password) ?? cachedFromStatus(demand));
+  /** A token that was issued before for the same digest, if it will do. */
+  cached(digest: string, demand: TokenDemand): Token | undefined {
+    const token = this.#tokens.get(digest);
+    const now = this.#options.clock.now();
+    return token !== undefined && isFreshEnough(token, demand, now) ? token : undefined;
   }
 
   /**
-   * Ends a session, in its turn behind everything else. Undefined when it is over, or nobody can end it any more.
-   * @param patience for the turn; `Throttled` when it does not come in time
+   * Logs in or refreshes. Its token is never returned here but by `takeSession`: the session has to be stored first.
+   * @param id of the session that is refreshed, or of the login
    */
-  async logOut(request: LogoutRequest, maxWait: Ms): Promise<Failure | undefined> {
-    const { logOut, environments, limiter, signal, closing, clock } = this.#parts;
-    const environment = environments.get(request.environment);
-    if (environment === undefined) return undefined;
-    const { host } = new URL(tokenUrlOf(environment, request.realm));
-    const ticket = { deadline: Number.MAX_SAFE_INTEGER };
+  requestSession(
+    key: Key,
+    id: string,
+    demand: TokenDemand,
+    step: SessionStep,
+  ): TokenFailure | Pending {
+    const known = this.#requests.find(key);
+    if (known?.id !== id) {
+      return this.#failures.inForce(demand) ?? this.#request(key, id, demand, step);
+    }
+    const { value } = known;
+    if (value !== undefined && isTokenFailure(value)) {
+      this.#requests.claim(key);
+      // What was presented may have changed meanwhile: then the failure says nothing about now
+      const isCurrent = known.about.step?.presented === step.presented;
+      if (isCurrent || isSessionOver(value.failure)) return value;
+    }
+    return this.#request(key, id, demand, step);
+  }
+
+  /** A request of that id is in flight for the key, or its response is not claimed yet. */
+  isRequesting(key: Key, id: string): boolean {
+    return this.#requests.find(key)?.id === id;
+  }
+
+  /**
+   * The token that a login or refresh has brought, once.
+   * @param uid of the credential that may have it; undefined: none, and the session is abandoned
+   */
+  takeSession(
+    key: Key,
+    uid: string | undefined,
+  ): { readonly token: Token; readonly step: SessionStep } | undefined {
+    const { about, value } = this.#requests.find(key) ?? {};
+    const step = about?.step;
+    if (step === undefined) return undefined;
+    if (step.credential.uid !== uid) {
+      this.#requests.leave(key);
+      return undefined;
+    }
+    if (value !== undefined && isTokenFailure(value)) return undefined;
+    this.#requests.claim(key); // throws what an unforeseen error was
+    if (value === undefined) return undefined;
+    this.#tokens.set(step.presented, value);
+    return { token: value, step };
+  }
+
+  /** The key wants no token any more. A session that it gets all the same is abandoned. */
+  leave(key: Key): void {
+    this.#requests.leave(key);
+  }
+
+  /** The key wants no token for now: what has not been sent is not sent, what is in flight is still taken. */
+  cancelUnsent(key: Key): void {
+    this.#requests.cancelUnsent(key);
+  }
+
+  /** Ends a session, in its turn behind everything else. */
+  logOut(key: Key, request: LogoutRequest): 'ended' | Failure | Pending {
+    const id = this.digests.ofSession(request);
+    if (this.#logouts.find(key)?.id !== id) this.#logouts.leave(key);
+    const outcome = this.#logouts.claim(key);
+    if (outcome !== undefined) return outcome;
+    const { reportAt } = this.#logouts.request(key, id, {
+      about: undefined,
+      maxWait: LOGOUT_CHECK_INTERVAL,
+      send: async (cancelled) => (await this.#sendLogout(request, cancelled)) ?? 'ended',
+    });
+    return { reportAt };
+  }
+
+  /** The outcome of a log-out does not matter to the key any more. */
+  leaveLogout(key: Key): void {
+    this.#logouts.leave(key);
+  }
+
+  /** The same for a session that no credential has any more: waits up to an hour. Undefined when it is over. */
+  async logOutInBackground(request: LogoutRequest): Promise<Failure | undefined> {
+    const { clock, closing } = this.#options;
     const tooLong = new AbortController();
-    const cancel = clock.after(maxWait, () => tooLong.abort());
-    const waiting = AbortSignal.any([closing, tooLong.signal]);
+    const cancel = clock.after(BACKGROUND_LOGOUT_MAX_WAIT, () => tooLong.abort());
     try {
-      return await limiter.run(host, ticket, () => logOut(request, signal), waiting);
+      return await this.#sendLogout(request, AbortSignal.any([closing, tooLong.signal]));
     } catch (error) {
       if (closing.aborted || !tooLong.signal.aborted) throw error;
-      return throttled(host);
+      return throttled(this.#logoutHost(request) ?? '');
     } finally {
       cancel();
     }
   }
 
-  /**
-   * Sends the request when it is its turn. When to try again after a refusal is said by the rule of its kind alone,
-   * for several may wait for the answer. Rejects only when the desk closes.
-   */
-  async ask(
-    demand: TokenDemand,
-    ticket: Ticket = ticketFor(demand),
-  ): Promise<Token | TokenFailure> {
-    const user = this.#userOf(demand.request);
-    if (user === undefined) return this.#send(demand, ticket);
-    return this.#users.run(user, ticket, () => this.#send(demand, ticket), this.#parts.closing);
+  /** By our clock: tokens of the endpoint that were asked for before are void. 0 when none are known to be. */
+  validFrom(tokenUrl: string): EpochMs {
+    return this.#notBeforePolicies.validFrom(tokenUrl, this.#options.clock.now());
   }
 
-  /** The turn of this request has become more urgent. */
-  raisePriority(request: TokenRequest, ticket: Ticket): void {
-    this.#parts.limiter.raisePriority(hostOf(request), ticket);
+  /** Resolves when no request is in flight and every token that has come is taken. */
+  async idle(): Promise<void> {
+    await Promise.all([this.#requests.idle(), this.#logouts.idle()]);
   }
 
-  /** Another login of the same user may have been rejected while this one waited for its turn. */
-  async #send(demand: TokenDemand, ticket: Ticket): Promise<Token | TokenFailure> {
-    const { source, limiter, signal, closing } = this.#parts;
-    const { request } = demand;
-    const refused = this.cachedFailure(demand);
-    if (refused !== undefined) return refused;
-    const host = hostOf(request);
-    const ask = async () => {
-      const response = await source(request, signal);
-      limiter.report(host, isUnreachable(response) ? 'unreachable' : 'answered');
-      return response;
-    };
-    const response = await limiter.run(host, ticket, ask, closing);
-    if (isFailure(response)) return this.#refused(response, demand);
-    this.#refusals.delete(this.identityOf(request));
-    this.#passwordAccepted(request);
-    this.notBeforePolicies.learn(urlOf(request), response);
+  #request(key: Key, id: string, demand: TokenDemand, step?: SessionStep): TokenFailure | Pending {
+    const known = this.#requests.about(id);
+    if (known !== undefined) this.#join(known, demand, step);
+    const about = { ticket: ticketFor(demand), demand, step, isSent: false };
+    const { isOverdue, reportAt } = this.#requests.request(key, id, {
+      about,
+      maxWait: demand.maxWait,
+      send: (cancelled) => this.#send(about, cancelled),
+    });
+    if (!isOverdue) return { reportAt };
+    return { failure: throttled(hostOf(demand.request)), retryAt: reportAt };
+  }
+
+  /** A request is as urgent as the most urgent of those who wait for it. */
+  #join(about: About, demand: TokenDemand, step: SessionStep | undefined): void {
+    const { ticket } = about;
+    const now = this.#options.clock.now();
+    const expiries = [ticket.expiresAt ?? 0, demand.currentToken?.expiresAt ?? 0];
+    const ahead = expiries.filter((at) => at > now);
+    ticket.deadline = Math.min(ticket.deadline, demand.deadline);
+    ticket.expiresAt = ahead.length === 0 ? undefined : Math.min(...ahead);
+    this.#options.limiter.raisePriority(hostOf(demand.request), ticket);
+    if (!about.isSent) Object.assign(about, { demand, step });
+  }
+
+  /** In its turn: of the user who logs in, then of the host. */
+  async #send(about: About, cancelled: AbortSignal): Promise<Token | TokenFailure> {
+    const { ticket } = about;
+    const user = this.digests.ofUser(about.demand.request);
+    const send = () => this.#sendToHost(about, cancelled);
+    const response = await (user === undefined
+      ? send()
+      : this.#users.run(user, ticket, send, cancelled));
+    if (!isTokenFailure(response) && about.step === undefined) {
+      this.#tokens.set(this.digests.of(about.demand.request), response);
+    }
     return response;
   }
 
-  #refused(failure: Failure, demand: TokenDemand): TokenFailure {
-    const { clock, limiter } = this.#parts;
-    const isRejection = failure.kind === 'CredentialsRejected';
-    const identity = this.identityOf(demand.request);
-    const before = isRejection ? this.#ofPassword(demand) : this.#refusals.get(identity);
-    const isNext = before !== undefined && haveSameRetryRule(before.failure, failure);
-    const tried = { failure, attempts: (isNext ? before.attempts : 0) + 1, at: clock.now() };
-    const tokenFailure = { ...tried, ...this.#nextTry(demand, tried) };
-    this.#remember(demand.request, tokenFailure);
-    if (pausesHost(failure))
-      limiter.pause(hostOf(demand.request), tokenFailure.retryAt ?? tried.at);
+  /** Another login of the same user may have been rejected while this one waited for its turn. */
+  async #sendToHost(about: About, cancelled: AbortSignal): Promise<Token | TokenFailure> {
+    const { source, limiter, signal } = this.#options;
+    const cached = this.#failures.inForce(about.demand);
+    if (cached !== undefined) return cached;
+    const host = hostOf(about.demand.request);
+    const send = async () => {
+      about.isSent = true;
+      const response = await source(about.demand.request, signal);
+      limiter.report(host, isUnreachable(response) ? 'unreachable' : 'answered');
+      return response;
+    };
+    const response = await limiter.run(host, about.ticket, send, cancelled);
+    const { demand } = about;
+    if (isFailure(response)) return this.#failed(response, demand);
+    this.#failures.clear(demand.request);
+    this.#notBeforePolicies.learn(urlOf(demand.request), response);
+    return response;
+  }
+
+  #failed(failure: Failure, demand: TokenDemand): TokenFailure {
+    const { limiter, clock } = this.#options;
+    const tokenFailure = this.#failures.add(failure, demand);
+    if (pausesHost(failure)) {
+      limiter.pause(hostOf(demand.request), tokenFailure.retryAt ?? clock.now());
+    }
     return tokenFailure;
   }
 
-  /** A rejected password is wrong whatever scope or client secret comes with it; all else is of this very request. */
-  #remember(request: TokenRequest, tokenFailure: CachedFailure): void {
-    const identity = this.identityOf(request);
-    const password =
-      tokenFailure.failure.kind === 'CredentialsRejected' ? this.#passwordOf(request) : undefined;
-    if (password !== undefined) this.#refusals.delete(identity);
-    this.#refusals.set(password ?? identity, tokenFailure);
+  async #sendLogout(request: LogoutRequest, cancelled: AbortSignal): Promise<Failure | undefined> {
+    const { logOut, limiter, signal } = this.#options;
+    const host = this.#logoutHost(request);
+    if (host === undefined) return undefined;
+    const ticket = { deadline: Number.MAX_SAFE_INTEGER };
+    return limiter.run(host, ticket, () => logOut(request, signal), cancelled);
   }
 
-  #passwordAccepted(request: TokenRequest): void {
-    const password = this.#passwordOf(request);
-    if (password === undefined) return;
-    this.#refusals.delete(password);
-    this.#logins.accepted(password);
+  /** Undefined when the environment is not configured any more: then the session can't be ended. */
+  #logoutHost({ environment: name, realm }: LogoutRequest): string | undefined {
+    const environment = this.#options.environments.get(name);
+    return environment && new URL(tokenUrlOf(environment, realm)).host;
   }
 
-  #nextTry(
-    { request, loginHistory }: TokenDemand,
-    { failure, attempts, at }: Pick<CachedFailure, 'failure' | 'attempts' | 'at'>,
-  ): Pick<TokenFailure, 'retryAt' | 'hadWorked'> {
-    if (request.grantType === 'refresh_token' && isSessionOver(failure))
-      return { retryAt: undefined };
-    const random = this.#parts.random();
-    const [user, identity] = [this.#userOf(request), this.#passwordOf(request)];
-    if (user === undefined || identity === undefined || failure.kind !== 'CredentialsRejected') {
-      return { retryAt: retryAt(failure, attempts, at, random) };
-    }
-    const evidence = this.#logins.rejected({ user, identity, at, attempts }, loginHistory);
-    return { retryAt: nextLoginAt(evidence, at, random), hadWorked: evidence.worked };
-  }
-
-  /** Who logs in; undefined for a request without a password. */
-  #userOf(request: TokenRequest): string | undefined {
-    if (request.grantType === 'password') {
-      return this.#digest([request.tokenUrl, request.clientId, request.username.reveal()]);
-    }
-    if (request.grantType !== 'legacy_login') return undefined;
-    return this.#digest([request.loginUrl, request.org.reveal(), request.username.reveal()]);
-  }
-
-  /** Of user and password together; undefined for a request without a password. */
-  #passwordOf(request: TokenRequest): string | undefined {
-    const user = this.#userOf(request);
-    if (user === undefined || !('password' in request)) return undefined;
-    return this.#digest([user, request.password.reveal()]);
-  }
-
-  #digest(parts: readonly string[]): string {
-    return hash('sha256', `${this.#parts.digestKey}${JSON.stringify(parts)}`, 'base64url');
+  #abandon(response: Token | TokenFailure, step: SessionStep | undefined): void {
+    if (step === undefined || isTokenFailure(response)) return;
+    const session = sessionOf(step, response);
+    if (session !== undefined) this.#options.onSessionAbandoned(session, step);
   }
 }
 
-export const ticketFor = ({ request, deadline, currentToken }: TokenDemand): Ticket => ({
+const ticketFor = ({ request, deadline, currentToken }: TokenDemand): Ticket => ({
   deadline,
   expiresAt: currentToken?.expiresAt,
   login: isLoginRequest(request),
 });
 
+/** The session that a token has brought; undefined when the provider gave no refresh token. */
+export function sessionOf(
+  { refreshed, credential, request, credentialsVersion }: SessionStep,
+  token: Token,
+): Session | undefined {
+  if (refreshed !== undefined) return sessionAfterRefresh(refreshed, token);
+  return sessionFromLogin(credential, request, { token, sourceVersion: credentialsVersion });
+}
+
+/** After these failures no request goes to the host for a while. */
+const pausesHost = ({ kind, code = '', retryAfter }: Failure): boolean =>
+  kind === 'RateLimited' || retryAfter !== undefined || UNAVAILABLE.has(code);
+
+/** The status, or the OAuth error code. */
+const UNAVAILABLE: ReadonlySet<string> = new Set(['503', 'temporarily_unavailable']);
+
 const isUnreachable = (response: Token | Failure): boolean =>
   isFailure(response) && response.kind === 'NetworkError';
+
+/** Newer than required, not dated in the future, not yet due. (`renewal.minimum` may outlast a very short token.) */
+const isFreshEnough = (
+  token: Token,
+  { freshness, policy, currentToken }: TokenDemand,
+  now: EpochMs,
+): boolean =>
+  token.issuedAt > freshness.newerThan &&
+  !isFromTheFuture(token.issuedAt, now) &&
+  Math.min(renewalDate(token, policy), token.expiresAt) > now &&
+  !isExpiringEarlier(token, freshness, currentToken);
+
+/** It would not be published as a renewal, so another one has to be asked for. */
+const isExpiringEarlier = (
+  token: Token,
+  { newerThan, requested }: TokenDemand['freshness'],
+  currentToken: TokenDemand['currentToken'],
+): boolean =>
+  newerThan > 0 &&
+  !requested &&
+  currentToken !== undefined &&
+  token.expiresAt < currentToken.expiresAt;

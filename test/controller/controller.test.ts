@@ -3,10 +3,8 @@ import * as fc from 'fast-check';
 import {
   Controller,
   type ControllerOptions,
-  type ReconcileAttempt,
   type ReconcileResult,
 } from '../../src/controller/controller.ts';
-import { Semaphore } from '../../src/controller/semaphore.ts';
 import { WorkQueue } from '../../src/controller/work-queue.ts';
 import { type Action, type Ms, seconds } from '../../src/lib/time.ts';
 import { FakeClock, settle } from './fake-clock.ts';
@@ -110,15 +108,15 @@ describe('a controller', () => {
 
   it('counts the throws in a row of each key, asks what to do, and goes on with the others', async () => {
     const thrown: [unknown, string, number][] = [];
-    const attempts: number[] = [];
+    let reconciles = 0;
     const bug = new TypeError('a bug');
     addAll('bad', 'good');
     const ended = run(
       controller(
-        async (key, { attempt }) => {
+        async (key) => {
           if (key === 'good') return 'await-change';
-          attempts.push(attempt);
-          if (attempts.length === 3) return { requeueAt: clock.now() + 1 };
+          reconciles += 1;
+          if (reconciles === 3) return { requeueAt: clock.now() + 1 };
           throw bug;
         },
         {
@@ -136,7 +134,7 @@ describe('a controller', () => {
       [bug, 'bad', 1],
       [bug, 'bad', 2],
     ]);
-    expect(attempts).toEqual([0, 1, 2, 0, 1]);
+    expect(reconciles).toBe(5);
     expect(results.map(([result]) => result).filter((result) => result === 'success')).toHaveLength(
       1,
     );
@@ -172,114 +170,60 @@ describe('a controller', () => {
     await ended;
     expect(results).toEqual([
       ['success', 50],
-      ['success', 0],
+      ['success', 50],
     ]);
   });
 });
 
-describe('a parked pass', () => {
-  it('gives its worker to others, keeps its key in work, and comes back before new keys', async () => {
+describe('a response', () => {
+  it('goes before keys that are merely due, once the reconcile that asked has ended', async () => {
     const order: string[] = [];
-    const host = gate();
-    const gates: Record<string, ReturnType<typeof gate>> = { b: gate(), c: gate() };
-    const reconcile = async (key: string, { parked }: ReconcileAttempt): Promise<Action> => {
-      order.push(`${key} starts`);
-      if (key === 'slow') expect(await parked(async () => host.promise.then(() => 42))).toBe(42);
-      else await gates[key]?.promise;
-      order.push(`${key} ends`);
-      return 'await-change';
-    };
-    const it = controller(reconcile, { workers: 1 });
+    const asked = gate();
     addAll('slow', 'b', 'c');
-    const ended = run(it);
+    const ended = run(
+      controller(
+        async (key) => {
+          order.push(key);
+          if (key === 'slow' && order.length === 1) {
+            queue.addFirst('slow');
+            await asked.promise;
+          }
+          return 'await-change';
+        },
+        { workers: 1 },
+      ),
+    );
     await settle();
-    await settle();
-    expect(order).toEqual(['slow starts', 'b starts']);
-    expect(it.active).toBe(2);
-    queue.add('slow');
-    host.resolve();
-    await settle();
-    await settle();
-    expect(order).toEqual(['slow starts', 'b starts']);
-    gates['b']?.resolve();
-    await settle();
-    expect(order.slice(2)).toEqual(['b ends', 'slow ends', 'c starts']);
-    gates['c']?.resolve();
-    await settle();
-    expect(order.slice(5)).toEqual(['c ends', 'slow starts', 'slow ends']);
+    expect(order).toEqual(['slow']);
+    asked.resolve();
+    while (order.length < 4) await settle();
+    expect(order).toEqual(['slow', 'slow', 'b', 'c']);
     stop.abort();
     await ended;
   });
 
-  it('gives nothing back twice by a wait within a wait, and passes rejections on', async () => {
-    const semaphore = new Semaphore(1, () => undefined);
-    const permit = semaphore.acquire();
-    const waits = permit.parked(() => permit.parked(() => Promise.reject(new Error('no'))));
-    const other = semaphore.acquire();
-    expect(semaphore.hasFree).toBe(false);
-    other.release();
-    await expect(waits).rejects.toThrow('no');
-    expect(semaphore.hasFree).toBe(false);
-    permit.release();
-    expect(semaphore.hasFree).toBe(true);
-  });
-
-  it('takes no seat with it when it ends without waiting for its wait', async () => {
-    const semaphore = new Semaphore(1, () => undefined);
-    const host = gate();
-    const permit = semaphore.acquire();
-    const waits = permit.parked(() => host.promise);
-    permit.release();
-    host.resolve();
-    await waits;
-    expect(semaphore.hasFree).toBe(true);
-    semaphore.acquire();
-    expect(semaphore.hasFree).toBe(false);
-  });
-});
-
-describe('very many parked passes', () => {
-  it('come back before new ones start, so that no reconcile runs far ahead of the workers', async () => {
-    const answered = () => new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
+  it('goes before new keys, so that requests do not run far ahead of the workers', async () => {
+    const isAsked = new Set<string>();
     let ahead = 0;
     let furthest = 0;
     addAll(...Array.from({ length: 500 }, (_, i) => `ns/${i}`));
     const done = run(
-      controller(async (_, { parked }) => {
+      controller(async (key) => {
+        if (isAsked.delete(key)) {
+          ahead -= 1;
+          return 'await-change';
+        }
+        isAsked.add(key);
         ahead += 1;
         furthest = Math.max(furthest, ahead);
-        await parked(answered);
-        await answered();
-        ahead -= 1;
+        setImmediate(() => setImmediate(() => queue.addFirst(key)));
         return 'await-change';
       }),
     );
-    while (results.length < 500) await settle();
+    while (results.length < 1_000) await settle();
     expect(furthest).toBeLessThan(20);
     stop.abort();
     await done;
-  });
-
-  it('are bounded, and the next key is taken when one ends', async () => {
-    const host = gate();
-    const first = gate();
-    const reconcile: ControllerOptions['reconcile'] = async (key, { parked }) => {
-      await parked(() => (key === '0' ? first : host).promise);
-      return 'await-change';
-    };
-    const it = controller(reconcile, { workers: 50_002 });
-    for (let key = 0; key < 50_002; key += 1) queue.add(String(key));
-    const ended = run(it);
-    await settle();
-    expect([it.active, queue.snapshot().ready]).toEqual([50_000, 2]);
-    first.resolve();
-    await settle();
-    expect([it.active, queue.snapshot().ready]).toEqual([50_000, 1]);
-    host.resolve();
-    await settle();
-    expect([it.active, queue.snapshot().ready]).toEqual([0, 0]);
-    stop.abort();
-    await ended;
   });
 });
 
@@ -302,7 +246,7 @@ describe('the end of a controller', () => {
   });
 
   it('aborts running passes when it must, and leaves their keys to the next leader', async () => {
-    const hanging = (_: string, { signal }: ReconcileAttempt): Promise<Action> =>
+    const hanging = (_: string, signal: AbortSignal): Promise<Action> =>
       new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason));
       });
@@ -344,7 +288,7 @@ describe('a controller under any load', () => {
     key: fc.integer({ min: 0, max: 6 }).map(String),
     at: fc.integer({ min: 0, max: 50 }),
     work: fc.integer({ min: 0, max: 9 }),
-    park: fc.option(fc.integer({ min: 0, max: 30 }), { nil: undefined }),
+    response: fc.option(fc.integer({ min: 0, max: 30 }), { nil: undefined }),
     throws: fc.boolean(),
   });
 
@@ -366,15 +310,16 @@ describe('a controller under any load', () => {
             await new Promise<void>((resolve) => clock.after(time, resolve));
             atWork -= 1;
           };
-          const reconcile = async (key: string, { parked }: ReconcileAttempt): Promise<Action> => {
-            const { work, park, throws } = plan.find((item) => item.key === key)!;
+          const asked = new Set<string>();
+          const reconcile = async (key: string): Promise<Action> => {
+            const { work, response, throws } = plan.find((item) => item.key === key)!;
             expect(processing.has(key)).toBe(false);
             processing.add(key);
             looked.set(key, clock.passed);
             await busy(work);
-            if (park !== undefined) {
-              await parked(() => new Promise<void>((resolve) => clock.after(park, resolve)));
-              await busy(work);
+            if (response !== undefined && !asked.has(key)) {
+              asked.add(key);
+              clock.after(response, () => queue.addFirst(key));
             }
             processing.delete(key);
             if (throws) throw new Error('a bug');

@@ -97,14 +97,6 @@ describe('the command line', () => {
     expect(unknown.code).not.toBe(0);
   });
 
-  it.each(mutantNames())('finds the text that mutant %s replaces', (name) => {
-    const file = join(ROOT, 'dev/simulation/mutants', `${name}.json`);
-    const { edits }: Mutant = JSON.parse(readFileSync(file, 'utf8'));
-    for (const edit of edits) {
-      expect(readFileSync(join(ROOT, edit.file), 'utf8')).toContain(edit.find);
-    }
-  });
-
   it.each([[[]], [['--seeds', 'x']], [['--seeds', '1', '--faults', 'rain']]])(
     'tells how to use it after %j',
     async (args) => {

@@ -122,15 +122,17 @@ class Story {
 
   #begin(): void {
     const { world } = this;
-    this.#queue = new WorkQueue(world.clock);
+    const queue = new WorkQueue(world.clock);
+    this.#queue = queue;
+    world.enqueue = (key) => queue.addFirst(key);
     this.#stop = new AbortController();
     this.#abort = new AbortController();
     const controller = new Controller({
       queue: this.#queue,
       workers: 2,
-      reconcile: (key, { signal }) => {
+      reconcile: (key, signal) => {
         this.passes += 1;
-        return world.pass(key, signal);
+        return world.onePass(key, signal);
       },
       onError: (error) => {
         this.problems.push(`a pass threw ${String(error)}`);
@@ -253,11 +255,13 @@ class Story {
 
   /** Requests that have left may be answered; then the next process takes over. */
   async rollingUpdate(): Promise<void> {
-    this.#stop.abort();
+    const stop = this.#stop;
     this.world.close();
+    void this.world.idle().then(() => stop.abort());
     this.release('idp');
-    await turns(10); // no pass loses patience just now
+    await turns(10);
     await this.pass(seconds(20));
+    stop.abort();
     this.world.restart();
     await this.#ended;
     this.#begin();

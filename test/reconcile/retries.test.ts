@@ -77,7 +77,7 @@ describe('a refusal that several credentials share', () => {
     const now = world.clock.now();
     const response = world.idp.hold();
     const actions = Promise.all([world.pass(NEW), world.pass()]);
-    await until(() => world.parked === 2);
+    await until(() => world.waiting === 2);
     response();
 
     expect(await actions).toEqual([

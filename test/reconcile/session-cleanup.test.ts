@@ -51,11 +51,11 @@ async function changeWhileAnotherLogsIn(username: string, change: () => void): P
   user(username);
   const release = world.idp.hold();
   const asked = world.tokenRequests;
-  const transient = world.pass();
+  await world.onePass();
   await until(() => world.tokenRequests > asked);
   change();
   release();
-  await transient;
+  await until(() => world.enqueued.has(KEY));
 }
 
 describe('the session of a deleted credential', () => {
@@ -178,15 +178,15 @@ describe('the session of a deleted credential', () => {
     expect(world.eventSummaries.at(-1)).toBe('Warning LogoutFailed');
   });
 
-  it('holds no worker while its host has no room for the log-out, and does not wait for ever', async () => {
+  it('holds no worker while its host has no room for the log-out, and looks again whether it is needed', async () => {
     world.limiter.hold();
     world.cluster.remove(KEY);
-    const transient = world.pass();
-    await until(() => world.limiter.waiting > 0);
-    expect(world.parked).toBe(1);
-    world.clock.advance(minutes(1));
+    expect(await world.onePass()).toEqual({ requeueAt: START + minutes(10) });
+    expect(world.limiter.waiting).toBe(1);
+    world.clock.advance(minutes(10));
 
-    expect(await transient).toEqual({ requeueAt: START + minutes(1) + seconds(10) });
+    expect(await world.onePass()).toEqual({ requeueAt: START + minutes(20) });
+    expect(world.limiter.waiting).toBe(1);
     expect(world.cluster.stored(SESSION)).toBeDefined();
   });
 
@@ -221,13 +221,21 @@ describe('the session of a deleted credential', () => {
   );
 });
 
-it('a login that is not waited for any more leaves no session behind when its credential is gone', async () => {
+it('a login that has not been sent never is when its credential is gone', async () => {
   world = World.withPassword();
   const release = world.limiter.hold();
-  const transient = world.pass();
+  await world.onePass();
   await until(() => world.limiter.waiting > 0);
-  world.clock.advance(minutes(1));
-  await transient;
+  world.cluster.remove(KEY);
+  await world.pass();
+  release();
+  await settled();
+
+  expect(world.tokenRequests).toBe(0);
+});
+
+it('a login that is not waited for any more leaves no session behind when its credential is gone', async () => {
+  const release = await outlast();
   world.cluster.remove(KEY);
   await world.pass();
   release();

@@ -20,8 +20,7 @@ import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts
 import { Failure } from '../../src/lib/failure.ts';
 import type { Key } from '../../src/lib/key.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
-import type { ClusterClient } from '../../src/reconcile/cluster-client.ts';
-import type { Lister } from '../../src/reconcile/lister.ts';
+import type { ClusterClient, Lister } from '../../src/reconcile/dependencies.ts';
 
 /** A Secret as the API server stores it. */
 export interface StoredSecret {

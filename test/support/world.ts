@@ -8,11 +8,15 @@ import { Sensitive } from '../../src/lib/sensitive.ts';
 import { type Action, type EpochMs, hours, type Ms, minutes } from '../../src/lib/time.ts';
 import type { LogoutRequest, RefreshRequest, TokenRequest } from '../../src/oauth/grants.ts';
 import type { Token } from '../../src/oauth/token.ts';
-import { type Reconcile, reconciler } from '../../src/reconcile/reconciler.ts';
-import { Sessions } from '../../src/reconcile/sessions.ts';
+import { Reconciler } from '../../src/reconcile/reconciler.ts';
 import type { RequestLimiter, Ticket } from '../../src/tokens/host-limiter.ts';
-import { TokenCache } from '../../src/tokens/token-cache.ts';
-import { TokenClient } from '../../src/tokens/token-client.ts';
+import { TokenClient, type TokenClientOptions } from '../../src/tokens/token-client.ts';
+import {
+  isPending,
+  type Pending,
+  type TokenDemand,
+  type TokenFailure,
+} from '../../src/tokens/token-demand.ts';
 import type { TokenSource } from '../../src/tokens/token-source.ts';
 import { aCredential, CANARY, type CredentialOverrides, SETTINGS } from './builders.ts';
 import { FakeClock } from './fake-clock.ts';
@@ -222,6 +226,34 @@ export async function settled(): Promise<void> {
   }
 }
 
+/** Notes the keys whose last reconcile was told to wait for a response. */
+class ObservedTokenClient extends TokenClient {
+  readonly #pending: Set<Key>;
+
+  constructor(pending: Set<Key>, options: TokenClientOptions) {
+    super(options);
+    this.#pending = pending;
+  }
+
+  override get(key: Key, demand: TokenDemand): Token | TokenFailure | Pending {
+    return this.#note(key, super.get(key, demand));
+  }
+
+  override requestSession(...args: Parameters<TokenClient['requestSession']>) {
+    return this.#note(args[0], super.requestSession(...args));
+  }
+
+  override logOut(key: Key, request: LogoutRequest): 'ended' | Failure | Pending {
+    const outcome = super.logOut(key, request);
+    return outcome === 'ended' ? outcome : this.#note(key, outcome);
+  }
+
+  #note<T extends object>(key: Key, outcome: T): T {
+    if (isPending(outcome)) this.#pending.add(key);
+    return outcome;
+  }
+}
+
 /** One operator over a cluster and an identity provider; a test drives its passes by hand. */
 export class World {
   readonly clock = new FakeClock();
@@ -234,14 +266,18 @@ export class World {
   readonly revoked: string[] = [];
   /** What answers token requests; the identity provider unless a test puts something else in its place. */
   source: TokenSource = this.idp.response;
-  /** Passes that wait without holding a worker. */
-  parked = 0;
+  /** Keys whose response is in since they were reconciled last. */
+  readonly enqueued = new Set<Key>();
+  /** The first reconciles of `pass` that have not ended with a response yet. */
+  waiting = 0;
+  readonly #pending = new Set<Key>();
   readonly #stop = new AbortController();
   #process = { closing: new AbortController(), killed: new AbortController() };
-  #pass: Reconcile;
+  #tokens: TokenClient | undefined;
+  #reconciler: Reconciler;
 
   constructor(settings: Settings = SETTINGS) {
-    this.#pass = this.#start(settings);
+    this.#reconciler = this.#start(settings);
   }
 
   /** A credential and the Secret with its good client secret. */
@@ -266,32 +302,54 @@ export class World {
     this.#process.closing.abort(new Error('closing'));
   }
 
+  /** Resolves when no request is in flight and every token that has come is taken. */
+  idle(): Promise<void> {
+    return this.#tokens?.idle() ?? Promise.resolve();
+  }
+
   /** The process is killed, and another one begins. */
   restart(settings: Settings = SETTINGS): void {
     this.close();
     this.#process.killed.abort(new Error('killed'));
     this.#process = { closing: new AbortController(), killed: new AbortController() };
-    this.#pass = this.#start(settings);
+    this.#reconciler = this.#start(settings);
   }
 
-  /** One pass, as after an event. */
-  pass(key: Key = KEY, signal: AbortSignal = this.#stop.signal): Promise<Action> {
-    const parked = <T>(wait: () => Promise<T>): Promise<T> => {
-      this.parked += 1;
-      return wait().finally(() => {
-        this.parked -= 1;
-      });
-    };
-    return this.#pass(key, { signal, parked });
+  /** One reconcile, as after an event, and those that follow until it waits for no response any more. */
+  async pass(key: Key = KEY, signal: AbortSignal = this.#stop.signal): Promise<Action> {
+    const { killed, closing } = this.#process;
+    const isOver = () => killed.signal.aborted || closing.signal.aborted;
+    let action = await this.onePass(key, signal);
+    while (this.#pending.has(key) && !isOver()) {
+      const requeueAt = action === 'await-change' ? Infinity : action.requeueAt;
+      const isDue = () => this.enqueued.has(key) || this.clock.now() >= requeueAt;
+      this.waiting += 1;
+      await until(() => isDue() || isOver() || signal.aborted);
+      this.waiting -= 1;
+      if (isOver()) return action;
+      action = await this.onePass(key, signal);
+    }
+    return action;
+  }
+
+  /** One reconcile, whatever it waits for. */
+  onePass(key: Key = KEY, signal: AbortSignal = this.#stop.signal): Promise<Action> {
+    this.enqueued.delete(key);
+    this.#pending.delete(key);
+    return this.#reconciler.reconcile(key, signal);
   }
 
   /** Time passes, and the key is looked at whenever the pass before asked for it. Answers the last action. */
   async runFor(length: Ms, last: Action, key: Key = KEY): Promise<Action> {
     const end = this.clock.now() + length;
     let action = last;
-    for (let passes = 0; action !== 'await-change' && action.requeueAt <= end; passes += 1) {
+    const dueAt = () => {
+      if (this.enqueued.has(key)) return this.clock.now();
+      return action === 'await-change' ? Infinity : action.requeueAt;
+    };
+    for (let passes = 0; dueAt() <= end; passes += 1) {
       if (passes > 1_000) throw new Error('the passes follow each other too fast');
-      this.clock.advance(Math.max(action.requeueAt - this.clock.now(), 0));
+      this.clock.advance(Math.max(dueAt() - this.clock.now(), 0));
       action = await this.pass(key);
     }
     this.clock.advance(end - this.clock.now());
@@ -324,12 +382,15 @@ export class World {
     return `${JSON.stringify(all)}${inspect(all, { depth: 20 })}`;
   }
 
-  #start(settings: Settings): Reconcile {
+  #start(settings: Settings): Reconciler {
     const { clock, cluster, limiter, idp } = this;
     const random = () => 0.5;
     const { closing, killed } = this.#process;
     const log = this.#log();
-    const tokenClient = new TokenClient({
+    const telemetry = {
+      renewal: (reason: string, outcome: string) => this.renewals.push(`${reason} ${outcome}`),
+    };
+    const tokens = new ObservedTokenClient(this.#pending, {
       source: (request, abort) => this.source(request, abort),
       logOut: idp.logOut,
       environments: settings.environments,
@@ -339,27 +400,19 @@ export class World {
       digestKey: 'key',
       closing: closing.signal,
       signal: killed.signal,
+      enqueue: (key) => this.enqueue(key),
       onNotBeforeRaised: (tokenUrl) => this.revoked.push(tokenUrl),
+      onSessionAbandoned: (session, step) =>
+        reconciler.cleanup.logOutAbandoned(session, step, killed.signal),
     });
-    const tokens = new TokenCache(tokenClient, clock);
-    const sessions = new Sessions({ tokenClient, cluster, clock, random, log });
-    const telemetry = {
-      renewal: (reason: string, outcome: string) => this.renewals.push(`${reason} ${outcome}`),
-    };
-    const ports = {
-      lister: cluster,
-      cluster,
-      tokenClient,
-      tokens,
-      sessions,
-      telemetry,
-      clock,
-      random,
-      log,
-    };
-    return reconciler(ports, settings);
+    this.#tokens = tokens;
+    const deps = { lister: cluster, cluster, tokens, telemetry, clock, random, log };
+    const reconciler = new Reconciler(deps, settings);
+    return reconciler;
   }
 
+  /** What a response does with the key that asked; a test with a queue of its own replaces it. */
+  enqueue = (key: Key): void => void this.enqueued.add(key);
   #log(): Log {
     const at = (level: keyof Log) => (message: string, fields?: LogFields) =>
       void this.logged.push({ level, message, fields });

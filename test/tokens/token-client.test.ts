@@ -4,9 +4,9 @@ import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { ClientCredentialsRequest, LoginRequest } from '../../src/oauth/grants.ts';
 import type { Token } from '../../src/oauth/token.ts';
-import { TokenCache } from '../../src/tokens/token-cache.ts';
 import { TokenClient } from '../../src/tokens/token-client.ts';
 import {
+  isPending,
   isTokenFailure,
   type TokenDemand,
   type TokenFailure,
@@ -22,25 +22,26 @@ const never = new AbortController().signal;
 let clock: FakeClock;
 let idp: FakeIdentityProvider;
 let limiter: OpenBudget;
-let tokens: TokenCache;
+let tokens: TokenClient;
+let enqueued: Set<string>;
+let count: number;
 let closing: AbortController;
 
 const tokensFrom = (source: TokenSource) =>
-  new TokenCache(
-    new TokenClient({
-      source,
-      logOut: idp.logOut,
-      environments: SETTINGS.environments,
-      limiter,
-      clock,
-      random: () => 0.5,
-      digestKey: 'key',
-      closing: closing.signal,
-      signal: never,
-      onNotBeforeRaised: () => undefined,
-    }),
+  new TokenClient({
+    source,
+    logOut: idp.logOut,
+    environments: SETTINGS.environments,
+    limiter,
     clock,
-  );
+    random: () => 0.5,
+    digestKey: 'key',
+    closing: closing.signal,
+    signal: never,
+    enqueue: (key) => enqueued.add(key),
+    onNotBeforeRaised: () => undefined,
+    onSessionAbandoned: () => undefined,
+  });
 
 beforeEach(() => {
   clock = new FakeClock();
@@ -48,6 +49,8 @@ beforeEach(() => {
   limiter = new OpenBudget();
   closing = new AbortController();
   tokens = tokensFrom(idp.response);
+  enqueued = new Set();
+  count = 0;
 });
 
 const aRequest = (overrides: Partial<ClientCredentialsRequest> = {}): ClientCredentialsRequest => ({
@@ -61,7 +64,7 @@ const aRequest = (overrides: Partial<ClientCredentialsRequest> = {}): ClientCred
   ...overrides,
 });
 
-const aWish = (overrides: Partial<TokenDemand> = {}): TokenDemand => ({
+const aDemand = (overrides: Partial<TokenDemand> = {}): TokenDemand => ({
   request: aRequest(),
   freshness: { newerThan: 0, requested: false },
   policy: SETTINGS.renewal,
@@ -81,7 +84,19 @@ const aLogin = (password: string): LoginRequest => ({
   password: new Sensitive(password),
 });
 
-const obtain = (overrides: Partial<TokenDemand> = {}) => tokens.obtain(aWish(overrides), never);
+/** As a credential of its own does: asks again when it is enqueued, or when its wait is to be reported. */
+async function obtain(
+  overrides: Partial<TokenDemand> = {},
+  key = `shop/${(count += 1)}`,
+): Promise<Token | TokenFailure> {
+  const demand = aDemand(overrides);
+  for (;;) {
+    const outcome = tokens.get(key, demand);
+    if (!isPending(outcome)) return outcome;
+    await until(() => enqueued.delete(key) || clock.now() >= outcome.reportAt);
+  }
+}
+
 const wrong = () => obtain({ request: aRequest({ clientSecret: new Sensitive(WRONG_SECRET) }) });
 const requested = { newerThan: 0, requested: true };
 
@@ -252,7 +267,7 @@ describe('who waits', () => {
     const { failure, retryAt } = refusalIn(await asked);
     expect(failure.kind).toBe('Throttled');
     expect(failure.message).toContain(HOST);
-    expect(retryAt).toBe(clock.now());
+    expect(retryAt).toBe(clock.now() + minutes(1));
 
     const again = obtain();
     release();
@@ -302,36 +317,70 @@ describe('who waits', () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
-  it('and is told to stop leaves at once, while others get what they wait for', async () => {
+  it('and leaves does not keep others from what they wait for', async () => {
     const release = limiter.hold();
-    const leaving = new AbortController();
-    const leaver = tokens.obtain(aWish(), leaving.signal);
+    tokens.get('shop/leaver', aDemand());
     const other = obtain();
     await until(() => limiter.waiting > 0);
-    leaving.abort(new Error('leave'));
-    await expect(leaver).rejects.toThrow('leave');
-    expect(clock.pendingTimers).toBe(1);
+    tokens.leave('shop/leaver');
 
     release();
     expect(isTokenFailure(await other)).toBe(false);
     expect(idp.requests).toHaveLength(1);
-    expect(clock.pendingTimers).toBe(0);
+    expect(enqueued).not.toContain('shop/leaver');
   });
 
-  it('sends nothing when it was told to stop before', async () => {
-    const over = AbortSignal.abort(new Error('over'));
-    await expect(tokens.obtain(aWish(), over)).rejects.toThrow('over');
+  it('alone and leaves takes a request along that has not been sent', async () => {
+    const release = limiter.hold();
+    tokens.get('shop/leaver', aDemand());
+    await until(() => limiter.waiting > 0);
+    tokens.leave('shop/leaver');
+    release();
+    await tokens.idle();
+
     expect(idp.requests).toHaveLength(0);
+    expect(enqueued.size).toBe(0);
   });
 
-  it('does so in vain once no request leaves any more', async () => {
+  it('joins a request in the moment of its cancellation, and asks again', async () => {
+    const release = limiter.hold();
+    tokens.get('shop/leaver', aDemand());
+    await until(() => limiter.waiting > 0);
+    tokens.leave('shop/leaver');
+    const other = obtain();
+    release();
+
+    expect(isTokenFailure(await other)).toBe(false);
+    expect(idp.requests).toHaveLength(1);
+  });
+
+  it('gets no response once no request leaves any more, and nothing is left to wait for', async () => {
     limiter.hold();
-    const asked = obtain();
+    tokens.get('shop/a', aDemand());
     await until(() => limiter.waiting > 0);
     closing.abort(new Error('closing'));
+    await tokens.idle();
+    tokens.get('shop/b', aDemand());
+    await tokens.idle();
 
-    await expect(asked).rejects.toThrow('closing');
     expect(idp.requests).toHaveLength(0);
+    expect(enqueued.size).toBe(0);
+  });
+
+  it('is waited for by a stop until it has taken its token', async () => {
+    const release = idp.hold();
+    tokens.get('shop/a', aDemand());
+    await until(() => idp.requests.length > 0);
+    let isIdle = false;
+    const idle = tokens.idle().finally(() => {
+      isIdle = true;
+    });
+    closing.abort(new Error('closing'));
+    release();
+    await until(() => enqueued.has('shop/a'));
+    expect(isIdle).toBe(false);
+    tokens.get('shop/a', aDemand());
+    await idle;
   });
 
   it('for a request under way still gets its token while everything closes', async () => {
@@ -352,8 +401,8 @@ describe('who waits', () => {
     };
     tokens = tokensFrom(source);
 
-    await expect(obtain()).rejects.toThrow('a bug');
-    await expect(obtain()).rejects.toThrow('a bug');
+    await expect(obtain({}, 'shop/a')).rejects.toThrow('a bug');
+    await expect(obtain({}, 'shop/a')).rejects.toThrow('a bug');
     expect(calls).toBe(2);
     expect(clock.pendingTimers).toBe(0);
   });

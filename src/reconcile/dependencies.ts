@@ -1,0 +1,74 @@
+import type { ConvercusCredential } from '../credential/api.ts';
+import type { CredentialEvent, EventSubject } from '../credential/events.ts';
+import type { RenewReason } from '../credential/plan.ts';
+import type {
+  DesiredSecret,
+  KnownSecret,
+  SecretContents,
+  SecretIdentity,
+  SecretMeta,
+} from '../credential/secret.ts';
+import type { Clock, Random } from '../lib/clock.ts';
+import type { Failure, FailureKind } from '../lib/failure.ts';
+import type { Key } from '../lib/key.ts';
+import type { Log } from '../lib/log.ts';
+import type { TokenClient } from '../tokens/token-client.ts';
+
+/** What a reconcile works with. */
+export interface Dependencies {
+  readonly lister: Lister;
+  readonly cluster: ClusterClient;
+  readonly tokens: TokenClient;
+  readonly telemetry: Telemetry;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Log;
+}
+
+/** The cluster as the watches have shown it so far. No call here makes a request. */
+export interface Lister {
+  credential(key: Key): ConvercusCredential | undefined;
+  secret(namespace: string, name: string): KnownSecret;
+  /** Every credential of the namespace that names this Secret as its target. */
+  credentialsWithTarget(namespace: string, targetName: string): readonly ConvercusCredential[];
+  /** Every credential of the namespace that names this Secret, for whatever purpose. */
+  referrers(namespace: string, secretName: string): readonly ConvercusCredential[];
+  /** A Secret labelled as the session of that credential exists, whether the credential does or not. */
+  hasSession(key: Key): boolean;
+}
+
+/** Requests to the API server. What they learn of a Secret the Lister knows at once. */
+export interface ClusterClient {
+  readSecretMeta(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<SecretMeta | 'absent' | Failure>;
+  readSecret(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<SecretContents | 'absent' | Failure>;
+  /** Makes the Secret as desired; what others have set besides stays. */
+  applySecret(desired: DesiredSecret, signal: AbortSignal): Promise<SecretMeta | Failure>;
+  /** Only the Secret with that uid. Undefined when it is gone. */
+  deleteSecret(secret: SecretIdentity, signal: AbortSignal): Promise<Failure | undefined>;
+  /** Asks the API server, where the watch may show only a part of all credentials. */
+  readCredential(
+    namespace: string,
+    name: string,
+    signal: AbortSignal,
+  ): Promise<ConvercusCredential | 'absent' | Failure>;
+  /** Replaces the whole status. `gone` when the credential does not exist any more. */
+  applyStatus(
+    credential: ConvercusCredential,
+    status: NonNullable<ConvercusCredential['status']>,
+    signal: AbortSignal,
+  ): Promise<'written' | 'gone' | Failure>;
+  /** Best effort, in the background; a lost event is logged and costs nothing else. */
+  recordEvent(about: EventSubject, event: CredentialEvent): void;
+}
+
+export interface Telemetry {
+  renewal(reason: RenewReason, outcome: 'success' | FailureKind): void;
+}

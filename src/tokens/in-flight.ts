@@ -1,0 +1,191 @@
+import type { Clock } from '../lib/clock.ts';
+import type { Key } from '../lib/key.ts';
+import type { EpochMs, Ms } from '../lib/time.ts';
+
+type Outcome<T> = { readonly value: T } | { readonly error: unknown };
+
+interface InFlightRequest<T, About> {
+  readonly id: string;
+  readonly about: About;
+  /** The keys that wait for its outcome, or have not claimed it yet. */
+  readonly keys: Set<Key>;
+  readonly cancel: AbortController;
+  outcome?: Outcome<T>;
+}
+
+interface Claim<T, About> {
+  readonly request: InFlightRequest<T, About>;
+  reportAt: EpochMs;
+}
+
+interface Options<T, About> {
+  readonly clock: Clock;
+  /** The outcome of a request is there: the key should be reconciled before those that are merely due. */
+  readonly enqueue: (key: Key) => void;
+  /** Whether an unclaimed outcome is lost with the process, so that a stop waits for its claims. */
+  readonly isLossy: (value: T) => boolean;
+  /** The outcome of a request that no key wants any more. */
+  readonly onAbandoned: (value: T, about: About) => void;
+  /** Nothing is sent once it has fired; requests that still wait for their turn end without an outcome. */
+  readonly closing: AbortSignal;
+}
+
+export interface RequestOptions<T, About> {
+  readonly about: About;
+  readonly maxWait: Ms;
+  /** @param cancelled heeded until the request is sent: no key wants it any more, or nothing is sent any more */
+  readonly send: (cancelled: AbortSignal) => Promise<T>;
+}
+
+const CANCELLED = new Error('no key waits for the response any more');
+
+/**
+ * Requests in flight, one per id, and their outcome, once for each key that asked. Never waits. A key asks for one
+ * thing at a time: asking for another leaves the one before.
+ */
+export class InFlight<T, About> {
+  readonly #options: Options<T, About>;
+  readonly #requests = new Map<string, InFlightRequest<T, About>>();
+  readonly #claims = new Map<Key, Claim<T, About>>();
+  /** Outcomes that are lost with the process, counted once for each key that has not claimed them. */
+  #unclaimed = 0;
+  #onIdle: (() => void)[] = [];
+
+  constructor(options: Options<T, About>) {
+    this.#options = options;
+    const { closing } = options;
+    const cancelAll = (): void => {
+      for (const { cancel } of this.#requests.values()) cancel.abort(closing.reason);
+    };
+    closing.addEventListener('abort', cancelAll, { once: true });
+  }
+
+  /** Joins the request in flight, or sends it. `isOverdue`: the key has waited for another `maxWait`. */
+  request(
+    key: Key,
+    id: string,
+    options: RequestOptions<T, About>,
+  ): { readonly reportAt: EpochMs; readonly isOverdue: boolean } {
+    const now = this.#options.clock.now();
+    const known = this.#claims.get(key);
+    if (known?.request.id === id) {
+      const isOverdue = known.request.outcome === undefined && now >= known.reportAt;
+      if (isOverdue) known.reportAt = now + options.maxWait;
+      return { reportAt: known.reportAt, isOverdue };
+    }
+    this.leave(key);
+    const request = this.#requests.get(id) ?? this.#send(id, options);
+    const reportAt = now + options.maxWait;
+    request.keys.add(key);
+    this.#claims.set(key, { request, reportAt });
+    return { reportAt, isOverdue: false };
+  }
+
+  /** What was said about the request of that id which is in flight. */
+  about(id: string): About | undefined {
+    return this.#requests.get(id)?.about;
+  }
+
+  /** What the key has asked for, and its outcome as soon as there is one that is no error. */
+  find(
+    key: Key,
+  ): { readonly id: string; readonly about: About; readonly value?: T | undefined } | undefined {
+    const request = this.#claims.get(key)?.request;
+    if (request === undefined) return undefined;
+    const { id, about, outcome } = request;
+    return { id, about, value: outcome && 'value' in outcome ? outcome.value : undefined };
+  }
+
+  /**
+   * The outcome of what the key has asked for, once.
+   * @throws what the request threw
+   */
+  claim(key: Key): T | undefined {
+    const request = this.#claims.get(key)?.request;
+    if (request?.outcome === undefined) return undefined;
+    this.#forget(key, request);
+    if ('error' in request.outcome) throw request.outcome.error;
+    return request.outcome.value;
+  }
+
+  /** The key wants nothing any more, or something else. */
+  leave(key: Key): void {
+    const request = this.#claims.get(key)?.request;
+    if (request === undefined) return;
+    this.#forget(key, request);
+    if (request.keys.size > 0) return;
+    if (request.outcome === undefined) request.cancel.abort(CANCELLED);
+    else this.#abandon(request);
+  }
+
+  /** The key wants nothing that has not been sent yet. What is under way it will claim. */
+  cancelUnsent(key: Key): void {
+    const request = this.#claims.get(key)?.request;
+    if (request?.keys.size === 1) request.cancel.abort(CANCELLED);
+  }
+
+  /** Resolves when no request is in flight and every outcome that could be lost is claimed. */
+  idle(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onIdle.push(resolve);
+      this.#checkIdle();
+    });
+  }
+
+  #send(id: string, { about, send }: RequestOptions<T, About>): InFlightRequest<T, About> {
+    const { closing } = this.#options;
+    const cancel = new AbortController();
+    const request: InFlightRequest<T, About> = { id, about, keys: new Set(), cancel };
+    this.#requests.set(id, request);
+    if (closing.aborted) cancel.abort(closing.reason);
+    send(cancel.signal).then(
+      (value) => this.#end(request, { value }),
+      (error: unknown) => this.#end(request, { error }),
+    );
+    return request;
+  }
+
+  #end(request: InFlightRequest<T, About>, outcome: Outcome<T>): void {
+    this.#requests.delete(request.id);
+    const isCancelled = 'error' in outcome && request.cancel.signal.aborted;
+    if (isCancelled) this.#dropClaims(request);
+    else this.#settle(request, outcome);
+    this.#checkIdle();
+  }
+
+  #settle(request: InFlightRequest<T, About>, outcome: Outcome<T>): void {
+    request.outcome = outcome;
+    if (this.#isLossy(request)) this.#unclaimed += request.keys.size;
+    if (request.keys.size === 0) this.#abandon(request);
+    for (const key of request.keys) this.#options.enqueue(key);
+  }
+
+  /** A key may have joined a request after its cancellation: it is reconciled, and asks again. */
+  #dropClaims({ keys }: InFlightRequest<T, About>): void {
+    for (const key of keys) {
+      this.#claims.delete(key);
+      if (!this.#options.closing.aborted) this.#options.enqueue(key);
+    }
+  }
+
+  #abandon({ outcome, about }: InFlightRequest<T, About>): void {
+    if (outcome !== undefined && 'value' in outcome)
+      this.#options.onAbandoned(outcome.value, about);
+  }
+
+  #forget(key: Key, request: InFlightRequest<T, About>): void {
+    this.#claims.delete(key);
+    request.keys.delete(key);
+    if (this.#isLossy(request)) this.#unclaimed -= 1;
+    this.#checkIdle();
+  }
+
+  #isLossy({ outcome }: InFlightRequest<T, About>): boolean {
+    return outcome !== undefined && 'value' in outcome && this.#options.isLossy(outcome.value);
+  }
+
+  #checkIdle(): void {
+    if (this.#requests.size > 0 || this.#unclaimed > 0) return;
+    for (const resolve of this.#onIdle.splice(0)) resolve();
+  }
+}

@@ -1,0 +1,62 @@
+import { hash } from 'node:crypto';
+import { Sensitive } from '../lib/sensitive.ts';
+import type { PasswordRequest, TokenRequest } from '../oauth/grants.ts';
+
+/** Digests of what requests present: equal for equal requests, and telling nothing about what they hold. */
+export class RequestDigests {
+  readonly #key: string;
+  /** A request is looked up several times. */
+  readonly #known = new WeakMap<TokenRequest, string>();
+
+  /** @param key must never leave the process: a digest of a password under a known key could be guessed */
+  constructor(key: string) {
+    this.#key = key;
+  }
+
+  /** Of everything that the request presents. */
+  of(request: TokenRequest): string {
+    const known = this.#known.get(request);
+    if (known !== undefined) return known;
+    const values = Object.values(request).map((value: string | Sensitive) =>
+      value instanceof Sensitive ? value.reveal() : value,
+    );
+    const digest = this.#digest(values);
+    this.#known.set(request, digest);
+    return digest;
+  }
+
+  /** Of a login of the credential of that uid: the client secret may change while it is in flight. */
+  ofLogin(request: PasswordRequest, uid: string): string {
+    return this.#digest([this.ofPassword(request) ?? '', request.scope, uid]);
+  }
+
+  /** Of everything that the request presents, for the one credential of that uid. */
+  ofCredential(request: TokenRequest, uid: string): string {
+    return this.#digest([this.of(request), uid]);
+  }
+
+  /** Of a session: its newest refresh token, whatever is presented along with it. */
+  ofSession({ refreshToken }: { readonly refreshToken: Sensitive }): string {
+    return this.#digest(['session', refreshToken.reveal()]);
+  }
+
+  /** Of the user who logs in; undefined for a request without a password. */
+  ofUser(request: TokenRequest): string | undefined {
+    if (request.grantType === 'password') {
+      return this.#digest([request.tokenUrl, request.clientId, request.username.reveal()]);
+    }
+    if (request.grantType !== 'legacy_login') return undefined;
+    return this.#digest([request.loginUrl, request.org.reveal(), request.username.reveal()]);
+  }
+
+  /** Of user and password together; undefined for a request without a password. */
+  ofPassword(request: TokenRequest): string | undefined {
+    const user = this.ofUser(request);
+    if (user === undefined || !('password' in request)) return undefined;
+    return this.#digest([user, request.password.reveal()]);
+  }
+
+  #digest(values: readonly string[]): string {
+    return hash('sha256', `${this.#key}${JSON.stringify(values)}`, 'base64url');
+  }
+}
