@@ -16,6 +16,7 @@ import { firstToken, ownClients, sharedClient } from './scenarios/requests.ts';
 import { growth, speed } from './scenarios/speed.ts';
 import { wrongSecret } from './scenarios/wrong-secret.ts';
 import { bundleOperator, imageSettings, type Size, Testbed } from './testbed.ts';
+import { requireAll, UsageError } from './usage.ts';
 
 interface Scenario {
   readonly run: (testbed: Testbed, size: Size) => Promise<Row[]>;
@@ -113,11 +114,7 @@ export async function bench(args: string[]): Promise<number> {
     return 0;
   }
   const chosen = chosenScenarios(values);
-  const missing = typeof chosen === 'string' ? [chosen] : await missingForControlPlane();
-  if (typeof chosen === 'string' || missing.length > 0) {
-    console.error(missing.join('\n'));
-    return 2;
-  }
+  requireAll(await missingForControlPlane());
   if (values.profile !== undefined) await mkdir(values.profile, { recursive: true });
   await bundleOperator();
   console.log(machine());
@@ -129,13 +126,13 @@ export async function bench(args: string[]): Promise<number> {
   return verdict(results) || !values.check ? 0 : 1;
 }
 
-/** Or what is wrong with the command line. */
-function chosenScenarios(values: Values): [string, Scenario][] | string {
+function chosenScenarios(values: Values): [string, Scenario][] {
   const all = Object.entries(BENCH_SCENARIOS);
   const only = values.only?.split(',');
   const unknown = only?.filter((name) => !Object.hasOwn(BENCH_SCENARIOS, name)) ?? [];
-  if (unknown.length > 0) return `There is no scenario ${unknown.join(', ')}\n\n${HELP}`;
-  if (!/^\d+$/.test(values.size)) return `--size ${values.size}: write a number`;
+  if (unknown.length > 0)
+    throw new UsageError(`There is no scenario ${unknown.join(', ')}\n\n${HELP}`);
+  if (!/^\d+$/.test(values.size)) throw new UsageError(`--size ${values.size}: write a number`);
   return all.filter(
     ([name, { isCheck, isOptional }]) =>
       only?.includes(name) ?? (values.check ? isCheck : !isOptional),

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { missingForControlPlane } from '../envtest/binaries.ts';
-import { type Log } from '../envtest/server-process.ts';
+import type { Log } from '../envtest/server-process.ts';
 import { missingForKeycloak } from '../keycloak/server/distribution.ts';
 import type { Grant } from './accounts.ts';
 import { BuiltInProvider } from './built-in-provider.ts';
@@ -18,6 +18,7 @@ import { rotation } from './scenarios/rotation.ts';
 import { type SoakOptions, sessionMax, steady } from './scenarios/sessions.ts';
 import { wrongSecret } from './scenarios/wrong-secret.ts';
 import { Testbed } from './testbed.ts';
+import { requireAll, UsageError } from './usage.ts';
 
 /** A scenario and its defaults. */
 interface Scenario {
@@ -154,16 +155,8 @@ export async function soak(args: string[]): Promise<number> {
     return values.help ? 0 : 2;
   }
   const options = optionsFor(scenario, values);
-  if (typeof options === 'string') {
-    console.error(options);
-    return 2;
-  }
-  const forKeycloak = options.provider === 'keycloak' ? await missingForKeycloak() : [];
-  const missing = [...(await missingForControlPlane()), ...forKeycloak];
-  if (missing.length > 0) {
-    console.error(missing.join('\n'));
-    return 1;
-  }
+  requireAll(await missingForControlPlane());
+  if (options.provider === 'keycloak') requireAll(await missingForKeycloak());
   const rows = await runSoak(scenario, options);
   const { grant, provider, credentials, milliseconds } = options;
   const what = { scenario: name, grant, provider, credentials, seconds: milliseconds / 1_000 };
@@ -172,24 +165,24 @@ export async function soak(args: string[]): Promise<number> {
   return missed(rows).length === 0 ? 0 : 1;
 }
 
-/** Or what is wrong with the command line. */
-function optionsFor(defaults: Scenario, values: Values): RunOptions | string {
+function optionsFor(defaults: Scenario, values: Values): RunOptions {
   const milliseconds = durationOf(values.for ?? defaults.for);
   const credentials = Number(values.credentials ?? defaults.credentials);
   const tokenSeconds = Number(values['token-seconds'] ?? defaults.tokenSeconds ?? 0);
   const { grant, provider = defaults.provider ?? 'keycloak' } = values;
-  if (!isGrant(grant)) return '--grant: write password or client_credentials';
-  if (!isProvider(provider)) return '--provider: write keycloak or built-in';
+  if (!isGrant(grant)) throw new UsageError('--grant: write password or client_credentials');
+  if (!isProvider(provider)) throw new UsageError('--provider: write keycloak or built-in');
   if (!(milliseconds > 0 && credentials > 0 && tokenSeconds >= 0))
-    return '--for: write a time such as 60s or 5m; --credentials, --token-seconds: a number';
+    throw new UsageError(
+      '--for: write a time such as 5m; --credentials, --token-seconds: a number',
+    );
   const ended = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
   const log = (line: string) => console.error(line);
   return { milliseconds, credentials, tokenSeconds, grant, provider, log, signal: ended.signal };
 }
 
-const isGrant = (text: string): text is Grant =>
-  text === 'password' || text === 'client_credentials';
+const isGrant = (text: string): text is Grant => /^(password|client_credentials)$/.test(text);
 const isProvider = (text: string): text is ProviderName => Object.hasOwn(PROVIDERS, text);
 
 function durationOf(text: string): number {

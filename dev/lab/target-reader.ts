@@ -17,18 +17,9 @@ export type Targets = ReadonlyMap<string, readonly Publication[]>;
 
 interface SecretObject {
   readonly type?: string;
-  readonly metadata: {
-    readonly namespace: string;
-    readonly resourceVersion: string;
-    readonly labels?: Record<string, string>;
-    readonly annotations?: Record<string, string>;
-  };
+  readonly metadata: Readonly<Record<'namespace' | 'resourceVersion', string>> &
+    Readonly<Partial<Record<'labels' | 'annotations', Record<string, string>>>>;
   readonly data?: Record<string, string>;
-}
-
-interface WatchEvent {
-  readonly type: 'ADDED' | 'MODIFIED' | 'DELETED' | 'BOOKMARK' | 'ERROR';
-  readonly object: SecretObject;
 }
 
 const WATCH =
@@ -86,7 +77,7 @@ export class TargetReader {
     const accept = this.#readsData ? 'application/json' : METADATA;
     const path = `${WATCH}&resourceVersion=${this.#version}`;
     for await (const line of this.#client.lines(path, accept, this.#stopped.signal)) {
-      const { type, object }: WatchEvent = JSON.parse(line);
+      const { type, object }: { type: string; object: SecretObject } = JSON.parse(line);
       if (type === 'ERROR') throw new Error(line);
       this.#version = object.metadata.resourceVersion;
       if (type === 'ADDED' || type === 'MODIFIED') this.#note(object, Date.now());
