@@ -159,7 +159,6 @@ function reportingTo(readiness: Readiness, store: LeaseStore): LeaseStore {
   return {
     read: async (signal) => note(await store.read(signal)),
     write: async (record, signal) => note(await store.write(record, signal)),
-    watch: (signal) => store.watch(signal),
   };
 }
 

@@ -28,12 +28,12 @@ export interface Leadership {
 }
 
 /**
- * Contends for the Lease until `signal` fires, and leads at most once. Holds two promises together with its peers,
- * as long as all their timers run at about the same pace: nobody leads beyond `renewDeadline` after the sending of
- * its last successful renewal, and nobody takes the Lease before it was unchanged for `leaseDuration`.
- * @returns `stopped` when the work has ended and the Lease was released, or there was no chance to lead;
- *   `lost` when leading was cut short. It may be called again in either case.
- * @throws RangeError for times that cannot work; whatever the work throws
+ * Contends for the Lease until `signal` fires, and leads at most once. As long as the timers of all replicas run at
+ * about the same pace, a leader acts for at most `renewDeadline` after it sent its last successful renewal, and no
+ * replica takes the Lease of another before it was unchanged for `leaseDuration`.
+ * @returns `stopped` when the work has ended and the Lease was released, or this replica never led; `lost` when
+ *   leading was cut short. It may be called again in either case.
+ * @throws RangeError for times that cannot work; what the work throws
  */
 export async function runLeaderElection(
   options: LeaderElectionOptions,
@@ -55,44 +55,18 @@ export async function runLeaderElection(
   }
 }
 
+/** The next look comes after 1 to 2.2 retry periods, so a Lease that was released has a new holder within that time. */
 async function contend(
   lease: LeaseHolder,
   { clock, random, retryPeriod }: LeaderElectionOptions,
   signal: AbortSignal,
 ): Promise<Term | undefined> {
-  const ended = new AbortController();
-  const release = new Release(lease, AbortSignal.any([signal, ended.signal]));
-  try {
-    while (!signal.aborted) {
-      const term = await lease.acquire(signal);
-      if (typeof term === 'object') return term;
-      const ms = retryPeriod * (1 + JITTER * random());
-      await withTimeout(() => release.next(), { ms, clock, signal });
-    }
-    return undefined;
-  } finally {
-    ended.abort();
+  while (!signal.aborted) {
+    const term = await lease.acquire(signal);
+    if (typeof term === 'object') return term;
+    await sleep({ clock, ms: retryPeriod * (1 + JITTER * random()), signal });
   }
-}
-
-/** Lets a contender act at once when the Lease is given back. It only saves time: all else goes by the retry period. */
-class Release {
-  readonly #lease: LeaseHolder;
-  readonly #signal: AbortSignal;
-  #watch: Promise<boolean> | undefined;
-
-  constructor(lease: LeaseHolder, signal: AbortSignal) {
-    this.#lease = lease;
-    this.#signal = signal;
-  }
-
-  /** Stays open when the watch ends without a release; the next call opens another one. */
-  async next(): Promise<void> {
-    this.#watch ??= this.#lease.untilReleased(this.#signal).finally(() => {
-      this.#watch = undefined;
-    });
-    if (!(await this.#watch)) await new Promise<never>(() => undefined);
-  }
+  return undefined;
 }
 
 async function lead(

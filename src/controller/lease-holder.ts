@@ -21,11 +21,11 @@ export interface Term {
   readonly signal: AbortSignal;
   /** By the monotonic clock. */
   readonly endsAt: Ms;
-  /** Lets it never be over, for another term has taken its place or nobody asks any more. */
+  /** Drops the deadline: renewed, or no longer needed. */
   readonly cancel: () => void;
 }
 
-/** `taken`: somebody else holds the Lease. Undefined: it did not work this time. */
+/** `taken`: another replica holds the Lease. Undefined: the request failed. */
 export type LeaseWriteResult = Term | 'taken' | undefined;
 
 /**
@@ -47,7 +47,7 @@ export class LeaseHolder {
     this.#errors = new ErrorReporter((failure) => report(options.log, failure));
   }
 
-  /** Takes the Lease when it is nobody's, ours or expired. */
+  /** Takes the Lease when it has no holder, is ours or has expired. */
   async acquire(signal: AbortSignal): Promise<LeaseWriteResult> {
     if (!(await this.#look(signal))) return undefined;
     const isFree = (this.#seen?.holder ?? '') === '' || this.#isOurs || this.#isExpired;
@@ -58,19 +58,7 @@ export class LeaseHolder {
     return this.#put(() => this.#ours(), signal);
   }
 
-  /** Answers true once its holder has given it back, as far as the server tells us before it ends the watch. */
-  async untilReleased(signal: AbortSignal): Promise<boolean> {
-    try {
-      for await (const { holder, resourceVersion } of this.#options.store.watch(signal)) {
-        if (holder === '' && resourceVersion !== this.#seen?.resourceVersion) return true;
-      }
-    } catch {
-      // The next look says what is wrong.
-    }
-    return false;
-  }
-
-  /** Spares the others the wait for the duration. Best effort. Call it when nothing is done any more as the holder. */
+  /** Without it the other replicas wait for the lease duration. Best effort. Call it when nothing is done any more as the holder. */
   async release(signal: AbortSignal): Promise<void> {
     const written = await this.#put(
       () => ({ ...this.#ours(), holder: '', duration: seconds(1) }),
@@ -101,7 +89,7 @@ export class LeaseHolder {
   async #put(make: () => LeaseRecord, signal: AbortSignal): Promise<LeaseWriteResult> {
     const first = await this.#write(make(), signal);
     if (first !== 'conflict') return first;
-    // Perhaps an earlier write of ours did arrive although its answer did not.
+    // An earlier write of ours may have arrived although its response did not
     if (!(await this.#look(signal))) return undefined;
     if (!this.#isOurs) return 'taken';
     const second = await this.#write(make(), signal);
@@ -146,11 +134,11 @@ export class LeaseHolder {
     return response;
   }
 
-  /** Any change is a sign of life: the whole duration begins anew. */
+  /** Any change is a sign of life: the duration starts again. */
   #observe(record: LeaseRecord | undefined): void {
-    const generationOrAnnotationChanged = record?.resourceVersion !== this.#seen?.resourceVersion;
+    const hasChanged = record?.resourceVersion !== this.#seen?.resourceVersion;
     this.#seen = record;
-    if (!generationOrAnnotationChanged) return;
+    if (!hasChanged) return;
     this.#cancelExpiry();
     this.#isExpired = false;
     const { clock, leaseDuration } = this.#options;

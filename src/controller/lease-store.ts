@@ -16,6 +16,4 @@ export interface LeaseRecord {
 export interface LeaseStore {
   read(signal: AbortSignal): Promise<LeaseRecord | 'absent' | Failure>;
   write(record: LeaseRecord, signal: AbortSignal): Promise<LeaseRecord | 'conflict' | Failure>;
-  /** What it is, and what it becomes, until the server ends the watch. May reject. */
-  watch(signal: AbortSignal): AsyncIterable<LeaseRecord>;
 }

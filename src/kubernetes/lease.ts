@@ -1,15 +1,15 @@
 import type { Failure } from '../lib/failure.ts';
-import { member, numberAt, textAt } from '../lib/json.ts';
+import { numberAt, textAt } from '../lib/json.ts';
 import { type EpochMs, type Ms, parseTime, seconds } from '../lib/time.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import { type ApiCall, toFailure } from './error-messages.ts';
 import { LEASES, pathOf } from './resources.ts';
 import type { ApiResponse, RestClient } from './rest-client.ts';
 
-/** Shorter than any sensible lease: an answer that comes later is of no use. */
+/** Shorter than any sensible lease: a response that comes later is of no use. */
 const TIMEOUT: Ms = seconds(5);
 
-/** Answers to a write which mean that somebody else was faster, or that the Lease has been deleted. */
+/** Status codes of a write which mean that another replica was faster, or that the Lease has been deleted. */
 const CONFLICTS = new Set([404, 409]);
 
 /** What we keep of a Lease. The leader election's store has the same shape. */
@@ -31,7 +31,6 @@ export interface LeaseName {
 export interface LeaseClient {
   read(signal: AbortSignal): Promise<LeaseRecord | 'absent' | Failure>;
   write(record: LeaseRecord, signal: AbortSignal): Promise<LeaseRecord | 'conflict' | Failure>;
-  watch(signal: AbortSignal): AsyncIterable<LeaseRecord>;
 }
 
 /** The Lease (coordination.k8s.io/v1) of that name. */
@@ -54,15 +53,6 @@ export const leaseStore = (restClient: RestClient, lease: LeaseName): LeaseClien
     });
     if (response instanceof ApiError && isConflict(response, exists)) return 'conflict';
     return recordOf(response, lease, exists ? 'update' : 'create');
-  },
-
-  async *watch(signal) {
-    const path = pathOf(LEASES, lease.namespace);
-    const query = { watch: '1', fieldSelector: `metadata.name=${lease.name}` };
-    for await (const event of restClient.stream({ method: 'GET', path, query, signal })) {
-      const record = recordFrom(member(event, 'object'));
-      if (!(record instanceof ApiError)) yield record;
-    }
   },
 });
 

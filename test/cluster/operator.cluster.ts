@@ -245,7 +245,7 @@ describe('high availability', () => {
   const nothingLost = { lost: 0, expired: 0 };
 
   it(
-    'hands over at once when the leader is deleted',
+    'hands over within seconds when the leader is deleted',
     async () => {
       const outcome = await disturb('leader deleted', watched, async () => {
         const leader = (await leaderOf(watched)).metadata.name;
@@ -265,7 +265,7 @@ describe('high availability', () => {
         return { since: released.holder === '' ? released.at : released.at - 1 };
       });
       expect(outcome).toMatchObject({ ...nothingLost, expiredOfShortLived: 0 });
-      // Usually within a second. Without the release of the Lease it would take its duration, 15 s.
+      // The standby looks after 2 to 4.4 s. Without the release of the Lease it would wait for its duration, 15 s.
       expect(outcome.leaderless).toBeLessThan(7_500);
     },
     LONG,

@@ -46,33 +46,15 @@ const GOOD: Fate = { there: 0, back: 0 };
 class ClusterClient {
   lease: LeaseRecord | undefined;
   #version = 0;
-  #changed = Promise.withResolvers<void>();
-  /** Of all that were ever opened. */
-  watches = 0;
 
   put(record: Omit<LeaseRecord, 'resourceVersion'>): LeaseRecord {
     this.#version += 1;
     this.lease = { ...record, resourceVersion: String(this.#version) };
-    this.#changed.resolve();
-    this.#changed = Promise.withResolvers();
     return this.lease;
-  }
-
-  async *watch(signal: AbortSignal): AsyncGenerator<LeaseRecord> {
-    this.watches += 1;
-    const aborted = new Promise<never>((_, reject) => {
-      signal.addEventListener('abort', () => reject(new Error('aborted')));
-    });
-    aborted.catch(() => undefined);
-    for (;;) {
-      if (this.lease !== undefined) yield this.lease;
-      await Promise.race([this.#changed.promise, aborted]);
-    }
   }
 
   store(fate: () => Fate = () => GOOD): LeaseStore {
     return {
-      watch: (signal) => this.watch(signal),
       read: () => this.#carry(fate(), () => this.lease ?? 'absent'),
       write: (record) =>
         this.#carry(fate(), () => {
@@ -383,40 +365,25 @@ describe('a contender while another one leads', () => {
     await two.ended;
   });
 
-  it('follows a clean release at once, by one watch', async () => {
+  it.each([
+    ['1', 0],
+    ['2.2', 1 - Number.EPSILON],
+  ])('follows a clean release within %s retry periods', async (periods, drawn) => {
     const cluster = new ClusterClient();
     const one = new Contender('one', cluster.store());
     await settle();
-    const two = new Contender('two', cluster.store());
-    await clock.advance(minutes(1) + 100);
-    expect([one.isLeading, two.isLeading, cluster.watches]).toEqual([true, false, 1]);
+    const two = new Contender('two', cluster.store(), { random: () => drawn });
+    await settle();
     one.stop();
     await settle();
-    expect([one.result, two.isLeading, cluster.lease?.transitions]).toEqual(['stopped', true, 1]);
+    const wait = Number(periods) * TIMES.retryPeriod;
+    await clock.advance(wait - 1);
+    expect([one.result, two.isLeading]).toEqual(['stopped', false]);
+    await clock.advance(1);
+    expect([two.isLeading, cluster.lease?.transitions]).toEqual([true, 1]);
     two.stop();
     await two.ended;
     expect(clock.timers).toBe(0);
-  });
-
-  it.each<[string, () => Promise<LeaseRecord[]>]>([
-    ['is refused', () => Promise.reject(new Error('refused'))],
-    ['tells nothing and ends', () => Promise.resolve([])],
-  ])('follows a clean release at its next look when the watch %s', async (_, records) => {
-    const cluster = new ClusterClient();
-    const one = new Contender('one', cluster.store());
-    await settle();
-    const watch = async function* () {
-      yield* await records();
-    };
-    const two = new Contender('two', { ...cluster.store(), watch });
-    await clock.advance(seconds(5));
-    one.stop();
-    await settle();
-    expect([one.result, two.isLeading]).toEqual(['stopped', false]);
-    await clock.advance(seconds(2));
-    expect(two.isLeading).toBe(true);
-    two.stop();
-    await two.ended;
   });
 
   it('does not ask in a loop when the Lease is free but can not be written', async () => {

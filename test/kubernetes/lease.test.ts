@@ -4,7 +4,6 @@ import { leaseStore } from '../../src/kubernetes/lease.ts';
 import {
   type Answer,
   type Asked,
-  collect,
   never,
   startScriptedApiServer,
   status,
@@ -96,32 +95,5 @@ describe('the Lease', () => {
     expect(await lease.read(never)).toMatchObject({
       message: expect.stringContaining('may not get leases.coordination.k8s.io'),
     });
-  });
-
-  it('is watched alone, as what it is and becomes', async () => {
-    const asked: Asked[] = [];
-    await using server = await startScriptedApiServer((request) => {
-      asked.push(request);
-      return (response) => {
-        const object = { metadata: { resourceVersion: '5' }, spec };
-        const released = { ...object, spec: { ...spec, holderIdentity: '' } };
-        for (const event of [{ object }, { object: {} }, { object: released }]) {
-          response.write(`${JSON.stringify(event)}\n`);
-        }
-        response.end();
-      };
-    });
-    const records = await collect(leaseStore(server.restClient, NAME).watch(never));
-    expect(records.map(({ holder }) => holder)).toEqual(['pod-1', '']);
-    expect(asked[0]).toMatchObject({
-      path: LEASES,
-      query: { watch: '1', fieldSelector: 'metadata.name=convercus-operator' },
-    });
-  });
-
-  it('says so when it may not be watched', async () => {
-    await using server = await startScriptedApiServer(() => status(403, 'Forbidden'));
-    const watch = collect(leaseStore(server.restClient, NAME).watch(never));
-    await expect(watch).rejects.toMatchObject({ code: 403 });
   });
 });

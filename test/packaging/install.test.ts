@@ -109,7 +109,7 @@ describe('what the operator may do', () => {
 
   const FOR_LEADING = [
     'leases.coordination.k8s.io []: create',
-    `leases.coordination.k8s.io [${RELEASE}]: get update watch`,
+    `leases.coordination.k8s.io [${RELEASE}]: get update`,
   ];
 
   async function withPermissions(values: Values, look: () => Promise<void>): Promise<void> {
