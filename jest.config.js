@@ -1,4 +1,4 @@
-import { availableParallelism } from 'node:os';
+import { availableParallelism, totalmem } from 'node:os';
 
 /** @type {import('jest').Config} */
 export default {
@@ -22,6 +22,9 @@ export default {
   injectGlobals: false,
   // Real servers on a busy machine; nothing here is about speed.
   testTimeout: 180_000,
-  // Many of the files start an API server, some Keycloak too: up to 1 GB each.
-  maxWorkers: Math.max(1, Math.min(4, availableParallelism() - 1)),
+  // Up to 1 GB each with an API server and an operator, which wait more than they work: one more than there are cores.
+  maxWorkers: Math.max(
+    1,
+    Math.min(availableParallelism() + 1, Math.floor(totalmem() / 2 ** 31), 8),
+  ),
 };

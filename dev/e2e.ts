@@ -2,19 +2,23 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ensureBinaries } from './envtest/binaries.ts';
 import type { ImageStore } from './envtest/cluster/image-store.ts';
 import { imagesOf, NODE_IMAGE } from './envtest/cluster/images.ts';
 import type { Isolation } from './envtest/cluster/isolation.ts';
 import { CLUSTER_DIR, withIsolation } from './envtest/cluster/prepare.ts';
-import { JEST_NODE_OPTIONS, jestCounts } from './jest.ts';
+import { type Counts, JEST_NODE_OPTIONS, jestCounts, printCounts, runJest } from './jest.ts';
+import { ensureKeycloak } from './keycloak/server/distribution.ts';
 import { operatorImage } from './operator-image.ts';
 import { ensureTool } from './packaging/tools.ts';
 
 /**
- * `npm run e2e`: the image, the chart, the alerts and high availability on a real cluster, about 12 minutes, and then
- * `npm run chaos` in short, which needs no cluster and counts as one test.
- * `npm run e2e -- --long` measures longer and with the alerts' own waiting times. `--json FILE` keeps the figures.
- * Other arguments go to jest, and then there is no chaos. Ends with a line `N passed, N failed`.
+ * `npm run e2e`: first what takes too long for `npm test` (`*.slow.ts`: a real Keycloak, soak runs, waits of a minute),
+ * then the image, the chart, the alerts and high availability on a real cluster (`*.cluster.ts`, about 12 minutes), and
+ * `npm run chaos` in short, which counts as one test.
+ * `--long` measures longer and with the alerts' own waiting times. `--json FILE` keeps the figures. `--no-cluster`
+ * leaves the cluster out, which needs Linux and root. Other arguments go to jest, and then there is no chaos.
+ * Ends with a line `N passed, N failed`.
  */
 
 /** The second image is built from scratch too and differs only in its labels. */
@@ -22,30 +26,47 @@ const IMAGES = ['first', 'second'].map(operatorImage);
 
 const jestArguments = process.argv.slice(2);
 const isLong = takeFlag('--long');
+const hasCluster = !takeFlag('--no-cluster');
 const figures = takeOption('--json');
 const isPart = jestArguments.length > 0;
-const counts = { passed: 0, failed: 0 };
-const code = await withIsolation(IMAGES, test).catch((error: unknown) => {
-  console.error(error);
-  return 1;
-});
-if (code !== 0 && counts.failed === 0) counts.failed = 1;
-if (!isPart) counts[(await chaosPasses()) ? 'passed' : 'failed'] += 1;
-console.log(`\n${counts.passed} passed, ${counts.failed} failed`);
-process.exitCode = counts.failed === 0 ? 0 : 1;
+if (isPart) jestArguments.push('--passWithNoTests');
+
+const counts = [await slow()];
+if (hasCluster) counts.push(await onCluster());
+if (!isPart) counts.push(await chaos());
+printCounts(...counts);
+
+async function slow(): Promise<Counts> {
+  await ensureBinaries(console.log);
+  await ensureKeycloak(console.log);
+  return runJest([...jestArguments, '--testMatch=<rootDir>/test/**/*.slow.ts']);
+}
+
+async function onCluster(): Promise<Counts> {
+  const counts = { passed: 0, failed: 0 };
+  const code = await withIsolation(IMAGES, async (isolation, store) => {
+    const { code, report } = await testInside(isolation, store);
+    Object.assign(counts, jestCounts(report));
+    return code;
+  }).catch((error: unknown) => {
+    console.error(error);
+    return 1;
+  });
+  return code !== 0 && counts.failed === 0 ? { ...counts, failed: 1 } : counts;
+}
 
 /** Tokens live half the usual time, so each of them is renewed within a minute and a half. */
-async function chaosPasses(): Promise<boolean> {
+async function chaos(): Promise<Counts> {
   const main = join(import.meta.dirname, 'chaos/main.ts');
   const sizes = ['--seed=8', '--minutes=1.5', '--credentials=30', '--token-seconds=150'];
   const [code] = await once(
     spawn(process.execPath, [main, ...sizes], { stdio: 'inherit' }),
     'exit',
   );
-  return code === 0;
+  return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
 }
 
-async function test(isolation: Isolation, store: ImageStore): Promise<number> {
+async function testInside(isolation: Isolation, store: ImageStore) {
   await ensureTool('helm', console.log);
   await ensureTool('prometheus', console.log);
   await describeImages(isolation.dir, store);
@@ -67,8 +88,7 @@ async function test(isolation: Isolation, store: ImageStore): Promise<number> {
     },
   });
   if (code !== 0) await keepLogs(isolation.dir, `${isolation.dir}-logs`);
-  Object.assign(counts, jestCounts(report));
-  return code;
+  return { code, report };
 }
 
 /** For the tests, which can't build or inspect images inside the isolation. */

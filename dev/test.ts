@@ -1,48 +1,60 @@
+import { execFile, spawnSync } from 'node:child_process';
+import { availableParallelism } from 'node:os';
+import { promisify } from 'node:util';
+import { type Counts, printCounts, runJest } from './jest.ts';
+
 /**
- * `npm test`: every check and every test, one after the other, whatever fails before.
- * Arguments go to jest: `npm test -- test/credential` runs a part. Ends with a line `N passed, N failed`.
+ * `npm test`: every check, then every test, whatever fails before. Arguments go to jest: `npm test -- test/credential`
+ * runs a part, without the checks. `npm run test:unit`: the tests that start no server and no process.
+ * Ends with a line `N passed, N failed`.
  */
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { JEST_NODE_OPTIONS, jestCounts } from './jest.ts';
 
-const jestArguments = process.argv.slice(2);
-const isPart = jestArguments.some((argument) => !argument.startsWith('-'));
-const scratch = mkdtempSync(join(tmpdir(), 'convercus-test-'));
-const report = join(scratch, 'jest.json');
-
-const checks: [title: string, command: string, ...args: string[]][] = [
+const CHECKS: readonly (readonly [title: string, command: string, ...args: string[]])[] = [
   ['types', 'tsc', '--noEmit'],
   ['lint', 'oxlint', '--type-aware', '--deny-warnings', 'src', 'test', 'dev'],
   ['format', 'biome', 'check'],
-  // Before the tests, whose time limits are not meant for it
-  ['servers and tools', 'node', 'dev/build-servers.ts'],
   ['generated files', 'node', 'dev/generate.ts', '--check'],
 ];
 
-function run(title: string, [command, ...args]: string[], env: NodeJS.ProcessEnv = {}): boolean {
-  console.log(`\n== ${title}: ${command} ${args.join(' ')}`);
-  const { status, error } = spawnSync(command ?? '', args, {
-    stdio: 'inherit',
-    env: { ...process.env, ...env },
-  });
-  if (error !== undefined) console.error(error.message);
-  if (status !== 0) console.log(`== ${title}: failed`);
-  return status === 0;
+/** Patterns of paths. */
+const UNIT = [
+  'test/(lib|oauth|credential|tokens|controller|kubernetes|telemetry|reconcile)/',
+  'test/(config|operator|imports)\\.test\\.ts',
+];
+
+const args = process.argv.slice(2);
+if (args[0] === '--unit') printCounts(runUnit(args.slice(1)));
+else if (args.some((arg) => !arg.startsWith('-'))) printCounts(runJest(args));
+else printCounts(...(await Promise.all(CHECKS.map(check))), buildServers(), runAll(args));
+
+/** Properties get a tenth of their runs. */
+function runUnit(jestArguments: readonly string[]): Counts {
+  const workers = `--maxWorkers=${availableParallelism()}`;
+  return runJest([workers, ...UNIT, ...jestArguments], { RUNS_SHARE: '0.1' });
 }
 
-const passedChecks = isPart ? [] : checks.map(([title, ...command]) => run(title, command));
-const coverage = isPart ? [] : ['--coverage', '--coverageReporters=text'];
-const jest = ['jest', ...coverage, '--json', `--outputFile=${report}`, ...jestArguments];
-const jestPassed = run('tests', jest, {
-  NODE_OPTIONS: JEST_NODE_OPTIONS,
-});
-const { passed, failed } = jestCounts(report);
-rmSync(scratch, { recursive: true });
+function runAll(jestArguments: readonly string[]): Counts {
+  return runJest(['--coverage', '--coverageReporters=text', ...jestArguments]);
+}
 
-const failedChecks = passedChecks.filter((ok) => !ok).length;
-const failures = failed + failedChecks + (failed === 0 && !jestPassed ? 1 : 0);
-console.log(`\n${passed + passedChecks.length - failedChecks} passed, ${failures} failed`);
-process.exitCode = failures === 0 ? 0 : 1;
+/** Before the tests, whose time limits are not meant for it. Takes minutes when the cache is empty. */
+function buildServers(): Counts {
+  const { status } = spawnSync('node', ['dev/build-servers.ts'], { stdio: 'inherit' });
+  return status === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+}
+
+/** Runs beside the others, so what it printed comes all at once. */
+async function check([title, command, ...args]: (typeof CHECKS)[number]): Promise<Counts> {
+  const ran = promisify(execFile)(command, args, { maxBuffer: 64 << 20 });
+  const { stdout, stderr, code } = await ran.then(
+    (output) => ({ ...output, code: 0 }),
+    (error: { stdout?: string; stderr?: string; message: string }) => ({
+      stdout: error.stdout ?? '',
+      stderr: error.stderr ?? error.message,
+      code: 1,
+    }),
+  );
+  console.log(`\n== ${title}: ${command} ${args.join(' ')}\n${stdout}${stderr}`.trimEnd());
+  if (code !== 0) console.log(`== ${title}: failed`);
+  return { passed: code === 0 ? 1 : 0, failed: code };
+}

@@ -48,6 +48,7 @@ export class IdentityProvider implements AsyncDisposable {
   readonly #server: ReturnType<typeof createServer | typeof createTlsServer>;
   readonly #closing = new AbortController();
   #url = '';
+  #inFlight = 0;
   #date = { second: -1, text: '' };
 
   constructor(options: IdentityProviderOptions) {
@@ -56,13 +57,23 @@ export class IdentityProvider implements AsyncDisposable {
     this.realms = new Realms(this.#clock);
     this.log = new RequestLog(options.logLimit ?? 100_000);
     const serve = (request: IncomingMessage, response: ServerResponse): void => {
-      this.#serve(request, response).catch(() => response.destroy());
+      this.#inFlight += 1;
+      void this.#serve(request, response)
+        .catch(() => response.destroy())
+        .finally(() => {
+          this.#inFlight -= 1;
+        });
     };
     this.#server = options.tls ? createTlsServer(options.tls, serve) : createServer(serve);
   }
 
   get url(): string {
     return this.#url;
+  }
+
+  /** Requests that are being worked at, or delayed by a fault. */
+  get inFlight(): number {
+    return this.#inFlight;
   }
 
   tokenUrl(realm: string): string {
