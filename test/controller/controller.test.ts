@@ -7,6 +7,7 @@ import {
 } from '../../src/controller/controller.ts';
 import { WorkQueue } from '../../src/controller/work-queue.ts';
 import { type Action, type Ms, seconds } from '../../src/lib/time.ts';
+import { runs } from '../support/runs.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
 /** A promise that a test resolves. */
@@ -334,7 +335,7 @@ describe('a controller under any load', () => {
           await ended;
         },
       ),
-      { numRuns: 2000 },
+      { numRuns: runs(2_000) },
     );
   }, 60_000);
 });

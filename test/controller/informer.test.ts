@@ -10,6 +10,7 @@ import {
   type WatchEvent,
 } from '../../src/lib/list-watch.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import { runs } from '../support/runs.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
 type Event = WatchEvent<string>;
@@ -535,7 +536,7 @@ describe('an informer in front of an unreliable server', () => {
         await seen.ended;
         expect(clock.timers).toBe(0);
       }),
-      { numRuns: 2000 },
+      { numRuns: runs(2_000) },
     );
   }, 60_000);
 });

@@ -9,6 +9,7 @@ import type { LeaseRecord, LeaseStore } from '../../src/controller/lease-store.t
 import { Failure } from '../../src/lib/failure.ts';
 import type { Log } from '../../src/lib/log.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import { runs } from '../support/runs.ts';
 import { FakeClock, settle } from './fake-clock.ts';
 
 const TIMES = {
@@ -473,7 +474,7 @@ describe('two contenders over a bad network', () => {
           expect(now.map(({ isLeading }) => isLeading)).toEqual([false, false]);
         },
       ),
-      { numRuns: 5000 },
+      { numRuns: runs(5_000) },
     );
     expect(terms).toBeGreaterThan(300);
   }, 600_000);

@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { WorkQueue } from '../../src/controller/work-queue.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import { runs } from '../support/runs.ts';
 import { FakeClock } from './fake-clock.ts';
 
 let clock: FakeClock;
@@ -271,7 +272,7 @@ describe('a work queue under any sequence of calls', () => {
           });
         }
       }),
-      { numRuns: 3000 },
+      { numRuns: runs(3_000) },
     );
   }, 60_000);
 });

@@ -11,6 +11,7 @@ import { isFailure } from '../../src/lib/failure.ts';
 import type { Key } from '../../src/lib/key.ts';
 import type { EventHandler } from '../../src/lib/list-watch.ts';
 import { isOlderVersion } from '../../src/lib/resource-version.ts';
+import { runs } from '../support/runs.ts';
 import { type Change, type History, HistoryServer, shownOf } from './history-server.ts';
 import { never } from './scripted-api-server.ts';
 
@@ -392,7 +393,7 @@ const USUAL: readonly Act[] = [
   'list',
 ];
 
-const RUNS = Number(process.env['RUNS'] ?? 250);
+const RUNS = Number(process.env['RUNS'] ?? runs(250));
 
 async function play(acts: readonly (readonly [Act, number])[], n: number): Promise<void> {
   const game = new Game();

@@ -5,6 +5,7 @@ import { hours, minutes, seconds } from '../../src/lib/time.ts';
 import type { HttpResponse } from '../../src/oauth/http-response.ts';
 import { type LoginResponseContext, processLoginResponse } from '../../src/oauth/legacy-login.ts';
 import type { Token } from '../../src/oauth/token.ts';
+import { runs } from '../support/runs.ts';
 
 const REQUESTED_AT = Date.parse('2026-03-01T12:00:00Z');
 const NOW = REQUESTED_AT / 1_000;
@@ -214,7 +215,7 @@ describe('the validity of a login', () => {
         const valid = result.expiresAt - result.issuedAt;
         return status < 300 && valid >= minutes(1) && valid <= hours(24);
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(2_000) },
     );
   });
 });

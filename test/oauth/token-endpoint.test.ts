@@ -5,6 +5,7 @@ import * as fc from 'fast-check';
 import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { minutes, seconds } from '../../src/lib/time.ts';
+import { runs } from '../support/runs.ts';
 import {
   aRequest,
   aSource,
@@ -396,6 +397,6 @@ describe('a client secret', () => {
         expect([shown, message].join()).not.toMatch(/canary-./);
       },
     );
-    await fc.assert(property, { numRuns: 60 });
+    await fc.assert(property, { numRuns: runs(60) });
   });
 });

@@ -13,6 +13,7 @@ import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { PasswordRequest, RefreshRequest, TokenRequest } from '../../src/oauth/grants.ts';
 import { aCredential, CANARY } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
+import { runs } from '../support/runs.ts';
 import {
   GOOD_PASSWORD,
   GOOD_SECRET,
@@ -409,7 +410,7 @@ async function endsWithOneSession(events: readonly Event[]): Promise<void> {
 /** The same stories each time; `SEED=7 RUNS=5000` looks for others. */
 const PARAMETERS = {
   seed: Number(process.env['SEED'] ?? 1),
-  numRuns: Number(process.env['RUNS'] ?? 120),
+  numRuns: Number(process.env['RUNS'] ?? runs(120)),
 };
 
 describe('there is a token in the end, and one session, the stored one', () => {

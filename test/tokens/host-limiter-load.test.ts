@@ -4,6 +4,7 @@ import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { HostLimits } from '../../src/tokens/host-limiter.ts';
 import { HostLimiters } from '../../src/tokens/host-limiter.ts';
 import { FakeClock } from '../controller/fake-clock.ts';
+import { runs } from '../support/runs.ts';
 
 /** In requests: permits are doubles, and a request may start when a thousandth of a permit is missing. */
 const ROUNDING = 0.01;
@@ -152,7 +153,7 @@ describe('a host limiter under any load', () => {
           expect([load.limiter.snapshot().length, load.clock.timers]).toEqual([remembered, 0]);
         },
       ),
-      { numRuns: 3_000 },
+      { numRuns: runs(3_000) },
     );
   }, 120_000);
 });

@@ -18,8 +18,8 @@ import { createRestClient, type RestClient } from '../../src/kubernetes/rest-cli
 import { isFailure } from '../../src/lib/failure.ts';
 import type { EventHandler, WatchEvent } from '../../src/lib/list-watch.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
+import { collect, never } from '../kubernetes/scripted-api-server.ts';
 import { BAD_SELECTORS, GOOD_SELECTORS } from '../support/selectors.ts';
-import { collect, never } from './scripted-api-server.ts';
 
 /** Milliseconds in which everything that has happened reaches a watch, on a busy machine too. */
 const WATCH_TIME = 3_000;
