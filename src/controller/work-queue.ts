@@ -22,10 +22,6 @@ export interface QueueMetrics {
 export interface QueueSnapshot {
   /** Due and not in work (`workqueue_depth`). */
   readonly ready: number;
-  /** To be looked at later. */
-  readonly waiting: number;
-  readonly processing: number;
-  readonly oldestWait: Ms;
   /** Sum over everything in work (`workqueue_unfinished_work_seconds`). */
   readonly unfinishedWork: Ms;
   /** (`workqueue_longest_running_processor_seconds`) */
@@ -128,14 +124,6 @@ export class WorkQueue {
     this.#makeReady(key, isFirst);
   }
 
-  /** Nothing is due for the key any more; if it is in work it stays so until it is done. */
-  forget(key: Key): void {
-    this.#readyFirst.delete(key);
-    this.#ready.delete(key);
-    this.#dirty.delete(key);
-    this.#waiting.delete(key);
-  }
-
   /** Drops everything that is due, now or later, and takes in nothing more. */
   shutDown(): void {
     this.#isShutDown = true;
@@ -147,13 +135,9 @@ export class WorkQueue {
   }
 
   snapshot(): QueueSnapshot {
-    const oldest = this.#first();
     const work = [...this.#processing.values()].map((since) => this.#since(since));
     return {
       ready: this.#readyFirst.size + this.#ready.size,
-      waiting: this.#waiting.size,
-      processing: work.length,
-      oldestWait: oldest === undefined ? 0 : this.#since(oldest[1]),
       unfinishedWork: work.reduce((sum, worked) => sum + worked, 0),
       longestWork: work.reduce((most, worked) => Math.max(most, worked), 0),
     };

@@ -17,8 +17,6 @@ export interface OperationsOptions {
   /** 0: any free port. */
   readonly port: number;
   readonly readiness: () => Iterable<CheckResult>;
-  /** Absent: a process that responds is alive. */
-  readonly liveness?: () => Iterable<CheckResult>;
   readonly metrics: {
     readonly contentType: string;
     readonly chunks: () => AsyncIterable<string>;
@@ -76,7 +74,7 @@ function fail(response: ServerResponse): void {
 }
 
 async function handle(
-  { liveness = () => [], readiness, metrics }: OperationsOptions,
+  { readiness, metrics }: OperationsOptions,
   { method, url = '/' }: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -86,7 +84,7 @@ async function handle(
     return send(response, 404, 'not found');
   }
   if (method !== 'GET') return send(response.setHeader('allow', 'GET'), 405, 'only GET');
-  if (path === '/livez') return sendHealth(response, [...liveness()], isVerbose);
+  if (path === '/livez') return sendHealth(response, [], isVerbose); // a process that responds is alive
   if (path === '/readyz') return sendHealth(response, [...readiness()], isVerbose);
   response.setHeader('content-type', metrics.contentType);
   await pipeline(Readable.from(metrics.chunks()), response);
