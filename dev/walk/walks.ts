@@ -81,8 +81,12 @@ function stepsOf({ calls, entries }: Taken): Step[] {
   const steps = entries
     .filter(({ file }) => called.has(file))
     .map(({ file, name }) => ({ file, first: name, functions: called.get(file) ?? [] }));
-  if (steps.length !== called.size) throw new Error('a file was called and not entered');
-  return steps;
+  // A call that goes on after a wait enters no function
+  const resumed = [...called].filter(([file]) => !steps.some((step) => step.file === file));
+  return [
+    ...steps,
+    ...resumed.map(([file, functions]) => ({ file, first: functions[0] ?? '', functions })),
+  ];
 }
 
 const namesIn = (calls: Taken['calls']): Functions =>
