@@ -9,9 +9,11 @@ import {
   readVersion,
 } from './command-line.ts';
 import { type Config, parseConfig } from './config.ts';
+import type { Readiness } from './informers.ts';
 import { kubeconfigProblem } from './kubernetes/kubeconfig.ts';
 import { createRestClient } from './kubernetes/rest-client.ts';
 import type { Log } from './lib/log.ts';
+import { stackFramesOf } from './lib/stack-frames.ts';
 import { systemClock as clock } from './lib/system-clock.ts';
 import { seconds } from './lib/time.ts';
 import { createHttpClient } from './oauth/http-client.ts';
@@ -19,8 +21,6 @@ import { runOperator } from './operator.ts';
 import { createLog } from './telemetry/logger.ts';
 import { createMetrics, type Metrics } from './telemetry/metrics.ts';
 import { type OperationsServer, startOperationsServer } from './telemetry/operations-server.ts';
-import { stackFramesOf } from './term.ts';
-import type { Readiness } from './watches.ts';
 
 const CONFIGURATION_ERROR = 2;
 

@@ -1,24 +1,30 @@
 import type { Config } from './config.ts';
+import { Controller } from './controller/controller.ts';
 import { type Leadership, runLeaderElection } from './controller/leader-election.ts';
 import type { LeaseRecord, LeaseStore } from './controller/lease-store.ts';
 import { WorkQueue } from './controller/work-queue.ts';
+import { type Readiness, startInformers } from './informers.ts';
 import { ClusterCache } from './kubernetes/cache.ts';
+import { KubernetesClient } from './kubernetes/client.ts';
+import { EventRecorder } from './kubernetes/event-recorder.ts';
 import { leaseStore } from './kubernetes/lease.ts';
 import type { RestClient } from './kubernetes/rest-client.ts';
 import type { Clock, Random } from './lib/clock.ts';
-import { type Failure, isFailure } from './lib/failure.ts';
-import type { Key } from './lib/key.ts';
+import { Failure, isFailure, retryAt } from './lib/failure.ts';
+import { type Key, keyOf } from './lib/key.ts';
 import type { Log } from './lib/log.ts';
-import { seconds } from './lib/time.ts';
-import { withTimeout } from './lib/with-timeout.ts';
+import { stackFramesOf } from './lib/stack-frames.ts';
+import { type Action, earliestRequeue, seconds } from './lib/time.ts';
+import { aborted, sleep, withTimeout } from './lib/with-timeout.ts';
 import { type HttpClient, TokenHosts } from './oauth/http-client.ts';
 import { createLoginSource } from './oauth/legacy-login.ts';
 import { createLogOut } from './oauth/logout.ts';
 import { createTokenSource } from './oauth/token-endpoint.ts';
+import { Reconciler } from './reconcile/reconciler.ts';
 import type { Metrics } from './telemetry/metrics.ts';
-import { lead } from './term.ts';
+import { HostLimiters } from './tokens/host-limiter.ts';
+import { TokenClient, type TokenClientOptions } from './tokens/token-client.ts';
 import type { TokenSource } from './tokens/token-source.ts';
-import { type Readiness, startInformers } from './watches.ts';
 
 export interface OperatorOptions {
   readonly config: Config;
@@ -26,7 +32,7 @@ export interface OperatorOptions {
   readonly userAgent: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** Base64 of random bytes; see TokenDesk. */
+  /** Base64 of random bytes; see RequestDigests. */
   readonly digestKey: string;
   /** To the API server. */
   readonly restClient: RestClient;
@@ -37,11 +43,19 @@ export interface OperatorOptions {
   readonly readiness: Readiness;
 }
 
-/** Nothing of it should take time; a mistake there must not keep the process alive. */
-const CLOSING = seconds(1);
+/**
+ * How long reconciles may take to end after a stop before they are cut: a token request in flight gets its response or
+ * its time-out (10 s), and what came of it is written.
+ */
+const DRAIN_TIMEOUT = seconds(12);
+/** Of that, for the events that are still to be written when the reconciles have ended. */
+const LAST_EVENTS = seconds(2);
+/** Closing takes no time; a mistake there must not keep the process alive. */
+const CLOSE_TIMEOUT = seconds(1);
 
 /**
- * Runs until `stop` fires, then lets passes end, hands the Lease back and closes all connections.
+ * The wiring, in the order of the start: cache, informers, leader election, and for each term of leadership the work
+ * queue, the token client, the reconciler and the controller. It stops in the reverse order.
  * @throws what it did not foresee; everything is closed then as well
  */
 export async function runOperator(options: OperatorOptions, stop: AbortSignal): Promise<void> {
@@ -51,24 +65,18 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
     for (const key of keys) if (informers.isListed(key)) queue?.add(key);
   };
   const cache = new ClusterCache(enqueue);
+  metrics.observe({ credentials: () => cache.credentials() });
+
   const informing = new AbortController();
   const onListed = (namespace?: string) => enqueue(cache.keys(namespace));
   const informers = startInformers(restClient, cache, { ...options, onListed }, informing.signal);
-  metrics.observe({ credentials: () => cache.credentials() });
 
-  const term = async ({ lost, assertHeld }: Leadership): Promise<void> => {
-    await untilEither(informers.tried, stop, lost);
+  const term = async (leadership: Leadership): Promise<void> => {
+    await untilAny(informers.tried, stop, leadership.lost);
     queue = new WorkQueue(clock, metrics.queueMetrics);
     enqueue(cache.keys());
-    const parts = {
-      ...options,
-      assertHeld,
-      cache,
-      queue,
-      enqueue,
-      ...protocols(options, assertHeld),
-    };
-    await lead(parts, { stop, lost }).finally(() => {
+    const parts = { ...options, cache, queue, enqueue, assertHeld: leadership.assertHeld };
+    await lead(parts, { stop, lost: leadership.lost }).finally(() => {
       queue?.shutDown();
       queue = undefined;
     });
@@ -79,7 +87,7 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
     informing.abort();
     await withTimeout(
       () => Promise.allSettled([informers.ended, client.close(), restClient.close()]),
-      { ms: CLOSING, clock },
+      { ms: CLOSE_TIMEOUT, clock },
     );
   }
   log.info('Stopped');
@@ -91,37 +99,10 @@ const ALWAYS_LEADING: Leadership = {
   assertHeld: () => undefined,
 };
 
-/** Both ways to a token, and the way to end a session, over the same connections. */
-function protocols(options: OperatorOptions, beforeSend: () => void) {
-  const { environments } = options.config;
-  const hosts = tokenHosts(options, beforeSend);
-  const endpoint = createTokenSource(hosts);
-  const login = createLoginSource(hosts);
-  const source: TokenSource = (request, signal) =>
-    request.grantType === 'legacy_login' ? login(request, signal) : endpoint(request, signal);
-  return { source, logOut: createLogOut(hosts, environments) };
-}
-
-function tokenHosts(
-  { config, client, clock, random, userAgent, metrics, log }: OperatorOptions,
-  beforeSend: () => void,
-): TokenHosts {
-  return new TokenHosts({
-    environments: config.environments,
-    client,
-    clock,
-    random,
-    userAgent,
-    beforeSend,
-    onRequest: ({ skew, ...report }) => {
-      metrics.tokenRequest(report);
-      if (skew === undefined) return;
-      log.warn('The clocks differ by more than 30 s', {
-        host: report.host,
-        skewSeconds: skew / 1_000,
-      });
-    },
-  });
+async function untilAny(done: Promise<void>, ...signals: readonly AbortSignal[]): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([done, aborted(AbortSignal.any([...signals]), over.signal)]);
+  over.abort();
 }
 
 async function elect(
@@ -162,11 +143,167 @@ function reportingTo(readiness: Readiness, store: LeaseStore): LeaseStore {
   };
 }
 
-const untilEither = (done: Promise<void>, ...signals: readonly AbortSignal[]): Promise<unknown> => {
-  const either = AbortSignal.any([...signals]);
-  const fired = new Promise<void>((resolve) => {
-    if (either.aborted) resolve();
-    else either.addEventListener('abort', () => resolve(), { once: true });
+interface TermParts extends OperatorOptions {
+  readonly cache: ClusterCache;
+  readonly queue: WorkQueue;
+  /** Of the keys those whose namespace has been listed. */
+  readonly enqueue: (keys: Iterable<Key>) => void;
+  /** Throws once the Lease is lost; called right before each request leaves. */
+  readonly assertHeld: () => void;
+}
+
+/**
+ * One term of leadership. Reconciles go on until the stop and the responses that were in flight by then; they are cut
+ * when the Lease is lost.
+ */
+async function lead(
+  parts: TermParts,
+  { stop, lost }: { readonly stop: AbortSignal; readonly lost: AbortSignal },
+): Promise<void> {
+  const { config, metrics, clock, random, queue } = parts;
+  const over = new AbortController();
+  const ended = new AbortController();
+  const abort = AbortSignal.any([lost, over.signal]);
+  const limiter = new HostLimiters(config.tokenHosts, clock, random);
+  const events = eventRecorder(parts, abort);
+  const closing = AbortSignal.any([stop, abort]);
+  const tokens = tokenClientFrom(parts, limiter, { abort, closing }, (session, step) =>
+    reconciler.cleanup.logOutAbandoned(session, step, abort),
+  );
+  const cluster = new KubernetesClient(guarded(parts), parts.cache, events);
+  const { cache: lister, log } = parts;
+  const deps = { lister, cluster, tokens, telemetry: metrics, clock, random, log };
+  const reconciler = new Reconciler(deps, config);
+  const controller = new Controller({
+    queue,
+    workers: config.workers,
+    reconcile: (key, signal) => reconciler.reconcile(key, signal),
+    onError: (error, key, attempts) => onReconcileError(parts, { error, key, attempts }),
+    clock,
+    onReconciled: (...reconcile) => metrics.reconciled(...reconcile),
   });
-  return Promise.race([done, fired]);
-};
+  metrics.observe({ queue, controller, limiter });
+  const drained = new AbortController();
+  const drain = async (): Promise<void> => {
+    await aborted(stop, ended.signal);
+    await withTimeout(() => tokens.idle(), { ms: DRAIN_TIMEOUT, clock, signal: ended.signal });
+    drained.abort();
+  };
+  const cut = async (): Promise<void> => {
+    await aborted(stop, ended.signal);
+    await sleep({ ms: DRAIN_TIMEOUT, clock, signal: ended.signal });
+    over.abort();
+  };
+  void drain();
+  void cut();
+  try {
+    await controller.run({ stop: drained.signal, abort });
+    await withTimeout(() => events.flush(), { ms: LAST_EVENTS, clock, signal: abort });
+  } finally {
+    ended.abort();
+    over.abort();
+    limiter.close();
+  }
+}
+
+/** A new term begins with empty caches. */
+function tokenClientFrom(
+  parts: TermParts,
+  limiter: HostLimiters,
+  { abort, closing }: { readonly abort: AbortSignal; readonly closing: AbortSignal },
+  onSessionAbandoned: TokenClientOptions['onSessionAbandoned'],
+): TokenClient {
+  const { config, clock, random, digestKey, cache, queue, enqueue } = parts;
+  return new TokenClient({
+    ...protocols(parts, parts.assertHeld),
+    environments: config.environments,
+    limiter,
+    clock,
+    random,
+    digestKey,
+    closing,
+    signal: abort,
+    enqueue: (key) => queue.addFirst(key),
+    // The provider has voided some of their tokens
+    onNotBeforeRaised: (tokenUrl) => enqueue(credentialsWithTokenUrl(tokenUrl, cache)),
+    onSessionAbandoned,
+  });
+}
+
+/** Both ways to a token, and the way to end a session, over the same connections. */
+function protocols(options: OperatorOptions, beforeSend: () => void) {
+  const { environments } = options.config;
+  const hosts = tokenHosts(options, beforeSend);
+  const endpoint = createTokenSource(hosts);
+  const login = createLoginSource(hosts);
+  const source: TokenSource = (request, signal) =>
+    request.grantType === 'legacy_login' ? login(request, signal) : endpoint(request, signal);
+  return { source, logOut: createLogOut(hosts, environments) };
+}
+
+function tokenHosts(
+  { config, client, clock, random, userAgent, metrics, log }: OperatorOptions,
+  beforeSend: () => void,
+): TokenHosts {
+  return new TokenHosts({
+    environments: config.environments,
+    client,
+    clock,
+    random,
+    userAgent,
+    beforeSend,
+    onRequest: ({ skew, ...report }) => {
+      metrics.tokenRequest(report);
+      if (skew === undefined) return;
+      log.warn('The clocks differ by more than 30 s', {
+        host: report.host,
+        skewSeconds: skew / 1_000,
+      });
+    },
+  });
+}
+
+const eventRecorder = (parts: TermParts, signal: AbortSignal): EventRecorder =>
+  new EventRecorder({
+    restClient: guarded(parts),
+    instance: parts.identity,
+    log: parts.log,
+    signal,
+    now: () => parts.clock.now(),
+  });
+
+/** Nothing leaves after the end of the term, not even from a process that was stopped for longer than that. */
+const guarded = ({ restClient, assertHeld }: TermParts): RestClient => ({
+  request: (request) => restClient.request({ ...request, beforeSend: assertHeld }),
+  stream: (request) => restClient.stream(request),
+  close: () => restClient.close(),
+});
+
+/** All credentials whose tokens come from there. */
+function* credentialsWithTokenUrl(tokenUrl: string, cache: ClusterCache): Iterable<Key> {
+  for (const { metadata, status } of cache.credentials()) {
+    if (status?.tokenUrl === tokenUrl) yield keyOf(metadata);
+  }
+}
+
+interface ReconcileError {
+  readonly error: unknown;
+  readonly key: string;
+  readonly attempts: number;
+}
+
+/** The message of an unforeseen error may hold anything, so only its kind and place are logged. */
+function onReconcileError(
+  { log, clock, random }: Pick<TermParts, 'log' | 'clock' | 'random'>,
+  { error, key, attempts }: ReconcileError,
+): Action {
+  const kind = error instanceof Error ? error.name : typeof error;
+  log.error('A pass failed because of a bug in the operator', {
+    key,
+    kind,
+    attempts,
+    at: stackFramesOf(error),
+  });
+  const failure = new Failure('InternalError', kind);
+  return earliestRequeue(retryAt(failure, attempts, clock.now(), random()));
+}

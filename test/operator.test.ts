@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { type Config, parseConfig } from '../src/config.ts';
+import type { Readiness } from '../src/informers.ts';
 import { ApiError } from '../src/kubernetes/api-error.ts';
 import type {
   ApiRequest,
@@ -12,7 +13,6 @@ import { type Ms, minutes, seconds } from '../src/lib/time.ts';
 import type { Exchange, HttpClient } from '../src/oauth/http-client.ts';
 import { runOperator } from '../src/operator.ts';
 import { createMetrics, type Metrics } from '../src/telemetry/metrics.ts';
-import type { Readiness } from '../src/watches.ts';
 import { FakeClock } from './controller/fake-clock.ts';
 import { aCredential, CANARY } from './support/builders.ts';
 

@@ -1,4 +1,4 @@
-import { type Credential, targetNameOf } from '../credential/credential.ts';
+import { type Credential, requiredKeys, targetNameOf } from '../credential/credential.ts';
 import {
   type CredentialsValues,
   credentialsIn,
@@ -29,7 +29,6 @@ import {
 } from '../lib/failure.ts';
 import { type EpochMs, hours, type Ms, minutes } from '../lib/time.ts';
 import type { GrantRequest, PasswordRequest } from '../oauth/grants.ts';
-import { FIELDS_BY_GRANT } from '../oauth/grants.ts';
 import type { Token } from '../oauth/token.ts';
 import type { LoginHistory } from '../tokens/rejected-logins.ts';
 import {
@@ -130,7 +129,7 @@ export class TargetSync {
     { source }: Observation,
     signal: AbortSignal,
   ): Promise<ReadCredentials | Failure> {
-    const keys = keysOf(credential);
+    const keys = requiredKeys(credential).join(' ');
     const known = state.credentials?.keys === keys ? state.credentials : undefined;
     if (known !== undefined && isSameVersion(known.meta, source)) return known;
     const { namespace } = credential;
@@ -201,9 +200,6 @@ export class TargetSync {
     return { failure, retryAt: retryAt(failure, failuresBefore + 1, clock.now(), random()) };
   }
 }
-
-const keysOf = ({ grantType, source: { keys } }: Credential): string =>
-  FIELDS_BY_GRANT[grantType].map((field) => keys[field]).join(' ');
 
 /** The deletion of the other credential enqueues only those that name the same Secrets: so try again by the hour. */
 const heldByOther = (secret: string, other: string): Failure =>
