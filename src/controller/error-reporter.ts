@@ -1,6 +1,6 @@
 import { Failure } from '../lib/failure.ts';
 
-/** Passes a failure on when its message differs from the one before, and undefined when all is well again. */
+/** Reports a failure when its message differs from the one before, and undefined at the first success after it. */
 export class ErrorReporter {
   readonly #report: (failure: Failure | undefined) => void;
   #last: string | undefined;

@@ -14,7 +14,7 @@ import { ErrorReporter, unexpectedError } from './error-reporter.ts';
 
 /** A watch is asked to last between this and twice as long, so that not all of them end at once. */
 const WATCH_TIMEOUT: Ms = minutes(5);
-/** A watch that lasts so much longer than it was asked to is dead, or its server pays no heed. */
+/** A watch that outlasts the time-out it asked for by this much is cut. */
 const WATCH_GRACE: Ms = seconds(30);
 /** A watch that ends sooner, even cleanly, counts as failed: opening it at once again would spin. */
 const MIN_WATCH: Ms = seconds(1);
@@ -41,7 +41,7 @@ const PAGE_TIMED_OUT = new Failure(
 
 export interface InformerOptions<T> {
   readonly listWatch: ListWatch<T>;
-  /** A `listStarted` without a `listEnded` after the one before starts over. */
+  /** An `init` before the `initDone` of the list before starts over. */
   readonly handler: EventHandler<T>;
   readonly clock: Clock;
   readonly random: Random;

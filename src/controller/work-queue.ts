@@ -11,7 +11,7 @@ const MAX_TIMER: Ms = seconds(60);
 export interface QueueMetrics {
   /** A key became due (`workqueue_adds_total`). */
   add(): void;
-  /** A key is to be looked at again later (`workqueue_retries_total`). */
+  /** A key becomes due later (`workqueue_retries_total`). */
   retry(): void;
   /** A key that was due for so long is now in work (`workqueue_queue_duration_seconds`). */
   get(waited: Ms): void;
@@ -159,7 +159,7 @@ export class WorkQueue {
     this.#onReady();
   }
 
-  /** Never negative, even when somebody has set the clock back. */
+  /** Never negative, even when the clock has been set back. */
   #since(moment: EpochMs): Ms {
     return Math.max(this.#clock.now() - moment, 0);
   }

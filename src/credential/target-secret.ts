@@ -30,7 +30,7 @@ export const TARGET_TYPE = 'convercus.io/token';
 export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
 export const CREDENTIAL_LABEL = 'convercus.io/credential';
 
-/** Marks the Secret of a session for those who see its metadata alone, which do not hold the type. */
+/** Tells the Secret of a session by its metadata alone, which do not hold the type. */
 export const SESSION_LABEL = 'app.kubernetes.io/component';
 export const SESSION_COMPONENT = 'session';
 

@@ -68,7 +68,7 @@ export function abortable(
   return { promise, resolve: settle };
 }
 
-/** For callers to whom the lack of a result in time is an error. */
+/** Thrown by callers for whom `undefined` from `withTimeout` is an error. */
 export class TimeoutError extends Error {
   override readonly name = 'TimeoutError';
   readonly code = 'TIMEOUT';

@@ -14,7 +14,7 @@ const MIN_WAIT: Ms = seconds(1);
 const MAX_WAIT: Ms = minutes(5);
 /** After so long without a repair the next one counts as the first. */
 const RESET_AFTER: Ms = minutes(10);
-/** Shorter waits are not told. */
+/** Shorter waits are not put into the status. */
 const REPORTED_FROM: Ms = seconds(30);
 
 /** What is to be published, and why. */
@@ -25,8 +25,8 @@ interface PlannedSync {
 }
 
 /**
- * When a target may be repaired that somebody else changes again and again: two who undo each other's writes would
- * otherwise do so at the speed of the API server. Undefined: now.
+ * When a target may be repaired that another client changes again and again: without a wait the two would undo each
+ * other's writes at the speed of the API server. Undefined: now.
  */
 export function repairAt(subject: Subject, due: PlannedSync, now: EpochMs): EpochMs | undefined {
   const { repairs } = subject.state;
@@ -42,7 +42,7 @@ export function recordRepair(state: CredentialState, now: EpochMs): void {
   state.repairs = { count: before + 1, at: now };
 }
 
-/** Undefined while the wait is so short that it is no news. */
+/** Undefined while the wait is shorter than REPORTED_FROM. */
 export function repairConflict({ credential, state: { repairs } }: Subject): Failure | undefined {
   if (repairs === undefined || waitAfter(repairs) < REPORTED_FROM) return undefined;
   const { namespace, target } = credential;
@@ -58,7 +58,7 @@ const waitAfter = ({ count }: Repairs): Ms =>
 const isOver = ({ at }: Repairs, now: EpochMs): boolean =>
   now - at > RESET_AFTER || isFromTheFuture(at, now);
 
-/** We have published this very thing before, so that somebody else must have changed the target. Ask before publishing. */
+/** The same was written before, so another client has changed the target. To be called before the target is written. */
 export function isRepair(
   { resource, state }: Subject,
   { seen, reason }: Omit<PlannedSync, 'freshness'>,

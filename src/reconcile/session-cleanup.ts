@@ -87,7 +87,7 @@ export class SessionCleanup {
     this.logOutSuperseded(splitKey(key), state, signal);
   }
 
-  /** A login or refresh brought it that no credential wants any more: it would live on unknown to anyone. */
+  /** A login or refresh brought it that no credential wants any more. It is stored nowhere, so this is its only log-out. */
   logOutAbandoned(
     session: Session,
     { credential, request }: SessionStep,

@@ -32,9 +32,9 @@ export interface CredentialState {
   credentials: ReadCredentials | undefined;
   /** The version of the target that was last written by us or found as we wrote it. */
   intactVersion: string | undefined;
-  /** The renew request that was answered last, should the API server not have taken the status that says so. */
+  /** The renew request that was last acted upon, in case the status that says so could not be written. */
   handledRequest: string | undefined;
-  /** When the first of the reconciles failed that have failed in a row. */
+  /** When the first of several failed reconciles in a row ended. */
   failingSince?: EpochMs | undefined;
   repairs?: Repairs | undefined;
   /** Requests to the API server that failed in a row. */
@@ -43,7 +43,7 @@ export interface CredentialState {
   session?: { readonly meta: SecretMeta; readonly session: Session } | undefined;
   /** Digest of what was presented for the latest token of a session. */
   presented?: string | undefined;
-  /** A session that could not be stored yet. */
+  /** A session that came in and is not stored yet: it is written before anything else. */
   unstoredSession?: Session | undefined;
   /** A session that is over: its refresh token must not be sent again. */
   endedSession?: Session | undefined;

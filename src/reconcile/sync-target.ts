@@ -42,9 +42,9 @@ import type { SessionCleanup } from './session-cleanup.ts';
 import type { IssuedToken, Sessions } from './sessions.ts';
 import type { CredentialState, ReadCredentials, Subject } from './state.ts';
 
-/** A credential without a token tells after so long that it still waits for a response. */
+/** After so long without a response a credential without a token reports `Throttled`. */
 const MAX_WAIT_WITHOUT_TOKEN = minutes(1);
-/** The same with a token that is still valid, or at its expiry. */
+/** The same with a token that is still valid; at its expiry if that is sooner. */
 const MAX_WAIT_WITH_TOKEN = minutes(10);
 
 export interface SyncedTarget {
@@ -276,7 +276,7 @@ function loginHistoryOf(
   };
 }
 
-/** What is to be remembered of a login that was rejected, be it one that was not needed yet. */
+/** What the status is to keep of a rejected login, also of a planned one that was not needed yet. */
 export function rejectionOf(
   { credential, rejection: before }: Observation,
   { rejected, credentials }: CredentialState,

@@ -24,8 +24,8 @@ interface Options {
 }
 
 /**
- * A negative cache: the last failure of each request, and of each password whatever request presented it. It alone
- * decides when to try again.
+ * A negative cache: the last failure of each request, and of each password whatever request presented it. While one is
+ * in force, nothing is sent.
  */
 export class CachedFailures {
   readonly #options: Options;
@@ -45,7 +45,7 @@ export class CachedFailures {
     return failure && fromCache(failure, demand);
   }
 
-  /** The request has failed. When to try again is said by the rule of its kind, for several may wait for it. */
+  /** The request has failed. When to try again follows from its kind alone, because several credentials may share it. */
   add(failure: Failure, demand: TokenDemand): TokenFailure {
     const { clock, digests } = this.#options;
     const isRejection = failure.kind === 'CredentialsRejected';

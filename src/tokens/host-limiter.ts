@@ -17,7 +17,7 @@ export interface RequestLimiter {
    */
   pause(host: string, until: EpochMs): void;
   /** How a request ended; call it inside its task. Five `unreachable` in a row open the circuit breaker of the host. */
-  report(host: string, outcome: 'answered' | 'unreachable'): void;
+  report(host: string, outcome: 'responded' | 'unreachable'): void;
 }
 
 export interface Ticket {
@@ -84,7 +84,7 @@ export class HostLimiters implements RequestLimiter {
     this.#of(host).pause(until);
   }
 
-  report(host: string, outcome: 'answered' | 'unreachable'): void {
+  report(host: string, outcome: 'responded' | 'unreachable'): void {
     this.#hosts.get(host)?.report(outcome);
   }
 
@@ -198,13 +198,13 @@ class HostLimiter {
     this.#serve();
   }
 
-  report(outcome: 'answered' | 'unreachable'): void {
-    if (outcome === 'answered') this.#circuitBreaker.onSuccess();
+  report(outcome: 'responded' | 'unreachable'): void {
+    if (outcome === 'responded') this.#circuitBreaker.onSuccess();
     else this.#circuitBreaker.onError(this.#clock.monotonic());
     this.#serve();
   }
 
-  /** Ends the timer, and sets none again: who still waits waits for its signal. */
+  /** Ends the timer, and sets none again: a request that still waits ends by its signal. */
   close(): void {
     this.#isClosed = true;
     this.#cancelTimer?.();

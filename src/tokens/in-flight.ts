@@ -81,7 +81,7 @@ export class InFlight<T, About> {
     return { reportAt, isOverdue: false };
   }
 
-  /** What was said about the request of that id which is in flight. */
+  /** What belongs to the request of that id, while it is in flight. */
   about(id: string): About | undefined {
     return this.#requests.get(id)?.about;
   }

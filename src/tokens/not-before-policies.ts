@@ -9,11 +9,11 @@ interface RealmPolicy {
 }
 
 /**
- * Keycloak's not-before policy of each realm: every answer repeats it, and a raised one voids all earlier tokens. An
- * answer tells the highest of the realm's, the client's and the user's, so one that was raised for a user renews the
- * whole realm once: an answer does not say which it is, and a revoked token in use is worse than a needless renewal.
- * The token that brings the news is good, so nothing later than its request is void, however far apart the clocks are.
- * A clock behind ours would hide what was asked for before the raise; one ahead of ours needs no allowance.
+ * Keycloak's not-before policy of each realm: every token response repeats it, and a raised one voids all earlier tokens. A
+ * response holds the highest of the realm's, the client's and the user's and does not say which, so one that was raised
+ * for a user renews the whole realm once: a revoked token in use is worse than a needless renewal. The token that comes
+ * with a raised policy is good, so nothing requested later than it is void, however far apart the clocks are. When the
+ * server's clock is behind ours, `clockLag` is added: else tokens requested shortly before the raise would count as good.
  */
 export class NotBeforePolicies {
   readonly #byUrl = new Map<string, RealmPolicy>();

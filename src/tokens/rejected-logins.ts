@@ -36,13 +36,13 @@ export class RejectedLogins {
   rejected(login: RejectedLogin, loginHistory: LoginHistory): LockoutEvidence {
     const { user, password, at, attempts } = login;
     const last = this.#rejected.get(user);
-    const before = last === undefined || last.password === password ? undefined : last.at;
-    const shadow = before ?? loginHistory.othersRejectedAt ?? Number.NEGATIVE_INFINITY;
+    const isOther = last !== undefined && last.password !== password;
+    const otherRejectedAt = isOther ? last.at : (loginHistory.othersRejectedAt ?? -Infinity);
     this.#rejected.set(user, login);
     return {
       count: attempts,
       worked: loginHistory.hasWorked || this.#accepted.get(password) === true,
-      followedRejection: at - shadow < LOCKOUT_WINDOW,
+      followedRejection: at - otherRejectedAt < LOCKOUT_WINDOW,
     };
   }
 }

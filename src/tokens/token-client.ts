@@ -35,7 +35,7 @@ import { UserLimiter } from './user-limiter.ts';
 const MAX_CACHED_TOKENS = 2_000;
 /** How often to look whether a log-out that waits for its turn is still needed. */
 const LOGOUT_CHECK_INTERVAL = minutes(10);
-/** No reconcile waits for it. */
+/** It is sent behind everything else, and no key is enqueued for it. */
 const BACKGROUND_LOGOUT_MAX_WAIT = hours(1);
 
 export interface TokenClientOptions {
@@ -183,7 +183,7 @@ export class TokenClient {
       return undefined;
     }
     if (value !== undefined && isTokenFailure(value)) return undefined;
-    this.#requests.claim(key); // throws what an unforeseen error was
+    this.#requests.claim(key); // throws an unforeseen error of the request
     if (value === undefined) return undefined;
     this.#tokens.set(step.presented, value);
     return { token: value, step };
@@ -291,7 +291,7 @@ export class TokenClient {
     const send = async () => {
       about.isSent = true;
       const response = await source(about.demand.request, signal);
-      limiter.report(host, isUnreachable(response) ? 'unreachable' : 'answered');
+      limiter.report(host, isUnreachable(response) ? 'unreachable' : 'responded');
       return response;
     };
     const response = await limiter.run(host, about.ticket, send, cancelled);

@@ -203,7 +203,7 @@ export class OpenBudget implements RequestLimiter {
     this.paused.set(host, until);
   }
 
-  report(host: string, outcome: 'answered' | 'unreachable'): void {
+  report(host: string, outcome: 'responded' | 'unreachable'): void {
     this.reports.push([host, outcome]);
   }
 }

@@ -15,7 +15,7 @@ const aRequest = fc.record({
   deadline: fc.integer({ min: 0, max: 20 }),
   login: fc.boolean(),
   takes: fc.integer({ min: 0, max: 2_000 }),
-  outcome: fc.constantFrom('answered', 'unreachable'),
+  outcome: fc.constantFrom('responded', 'unreachable'),
   pauses: fc.option(fc.integer({ min: -100, max: 3_000 }), { nil: undefined }),
   leaves: fc.option(fc.integer({ min: 0, max: 3_000 }), { nil: undefined }),
 });
@@ -97,7 +97,7 @@ class Load {
   #tell({ outcome, pauses }: Asked): void {
     const now = this.clock.passed;
     this.#toldAt = now;
-    if (outcome === 'answered') this.#answered();
+    if (outcome === 'responded') this.#answered();
     else this.#failed(now);
     this.limiter.report(HOST, outcome);
     if (pauses === undefined) return;

@@ -444,7 +444,7 @@ describe('a host that does not answer', () => {
   /** A request that reports how it went. */
   function tell(
     name: string,
-    outcome: 'answered' | 'unreachable' | 'nothing',
+    outcome: 'responded' | 'unreachable' | 'nothing',
     { host = HOST, takes = 0, by = signal } = {},
   ): Promise<void> {
     const task = async () => {
@@ -478,14 +478,14 @@ describe('a host that does not answer', () => {
   });
 
   it('is not left alone while responses come in between', async () => {
-    for (let n = 0; n < 20; n += 1) await tell('some', n % 5 === 4 ? 'answered' : 'unreachable');
+    for (let n = 0; n < 20; n += 1) await tell('some', n % 5 === 4 ? 'responded' : 'unreachable');
     expect(started.map(([, at]) => at)).toEqual(Array.from({ length: 20 }, () => 0));
   });
 
   it('is tried by one alone, and by all others once that one has a response', async () => {
     await down();
-    void tell('probe', 'answered', { takes: 700 });
-    for (const name of ['a', 'b', 'c']) void tell(name, 'answered', { takes: 100 });
+    void tell('probe', 'responded', { takes: 700 });
+    for (const name of ['a', 'b', 'c']) void tell(name, 'responded', { takes: 100 });
     await clock.advance(seconds(9));
     expect(started).toEqual([
       ['probe', 2_000],
@@ -498,7 +498,7 @@ describe('a host that does not answer', () => {
 
   it('is left alone for the shortest time again after a response', async () => {
     await down();
-    await Promise.all([fail('probe'), tell('probe', 'answered'), clock.advance(seconds(6))]);
+    await Promise.all([fail('probe'), tell('probe', 'responded'), clock.advance(seconds(6))]);
     await down();
     void fail('probe');
     await clock.advance(seconds(9));
@@ -508,7 +508,7 @@ describe('a host that does not answer', () => {
   it('is tried by the next one when the one who tries learns nothing', async () => {
     await down();
     void tell('aborted', 'nothing', { takes: 500 });
-    void tell('next', 'answered');
+    void tell('next', 'responded');
     await clock.advance(seconds(9));
     expect(started).toEqual([
       ['aborted', 2_000],
@@ -527,7 +527,7 @@ describe('a host that does not answer', () => {
   it('is tried only when all requests sent before have ended, and a response to one of them will do', async () => {
     limiter = new HostLimiters({ ...LIMITS, requestsPerSecond: 0, concurrency: 8 }, clock, () => 0);
     for (let n = 0; n < 7; n += 1) void fail('down');
-    void tell('slow', 'answered', { takes: 3_000 });
+    void tell('slow', 'responded', { takes: 3_000 });
     for (const name of ['a', 'b']) void fail(name);
     await clock.advance(2_999);
     expect(names()).not.toContain('a');
@@ -542,7 +542,7 @@ describe('a host that does not answer', () => {
     await down();
     for (let n = 0; n < 9; n += 1) void fail('probe');
     for (let n = 0; n < 50; n += 1) {
-      await tell('elsewhere', 'answered', { host: 'other.example' });
+      await tell('elsewhere', 'responded', { host: 'other.example' });
     }
     const elsewhere = started.filter(([name]) => name === 'elsewhere');
     expect(elsewhere).toEqual(Array.from({ length: 50 }, () => ['elsewhere', 0]));

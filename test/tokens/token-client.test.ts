@@ -243,9 +243,9 @@ describe('a refusal', () => {
 describe('how a request went', () => {
   it.each([
     ['NetworkError', 'unreachable'],
-    ['ServerUnavailable', 'answered'],
-    ['CredentialsRejected', 'answered'],
-    ['TLSError', 'answered'],
+    ['ServerUnavailable', 'responded'],
+    ['CredentialsRejected', 'responded'],
+    ['TLSError', 'responded'],
   ] as const)('is told to the budget: after %s the host has %s', async (kind, outcome) => {
     idp.outage = new Failure(kind, 'later');
     await obtain();
@@ -254,7 +254,7 @@ describe('how a request went', () => {
 
   it('is told to the budget: a token is an answer', async () => {
     await obtain();
-    expect(limiter.reports).toEqual([[HOST, 'answered']]);
+    expect(limiter.reports).toEqual([[HOST, 'responded']]);
   });
 });
 
