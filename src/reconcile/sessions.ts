@@ -54,15 +54,24 @@ type Before = Pick<SessionStep, 'supersedes'> & {
  * Tokens of the grant `password`: one login, then refreshes. A refresh token may be sent once, so a new one is stored
  * before anything else is done, and one that was refused is never sent again. The states of a session:
  *
- *     none ── login ──► in flight ── token ──► unstored ── write ──► stored ── target written ──► in use
- *      ▲                   │ failure                        │                                      │ renewal due
- *      │                   ▼                                └── write failed: again, first ─┐      ▼
- *      └───────────── cached failure                                                        └── refresh in flight
+ *                         failure: again at its retryAt
+ *                         ┌────────────┐
+ *                         ▼            │
+ *     none ── login ──► in flight ─────┘
+ *                         │ token
+ *                         ▼                                                           any other failure: again
+ *                      unstored ── Secret written ──► stored ── target written ──► in use ◄──────────┐
+ *                         ▲                                                          │ renewal due   │
+ *                         │ new refresh token                                        ▼               │
+ *                         └──────────────────────────────────────────────── refresh in flight ───────┘
+ *                                                                                    │ SessionEnded, RefreshTokenReused
+ *     login in flight ◄── (after the third end within an hour: later) ── Secret deleted ── ended
  *
- *     refresh: SessionEnded, RefreshTokenReused ──► ended ── login ──► in flight (three ends an hour: SessionContention)
- *     stored, its maximum is near ──► planned login in flight ──► the new session supersedes the old one
- *     superseded ── new target written ──► logged out in the background
- *     in flight, no credential wants it any more ──► abandoned ──► logged out in the background
+ *     in use ── SSO Session Max is near, or other user, client or scope ── login ──► superseded by the new session
+ *     superseded, or its refresh token reused ── new target written ──► logged out in the background
+ *     in flight, and no credential wants it any more ── token ──► logged out in the background
+ *
+ * A planned login that is refused ends nothing: the session is refreshed until its end.
  */
 export class Sessions {
   readonly #deps: Dependencies;
@@ -72,8 +81,8 @@ export class Sessions {
   }
 
   /**
-   * The first write of a reconcile, whatever it is about: a session that has come in, or could not be stored before. Its
-   * credential may be suspended or faulty by now, and will need it later.
+   * The first write of a reconcile, whatever it is about: a session that has come in, or could not be stored before.
+   * Its credential may be suspended or faulty by now, and will need it later.
    */
   async settle(
     subject: Unparsed,
