@@ -201,8 +201,11 @@ export class ClusterCache {
     const key = keyOf(item);
     const before = this.#credentials.get(key);
     this.#credentials.set(key, item);
-    const hasVersion = before?.metadata.resourceVersion !== undefined;
-    if (hasVersion && !generationOrAnnotationChanged(before, item)) return;
+    const isNews =
+      before === undefined ||
+      isRestored(item, before) ||
+      generationOrAnnotationChanged(before, item);
+    if (!isNews) return;
     this.#track(item, key);
     if (before !== undefined) this.#forget(before, key, namesOf(item));
     this.#enqueueKeys([key]);
@@ -256,4 +259,11 @@ export class ClusterCache {
   #enqueueKeys(keys: readonly Key[]): void {
     if (keys.length > 0) this.#enqueue(keys);
   }
+}
+
+/** What is known has no version since versions began again, or a later one: then the status is as of the backup. */
+function isRestored(item: ConvercusCredential, known: ConvercusCredential): boolean {
+  const [version, knownVersion] = [item.metadata.resourceVersion, known.metadata.resourceVersion];
+  if (version === undefined || knownVersion === undefined) return true;
+  return isOlderVersion(version, knownVersion);
 }

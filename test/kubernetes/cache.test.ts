@@ -230,6 +230,15 @@ describe('the cache of the cluster', () => {
       expect(cache.credential('shop/a')?.metadata.generation).toBe(2);
       expect(wakeUps()).toEqual(['shop/a']);
     });
+
+    it('wakes one whose status alone has gone back with a restore that raised versions', () => {
+      writeStatus();
+      credentials.init('1000000000', false);
+      credentials.apply(at('9', { status: before }));
+      credentials.initDone();
+      expect(cache.credential('shop/a')?.status).toEqual(before);
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
   });
 
   describe('of Secrets', () => {
