@@ -201,11 +201,9 @@ export class ClusterCache {
     const key = keyOf(item);
     const before = this.#credentials.get(key);
     this.#credentials.set(key, item);
-    const isNews =
-      before === undefined ||
-      isRestored(item, before) ||
-      generationOrAnnotationChanged(before, item);
-    if (!isNews) return;
+    if (before !== undefined && !isRestored(item, before)) {
+      if (!generationOrAnnotationChanged(before, item)) return;
+    }
     this.#track(item, key);
     if (before !== undefined) this.#forget(before, key, namesOf(item));
     this.#enqueueKeys([key]);

@@ -9,20 +9,28 @@ import { listAt, member, objectOf, textAt } from '../lib/json.ts';
  */
 
 /**
- * Whether nobody but us has set anything, so that the object may be replaced whole. Never so while it is being deleted:
+ * Whether no other client has set anything, so that the object may be replaced whole. Never so while it is being deleted:
  * the finalizers of that are the API server's own.
+ * @param credentialName as the labels say, which counts when several managers are ours
  */
 export function fieldOwnershipOf(
   objectMeta: unknown,
-  credentialName: string,
+  credentialName: string | undefined,
 ): SecretMeta['fieldOwnership'] {
   const entries = listAt(objectMeta, 'managedFields');
-  const manager = managerFor(credentialName);
+  const manager = onlyManagerIn(entries) ?? (credentialName && managerFor(credentialName));
   const ours = entries.filter((entry) => textAt(entry, 'manager') === manager);
-  if (ours.length === 0) return undefined;
+  if (manager === undefined || ours.length === 0) return undefined;
   const isLeaving = textAt(objectMeta, 'deletionTimestamp') !== undefined;
   if (ours.length === entries.length && !isLeaving) return 'sole';
   return ours.some((entry) => textAt(entry, 'operation') === 'Update') ? 'shared' : undefined;
+}
+
+/** A user may have removed or changed our labels, which changes nothing about what we have set. */
+function onlyManagerIn(entries: readonly unknown[]): string | undefined {
+  const managers = new Set(entries.map((entry) => textAt(entry, 'manager') ?? ''));
+  const ours = [...managers].filter((manager) => credentialOfManager(manager) !== undefined);
+  return ours.length === 1 ? ours[0] : undefined;
 }
 
 /** The credential whose manager has set the annotations of a token; undefined when that is none, or not clear. */

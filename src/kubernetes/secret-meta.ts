@@ -30,8 +30,7 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
   const credentialName = credentialOf(objectMeta);
   const by = credentialName === undefined ? annotatedBy(objectMeta) : undefined;
   const tokenAnnotations = parseTokenAnnotations(textsAt(objectMeta, 'annotations'), by);
-  const fieldOwnership =
-    credentialName === undefined ? undefined : fieldOwnershipOf(objectMeta, credentialName);
+  const fieldOwnership = fieldOwnershipOf(objectMeta, credentialName);
   return {
     uid,
     resourceVersion,

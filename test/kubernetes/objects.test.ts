@@ -87,6 +87,36 @@ describe('the metadata of a Secret', () => {
     expect(meta?.tokenAnnotations?.credential).toBe(credential);
   });
 
+  const owned = (manager: string, operation: string) => ({ manager, operation, fieldsV1: {} });
+  const update = owned('convercus-operator.loyalty', 'Update');
+  const apply = owned('convercus-operator.loyalty', 'Apply');
+  const kubectl = owned('kubectl-edit', 'Update');
+
+  it.each<[string, object, string | undefined]>([
+    ['one', { labels, managedFields: [update] }, 'sole'],
+    ['two', { labels, managedFields: [update, kubectl] }, 'shared'],
+    ['two, but ours has applied', { labels, managedFields: [apply, kubectl] }, undefined],
+    ['one, and our labels are gone', { managedFields: [update] }, 'sole'],
+    ['two, and our labels are gone', { managedFields: [update, kubectl] }, 'shared'],
+    [
+      'two, and our label is changed',
+      {
+        labels: { ...labels, 'convercus.io/credential': 'changed' },
+        managedFields: [update, kubectl],
+      },
+      'shared',
+    ],
+    ['one, but none of ours', { managedFields: [kubectl] }, undefined],
+    [
+      'two, both of ours, and the label names none',
+      { managedFields: [update, owned('convercus-operator.other', 'Update')] },
+      undefined,
+    ],
+  ])('tells how many managers have set its fields: %s', (_, more, ownership) => {
+    const meta = secretMetaFrom({ uid: 'u', resourceVersion: '7', ...more });
+    expect(meta?.fieldOwnership).toBe(ownership);
+  });
+
   it('is nothing without uid and version', () => {
     expect(secretMetaFrom({ uid: 'u' })).toBeUndefined();
     expect(secretMetaFrom({ uid: 'u', resourceVersion: 7 })).toBeUndefined();
