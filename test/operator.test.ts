@@ -13,8 +13,8 @@ import { type Ms, minutes, seconds } from '../src/lib/time.ts';
 import type { Exchange, HttpClient } from '../src/oauth/http-client.ts';
 import { runOperator } from '../src/operator.ts';
 import { createMetrics, type Metrics } from '../src/telemetry/metrics.ts';
-import { FakeClock } from './controller/fake-clock.ts';
 import { aCredential, CANARY } from './support/builders.ts';
+import { FakeClock } from './support/fake-clock.ts';
 
 const SOURCE = {
   metadata: { name: 'convercus-abc', namespace: 'shop', uid: 'source', resourceVersion: '1' },
@@ -200,10 +200,10 @@ describe('the operator', () => {
   }
 
   async function passes(time: Ms): Promise<void> {
-    const end = clock.passed + time;
-    while (clock.passed < end) {
+    const end = clock.monotonic() + time;
+    while (clock.monotonic() < end) {
       await settle();
-      await clock.advance(Math.min(100, end - clock.passed));
+      await clock.advance(Math.min(100, end - clock.monotonic()));
     }
     await settle();
   }

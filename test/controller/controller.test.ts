@@ -7,8 +7,8 @@ import {
 } from '../../src/controller/controller.ts';
 import { WorkQueue } from '../../src/controller/work-queue.ts';
 import { type Action, type Ms, seconds } from '../../src/lib/time.ts';
+import { FakeClock, settle } from '../support/fake-clock.ts';
 import { runs } from '../support/runs.ts';
-import { FakeClock, settle } from './fake-clock.ts';
 
 /** A promise that a test resolves. */
 const gate = () => Promise.withResolvers<void>();
@@ -81,7 +81,7 @@ describe('a controller', () => {
     queue.add('a');
     const ended = run(
       controller(async () => {
-        looks.push(clock.passed);
+        looks.push(clock.monotonic());
         return looks.length < 3 ? { requeueAt: clock.now() + seconds(7) } : 'await-change';
       }),
     );
@@ -318,7 +318,7 @@ describe('a controller under any load', () => {
             const { work, response, throws } = plan.find((item) => item.key === key)!;
             expect(processing.has(key)).toBe(false);
             processing.add(key);
-            looked.set(key, clock.passed);
+            looked.set(key, clock.monotonic());
             await busy(work);
             if (response !== undefined && !asked.has(key)) {
               asked.add(key);

@@ -10,8 +10,8 @@ import {
   type WatchEvent,
 } from '../../src/lib/list-watch.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import { FakeClock, settle } from '../support/fake-clock.ts';
 import { runs } from '../support/runs.ts';
-import { FakeClock, settle } from './fake-clock.ts';
 
 type Event = WatchEvent<string>;
 /** What a watch does: after so long an event, a problem, or nothing more (`end`); otherwise it lasts until it is cut. */
@@ -86,7 +86,7 @@ class ScriptedSource implements ListWatch<string> {
 
   #note(call: string): void {
     this.calls.push(call);
-    this.times.push(clock.passed);
+    this.times.push(clock.monotonic());
   }
 
   #until(after: Ms | undefined, signal: AbortSignal): Promise<void> {

@@ -9,8 +9,8 @@ import type { LeaseRecord, LeaseStore } from '../../src/controller/lease-store.t
 import { Failure } from '../../src/lib/failure.ts';
 import type { Log } from '../../src/lib/log.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import { FakeClock, settle } from '../support/fake-clock.ts';
 import { runs } from '../support/runs.ts';
-import { FakeClock, settle } from './fake-clock.ts';
 
 const TIMES = {
   leaseDuration: seconds(15),

@@ -2,8 +2,8 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { WorkQueue } from '../../src/controller/work-queue.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { runs } from '../support/runs.ts';
-import { FakeClock } from './fake-clock.ts';
 
 let clock: FakeClock;
 let queue: WorkQueue;

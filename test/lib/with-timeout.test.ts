@@ -2,7 +2,7 @@ import { getEventListeners } from 'node:events';
 import { describe, expect, it } from '@jest/globals';
 import { seconds } from '../../src/lib/time.ts';
 import { abortable, aborted, sleep, withTimeout } from '../../src/lib/with-timeout.ts';
-import { FakeClock, settle } from '../controller/fake-clock.ts';
+import { FakeClock, settle } from '../support/fake-clock.ts';
 
 const listeners = (signal: AbortSignal): number => getEventListeners(signal, 'abort').length;
 

@@ -83,7 +83,7 @@ describe('with a token that is still valid', () => {
     expect(world.summary('Renewed')).toBe(`False ${kind}`);
     expect(world.summary('Stalled')).toBe(stalls ? `True ${kind}` : 'absent');
     expect(world.eventSummaries).toEqual(['Normal TokenIssued', `Warning ${kind}`]);
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     await world.pass();
     expect(world.summary('Ready')).toBe('False TokenExpired');
     expect(world.condition('Ready')?.message).toContain(`Because of ${kind}`);

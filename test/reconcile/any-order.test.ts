@@ -151,7 +151,7 @@ class Story {
     const end = clock.now() + by;
     do {
       const next = Math.min(clock.nextTimer ?? end, end);
-      clock.advance(Math.max(next - clock.now(), 0));
+      clock.step(Math.max(next - clock.now(), 0));
       this.#collectGarbage();
       await turns(4);
     } while (clock.now() < end);

@@ -15,7 +15,7 @@ beforeEach(() => {
 describe('what happens in the middle of something else', () => {
   it('a rejection in answer to a request stays in the status after the next pass', async () => {
     await world.pass();
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     world.idp.outage = new Failure('ClientSecretRejected', 'no');
     world.cluster.annotate(KEY, REQUEST);
     await world.pass();
@@ -27,7 +27,7 @@ describe('what happens in the middle of something else', () => {
   it('a request soon after a refusal leads to an attempt, if later', async () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
     await world.pass();
-    world.clock.advance(seconds(10));
+    world.clock.step(seconds(10));
     world.cluster.annotate(KEY, REQUEST);
     await world.runFor(minutes(2), await world.pass());
 

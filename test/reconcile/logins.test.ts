@@ -39,7 +39,7 @@ async function outOfPatience(): Promise<() => void> {
   const release = world.limiter.hold();
   const transient = world.pass();
   await until(() => world.limiter.waiting > 0);
-  world.clock.advance(minutes(1));
+  world.clock.step(minutes(1));
   await transient;
   return release;
 }
@@ -52,7 +52,7 @@ describe('a right password', () => {
     const transient = world.pass();
     release();
     await until(() => world.tokenRequests > 0);
-    world.clock.advance(seconds(2));
+    world.clock.step(seconds(2));
     await transient;
 
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -62,7 +62,7 @@ describe('a right password', () => {
   it('that waits for its turn is not taken for the wrong one before it', async () => {
     presents(WRONG_PASSWORD);
     await world.pass();
-    world.clock.advance(minutes(16));
+    world.clock.step(minutes(16));
     presents(GOOD_PASSWORD);
     const release = await outOfPatience();
     const again = world.pass();
@@ -82,7 +82,7 @@ describe('a client secret', () => {
     const release = world.limiter.hold();
     const transient = world.pass();
     await until(() => world.limiter.waiting > 0);
-    world.clock.advance(minutes(5));
+    world.clock.step(minutes(5));
     await transient;
     presents(GOOD_PASSWORD);
     const again = world.pass();
@@ -103,7 +103,7 @@ it('a request that breaks is not waited for again: the next pass asks again', as
   };
   await expect(world.pass()).rejects.toThrow('a bug');
   const transient = world.pass();
-  world.clock.advance(seconds(2));
+  world.clock.step(seconds(2));
   await transient;
 
   expect(world.summary('Ready')).toBe('True TokenValid');
@@ -129,7 +129,7 @@ describe('a rejected password', () => {
   });
 
   it('is tried once more on request, if later when it was rejected a moment ago', async () => {
-    world.clock.advance(seconds(10));
+    world.clock.step(seconds(10));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
     const action = await world.pass();
     expect(action).toEqual({ requeueAt: START + seconds(30) });
@@ -139,7 +139,7 @@ describe('a rejected password', () => {
   });
 
   it('is tried once more on request although the clock has been set back', async () => {
-    world.clock.advance(seconds(2));
+    world.clock.step(seconds(2));
     world.clock.jump(-hours(5));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
     await world.pass();
@@ -148,7 +148,7 @@ describe('a rejected password', () => {
   });
 
   it('is tried only once on request, even when the API server does not take the status', async () => {
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
     world.cluster.failNext('applyStatus', OUTAGE);
     await world.runFor(hours(1), await world.pass());
@@ -166,7 +166,7 @@ describe('a session', () => {
       if (action === 'await-change') throw new Error('no renewal');
       const before = world.idp.liveSessions;
       expect(before).toBe(1);
-      world.clock.advance(action.requeueAt - world.clock.now());
+      world.clock.step(action.requeueAt - world.clock.now());
       const isNear = world.clock.now() > START + minutes(34);
       if (isNear) world.cluster.failNext('applySecret', OUTAGE);
       action = await world.pass();
@@ -200,11 +200,11 @@ describe('a session', () => {
     await world.pass();
     world.idp.loseSessions();
     world.idp.goodPassword = 'changed';
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     for (let times = 0; times < 4; times += 1) world.cluster.failNext('deleteSecret', OUTAGE);
     asked();
     await world.pass();
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     await world.pass();
     await world.pass();
 
@@ -217,7 +217,7 @@ describe('a session', () => {
 async function whileTurnsCome(transient: Promise<unknown>): Promise<void> {
   for (let ticket = 0; ticket < 3; ticket += 1) {
     await new Promise((resolve) => setImmediate(resolve));
-    world.clock.advance(seconds(2));
+    world.clock.step(seconds(2));
   }
   await transient;
 }
@@ -239,7 +239,7 @@ it('nor is it after a 429 for the other scope', async () => {
   await whileTurnsCome(Promise.all([world.pass(), world.pass('shop/other')]));
   world.idp.outage = undefined;
   asked();
-  world.clock.advance(minutes(1));
+  world.clock.step(minutes(1));
   await whileTurnsCome(Promise.all([world.pass(), world.pass('shop/other')]));
   expect(asked()).toEqual(['password']);
 });

@@ -166,7 +166,7 @@ describe('a clock', () => {
     await world.pass('shop/second');
     world.clock.jump(-hours(2));
     for (const key of [KEY, 'shop/second', KEY, 'shop/second']) {
-      world.clock.advance(10);
+      world.clock.step(10);
       await world.pass(key);
     }
 
@@ -191,7 +191,7 @@ describe('short-lived tokens', () => {
   it('are not published once they have expired', async () => {
     world.idp.validity = seconds(20);
     await world.pass();
-    world.clock.advance(seconds(25));
+    world.clock.step(seconds(25));
     world.cluster.removeSecret(TARGET);
     await world.pass();
 
@@ -223,7 +223,7 @@ describe('many credentials', () => {
     await Promise.all(names.map((name) => world.pass(`shop/${name}`)));
     expect(world.tokenRequests).toBe(1);
 
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     await Promise.all(names.map((name) => world.pass(`shop/${name}`)));
     expect(world.tokenRequests).toBe(2);
     const tokens = names.map((name) => world.cluster.stored(`shop/${name}-token`)?.data['token']);
@@ -235,7 +235,7 @@ describe('many credentials', () => {
     const names = ['a', 'b', 'c'];
     for (const name of names) world.cluster.put(aCredential({ metadata: { name } }));
     for (const name of names) await world.pass(`shop/${name}`);
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     for (const name of names) {
       world.cluster.annotate(`shop/${name}`, annotations);
       await world.pass(`shop/${name}`);
@@ -255,7 +255,7 @@ describe('a pass that is told to stop', () => {
 
     await expect(transient).rejects.toThrow('the Lease is lost');
     expect(world.cluster.requests).toEqual(['readSecret convercus-abc']);
-    expect(world.clock.pendingTimers).toBe(0);
+    expect(world.clock.timers).toBe(0);
   });
 
   it('does not even begin to ask for a token', async () => {

@@ -361,7 +361,7 @@ describe('a token in place', () => {
     const deletionTimestamp = '2026-09-21T12:00:01Z';
     world.cluster.put({ ...credential, metadata: { ...credential.metadata, deletionTimestamp } });
 
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     expect(await world.pass()).toBe('await-change');
     expect(world.tokenRequests).toBe(1);
   });
@@ -409,7 +409,7 @@ describe('a failing renewal', () => {
   });
 
   it('is not tried sooner because of a restart of the watch or any other pass', async () => {
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     await world.pass();
     const { length } = world.idp.requests;
     await world.pass();
@@ -421,10 +421,10 @@ describe('a failing renewal', () => {
   it('because the host is busy says so when the token expires, and goes on waiting', async () => {
     world.idp.outage = undefined;
     const release = world.limiter.hold();
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     const waiting = world.pass();
     await until(() => world.limiter.waiting > 0);
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
 
     expect(await waiting).toEqual({ requeueAt: EXPIRY + minutes(1) });
     expect(world.summary('Ready')).toBe('False TokenExpired');
@@ -465,7 +465,7 @@ describe('a renewal on request', () => {
   beforeEach(async () => {
     await world.pass();
     events();
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
   });
 
   it('happens once per value', async () => {
@@ -481,7 +481,7 @@ describe('a renewal on request', () => {
     expect(token()).toBe(`${CANARY}-token-2`);
     expect(events()[0]).toBe('Normal RenewRequested');
 
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'b' });
     await world.pass();
     expect(world.tokenRequests).toBe(3);
@@ -495,7 +495,7 @@ describe('a renewal on request', () => {
     expect(world.summary('Renewed')).toBe('False NetworkError');
     expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('a');
 
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     await world.pass();
     world.restart();
     await world.pass();
@@ -516,7 +516,7 @@ describe('a renewal on request', () => {
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
     const waiting = world.pass();
     await until(() => world.limiter.waiting > 0);
-    world.clock.advance(minutes(5));
+    world.clock.step(minutes(5));
     await waiting;
     expect(world.summary('Renewed')).toBe('False Throttled');
 
@@ -531,7 +531,7 @@ describe('a renewal on request', () => {
     await world.pass();
     expect(world.tokenRequests).toBe(2);
 
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
     await world.pass();
     await world.pass();
@@ -596,7 +596,7 @@ describe('a target that others have to do with', () => {
           continue;
         }
         if (action === 'await-change') throw new Error('never enqueued again');
-        world.clock.advance(Math.max(action.requeueAt - world.clock.now(), 1));
+        world.clock.step(Math.max(action.requeueAt - world.clock.now(), 1));
       }
       return repairs;
     }
@@ -850,7 +850,7 @@ describe('a target to merge into that holds the token of another credential', ()
     world.cluster.unwatch(KEY);
     const target = { name: 'loyalty-token', creationPolicy: 'Merge' } as const;
     world.cluster.put(aCredential({ metadata: { name: 'new' }, target }));
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     const action = await world.pass(NEW);
     expect(world.summary('Ready', NEW)).toBe('False TargetNotOurs');
     expect(world.condition('Ready', NEW)?.message).toContain('ConvercusCredential "loyalty"');
@@ -866,7 +866,7 @@ describe('a target to merge into that holds the token of another credential', ()
     world.cluster.edit(KEY, (spec) => ({ ...spec, target: { ...spec.target, name: 'other' } }));
     const target = { name: 'loyalty-token', creationPolicy: 'Merge' } as const;
     world.cluster.put(aCredential({ metadata: { name: 'new' }, target }));
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     await world.pass(NEW);
 
     expect(world.summary('Ready', NEW)).toBe('True TokenValid');
@@ -888,7 +888,7 @@ describe('a target to merge into that holds the token of another credential', ()
     rename();
     const managers = { ...world.cluster.stored(TARGET)?.managers, 'data.token': 'helm' };
     world.cluster.putSecret(TARGET, { managers });
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     await world.pass(NEW);
 
     expect(world.summary('Ready', NEW)).toBe('False TargetNotOurs');
@@ -897,7 +897,7 @@ describe('a target to merge into that holds the token of another credential', ()
 
   it('is not taken over while it is changed: the next pass looks again', async () => {
     rename();
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     const read = world.cluster.readCredential.bind(world.cluster);
     world.cluster.readCredential = (...args) => {
       world.cluster.putSecret(TARGET, { data: { token: `${CANARY}-theirs` } });

@@ -33,7 +33,7 @@ async function expiredFor(
     before(elapsed);
     if (expiryOf(TARGET) <= world.clock.now()) expired += seconds(1);
     for (const key of keys) await passWhileDue(key, due);
-    world.clock.advance(seconds(1));
+    world.clock.step(seconds(1));
   }
   return expired;
 }
@@ -52,7 +52,7 @@ const expiryOf = (target: string): EpochMs =>
 describe('a refusal that several credentials share', () => {
   beforeEach(async () => {
     await world.pass();
-    world.clock.advance(minutes(10));
+    world.clock.step(minutes(10));
     world.cluster.putSecret(SOURCE, { data: { client_secret: `${CANARY}-rotated` } });
     world.cluster.put(aCredential({ metadata: { name: 'new' } }));
     world.idp.outage = REFUSED;
@@ -90,7 +90,7 @@ describe('a refusal that several credentials share', () => {
   it('stands for one that comes later and has no token, until its time', async () => {
     const now = world.clock.now();
     await world.pass(NEW);
-    world.clock.advance(minutes(5));
+    world.clock.step(minutes(5));
 
     expect(await world.pass(NEW)).toEqual({ requeueAt: now + minutes(15) });
     expect(world.tokenRequests).toBe(2);
@@ -138,7 +138,7 @@ it('a redirect after several other failures is asked again after a quarter of an
   world.idp.outage = new Failure('ServerUnavailable', 'The server is unavailable');
   let action = await world.pass();
   for (let n = 0; n < 5; n += 1) {
-    world.clock.advance(action === 'await-change' ? 0 : action.requeueAt - world.clock.now());
+    world.clock.step(action === 'await-change' ? 0 : action.requeueAt - world.clock.now());
     if (n === 4) world.idp.outage = new Failure('UnexpectedRedirect', 'The endpoint redirects');
     action = await world.pass();
   }
@@ -191,10 +191,10 @@ describe('a failure that ends before the token does', () => {
 
   it('costs none while others keep looking at the credential', async () => {
     await world.pass();
-    world.clock.advance(minutes(24));
+    world.clock.step(minutes(24));
     world.idp.outage = REFUSED;
     const action = await world.pass();
-    world.clock.advance(minutes(2));
+    world.clock.step(minutes(2));
     expect(await world.pass()).toEqual(action);
   });
 });

@@ -41,7 +41,7 @@ async function outlast(): Promise<() => void> {
   const release = world.idp.hold();
   const transient = world.pass();
   await until(() => world.tokenRequests === 1);
-  world.clock.advance(minutes(1));
+  world.clock.step(minutes(1));
   await transient;
   return release;
 }
@@ -137,7 +137,7 @@ describe('the session of a deleted credential', () => {
   });
 
   it('is logged out with the newest refresh token, though that could not be stored', async () => {
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     world.cluster.failNext('applySecret', OUTAGE);
     await world.pass();
     world.cluster.remove(KEY);
@@ -183,7 +183,7 @@ describe('the session of a deleted credential', () => {
     world.cluster.remove(KEY);
     expect(await world.onePass()).toEqual({ requeueAt: START + minutes(10) });
     expect(world.limiter.waiting).toBe(1);
-    world.clock.advance(minutes(10));
+    world.clock.step(minutes(10));
 
     expect(await world.onePass()).toEqual({ requeueAt: START + minutes(20) });
     expect(world.limiter.waiting).toBe(1);
@@ -294,13 +294,13 @@ describe('the session of a former user', () => {
     await world.pass();
     for (let times = 0; times < 6; times += 1) {
       await settled();
-      world.clock.advance(seconds(10));
+      world.clock.step(seconds(10));
     }
 
     expect(loggedOut()).toHaveLength(3);
     expect(world.eventSummaries.at(-1)).toBe('Warning LogoutFailed');
     expect(world.summary('Ready')).toBe('True TokenValid');
-    expect(world.clock.pendingTimers).toBe(0);
+    expect(world.clock.timers).toBe(0);
   });
 
   it('stays until the new token is published', async () => {
@@ -322,7 +322,7 @@ describe('the session of a former user', () => {
       user(USERNAME);
       world.cluster.edit(KEY, (spec) => ({ ...spec }));
     });
-    world.clock.advance(seconds(2));
+    world.clock.step(seconds(2));
     await world.pass();
     await settled();
 

@@ -217,7 +217,7 @@ describe('a session', () => {
     await world.pass();
     asked();
     world.cluster.remove(KEY);
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     world.cluster.put(
       aCredential({ metadata: { uid: 'another' }, spec: { grantType: 'password' } }),
     );
@@ -282,10 +282,10 @@ describe('the maximum of a session, met by a planned login that outlasts its pas
     await world.runFor(minutes(50), await world.pass());
     world.idp.goodPassword = 'changed by a user';
     const release = world.idp.hold();
-    world.clock.advance(minutes(2));
+    world.clock.step(minutes(2));
     const transient = world.pass();
     await settled();
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     await transient;
     expect(world.idp.grants('password')).toBe(2);
     const again = world.pass();
@@ -355,7 +355,7 @@ describe('a request that waits longer than anybody has patience', () => {
     const release = world.limiter.hold();
     const transient = world.pass();
     await until(() => world.limiter.waiting > 0);
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     await transient;
     expect(world.summary('Ready')).toBe('False Throttled');
     const again = world.pass();
@@ -370,13 +370,13 @@ describe('a request that waits longer than anybody has patience', () => {
     const release = world.idp.hold();
     const transient = world.pass();
     await until(() => world.tokenRequests === 1);
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     await transient;
     presents({ client_secret: `${GOOD_SECRET}-2` });
     const again = world.pass();
     release();
     await settled();
-    world.clock.advance(seconds(2));
+    world.clock.step(seconds(2));
     await again;
 
     expect(world.idp.grants('password')).toBe(1);
@@ -412,7 +412,7 @@ describe('a session that comes when nothing is to be published any more', () => 
     const release = world.idp.hold();
     const transient = world.pass();
     await until(() => world.tokenRequests === 1);
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     await transient;
     world.cluster.edit(KEY, (spec) => ({ ...spec, ...change }));
     const action = await world.pass();
@@ -432,7 +432,7 @@ describe('a session that comes when nothing is to be published any more', () => 
     const release = world.idp.hold();
     const transient = world.pass();
     await until(() => world.tokenRequests === 1);
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     await transient;
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
     const action = await world.pass();
@@ -542,7 +542,7 @@ describe('a rejected password', () => {
   });
 
   it('is replaced at once by the right one', async () => {
-    world.clock.advance(minutes(16));
+    world.clock.step(minutes(16));
     presents({});
     await world.pass();
 
@@ -553,7 +553,7 @@ describe('a rejected password', () => {
 
   it('is tried once more when a person asks for it', async () => {
     asked();
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
     await world.pass();
     expect(asked()).toEqual(['password']);
@@ -566,7 +566,7 @@ describe('a rejected password', () => {
 
   it('that follows another rejection closely is tried once more after the longest lock', async () => {
     asked();
-    world.clock.advance(minutes(5));
+    world.clock.step(minutes(5));
     presents({ password: `${WRONG_PASSWORD}-2` });
     const action = await world.pass();
     expect(action).toEqual({ requeueAt: START + minutes(5) + minutes(20) * 1.05 });
@@ -603,10 +603,10 @@ describe('logins of one user', () => {
     );
     await world.pass();
     const other = world.pass('shop/other');
-    world.clock.advance(seconds(1.9));
+    world.clock.step(seconds(1.9));
     await new Promise((resolve) => setImmediate(resolve));
     expect(world.tokenRequests).toBe(1);
-    world.clock.advance(seconds(0.1));
+    world.clock.step(seconds(0.1));
     await other;
 
     expect(world.tokenRequests).toBe(2);

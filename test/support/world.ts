@@ -349,10 +349,10 @@ export class World {
     };
     for (let passes = 0; dueAt() <= end; passes += 1) {
       if (passes > 1_000) throw new Error('the passes follow each other too fast');
-      this.clock.advance(Math.max(dueAt() - this.clock.now(), 0));
+      this.clock.step(Math.max(dueAt() - this.clock.now(), 0));
       action = await this.pass(key);
     }
-    this.clock.advance(end - this.clock.now());
+    this.clock.step(end - this.clock.now());
     return action;
   }
 

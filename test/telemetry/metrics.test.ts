@@ -55,7 +55,7 @@ describe('the metrics', () => {
     const clock = new FakeClock();
     const metrics = aRegistry(clock);
     metrics.observe({ credentials: () => [aCredential({ status: status('True') })] });
-    clock.advance(300_000);
+    clock.step(300_000);
     expect(await samplesOf(metrics)).toMatchObject({
       [`convercus_credential_ready{${LABELS}}`]: 0,
     });
@@ -131,7 +131,7 @@ describe('the metrics', () => {
       'convercus_token_host_paused{host="id.test"}': 1,
       'convercus_token_host_paused{host="other.test"}': 0,
     });
-    clock.advance(1_000);
+    clock.step(1_000);
     expect((await samplesOf(metrics))['convercus_token_host_paused{host="id.test"}']).toBe(0);
     hosts = [];
     expect(await textOf(metrics)).not.toContain('host="id.test"');

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { HostLimits, Ticket } from '../../src/tokens/host-limiter.ts';
 import { HostLimiters } from '../../src/tokens/host-limiter.ts';
-import { FakeClock, settle } from '../controller/fake-clock.ts';
+import { FakeClock, settle } from '../support/fake-clock.ts';
 
 const LIMITS: HostLimits = {
   requestsPerSecond: 2,
@@ -43,7 +43,7 @@ function ask(
   }: Partial<Ticket> & { takes?: Ms; host?: string; by?: AbortSignal } = {},
 ): Promise<string> {
   const task = async () => {
-    started.push([name, clock.passed]);
+    started.push([name, clock.monotonic()]);
     await pause(takes);
     return name;
   };
@@ -125,7 +125,12 @@ describe('a host limiter', () => {
   it('lets one go earlier that has become more urgent while it waited', async () => {
     limiter.pause(HOST, clock.now() + seconds(1));
     const ticket: Ticket = { deadline: 30 };
-    void limiter.run(HOST, ticket, async () => started.push(['hurried', clock.passed]), signal);
+    void limiter.run(
+      HOST,
+      ticket,
+      async () => started.push(['hurried', clock.monotonic()]),
+      signal,
+    );
     void ask('soon', { deadline: 10 });
     ticket.deadline = 5;
     limiter.raisePriority(HOST, ticket);
@@ -385,7 +390,7 @@ describe('a host after 429 or 503', () => {
     }
     limiter.pause(HOST, clock.now() + minutes(5));
     const expiresAt = clock.now() + seconds(30);
-    const now = clock.passed;
+    const now = clock.monotonic();
     void ask('a', { deadline: expiresAt, expiresAt });
     await clock.advance(minutes(1));
     expect(started).toEqual([['a', now + seconds(1)]]);
@@ -448,7 +453,7 @@ describe('a host that does not answer', () => {
     { host = HOST, takes = 0, by = signal } = {},
   ): Promise<void> {
     const task = async () => {
-      started.push([name, clock.passed]);
+      started.push([name, clock.monotonic()]);
       await pause(takes);
       if (outcome !== 'nothing') limiter.report(host, outcome);
     };

@@ -59,11 +59,11 @@ describe('a raised not-before policy', () => {
     world.cluster.put(aCredential({ metadata: { name: 'twin' } }));
     world.cluster.put(aCredential({ metadata: { name: 'other' }, spec: { scope: 'openid more' } }));
     for (const name of ['loyalty', 'twin', 'other']) await world.pass(`shop/${name}`);
-    world.clock.advance(minutes(4));
+    world.clock.step(minutes(4));
     const release = world.idp.hold();
     const first = world.pass();
     await until(() => world.tokenRequests === 3);
-    world.clock.advance(seconds(2));
+    world.clock.step(seconds(2));
     const news = aToken({ issuedAt: world.clock.now(), notBefore: world.clock.now() });
     world.source = () => Promise.resolve(news);
     await world.pass('shop/other');
@@ -92,7 +92,7 @@ describe('a raised not-before policy', () => {
     const world = World.with();
     world.cluster.put(aCredential({ metadata: { name: 'other' }, spec: { scope: 'openid more' } }));
     await world.pass();
-    world.clock.advance(minutes(1));
+    world.clock.step(minutes(1));
     world.idp.notBefore = world.clock.now();
     await world.pass('shop/other');
     const [tokenUrl] = world.revoked;

@@ -115,18 +115,18 @@ describe('tokens', () => {
 
   it('are handed on while they need no renewal', async () => {
     await obtain();
-    clock.advance(minutes(4) - 1);
+    clock.step(minutes(4) - 1);
     await obtain();
     expect(idp.requests).toHaveLength(1);
 
-    clock.advance(1);
+    clock.step(1);
     await obtain();
     expect(idp.requests).toHaveLength(2);
   });
 
   it('are not handed on to who needs a newer one', async () => {
     await obtain();
-    clock.advance(1);
+    clock.step(1);
     await obtain({ freshness: { newerThan: START, requested: false } });
 
     expect(idp.requests).toHaveLength(2);
@@ -148,7 +148,7 @@ describe('tokens', () => {
   it('are never handed on after their end, however long the least time between renewals is', async () => {
     idp.validity = seconds(10);
     await obtain();
-    clock.advance(seconds(10));
+    clock.step(seconds(10));
     await obtain();
 
     expect(idp.requests).toHaveLength(2);
@@ -163,7 +163,7 @@ describe('a refusal', () => {
     expect(first.retryAt).toBe(START + minutes(15));
     expect(isTokenFailure(await obtain())).toBe(false);
 
-    clock.advance(minutes(15));
+    clock.step(minutes(15));
     await wrong();
     expect(idp.requests).toHaveLength(3);
   });
@@ -171,7 +171,7 @@ describe('a refusal', () => {
   it('that nothing but a change can lift stands for good', async () => {
     idp.outage = new Failure('CredentialsRejected', 'no');
     expect(refusalIn(await obtain()).retryAt).toBeUndefined();
-    clock.advance(hours(1_000));
+    clock.step(hours(1_000));
     await obtain();
 
     expect(idp.requests).toHaveLength(1);
@@ -183,25 +183,25 @@ describe('a refusal', () => {
     for (let times = 0; times < 7; times += 1) {
       const { retryAt = 0 } = refusalIn(await obtain());
       waits.push((retryAt - clock.now()) / minutes(1));
-      clock.advance(retryAt - clock.now());
+      clock.step(retryAt - clock.now());
     }
     expect(waits).toEqual([1, 2, 4, 8, 15, 15, 15]);
 
     idp.outage = undefined;
     await obtain();
     idp.outage = new Failure('TLSError', 'no');
-    clock.advance(minutes(5));
+    clock.step(minutes(5));
     expect(refusalIn(await obtain()).retryAt).toBe(clock.now() + minutes(1));
   });
 
   it('yields to a person, but not within the least time between renewals', async () => {
     idp.outage = new Failure('CredentialsRejected', 'no');
     await obtain();
-    clock.advance(seconds(30) - 1);
+    clock.step(seconds(30) - 1);
     await obtain({ freshness: requested });
     expect(idp.requests).toHaveLength(1);
 
-    clock.advance(1);
+    clock.step(1);
     await obtain({ freshness: requested });
     await obtain({ freshness: requested });
     expect(idp.requests).toHaveLength(2);
@@ -263,7 +263,7 @@ describe('who waits', () => {
     const release = limiter.hold();
     const asked = obtain({ maxWait: minutes(1) });
     await until(() => limiter.waiting > 0);
-    clock.advance(minutes(1));
+    clock.step(minutes(1));
     const { failure, retryAt } = refusalIn(await asked);
     expect(failure.kind).toBe('Throttled');
     expect(failure.message).toContain(HOST);
@@ -304,17 +304,17 @@ describe('who waits', () => {
     asked.push(obtain({ request: other, deadline: START + hours(1) }));
     asked.push(obtain({ request: third, deadline: START + hours(2) }));
     asked.push(obtain({ request: third, deadline: START + minutes(1) }));
-    clock.advance(seconds(2));
+    clock.step(seconds(2));
     await until(() => idp.requests.length === 2);
     expect(idp.requests[1]).toBe(third);
 
-    clock.advance(seconds(2));
+    clock.step(seconds(2));
     await Promise.all(asked);
   });
 
   it('leaves no timer behind', async () => {
     await obtain();
-    expect(clock.pendingTimers).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 
   it('and leaves does not keep others from what they wait for', async () => {
@@ -404,6 +404,6 @@ describe('who waits', () => {
     await expect(obtain({}, 'shop/a')).rejects.toThrow('a bug');
     await expect(obtain({}, 'shop/a')).rejects.toThrow('a bug');
     expect(calls).toBe(2);
-    expect(clock.pendingTimers).toBe(0);
+    expect(clock.timers).toBe(0);
   });
 });

@@ -1,7 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { type Ms, seconds } from '../../src/lib/time.ts';
 import { UserLimiter } from '../../src/tokens/user-limiter.ts';
-import { FakeClock } from '../controller/fake-clock.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 
 describe('a user limiter', () => {
   let clock: FakeClock;
@@ -22,7 +22,7 @@ describe('a user limiter', () => {
     { deadline = 0, takes = 0, signal = closing.signal } = {},
   ): Promise<string> {
     const login = async () => {
-      started.push([name, clock.passed]);
+      started.push([name, clock.monotonic()]);
       if (takes > 0) await new Promise<void>((resolve) => clock.after(takes, resolve));
       return name;
     };
