@@ -40,7 +40,7 @@ export interface NodeSettings {
   readonly env: Readonly<Record<string, string>>;
 }
 
-const IDLE_SECONDS = 3;
+const IDLE_SECONDS = 1;
 
 /** Resident memory of a `node` that does nothing, in MB: mostly pages of its binary. */
 export async function idleNodeMb({ nodeArguments, env }: NodeSettings): Promise<number> {

@@ -22,6 +22,8 @@ interface SecretObject {
   readonly data?: Record<string, string>;
 }
 
+type Client = Pick<ApiClient, 'send' | 'lines'>;
+
 const WATCH =
   '/api/v1/secrets?watch=1&allowWatchBookmarks=true&labelSelector=app.kubernetes.io/managed-by%3Dconvercus-operator';
 
@@ -32,13 +34,13 @@ export class TargetReader {
   readonly sessionValues = new Set<string>();
   /** States of a target that were no token. */
   unreadable = 0;
-  readonly #client: ApiClient;
+  readonly #client: Client;
   readonly #readsData: boolean;
   readonly #stopped = new AbortController();
   #version: string;
   #latest = Number.NaN;
 
-  private constructor(client: ApiClient, version: string, readsData: boolean) {
+  private constructor(client: Client, version: string, readsData: boolean) {
     this.#client = client;
     this.#version = version;
     this.#readsData = readsData;
@@ -48,7 +50,7 @@ export class TargetReader {
    * What was written before is not seen.
    * @param content `metadata` costs the least; `data` takes the expiry from the token itself
    */
-  static async start(client: ApiClient, content: 'metadata' | 'data'): Promise<TargetReader> {
+  static async start(client: Client, content: 'metadata' | 'data'): Promise<TargetReader> {
     const list = JSON.parse(await client.send({ method: 'GET', path: '/api/v1/secrets?limit=1' }));
     const reader = new TargetReader(client, list.metadata.resourceVersion, content === 'data');
     void reader.#run();

@@ -1,4 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
+import {
+  countsFrom,
+  difference,
+  eventsIn,
+  listsIn,
+  readsIn,
+  writesIn,
+} from '../../dev/lab/api-counts.ts';
 import { leaks } from '../../dev/lab/leaks.ts';
 import {
   burstNeeded,
@@ -13,8 +21,12 @@ import {
   sharedSeconds,
   tally,
 } from '../../dev/lab/measures.ts';
+import { idleNodeMb } from '../../dev/lab/process-sample.ts';
 import type { EventType, ProviderEvent } from '../../dev/lab/provider.ts';
 import { atMost, exactly, row, table } from '../../dev/lab/report.ts';
+import { TargetReader } from '../../dev/lab/target-reader.ts';
+import { imageSettings } from '../../dev/lab/testbed.ts';
+import { memoryAboveIdle } from '../../dev/lab/thresholds.ts';
 
 const held = (since: number, expiresAt: number, renewAt = expiresAt) => ({
   at: since * 1_000,
@@ -30,7 +42,7 @@ const seen = (
   error = '',
 ): ProviderEvent => ({ at: at * 1_000, principal, type, error });
 
-describe('what the soak runs measure', () => {
+describe('what the lab measures', () => {
   const targets = new Map([
     ['a', [held(0, 20, 16), held(17, 37, 33), held(40, 60, 56)]],
     ['b', [held(5, 25, 21), held(22, 42, 38)]],
@@ -101,7 +113,7 @@ describe('what the soak runs measure', () => {
   });
 });
 
-describe('the canary test', () => {
+describe('the search for leaks', () => {
   const places = (log: string) => new Map([['log', log]]);
   const secret = 'canary-4b1f"+/&';
 
@@ -120,5 +132,95 @@ describe('the canary test', () => {
 
   it('is content with what is not secret', () => {
     expect(leaks(places('namespace shop, name loyalty'), [secret])).toEqual([]);
+  });
+});
+
+describe('the counts of the API server', () => {
+  const line = (verb: string, resource: string, subresource: string, value: number) =>
+    `apiserver_request_total{code="200",resource="${resource}",subresource="${subresource}",verb="${verb}"} ${value}`;
+  const before = countsFrom(line('PUT', 'secrets', '', 3));
+  const after = countsFrom(
+    [
+      line('PUT', 'secrets', '', 5),
+      line('PUT', 'convercuscredentials', 'status', 2),
+      line('GET', 'secrets', '', 2),
+      line('LIST', 'secrets', '', 1),
+      line('WATCH', 'secrets', '', 1),
+      line('PUT', 'leases', '', 9),
+      line('POST', 'events', '', 2),
+      line('GET', 'pods', '', 7),
+    ].join('\n'),
+  );
+
+  it('are told apart by reads, lists, writes and events; Leases and watches are none of them', () => {
+    const counts = difference(before, after);
+    expect(counts['PUT secrets']).toBe(2);
+    expect(counts['GET pods']).toBeUndefined();
+    expect([readsIn, listsIn, writesIn, eventsIn].map((of) => of(counts))).toEqual([3, 1, 4, 2]);
+  });
+});
+
+describe('the reader of targets', () => {
+  const secret = (version: string, issuedAt: string) => ({
+    type: 'MODIFIED',
+    object: {
+      metadata: {
+        namespace: 'a',
+        resourceVersion: version,
+        labels: { 'convercus.io/credential': 'x' },
+        annotations: {
+          'convercus.io/issued-at': issuedAt,
+          'convercus.io/renew-at': '2026-01-01T00:04:00Z',
+          'convercus.io/expires-at': '2026-01-01T00:05:00Z',
+        },
+      },
+    },
+  });
+
+  it('notes each token once, and watches on from the last version when a watch ends', async () => {
+    const first = [secret('8', '2026-01-01T00:00:00Z'), secret('9', '2026-01-01T00:00:00Z')];
+    const second = [secret('10', '2026-01-01T00:01:00Z')];
+    const watches = [first, second];
+    const paths: string[] = [];
+    const client = {
+      send: async () => '{"metadata":{"resourceVersion":"7"}}',
+      async *lines(path: string, _: string, signal: AbortSignal) {
+        paths.push(path.replace(/.*&/, ''));
+        for (const event of watches.shift() ?? []) yield JSON.stringify(event);
+        if (paths.length === 3)
+          await new Promise((resolve) => signal.addEventListener('abort', resolve));
+      },
+    };
+    const reader = await TargetReader.start(client, 'metadata');
+    await reader.until(1, 5);
+    while (paths.length < 3) await new Promise((resolve) => setImmediate(resolve));
+    reader.stop();
+    expect(paths).toEqual(['resourceVersion=7', 'resourceVersion=9', 'resourceVersion=10']);
+    expect(reader.targets.get('a/x')?.map(({ token }) => token)).toEqual([
+      '2026-01-01T00:00:00Z',
+      '2026-01-01T00:01:00Z',
+    ]);
+    expect(reader.targets.get('a/x')?.[0]?.renewAt).toBe(Date.parse('2026-01-01T00:04:00Z'));
+  });
+});
+
+describe('the memory bar', () => {
+  it('compares with a node that has the flags of the image and does nothing', async () => {
+    const image = await imageSettings();
+    expect(image.nodeArguments).not.toEqual([]);
+    expect(image.nodeArguments.every((argument) => argument.startsWith('--'))).toBe(true);
+    expect(image.env).toHaveProperty('MALLOC_ARENA_MAX');
+    const idle = await idleNodeMb(image);
+    expect(idle).toBeGreaterThan(10);
+    expect(idle).toBeLessThan(100);
+  });
+
+  it.each([
+    [100, '≤ 50'],
+    [1_000, undefined],
+    [10_000, '≤ 110'],
+    [100_000, '≤ 440'],
+  ])('for %i credentials is %s', (count, text) => {
+    expect(memoryAboveIdle(count)?.text).toBe(text);
   });
 });
