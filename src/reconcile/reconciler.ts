@@ -116,6 +116,8 @@ export class Reconciler {
       return { ...this.#failed(subject, seen), tokenUrl: credential.tokenUrl };
     }
     const now = clock.now();
+    // The target may never be written again, because it is another's by now
+    if (!holdsToken(seen, now)) this.cleanup.logOutSuperseded(credential, subject.state, signal);
     const next = plan(seen, now);
     if (next.do !== 'publish') {
       if (credential.grantType === 'password') tokens.cancelUnsent(key);
@@ -225,6 +227,12 @@ function needsSession(
   return (
     currentToken !== undefined && currentToken.specHash !== specHash && currentToken.expiresAt > now
   );
+}
+
+/** Our target holds a token that is still valid: it may be of a session that was replaced since. */
+function holdsToken(seen: Observation, now: EpochMs): boolean {
+  const expiresAt = tokenAnnotationsOf(seen)?.expiresAt ?? 0;
+  return seen.duplicate === undefined && expiresAt > now;
 }
 
 /** Nothing is to be published. */

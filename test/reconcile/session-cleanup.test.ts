@@ -10,6 +10,7 @@ import {
   SESSION,
   SOURCE,
   settled,
+  TARGET,
   USERNAME,
   until,
   World,
@@ -312,6 +313,32 @@ describe('the session of a former user', () => {
     expect(loggedOut()).toEqual([]);
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
     await world.pass();
+    await settled();
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
+  });
+
+  it('is logged out without a new token when the target has become that of another user', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () => {
+      world.cluster.removeSecret(TARGET);
+      world.cluster.putSecret(TARGET, { data: { theirs: 'x' } });
+    });
+    await world.pass();
+    await settled();
+
+    expect(world.summary('Ready')).toBe('False TargetNotOurs');
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
+    expect(world.idp.liveSessions).toBe(1);
+  });
+
+  it('is logged out without a new token when the one in place has expired', async () => {
+    await changeWhileAnotherLogsIn(`${CANARY}-other`, () =>
+      world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true })),
+    );
+    const action = await world.pass();
+    await settled();
+    expect(loggedOut()).toEqual([]);
+    await world.runFor(minutes(6), action);
     await settled();
 
     expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
