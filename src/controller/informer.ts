@@ -16,11 +16,11 @@ import { ErrorReporter, unexpectedError } from './error-reporter.ts';
 const WATCH_TIMEOUT: Ms = minutes(5);
 /** A watch that outlasts the time-out it asked for by this much is cut. */
 const WATCH_GRACE: Ms = seconds(30);
-/** A watch that ends sooner, even cleanly, counts as failed: opening it at once again would spin. */
+/** A watch that ends sooner, even cleanly, counts as failed: to open it again at once would spin. */
 const MIN_WATCH: Ms = seconds(1);
 /**
- * API servers send a bookmark every minute, but nothing when our version lies in their future because etcd was restored
- * from a backup. After so long a list must tell.
+ * API servers send a bookmark every minute, but nothing at all when our version lies in their future because etcd was
+ * restored from a backup. After so long without an event everything is listed.
  */
 const MAX_SILENCE: Ms = WATCH_TIMEOUT;
 const PAGE_TIMEOUT: Ms = minutes(1);
@@ -47,7 +47,7 @@ export interface InformerOptions<T> {
   readonly random: Random;
   /** Once, when the first list is complete. */
   readonly onSynced: () => void;
-  /** Trouble that is being retried, once per change of its message; undefined when the watch works again. */
+  /** What fails and is being retried, once per change of its message; undefined when the watch works again. */
   readonly onError: (failure: Failure | undefined) => void;
 }
 
@@ -55,18 +55,27 @@ export interface InformerOptions<T> {
 export const runInformer = <T>(options: InformerOptions<T>, signal: AbortSignal): Promise<void> =>
   new Informer(options, signal).run();
 
+/** What the informer does next, like kube-rs `watcher::State`. */
+type State =
+  /** Lists everything: at the start, after HTTP 410, after a long silence, and when etcd was restored from a backup. */
+  | { readonly is: 'Empty' }
+  /** Watches from the version: everything up to it has been shown. */
+  | { readonly is: 'Watching'; readonly version: string }
+  /** Asks whether etcd was restored, and only then watches from the version: the watch has ended before its time. */
+  | { readonly is: 'Interrupted'; readonly version: string };
+
+const EMPTY: State = { is: 'Empty' };
+
 class Informer<T> {
   readonly #options: InformerOptions<T>;
   readonly #signal: AbortSignal;
   readonly #errors: ErrorReporter;
-  /** Where the next watch begins; undefined: list first. */
-  #version: string | undefined;
-  /** The latest that the server has told, also of a watch that it has forgotten since. */
+  #state = EMPTY;
+  /** The latest version that the server has told, also of a watch that it has forgotten since. */
   #latest = NO_VERSION;
   /** When the server last told anything, by the monotonic clock. */
   #heardAt: Ms = 0;
-  /** The last watch has ended before its time. */
-  #isCut = false;
+  /** How many lists and watches have failed in a row. */
   #failures = 0;
   #isSynced = false;
 
@@ -79,35 +88,40 @@ class Informer<T> {
   async run(): Promise<void> {
     const { clock } = this.#options;
     while (!this.#signal.aborted) {
+      const isSilent = clock.monotonic() - this.#heardAt >= MAX_SILENCE;
       try {
-        if (clock.monotonic() - this.#heardAt >= MAX_SILENCE) this.#version = undefined;
-        if (this.#isCut && (await this.#isRestored())) this.#version = undefined;
-        this.#isCut = false;
-        this.#version ??= await this.#list();
-        if (this.#version !== undefined) await this.#watch(this.#version);
+        this.#state = await this.#next(isSilent ? EMPTY : this.#state);
       } catch (error) {
         await this.#recover(error);
       }
     }
   }
 
+  async #next(state: State): Promise<State> {
+    switch (state.is) {
+      case 'Empty':
+        return this.#list();
+      case 'Interrupted':
+        return (await this.#isRestored()) ? EMPTY : { ...state, is: 'Watching' };
+      case 'Watching':
+        return this.#watch(state.version);
+    }
+  }
+
   /**
-   * Whether etcd was restored from a backup: the server is behind what it has told. All API servers are stopped for that,
-   * so it is enough to ask after a watch that was cut.
+   * Whether etcd was restored from a backup: the server is behind what it has told. All API servers are stopped for
+   * that, so it is enough to ask after a watch that has ended before its time.
    */
   async #isRestored(): Promise<boolean> {
-    if (this.#version === undefined) return false;
     const version = await this.#response((signal) => this.#options.listWatch.latest(signal));
     return version !== undefined && isOlderVersion(version, this.#latest);
   }
 
-  /** The version at which to begin watching, or undefined when the signal has fired. */
-  async #list(): Promise<string | undefined> {
+  async #list(): Promise<State> {
     const { handler } = this.#options;
     let page = await this.#page(undefined);
-    if (page === undefined) return undefined;
+    if (page === undefined) return EMPTY;
     const { resourceVersion } = page;
-    // Only an etcd that was restored from a backup goes back behind what it has told
     handler.init(resourceVersion, isOlderVersion(resourceVersion, this.#latest));
     this.#latest = resourceVersion;
     while (page !== undefined) {
@@ -115,7 +129,7 @@ class Informer<T> {
       if (page.continue === undefined) return this.#listed(resourceVersion);
       page = await this.#page(page.continue);
     }
-    return undefined;
+    return EMPTY;
   }
 
   #page(continueToken: string | undefined): Promise<Page<T> | undefined> {
@@ -130,21 +144,21 @@ class Informer<T> {
     return response;
   }
 
-  #listed(version: string): string {
+  #listed(version: string): State {
     const { handler, onSynced, clock } = this.#options;
     handler.initDone();
     this.#heardAt = clock.monotonic();
     if (!this.#isSynced) onSynced();
     this.#isSynced = true;
-    return version;
+    return { is: 'Watching', version };
   }
 
-  async #watch(version: string): Promise<void> {
+  async #watch(from: string): Promise<State> {
     const { listWatch, clock, random } = this.#options;
     const timeout = WATCH_TIMEOUT * (1 + random());
     const began = clock.monotonic();
     const watch = async (signal: AbortSignal): Promise<true> => {
-      for await (const event of listWatch.watch(version, timeout, signal)) {
+      for await (const event of listWatch.watch(from, timeout, signal)) {
         if (signal.aborted) break;
         this.#take(event);
       }
@@ -152,12 +166,12 @@ class Informer<T> {
     };
     const ms = timeout + WATCH_GRACE;
     const ended = await withTimeout(watch, { ms, clock, signal: this.#signal });
-    if (this.#signal.aborted) return;
+    if (this.#signal.aborted) return EMPTY;
     if (ended === undefined) throw new WatchError(WATCH_OVERDUE);
     const lasted = clock.monotonic() - began;
-    this.#isCut = lasted < timeout - MIN_WATCH;
     if (lasted < MIN_WATCH) throw new WatchError(WATCH_TOO_SHORT);
     this.#succeeded();
+    return lasted < timeout - MIN_WATCH ? interrupted(this.#state) : this.#state;
   }
 
   #take(event: WatchEvent<T>): void {
@@ -165,7 +179,11 @@ class Informer<T> {
     this.#heardAt = clock.monotonic();
     if (event.type === 'apply') handler.apply(event.item);
     if (event.type === 'delete') handler.delete(event.item);
-    if (event.resourceVersion !== '') this.#latest = this.#version = event.resourceVersion;
+    const version = event.resourceVersion;
+    if (version !== '') {
+      this.#latest = version;
+      this.#state = { is: 'Watching', version };
+    }
     this.#succeeded();
   }
 
@@ -174,15 +192,17 @@ class Informer<T> {
     this.#errors.clear();
   }
 
-  /** A list alone is no success: one that is too old again at once must not be repeated without a pause. */
+  /** A list alone does not count as success: one that is too old again at once must not be repeated without a pause. */
   async #recover(error: unknown): Promise<void> {
     const { clock, random } = this.#options;
     const reason = error instanceof WatchError ? error.reason : unexpectedError('The watch', error);
-    this.#isCut = true;
-    if (reason === 'gone') this.#version = undefined;
-    else this.#errors.add(reason);
+    this.#state = reason === 'gone' ? EMPTY : interrupted(this.#state);
+    if (reason !== 'gone') this.#errors.add(reason);
     const wait = Math.min(BACKOFF.first * 2 ** Math.min(this.#failures, 10), BACKOFF.longest);
     this.#failures += 1;
     await sleep({ ms: wait * (0.5 + random() / 2), clock, signal: this.#signal });
   }
 }
+
+const interrupted = (state: State): State =>
+  state.is === 'Empty' ? EMPTY : { is: 'Interrupted', version: state.version };
