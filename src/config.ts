@@ -1,7 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { parseDocument } from 'yaml';
 import * as z from 'zod';
-import { timesTooLong } from './controller/lease-times.ts';
+import { timesTooLong } from './controller/lease.ts';
 import { selectorProblem } from './kubernetes/label-selector.ts';
 import { isObject } from './lib/json.ts';
 import { seconds } from './lib/time.ts';

@@ -1,7 +1,7 @@
 import type { Config } from './config.ts';
 import { Controller } from './controller/controller.ts';
 import { type Leadership, runLeaderElection } from './controller/leader-election.ts';
-import type { LeaseRecord, LeaseStore } from './controller/lease-store.ts';
+import type { LeaseRecord, LeaseStore } from './controller/lease.ts';
 import { WorkQueue } from './controller/work-queue.ts';
 import { type Readiness, startInformers } from './informers.ts';
 import { ClusterCache } from './kubernetes/cache.ts';

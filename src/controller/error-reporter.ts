@@ -22,7 +22,7 @@ export class ErrorReporter {
   }
 }
 
-/** Something threw that should not have. Only the name of the error is kept, for its text may hold anything. */
+/** For what should never throw. Only the name of the error is kept, for its text may hold anything. */
 export const unexpectedError = (what: string, error: unknown): Failure =>
   new Failure('InternalError', `${what} failed in a way that nobody expected`, {
     code: error instanceof Error ? error.name : typeof error,

@@ -1,10 +1,10 @@
 import type { Clock, Random } from '../lib/clock.ts';
 import { type Ms, seconds } from '../lib/time.ts';
 import { sleep, withTimeout } from '../lib/with-timeout.ts';
+import { JITTER, type LeaseTimes, timesTooLong } from './lease.ts';
 import { LeaseHolder, type LeaseHolderOptions, type Term } from './lease-holder.ts';
-import { JITTER, type LeaseTimes, timesTooLong } from './lease-times.ts';
 
-/** How long after the end of the work a renewal on its way and the release may take together. */
+/** After the end of the work, for a renewal in flight and the release together. */
 const RELEASE: Ms = seconds(3);
 
 export interface LeaderElectionOptions extends LeaseHolderOptions, LeaseTimes {
@@ -55,7 +55,7 @@ export async function runLeaderElection(
   }
 }
 
-/** The next look comes after 1 to 2.2 retry periods, so a Lease that was released has a new holder within that time. */
+/** Tries every 1 to 2.2 retry periods, so a Lease that was released has a new holder within that time. */
 async function contend(
   lease: LeaseHolder,
   { clock, random, retryPeriod }: LeaderElectionOptions,
@@ -131,7 +131,7 @@ class LeadershipTerm implements Leadership {
   }
 }
 
-/** Until the work has ended or the Lease is lost. A renewal on its way goes on until `cut`, so that a release fits on it. */
+/** Until the work has ended or the Lease is lost. A renewal in flight goes on until `cut`: the release needs its version. */
 async function keepRenewing(
   lease: LeaseHolder,
   { clock, retryPeriod }: LeaderElectionOptions,

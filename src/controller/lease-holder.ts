@@ -4,12 +4,11 @@ import type { Log } from '../lib/log.ts';
 import { type Ms, seconds } from '../lib/time.ts';
 import { withTimeout } from '../lib/with-timeout.ts';
 import { ErrorReporter, unexpectedError } from './error-reporter.ts';
-import type { LeaseRecord, LeaseStore } from './lease-store.ts';
-import type { LeaseTimes } from './lease-times.ts';
+import type { LeaseRecord, LeaseStore, LeaseTimes } from './lease.ts';
 
 export interface LeaseHolderOptions extends Omit<LeaseTimes, 'retryPeriod'> {
   readonly store: LeaseStore;
-  /** Must be of one process only. */
+  /** Of one process only. */
   readonly identity: string;
   readonly clock: Clock;
   readonly log: Log;
@@ -37,7 +36,7 @@ export class LeaseHolder {
   readonly #errors: ErrorReporter;
   /** The Lease as last seen; undefined when there is none. */
   #seen: LeaseRecord | undefined;
-  /** Its holder has given no sign of life for the whole duration since we saw the last one. */
+  /** It has not changed for the lease duration since it was last seen to change. */
   #isExpired = false;
   #cancelExpiry: () => void = () => undefined;
   #lastHolder = '';
@@ -58,7 +57,7 @@ export class LeaseHolder {
     return this.#put(() => this.#ours(), signal);
   }
 
-  /** Without it the other replicas wait for the lease duration. Best effort. Call it when nothing is done any more as the holder. */
+  /** Best effort; without it the other replicas wait for the lease duration. To be called after the work has ended. */
   async release(signal: AbortSignal): Promise<void> {
     const written = await this.#put(
       () => ({ ...this.#ours(), holder: '', duration: seconds(1) }),
@@ -96,7 +95,7 @@ export class LeaseHolder {
     return second === 'conflict' ? undefined : second;
   }
 
-  /** The term counts from before the request is sent, so that it ends before others may think that it has. */
+  /** The term counts from before the request is sent, so that it ends before another replica takes the Lease. */
   async #write(record: LeaseRecord, signal: AbortSignal): Promise<Term | 'conflict' | undefined> {
     const { store, clock, renewDeadline } = this.#options;
     const over = new AbortController();
@@ -117,7 +116,7 @@ export class LeaseHolder {
     return true;
   }
 
-  /** Undefined when it failed, did not answer in time or is no longer wanted. */
+  /** Undefined when it failed, timed out or was aborted. */
   async #ask<T extends LeaseRecord | string>(
     task: (signal: AbortSignal) => Promise<T | Failure>,
     signal: AbortSignal,
@@ -134,7 +133,7 @@ export class LeaseHolder {
     return response;
   }
 
-  /** Any change is a sign of life: the duration starts again. */
+  /** With any change the lease duration starts again. */
   #observe(record: LeaseRecord | undefined): void {
     const hasChanged = record?.resourceVersion !== this.#seen?.resourceVersion;
     this.#seen = record;

@@ -4,10 +4,10 @@ import { hours, type Ms, seconds } from '../lib/time.ts';
 
 const MAX_RETRY_AFTER = hours(1);
 
-/** `reason` of the ApiError for an answer that is not the object that was asked for. */
+/** `reason` of the ApiError for a response that is not the object that was requested. */
 export const NO_OBJECT = 'UnexpectedBody';
 
-/** `reason` of the ApiError for an answer beyond the limit. */
+/** `reason` of the ApiError for a response beyond the limit. */
 export const BODY_TOO_LARGE = 'BodyTooLarge';
 
 interface Cause {
@@ -21,7 +21,7 @@ interface Cause {
  * may echo the object that was sent, so they are Sensitive here: `toFailure` decides what may be shown.
  */
 export class ApiError extends Error {
-  /** HTTP status; 0 when there was no answer. */
+  /** HTTP status; 0 when there was no response. */
   readonly code: number;
   /** `reason` of the Status object, or the code of the network error (`ECONNREFUSED`, `TIMEOUT`). */
   readonly reason: string;
@@ -29,7 +29,7 @@ export class ApiError extends Error {
   readonly causes: readonly Cause[];
   readonly retryAfter: Ms | undefined;
 
-  /** @param status the body, a meta/v1 Status when the API server itself answered */
+  /** @param status the body, a meta/v1 Status when the API server itself has sent it */
   constructor(code: number, status: unknown, retryAfterHeader?: unknown) {
     const reason = textAt(status, 'reason') ?? '';
     super(`${code} ${reason}`.trim());
@@ -44,7 +44,7 @@ export class ApiError extends Error {
     this.retryAfter = maxWait(retryAfterHeader, numberAt(status, 'details', 'retryAfterSeconds'));
   }
 
-  /** There was no answer: `reason` says why, in one word. */
+  /** There was no response: `reason` says why, in one word. */
   static network(reason: string): ApiError {
     return new ApiError(0, { reason });
   }

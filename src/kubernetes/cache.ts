@@ -1,7 +1,11 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import { targetNameOf } from '../credential/credential.ts';
-import type { SecretIdentity } from '../credential/secret.ts';
-import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/secret.ts';
+import {
+  isSameVersion,
+  type KnownSecret,
+  type SecretIdentity,
+  type SecretMeta,
+} from '../credential/secret.ts';
 import type { Status } from '../credential/status.ts';
 import type { Key, ObjectName } from '../lib/key.ts';
 import type { EventHandler } from '../lib/list-watch.ts';
@@ -11,25 +15,25 @@ import {
   keyOf,
   namesOf,
   sourceNameOf,
-} from './credential-object.ts';
+  type WatchedSecret,
+} from './objects.ts';
 import { SecretIndex, sessionOwnerOf } from './secret-index.ts';
-import type { WatchedSecret } from './secret-meta.ts';
 
-/** A list in the middle of being taken in. */
+/** A list of credentials that is not complete yet. */
 interface CredentialList {
   readonly version: string;
   readonly seen: Set<Key>;
 }
 
-/** A list in the middle of being taken in, and the number of changes before it. */
+/** A list of Secrets that is not complete yet, and the number of changes before it. */
 interface SecretList {
   readonly asOf: string;
   readonly changes: number;
 }
 
 /**
- * What the watches have shown, and who has to look again when it changes. List the credentials of a scope before
- * its Secrets: only Secrets that a credential already names are kept. Any other is unknown when it is named later.
+ * What the watches have shown, and which keys to enqueue when it changes. The credentials of a scope have to be listed
+ * before its Secrets: only Secrets that a credential names already are kept, any other is unknown when it is named.
  */
 export class ClusterCache {
   readonly #enqueue: (keys: readonly Key[]) => void;
@@ -62,7 +66,7 @@ export class ClusterCache {
     return this.#secrets.hasSession(key);
   }
 
-  /** Every credential of the namespace, or of all, and every one that is gone but has left a session. */
+  /** Every credential of the namespace, or of all, and every one that is gone but has left a session Secret. */
   *keys(namespace?: string): Iterable<Key> {
     for (const credential of this.#credentialsIn(namespace)) yield keyOf(credential);
     for (const key of this.#secrets.sessions(namespace)) {
@@ -70,15 +74,15 @@ export class ClusterCache {
     }
   }
 
-  /** How much has changed so far. Whoever asks notes it before: the answer is older than what has changed since. */
+  /** Number of changes so far. Noted before a request: its response is older than what has changed since. */
   get changes(): number {
     return this.#secrets.changes;
   }
 
   /**
-   * Takes in what a read has answered, unless something was shown or written since it was sent: then all who name the
-   * Secret look again, for one of them has got an older answer. Nothing is kept of a Secret that is not tracked.
-   * Answers what is known now.
+   * Takes in what a read has found, unless something was shown or written since it was sent: then all credentials that
+   * name the Secret are enqueued, for one of them has read something older. Nothing is kept of a Secret that is not
+   * tracked. Returns what is known now.
    */
   learnRead(at: ObjectName, response: SecretMeta | 'absent', changes: number): KnownSecret {
     if (!this.#secrets.isTracked(at)) return response;
@@ -89,25 +93,25 @@ export class ClusterCache {
       return known;
     }
     const before = this.#secrets.read(at, response);
-    // It was the asker's question: those who have seen nothing so far ask for themselves
+    // The first to read it has its result; other credentials to which it is unknown read for themselves
     if (before !== 'unknown' && before !== undefined) this.#enqueueReferrers(at);
     return this.#secrets.get(at);
   }
 
-  /** Takes in our own write of a Secret, which is news only to those who read it as their source. */
+  /** Takes in our own write of a Secret, which is news only to credentials that have it as their credentials Secret. */
   learnWritten(secret: WatchedSecret, changes: number): void {
     if (this.#secrets.written(secret, changes) === undefined) return;
     this.#enqueueReaders(secret);
   }
 
-  /** Takes in that the Secret of that uid is no more. */
+  /** Takes in that the Secret of that uid does not exist any more. */
   learnGone(secret: SecretIdentity): void {
     if (this.#secrets.gone(secret, secret.uid) !== undefined) this.#enqueueReaders(secret);
   }
 
   /**
-   * Takes in the status that we have just written, so that the next pass need not wait for the watch.
-   * @param replaced the very version that was replaced: when another one is known by now, the watch tells
+   * Takes in the status that we have just written, so that the next reconcile need not wait for the watch.
+   * @param replaced the version that was replaced; when another one is known by now, the watch will tell
    */
   learnStatus(replaced: ConvercusCredential, status: Status, resourceVersion: string): void {
     const key = keyOf(replaced);
@@ -117,13 +121,13 @@ export class ClusterCache {
   }
 
   /**
-   * Takes in a credential as our own write of its status has left it.
-   * @param known what was known before the write; when that has changed, only if it is not older
+   * Takes in a credential as it is after our own write of its status.
+   * @param known what was known before the write; if that has changed since, only what is not older counts
    */
   learnCredential(item: ConvercusCredential, known: ConvercusCredential | undefined): void {
     const now = this.#credentials.get(keyOf(item));
     if (now?.metadata.uid !== item.metadata.uid) return;
-    if (now === known || !this.#isOld(item)) this.#credentialPresent(item);
+    if (now === known || !this.#isOld(item)) this.#applyCredential(item);
   }
 
   /** @param namespace of the informer that feeds it; none: the whole cluster */
@@ -136,12 +140,12 @@ export class ClusterCache {
       },
       apply: (item) => {
         list?.seen.add(keyOf(item));
-        if (!this.#isOld(item, list?.version)) this.#credentialPresent(item);
+        if (!this.#isOld(item, list?.version)) this.#applyCredential(item);
       },
-      delete: (item) => this.#credentialDeleted(item),
+      delete: (item) => this.#deleteCredential(item),
       initDone: () => {
         for (const item of this.#credentialsIn(namespace)) {
-          if (list?.seen.has(keyOf(item)) === false) this.#credentialGone(item);
+          if (list?.seen.has(keyOf(item)) === false) this.#forgetCredential(item);
         }
         list = undefined;
       },
@@ -156,7 +160,7 @@ export class ClusterCache {
         list = { asOf: version, changes: this.changes };
         if (isRestored) this.#secrets.forgetAll(namespace);
       },
-      apply: (secret) => this.#secretPresent(secret, list?.asOf ?? secret.meta.resourceVersion),
+      apply: (secret) => this.#applySecret(secret, list?.asOf ?? secret.meta.resourceVersion),
       delete: (secret) => {
         if (this.#secrets.delete(secret) !== undefined) this.#enqueueReferrers(secret);
       },
@@ -167,17 +171,17 @@ export class ClusterCache {
     };
   }
 
-  #secretPresent(secret: WatchedSecret, asOf: string): void {
+  #applySecret(secret: WatchedSecret, asOf: string): void {
     const owner = sessionOwnerOf(secret, secret.meta);
     const isNewSession = owner !== undefined && !this.#secrets.hasSession(owner);
     if (this.#secrets.apply(secret, asOf) === undefined) return;
     this.#enqueueReferrers(secret);
-    // Left over by a credential that is gone or has another grant: nothing else wakes it
+    // Left by a credential that is gone or has another grant type by now: no other event enqueues its key
     const user = isNewSession ? this.#credentials.get(owner) : undefined;
     if (isNewSession && user?.spec.grantType !== 'password') this.#enqueueKeys([owner]);
   }
 
-  /** Whether something later is known of that name. */
+  /** Whether a later version of the credential of that name is known. */
   #isOld(item: ConvercusCredential, asOf = item.metadata.resourceVersion): boolean {
     const known = this.#credentials.get(keyOf(item))?.metadata.resourceVersion;
     return asOf !== undefined && known !== undefined && isOlderVersion(asOf, known);
@@ -189,7 +193,7 @@ export class ClusterCache {
     }
   }
 
-  /** Versions begin again. Whatever is shown of a credential without a version is news. */
+  /** Versions begin again: all that is shown of a credential without a version is new. */
   #forgetVersions(namespace: string | undefined): void {
     for (const { metadata, ...rest } of this.#credentialsIn(namespace)) {
       const { resourceVersion: _, ...known } = metadata;
@@ -197,7 +201,7 @@ export class ClusterCache {
     }
   }
 
-  #credentialPresent(item: ConvercusCredential): void {
+  #applyCredential(item: ConvercusCredential): void {
     const key = keyOf(item);
     const before = this.#credentials.get(key);
     this.#credentials.set(key, item);
@@ -209,14 +213,14 @@ export class ClusterCache {
     this.#enqueueKeys([key]);
   }
 
-  #credentialDeleted(item: ConvercusCredential): void {
+  #deleteCredential(item: ConvercusCredential): void {
     const known = this.#credentials.get(keyOf(item));
     if (known === undefined) return;
     const isKnown = known.metadata.uid === item.metadata.uid;
-    if (isKnown || !this.#isOld(item)) this.#credentialGone(known);
+    if (isKnown || !this.#isOld(item)) this.#forgetCredential(known);
   }
 
-  #credentialGone(before: ConvercusCredential): void {
+  #forgetCredential(before: ConvercusCredential): void {
     const key = keyOf(before);
     this.#credentials.delete(key);
     this.#forget(before, key, []);
@@ -228,7 +232,7 @@ export class ClusterCache {
     for (const name of namesOf(item)) this.#secrets.track({ namespace, name }, key);
   }
 
-  /** The credential names these Secrets no more, so its target is free for others. */
+  /** The credential does not name these Secrets any more, so another credential may have its target. */
   #forget(before: ConvercusCredential, key: Key, stillNamed: readonly string[]): void {
     const { namespace } = before.metadata;
     for (const name of namesOf(before)) {
@@ -244,7 +248,7 @@ export class ClusterCache {
       .filter((credential) => credential !== undefined);
   }
 
-  /** Those who read it as their source. */
+  /** The credentials that have it as their credentials Secret. */
   #enqueueReaders({ namespace, name }: ObjectName): void {
     const readers = this.referrers(namespace, name).filter((it) => sourceNameOf(it) === name);
     this.#enqueueKeys(readers.map(keyOf));

@@ -7,15 +7,17 @@ import type {
   SecretIdentity,
   SecretMeta,
 } from '../credential/secret.ts';
+import type { Status } from '../credential/status.ts';
+import { API_VERSION, FIELD_MANAGER, KIND } from '../credential/target-secret.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import { textAt } from '../lib/json.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import type { ClusterCache } from './cache.ts';
-import { credentialFrom } from './credential-object.ts';
 import { toFailure } from './error-messages.ts';
 import type { EventRecorder } from './event-recorder.ts';
-import { CREDENTIALS, pathOf, SECRETS } from './resources.ts';
-import type { ApiResponse, RestClient } from './rest-client.ts';
+import { credentialFrom } from './objects.ts';
+import { CREDENTIALS, METADATA, pathOf, SECRETS } from './resources.ts';
+import type { ApiRequest, ApiResponse, RestClient } from './rest-client.ts';
 import {
   contentsFrom,
   metaFrom,
@@ -24,9 +26,8 @@ import {
   writeConflictOf,
   writeRequest,
 } from './secrets.ts';
-import { replaceRequest, rewriteRequest } from './status-writes.ts';
 
-/** Secrets, statuses and events by way of one transport; what it learns of Secrets the cache knows at once. */
+/** Secrets, statuses and events by one REST client. What it learns of Secrets and statuses the cache knows at once. */
 export class KubernetesClient {
   readonly #restClient: RestClient;
   readonly #cache: ClusterCache;
@@ -86,7 +87,7 @@ export class KubernetesClient {
 
   async applyStatus(
     { metadata }: ConvercusCredential,
-    status: NonNullable<ConvercusCredential['status']>,
+    status: Status,
     signal: AbortSignal,
   ): Promise<'written' | 'gone' | Failure> {
     const { namespace, name } = metadata;
@@ -103,7 +104,7 @@ export class KubernetesClient {
     const path = pathOf(SECRETS, namespace, name);
     const body = { apiVersion: 'v1', kind: 'DeleteOptions', preconditions: { uid } };
     const response = await this.#restClient.request({ method: 'DELETE', path, body, signal });
-    // 409: another Secret has that name by now, which its event will show
+    // 409: another Secret has that name by now, which the watch will show
     const isGone = !(response instanceof ApiError) || response.code === 404;
     if (isGone) this.#cache.learnGone(secret);
     if (isGone || response.code === 409) return undefined;
@@ -129,20 +130,17 @@ export class KubernetesClient {
     this.#events.record(about, event);
   }
 
-  /** There is none of that uid any more. */
-  async #isGone(
-    { namespace, name, uid }: ConvercusCredential['metadata'],
-    signal: AbortSignal,
-  ): Promise<boolean> {
+  /** The credential of that uid does not exist any more. */
+  async #isGone({ namespace, name, uid }: Metadata, signal: AbortSignal): Promise<boolean> {
     const found = await this.readCredential(namespace, name, signal);
     if (isFailure(found)) return false;
     return found === 'absent' || found.metadata.uid !== uid;
   }
 
-  /** Replaced if the credential is still the version that we know, which is the cheapest way; else whatever its version. */
+  /** By PUT of the version that is known, the cheapest way (ADR 17); after a conflict whatever the version. */
   async #writeStatus(
-    metadata: ConvercusCredential['metadata'],
-    status: NonNullable<ConvercusCredential['status']>,
+    metadata: Metadata,
+    status: Status,
     signal: AbortSignal,
   ): Promise<ApiResponse | ApiError> {
     const known = this.#cache.credential(`${metadata.namespace}/${metadata.name}`);
@@ -150,28 +148,24 @@ export class KubernetesClient {
       known?.metadata.uid === metadata.uid ? known.metadata.resourceVersion : undefined;
     if (known !== undefined && version !== undefined) {
       const response = await this.#restClient.request(
-        replaceRequest(metadata, status, version, signal),
+        replaceStatusRequest(metadata, status, version, signal),
       );
       if (!(response instanceof ApiError)) this.#learnStatus(known, status, response);
       if (!(response instanceof ApiError && response.code === 409)) return response;
     }
-    const response = await this.#restClient.request(rewriteRequest(metadata, status, signal));
+    const response = await this.#restClient.request(patchStatusRequest(metadata, status, signal));
     const stored = response instanceof ApiError ? undefined : credentialFrom(response.body);
     if (stored !== undefined) this.#cache.learnCredential(stored, known);
     return response;
   }
 
-  #learnStatus(
-    replaced: ConvercusCredential,
-    status: NonNullable<ConvercusCredential['status']>,
-    { body }: ApiResponse,
-  ): void {
+  #learnStatus(replaced: ConvercusCredential, status: Status, { body }: ApiResponse): void {
     const version = textAt(body, 'metadata', 'resourceVersion');
     const isSame = textAt(body, 'metadata', 'uid') === replaced.metadata.uid;
     if (isSame && version !== undefined) this.#cache.learnStatus(replaced, status, version);
   }
 
-  /** The version of the Secret afterwards. */
+  /** Returns the version of the Secret afterwards. */
   async #upgradeManagedFields(
     desired: DesiredSecret,
     signal: AbortSignal,
@@ -217,8 +211,51 @@ export class KubernetesClient {
   }
 }
 
-/** A write that arrives late, after another, must fail. */
+/** So that a write which arrives after another one fails. */
 const versionKnown = ({ uid }: DesiredSecret, known: KnownSecret): string | undefined =>
   typeof known === 'object' && known.uid === uid ? known.resourceVersion : undefined;
 
 const STATUS = { ...CREDENTIALS, plural: `${CREDENTIALS.plural}/status` };
+
+type Metadata = ConvercusCredential['metadata'];
+
+const statusRequest = ({ namespace, name }: Metadata, signal: AbortSignal) => ({
+  path: pathOf(CREDENTIALS, namespace, name, 'status'),
+  query: { fieldManager: FIELD_MANAGER },
+  signal,
+});
+
+/** Replaces the status of that version only. The API server ignores the spec in a request for the status. */
+export function replaceStatusRequest(
+  metadata: Metadata,
+  status: Status,
+  resourceVersion: string,
+  signal: AbortSignal,
+): ApiRequest {
+  const { namespace, name, uid } = metadata;
+  const body = {
+    apiVersion: API_VERSION,
+    kind: KIND,
+    metadata: { namespace, name, uid, resourceVersion },
+    status,
+  };
+  return { ...statusRequest(metadata, signal), method: 'PUT', accept: METADATA, body }; // the rest is known
+}
+
+/**
+ * Replaces the status of any version, at more cost to the API server. A JSON patch (RFC 6902): in a merge patch of a
+ * status the API server ignores the uid, and members that the new status does not have would stay.
+ * The response is the whole object, for it is another version than is known.
+ */
+export function patchStatusRequest(
+  metadata: Metadata,
+  status: Status,
+  signal: AbortSignal,
+): ApiRequest {
+  const body = [
+    { op: 'test', path: '/metadata/uid', value: metadata.uid },
+    { op: 'add', path: '/status', value: status },
+  ];
+  const contentType = 'application/json-patch+json';
+  return { ...statusRequest(metadata, signal), method: 'PATCH', contentType, body };
+}

@@ -3,7 +3,7 @@ import { type Sensitive, sanitize } from '../lib/sensitive.ts';
 import type { ApiError } from './api-error.ts';
 import { CREDENTIALS, type Resource } from './resources.ts';
 
-/** What was asked of the API server when it failed. */
+/** The request that failed. */
 export interface ApiCall {
   readonly verb: 'get' | 'list' | 'watch' | 'create' | 'update' | 'patch' | 'delete';
   readonly resource: Resource;
@@ -11,7 +11,7 @@ export interface ApiCall {
   readonly name?: string;
   /** What the request held that must not be shown. */
   readonly sent?: readonly Sensitive[];
-  /** False where the object holds secrets that we do not know: then no foreign text is shown at all. */
+  /** False where the object holds secrets that are not ours: no foreign text is shown then. */
   readonly quotable?: boolean;
 }
 
@@ -29,7 +29,7 @@ export function toFailure(error: ApiError, call: ApiCall): Failure {
   };
   const missing = missingVerb(error, call);
   if (missing !== undefined) return new Failure('ClusterUnavailable', missing, details);
-  if (isTokenFailure(error, call)) {
+  if (isRefusedWrite(error, call)) {
     return new Failure('TargetRefused', refusalText(error, call), details);
   }
   return new Failure('ClusterUnavailable', unavailableText(error, call), details);
@@ -38,8 +38,8 @@ export function toFailure(error: ApiError, call: ApiCall): Failure {
 const isWrite = ({ verb }: ApiCall): boolean =>
   verb === 'create' || verb === 'update' || verb === 'patch';
 
-/** A namespace that is being deleted, a quota, a policy or the schema: our permissions are not the point. */
-const isTokenFailure = (error: ApiError, call: ApiCall): boolean =>
+/** A namespace that is being deleted, a quota, a policy or the schema: a permission of ours is not what is missing. */
+const isRefusedWrite = (error: ApiError, call: ApiCall): boolean =>
   isWrite(call) && (REJECTED.has(error.code) || error.reason === 'NamespaceTerminating');
 
 function missingVerb(error: ApiError, call: ApiCall): string | undefined {

@@ -8,8 +8,8 @@ const NOTHING = Buffer.alloc(0);
 const MAX_LINE = 8 * 1024 * 1024;
 
 /**
- * The JSON values of a byte stream, one a line. Lines are cut as bytes, so a character split over two chunks is whole again.
- * @throws ApiError when a line is too long or no JSON
+ * The JSON values of a byte stream, one a line. It is cut into lines as bytes, for a chunk may end inside a character.
+ * @throws ApiError when a line is too long or is no JSON
  */
 export async function* jsonLines(
   chunks: AsyncIterable<Buffer>,
@@ -48,7 +48,7 @@ class Lines {
     return lines;
   }
 
-  /** The line that has begun and not ended; it is gone then. */
+  /** Takes the line that has begun and not ended. */
   rest(): Buffer {
     const [only = NOTHING, ...more] = this.#begun;
     const line = more.length === 0 ? only : Buffer.concat(this.#begun);
@@ -64,7 +64,7 @@ class Lines {
   }
 }
 
-/** Not just a line break of another kind, or nothing. */
+/** False for an empty line, and for the `\r` of a `\r\n`. */
 const isLine = (line: Buffer): boolean => line.length > 1 || line.toString().trim() !== '';
 
 /**

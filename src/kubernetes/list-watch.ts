@@ -3,8 +3,8 @@ import { listAt, member, textAt } from '../lib/json.ts';
 import { type ListWatch, type Page, WatchError, type WatchEvent } from '../lib/list-watch.ts';
 import type { Ms } from '../lib/time.ts';
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
-import { credentialFrom } from './credential-object.ts';
 import { type ApiCall, toFailure } from './error-messages.ts';
+import { credentialFrom, secretFrom, type WatchedSecret } from './objects.ts';
 import {
   CREDENTIALS,
   JSON_ONLY,
@@ -15,12 +15,11 @@ import {
   SECRETS,
 } from './resources.ts';
 import type { ApiResponse, RestClient } from './rest-client.ts';
-import { secretFrom, type WatchedSecret } from './secret-meta.ts';
 
-/** Objects of a page. A page that does not fit into memory is asked for again with half as many, down to one. */
+/** Objects a page. A page beyond the limit of a response is requested again with half as many, down to one. */
 const PAGE_SIZE = 200;
 
-/** Where to look: one namespace, or the whole cluster. */
+/** One namespace, or the whole cluster. */
 export interface Scope {
   readonly namespace?: string;
   readonly labelSelector?: string;
@@ -29,7 +28,7 @@ export interface Scope {
 interface Collection<T> extends Scope {
   readonly resource: Resource;
   readonly accept: { readonly list: string; readonly watch: string };
-  /** What we keep of an object; undefined for what is no such object. */
+  /** What is kept of an object; undefined for what is no such object. */
   readonly project: (object: unknown) => T | undefined;
 }
 
@@ -44,7 +43,7 @@ export const credentialListWatch = (
     project: credentialFrom,
   });
 
-/** Metadata only: the contents of Secrets do not come over the wire. */
+/** Metadata only (PartialObjectMetadata): the API server does not send the contents of Secrets. */
 export const secretListWatch = (
   restClient: RestClient,
   { namespace }: Pick<Scope, 'namespace'>,

@@ -4,13 +4,13 @@ import { TOKEN_ANNOTATIONS } from '../credential/token-annotations.ts';
 import { listAt, member, objectOf, textAt } from '../lib/json.ts';
 
 /**
- * Who has set which fields of an object: its `managedFields`. An entry is one manager by one operation; what a manager
- * has set by Update (POST, PUT, PATCH) an Apply of the same manager neither sees nor removes.
+ * `managedFields` of an object: which manager has set which fields, one entry for each manager and operation. What a
+ * manager has set by Update (POST, PUT, PATCH), an Apply of the same manager does not remove.
  */
 
 /**
- * Whether no other client has set anything, so that the object may be replaced whole. Never so while it is being deleted:
- * the finalizers of that are the API server's own.
+ * `sole`: no other manager has set a field, so the object may be replaced. Not while it is being deleted: its finalizers
+ * are the API server's.
  * @param credentialName as the labels say, which counts when several managers are ours
  */
 export function fieldOwnershipOf(
@@ -33,7 +33,7 @@ function onlyManagerIn(entries: readonly unknown[]): string | undefined {
   return ours.length === 1 ? ours[0] : undefined;
 }
 
-/** The credential whose manager has set the annotations of a token; undefined when that is none, or not clear. */
+/** The credential whose manager has set the token annotations; undefined when there is none, or more than one. */
 export function annotatedBy(objectMeta: unknown): string | undefined {
   const setters = listAt(objectMeta, 'managedFields').filter(
     (entry) => member(entry, ...FIELDS_OF_TOKEN_ANNOTATIONS) !== undefined,
@@ -51,8 +51,8 @@ const FIELDS_OF_TOKEN_ANNOTATIONS = [
 ];
 
 /**
- * The same fields, but all of the manager's as if it had applied them, so that its next Apply removes what it does not
- * name any more. (What client-go's `csaupgrade` does.)
+ * As client-go's `csaupgrade`: all fields of the manager count as applied, so that its next Apply removes those that it
+ * does not name any more.
  */
 export function upgradeManagedFields(
   managedFields: readonly unknown[],
@@ -69,7 +69,7 @@ export function upgradeManagedFields(
   return [...others, { ...objectOf(first), operation: 'Apply', fieldsV1 }];
 }
 
-/** Sets of fields are objects of objects. */
+/** `fieldsV1` is an object of objects. */
 const united = (one: unknown, other: unknown): object => {
   const union: Record<string, unknown> = { ...objectOf(one) };
   for (const [name, inner] of Object.entries(objectOf(other))) {

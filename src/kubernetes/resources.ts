@@ -22,8 +22,6 @@ export function pathOf(resource: Resource, namespace?: string, ...name: readonly
 
 export const JSON_ONLY = 'application/json';
 
-/**
- * Without a fallback to plain JSON on purpose: a server that cannot leave the contents of Secrets out is to refuse.
- */
+/** Without plain JSON as a fallback, so that a server which can't leave out the contents of Secrets refuses. */
 export const METADATA_LIST = 'application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1';
 export const METADATA = 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1';

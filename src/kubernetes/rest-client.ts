@@ -1,18 +1,18 @@
+import type { Dispatcher } from 'undici';
+import { sendRequest, type WholeRequest, type WholeResponse } from '../lib/http.ts';
 import { member, textAt } from '../lib/json.ts';
 import { systemClock } from '../lib/system-clock.ts';
-import type { Ms } from '../lib/time.ts';
+import { type Ms, seconds } from '../lib/time.ts';
 import { TimeoutError, withTimeout } from '../lib/with-timeout.ts';
 import { ApiError } from './api-error.ts';
 import { jsonIn, jsonLines } from './json-lines.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
-import {
-  DEFAULT_TIMEOUT,
-  openStream,
-  type Send,
-  type StatusResponse,
-  sendWhole,
-} from './responses.ts';
 import { type ApiConnection, RestConfig } from './rest-config.ts';
+
+/** Bytes. A page of a list that is larger is requested again in smaller pages; no other response is. */
+const MAX_BODY = 32 * 1024 * 1024;
+const MAX_ERROR_BODY = 1024 * 1024;
+const DEFAULT_TIMEOUT: Ms = seconds(30);
 
 export interface RestClientOptions {
   /** Absent: the service account of the pod if there is one, else the default kubeconfig. */
@@ -44,10 +44,10 @@ export interface ApiResponse {
   readonly body: unknown;
 }
 
-/** Requests to one API server. Everything but an abort by the caller's signal, which rejects with its reason, is a value. */
+/** Requests to one API server. An abort by the caller's signal rejects with its reason; all else is a value. */
 export interface RestClient {
   request(request: ApiRequest): Promise<ApiResponse | ApiError>;
-  /** The JSON lines of an answer that does not end by itself. Rejects with an ApiError. */
+  /** The JSON lines of a response that does not end by itself. Rejects with an ApiError. */
   stream(request: StreamRequest): AsyncIterable<unknown>;
   /** Ends all connections, requests in flight included. */
   close(): Promise<void>;
@@ -93,7 +93,7 @@ class UndiciRestClient implements RestClient {
     return this.#restConfig.close();
   }
 
-  /** Sends, and once more where the server's answer means that what we know of credentials or connections is stale. */
+  /** Sends, and once more when the credentials were refused or a kept connection was closed. */
   async #send<T extends StatusResponse>(request: ApiRequest, send: Send<T>): Promise<T> {
     try {
       return await this.#sendOnce(request, send);
@@ -107,11 +107,11 @@ class UndiciRestClient implements RestClient {
     if (error instanceof ApiError) return error.code === 401 && this.#restConfig.reload();
     const code = networkCode(error);
     if (isCertificateProblem(code)) return this.#restConfig.reload();
-    // A kept connection that the server closed meanwhile. Only requests that may be repeated, as every PATCH here may.
+    // The server has closed a kept connection. Only for requests that may be repeated, as every PATCH here may
     return CLOSED_CONNECTION.has(code) && (method === 'GET' || method === 'PATCH');
   }
 
-  /** Files and plug-ins of the kubeconfig may fail with any text, even with a token in it, or take for ever. */
+  /** Files and plug-ins of the kubeconfig may fail with any text, even with a token in it, or hang. */
   async #ready({ timeout: ms = DEFAULT_TIMEOUT, signal }: ApiRequest): Promise<ApiConnection> {
     const known = this.#restConfig.current;
     if (known !== undefined) return known;
@@ -178,9 +178,59 @@ function translated(error: unknown, signal: AbortSignal): ApiError {
   return error instanceof ApiError ? error : ApiError.network(networkCode(error));
 }
 
-/** The code of a network error; the texts of these errors are not kept, for parsers quote what they read. */
+/** The code of a network error. Its text is dropped, for parsers quote what they read. */
 function networkCode(error: unknown): string {
   const cause = member(error, 'cause');
   const ofCause = cause === undefined ? 'Unknown' : networkCode(cause);
   return textAt(error, 'code') ?? ofCause;
+}
+
+interface StatusResponse {
+  readonly status: number;
+}
+
+/** Rejects with an ApiError when the server refuses. */
+type Send<T extends StatusResponse> = (dispatcher: Dispatcher, request: WholeRequest) => Promise<T>;
+
+const isSuccess = (status: number): boolean => status >= 200 && status < 300;
+
+const sendWhole: Send<WholeResponse> = async (dispatcher, request) => {
+  const response = await sendRequest(dispatcher, request, MAX_BODY);
+  if (isSuccess(response.status)) return response;
+  throw errorFrom(response);
+};
+
+/** The body goes on until the reader leaves. */
+const openStream: Send<StatusResponse & { readonly body: AsyncIterable<Buffer> }> = async (
+  dispatcher,
+  request,
+) => {
+  const { timeout: headersTimeout, ...rest } = request;
+  const limits = { headersTimeout, bodyTimeout: 0 };
+  const { statusCode: status, headers, body } = await dispatcher.request({ ...rest, ...limits });
+  if (isSuccess(status)) return { status, body };
+  throw errorFrom({ status, headers, body: await collected(body) });
+};
+
+/** Leaving the loop closes the connection. */
+async function collected(body: AsyncIterable<Buffer>): Promise<WholeResponse['body']> {
+  const chunks: Buffer[] = [];
+  let size = 0;
+  for await (const chunk of body) {
+    size += chunk.length;
+    if (size > MAX_ERROR_BODY) return 'too-large';
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks);
+}
+
+/** A proxy may write anything into the body; then only the status counts. */
+function errorFrom({ status, headers, body }: WholeResponse): ApiError {
+  let described: unknown;
+  try {
+    described = jsonIn(body);
+  } catch {
+    described = undefined;
+  }
+  return new ApiError(status, described, headers['retry-after']);
 }

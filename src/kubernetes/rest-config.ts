@@ -7,10 +7,10 @@ import { type EpochMs, type Ms, minutes, seconds } from '../lib/time.ts';
 /** client-go looks at token and certificate files as often as this. */
 const FRESH_FOR: Ms = minutes(1);
 
-/** A refused credential is read again at once, but not for every one of many refusals. */
+/** After a refusal the credentials are read again at once, but not for each of many refusals. */
 const RELOAD_PAUSE: Ms = seconds(10);
 
-/** What a request needs to get through: connections made with the right certificates, and who we are. */
+/** What a request needs: connections with the right certificates, and the headers that authenticate. */
 export interface ApiConnection {
   readonly dispatcher: Dispatcher;
   readonly headers: Readonly<Record<string, string>>;
@@ -30,7 +30,7 @@ export class RestConfig {
   #readAt = 0;
   #reloadedAt = Number.NEGATIVE_INFINITY;
   #current: { readonly fingerprint: string; readonly dispatcher: Dispatcher } | undefined;
-  /** Replaced ones whose last requests have not ended yet are among them. */
+  /** Among them are replaced ones whose last requests have not ended yet. */
   readonly #open = new Set<Dispatcher>();
 
   /** @throws Error when there is no usable kubeconfig */
@@ -60,7 +60,7 @@ export class RestConfig {
     return this.#now() - this.#readAt <= FRESH_FOR;
   }
 
-  /** The server has refused what we know: read everything anew, unless that was done just now. Answers whether it was. */
+  /** After a refusal: everything is to be read again, unless it was just read. Returns whether it is. */
   reload(): boolean {
     if (this.#now() - this.#reloadedAt < RELOAD_PAUSE) return false;
     this.#reloadedAt = this.#now();
@@ -124,7 +124,7 @@ export class RestConfig {
   }
 }
 
-/** HTTP/1.1: watches do not share a connection with anything. Idle connections go before a load balancer drops them (60 s). */
+/** HTTP/1.1, so no watch shares a connection. Idle connections are closed before a load balancer drops them (60 s). */
 function connect(tls: object, proxy: string | undefined): Dispatcher {
   const pool = { allowH2: false, keepAliveTimeout: seconds(30), keepAliveMaxTimeout: seconds(50) };
   const socket = { keepAlive: true, keepAliveInitialDelay: seconds(30), timeout: seconds(10) };

@@ -3,11 +3,11 @@ import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/
 import { isSessionSecret } from '../credential/session-secret.ts';
 import { type Key, keyOf, type ObjectName, splitKey } from '../lib/key.ts';
 import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
-import type { WatchedSecret } from './secret-meta.ts';
+import type { WatchedSecret } from './objects.ts';
 
 interface Tracked {
   known: KnownSecret;
-  /** The latest version at which it was known to be so. A read that finds nothing has none. */
+  /** The latest version at which it was known to be so. A 404 has no version. */
   asOf: string;
   /** Number of the change that made it so; becoming tracked is one. */
   change: number;
@@ -26,7 +26,7 @@ export class SecretIndex {
   readonly #tracked = new Map<string, Tracked>();
   #changes = 0;
 
-  /** How many changes there have been. Noted before a request, it tells what has changed since that was sent. */
+  /** Number of changes so far. Noted before a request, it tells what has changed since that was sent. */
   get changes(): number {
     return this.#changes;
   }
@@ -68,12 +68,12 @@ export class SecretIndex {
     this.#dropUnneeded(at);
   }
 
-  /** Whether an answer to a request that was sent then may be older than what is known. */
+  /** Whether the response to a request that was sent then may be older than what is known. */
   hasChangedSince(at: ObjectName, changes: number): boolean {
     return (this.#find(at)?.change ?? 0) > changes;
   }
 
-  // Each of these answers what was known before, or undefined when that was the same or later.
+  // Each of these returns what was known before, or undefined when that was the same or later
 
   /** A watch or a list has shown it as it was at that version. */
   apply(secret: WatchedSecret, asOf: string): KnownSecret | undefined {
@@ -99,8 +99,8 @@ export class SecretIndex {
   }
 
   /**
-   * A read has answered this, and nothing has changed since it was sent. But if what is known was confirmed meanwhile,
-   * at a later version, the answer may have come and gone before: then nothing is known.
+   * A read has found this, and nothing has changed since it was sent. But if what is known was confirmed meanwhile at a
+   * later version, what was read may have come and gone before: then nothing is known.
    */
   read(at: ObjectName, response: SecretMeta | 'absent'): KnownSecret | undefined {
     const tracked = this.#find(at);
@@ -108,7 +108,7 @@ export class SecretIndex {
     const before =
       response === 'absent'
         ? this.#set(tracked, response, tracked.asOf)
-        : this.#answered(tracked, response);
+        : this.#found(tracked, response);
     this.#dropUnneeded(at);
     return before;
   }
@@ -122,10 +122,10 @@ export class SecretIndex {
     if (tracked === undefined) return undefined;
     const { change, asOf } = tracked;
     const isLater = asOf !== NO_VERSION && isOlderVersion(asOf, secret.meta.resourceVersion);
-    return change > changes && !isLater ? undefined : this.#answered(tracked, secret.meta);
+    return change > changes && !isLater ? undefined : this.#found(tracked, secret.meta);
   }
 
-  /** The Secret of that uid is no more, which holds for ever. Another one of that name may exist. */
+  /** The Secret of that uid does not exist any more. Another one of that name may. */
   gone(at: ObjectName, uid: string): KnownSecret | undefined {
     const tracked = this.#find(at);
     if (typeof tracked?.known !== 'object' || tracked.known.uid !== uid) return undefined;
@@ -140,8 +140,8 @@ export class SecretIndex {
   }
 
   /**
-   * A list is complete: what it has not shown does not exist. Answers the credentials to which that is news. Of what
-   * became tracked in the middle of the list nothing follows: it may have been shown before.
+   * A list is complete: what it has not shown does not exist. Returns the credentials to which that is news. Nothing
+   * follows for what became tracked in the middle of the list, which may have shown it before.
    * @param changes as they were before the list
    * @param asOf version of the list
    */
@@ -196,7 +196,7 @@ export class SecretIndex {
     return before;
   }
 
-  #answered(tracked: Tracked, meta: SecretMeta): KnownSecret | undefined {
+  #found(tracked: Tracked, meta: SecretMeta): KnownSecret | undefined {
     const { known, asOf } = tracked;
     if (isSameVersion(meta, known) || !isOlderVersion(meta.resourceVersion, asOf)) {
       return this.#set(tracked, meta, meta.resourceVersion);

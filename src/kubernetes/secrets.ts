@@ -9,14 +9,14 @@ import { listAt, member, textAt, textsAt } from '../lib/json.ts';
 import { Sensitive, sanitize } from '../lib/sensitive.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import { upgradeManagedFields } from './managed-fields.ts';
+import { secretMetaFrom } from './objects.ts';
 import { METADATA, pathOf, SECRETS } from './resources.ts';
 import type { ApiRequest, ApiResponse } from './rest-client.ts';
-import { secretMetaFrom } from './secret-meta.ts';
 
-/** kubectl keeps the whole object in it, data and all. */
+/** kubectl keeps the whole object in it, with the data. */
 const LAST_APPLIED = 'kubectl.kubernetes.io/last-applied-configuration';
 
-/** Asks for metadata only. */
+/** For metadata only. */
 export const metaRequest = (namespace: string, name: string, signal: AbortSignal): ApiRequest => ({
   method: 'GET',
   path: pathOf(SECRETS, namespace, name),
@@ -25,10 +25,9 @@ export const metaRequest = (namespace: string, name: string, signal: AbortSignal
 });
 
 /**
- * The cheapest way to make the Secret what it shall be: created if there was none (an apply without uid would take over
- * one that has appeared since), replaced whole if nobody but us has set any of its fields and it is still the one that
- * we know, else by server-side apply, which leaves alone what others have set.
- * The answer is metadata only, for we know the rest.
+ * The cheapest safe write (ADR 17). POST when none was found, for an apply without uid would take over one that has
+ * appeared since. PUT when no other manager has set a field, of the version that is known. Else server-side apply,
+ * which leaves the fields of others. The response is metadata only, for the rest is known.
  */
 export function writeRequest(
   { version, ...desired }: DesiredSecret & { readonly version: string | undefined },
@@ -61,7 +60,7 @@ export function writeRequest(
   };
 }
 
-/** What we have set by replacing becomes what we have applied; only of the very version that was read. */
+/** Turns what we have set by PUT into what we have applied, of the version that was read only. */
 export function upgradeManagedFieldsRequest(
   { namespace, name, fieldManager }: DesiredSecret,
   { body }: ApiResponse,
@@ -130,8 +129,8 @@ export function contentsFrom(response: ApiResponse): SecretContents | ApiError {
 }
 
 /**
- * Why the API server did not apply, where the reason is the Secret that it found: somebody else's, which is for a person
- * to settle, or another than we knew, which the next pass settles. Undefined for every other reason.
+ * Why the API server did not write, where the reason is the Secret that it found: one of another owner, which is for a
+ * user to settle, or another version than was known, which the next reconcile settles. Undefined for all other reasons.
  */
 export function writeConflictOf(error: ApiError, desired: DesiredSecret): Failure | undefined {
   const details = { code: String(error.code) };

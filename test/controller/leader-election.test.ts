@@ -5,7 +5,7 @@ import {
   type Leadership,
   runLeaderElection,
 } from '../../src/controller/leader-election.ts';
-import type { LeaseRecord, LeaseStore } from '../../src/controller/lease-store.ts';
+import type { LeaseRecord, LeaseStore } from '../../src/controller/lease.ts';
 import { Failure } from '../../src/lib/failure.ts';
 import type { Log } from '../../src/lib/log.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';

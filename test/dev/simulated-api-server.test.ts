@@ -2,8 +2,8 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 import { type Draft, encoded, type OwnerReference } from '../../dev/simulation/objects.ts';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
+import { patchStatusRequest, replaceStatusRequest } from '../../src/kubernetes/client.ts';
 import { upgradeManagedFieldsRequest } from '../../src/kubernetes/secrets.ts';
-import { replaceRequest, rewriteRequest } from '../../src/kubernetes/status-writes.ts';
 import { never } from '../kubernetes/scripted-api-server.ts';
 import { objectOfKind, Play, path, RealSide, SimulatedSide } from './api-play.ts';
 
@@ -674,7 +674,7 @@ async function putStatus(
     uid: uid ?? on.uid('convercuscredentials', 'a'),
     generation: 1,
   };
-  const request = replaceRequest(
+  const request = replaceStatusRequest(
     meta,
     status,
     version ?? on.version('convercuscredentials', 'a'),
@@ -688,7 +688,7 @@ async function patchStatus(on: Play, status: Status, uid?: string): Promise<void
   const { namespace } = on;
   const meta = { namespace, name: 'a', uid: uid ?? on.uid('convercuscredentials', 'a') };
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- nothing else of it is used
-  const request = rewriteRequest(meta as ConvercusCredential['metadata'], status, never);
+  const request = patchStatusRequest(meta as ConvercusCredential['metadata'], status, never);
   await on.send('convercuscredentials', 'a', request);
 }
 

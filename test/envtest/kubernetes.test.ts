@@ -10,10 +10,10 @@ import {
 } from '../../src/credential/target-secret.ts';
 import { ClusterCache } from '../../src/kubernetes/cache.ts';
 import { KubernetesClient } from '../../src/kubernetes/client.ts';
-import { credentialFrom } from '../../src/kubernetes/credential-object.ts';
 import { EventRecorder } from '../../src/kubernetes/event-recorder.ts';
 import { leaseStore } from '../../src/kubernetes/lease.ts';
 import { credentialListWatch, secretListWatch } from '../../src/kubernetes/list-watch.ts';
+import { credentialFrom } from '../../src/kubernetes/objects.ts';
 import { createRestClient, type RestClient } from '../../src/kubernetes/rest-client.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import type { EventHandler, WatchEvent } from '../../src/lib/list-watch.ts';

@@ -2,8 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import type { SecretMeta } from '../../src/credential/secret.ts';
 import { ClusterCache } from '../../src/kubernetes/cache.ts';
-import { credentialFrom } from '../../src/kubernetes/credential-object.ts';
-import type { WatchedSecret } from '../../src/kubernetes/secret-meta.ts';
+import { credentialFrom, type WatchedSecret } from '../../src/kubernetes/objects.ts';
 
 interface TokenDemand {
   namespace?: string;

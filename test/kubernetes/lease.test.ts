@@ -1,5 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
-import type { LeaseRecord } from '../../src/controller/lease-store.ts';
+import type { LeaseRecord } from '../../src/controller/lease.ts';
 import { leaseStore } from '../../src/kubernetes/lease.ts';
 import {
   type Answer,

@@ -1,8 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { formatTokenAnnotations } from '../../src/credential/token-annotations.ts';
-import { credentialFrom } from '../../src/kubernetes/credential-object.ts';
-import { secretMetaFrom } from '../../src/kubernetes/secret-meta.ts';
+import { credentialFrom, secretMetaFrom } from '../../src/kubernetes/objects.ts';
 
 const tokenAnnotations = {
   issuedAt: 0,

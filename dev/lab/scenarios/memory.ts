@@ -1,7 +1,7 @@
 import { stringify } from 'yaml';
 import { parseConfig } from '../../../src/config.ts';
 import { parseCredential } from '../../../src/credential/credential.ts';
-import { credentialFrom } from '../../../src/kubernetes/credential-object.ts';
+import { credentialFrom } from '../../../src/kubernetes/objects.ts';
 import { isFailure } from '../../../src/lib/failure.ts';
 import { localStaging } from '../../operator.ts';
 import { METADATA } from '../api-client.ts';
