@@ -19,7 +19,7 @@ export interface Rejection {
   readonly retryAt: EpochMs | undefined;
 }
 
-/** Told while no login is sent because of an earlier rejection. */
+/** Reported while no login is sent because of an earlier rejection. */
 export const REJECTED_BEFORE = new Failure(
   'CredentialsRejected',
   'User name or password was rejected before, or the account is locked for a while. Check both in the credentials Secret; nothing is sent until they change.',

@@ -72,7 +72,7 @@ class Collector implements Dispatcher.DispatchHandler {
     this.#outcome = outcome;
   }
 
-  /** Also before its turn has come: it is not sent then. */
+  /** A request that undici has not sent yet is not sent. */
   abort(reason: Error): void {
     this.#aborted = { reason };
     this.#fail(reason);

@@ -63,26 +63,26 @@ export class PriorityMap<K> {
   }
 
   #siftUp(entry: Entry<K>): void {
-    let above = this.#above(entry);
-    while (above !== undefined && isBefore(entry, above)) {
-      this.#swap(entry, above);
-      above = this.#above(entry);
+    let parent = this.#parent(entry);
+    while (parent !== undefined && isBefore(entry, parent)) {
+      this.#swap(entry, parent);
+      parent = this.#parent(entry);
     }
   }
 
   #siftDown(entry: Entry<K>): void {
-    let below = this.#below(entry);
-    while (below !== undefined && isBefore(below, entry)) {
-      this.#swap(entry, below);
-      below = this.#below(entry);
+    let child = this.#smallestChild(entry);
+    while (child !== undefined && isBefore(child, entry)) {
+      this.#swap(entry, child);
+      child = this.#smallestChild(entry);
     }
   }
 
-  #above({ index }: Entry<K>): Entry<K> | undefined {
+  #parent({ index }: Entry<K>): Entry<K> | undefined {
     return this.#heap[(index - 1) >> 1];
   }
 
-  #below({ index }: Entry<K>): Entry<K> | undefined {
+  #smallestChild({ index }: Entry<K>): Entry<K> | undefined {
     const left = this.#heap[2 * index + 1];
     const right = this.#heap[2 * index + 2];
     return left !== undefined && right !== undefined && isBefore(right, left) ? right : left;

@@ -79,7 +79,7 @@ async function secretMeta(
 }
 
 /**
- * The first target of a credential is created without a look: a POST changes nothing that exists, and its 409 tells that
+ * The first target of a credential is created without a read: a POST changes nothing that exists, and its 409 tells that
  * there is such a Secret. This saves one of four requests of a first sync.
  */
 const isToBeCreated = (

@@ -83,9 +83,9 @@ export class Reconciler {
       tokens.leave(key);
       return 'await-change';
     }
-    const issued = await this.#sessions.settle(unparsed, signal);
+    const issued = await this.#sessions.storeIssued(unparsed, signal);
     if (issued !== undefined && isTokenFailure(issued)) {
-      return this.#status.update(unparsed, this.#unsettled(unparsed, issued), signal);
+      return this.#status.update(unparsed, this.#storeFailed(unparsed, issued), signal);
     }
     const credential = parseCredential(resource, this.#settings);
     if (isFailure(credential)) {
@@ -186,7 +186,7 @@ export class Reconciler {
   }
 
   /** A session that has come in could not be stored. */
-  #unsettled(unparsed: Unparsed, { failure, retryAt }: TokenFailure): ReconcileOutcome {
+  #storeFailed(unparsed: Unparsed, { failure, retryAt }: TokenFailure): ReconcileOutcome {
     const outcome = this.#failed(unparsed, failure);
     const now = this.#deps.clock.now();
     const { currentToken } = outcome;

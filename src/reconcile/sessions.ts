@@ -25,7 +25,7 @@ import {
 import type { Dependencies } from './dependencies.ts';
 import type { CredentialState, Subject, Unparsed } from './state.ts';
 
-/** A session that ends so often within an hour has another holder, and the two would end each other's for ever. */
+/** So many ends within an hour: another client uses the same user, and the two would end each other's sessions for ever. */
 const MAX_SESSION_ENDS = 3;
 
 /** A token that has come in for this reconcile, and the digest of what was presented for it. */
@@ -44,8 +44,8 @@ export interface SessionDemand {
   readonly issued: IssuedToken | undefined;
 }
 
-/** The session before a login. */
-type Before = Pick<SessionStep, 'supersedes'> & {
+/** What a login has to know of the session before it. */
+type PreviousSession = Pick<SessionStep, 'supersedes'> & {
   /** It is over, or near its end, and its password was accepted. */
   readonly ended?: Session | undefined;
 };
@@ -84,7 +84,7 @@ export class Sessions {
    * The first write of a reconcile, whatever it is about: a session that has come in, or could not be stored before.
    * Its credential may be suspended or faulty by now, and will need it later.
    */
-  async settle(
+  async storeIssued(
     subject: Unparsed,
     signal: AbortSignal,
   ): Promise<IssuedToken | TokenFailure | undefined> {
@@ -149,7 +149,7 @@ export class Sessions {
     return login ?? this.#refresh(subject, demanded, session, signal);
   }
 
-  /** Undefined while the session is to be refreshed: it lives on when a login that was planned is refused. */
+  /** Undefined while the session is to be refreshed, which is so as well when a planned login was refused. */
   #plannedLogin(
     subject: Subject,
     demanded: SessionDemand,
@@ -157,12 +157,12 @@ export class Sessions {
   ): TokenFailure | Pending | undefined {
     const { clock, tokens } = this.#deps;
     const now = clock.now();
-    const before = { ended: session, supersedes: session };
+    const previous = { ended: session, supersedes: session };
     // Logged out as well: it has expired by our clock alone
-    if (!isRefreshable(session, now)) return this.#login(subject, demanded, before);
+    if (!isRefreshable(session, now)) return this.#login(subject, demanded, previous);
     const isRefreshing = tokens.isRequesting(subject.key, tokens.digests.ofSession(session));
     if (isRefreshing || !isReauthenticationDue(session, now)) return undefined;
-    const login = this.#login(subject, demanded, before);
+    const login = this.#login(subject, demanded, previous);
     const isRefused = !isPending(login) && TOKEN_FAILURES.has(login.failure.kind);
     return isRefused ? undefined : login;
   }
@@ -209,7 +209,7 @@ export class Sessions {
   #login(
     subject: Subject,
     demanded: SessionDemand,
-    { ended, supersedes }: Before,
+    { ended, supersedes }: PreviousSession,
   ): TokenFailure | Pending {
     const { tokens } = this.#deps;
     const { key, state, credential } = subject;

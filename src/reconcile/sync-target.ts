@@ -182,13 +182,13 @@ export class TargetSync {
     const written = await cluster.applySecret(secret, signal);
     if (!isFailure(written) || written.managers === undefined || known === 'absent') return written;
     for (const manager of written.managers) {
-      const holder = credentialOfManager(manager);
-      if (holder === undefined) return written;
+      const other = credentialOfManager(manager);
+      if (other === undefined) return written;
       const found =
-        holder === name ? 'absent' : await cluster.readCredential(namespace, holder, signal);
+        other === name ? 'absent' : await cluster.readCredential(namespace, other, signal);
       if (isFailure(found)) return found;
       if (found !== 'absent' && targetNameOf(found) === secret.name) {
-        return heldByOther(secret.name, holder);
+        return fieldConflict(secret.name, other);
       }
     }
     const { resourceVersion } = known;
@@ -202,7 +202,7 @@ export class TargetSync {
 }
 
 /** The deletion of the other credential enqueues only those that name the same Secrets: so try again by the hour. */
-const heldByOther = (secret: string, other: string): Failure =>
+const fieldConflict = (secret: string, other: string): Failure =>
   new Failure(
     'TargetNotOurs',
     `ConvercusCredential "${other}" has set keys or annotations of Secret "${secret}" that this one wants to set; give one of the two another spec.target.name, or delete the other`,

@@ -4,34 +4,34 @@ import type { EpochMs, Ms } from '../lib/time.ts';
 
 type Outcome<T> = { readonly value: T } | { readonly error: unknown };
 
-interface InFlightRequest<T, About> {
+interface InFlightRequest<T, State> {
   readonly id: string;
-  readonly about: About;
+  readonly state: State;
   /** The keys that wait for its outcome, or have not claimed it yet. */
   readonly keys: Set<Key>;
   readonly cancel: AbortController;
   outcome?: Outcome<T>;
 }
 
-interface Claim<T, About> {
-  readonly request: InFlightRequest<T, About>;
+interface Claim<T, State> {
+  readonly request: InFlightRequest<T, State>;
   reportAt: EpochMs;
 }
 
-interface Options<T, About> {
+interface Options<T, State> {
   readonly clock: Clock;
   /** The outcome of a request is there: the key should be reconciled before those that are merely due. */
   readonly enqueue: (key: Key) => void;
-  /** Whether an unclaimed outcome is lost with the process, so that a stop waits for its claims. */
-  readonly isLossy: (value: T) => boolean;
+  /** The outcome would be lost with the process, so a stop waits until it is claimed. */
+  readonly mustBeClaimed: (value: T) => boolean;
   /** The outcome of a request that no key wants any more. */
-  readonly onAbandoned: (value: T, about: About) => void;
+  readonly onAbandoned: (value: T, state: State) => void;
   /** Nothing is sent once it has fired; requests that still wait for their turn end without an outcome. */
   readonly closing: AbortSignal;
 }
 
-export interface RequestOptions<T, About> {
-  readonly about: About;
+export interface RequestOptions<T, State> {
+  readonly state: State;
   readonly maxWait: Ms;
   /** @param cancelled heeded until the request is sent: no key wants it any more, or nothing is sent any more */
   readonly send: (cancelled: AbortSignal) => Promise<T>;
@@ -43,15 +43,15 @@ const CANCELLED = new Error('no key waits for the response any more');
  * Requests in flight, one per id, and their outcome, once for each key that asked. Never waits. A key asks for one
  * thing at a time: asking for another leaves the one before.
  */
-export class InFlight<T, About> {
-  readonly #options: Options<T, About>;
-  readonly #requests = new Map<string, InFlightRequest<T, About>>();
-  readonly #claims = new Map<Key, Claim<T, About>>();
+export class InFlight<T, State> {
+  readonly #options: Options<T, State>;
+  readonly #requests = new Map<string, InFlightRequest<T, State>>();
+  readonly #claims = new Map<Key, Claim<T, State>>();
   /** Outcomes that are lost with the process, counted once for each key that has not claimed them. */
   #unclaimed = 0;
   #onIdle: (() => void)[] = [];
 
-  constructor(options: Options<T, About>) {
+  constructor(options: Options<T, State>) {
     this.#options = options;
     const { closing } = options;
     const cancelAll = (): void => {
@@ -64,7 +64,7 @@ export class InFlight<T, About> {
   request(
     key: Key,
     id: string,
-    options: RequestOptions<T, About>,
+    options: RequestOptions<T, State>,
   ): { readonly reportAt: EpochMs; readonly isOverdue: boolean } {
     const now = this.#options.clock.now();
     const known = this.#claims.get(key);
@@ -81,19 +81,19 @@ export class InFlight<T, About> {
     return { reportAt, isOverdue: false };
   }
 
-  /** What belongs to the request of that id, while it is in flight. */
-  about(id: string): About | undefined {
-    return this.#requests.get(id)?.about;
+  /** Of the request of that id, while it is in flight. */
+  stateOf(id: string): State | undefined {
+    return this.#requests.get(id)?.state;
   }
 
   /** What the key has asked for, and its outcome as soon as there is one that is no error. */
   find(
     key: Key,
-  ): { readonly id: string; readonly about: About; readonly value?: T | undefined } | undefined {
+  ): { readonly id: string; readonly state: State; readonly value?: T | undefined } | undefined {
     const request = this.#claims.get(key)?.request;
     if (request === undefined) return undefined;
-    const { id, about, outcome } = request;
-    return { id, about, value: outcome && 'value' in outcome ? outcome.value : undefined };
+    const { id, state, outcome } = request;
+    return { id, state, value: outcome && 'value' in outcome ? outcome.value : undefined };
   }
 
   /**
@@ -132,10 +132,10 @@ export class InFlight<T, About> {
     });
   }
 
-  #send(id: string, { about, send }: RequestOptions<T, About>): InFlightRequest<T, About> {
+  #send(id: string, { state, send }: RequestOptions<T, State>): InFlightRequest<T, State> {
     const { closing } = this.#options;
     const cancel = new AbortController();
-    const request: InFlightRequest<T, About> = { id, about, keys: new Set(), cancel };
+    const request: InFlightRequest<T, State> = { id, state, keys: new Set(), cancel };
     this.#requests.set(id, request);
     if (closing.aborted) cancel.abort(closing.reason);
     send(cancel.signal).then(
@@ -145,7 +145,7 @@ export class InFlight<T, About> {
     return request;
   }
 
-  #end(request: InFlightRequest<T, About>, outcome: Outcome<T>): void {
+  #end(request: InFlightRequest<T, State>, outcome: Outcome<T>): void {
     this.#requests.delete(request.id);
     const isCancelled = 'error' in outcome && request.cancel.signal.aborted;
     if (isCancelled) this.#dropClaims(request);
@@ -153,35 +153,37 @@ export class InFlight<T, About> {
     this.#checkIdle();
   }
 
-  #settle(request: InFlightRequest<T, About>, outcome: Outcome<T>): void {
+  #settle(request: InFlightRequest<T, State>, outcome: Outcome<T>): void {
     request.outcome = outcome;
-    if (this.#isLossy(request)) this.#unclaimed += request.keys.size;
+    if (this.#mustBeClaimed(request)) this.#unclaimed += request.keys.size;
     if (request.keys.size === 0) this.#abandon(request);
     for (const key of request.keys) this.#options.enqueue(key);
   }
 
   /** A key may have joined a request after its cancellation: it is reconciled, and asks again. */
-  #dropClaims({ keys }: InFlightRequest<T, About>): void {
+  #dropClaims({ keys }: InFlightRequest<T, State>): void {
     for (const key of keys) {
       this.#claims.delete(key);
       if (!this.#options.closing.aborted) this.#options.enqueue(key);
     }
   }
 
-  #abandon({ outcome, about }: InFlightRequest<T, About>): void {
+  #abandon({ outcome, state }: InFlightRequest<T, State>): void {
     if (outcome !== undefined && 'value' in outcome)
-      this.#options.onAbandoned(outcome.value, about);
+      this.#options.onAbandoned(outcome.value, state);
   }
 
-  #forget(key: Key, request: InFlightRequest<T, About>): void {
+  #forget(key: Key, request: InFlightRequest<T, State>): void {
     this.#claims.delete(key);
     request.keys.delete(key);
-    if (this.#isLossy(request)) this.#unclaimed -= 1;
+    if (this.#mustBeClaimed(request)) this.#unclaimed -= 1;
     this.#checkIdle();
   }
 
-  #isLossy({ outcome }: InFlightRequest<T, About>): boolean {
-    return outcome !== undefined && 'value' in outcome && this.#options.isLossy(outcome.value);
+  #mustBeClaimed({ outcome }: InFlightRequest<T, State>): boolean {
+    return (
+      outcome !== undefined && 'value' in outcome && this.#options.mustBeClaimed(outcome.value)
+    );
   }
 
   #checkIdle(): void {

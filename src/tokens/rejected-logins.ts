@@ -4,11 +4,11 @@ import type { EpochMs } from '../lib/time.ts';
 
 const MAX_USERS = 10_000;
 
-/** What the cluster remembers of earlier logins. */
+/** What status, target and session say of earlier logins. */
 export interface LoginHistory {
   /** What is presented now has been rejected before. */
   readonly rejection?: Rejection;
-  /** When something else was rejected for this credential. */
+  /** When another password was rejected for this credential. */
   readonly othersRejectedAt?: EpochMs;
   /** The token or session in place was obtained with what is presented now. */
   readonly hasWorked: boolean;

@@ -73,8 +73,8 @@ export interface SessionStep {
   readonly supersedes?: Session | undefined;
 }
 
-/** A request in flight. Until it is sent it is that of the key that asked last. */
-interface About {
+/** Of a request in flight. Until it is sent, demand and step are those of the key that asked last. */
+interface RequestState {
   readonly ticket: Ticket;
   demand: TokenDemand;
   step: SessionStep | undefined;
@@ -90,7 +90,7 @@ export class TokenClient {
   readonly #options: TokenClientOptions;
   readonly #failures: CachedFailures;
   readonly #tokens = new LruMap<Token>(MAX_CACHED_TOKENS);
-  readonly #requests: InFlight<Token | TokenFailure, About>;
+  readonly #requests: InFlight<Token | TokenFailure, RequestState>;
   readonly #logouts: InFlight<Failure | 'ended', undefined>;
   readonly #notBeforePolicies: NotBeforePolicies;
   readonly #users: UserLimiter;
@@ -106,14 +106,14 @@ export class TokenClient {
       clock,
       enqueue,
       closing,
-      isLossy: (response) => !isTokenFailure(response) || isSessionOver(response.failure),
+      mustBeClaimed: (response) => !isTokenFailure(response) || isSessionOver(response.failure),
       onAbandoned: (response, { step }) => this.#abandon(response, step),
     });
     this.#logouts = new InFlight({
       clock,
       enqueue,
       closing,
-      isLossy: () => false,
+      mustBeClaimed: () => false,
       onAbandoned: () => undefined,
     });
   }
@@ -156,7 +156,7 @@ export class TokenClient {
     if (value !== undefined && isTokenFailure(value)) {
       this.#requests.claim(key);
       // What was presented may have changed meanwhile: then the failure says nothing about now
-      const isCurrent = known.about.step?.presented === step.presented;
+      const isCurrent = known.state.step?.presented === step.presented;
       if (isCurrent || isSessionOver(value.failure)) return value;
     }
     return this.#request(key, id, demand, step);
@@ -175,8 +175,8 @@ export class TokenClient {
     key: Key,
     uid: string | undefined,
   ): { readonly token: Token; readonly step: SessionStep } | undefined {
-    const { about, value } = this.#requests.find(key) ?? {};
-    const step = about?.step;
+    const { state, value } = this.#requests.find(key) ?? {};
+    const step = state?.step;
     if (step === undefined) return undefined;
     if (step.credential.uid !== uid) {
       this.#requests.leave(key);
@@ -206,7 +206,7 @@ export class TokenClient {
     const outcome = this.#logouts.claim(key);
     if (outcome !== undefined) return outcome;
     const { reportAt } = this.#logouts.request(key, id, {
-      about: undefined,
+      state: undefined,
       maxWait: LOGOUT_CHECK_INTERVAL,
       send: async (cancelled) => (await this.#sendLogout(request, cancelled)) ?? 'ended',
     });
@@ -244,58 +244,58 @@ export class TokenClient {
   }
 
   #request(key: Key, id: string, demand: TokenDemand, step?: SessionStep): TokenFailure | Pending {
-    const known = this.#requests.about(id);
+    const known = this.#requests.stateOf(id);
     if (known !== undefined) this.#join(known, demand, step);
-    const about = { ticket: ticketFor(demand), demand, step, isSent: false };
+    const state = { ticket: ticketFor(demand), demand, step, isSent: false };
     const { isOverdue, reportAt } = this.#requests.request(key, id, {
-      about,
+      state,
       maxWait: demand.maxWait,
-      send: (cancelled) => this.#send(about, cancelled),
+      send: (cancelled) => this.#send(state, cancelled),
     });
     if (!isOverdue) return { reportAt };
     return { failure: throttled(hostOf(demand.request)), retryAt: reportAt };
   }
 
   /** A request is as urgent as the most urgent of those who wait for it. */
-  #join(about: About, demand: TokenDemand, step: SessionStep | undefined): void {
-    const { ticket } = about;
+  #join(state: RequestState, demand: TokenDemand, step: SessionStep | undefined): void {
+    const { ticket } = state;
     const now = this.#options.clock.now();
     const expiries = [ticket.expiresAt ?? 0, demand.currentToken?.expiresAt ?? 0];
     const ahead = expiries.filter((at) => at > now);
     ticket.deadline = Math.min(ticket.deadline, demand.deadline);
     ticket.expiresAt = ahead.length === 0 ? undefined : Math.min(...ahead);
     this.#options.limiter.raisePriority(hostOf(demand.request), ticket);
-    if (!about.isSent) Object.assign(about, { demand, step });
+    if (!state.isSent) Object.assign(state, { demand, step });
   }
 
   /** In its turn: of the user who logs in, then of the host. */
-  async #send(about: About, cancelled: AbortSignal): Promise<Token | TokenFailure> {
-    const { ticket } = about;
-    const user = this.digests.ofUser(about.demand.request);
-    const send = () => this.#sendToHost(about, cancelled);
+  async #send(state: RequestState, cancelled: AbortSignal): Promise<Token | TokenFailure> {
+    const { ticket } = state;
+    const user = this.digests.ofUser(state.demand.request);
+    const send = () => this.#sendToHost(state, cancelled);
     const response = await (user === undefined
       ? send()
       : this.#users.run(user, ticket, send, cancelled));
-    if (!isTokenFailure(response) && about.step === undefined) {
-      this.#tokens.set(this.digests.of(about.demand.request), response);
+    if (!isTokenFailure(response) && state.step === undefined) {
+      this.#tokens.set(this.digests.of(state.demand.request), response);
     }
     return response;
   }
 
   /** Another login of the same user may have been rejected while this one waited for its turn. */
-  async #sendToHost(about: About, cancelled: AbortSignal): Promise<Token | TokenFailure> {
+  async #sendToHost(state: RequestState, cancelled: AbortSignal): Promise<Token | TokenFailure> {
     const { source, limiter, signal } = this.#options;
-    const cached = this.#failures.inForce(about.demand);
+    const cached = this.#failures.inForce(state.demand);
     if (cached !== undefined) return cached;
-    const host = hostOf(about.demand.request);
+    const host = hostOf(state.demand.request);
     const send = async () => {
-      about.isSent = true;
-      const response = await source(about.demand.request, signal);
+      state.isSent = true;
+      const response = await source(state.demand.request, signal);
       limiter.report(host, isUnreachable(response) ? 'unreachable' : 'responded');
       return response;
     };
-    const response = await limiter.run(host, about.ticket, send, cancelled);
-    const { demand } = about;
+    const response = await limiter.run(host, state.ticket, send, cancelled);
+    const { demand } = state;
     if (isFailure(response)) return this.#failed(response, demand);
     this.#failures.clear(demand.request);
     this.#notBeforePolicies.learn(urlOf(demand.request), response);
