@@ -46,7 +46,7 @@ export class Controller {
     return this.#running.size;
   }
 
-  /** Works until one of the signals fires; resolves when the last reconcile has ended. May be called again after that. */
+  /** Works until a signal fires; resolves when the last reconcile has ended. May be called again after that. */
   async run(signals: StopSignals): Promise<void> {
     this.#signals = signals;
     this.#options.queue.onReady(() => this.#wake());

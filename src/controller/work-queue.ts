@@ -51,9 +51,9 @@ export class WorkQueue {
   readonly #readyFirst = new Map<Key, EpochMs>();
   /** In work, and since when. */
   readonly #processing = new Map<Key, EpochMs>();
-  /** In work, and due once more as soon as that is done; whether it then goes first. Its keys are all in `#processing`. */
+  /** In work and due again as soon as that is done; the value: whether it then goes first. A subset of `#processing`. */
   readonly #dirty = new Map<Key, boolean>();
-  /** When to wake which key: wall-clock moments, to which is added by how much the clock had been set back before. */
+  /** Due later: wall-clock moments, to which is added by how much the clock had been set back before. */
   readonly #waiting = new PriorityMap<Key>();
   readonly #clockSetBack: ClockSetBack;
   #onReady: () => void = () => undefined;

@@ -79,7 +79,7 @@ async function secretMeta(
 }
 
 /**
- * The first target of a credential is created without a read: a POST changes nothing that exists, and its 409 tells that
+ * The first target of a credential is created without a read: a POST changes nothing that exists, and answers 409 if
  * there is such a Secret. This saves one of four requests of a first sync.
  */
 const isToBeCreated = (
@@ -107,7 +107,10 @@ async function isUntouched(
   return intact;
 }
 
-/** Of several credentials with one target it belongs to the one that owns it or has published into it, then to the oldest, then to the first by name. */
+/**
+ * Of several credentials with one target it belongs to the one that owns it or has published into it, then to the
+ * oldest, then to the first by name.
+ */
 function duplicateOf(
   { metadata: own }: ConvercusCredential,
   candidates: readonly ConvercusCredential[],

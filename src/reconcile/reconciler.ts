@@ -33,8 +33,8 @@ import { type ReconcileOutcome, retryInTime, StatusUpdater } from './update-stat
  *
  *     gather (reads only) → plan (pure) → token → sync target → update status → requeue at T | await change
  *
- * Level-based: it decides from what is now, never from the event that enqueued the key. It never waits for the provider:
- * a request in flight belongs to the token client, whose response enqueues the key again.
+ * Level-based: it decides from what is now, never from the event that enqueued the key. It never waits for the
+ * provider: a request in flight belongs to the token client, whose response enqueues the key again.
  */
 export class Reconciler {
   readonly cleanup: SessionCleanup;
@@ -194,7 +194,7 @@ export class Reconciler {
     return { ...outcome, requeueAt: retryInTime(failure, retryAt, failing, now) };
   }
 
-  /** A credential that can't be understood or looked into is left alone; a token in the target stays as good as it was. */
+  /** The spec is invalid, or a read has failed: the target is left alone, and its token stays as good as it was. */
   #failed({ resource, state }: Unparsed, failed: Failure): ReconcileOutcome {
     const { uid, namespace, name } = resource.metadata;
     const found = this.#deps.lister.secret(namespace, targetNameOf(resource));

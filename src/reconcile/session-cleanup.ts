@@ -87,7 +87,7 @@ export class SessionCleanup {
     this.logOutSuperseded(splitKey(key), state, signal);
   }
 
-  /** A login or refresh brought it that no credential wants any more. It is stored nowhere, so this is its only log-out. */
+  /** A login or refresh that no credential wants any more has brought it. It is stored nowhere, so it ends now or idles. */
   logOutAbandoned(
     session: Session,
     { credential, request }: SessionStep,
@@ -205,7 +205,7 @@ export class SessionCleanup {
   }
 }
 
-/** What could not be stored is newer than what was; and a Secret that is gone or unreadable does not end its session. */
+/** What could not be stored is newer than what was. A Secret that is gone or unreadable does not end its session. */
 function leftoverFrom(
   key: Key,
   state: CredentialState,

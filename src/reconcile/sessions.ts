@@ -25,7 +25,7 @@ import {
 import type { Dependencies } from './dependencies.ts';
 import type { CredentialState, Subject, Unparsed } from './state.ts';
 
-/** So many ends within an hour: another client uses the same user, and the two would end each other's sessions for ever. */
+/** After so many ends within an hour another client seems to use the user: the two end each other's sessions. */
 const MAX_SESSION_ENDS = 3;
 
 /** A token that has come in for this reconcile, and the digest of what was presented for it. */
@@ -68,7 +68,7 @@ type PreviousSession = Pick<SessionStep, 'supersedes'> & {
  *     login in flight ◄── (after the third end within an hour: later) ── Secret deleted ── ended
  *
  *     in use ── SSO Session Max is near, or other user, client or scope ── login ──► superseded by the new session
- *     superseded, or its refresh token reused ── new target written ──► logged out in the background
+ *     superseded, or its refresh token reused ── new target written, or none valid ──► logged out in the background
  *     in flight, and no credential wants it any more ── token ──► logged out in the background
  *
  * A planned login that is refused ends nothing: the session is refreshed until its end.

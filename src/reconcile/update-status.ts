@@ -53,7 +53,7 @@ export class StatusUpdater {
     const written = await this.#write(resource, outcome, signal);
     if (isFailure(written)) return again(written);
     if (isClusterError) return again(failure);
-    // A target that is refused (quota, admission) is tried ever more slowly; any other outcome starts from the first wait
+    // A refused target (quota, admission) is tried again after longer waits; any other outcome starts from the first
     state.failedRequests = failure?.kind === 'TargetRefused' ? state.failedRequests + 1 : 0;
     return earliestRequeue(...due);
   }

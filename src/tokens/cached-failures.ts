@@ -45,7 +45,7 @@ export class CachedFailures {
     return failure && fromCache(failure, demand);
   }
 
-  /** The request has failed. When to try again follows from its kind alone, because several credentials may share it. */
+  /** The request has failed. When to try again follows from its kind: several credentials may share the failure. */
   add(failure: Failure, demand: TokenDemand): TokenFailure {
     const { clock, digests } = this.#options;
     const isRejection = failure.kind === 'CredentialsRejected';

@@ -9,11 +9,12 @@ interface RealmPolicy {
 }
 
 /**
- * Keycloak's not-before policy of each realm: every token response repeats it, and a raised one voids all earlier tokens. A
- * response holds the highest of the realm's, the client's and the user's and does not say which, so one that was raised
- * for a user renews the whole realm once: a revoked token in use is worse than a needless renewal. The token that comes
- * with a raised policy is good, so nothing requested later than it is void, however far apart the clocks are. When the
- * server's clock is behind ours, `clockLag` is added: else tokens requested shortly before the raise would count as good.
+ * Keycloak's not-before policy of each realm: every token response repeats it, and a raised one voids all earlier
+ * tokens. A response holds the highest of the realm's, the client's and the user's and does not say which, so one that
+ * was raised for a user renews the whole realm once: a revoked token in use is worse than a needless renewal. The token
+ * that comes with a raised policy is good, so nothing requested later than it is void, however far apart the clocks
+ * are. `clockLag` is added when the server's clock is behind ours: else tokens requested shortly before the raise would
+ * count as good.
  */
 export class NotBeforePolicies {
   readonly #byUrl = new Map<string, RealmPolicy>();

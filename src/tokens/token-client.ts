@@ -118,7 +118,7 @@ export class TokenClient {
     });
   }
 
-  /** For grants without a session. A response is handed out once to each key that asked, however short its token lives. */
+  /** For grants without a session. Each key that asked gets the response once, however short its token lives. */
   get(key: Key, demand: TokenDemand): Token | TokenFailure | Pending {
     const id = this.digests.of(demand.request);
     if (this.#requests.find(key)?.id !== id) this.#requests.leave(key);
