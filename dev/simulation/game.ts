@@ -53,6 +53,8 @@ const BOUND_AFTER_LOCK: Ms = hours(15);
 const LOOK_EVERY: Ms = seconds(20);
 /** Milliseconds without a request, except for renewals that are due. */
 const QUIET: Ms = minutes(4);
+/** The longest wait before a read of the API server is tried again, which a log-out needs too. */
+const LONGEST_RETRY: Ms = minutes(5);
 const MOST_STEPS = 34;
 const DELAYS_NEWS = new Set<FaultName>([
   'latency',
@@ -174,6 +176,9 @@ async function settle(world: World): Promise<Ms> {
 async function checkQuiet(world: World): Promise<void> {
   // Background work: logouts, events
   await world.scheduler.runUntil(world.now + minutes(1));
+  const giveUpAt = world.now + LONGEST_RETRY;
+  while (!world.safety.sessions.areAllStored && world.now < giveUpAt)
+    await world.scheduler.runUntil(world.now + LOOK_EVERY);
   // A logout waits in the queue, and its operator checks at times whether it is still needed
   if (world.now < world.provider.pausedUntil) return;
   const due = [...world.server.all('secrets')]

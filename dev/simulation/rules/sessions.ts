@@ -1,9 +1,9 @@
 import { type Ms, minutes } from '../../../src/lib/time.ts';
-import { decoded, type StoredObject } from '../objects.ts';
+import { decoded, hasForeignAnnotations, type StoredObject } from '../objects.ts';
 import type { Handled, Presented } from '../provider.ts';
 import type { Replica } from '../replica.ts';
 import type { Leadership } from './leadership.ts';
-import { type Scene, specOf } from './rule.ts';
+import { type Scene, specOf, targetNameOf } from './rule.ts';
 
 /** A request with a password or refresh token of a user. */
 interface Presentation {
@@ -130,6 +130,17 @@ export class Sessions {
     return isWanted && this.#scene.server.get('secrets', `${key}-session`) === undefined;
   }
 
+  /** A session that was replaced lives on while people keep the new token out of a target with Merge. */
+  #isTargetHeld(): boolean {
+    return [...this.#scene.server.all('convercuscredentials')].some((credential) => {
+      const { grantType, target } = specOf(credential);
+      if (grantType !== 'password' || target.creationPolicy !== 'Merge') return false;
+      const key = `${credential.metadata.namespace}/${targetNameOf(credential)}`;
+      const found = this.#scene.server.get('secrets', key);
+      return found !== undefined && hasForeignAnnotations(found);
+    });
+  }
+
   /** A restore removes sessions that were stored after the backup, and brings back used refresh tokens. */
   restored(): void {
     this.#isRestored = true;
@@ -148,9 +159,26 @@ export class Sessions {
     return this.#sessions.get(sessionId)?.user.split('/')[1];
   }
 
+  /** False while a session is active that is not stored: its log-out may still be tried. */
+  get areAllStored(): boolean {
+    return this.#unstored().next().done === true;
+  }
+
   /** At the end each active session is stored for a credential, or its loss is explained. */
   checkEnd(isExcused: (record: { exchanges: readonly Presentation[] }) => boolean): void {
     if (this.#scene.now < this.#scene.provider.pausedUntil) return;
+    for (const record of this.#unstored()) {
+      const isExplained = record.hasFailedLogout || this.#isTargetHeld() || isExcused(record);
+      if (this.#isRestored || isExplained) this.lost += 1;
+      else
+        this.#scene.violated(
+          'sessions that no credential needs are logged out',
+          `${record.user} ${record.id.slice(0, 6)}`,
+        );
+    }
+  }
+
+  *#unstored(): Generator<SessionRecord> {
     const stored = new Set(
       [...this.#scene.server.all('secrets')]
         .filter(({ type }) => type === 'convercus.io/session')
@@ -159,13 +187,7 @@ export class Sessions {
     for (const [id] of this.#scene.provider.liveSessions()) {
       if (stored.has(id) || this.#isCached(id)) continue;
       const record = this.#sessions.get(id);
-      if (record === undefined || record.isOver) continue;
-      if (this.#isRestored || record.hasFailedLogout || isExcused(record)) this.lost += 1;
-      else
-        this.#scene.violated(
-          'sessions that no credential needs are logged out',
-          `${record.user} ${id.slice(0, 6)}`,
-        );
+      if (record !== undefined && !record.isOver) yield record;
     }
   }
 
