@@ -368,6 +368,20 @@ it('the session of a credential that has another grant by now is logged out', as
   expect(world.summary('Ready')).toBe('True TokenValid');
 });
 
+it('a log-out that waits for its turn holds back no renewal of the same credential', async () => {
+  world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
+  await world.onePass();
+  await until(() => world.enqueued.has(KEY));
+  world.limiter.hold();
+  const action = await world.onePass();
+  expect(world.cluster.stored(TARGET)?.data['token']).toBe(`${CANARY}-token-2`);
+  expect(world.limiter.waiting).toBe(1);
+  expect(action).toEqual({ requeueAt: START + minutes(4) });
+  world.clock.step(minutes(4));
+  await world.onePass();
+  await until(() => world.limiter.waiting === 2);
+});
+
 it.each([
   ['the token of that is in place', () => world.cluster.failNext('applySecret', OUTAGE), 1],
   [
