@@ -271,6 +271,7 @@ export class World {
     const crashed = watchingAwaits(slot, () => this.#run(process));
     replica.onCrash = () => {
       this.trace.add(replica.name, () => 'is gone');
+      this.leaderTouched();
       if (!process.hasEnded) crashed();
     };
   }
