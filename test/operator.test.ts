@@ -1,181 +1,49 @@
+import { getEventListeners } from 'node:events';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { type Config, parseConfig } from '../src/config.ts';
 import type { Readiness } from '../src/informers.ts';
-import { ApiError } from '../src/kubernetes/api-error.ts';
-import type {
-  ApiRequest,
-  ApiResponse,
-  RestClient,
-  StreamRequest,
-} from '../src/kubernetes/rest-client.ts';
-import type { Clock } from '../src/lib/clock.ts';
+import type { LogFields } from '../src/lib/log.ts';
 import { type Ms, minutes, seconds } from '../src/lib/time.ts';
-import type { Exchange, HttpClient } from '../src/oauth/http-client.ts';
 import { runOperator } from '../src/operator.ts';
 import { createMetrics, type Metrics } from '../src/telemetry/metrics.ts';
 import { aCredential, CANARY } from './support/builders.ts';
 import { FakeClock } from './support/fake-clock.ts';
-
-const SOURCE = {
-  metadata: { name: 'convercus-abc', namespace: 'shop', uid: 'source', resourceVersion: '1' },
-  data: { client_secret: Buffer.from(CANARY).toString('base64') },
-};
-
-/** Another tenant, of the same program. */
-const ELSEWHERE = { metadata: { namespace: 'elsewhere', uid: 'elsewhere' } };
-
-const sourceElsewhere = { ...SOURCE, metadata: { ...SOURCE.metadata, ...ELSEWHERE.metadata } };
-const CREDENTIALS_IN = '/apis/convercus.io/v1alpha1/namespaces';
+import { ApiServer, CREDENTIALS_IN, TokenServers } from './support/operator-servers.ts';
 
 /** Real turns of the event loop, for what passes through streams and compression. */
 const settle = async (): Promise<void> => {
   for (let turn = 0; turn < 20; turn += 1) await new Promise((resolve) => setImmediate(resolve));
 };
 
-const never = (signal: AbortSignal): Promise<never> =>
-  new Promise((_, reject) => {
-    const abort = (): void => reject(signal.reason);
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-  });
-
-/** One credential with its Secret, a Lease, and whatever is written; knows what is still open. */
-class ApiServer implements RestClient {
-  readonly #objects = new Map<string, unknown>();
-  #version = 1;
-  /** Requests and streams that have not ended. */
-  open = 0;
-  isClosed = false;
-  /** Accepts requests and never answers. */
-  isFrozen = false;
-  /** Paths that may not be read. */
-  readonly forbidden = new Set<string>();
-  /** All that was asked for. */
-  readonly asked: string[] = [];
-
-  lease(): unknown {
-    return this.#objects.get('lease');
-  }
-
-  get written(): string[] {
-    return [...this.#objects.keys()];
-  }
-
-  async request(request: ApiRequest): Promise<ApiResponse | ApiError> {
-    if (this.isFrozen) return this.#opened(never(request.signal));
-    request.signal.throwIfAborted();
-    await Promise.resolve();
-    request.beforeSend?.();
-    this.asked.push(request.path);
-    if (this.forbidden.has(request.path)) return new ApiError(403, { reason: 'Forbidden' });
-    return request.method === 'GET' ? this.#read(request.path) : this.#write(request);
-  }
-
-  async *stream({ signal }: StreamRequest): AsyncGenerator {
-    await this.#opened(never(signal));
-    yield undefined;
-  }
-
-  async close(): Promise<void> {
-    this.isClosed = true;
-  }
-
-  async #opened<T>(response: Promise<T>): Promise<T> {
-    this.open += 1;
-    try {
-      return await response;
-    } finally {
-      this.open -= 1;
-    }
-  }
-
-  #read(path: string): ApiResponse | ApiError {
-    const list = { metadata: { resourceVersion: '1' } };
-    const known: Readonly<Record<string, unknown>> = {
-      '/apis/convercus.io/v1alpha1/convercuscredentials': { ...list, items: [aCredential()] },
-      '/api/v1/secrets': { ...list, items: [{ metadata: SOURCE.metadata }] },
-      '/api/v1/namespaces/shop/secrets/convercus-abc': SOURCE,
-      [`${CREDENTIALS_IN}/shop/convercuscredentials`]: { ...list, items: [aCredential()] },
-      [`${CREDENTIALS_IN}/elsewhere/convercuscredentials`]: {
-        ...list,
-        items: [aCredential(ELSEWHERE)],
-      },
-      '/api/v1/namespaces/shop/secrets': { ...list, items: [{ metadata: SOURCE.metadata }] },
-      '/api/v1/namespaces/elsewhere/secrets': { ...list, items: [sourceElsewhere] },
-      '/api/v1/namespaces/elsewhere/secrets/convercus-abc': sourceElsewhere,
-    };
-    const body = path.includes('/leases/') ? this.lease() : known[path];
-    return body === undefined ? new ApiError(404, { reason: 'NotFound' }) : { status: 200, body };
-  }
-
-  #write({ path, body }: ApiRequest): ApiResponse {
-    const key = path.includes('/leases') ? 'lease' : path;
-    const { metadata = {} } = Object(body);
-    this.#version += 1;
-    const stored = {
-      ...Object(body),
-      metadata: { uid: `uid-of-${key}`, ...Object(metadata), resourceVersion: `${this.#version}` },
-    };
-    this.#objects.set(key, stored);
-    return { status: 200, body: stored };
-  }
-}
-
-/** Token hosts that all do the same. */
-class TokenHosts implements HttpClient {
-  readonly #clock: Clock;
-  response: 'token' | 'too many' | 'hangs' = 'token';
-  takes: Ms = 0;
-  requests = 0;
-  isClosed = false;
-
-  constructor(clock: Clock) {
-    this.#clock = clock;
-  }
-
-  async send(_: unknown, __: unknown, signal: AbortSignal): Promise<Exchange> {
-    this.requests += 1;
-    const requestedAt = this.#clock.now();
-    if (this.response === 'hangs') await never(signal);
-    if (this.takes > 0)
-      await new Promise<void>((resolve) => this.#clock.after(this.takes, resolve));
-    const token = { access_token: `${CANARY}-token`, token_type: 'Bearer', expires_in: 1_800 };
-    const contentType = 'application/json';
-    const response =
-      this.response === 'token'
-        ? { status: 200, contentType, text: JSON.stringify(token) }
-        : { status: 429, contentType, text: '{}', retryAfter: '300' };
-    return { response, requestedAt, receivedAt: this.#clock.now() };
-  }
-
-  async close(): Promise<void> {
-    this.isClosed = true;
-  }
-}
-
 describe('the operator', () => {
   let clock: FakeClock;
   let api: ApiServer;
-  let hosts: TokenHosts;
+  let hosts: TokenServers;
   let stop: AbortController;
   let lines: string[];
+  let fields: LogFields[];
+  /** Requests that succeeded and connections that were closed, in their order. */
+  let journal: string[];
   let readiness: Readiness;
   /** What ended it when it is neither of the two. */
   let ended: unknown;
 
   beforeEach(() => {
     clock = new FakeClock();
-    api = new ApiServer();
-    hosts = new TokenHosts(clock);
+    journal = [];
+    api = new ApiServer(journal);
+    hosts = new TokenServers(clock, journal);
     stop = new AbortController();
     lines = [];
+    fields = [];
     readiness = new Map();
     ended = 'running';
   });
 
   async function run(more: Partial<Metrics> = {}, settings = ''): Promise<void> {
-    const note = (message: string): void => {
+    const note = (message: string, more: LogFields = {}): void => {
       lines.push(message);
+      fields.push(more);
     };
     const metrics = createMetrics({ version: '1', workers: 4, leaseName: 'lease', clock });
     const around = {
@@ -208,12 +76,15 @@ describe('the operator', () => {
     await settle();
   }
 
+  const listeners = (): number => getEventListeners(stop.signal, 'abort').length;
+
   const everything = () => ({
     timers: clock.timers,
+    listeners: listeners(),
     requests: api.open,
     isClosed: [api.isClosed, hosts.isClosed],
   });
-  const NOTHING_OPEN = { timers: 0, requests: 0, isClosed: [true, true] };
+  const NOTHING_OPEN = { timers: 0, listeners: 0, requests: 0, isClosed: [true, true] };
 
   it('leaves nothing open after a stop, and gives the Lease back', async () => {
     void run();
@@ -226,6 +97,137 @@ describe('the operator', () => {
     expect(everything()).toEqual(NOTHING_OPEN);
     expect(api.lease()).toMatchObject({ spec: { holderIdentity: '' } });
     expect(lines).toContain('Stopped');
+  });
+
+  it('lists credentials, then Secrets, before the first token request', async () => {
+    void run();
+    await passes(seconds(5));
+    const withoutLease = journal.filter((line) => !line.includes('leases'));
+    expect(withoutLease).toEqual([
+      'read convercuscredentials',
+      'read secrets',
+      'read secrets',
+      'token request',
+      'write secrets',
+      'write convercuscredentials status',
+      'write events',
+    ]);
+    expect(journal.indexOf('write leases of me')).toBeLessThan(journal.indexOf('token request'));
+  });
+
+  it('gives the Lease back after its last write, and then closes its connections', async () => {
+    hosts.takes = seconds(5);
+    void run();
+    await passes(seconds(1));
+    stop.abort();
+    await passes(seconds(5));
+    expect(journal.slice(journal.indexOf('write secrets'))).toEqual([
+      'write secrets',
+      'write convercuscredentials status',
+      'write events',
+      'write leases',
+      'close the token hosts',
+      'close the API server',
+    ]);
+  });
+
+  it('is ready when credentials and Secrets are listed and the Lease was reached', async () => {
+    api.isFrozen = true;
+    void run();
+    await passes(seconds(1));
+    expect([...readiness.keys()]).toEqual(['credentials', 'lease']);
+    expect([...readiness.values()]).not.toContain(true);
+    api.isFrozen = false;
+    await passes(minutes(2));
+    expect([...readiness]).toEqual([
+      ['credentials', true],
+      ['lease', true],
+      ['secrets', true],
+    ]);
+  });
+
+  it('says what it lacks to reach the Lease', async () => {
+    api.forbidden.add(
+      '/apis/coordination.k8s.io/v1/namespaces/convercus/leases/convercus-operator',
+    );
+    void run({}, 'leaderElection: {namespace: convercus}');
+    await passes(seconds(5));
+    expect(readiness.get('lease')).toContain('may not get leases.coordination.k8s.io');
+    expect(hosts.requests).toBe(0);
+  });
+
+  it('leads at once without leader election, and asks for no Lease', async () => {
+    void run({}, 'leaderElection: {enabled: false}');
+    await passes(seconds(1));
+    expect(api.written).toContain('/api/v1/namespaces/shop/secrets');
+    expect([...readiness.keys()]).toEqual(['credentials', 'secrets']);
+    expect(api.asked.filter((path) => path.includes('lease'))).toEqual([]);
+    stop.abort();
+    await settle();
+    expect(everything()).toEqual(NOTHING_OPEN);
+  });
+
+  it('leaves no timer and no listener of a term behind when the Lease is lost', async () => {
+    const terms: boolean[] = [];
+    void run({ leading: (leads) => void terms.push(leads) });
+    await passes(minutes(1));
+    const inTerm = { timers: clock.timers, listeners: listeners() };
+    for (const holder of ['other', 'third']) {
+      api.takeLease(holder, clock.now());
+      await passes(seconds(5));
+      expect(terms.at(-1)).toBe(false);
+      expect(listeners()).toBeLessThan(inTerm.listeners);
+      await passes(minutes(1));
+      expect(terms.at(-1)).toBe(true);
+      expect({ timers: clock.timers, listeners: listeners() }).toEqual(inTerm);
+    }
+    stop.abort();
+    await settle();
+    expect(terms).toEqual([true, false, true, false, true, false]);
+    expect(everything()).toEqual(NOTHING_OPEN);
+  });
+
+  it('renews the tokens of a realm at once when a response raises its not-before policy', async () => {
+    const tokenUrl =
+      'https://auth-staging.convercus.io/realms/abc-staging/protocol/openid-connect/token';
+    api.credential = aCredential({ status: { tokenUrl } });
+    api.credentialElsewhere = aCredential({
+      metadata: { namespace: 'elsewhere', uid: 'elsewhere' },
+      spec: { renewal: { percent: 40 } },
+    });
+    const data = { client_secret: Buffer.from(`${CANARY}-other`).toString('base64') };
+    api.sourceElsewhere = { ...api.sourceElsewhere, data };
+    void run({}, 'watch: {namespaces: [shop, elsewhere]}');
+    await passes(minutes(10));
+    expect(hosts.requests).toBe(2);
+    hosts.notBefore = clock.now();
+    await passes(minutes(3)); // the one of elsewhere is renewed after 12 minutes
+    expect(hosts.requests).toBe(4);
+  });
+
+  it('says that the clocks differ', async () => {
+    hosts.skew = minutes(2);
+    void run();
+    await passes(seconds(5));
+    expect(lines).toContain('The clocks differ by more than 30 s');
+  });
+
+  it('tries again after a bug in a reconcile, and logs nothing of its message', async () => {
+    const bug = new TypeError(`${CANARY} in a message`);
+    let isBroken = true;
+    void run({
+      renewal: () => {
+        if (isBroken) throw bug;
+      },
+    });
+    await passes(seconds(5));
+    expect(lines).toContainEqual(expect.stringContaining('because of a bug'));
+    expect(fields).toContainEqual(expect.objectContaining({ kind: 'TypeError' }));
+    expect(JSON.stringify([lines, fields])).not.toContain(CANARY);
+    isBroken = false;
+    await passes(minutes(10));
+    expect(ended).toBe('running');
+    expect(api.written).toContain('/api/v1/namespaces/shop/secrets');
   });
 
   it('ends at once while a host is paused after a 429', async () => {
