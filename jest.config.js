@@ -10,6 +10,7 @@ export default {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   collectCoverageFrom: ['src/**/*.ts', '!src/credential/api.ts'],
   coverageThreshold: {
+    './src/{config,informers,operator}.ts': { lines: 95 },
     './src/controller/': { lines: 95 },
     './src/credential/': { lines: 95 },
     './src/kubernetes/': { lines: 95 },
