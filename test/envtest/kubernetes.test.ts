@@ -279,6 +279,26 @@ describe('against a real API server', () => {
     expect(await write({ token: 'e' })).toMatchObject({ keys: ['token=e'], labels: shared.labels });
   });
 
+  it('removes from a target what the spec drops, though a user has removed our labels', async () => {
+    const known = new ClusterCache(() => {});
+    known.credentialHandler().apply(await createCredential('bare'));
+    listNothing(known);
+    const writer = clusterOn(restClient, known);
+    const labels = { [MANAGED_BY_LABEL]: FIELD_MANAGER, [CREDENTIAL_LABEL]: 'bare' };
+    const fieldManager = managerFor('bare');
+    const target = ownedBy('bare', OTHER_UID, { name: 'bare-token', labels, fieldManager });
+    const { owner: _, ...kept } = target;
+    const created = await writer.applySecret(target, never);
+    if (isFailure(created)) throw new Error(created.message);
+    const unlabelled = Object.keys(labels).map((name) => `${name}-`);
+    await kubectl('label', 'secret', target.name, 'theirs=1', ...unlabelled);
+    await writer.readSecret('default', target.name, never);
+    const written = await writer.applySecret({ ...kept, uid: created.uid }, never);
+
+    expect(written).not.toHaveProperty('controllerUid');
+    expect(written).toMatchObject({ credentialName: 'bare' });
+  });
+
   it('lists and watches Secrets without their contents', async () => {
     const { resourceVersion, uid } = await apply(ownedBy('loyalty', OTHER_UID, { name: 'seen' }));
     const secrets = secretListWatch(restClient, {});
