@@ -2,32 +2,26 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import type { SecretMeta } from '../../src/credential/secret.ts';
 import { ClusterCache } from '../../src/kubernetes/cache.ts';
-import { credentialFrom, type WatchedSecret } from '../../src/kubernetes/objects.ts';
+import type { WatchedSecret } from '../../src/kubernetes/objects.ts';
+import { aCredential } from '../support/builders.ts';
 
 interface TokenDemand {
   namespace?: string;
   source?: string;
   target?: string;
-  metadata?: object;
-  status?: object;
+  metadata?: Partial<ConvercusCredential['metadata']>;
+  status?: ConvercusCredential['status'];
 }
 
-function aCredential(name: string, demand: TokenDemand = {}): ConvercusCredential {
+/** A credential as the watch shows it. */
+function shown(name: string, demand: TokenDemand = {}): ConvercusCredential {
   const { namespace = 'shop', source = 'source', target, metadata, status } = demand;
-  const credential = credentialFrom({
-    metadata: {
-      name,
-      namespace,
-      uid: `uid-${name}`,
-      generation: 1,
-      resourceVersion: '1',
-      ...metadata,
-    },
-    spec: { credentialsSecretRef: { name: source }, target: { name: target } },
+  return aCredential({
+    metadata: { name, namespace, resourceVersion: '1', ...metadata },
+    spec: { credentialsSecretRef: { name: source } },
+    target: target === undefined ? {} : { name: target },
     status,
   });
-  if (credential === undefined) throw new Error('no credential');
-  return credential;
 }
 
 const meta = (resourceVersion: string, uid = 'u'): SecretMeta => ({ uid, resourceVersion });
@@ -74,7 +68,7 @@ describe('the cache of the cluster', () => {
 
   describe('of credentials', () => {
     it('knows those that are there', () => {
-      const credential = aCredential('a');
+      const credential = shown('a');
       credentials.apply(credential);
       expect(cache.credential('shop/a')).toEqual(credential);
       expect([...cache.credentials()]).toEqual([credential]);
@@ -83,17 +77,17 @@ describe('the cache of the cluster', () => {
     });
 
     it('enqueues nothing for a status, but keeps it', () => {
-      credentials.apply(aCredential('a'));
+      credentials.apply(shown('a'));
       wakeUps();
-      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
+      credentials.apply(shown('a', { status: { observedGeneration: 1 } }));
       expect(wakeUps()).toEqual([]);
       expect(cache.credential('shop/a')?.status).toEqual({ observedGeneration: 1 });
     });
 
     it('forgets a status that is gone', () => {
-      credentials.apply(aCredential('a', { status: { observedGeneration: 1 } }));
-      credentials.apply(aCredential('a'));
-      expect(cache.credential('shop/a')).toEqual(aCredential('a'));
+      credentials.apply(shown('a', { status: { observedGeneration: 1 } }));
+      credentials.apply(shown('a'));
+      expect(cache.credential('shop/a')).toEqual(shown('a'));
     });
 
     it.each<[string, object]>([
@@ -102,39 +96,39 @@ describe('the cache of the cluster', () => {
       ['a deletion that waits', { deletionTimestamp: '2026-11-24T00:00:00Z' }],
       ['another one of that name', { uid: 'another' }],
     ])('wakes for %s', (_, metadata) => {
-      credentials.apply(aCredential('a'));
+      credentials.apply(shown('a'));
       wakeUps();
-      credentials.apply(aCredential('a', { metadata }));
+      credentials.apply(shown('a', { metadata }));
       expect(wakeUps()).toEqual(['shop/a']);
     });
 
     it('wakes a deleted one and those who claim the same target', () => {
-      credentials.apply(aCredential('a', { target: 't' }));
-      credentials.apply(aCredential('b', { target: 't' }));
-      credentials.apply(aCredential('c'));
+      credentials.apply(shown('a', { target: 't' }));
+      credentials.apply(shown('b', { target: 't' }));
+      credentials.apply(shown('c'));
       wakeUps();
-      credentials.delete(aCredential('a', { target: 't' }));
+      credentials.delete(shown('a', { target: 't' }));
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
       expect(cache.credentialsWithTarget('shop', 't').map(({ metadata }) => metadata.name)).toEqual(
         ['b'],
       );
-      credentials.delete(aCredential('a', { target: 't' }));
+      credentials.delete(shown('a', { target: 't' }));
       expect(wakeUps()).toEqual([]);
     });
 
     it('wakes the other claimants when one moves to another target', () => {
-      credentials.apply(aCredential('a', { target: 't' }));
-      credentials.apply(aCredential('b', { target: 't' }));
+      credentials.apply(shown('a', { target: 't' }));
+      credentials.apply(shown('b', { target: 't' }));
       wakeUps();
-      credentials.apply(aCredential('a', { target: 'u', metadata: { generation: 2 } }));
+      credentials.apply(shown('a', { target: 'u', metadata: { generation: 2 } }));
       expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
       expect(cache.credentialsWithTarget('shop', 'u')).toHaveLength(1);
     });
 
     it('counts as claimants of a Secret only those that have it as their target', () => {
-      credentials.apply(aCredential('a', { target: 't' }));
-      credentials.apply(aCredential('b', { source: 't' }));
-      credentials.apply(aCredential('c', { target: 't', namespace: 'elsewhere' }));
+      credentials.apply(shown('a', { target: 't' }));
+      credentials.apply(shown('b', { source: 't' }));
+      credentials.apply(shown('c', { target: 't', namespace: 'elsewhere' }));
       expect(cache.credentialsWithTarget('shop', 't').map(({ metadata }) => metadata.name)).toEqual(
         ['a'],
       );
@@ -144,12 +138,12 @@ describe('the cache of the cluster', () => {
 
     it('forgets after a list what it did not show', () => {
       credentials.init('1', false);
-      credentials.apply(aCredential('a'));
-      credentials.apply(aCredential('b'));
+      credentials.apply(shown('a'));
+      credentials.apply(shown('b'));
       credentials.initDone();
       wakeUps();
       credentials.init('2', false);
-      credentials.apply(aCredential('b'));
+      credentials.apply(shown('b'));
       credentials.initDone();
       expect(wakeUps()).toEqual(['shop/a']);
       expect([...cache.credentials()]).toHaveLength(1);
@@ -157,13 +151,13 @@ describe('the cache of the cluster', () => {
 
     it('forgets after the list of a namespace nothing of another', () => {
       const elsewhere = cache.credentialHandler('elsewhere');
-      credentials.apply(aCredential('a'));
+      credentials.apply(shown('a'));
       elsewhere.init('1', false);
-      elsewhere.apply(aCredential('b', { namespace: 'elsewhere' }));
+      elsewhere.apply(shown('b', { namespace: 'elsewhere' }));
       elsewhere.initDone();
       elsewhere.init('2', false);
       elsewhere.initDone();
-      expect([...cache.credentials()]).toEqual([aCredential('a')]);
+      expect([...cache.credentials()]).toEqual([shown('a')]);
     });
   });
 
@@ -171,7 +165,7 @@ describe('the cache of the cluster', () => {
     const before = { observedGeneration: 1 };
     const written = { observedGeneration: 2 };
     const at = (resourceVersion: string, demand: TokenDemand = {}): ConvercusCredential =>
-      aCredential('a', { ...demand, metadata: { resourceVersion, ...demand.metadata } });
+      shown('a', { ...demand, metadata: { resourceVersion, ...demand.metadata } });
 
     /** Version 10: our own write of the status of version 9. */
     function writeStatus(): void {
@@ -211,7 +205,7 @@ describe('the cache of the cluster', () => {
 
     it('begins again, and wakes all, when versions do', () => {
       writeStatus();
-      credentials.apply(aCredential('b', { metadata: { resourceVersion: '8' } }));
+      credentials.apply(shown('b', { metadata: { resourceVersion: '8' } }));
       wakeUps();
       credentials.init('5', true);
       credentials.apply(at('4', { status: before }));
@@ -242,8 +236,8 @@ describe('the cache of the cluster', () => {
 
   describe('of Secrets', () => {
     beforeEach(() => {
-      credentials.apply(aCredential('a', { source: 's', target: 't' }));
-      credentials.apply(aCredential('b', { source: 's', target: 'u' }));
+      credentials.apply(shown('a', { source: 's', target: 't' }));
+      credentials.apply(shown('b', { source: 's', target: 'u' }));
       wakeUps();
     });
 
@@ -292,7 +286,7 @@ describe('the cache of the cluster', () => {
     });
 
     it('tells of our write those who read the target as their source', () => {
-      credentials.apply(aCredential('c', { source: 't' }));
+      credentials.apply(shown('c', { source: 't' }));
       list();
       wakeUps();
       write('t', meta('2'));
@@ -385,8 +379,8 @@ describe('the cache of the cluster', () => {
       list();
       secrets.init('4', false);
       secrets.apply(aSecret('late'));
-      credentials.apply(aCredential('c', { source: 'late', target: 'none' }));
-      credentials.apply(aCredential('d', { source: 'read', target: 'shown' }));
+      credentials.apply(shown('c', { source: 'late', target: 'none' }));
+      credentials.apply(shown('d', { source: 'read', target: 'shown' }));
       read('read', meta('3'));
       secrets.apply(aSecret('shown', '2'));
       secrets.initDone();
@@ -401,7 +395,7 @@ describe('the cache of the cluster', () => {
 
     it('knows nothing of a Secret that is named later, until it is read, shown or written', () => {
       list(aSecret('late'));
-      credentials.apply(aCredential('c', { source: 'late', target: 'none' }));
+      credentials.apply(shown('c', { source: 'late', target: 'none' }));
       expect(cache.secret('shop', 'late')).toBe('unknown');
       expect(cache.secret('shop', 'none')).toBe('unknown');
       wakeUps();
@@ -414,9 +408,9 @@ describe('the cache of the cluster', () => {
 
     it('keeps a Secret as long as anybody names it', () => {
       list(aSecret('s'));
-      credentials.delete(aCredential('a'));
+      credentials.delete(shown('a'));
       expect(cache.secret('shop', 's')).toEqual(meta('1'));
-      credentials.delete(aCredential('b'));
+      credentials.delete(shown('b'));
       expect(cache.secret('shop', 's')).toBe('unknown');
     });
 
@@ -432,8 +426,8 @@ describe('the cache of the cluster', () => {
     });
 
     it('keeps lists of namespaces apart', () => {
-      credentials.apply(aCredential('c', { namespace: 'elsewhere', source: 's', target: 't' }));
-      credentials.apply(aCredential('d', { namespace: 'nowhere', source: 's', target: 't' }));
+      credentials.apply(shown('c', { namespace: 'elsewhere', source: 's', target: 't' }));
+      credentials.apply(shown('d', { namespace: 'nowhere', source: 's', target: 't' }));
       const elsewhere = cache.secretHandler('elsewhere');
       const shop = cache.secretHandler('shop');
       shop.init('1', false);
@@ -454,7 +448,7 @@ describe('the cache of the cluster', () => {
       meta: { uid: 'u', resourceVersion, credentialName, isSession: true },
     });
     const withPassword = (): ConvercusCredential => {
-      const credential = aCredential('a');
+      const credential = shown('a');
       return { ...credential, spec: { ...credential.spec, grantType: 'password' } };
     };
 
@@ -497,7 +491,7 @@ describe('the cache of the cluster', () => {
     });
 
     it('wakes a credential that has another grant by now', () => {
-      credentials.apply(aCredential('a'));
+      credentials.apply(shown('a'));
       wakeUps();
       secrets.apply(session());
       expect(wakeUps()).toEqual(['shop/a']);

@@ -8,6 +8,7 @@ import { credentialFrom } from '../../src/kubernetes/objects.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import type { Log, LogFields } from '../../src/lib/log.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
+import { aCredential } from '../support/builders.ts';
 import {
   type Answer,
   type Asked,
@@ -60,7 +61,7 @@ async function aWorld(answer: (asked: Asked) => Answer): Promise<World> {
   const { restClient } = server;
   const woken: string[] = [];
   const cache = new ClusterCache((keys) => woken.push(...keys));
-  cache.credentialHandler().apply(aCredential());
+  cache.credentialHandler().apply(loyalty());
   const warnings: (LogFields | undefined)[] = [];
   const silent = (): void => {};
   const warn: Log['warn'] = (_, fields) => warnings.push(fields);
@@ -72,14 +73,16 @@ async function aWorld(answer: (asked: Asked) => Answer): Promise<World> {
   return { cluster, cache, asked, woken, warnings, [Symbol.asyncDispose]: dispose };
 }
 
-function aCredential(name = 'loyalty'): ConvercusCredential {
-  const credential = credentialFrom(credentialObject({ name }));
-  if (credential === undefined) throw new Error('no credential');
-  return credential;
-}
+/** As `credentialObject` with this name. */
+const loyalty = (name = 'loyalty'): ConvercusCredential =>
+  aCredential({
+    metadata: { name, uid: 'u', resourceVersion: '5' },
+    spec: { credentialsSecretRef: { name: 'source' } },
+    target: { name: 'loyalty-token' },
+  });
 
 function withPassword(): ConvercusCredential {
-  const credential = aCredential();
+  const credential = loyalty();
   const metadata = { ...credential.metadata, resourceVersion: '6', generation: 2 };
   return { ...credential, metadata, spec: { ...credential.spec, grantType: 'password' } };
 }
@@ -317,7 +320,7 @@ describe('applying a status', () => {
     const given = { observedGeneration: 1 };
     const stored = { metadata: { uid: 'u', name: 'loyalty', namespace: 'shop' }, status: given };
     await using world = await aWorld(() => ({ body: stored }));
-    expect(await world.cluster.applyStatus(aCredential(), given, never)).toBe('written');
+    expect(await world.cluster.applyStatus(loyalty(), given, never)).toBe('written');
     const [request] = world.asked;
     expect(request).toMatchObject({
       method: 'PUT',
@@ -338,7 +341,7 @@ describe('applying a status', () => {
     await using world = await aWorld(({ method }) =>
       method === 'PUT' ? status(409, 'Conflict') : { body: stored },
     );
-    expect(await world.cluster.applyStatus(aCredential(), given, never)).toBe('written');
+    expect(await world.cluster.applyStatus(loyalty(), given, never)).toBe('written');
     const [, request] = world.asked;
     expect(request).toMatchObject({
       method: 'PATCH',
@@ -362,7 +365,7 @@ describe('applying a status', () => {
       if (method === 'GET') return found;
       return method === 'PUT' ? status(409, 'Conflict') : status(422, 'Invalid');
     });
-    expect(await world.cluster.applyStatus(aCredential(), {}, never)).toBe('gone');
+    expect(await world.cluster.applyStatus(loyalty(), {}, never)).toBe('gone');
   });
 
   it('that is not valid', async () => {
@@ -370,7 +373,7 @@ describe('applying a status', () => {
       method === 'GET' ? { body: credentialObject({}, {}) } : status(422, 'Invalid'),
     );
     const failure = { kind: 'TargetRefused' };
-    expect(await world.cluster.applyStatus(aCredential(), {}, never)).toMatchObject(failure);
+    expect(await world.cluster.applyStatus(loyalty(), {}, never)).toMatchObject(failure);
   });
 
   it.each([
@@ -379,7 +382,7 @@ describe('applying a status', () => {
     ['a fault', status(503, 'ServiceUnavailable'), { kind: 'ClusterUnavailable' }],
   ])('of a credential of which there is %s', async (_, answer: Answer, expected) => {
     await using world = await aWorld(() => answer);
-    const result = await world.cluster.applyStatus(aCredential(), {}, never);
+    const result = await world.cluster.applyStatus(loyalty(), {}, never);
     expect(typeof expected === 'string' ? { result } : result).toMatchObject(
       typeof expected === 'string' ? { result: expected } : expected,
     );
@@ -391,7 +394,7 @@ describe('an event', () => {
 
   it('is recorded about its credential', async () => {
     await using world = await aWorld(() => ({ status: 201 }));
-    world.cluster.recordEvent(aCredential(), renewed);
+    world.cluster.recordEvent(loyalty(), renewed);
     await until(() => world.asked.length > 0);
     expect(world.asked[0]?.path).toBe('/apis/events.k8s.io/v1/namespaces/shop/events');
     expect(JSON.parse(world.asked[0]?.body ?? '')).toEqual({
@@ -418,7 +421,7 @@ describe('an event', () => {
   it('fits into what the API allows', async () => {
     await using world = await aWorld(() => ({ status: 201 }));
     const name = `${'a'.repeat(49)}.${'b'.repeat(100)}`;
-    world.cluster.recordEvent(aCredential(name), { ...renewed, message: `x${'ä'.repeat(900)}` });
+    world.cluster.recordEvent(loyalty(name), { ...renewed, message: `x${'ä'.repeat(900)}` });
     await until(() => world.asked.length > 0);
     const { note, metadata } = JSON.parse(world.asked[0]?.body ?? '');
     expect(Buffer.byteLength(note)).toBeLessThanOrEqual(1_024);
@@ -428,7 +431,7 @@ describe('an event', () => {
 
   it('that is refused costs a warning', async () => {
     await using world = await aWorld(() => status(403, 'Forbidden', { message: 'no' }));
-    world.cluster.recordEvent(aCredential(), renewed);
+    world.cluster.recordEvent(loyalty(), renewed);
     await until(() => world.warnings.length > 0);
     expect(world.warnings).toMatchObject([{ namespace: 'shop', name: 'loyalty' }]);
   });
@@ -446,7 +449,7 @@ describe('an event', () => {
         response.writeHead(201).end('{}');
       }, 1);
     });
-    for (let i = 0; i < 10_010; i += 1) world.cluster.recordEvent(aCredential(), renewed);
+    for (let i = 0; i < 10_010; i += 1) world.cluster.recordEvent(loyalty(), renewed);
     await until(() => answered > 50);
     expect(world.warnings).toHaveLength(9);
     expect(most).toBe(1);
@@ -559,7 +562,7 @@ describe('an answer that the watch has overtaken', () => {
 
   it('is all that is known of a Secret that no credential names any more', async () => {
     await using world = await aRace(stored('7'), (cache) =>
-      cache.credentialHandler().delete(aCredential()),
+      cache.credentialHandler().delete(loyalty()),
     );
     const secrets = world.cache.secretHandler();
     secrets.init('6', false);
@@ -571,9 +574,9 @@ describe('an answer that the watch has overtaken', () => {
   it('does not outlast that its credential was deleted and made again', async () => {
     await using world = await aRace(stored('7'), (cache) => {
       const credentials = cache.credentialHandler();
-      credentials.delete(aCredential());
+      credentials.delete(loyalty());
       cache.secretHandler().delete(shown('10'));
-      credentials.apply(aCredential());
+      credentials.apply(loyalty());
     });
     await world.cluster.readSecretMeta('shop', 'loyalty-token', never);
     expect(world.cache.secret('shop', 'loyalty-token')).toBe('unknown');
@@ -607,9 +610,9 @@ describe('an answer that the watch has overtaken', () => {
   it('to a write does not outlast that its credential was deleted and made again', async () => {
     await using world = await aRace(stored('8'), (cache) => {
       const credentials = cache.credentialHandler();
-      credentials.delete(aCredential());
+      credentials.delete(loyalty());
       cache.secretHandler().delete(shown('10'));
-      credentials.apply(aCredential());
+      credentials.apply(loyalty());
     });
     await world.cluster.applySecret(desired, never);
     expect(world.cache.secret('shop', 'loyalty-token')).toBe('unknown');
@@ -668,7 +671,7 @@ describe('an answer that the watch has overtaken', () => {
         ? status(409, 'Conflict')
         : { body: credentialObject(after, { ...edited, status: given }) },
     );
-    const apply = () => world.cluster.applyStatus(aCredential(), given, never);
+    const apply = () => world.cluster.applyStatus(loyalty(), given, never);
     expect(await wokenBy(world, apply)).toEqual(['shop/loyalty']);
     const truth = { metadata: after, ...edited, status: given };
     expect(world.cache.credential('shop/loyalty')).toMatchObject(truth);
@@ -687,15 +690,15 @@ describe('an answer that the watch has overtaken', () => {
       { body: { metadata: { uid: 'u', resourceVersion: '7' } } },
       (cache) => cache.credentialHandler().apply(edit),
     );
-    await world.cluster.applyStatus(aCredential(), { observedGeneration: 1 }, never);
+    await world.cluster.applyStatus(loyalty(), { observedGeneration: 1 }, never);
     expect(world.cache.credential('shop/loyalty')).toEqual(edit);
   });
 });
 
 describe('reading a credential', () => {
   it('answers what the API server has', async () => {
-    await using world = await aWorld(() => ({ body: { ...aCredential(), status: undefined } }));
-    expect(await world.cluster.readCredential('shop', 'loyalty', never)).toEqual(aCredential());
+    await using world = await aWorld(() => ({ body: { ...loyalty(), status: undefined } }));
+    expect(await world.cluster.readCredential('shop', 'loyalty', never)).toEqual(loyalty());
   });
 
   it('answers that there is none', async () => {

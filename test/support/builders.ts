@@ -28,9 +28,18 @@ export const KINDS = Object.keys(FAILURE_KINDS).filter(
 
 type Spec = ConvercusCredential['spec'];
 
+const KEYS = {
+  clientSecret: 'client_secret',
+  username: 'username',
+  password: 'password',
+  org: 'org',
+};
+
 export interface CredentialOverrides {
   readonly metadata?: Partial<ConvercusCredential['metadata']>;
-  readonly spec?: Partial<Omit<Spec, 'target'>>;
+  readonly spec?: Partial<Omit<Spec, 'target' | 'credentialsSecretRef'>> & {
+    readonly credentialsSecretRef?: Partial<Spec['credentialsSecretRef']>;
+  };
   readonly target?: Partial<Spec['target']>;
   readonly status?: ConvercusCredential['status'];
 }
@@ -58,17 +67,9 @@ export function aCredential({
       grantType: 'client_credentials',
       clientId: 'machine-2-machine',
       scope: 'openid',
-      credentialsSecretRef: {
-        name: 'convercus-abc',
-        keys: {
-          clientSecret: 'client_secret',
-          username: 'username',
-          password: 'password',
-          org: 'org',
-        },
-      },
       suspend: false,
       ...spec,
+      credentialsSecretRef: { name: 'convercus-abc', keys: KEYS, ...spec?.credentialsSecretRef },
       target: {
         creationPolicy: 'Owner',
         deletionPolicy: 'Delete',
