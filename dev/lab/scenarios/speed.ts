@@ -20,9 +20,12 @@ export const WORKERS = 16;
 const WINDOW_SECONDS = 20;
 const FEW = 1_000;
 
-/** A tenth of a token's life: renewals are due sooner than they can be made, and yet no token expires. */
+/** A renewal is due after a tenth of a token's life, so none expires although more are due than can be made. */
 export const RENEWAL = { percent: 10, jitterPercent: 0, minimumSeconds: 1 };
-const tokenSecondsFor = (n: number): number => Math.max(n * 0.02, 20);
+
+/** Twice as many renewals are due as the bare loop makes, but each after a second at the soonest. */
+const tokenSecondsFor = (n: number, { perSecond }: BareLoopResult): number =>
+  Math.max(10, Math.ceil((5 * n) / perSecond));
 
 /** A cold start, and then as many renewals as can be made, with the bare loop before and after. */
 export async function speed(testbed: Testbed, { count: n, namespaces }: Size): Promise<Row[]> {
@@ -30,8 +33,7 @@ export async function speed(testbed: Testbed, { count: n, namespaces }: Size): P
   const population = await Population.create(testbed, { count: n, namespaces, realm });
   const before = await runBareLoop(testbed);
   const cold = await coldStart(testbed, n);
-  // Twice as many renewals are due as the bare loop makes, but not sooner than after a second
-  const tokenSeconds = Math.max(10, Math.ceil((5 * n) / before.perSecond));
+  const tokenSeconds = tokenSecondsFor(n, before);
   await testbed.provider.setTokenSeconds(population.realm, tokenSeconds);
   // The same server under another name is a changed spec: each credential gets a new token at once
   const url = testbed.provider.url.replace('127.0.0.1', 'localhost');
@@ -55,10 +57,11 @@ export async function speed(testbed: Testbed, { count: n, namespaces }: Size): P
 export async function growth(testbed: Testbed, { count: n, namespaces }: Size): Promise<Row[]> {
   const create = (prefix: string, count: number, accessTokenLifespan: number) =>
     Population.create(testbed, { prefix, count, namespaces, realm: { accessTokenLifespan } });
-  const { realm } = await create('few', FEW, tokenSecondsFor(FEW));
+  const bare = await runBareLoop(testbed);
+  const { realm } = await create('few', FEW, tokenSecondsFor(FEW, bare));
   const few = await costAmong(testbed, FEW);
-  await testbed.provider.setTokenSeconds(realm, tokenSecondsFor(n));
-  await create('many', n - FEW, tokenSecondsFor(n));
+  await testbed.provider.setTokenSeconds(realm, tokenSecondsFor(n, bare));
+  await create('many', n - FEW, tokenSecondsFor(n, bare));
   const many = await costAmong(testbed, n);
   const measure = `operator CPU per renewal, among ${n} ÷ among ${FEW}`;
   return [...few.rows, ...many.rows, row(measure, many.cpuMs / few.cpuMs, atMost(1.2))];
