@@ -263,27 +263,26 @@ class HostLimiter {
 
   /** Until `#nextBypass` finds one; Infinity when the pause ends before. */
   #bypassDelay(now: Ms): Ms {
-    const first = this.#firstToExpire(now);
     const pauseLeft = this.#adaptiveRate.pauseLeft(now);
-    if (first === undefined || pauseLeft <= 0) return Infinity;
-    const remaining = first.priority - now;
-    const delay = Math.max(
-      remaining - AHEAD_OF_EXPIRY,
-      this.#nextBypassAt - now,
-      this.#circuitBreaker.waitLeft(now),
-      this.#rateDelay(now, first.key.ticket.login),
-    );
-    return delay < Math.min(remaining, pauseLeft) ? delay : Infinity;
-  }
-
-  /** A waiter whose token has expired waits like one without a token. */
-  #firstToExpire(now: Ms): { readonly key: Waiter; readonly priority: Ms } | undefined {
+    if (pauseLeft <= 0) return Infinity;
     let first = this.#expiring.first();
-    while (first !== undefined && first.priority <= now) {
+    while (first !== undefined) {
+      const remaining = first.priority - now;
+      const earliest = this.#earliestBypass(now, first.key.ticket.login);
+      if (earliest < remaining) {
+        const delay = Math.max(earliest, remaining - AHEAD_OF_EXPIRY);
+        return delay < pauseLeft ? delay : Infinity;
+      }
+      // Its token can't be saved any more: it waits like one without a token
       this.#expiring.delete(first.key);
       first = this.#expiring.first();
     }
-    return first;
+    return Infinity;
+  }
+
+  #earliestBypass(now: Ms, login = false): Ms {
+    const circuitLeft = this.#circuitBreaker.waitLeft(now);
+    return Math.max(this.#nextBypassAt - now, circuitLeft, this.#rateDelay(now, login), 0);
   }
 
   /** Sets the timer for the first waiter that waits for time alone, or for forgetting the host. */

@@ -378,6 +378,19 @@ describe('a host after 429 or 503', () => {
     ]);
   });
 
+  it('is tried for a token although another expires before its turn', async () => {
+    limiter.pause(HOST, clock.now() + minutes(5));
+    const at = (wait: Ms) => ({ deadline: clock.now() + wait, expiresAt: clock.now() + wait });
+    void ask('first', at(seconds(30)));
+    void ask('too late', at(seconds(5)));
+    void ask('in time', at(seconds(35)));
+    await clock.advance(minutes(5) - 1);
+    expect(started).toEqual([
+      ['first', 0],
+      ['in time', seconds(10)],
+    ]);
+  });
+
   it('is not tried for a token while it does not answer at all', async () => {
     for (let n = 0; n < 5; n += 1) {
       await limiter.run(
