@@ -340,9 +340,12 @@ export const CREDENTIAL_EDITS = {
     }))(world, dice);
   },
   relabel: relabelling(({ labels }, dice) => ({ labels: { ...labels, x: `v${dice.below(100)}` } })),
-  moveToAnotherRelease: relabelling(({ labels }, dice) => ({
-    labels: { ...labels, release: dice.pick(['one', 'two']) },
-  })),
+  moveToAnotherRelease: (world, dice) => {
+    world.safety.sessions.hasMoved = world.setting.releases === 2;
+    relabelling(({ labels }, own) => ({
+      labels: { ...labels, release: own.pick(['one', 'two']) },
+    }))(world, dice);
+  },
 } as const satisfies Record<string, Action>;
 
 export const SECRET_EDITS = {

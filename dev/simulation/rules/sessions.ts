@@ -45,6 +45,8 @@ export class Sessions {
   readonly #dropped = new Map<string, string>();
   /** When people last requested a renewal, which may send a rejected password once more. */
   renewRequestedAt: Ms = -Infinity;
+  /** People moved a credential to the other release; while both serve it one may replace the session of the other. */
+  hasMoved = false;
   #isRestored = false;
   /** Sessions that no credential needs, explained by a crash or a lost message. */
   lost = 0;
@@ -169,7 +171,7 @@ export class Sessions {
     if (this.#scene.now < this.#scene.provider.pausedUntil) return;
     for (const record of this.#unstored()) {
       const isExplained = record.hasFailedLogout || this.#isTargetHeld() || isExcused(record);
-      if (this.#isRestored || isExplained) this.lost += 1;
+      if (this.#isRestored || this.hasMoved || isExplained) this.lost += 1;
       else
         this.#scene.violated(
           'sessions that no credential needs are logged out',
