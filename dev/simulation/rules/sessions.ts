@@ -205,7 +205,7 @@ export class Sessions {
     if (first === undefined || first.seen === 'unknown' || presentation.isLate) return;
     // Both releases may serve the credential while it moves from one to the other
     if (first.replica.release !== presentation.replica.release) return;
-    if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
+    if (this.#isExcused(first, presentation)) return;
     this.#scene.violated(
       'a refresh token is sent once',
       `${presentation.replica.name}, first at ${first.at} ms by ${first.replica.name}`,
@@ -218,7 +218,7 @@ export class Sessions {
     const first = this.#rejected.get(key);
     this.#rejected.set(key, presentation);
     if (first === undefined || first.seen === 'unknown' || presentation.isLate) return;
-    if (first.replica.isDead || this.#leadership.termOf(first.replica) !== first.term) return;
+    if (this.#isExcused(first, presentation)) return;
     // A rejection at a time that is now in the future does not count
     if (!this.#scene.clocksAgree) return;
     if (
@@ -230,6 +230,12 @@ export class Sessions {
       'a rejected password is presented once',
       `${user} by ${presentation.replica.name}, first at ${first.at} ms`,
     );
+  }
+
+  /** The first sender is gone or lost the Lease, or a restore has put a Lease back that the second took. */
+  #isExcused({ replica, term }: Presentation, second: Presentation): boolean {
+    if (replica.isDead || this.#leadership.termOf(replica) !== term) return true;
+    return this.#isRestored && replica !== second.replica;
   }
 
   /** The request failed, or had no response. */
