@@ -1,6 +1,6 @@
-import { leaks, openPlaces } from '../lab/leaks.ts';
 import type { Span } from '../lab/measures.ts';
 import { atMost, exactly, type Row, rounded, row } from '../lab/report.ts';
+import { leaks, openPlaces } from '../testbed/leaks.ts';
 import { explain, type Finding, type History } from './explain.ts';
 import type { Kind } from './judge.ts';
 import { awaySpans, mostWithin, type Outage, union } from './outages.ts';

@@ -6,7 +6,8 @@ import { ApiClient } from '../lab/api-client.ts';
 import { BuiltInProvider } from '../lab/built-in-provider.ts';
 import type { Span } from '../lab/measures.ts';
 import { eventually } from '../objects.ts';
-import { installCluster, localStaging, OPERATOR_NAMESPACE, OPERATOR_USER } from '../operator.ts';
+import { OPERATOR_NAMESPACE, OPERATOR_USER, operatorConfig } from '../operator.ts';
+import { Testbed } from '../testbed/testbed.ts';
 import { Controllers } from './controllers.ts';
 import type { Done } from './explain.ts';
 import type { Outage, Replica as ReplicaNumber } from './outages.ts';
@@ -91,13 +92,15 @@ export class Run {
     await using cleanUps = new AsyncDisposableStack();
     const { log, members, tokenSeconds } = setting;
     log('Starting kube-apiserver, etcd, its controllers, the identity provider and two operators');
-    const controlPlane = await startControlPlane({ users: [{ name: OPERATOR_USER }], log });
-    cleanUps.defer(() => controlPlane.stop());
-    await installCluster(controlPlane);
+    const { controlPlane, provider } = cleanUps.use(
+      await Testbed.start({
+        controlPlane: () => startControlPlane({ users: [{ name: OPERATOR_USER }], log }),
+        provider: () => BuiltInProvider.start(),
+        operators: [],
+      }),
+    );
     const controllers = await Controllers.start(controlPlane, log);
     cleanUps.defer(() => controllers.stop());
-    const provider = await BuiltInProvider.start();
-    cleanUps.defer(() => provider.stop());
     const providerProxy = await Proxy.start(Number(new URL(provider.url).port));
     cleanUps.defer(() => providerProxy.close());
     const client = await ApiClient.from(controlPlane.adminKubeconfig);
@@ -306,13 +309,8 @@ async function startReplicas(
 ): Promise<readonly [Replica, Replica]> {
   const options = {
     kubeconfig: controlPlane.userKubeconfig(OPERATOR_USER),
-    config: {
-      environments: localStaging(providerUrl),
-      leaderElection: { namespace: OPERATOR_NAMESPACE },
-      // Tokens live a sixth of the usual time, so the time between two attempts is a sixth too
-      renewal: { minimumSeconds: 5 },
-      log: { level: 'debug' },
-    },
+    // Tokens live a sixth of the usual time, so the time between two attempts is a sixth too
+    config: operatorConfig(providerUrl, { renewal: { minimumSeconds: 5 } }),
   };
   const [one, other] = REPLICAS;
   return [await Replica.start(one, options), await Replica.start(other, options)];

@@ -3,17 +3,12 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { startConvercus } from '../convercus/convercus.ts';
 import { abcRealm } from '../convercus/realm.ts';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
-import { startIdentityProvider } from '../keycloak/dialect/identity-provider.ts';
 import { startKeycloak } from '../keycloak/server/keycloak.ts';
-import {
-  installCluster,
-  localStaging,
-  OPERATOR_NAMESPACE,
-  OPERATOR_USER,
-  Operator,
-} from '../operator.ts';
+import { OPERATOR_USER } from '../operator.ts';
+import { type Provider, Testbed } from '../testbed/testbed.ts';
 
 const NAMESPACE = 'shop';
 const TOKEN_SECONDS = 20;
@@ -52,9 +47,8 @@ interface DemoOptions {
 export class Demo {
   readonly #options: DemoOptions;
   readonly #clientSecret = randomUUID();
-  readonly #cleanUps: (() => Promise<unknown>)[] = [];
-  #controlPlane: ControlPlane | undefined;
-  #operator: Operator | undefined;
+  readonly #parts = new AsyncDisposableStack();
+  #testbed: Testbed<Provider> | undefined;
   #readers: Reader[] = [];
   #table = '';
 
@@ -63,59 +57,38 @@ export class Demo {
   }
 
   async start(signal: AbortSignal): Promise<void> {
-    const { log } = this.#options;
-    const steps: [string, () => Promise<void>][] = [
-      ['Starting kube-apiserver and etcd', () => this.#startControlPlane()],
-      [
-        this.#options.realKeycloak ? 'Starting Keycloak' : 'Starting the identity provider',
-        () => this.#startProvider(),
-      ],
-      ['Starting the operator', () => this.#startOperator()],
-      ['Applying three credentials (one of them with a wrong client secret)', () => this.#apply()],
-    ];
-    for (const [title, step] of steps) {
+    const { log, realKeycloak } = this.#options;
+    const step = <T>(title: string, work: () => Promise<T>): Promise<T> => {
       signal.throwIfAborted();
       log(`${title} …`);
-      await step();
-    }
+      return work();
+    };
+    const testbed = await Testbed.start<Provider>({
+      controlPlane: () =>
+        step('Starting kube-apiserver and etcd', () =>
+          startControlPlane({ users: [{ name: OPERATOR_USER }], log }),
+        ),
+      provider: () =>
+        step(realKeycloak ? 'Starting Keycloak' : 'Starting the identity provider', () =>
+          this.#startProvider(),
+        ),
+      operators: [],
+    });
+    this.#testbed = this.#parts.use(testbed);
+    const config = { log: { level: 'info' } };
+    await step('Starting the operator', () => testbed.startOperator({ config }));
+    const apply = 'Applying three credentials (one of them with a wrong client secret)';
+    await step(apply, () => this.#apply());
   }
 
-  async #startControlPlane(): Promise<void> {
-    const { log } = this.#options;
-    const controlPlane = await startControlPlane({ users: [{ name: OPERATOR_USER }], log });
-    this.#cleanUps.push(() => controlPlane.stop());
-    this.#controlPlane = controlPlane;
-    await installCluster(controlPlane);
-  }
-
-  async #startProvider(): Promise<void> {
+  async #startProvider(): Promise<Provider> {
     const abc = await abcRealm(this.#clientSecret, randomUUID());
     const realm = { ...abc, realm: 'abc-staging', accessTokenLifespan: TOKEN_SECONDS };
-    if (this.#options.realKeycloak) {
-      const keycloak = await startKeycloak({ realms: [realm], log: this.#options.log });
-      this.#cleanUps.push(() => keycloak.stop());
-      this.#providerUrl = keycloak.url;
-    } else {
-      const provider = await startIdentityProvider();
-      this.#cleanUps.push(() => provider.close());
-      provider.realms.add(realm);
-      this.#providerUrl = provider.url;
-    }
-  }
-
-  #providerUrl = '';
-
-  async #startOperator(): Promise<void> {
-    const operator = await Operator.start({
-      kubeconfig: this.#cluster.userKubeconfig(OPERATOR_USER),
-      config: {
-        environments: localStaging(this.#providerUrl),
-        leaderElection: { namespace: OPERATOR_NAMESPACE },
-        renewal: { minimumSeconds: 1 },
-      },
-    });
-    this.#cleanUps.push(() => operator.stop());
-    this.#operator = operator;
+    if (this.#options.realKeycloak)
+      return startKeycloak({ realms: [realm], log: this.#options.log });
+    const provider = await startConvercus();
+    provider.realms.add(realm);
+    return provider;
   }
 
   async #apply(): Promise<void> {
@@ -130,7 +103,7 @@ export class Demo {
     const input = objects.map((object) => JSON.stringify(object)).join('\n---\n');
     await this.#cluster.kubectl(['apply', '-f', '-'], { input });
     const dir = await mkdtemp(join(tmpdir(), 'convercus-demo-'));
-    this.#cleanUps.push(() => rm(dir, { recursive: true, force: true }));
+    this.#parts.defer(() => rm(dir, { recursive: true, force: true }));
     for (const [name, key] of [
       ['loyalty', 'token'],
       ['checkout', 'header'],
@@ -150,8 +123,8 @@ Try it from another terminal:
   k delete secret loyalty-token                          # comes back at once
   k patch secret convercus-wrong -p '{"data":{"client_secret":"'$(k get secret convercus-abc -o jsonpath='{.data.client_secret}')'"}}'   # mends "broken"
   k explain cvc.spec.target
-  curl -s ${this.#operator?.url}/metrics | grep ^convercus
-The operator's log: ${this.#operator?.logFile}
+  curl -s ${this.#servers.operator.url}/metrics | grep ^convercus
+The operator's log: ${this.#servers.operator.logFile}
 Ctrl-C ends the demo and removes everything.
 `;
   }
@@ -206,11 +179,15 @@ Ctrl-C ends the demo and removes everything.
   }
 
   async stop(): Promise<void> {
-    for (const cleanUp of this.#cleanUps.reverse()) await cleanUp();
+    await this.#parts.disposeAsync();
   }
 
   get #cluster(): ControlPlane {
-    if (this.#controlPlane === undefined) throw new Error('the control plane is not started');
-    return this.#controlPlane;
+    return this.#servers.controlPlane;
+  }
+
+  get #servers(): Testbed<Provider> {
+    if (this.#testbed === undefined) throw new Error('the demo is not started');
+    return this.#testbed;
   }
 }

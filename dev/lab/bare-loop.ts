@@ -5,7 +5,7 @@ import { OPERATOR_USER } from '../operator.ts';
 import type { BareLoopInput, BareLoopOutput, WriteMethod } from './bare-loop-process.ts';
 import { Population } from './population.ts';
 import { type Row, row } from './report.ts';
-import type { Testbed } from './testbed.ts';
+import type { LabTestbed } from './testbed.ts';
 
 const SECONDS = 10;
 const CONCURRENCY = 16;
@@ -22,7 +22,7 @@ export interface BareLoopResult extends BareLoopOutput {
  * afterwards. No operator may run meanwhile. Default: by PUT, the cheapest writes (`npm run bench -- --only writes`).
  */
 export async function runBareLoop(
-  testbed: Testbed,
+  testbed: LabTestbed,
   secretBy: WriteMethod = 'put',
   statusBy: WriteMethod = 'put',
 ): Promise<BareLoopResult> {
@@ -48,7 +48,7 @@ export async function runBareLoop(
   return result;
 }
 
-async function run(testbed: Testbed, input: BareLoopInput): Promise<BareLoopResult> {
+async function run(testbed: LabTestbed, input: BareLoopInput): Promise<BareLoopResult> {
   const script = join(import.meta.dirname, 'bare-loop-process.ts');
   const child = spawn(process.execPath, [script], { stdio: ['pipe', 'pipe', 'inherit'] });
   child.stdin.end(JSON.stringify(input));
@@ -74,7 +74,7 @@ const METHODS: readonly (readonly [secretBy: WriteMethod, statusBy: WriteMethod]
 ];
 
 /** The bare loop with each way to write that the API server offers. */
-export async function writeMethods(testbed: Testbed): Promise<Row[]> {
+export async function writeMethods(testbed: LabTestbed): Promise<Row[]> {
   const rows: Row[] = [];
   for (const [secretBy, statusBy] of METHODS) {
     const { perSecond, cpuMs, serverCpuMs } = await runBareLoop(testbed, secretBy, statusBy);

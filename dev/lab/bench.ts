@@ -15,11 +15,11 @@ import { peer } from './scenarios/peer/peer.ts';
 import { firstToken, ownClients, sharedClient } from './scenarios/requests.ts';
 import { growth, speed } from './scenarios/speed.ts';
 import { wrongSecret } from './scenarios/wrong-secret.ts';
-import { bundleOperator, imageSettings, type Size, Testbed } from './testbed.ts';
+import { bundleOperator, imageSettings, LabTestbed, type Size } from './testbed.ts';
 import { requireAll, UsageError } from './usage.ts';
 
 interface Scenario {
-  readonly run: (testbed: Testbed, size: Size) => Promise<Row[]>;
+  readonly run: (testbed: LabTestbed, size: Size) => Promise<Row[]>;
   /** Default: what `--size` says. */
   readonly count?: number;
   /** Whether `--check` runs it. */
@@ -145,7 +145,7 @@ async function run(scenario: string, { run, count }: Scenario, values: Values): 
   const { profile } = values;
   const { env, nodeArguments } = await imageSettings();
   const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
-  await using testbed = await Testbed.start({
+  await using testbed = await LabTestbed.start({
     startProvider: () => BuiltInProvider.start(),
     log: (line) => console.log(`[${scenario} ${seconds()} s] ${line}`),
     image: { env, nodeArguments: [...nodeArguments, ...profiling] },

@@ -79,6 +79,10 @@ export class BuiltInProvider implements Provider {
     this.#child.disconnect();
     await exited;
   }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
+  }
 }
 
 const GRANTS: Readonly<Record<string, EventType>> = {

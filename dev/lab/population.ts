@@ -7,7 +7,7 @@ import {
 } from './accounts.ts';
 import { eachLimit } from './api-client.ts';
 import type { Provider } from './provider.ts';
-import type { Testbed } from './testbed.ts';
+import type { LabTestbed } from './testbed.ts';
 
 export interface PopulationOptions extends AccountOptions {
   /** Of the realm, such as `accessTokenLifespan`. */
@@ -28,17 +28,20 @@ const secretsPath = (namespace: string): string => `/api/v1/namespaces/${namespa
 export class Population {
   readonly accounts: readonly Account[];
   readonly realm: string;
-  readonly #testbed: Testbed<Provider>;
+  readonly #testbed: LabTestbed<Provider>;
   readonly #options: PopulationOptions;
 
-  private constructor(testbed: Testbed<Provider>, options: PopulationOptions) {
+  private constructor(testbed: LabTestbed<Provider>, options: PopulationOptions) {
     this.accounts = accountsFor(options);
     this.realm = `${options.prefix ?? 'abc'}-staging`;
     this.#testbed = testbed;
     this.#options = options;
   }
 
-  static async create(testbed: Testbed<Provider>, options: PopulationOptions): Promise<Population> {
+  static async create(
+    testbed: LabTestbed<Provider>,
+    options: PopulationOptions,
+  ): Promise<Population> {
     const population = await Population.prepare(testbed, options);
     await population.createCredentials();
     return population;
@@ -46,7 +49,7 @@ export class Population {
 
   /** Everything but the credentials. */
   static async prepare(
-    testbed: Testbed<Provider>,
+    testbed: LabTestbed<Provider>,
     options: PopulationOptions,
   ): Promise<Population> {
     const population = new Population(testbed, options);

@@ -27,7 +27,7 @@ export interface ProviderEvent {
   readonly error: string;
 }
 
-export interface Provider {
+export interface Provider extends AsyncDisposable {
   readonly url: string;
   addRealm(realm: Realm): Promise<void>;
   /** Since the last start, oldest first. */
@@ -95,6 +95,10 @@ export class KeycloakProvider implements Provider {
 
   stop(): Promise<void> {
     return this.#server.stop();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.stop();
   }
 }
 

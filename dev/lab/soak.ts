@@ -6,9 +6,10 @@ import { parseArgs } from 'node:util';
 import { missingForControlPlane } from '../envtest/binaries.ts';
 import type { Log } from '../envtest/server-process.ts';
 import { missingForKeycloak } from '../keycloak/server/distribution.ts';
+import { openPlaces } from '../testbed/leaks.ts';
 import type { Grant } from './accounts.ts';
 import { BuiltInProvider } from './built-in-provider.ts';
-import { leakRows, openPlaces } from './leaks.ts';
+import { leakRows } from './leaks.ts';
 import { KeycloakProvider, type Provider } from './provider.ts';
 import { atMost, missed, type Row, table } from './report.ts';
 import { kills } from './scenarios/kills.ts';
@@ -17,13 +18,13 @@ import { lostSessions } from './scenarios/lost-sessions.ts';
 import { rotation } from './scenarios/rotation.ts';
 import { type SoakOptions, sessionMax, steady } from './scenarios/sessions.ts';
 import { wrongSecret } from './scenarios/wrong-secret.ts';
-import { Testbed } from './testbed.ts';
+import { LabTestbed } from './testbed.ts';
 import { requireAll, UsageError } from './usage.ts';
 
 /** A scenario and its defaults. */
 interface Scenario {
   readonly about: string;
-  readonly run: (testbed: Testbed<Provider>, options: SoakOptions) => Promise<Row[]>;
+  readonly run: (testbed: LabTestbed<Provider>, options: SoakOptions) => Promise<Row[]>;
   readonly for: string;
   readonly credentials: number;
   readonly tokenSeconds?: number;
@@ -119,7 +120,7 @@ export interface RunOptions extends SoakOptions {
 export async function runSoak({ run }: Pick<Scenario, 'run'>, options: RunOptions): Promise<Row[]> {
   const { log, provider, signal } = options;
   const startProvider = () => PROVIDERS[provider](log);
-  await using testbed = await Testbed.start({ startProvider, log, signal, logLevel: 'debug' });
+  await using testbed = await LabTestbed.start({ startProvider, log, signal, logLevel: 'debug' });
   const rows = await run(testbed, options);
   const { controlPlane, operators, secrets, readers } = testbed;
   const tokens = readers.flatMap(({ targets }) => [...targets.values()].flat());

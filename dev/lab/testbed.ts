@@ -5,13 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
 import type { Log } from '../envtest/server-process.ts';
-import {
-  installCluster,
-  localStaging,
-  OPERATOR_NAMESPACE,
-  OPERATOR_USER,
-  Operator,
-} from '../operator.ts';
+import { OPERATOR_USER, type Operator } from '../operator.ts';
+import { Testbed } from '../testbed/testbed.ts';
 import { ApiClient } from './api-client.ts';
 import { type Counts, countsFrom, difference, requestsIn, writesIn } from './api-counts.ts';
 import type { BuiltInProvider } from './built-in-provider.ts';
@@ -62,44 +57,54 @@ export interface TestbedOptions<P extends Provider> {
   readonly signal?: AbortSignal;
 }
 
-interface Parts<P extends Provider> {
-  readonly controlPlane: ControlPlane;
-  readonly provider: P;
+/** A testbed with readers of its targets and counts of its requests. Its operators start one by one. */
+export class LabTestbed<P extends Provider = BuiltInProvider> implements AsyncDisposable {
   readonly client: ApiClient;
-}
-
-/** A new API server with etcd, an identity provider, and the operators and readers that are started here. */
-export class Testbed<P extends Provider = BuiltInProvider> implements AsyncDisposable {
-  readonly controlPlane: ControlPlane;
-  readonly provider: P;
-  readonly client: ApiClient;
-  /** All that were started, also those that have ended. */
-  readonly operators: Operator[] = [];
   readonly readers: TargetReader[] = [];
   /** What may be in Secrets only. */
   readonly secrets = new Set<string>();
+  readonly #servers: Testbed<P>;
   readonly #options: TestbedOptions<P>;
   readonly #cleanUps: AsyncDisposableStack;
 
-  private constructor(options: TestbedOptions<P>, parts: Parts<P>, cleanUps: AsyncDisposableStack) {
+  private constructor(
+    options: TestbedOptions<P>,
+    servers: Testbed<P>,
+    client: ApiClient,
+    cleanUps: AsyncDisposableStack,
+  ) {
     this.#options = options;
-    this.controlPlane = parts.controlPlane;
-    this.provider = parts.provider;
-    this.client = parts.client;
+    this.#servers = servers;
+    this.client = client;
     this.#cleanUps = cleanUps;
   }
 
-  static async start<P extends Provider>(options: TestbedOptions<P>): Promise<Testbed<P>> {
+  static async start<P extends Provider>(options: TestbedOptions<P>): Promise<LabTestbed<P>> {
     await using cleanUps = new AsyncDisposableStack();
     const { log } = options;
     log('Starting kube-apiserver, etcd and the identity provider');
-    const provider = cleanUps.adopt(await options.startProvider(), (it) => it.stop());
-    const controlPlane = await startControlPlane({ users: [{ name: OPERATOR_USER }], log });
-    cleanUps.defer(() => controlPlane.stop());
-    await installCluster(controlPlane);
-    const client = await ApiClient.from(controlPlane.adminKubeconfig);
+    const servers = await Testbed.start({
+      controlPlane: () => startControlPlane({ users: [{ name: OPERATOR_USER }], log }),
+      provider: options.startProvider,
+      operators: [],
+    });
+    cleanUps.use(servers);
+    const client = await ApiClient.from(servers.controlPlane.adminKubeconfig);
     cleanUps.defer(() => client.close());
-    return new Testbed(options, { controlPlane, provider, client }, cleanUps.move());
+    return new LabTestbed(options, servers, client, cleanUps.move());
+  }
+
+  get controlPlane(): ControlPlane {
+    return this.#servers.controlPlane;
+  }
+
+  get provider(): P {
+    return this.#servers.provider;
+  }
+
+  /** All that were started, also those that have ended. */
+  get operators(): readonly Operator[] {
+    return this.#servers.operators;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -122,19 +127,11 @@ export class Testbed<P extends Provider = BuiltInProvider> implements AsyncDispo
   ): Promise<Operator> {
     this.log('Starting the operator');
     const { image, logLevel = 'warn' } = this.#options;
-    const operator = await Operator.start({
+    return this.#servers.startOperator({
       kubeconfig,
       ...(image === undefined ? {} : { ...image, entry: 'bundle/main.js' }),
-      config: {
-        environments: localStaging(this.provider.url),
-        renewal: { minimumSeconds: 1 },
-        leaderElection: { namespace: OPERATOR_NAMESPACE },
-        log: { level: logLevel },
-        ...config,
-      },
+      config: { log: { level: logLevel }, ...config },
     });
-    this.operators.push(operator);
-    return this.#cleanUps.adopt(operator, (it) => it.stop());
   }
 
   async startReader(content: 'metadata' | 'data' = 'metadata'): Promise<TargetReader> {
@@ -154,7 +151,7 @@ export class Testbed<P extends Provider = BuiltInProvider> implements AsyncDispo
   }
 
   /** The token requests, and the requests to the API server, that `work` causes. */
-  async requestsDuring<T>(this: Testbed, work: (before: Counts) => Promise<T>) {
+  async requestsDuring<T>(this: LabTestbed, work: (before: Counts) => Promise<T>) {
     const tokensBefore = await this.provider.call('countRequests');
     const before = await this.counts();
     const result = await work(before);
@@ -164,7 +161,7 @@ export class Testbed<P extends Provider = BuiltInProvider> implements AsyncDispo
   }
 
   /** Processor time of API server, etcd and identity provider since their start. */
-  serverCpuMs(this: Testbed): number {
+  serverCpuMs(this: LabTestbed): number {
     const pids = [...this.controlPlane.pids, this.provider.pid];
     return pids.reduce((sum, pid) => sum + sampleOf(pid).cpuMs, 0);
   }

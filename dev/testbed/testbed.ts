@@ -118,16 +118,29 @@ export class Testbed<P extends Provider = Convercus> implements AsyncDisposable 
   }
 
   /**
+   * A realm with a client secret and a user's password of its own.
+   * @param settings over those of `abcRealm`
+   */
+  async addRealm(
+    this: Testbed,
+    realm: string,
+    settings: Readonly<Record<string, unknown>> = {},
+  ): Promise<{ readonly clientSecret: string; readonly password: string }> {
+    const [clientSecret, password] = [`canary-${randomUUID()}`, `canary-${randomUUID()}`];
+    this.secrets.push(clientSecret, password);
+    this.provider.realms.add({ ...(await abcRealm(clientSecret, password)), realm, ...settings });
+    return { clientSecret, password };
+  }
+
+  /**
    * A namespace and a realm of its own, and a Secret `source` with that realm's client secret.
    * @param settings of the realm, over those of `abcRealm`
    */
   async tenant(this: Testbed, settings: Readonly<Record<string, unknown>> = {}): Promise<Tenant> {
     this.#tenants += 1;
     const number = this.#tenants;
-    const [clientSecret, password] = [`canary-${randomUUID()}`, `canary-${randomUUID()}`];
-    this.secrets.push(clientSecret, password);
     const realm = `t${number}-staging`;
-    this.provider.realms.add({ ...(await abcRealm(clientSecret, password)), realm, ...settings });
+    const { clientSecret, password } = await this.addRealm(realm, settings);
     const namespace = `shop-${number}`;
     await this.controlPlane.kubectl(['create', 'namespace', namespace]);
     const tenant = new Tenant({

@@ -1,20 +1,16 @@
 import { execFile } from 'node:child_process';
-import { randomUUID } from 'node:crypto';
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join, relative } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { stringify } from 'yaml';
-import { abcRealm } from '../../dev/convercus/realm.ts';
+import { type Convercus, startConvercus } from '../../dev/convercus/convercus.ts';
 import { type ClusterClient, startCluster } from '../../dev/envtest/cluster/cluster.ts';
 import { archivesIn } from '../../dev/envtest/cluster/images.ts';
 import { NODE_ADDRESS } from '../../dev/envtest/cluster/node.ts';
-import {
-  type IdentityProvider,
-  startIdentityProvider,
-} from '../../dev/keycloak/dialect/identity-provider.ts';
-import { localStaging } from '../../dev/operator.ts';
+import { localStaging, OPERATOR_NAMESPACE } from '../../dev/operator.ts';
 import { ensureTool } from '../../dev/packaging/tools.ts';
+import { Testbed } from '../../dev/testbed/testbed.ts';
 import { StandInApi } from './stand-in-api.ts';
 import type { Issued } from './watches.ts';
 import { RESTRICTED } from './workload.ts';
@@ -22,7 +18,7 @@ import { RESTRICTED } from './workload.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const CHART = join(ROOT, 'charts/convercus-operator');
 export const RELEASE = 'convercus-operator';
-export const OPERATOR_NAMESPACE = 'convercus-operator';
+export { OPERATOR_NAMESPACE };
 
 export interface PodObject {
   readonly metadata: { readonly name: string; readonly uid: string };
@@ -32,27 +28,36 @@ export interface PodObject {
 /** A cluster; the identity provider and the API that workloads call run outside of it, on the node's address. */
 export class Lab {
   readonly cluster: ClusterClient;
-  readonly provider: IdentityProvider;
   readonly api: StandInApi;
+  readonly #testbed: Testbed;
 
-  private constructor(cluster: ClusterClient, provider: IdentityProvider, api: StandInApi) {
+  private constructor(cluster: ClusterClient, testbed: Testbed, api: StandInApi) {
     this.cluster = cluster;
-    this.provider = provider;
+    this.#testbed = testbed;
     this.api = api;
   }
 
   /** @param dir the folder of the Isolation, with the images */
   static async start(dir: string, syncFrequency: string): Promise<Lab> {
     const cluster = await startCluster({ dir, images: await archivesIn(dir), syncFrequency });
-    const provider = await startIdentityProvider({ host: NODE_ADDRESS });
+    const testbed = await Testbed.start({
+      controlPlane: async () => cluster.controlPlane,
+      provider: () => startConvercus({ host: NODE_ADDRESS }),
+      release: 'none',
+      operators: [],
+    });
     const api = new StandInApi();
     await api.listen(NODE_ADDRESS);
-    return new Lab(cluster, provider, api);
+    return new Lab(cluster, testbed, api);
   }
 
   async stop(): Promise<void> {
-    await this.provider.close();
     this.api.close();
+    await this.#testbed.stop();
+  }
+
+  get provider(): Convercus {
+    return this.#testbed.provider;
   }
 
   /** @throws with the standard error of helm */
@@ -107,10 +112,8 @@ export class Lab {
 
   /** Creates a realm `<program>-staging`, and a Secret with its client secret that is named like the credential. */
   async customer(namespace: string, name: string, lifetime: number): Promise<string> {
-    const clientSecret = randomUUID();
-    const realm = `${name}-staging`;
-    const settings = { realm, accessTokenLifespan: lifetime };
-    this.provider.realms.add({ ...(await abcRealm(clientSecret, randomUUID())), ...settings });
+    const settings = { accessTokenLifespan: lifetime };
+    const { clientSecret } = await this.#testbed.addRealm(`${name}-staging`, settings);
     await this.setSecret(namespace, name, clientSecret);
     return clientSecret;
   }

@@ -7,7 +7,6 @@ import {
   readsIn,
   writesIn,
 } from '../../dev/lab/api-counts.ts';
-import { leaks } from '../../dev/lab/leaks.ts';
 import {
   burstNeeded,
   expirations,
@@ -27,6 +26,7 @@ import { atMost, exactly, row, table } from '../../dev/lab/report.ts';
 import { TargetReader } from '../../dev/lab/target-reader.ts';
 import { imageSettings } from '../../dev/lab/testbed.ts';
 import { memoryAboveIdle } from '../../dev/lab/thresholds.ts';
+import { leaks } from '../../dev/testbed/leaks.ts';
 
 const held = (since: number, expiresAt: number, renewAt = expiresAt) => ({
   at: since * 1_000,

@@ -2,7 +2,7 @@ import { beforeAll, describe, expect, it } from '@jest/globals';
 import { silent } from '../../dev/envtest/server-process.ts';
 import { BENCH_SCENARIOS, CHECK_SIZE } from '../../dev/lab/bench.ts';
 import { BuiltInProvider } from '../../dev/lab/built-in-provider.ts';
-import { bundleOperator, imageSettings, Testbed } from '../../dev/lab/testbed.ts';
+import { bundleOperator, imageSettings, LabTestbed } from '../../dev/lab/testbed.ts';
 
 /** `npm run bench -- --check`: counts, which are the same on every machine. */
 describe('the counts of npm run bench', () => {
@@ -11,7 +11,7 @@ describe('the counts of npm run bench', () => {
   it.each(['sharing', 'quiet'])(
     'are what they have to be: %s',
     async (name) => {
-      await using testbed = await Testbed.start({
+      await using testbed = await LabTestbed.start({
         startProvider: () => BuiltInProvider.start(),
         log: silent,
         image: await imageSettings(),

@@ -3,10 +3,10 @@ import { eventsIn, requestsIn, shown, writesIn } from '../api-counts.ts';
 import { Population } from '../population.ts';
 import { exactly, type Row, row } from '../report.ts';
 import { waitUntil } from '../target-reader.ts';
-import { metricOf, NO_RATE_LIMIT, type Size, type Testbed } from '../testbed.ts';
+import { type LabTestbed, metricOf, NO_RATE_LIMIT, type Size } from '../testbed.ts';
 
 /** No renewal is due, and then the operator starts again with all tokens valid. */
-export async function idle(testbed: Testbed, size: Size): Promise<Row[]> {
+export async function idle(testbed: LabTestbed, size: Size): Promise<Row[]> {
   const { count, namespaces, idleSeconds } = size;
   await Population.create(testbed, { count, namespaces, realm: { accessTokenLifespan: 36_000 } });
   const reader = await testbed.startReader();

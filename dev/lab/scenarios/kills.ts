@@ -2,7 +2,7 @@ import { count, expirations, percentile, type Span, sharedSeconds, tally } from 
 import type { Provider } from '../provider.ts';
 import { type Row, row } from '../report.ts';
 import type { TargetReader } from '../target-reader.ts';
-import type { Testbed } from '../testbed.ts';
+import type { LabTestbed } from '../testbed.ts';
 import {
   type Service,
   type SoakOptions,
@@ -20,7 +20,7 @@ const RENEWAL_MS = 80;
  * within a renewal, between token response and write, when most can be lost. Without leader election: this is about a
  * single replica, whose successor would have to wait until the Lease expires.
  */
-export async function kills(testbed: Testbed<Provider>, options: SoakOptions): Promise<Row[]> {
+export async function kills(testbed: LabTestbed<Provider>, options: SoakOptions): Promise<Row[]> {
   const config = { leaderElection: { enabled: false } };
   const settings = { realm: shortLived(options), config };
   const service = await startService(testbed, options, settings);
@@ -48,7 +48,7 @@ export async function kills(testbed: Testbed<Provider>, options: SoakOptions): P
 
 /** When no operator ran: from each kill until the next one was ready. */
 async function killUntil(
-  testbed: Testbed<Provider>,
+  testbed: LabTestbed<Provider>,
   { operator, reader }: Service,
   end: number,
 ): Promise<Span[]> {

@@ -7,7 +7,7 @@ import { sampleOf } from '../process-sample.ts';
 import type { Provider } from '../provider.ts';
 import { atMost, exactly, type Row, row } from '../report.ts';
 import type { TargetReader, Targets } from '../target-reader.ts';
-import { pidOf, type Size, type Testbed } from '../testbed.ts';
+import { type LabTestbed, pidOf, type Size } from '../testbed.ts';
 
 const SHORT_TOKEN_SECONDS = 60;
 /** A renewal is due after 80 % of a token's life, so the first ones are as evenly spread as the creations. */
@@ -15,7 +15,7 @@ const ROUND_SECONDS = 48;
 const SHORT_TOKENS_LIMIT = { requestsPerSecond: 500, burst: 100, concurrency: 16 };
 
 /** Whether each of many short tokens is renewed in time. */
-export async function shortTokens(testbed: Testbed, size: Size): Promise<Row[]> {
+export async function shortTokens(testbed: LabTestbed, size: Size): Promise<Row[]> {
   const { count: n, namespaces, renewalSeconds } = size;
   const realm = { accessTokenLifespan: SHORT_TOKEN_SECONDS };
   const population = await Population.prepare(testbed, { count: n, namespaces, realm });
@@ -46,7 +46,10 @@ const FAIRNESS_TOKEN_SECONDS = 30;
 const FAIRNESS_WINDOW_MS = 60_000;
 
 /** One tenant adds nine times as many credentials at once as all others have, at the same host. */
-export async function bigTenant(testbed: Testbed, { count: n, namespaces }: Size): Promise<Row[]> {
+export async function bigTenant(
+  testbed: LabTestbed,
+  { count: n, namespaces }: Size,
+): Promise<Row[]> {
   const realm = { accessTokenLifespan: FAIRNESS_TOKEN_SECONDS };
   await Population.create(testbed, { count: n / 10, namespaces, realm });
   const reader = await testbed.startReader();
@@ -77,7 +80,7 @@ export interface HangingHostOptions {
 
 /** One of two hosts accepts connections and never responds: are renewals at the other one later than before? */
 export async function hangingHost(
-  testbed: Testbed<Provider>,
+  testbed: LabTestbed<Provider>,
   options: HangingHostOptions,
 ): Promise<Row[]> {
   const { tokenSeconds, windowMs, config, ...accounts } = options;
@@ -122,7 +125,7 @@ interface Observation {
 
 /** @param prefix of the keys of the credentials that count */
 async function observe(
-  testbed: Testbed<Provider>,
+  testbed: LabTestbed<Provider>,
   { targets }: TargetReader,
   milliseconds: number,
   prefix = '',

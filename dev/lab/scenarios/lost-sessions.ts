@@ -1,7 +1,7 @@
 import { burstNeeded, count, mostWithin, tally } from '../measures.ts';
 import type { Provider, ProviderEvent } from '../provider.ts';
 import { atMost, exactly, type Row, row } from '../report.ts';
-import type { Testbed } from '../testbed.ts';
+import type { LabTestbed } from '../testbed.ts';
 import {
   type Service,
   type SoakOptions,
@@ -26,7 +26,7 @@ const FAST_HASHES = 'hashAlgorithm(pbkdf2-sha256) and hashIterations(1)';
  * shorter tokens some must expire.
  */
 export async function lostSessions(
-  testbed: Testbed<Provider>,
+  testbed: LabTestbed<Provider>,
   options: SoakOptions,
 ): Promise<Row[]> {
   const { credentials, tokenSeconds, milliseconds } = options;

@@ -9,14 +9,14 @@ import { startFakeApiServer, type Templates } from '../fake-api-server.ts';
 import { Population } from '../population.ts';
 import { idleNodeMb, sampleOf } from '../process-sample.ts';
 import { exactly, type Row, row } from '../report.ts';
-import { imageSettings, pidOf, type Size, type Testbed } from '../testbed.ts';
+import { imageSettings, type LabTestbed, pidOf, type Size } from '../testbed.ts';
 import { memoryAboveIdle } from '../thresholds.ts';
 import { timesOfStart } from './idle.ts';
 
 const REST_SECONDS = 30;
 
 /** Resident memory after a start with many valid tokens: a fake API server shows copies of one real credential. */
-export async function memory(testbed: Testbed, size: Size): Promise<Row[]> {
+export async function memory(testbed: LabTestbed, size: Size): Promise<Row[]> {
   const { count } = size;
   const idleMb = await idleNodeMb(await imageSettings());
   const server = await startFakeApiServer(testbed.controlPlane, await templates(testbed), size);
@@ -43,7 +43,7 @@ export async function memory(testbed: Testbed, size: Size): Promise<Row[]> {
   }
 }
 
-async function templates(testbed: Testbed): Promise<Templates> {
+async function templates(testbed: LabTestbed): Promise<Templates> {
   await Population.create(testbed, { count: 1, realm: { accessTokenLifespan: 36_000 } });
   const before = await testbed.counts();
   const operator = await testbed.startOperator();

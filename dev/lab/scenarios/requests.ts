@@ -2,11 +2,11 @@ import { eventsIn, listsIn, readsIn, requestsIn, shown, writesIn } from '../api-
 import { mostWithin, percentile } from '../measures.ts';
 import { Population } from '../population.ts';
 import { atMost, exactly, type Row, row } from '../report.ts';
-import { NO_RATE_LIMIT, type Size, type Testbed } from '../testbed.ts';
+import { type LabTestbed, NO_RATE_LIMIT, type Size } from '../testbed.ts';
 import { FIRST_SYNC_REQUESTS, RENEWAL_REQUESTS } from '../thresholds.ts';
 
 /** From the creation of a credential to its token, one after the other. */
-export async function firstToken(testbed: Testbed, { count }: Size): Promise<Row[]> {
+export async function firstToken(testbed: LabTestbed, { count }: Size): Promise<Row[]> {
   const realm = { accessTokenLifespan: 3_600 };
   const population = await Population.prepare(testbed, { count, realm });
   const reader = await testbed.startReader();
@@ -24,7 +24,10 @@ export async function firstToken(testbed: Testbed, { count }: Size): Promise<Row
 }
 
 /** Many credentials with the same client secret: one token request for all. */
-export async function sharedClient(testbed: Testbed, { count, namespaces }: Size): Promise<Row[]> {
+export async function sharedClient(
+  testbed: LabTestbed,
+  { count, namespaces }: Size,
+): Promise<Row[]> {
   // Long enough for a whole round before a renewal is due
   const realm = { accessTokenLifespan: Math.max(30, count / 50) };
   const options = { count, namespaces, sharesClient: true, realm };
@@ -35,7 +38,7 @@ const LIMIT = { requestsPerSecond: 20, burst: 10, concurrency: 4 };
 const WINDOW_SECONDS = 5;
 
 /** As many client secrets as credentials: a token request for each, within the rate limit. */
-export async function ownClients(testbed: Testbed, { count, namespaces }: Size): Promise<Row[]> {
+export async function ownClients(testbed: LabTestbed, { count, namespaces }: Size): Promise<Row[]> {
   const realm = { accessTokenLifespan: Math.max(30, (count / LIMIT.requestsPerSecond) * 2) };
   const population = await Population.create(testbed, { count, namespaces, realm });
   const config = { tokenHosts: LIMIT };
@@ -56,7 +59,7 @@ interface Round {
 
 /** A first sync of all, and then a renewal of all. */
 async function twoRounds(
-  testbed: Testbed,
+  testbed: LabTestbed,
   { accounts, realm }: Population,
   { tokenRequests, config }: Round,
 ): Promise<Row[]> {

@@ -2,14 +2,17 @@ import { type Account, newSecret } from '../accounts.ts';
 import { expiredSeconds, percentile, tally } from '../measures.ts';
 import type { Provider } from '../provider.ts';
 import { exactly, type Row, row } from '../report.ts';
-import type { Testbed } from '../testbed.ts';
+import type { LabTestbed } from '../testbed.ts';
 import { type Service, type SoakOptions, shortLived, startService } from './sessions.ts';
 
 /** Between the two changes; the tokens outlive it by far. */
 const GAP_MS = 10_000;
 
 /** A new client secret, at the provider and in the Secrets 10 s apart, in both orders. */
-export async function rotation(testbed: Testbed<Provider>, options: SoakOptions): Promise<Row[]> {
+export async function rotation(
+  testbed: LabTestbed<Provider>,
+  options: SoakOptions,
+): Promise<Row[]> {
   const service = await startService(testbed, options, { realm: shortLived(options) });
   const { population, reader } = service;
   await reader.until(options.credentials, 120);
@@ -35,7 +38,7 @@ export async function rotation(testbed: Testbed<Provider>, options: SoakOptions)
 type Change = (accounts: readonly Account[]) => Promise<void>;
 
 async function rotate(
-  testbed: Testbed<Provider>,
+  testbed: LabTestbed<Provider>,
   { population, reader }: Service,
   [first, second]: readonly [Change, Change],
   milliseconds: number,

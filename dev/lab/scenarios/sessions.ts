@@ -5,7 +5,7 @@ import { Population } from '../population.ts';
 import type { Provider } from '../provider.ts';
 import { atLeast, atMost, exactly, type Row, row } from '../report.ts';
 import type { TargetReader } from '../target-reader.ts';
-import type { Testbed } from '../testbed.ts';
+import type { LabTestbed } from '../testbed.ts';
 
 /** What a soak test is told by its command line. */
 export interface SoakOptions {
@@ -30,7 +30,7 @@ export interface ServiceSettings {
 
 /** An operator that has credentials, and a reader of their targets. */
 export async function startService(
-  testbed: Testbed<Provider>,
+  testbed: LabTestbed<Provider>,
   { credentials: count, grant }: SoakOptions,
   { realm, config }: ServiceSettings,
 ): Promise<Service> {
@@ -61,7 +61,7 @@ export function serviceRows({ reader, population }: Service): Row[] {
 }
 
 /** No faults: one login each, then refreshes. */
-export async function steady(testbed: Testbed<Provider>, options: SoakOptions): Promise<Row[]> {
+export async function steady(testbed: LabTestbed<Provider>, options: SoakOptions): Promise<Row[]> {
   const { credentials, grant, milliseconds } = options;
   const service = await startService(testbed, options, { realm: shortLived(options) });
   await testbed.wait(milliseconds);
@@ -83,7 +83,10 @@ const LEAST_PER_HOUR = 3_600 / SESSION_SECONDS;
 const MINIMUM_SECONDS = 10;
 
 /** Sessions end after two minutes, whatever is refreshed, and tokens get ever shorter towards that end. */
-export async function sessionMax(testbed: Testbed<Provider>, options: SoakOptions): Promise<Row[]> {
+export async function sessionMax(
+  testbed: LabTestbed<Provider>,
+  options: SoakOptions,
+): Promise<Row[]> {
   const service = await startService(testbed, options, {
     realm: { ...shortLived(options), ssoSessionMaxLifespan: SESSION_SECONDS },
     config: { renewal: { minimumSeconds: MINIMUM_SECONDS } },

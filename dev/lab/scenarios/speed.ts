@@ -13,7 +13,7 @@ import { Population } from '../population.ts';
 import { idleNodeMb, sampleOf } from '../process-sample.ts';
 import { atMost, exactly, type Row, row } from '../report.ts';
 import { waitUntil } from '../target-reader.ts';
-import { imageSettings, NO_RATE_LIMIT, pidOf, type Size, type Testbed } from '../testbed.ts';
+import { imageSettings, type LabTestbed, NO_RATE_LIMIT, pidOf, type Size } from '../testbed.ts';
 import { CPU_RATIO, RATE_RATIO, RENEWAL_REQUESTS } from '../thresholds.ts';
 
 export const WORKERS = 16;
@@ -28,7 +28,7 @@ const tokenSecondsFor = (n: number, { perSecond }: BareLoopResult): number =>
   Math.max(10, Math.ceil((5 * n) / perSecond));
 
 /** A cold start, and then as many renewals as can be made, with the bare loop before and after. */
-export async function speed(testbed: Testbed, { count: n, namespaces }: Size): Promise<Row[]> {
+export async function speed(testbed: LabTestbed, { count: n, namespaces }: Size): Promise<Row[]> {
   const realm = { accessTokenLifespan: 36_000 };
   const population = await Population.create(testbed, { count: n, namespaces, realm });
   const before = await runBareLoop(testbed);
@@ -54,7 +54,7 @@ export async function speed(testbed: Testbed, { count: n, namespaces }: Size): P
 }
 
 /** Whether a renewal costs more the more credentials there are: among 1,000, and then among all, in one run. */
-export async function growth(testbed: Testbed, { count: n, namespaces }: Size): Promise<Row[]> {
+export async function growth(testbed: LabTestbed, { count: n, namespaces }: Size): Promise<Row[]> {
   const create = (prefix: string, count: number, accessTokenLifespan: number) =>
     Population.create(testbed, { prefix, count, namespaces, realm: { accessTokenLifespan } });
   const bare = await runBareLoop(testbed);
@@ -67,7 +67,7 @@ export async function growth(testbed: Testbed, { count: n, namespaces }: Size): 
   return [...few.rows, ...many.rows, row(measure, many.cpuMs / few.cpuMs, atMost(1.2))];
 }
 
-async function costAmong(testbed: Testbed, n: number) {
+async function costAmong(testbed: LabTestbed, n: number) {
   const operator = await startRenewing(testbed, n);
   const cost = await measureRenewals(testbed, pidOf(operator));
   const { residentMb } = sampleOf(pidOf(operator));
@@ -82,7 +82,7 @@ async function costAmong(testbed: Testbed, n: number) {
   return { rows, cpuMs: cost.cpuMs };
 }
 
-async function coldStart(testbed: Testbed, n: number): Promise<Row[]> {
+async function coldStart(testbed: LabTestbed, n: number): Promise<Row[]> {
   const reader = await testbed.startReader();
   const before = await testbed.counts();
   const began = Date.now();
@@ -106,7 +106,7 @@ async function coldStart(testbed: Testbed, n: number): Promise<Row[]> {
 
 /** All n are renewed, and then again and again. Resolves when the first round is over. */
 async function startRenewing(
-  testbed: Testbed,
+  testbed: LabTestbed,
   n: number,
   providerUrl = testbed.provider.url,
 ): Promise<Operator> {
@@ -146,7 +146,7 @@ export interface RenewalCost {
 }
 
 export async function measureRenewals(
-  testbed: Testbed,
+  testbed: LabTestbed,
   pid: number,
   seconds = WINDOW_SECONDS,
 ): Promise<RenewalCost> {

@@ -3,7 +3,7 @@ import { count, tally } from '../measures.ts';
 import { Population } from '../population.ts';
 import type { Provider } from '../provider.ts';
 import { exactly, type Row, row, type Threshold } from '../report.ts';
-import type { Testbed } from '../testbed.ts';
+import type { LabTestbed } from '../testbed.ts';
 
 export interface WrongSecretOptions {
   readonly credentials: number;
@@ -17,7 +17,7 @@ export interface WrongSecretOptions {
 
 /** A wrong password or client secret, what users see of it, and then the right one. */
 export async function wrongSecret(
-  testbed: Testbed<Provider>,
+  testbed: LabTestbed<Provider>,
   options: WrongSecretOptions,
 ): Promise<Row[]> {
   const { grant, credentials, milliseconds, restarts, readyThreshold } = options;

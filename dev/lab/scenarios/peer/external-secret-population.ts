@@ -1,6 +1,6 @@
 import { newSecret } from '../../accounts.ts';
 import { eachLimit } from '../../api-client.ts';
-import type { Testbed } from '../../testbed.ts';
+import type { LabTestbed } from '../../testbed.ts';
 
 const CONCURRENCY = 24;
 const CLIENT = 'machine-2-machine';
@@ -21,18 +21,18 @@ interface PopulationOptions {
  * the client's secret, as a Population of the operator has them.
  */
 export class ExternalSecretPopulation {
-  readonly #testbed: Testbed;
+  readonly #testbed: LabTestbed;
   readonly #clientSecret = newSecret('secret');
   readonly #options: PopulationOptions;
 
-  private constructor(testbed: Testbed, options: PopulationOptions) {
+  private constructor(testbed: LabTestbed, options: PopulationOptions) {
     this.#testbed = testbed;
     this.#options = options;
   }
 
   /** They are synced once and then not for an hour. */
   static async create(
-    testbed: Testbed,
+    testbed: LabTestbed,
     options: PopulationOptions,
   ): Promise<ExternalSecretPopulation> {
     const population = new ExternalSecretPopulation(testbed, options);

@@ -4,7 +4,7 @@ import { mean } from '../../measures.ts';
 import { Population } from '../../population.ts';
 import { sampleOf } from '../../process-sample.ts';
 import { type Row, row } from '../../report.ts';
-import { NO_RATE_LIMIT, pidOf, type Size, type Testbed } from '../../testbed.ts';
+import { type LabTestbed, NO_RATE_LIMIT, pidOf, type Size } from '../../testbed.ts';
 import { measureRenewals, RENEWAL, WORKERS } from '../speed.ts';
 import { ExternalSecretPopulation } from './external-secret-population.ts';
 import {
@@ -34,7 +34,7 @@ const WARM_UP_SECONDS = 20;
 const TUNED = [`--concurrent=${WORKERS}`, '--client-qps=10000', '--client-burst=10000'];
 
 /** The operator beside External Secrets Operator, whose Webhook generator asks the same token endpoint. */
-export async function peer(testbed: Testbed, size: Size): Promise<Row[]> {
+export async function peer(testbed: LabTestbed, size: Size): Promise<Row[]> {
   const release = await ensureExternalSecrets((line) => testbed.log(line));
   const kubeconfig = await installExternalSecrets(testbed.controlPlane, release);
   const load = [loadavg()];
@@ -74,7 +74,7 @@ export async function peer(testbed: Testbed, size: Size): Promise<Row[]> {
   ];
 }
 
-async function operatorFigures(testbed: Testbed, size: Size): Promise<Figures> {
+async function operatorFigures(testbed: LabTestbed, size: Size): Promise<Figures> {
   const { count: n, namespaces } = size;
   const realm = { accessTokenLifespan: firstLifeFor(n) };
   const options = { count: n, namespaces, sharesClient: true, prefix: 'own', realm };
@@ -96,16 +96,16 @@ async function operatorFigures(testbed: Testbed, size: Size): Promise<Figures> {
   return { ...cold, ...renewals };
 }
 
-async function renewalFigures(testbed: Testbed, running: Process) {
+async function renewalFigures(testbed: LabTestbed, running: Process) {
   const cost = await measureRenewals(testbed, pidOf(running), WINDOW_SECONDS);
   return { ...cost, residentMb: sampleOf(pidOf(running)).residentMb };
 }
 
-const watchOurs = ({ client }: Testbed): Promise<SecretWatch> =>
+const watchOurs = ({ client }: LabTestbed): Promise<SecretWatch> =>
   SecretWatch.start(client, 'app.kubernetes.io/managed-by=convercus-operator');
 
 async function peerFigures(
-  testbed: Testbed,
+  testbed: LabTestbed,
   size: Size & { readonly prefix: string },
   start: () => Promise<ExternalSecrets>,
 ): Promise<Figures & { readonly failedSyncs: number }> {

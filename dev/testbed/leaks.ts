@@ -1,21 +1,19 @@
 import type { ControlPlane } from '../envtest/control-plane.ts';
 import type { Operator } from '../operator.ts';
 
-/** Where people and machines look, and where nothing secret may be: by the name of the place. */
+/** Where no secret may be: the texts by the name of the place. */
 export async function openPlaces(
   controlPlane: ControlPlane,
   ...operators: readonly Operator[]
 ): Promise<Map<string, string>> {
-  const ofAll = async (look: (operator: Operator) => Promise<string>): Promise<string> =>
-    (await Promise.all(operators.map(look))).join('\n');
+  const ofAll = async (read: (operator: Operator) => Promise<string>): Promise<string> =>
+    (await Promise.all(operators.map(read))).join('\n');
+  const objects = ['get', 'cvc,events.v1.events.k8s.io,leases', '-A', '-o', 'json'];
   return new Map([
     ['log', await ofAll((operator) => operator.log())],
     ['metrics', await ofAll((operator) => operator.get('/metrics'))],
-    [
-      'statuses, events and leases',
-      await controlPlane.kubectl(['get', 'cvc,events.v1.events.k8s.io,leases', '-A', '-o', 'json']),
-    ],
-    ['names and notes of our Secrets', await metadataOfSecrets(controlPlane)],
+    ['statuses, events and leases', await controlPlane.kubectl(objects)],
+    ['metadata of our Secrets', await metadataOfSecrets(controlPlane)],
   ]);
 }
 
@@ -26,19 +24,21 @@ async function metadataOfSecrets(controlPlane: ControlPlane): Promise<string> {
   return JSON.stringify(items.map(({ metadata }) => metadata));
 }
 
-/** The places that hold one of the secrets, as it is or in base64: never the secret itself. */
-export function leaks(
-  places: ReadonlyMap<string, string>,
-  secrets: readonly string[],
-): { readonly place: string; readonly secret: number }[] {
-  return [...places].flatMap(([place, text]) =>
+export interface Leak {
+  readonly place: string;
+  /** The index of the secret, never the secret itself. */
+  readonly secret: number;
+}
+
+/** The places that hold one of the secrets, as it is or encoded. */
+export const leaks = (places: ReadonlyMap<string, string>, secrets: readonly string[]): Leak[] =>
+  [...places].flatMap(([place, text]) =>
     secrets.flatMap((secret, index) =>
       formsOf(secret).some((form) => text.includes(form)) ? [{ place, secret: index }] : [],
     ),
   );
-}
 
-/** A token by its signature: the rest of two tokens may be alike. The last characters of base64 depend on what follows. */
+/** Of a token only the signature: the rest of two tokens may be alike. The end of base64 depends on what follows. */
 function formsOf(secret: string): string[] {
   const part = secret.split('.').at(-1) ?? secret;
   return [
