@@ -1,7 +1,7 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Span } from '../lab/measures.ts';
-import { Operator, type OperatorOptions } from '../operator.ts';
+import { Operator, type OperatorOptions } from '../testbed/operator.ts';
 import { Proxy } from './proxy.ts';
 
 /** How a replica ended after SIGTERM. */

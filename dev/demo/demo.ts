@@ -7,7 +7,7 @@ import { startConvercus } from '../convercus/convercus.ts';
 import { abcRealm } from '../convercus/realm.ts';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
 import { startKeycloak } from '../keycloak/server/keycloak.ts';
-import { OPERATOR_USER } from '../operator.ts';
+import { OPERATOR_USER } from '../testbed/operator.ts';
 import { type Provider, Testbed } from '../testbed/testbed.ts';
 
 const NAMESPACE = 'shop';

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline/promises';
-import { OPERATOR_USER } from '../operator.ts';
+import { OPERATOR_USER } from '../testbed/operator.ts';
 import type { BareLoopInput, BareLoopOutput, WriteMethod } from './bare-loop-process.ts';
 import { Population } from './population.ts';
 import { type Row, row } from './report.ts';

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { expiryOf } from '../objects.ts';
+import { expiryOf } from '../testbed/objects.ts';
 import { type ApiClient, METADATA } from './api-client.ts';
 
 /** A token in a target, from the moment at which it could be read. Milliseconds since 1970. */

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
 import type { Log } from '../envtest/server-process.ts';
-import { OPERATOR_USER, type Operator } from '../operator.ts';
+import { OPERATOR_USER, type Operator } from '../testbed/operator.ts';
 import { Testbed } from '../testbed/testbed.ts';
 import { ApiClient } from './api-client.ts';
 import { type Counts, countsFrom, difference, requestsIn, writesIn } from './api-counts.ts';

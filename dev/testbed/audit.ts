@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import type { ControlPlane } from '../envtest/control-plane.ts';
-import { OPERATOR_USER } from '../operator.ts';
+import { OPERATOR_USER } from './operator.ts';
 
 /** Every request of the operator's user, one line each: which verb on which object. */
 export const AUDIT_OPERATOR = {

@@ -1,5 +1,5 @@
 import type { ControlPlane } from '../envtest/control-plane.ts';
-import type { Operator } from '../operator.ts';
+import type { Operator } from './operator.ts';
 
 /** Where no secret may be: the texts by the name of the place. */
 export async function openPlaces(

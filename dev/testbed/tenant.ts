@@ -1,7 +1,7 @@
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import type { Convercus } from '../convercus/convercus.ts';
 import type { ControlPlane } from '../envtest/control-plane.ts';
-import { manifest } from '../objects.ts';
+import { manifest } from './objects.ts';
 
 export interface SecretObject {
   readonly metadata: {

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Convercus, startConvercus } from '../convercus/convercus.ts';
 import { abcRealm } from '../convercus/realm.ts';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
+import { AUDIT_OPERATOR, AuditLog } from './audit.ts';
 import {
   installCluster,
   OPERATOR_NAMESPACE,
@@ -11,8 +12,7 @@ import {
   operatorConfig,
   type Release,
   thisRelease,
-} from '../operator.ts';
-import { AUDIT_OPERATOR, AuditLog } from './audit.ts';
+} from './operator.ts';
 import { Tenant } from './tenant.ts';
 
 /** What issues tokens: the dialect server, a real Keycloak, or one in another process. */

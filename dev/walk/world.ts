@@ -4,8 +4,8 @@ import {
   type IdentityProvider,
   startIdentityProvider,
 } from '../keycloak/dialect/identity-provider.ts';
-import { localStaging } from '../operator.ts';
 import { encoded, type StoredObject } from '../simulation/objects.ts';
+import { localStaging } from '../testbed/operator.ts';
 import { LoopbackApiServer } from './loopback-api-server.ts';
 import { OperatorProcess } from './operator-process.ts';
 import type { Taken } from './probe.ts';

@@ -8,8 +8,8 @@ import { type Convercus, startConvercus } from '../../dev/convercus/convercus.ts
 import { type ClusterClient, startCluster } from '../../dev/envtest/cluster/cluster.ts';
 import { archivesIn } from '../../dev/envtest/cluster/images.ts';
 import { NODE_ADDRESS } from '../../dev/envtest/cluster/node.ts';
-import { localStaging, OPERATOR_NAMESPACE } from '../../dev/operator.ts';
 import { ensureTool } from '../../dev/packaging/tools.ts';
+import { localStaging, OPERATOR_NAMESPACE } from '../../dev/testbed/operator.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import { StandInApi } from './stand-in-api.ts';
 import type { Issued } from './watches.ts';

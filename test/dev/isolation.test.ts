@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Isolation } from '../../dev/envtest/cluster/isolation.ts';
-import { eventually } from '../../dev/objects.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
 
 const isPossible = process.platform === 'linux' && process.getuid?.() === 0;
 const CGROUP = existsSync('/sys/fs/cgroup/cgroup.controllers')

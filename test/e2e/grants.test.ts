@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import type { LegacyShape } from '../../dev/convercus/legacy-login.ts';
-import { eventually, expiryOf } from '../../dev/objects.ts';
 import { leaks, openPlaces } from '../../dev/testbed/leaks.ts';
+import { eventually, expiryOf } from '../../dev/testbed/objects.ts';
 import { EARLY, type Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parse, stringify } from 'yaml';
 import { abcRealm } from '../../dev/convercus/realm.ts';
-import { localStaging, OPERATOR_NAMESPACE, thisRelease } from '../../dev/operator.ts';
+import { localStaging, OPERATOR_NAMESPACE, thisRelease } from '../../dev/testbed/operator.ts';
 import { credentialObject } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import { BUILD_TIME, renderOverlay, the } from '../packaging/render.ts';

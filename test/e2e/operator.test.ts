@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { proxies } from '../../dev/keycloak/dialect/faults.ts';
-import { eventually, expiryOf } from '../../dev/objects.ts';
 import { leaks, openPlaces } from '../../dev/testbed/leaks.ts';
+import { eventually, expiryOf } from '../../dev/testbed/objects.ts';
 import { EARLY, type Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { eventually } from '../../dev/objects.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
 import {
   grantToUser,
   installCrd,
   OPERATOR_NAMESPACE,
   type Operator,
   permissions,
-} from '../../dev/operator.ts';
+} from '../../dev/testbed/operator.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 
 /** The operator starts without anything that it needs; each test adds one thing. */

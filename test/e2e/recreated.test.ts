@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { eventually } from '../../dev/objects.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
 import { credentialObject, type Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';

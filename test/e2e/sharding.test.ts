@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { eventually } from '../../dev/objects.ts';
-import type { Operator } from '../../dev/operator.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
+import type { Operator } from '../../dev/testbed/operator.ts';
 import { credentialObject, type Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 

@@ -1,6 +1,6 @@
 import { expect } from '@jest/globals';
-import { eventually } from '../../dev/objects.ts';
-import type { Operator, OperatorOptions } from '../../dev/operator.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
+import type { Operator, OperatorOptions } from '../../dev/testbed/operator.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 
 /** Seconds for an idle operator. 1 s is promised; the machine may be busy. */

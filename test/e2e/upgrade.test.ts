@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { eventually } from '../../dev/objects.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
 import { credentialObject, type SpecOverrides, type Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import type { ConvercusCredential } from '../../src/credential/api.ts';

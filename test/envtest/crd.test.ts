@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
-import { installCrd } from '../../dev/operator.ts';
+import { installCrd } from '../../dev/testbed/operator.ts';
 
 const GOOD = {
   program: 'ABC',

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
 import { parseAllDocuments } from 'yaml';
-import type { Release } from '../../dev/operator.ts';
+import type { Release } from '../../dev/testbed/operator.ts';
 
 export interface UnpackedRelease extends Release {
   remove(): Promise<void>;

@@ -1,4 +1,4 @@
-import type { Operator } from '../../operator.ts';
+import type { Operator } from '../../testbed/operator.ts';
 import { eventsIn, requestsIn, shown, writesIn } from '../api-counts.ts';
 import { Population } from '../population.ts';
 import { exactly, type Row, row } from '../report.ts';

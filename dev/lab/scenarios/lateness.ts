@@ -1,4 +1,4 @@
-import { localStaging } from '../../operator.ts';
+import { localStaging } from '../../testbed/operator.ts';
 import type { Grant } from '../accounts.ts';
 import { BuiltInProvider } from '../built-in-provider.ts';
 import { expiredSeconds, lateness, percentile, type Span } from '../measures.ts';

@@ -3,7 +3,7 @@ import { parseConfig } from '../../../src/config.ts';
 import { parseCredential } from '../../../src/credential/credential.ts';
 import { credentialFrom } from '../../../src/kubernetes/objects.ts';
 import { isFailure } from '../../../src/lib/failure.ts';
-import { localStaging } from '../../operator.ts';
+import { localStaging } from '../../testbed/operator.ts';
 import { METADATA } from '../api-client.ts';
 import { startFakeApiServer, type Templates } from '../fake-api-server.ts';
 import { Population } from '../population.ts';

@@ -1,4 +1,4 @@
-import type { Operator } from '../../operator.ts';
+import type { Operator } from '../../testbed/operator.ts';
 import type { Grant } from '../accounts.ts';
 import { count, expirations, expiredSeconds, gaps, leastLeft, mean, tally } from '../measures.ts';
 import { Population } from '../population.ts';

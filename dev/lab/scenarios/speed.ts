@@ -1,4 +1,4 @@
-import { localStaging, type Operator } from '../../operator.ts';
+import { localStaging, type Operator } from '../../testbed/operator.ts';
 import {
   type Counts,
   difference,

@@ -3,12 +3,12 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseAllDocuments, stringify } from 'yaml';
-import type { ControlPlane } from './envtest/control-plane.ts';
-import { type Ending, freePorts, ServerProcess } from './envtest/server-process.ts';
+import type { ControlPlane } from '../envtest/control-plane.ts';
+import { type Ending, freePorts, ServerProcess } from '../envtest/server-process.ts';
 
 /** The operator as its own process, with its CRD, permissions and configuration file. */
 
-const ROOT = join(import.meta.dirname, '..');
+const ROOT = join(import.meta.dirname, '../..');
 const CRD = join(ROOT, 'crds/convercus.io_convercuscredentials.yaml');
 export const OPERATOR_USER = 'convercus-operator';
 export const OPERATOR_NAMESPACE = 'convercus-operator';
