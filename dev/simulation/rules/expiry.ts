@@ -50,7 +50,8 @@ export class Expiry {
       return;
     const credential = [...this.#scene.server.all('convercuscredentials')].find(
       (each) =>
-        `${each.metadata.namespace}/${targetNameOf(each)}` === key && this.#isUsing(each, target),
+        `${each.metadata.namespace}/${targetNameOf(each)}` === key &&
+        this.#isUsing(each, target, token),
     );
     const since = credential === undefined ? undefined : this.#calm.since(credential);
     // The dates in a target are of a wall clock: a clock that is set back delays a renewal by as much
@@ -72,7 +73,7 @@ export class Expiry {
   }
 
   /** True if Ready with that target: neither suspended nor invalid. */
-  #isUsing(credential: StoredObject, target: StoredObject): boolean {
+  #isUsing(credential: StoredObject, target: StoredObject, token: string): boolean {
     const spec = specOf(credential);
     const { name, uid } = credential.metadata;
     const { ownerReferences, labels = {} } = target.metadata;
@@ -80,7 +81,12 @@ export class Expiry {
       ownerReferences === undefined
         ? labels['convercus.io/credential'] === name
         : ownerReferences.some((owner) => owner.uid === uid);
+    // Several credentials may name a Secret to merge into, each with keys of its own
+    const values = decoded(target.data);
+    const isUnderOurs = Object.keys(spec.target.data ?? {}).some((name) =>
+      values[name]?.includes(token),
+    );
     const isMerge = spec.target.creationPolicy === 'Merge';
-    return !spec.suspend && (isMerge ? !hasForeignAnnotations(target) : isOurs);
+    return !spec.suspend && (isMerge ? isUnderOurs && !hasForeignAnnotations(target) : isOurs);
   }
 }
