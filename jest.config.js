@@ -20,6 +20,7 @@ export default {
     './src/telemetry/': { lines: 95 },
     './src/tokens/': { lines: 95 },
   },
+  testSequencer: '<rootDir>/dev/jest-sequencer.js',
   injectGlobals: false,
   // Real servers on a busy machine; nothing here is about speed.
   testTimeout: 180_000,

@@ -19,7 +19,7 @@ const CHECKS: readonly (readonly [title: string, command: string, ...args: strin
 /** Patterns of paths. */
 const UNIT = [
   'test/(lib|oauth|credential|tokens|controller|kubernetes|telemetry|reconcile)/',
-  'test/(config|operator|imports)\\.test\\.ts',
+  'test/(config|imports|operator|words)\\.test\\.ts',
 ];
 
 const args = process.argv.slice(2);
