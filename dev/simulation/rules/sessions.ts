@@ -232,9 +232,12 @@ export class Sessions {
     );
   }
 
-  /** The first sender is gone or lost the Lease, or a restore has put a Lease back that the second took. */
+  /**
+   * The first sender is gone or its term is over, though it may be frozen and not know it, or a restore has put a Lease
+   * back that the second took.
+   */
   #isExcused({ replica, term }: Presentation, second: Presentation): boolean {
-    if (replica.isDead || this.#leadership.termOf(replica) !== term) return true;
+    if (!this.#leadership.leads(replica) || this.#leadership.termOf(replica) !== term) return true;
     return this.#isRestored && replica !== second.replica;
   }
 
