@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { proxies } from '../../dev/keycloak/dialect/faults.ts';
-import { leaks, openPlaces } from '../../dev/testbed/leaks.ts';
 import { eventually, expiryOf } from '../../dev/testbed/objects.ts';
 import { EARLY, type Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
+import { expectNoLeaks } from './leaks.ts';
 
 /** Against a real API server, as a user with exactly the permissions of `deploy/base/rbac.yaml`. */
 describe('the operator', () => {
@@ -164,44 +163,6 @@ describe('the operator', () => {
     expect(first.requests().length).toBe(1);
   });
 
-  it('brings a deleted target back and undoes an edit', async () => {
-    const shop = await testbed.tenant();
-    await shop.credential('loyalty');
-    await shop.ready('loyalty');
-    const text = await token(shop, 'loyalty-token');
-    await shop.kubectl('delete', 'secret', 'loyalty-token');
-    expect(
-      await eventually(
-        () => shop.file('loyalty-token'),
-        (file) => file !== undefined,
-      ),
-    ).toBe(text);
-    await shop.kubectl(
-      'patch',
-      'secret',
-      'loyalty-token',
-      '-p',
-      '{"stringData":{"token":"rubbish"}}',
-    );
-    expect(
-      await eventually(
-        () => shop.file('loyalty-token'),
-        (file) => file !== 'rubbish',
-      ),
-    ).toBe(text);
-    await shop.kubectl('annotate', 'secret', 'loyalty-token', 'example.com/note=mine');
-    await shop.kubectl('label', 'secret', 'loyalty-token', 'convercus.io/credential-');
-    await eventually(
-      async () =>
-        (await shop.target('loyalty-token'))?.metadata.labels?.['convercus.io/credential'],
-      (label) => label === 'loyalty',
-    );
-    const { metadata } = (await shop.target('loyalty-token')) ?? {};
-    expect(metadata?.annotations?.['example.com/note']).toBe('mine');
-    expect(metadata?.labels?.['convercus.io/credential']).toBe('loyalty');
-    expect(shop.requests().length).toBe(1);
-  });
-
   it('waits for a Secret that is missing, incomplete or badly written, and goes on as soon as it is right', async () => {
     const shop = await testbed.tenant();
     const reason = (wanted: string) =>
@@ -267,31 +228,6 @@ describe('the operator', () => {
     await shop.ready('loyalty');
     await shop.ready('checkout');
     expect(shop.requests().length).toBe(2);
-  });
-
-  it('keeps the last good token through an outage of the provider, says when it expires, and recovers', async () => {
-    const shop = await testbed.tenant({ accessTokenLifespan: 15 });
-    await shop.credential('loyalty', EARLY);
-    await shop.ready('loyalty');
-    const mend = testbed.provider.faults.add({ realm: shop.realm, ...proxies.badGateway });
-    const failing = await eventually(
-      () => shop.conditions('loyalty'),
-      ({ Renewed }) => Renewed?.startsWith('False') === true,
-    );
-    expect(failing).toMatchObject({ Ready: 'True/TokenValid', Renewed: 'False/ServerUnavailable' });
-    const text = await token(shop, 'loyalty-token');
-    const expired = await eventually(
-      () => shop.conditions('loyalty'),
-      ({ Ready }) => Ready === 'False/TokenExpired',
-    );
-    expect(expired).toMatchObject({
-      Ready: 'False/TokenExpired',
-      Renewed: 'False/ServerUnavailable',
-    });
-    expect(await shop.file('loyalty-token')).toBe(text);
-    mend();
-    await shop.ready('loyalty');
-    expect(await shop.file('loyalty-token')).not.toBe(text);
   });
 
   it('renews on request, once per value', async () => {
@@ -360,134 +296,6 @@ describe('the operator', () => {
     expect(await shop.message('loyalty', 'Renewed')).toContain('the operator knows: ');
   });
 
-  it('never touches a Secret that is not its own', async () => {
-    const shop = await testbed.tenant();
-    await shop.secret('loyalty-token', { password: 'theirs' });
-    const before = (await shop.target('loyalty-token'))?.metadata.resourceVersion;
-    await shop.credential('loyalty');
-    const conditions = await eventually(
-      () => shop.conditions('loyalty'),
-      ({ Ready }) => Ready !== undefined,
-    );
-    expect(conditions).toMatchObject({
-      Ready: 'False/TargetNotOurs',
-      Stalled: 'True/TargetNotOurs',
-    });
-    expect((await shop.target('loyalty-token'))?.metadata.resourceVersion).toBe(before);
-    expect(shop.requests()).toHaveLength(1); // a target is created without a look
-    await shop.kubectl('delete', 'secret', 'loyalty-token');
-    await shop.ready('loyalty');
-  });
-
-  it('lets one of two credentials have a target and tells the other', async () => {
-    const shop = await testbed.tenant();
-    await shop.credential('first', { target: { name: 'shared' } });
-    await shop.ready('first');
-    await shop.credential('second', { target: { name: 'shared' } });
-    const conditions = await eventually(
-      () => shop.conditions('second'),
-      ({ Ready }) => Ready !== undefined,
-    );
-    expect(conditions).toMatchObject({ Ready: 'False/TargetNotOurs' });
-    expect(await shop.message('second', 'Ready')).toContain('ConvercusCredential "first"');
-    expect(await shop.conditions('first')).toMatchObject({ Ready: 'True/TokenValid' });
-    await shop.kubectl('delete', 'cvc', 'first');
-    await shop.kubectl('delete', 'secret', 'shared'); // what the garbage collector does
-    await shop.ready('second');
-  });
-
-  it('merges into a Secret that exists and takes over no key of others', async () => {
-    const shop = await testbed.tenant();
-    const merge = (data: Record<string, string>) => ({
-      target: { name: 'app', creationPolicy: 'Merge' as const, data },
-    });
-    await shop.credential('loyalty', merge({ token: '{{access_token}}' }));
-    await eventually(
-      () => shop.conditions('loyalty'),
-      ({ Ready }) => Ready === 'False/TargetMissing',
-    );
-    expect(await shop.conditions('loyalty')).toMatchObject({ Ready: 'False/TargetMissing' });
-    await shop.secret('app', { password: 'theirs' });
-    await shop.ready('loyalty');
-    expect(await shop.file('app', 'password')).toBe('theirs');
-    expect(expiryOf(await token(shop, 'app'))).toBeGreaterThan(Date.now());
-    await shop.credential('greedy', merge({ password: '{{access_token}}' }));
-    await eventually(
-      () => shop.conditions('greedy'),
-      ({ Ready }) => Ready !== undefined,
-    );
-    expect(await shop.conditions('greedy')).toMatchObject({ Ready: 'False/TargetNotOurs' });
-    expect(await shop.file('app', 'password')).toBe('theirs');
-  });
-
-  it('goes on merging for a credential that was renamed', async () => {
-    const shop = await testbed.tenant();
-    const spec = { target: { name: 'app', creationPolicy: 'Merge' as const } };
-    await shop.secret('app', { password: 'theirs' });
-    await shop.credential('old', spec);
-    await shop.ready('old');
-    const before = await token(shop, 'app');
-    await shop.kubectl('delete', 'cvc', 'old');
-    await shop.credential('new', spec);
-    await shop.ready('new');
-    expect((await shop.target('app'))?.metadata.annotations).toMatchObject({
-      'convercus.io/credential': 'new',
-    });
-    expect(await token(shop, 'app')).toBe(before); // shared by all that present the same
-    expect(await shop.file('app', 'password')).toBe('theirs');
-  });
-
-  it('keeps a target with deletionPolicy Retain, and takes it up again under the same name', async () => {
-    const shop = await testbed.tenant();
-    const spec = { target: { deletionPolicy: 'Retain' as const } };
-    await shop.credential('loyalty', spec);
-    await shop.ready('loyalty');
-    const before = await shop.target('loyalty-token');
-    expect(before?.metadata.ownerReferences).toBeUndefined();
-    await shop.kubectl('delete', 'cvc', 'loyalty');
-    await shop.credential('loyalty', spec);
-    await shop.ready('loyalty');
-    expect((await shop.target('loyalty-token'))?.metadata.uid).toBe(before?.metadata.uid);
-  });
-
-  it('requests nothing and writes nothing after a restart while tokens are valid', async () => {
-    const shop = await testbed.tenant();
-    for (const name of ['one', 'two', 'three']) await shop.credential(name);
-    await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
-    const requestsBefore = shop.requests().length;
-    await testbed.operator.kill();
-    const before = await testbed.audit.length();
-    await testbed.operator.run();
-    await shop.credential('four'); // its token shows that the passes of the others are over
-    await shop.ready('four');
-    const mine = (await testbed.audit.since(before)).filter(
-      ({ namespace }) => namespace === shop.namespace,
-    );
-    const writes = mine.filter(({ verb }) => verb !== 'list' && verb !== 'get');
-    expect(
-      writes
-        .filter(({ name }) => !name?.startsWith('four'))
-        .filter(({ resource }) => resource !== 'events'),
-    ).toEqual([]);
-    expect(shop.requests().length).toBe(requestsBefore + 1);
-  });
-
-  it('lives through an API server that goes away, and renews at once when it is back', async () => {
-    const shop = await testbed.tenant({ accessTokenLifespan: 8 });
-    await shop.credential('loyalty');
-    await shop.ready('loyalty');
-    const text = await token(shop, 'loyalty-token');
-    await testbed.controlPlane.stopApiServer(0);
-    await new Promise((resolve) => setTimeout(resolve, 9_000));
-    await testbed.controlPlane.startApiServer();
-    const renewed = await eventually(
-      () => shop.file('loyalty-token'),
-      (file) => file !== undefined && file !== text,
-    );
-    expect(renewed).not.toBe(text);
-    await shop.ready('loyalty');
-  });
-
   it('says what it is doing on its operations port', async () => {
     expect(await testbed.operator.get('/livez')).toContain('ok');
     const metrics = await testbed.operator.get('/metrics');
@@ -508,10 +316,8 @@ describe('the operator', () => {
   });
 
   it('has let no secret and no token out of Secrets', async () => {
-    const places = await openPlaces(testbed.controlPlane, testbed.operator);
-    for (const [place, text] of places) expect([place, text.length > 1_000]).toEqual([place, true]);
     expect(seen.length).toBeGreaterThan(10);
-    expect(leaks(places, [...testbed.secrets, ...seen])).toEqual([]);
+    await expectNoLeaks(testbed, seen);
   });
 
   it('stops cleanly on SIGTERM and hands the Lease back', async () => {

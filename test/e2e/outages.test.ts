@@ -1,0 +1,95 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { proxies } from '../../dev/keycloak/dialect/faults.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
+import { EARLY, type Tenant } from '../../dev/testbed/tenant.ts';
+import { Testbed } from '../../dev/testbed/testbed.ts';
+import { expectNoLeaks } from './leaks.ts';
+
+/** While the provider, the API server or the operator is away. */
+describe('the operator', () => {
+  let testbed: Testbed;
+  const seen: string[] = [];
+
+  beforeAll(async () => {
+    testbed = await Testbed.start();
+  }, 600_000);
+
+  afterAll(() => testbed?.stop());
+
+  /** Keeps the token in a target for the test at the end that searches for secrets. */
+  const token = async (tenant: Tenant, secret: string, key = 'token'): Promise<string> => {
+    const text = (await tenant.file(secret, key)) ?? '';
+    if (text !== '') seen.push(text);
+    return text;
+  };
+
+  it('keeps the last good token through an outage of the provider, says when it expires, and recovers', async () => {
+    const shop = await testbed.tenant({ accessTokenLifespan: 15 });
+    await shop.credential('loyalty', EARLY);
+    await shop.ready('loyalty');
+    const mend = testbed.provider.faults.add({ realm: shop.realm, ...proxies.badGateway });
+    const failing = await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Renewed }) => Renewed?.startsWith('False') === true,
+    );
+    expect(failing).toMatchObject({ Ready: 'True/TokenValid', Renewed: 'False/ServerUnavailable' });
+    const text = await token(shop, 'loyalty-token');
+    const expired = await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Ready }) => Ready === 'False/TokenExpired',
+    );
+    expect(expired).toMatchObject({
+      Ready: 'False/TokenExpired',
+      Renewed: 'False/ServerUnavailable',
+    });
+    expect(await shop.file('loyalty-token')).toBe(text);
+    mend();
+    // By itself it tries again after up to minutes, a random time
+    await shop.kubectl('annotate', 'cvc', 'loyalty', 'convercus.io/renew-requested-at=mended');
+    await shop.ready('loyalty');
+    expect(await shop.file('loyalty-token')).not.toBe(text);
+  });
+
+  it('requests nothing and writes nothing after a restart while tokens are valid', async () => {
+    const shop = await testbed.tenant();
+    for (const name of ['one', 'two', 'three']) await shop.credential(name);
+    await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
+    const requestsBefore = shop.requests().length;
+    await testbed.operator.kill();
+    const before = await testbed.audit.length();
+    await testbed.operator.run();
+    await shop.credential('four'); // its token shows that the passes of the others are over
+    await shop.ready('four');
+    const mine = (await testbed.audit.since(before)).filter(
+      ({ namespace }) => namespace === shop.namespace,
+    );
+    const writes = mine.filter(({ verb }) => verb !== 'list' && verb !== 'get');
+    expect(
+      writes
+        .filter(({ name }) => !name?.startsWith('four'))
+        .filter(({ resource }) => resource !== 'events'),
+    ).toEqual([]);
+    expect(shop.requests().length).toBe(requestsBefore + 1);
+  });
+
+  it('lives through an API server that goes away, and renews at once when it is back', async () => {
+    const shop = await testbed.tenant({ accessTokenLifespan: 8 });
+    await shop.credential('loyalty');
+    await shop.ready('loyalty');
+    const text = await token(shop, 'loyalty-token');
+    await testbed.controlPlane.stopApiServer(0);
+    await new Promise((resolve) => setTimeout(resolve, 9_000));
+    await testbed.controlPlane.startApiServer();
+    const renewed = await eventually(
+      () => shop.file('loyalty-token'),
+      (file) => file !== undefined && file !== text,
+    );
+    expect(renewed).not.toBe(text);
+    await shop.ready('loyalty');
+  });
+
+  it('has let no secret and no token out of Secrets', async () => {
+    expect(seen.length).toBeGreaterThan(0);
+    await expectNoLeaks(testbed, seen);
+  });
+});

@@ -1,0 +1,157 @@
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { eventually, expiryOf } from '../../dev/testbed/objects.ts';
+import type { Tenant } from '../../dev/testbed/tenant.ts';
+import { Testbed } from '../../dev/testbed/testbed.ts';
+import { expectNoLeaks } from './leaks.ts';
+
+/** Who owns a target Secret, and what happens to it. */
+describe('the operator', () => {
+  let testbed: Testbed;
+  const seen: string[] = [];
+
+  beforeAll(async () => {
+    testbed = await Testbed.start();
+  }, 600_000);
+
+  afterAll(() => testbed?.stop());
+
+  /** Keeps the token in a target for the test at the end that searches for secrets. */
+  const token = async (tenant: Tenant, secret: string, key = 'token'): Promise<string> => {
+    const text = (await tenant.file(secret, key)) ?? '';
+    if (text !== '') seen.push(text);
+    return text;
+  };
+
+  it('brings a deleted target back and undoes an edit', async () => {
+    const shop = await testbed.tenant();
+    await shop.credential('loyalty');
+    await shop.ready('loyalty');
+    const text = await token(shop, 'loyalty-token');
+    await shop.kubectl('delete', 'secret', 'loyalty-token');
+    expect(
+      await eventually(
+        () => shop.file('loyalty-token'),
+        (file) => file !== undefined,
+      ),
+    ).toBe(text);
+    await shop.kubectl(
+      'patch',
+      'secret',
+      'loyalty-token',
+      '-p',
+      '{"stringData":{"token":"rubbish"}}',
+    );
+    expect(
+      await eventually(
+        () => shop.file('loyalty-token'),
+        (file) => file !== 'rubbish',
+      ),
+    ).toBe(text);
+    await shop.kubectl('annotate', 'secret', 'loyalty-token', 'example.com/note=mine');
+    await shop.kubectl('label', 'secret', 'loyalty-token', 'convercus.io/credential-');
+    await eventually(
+      async () =>
+        (await shop.target('loyalty-token'))?.metadata.labels?.['convercus.io/credential'],
+      (label) => label === 'loyalty',
+    );
+    const { metadata } = (await shop.target('loyalty-token')) ?? {};
+    expect(metadata?.annotations?.['example.com/note']).toBe('mine');
+    expect(metadata?.labels?.['convercus.io/credential']).toBe('loyalty');
+    expect(shop.requests().length).toBe(1);
+  });
+
+  it('never touches a Secret that is not its own', async () => {
+    const shop = await testbed.tenant();
+    await shop.secret('loyalty-token', { password: 'theirs' });
+    const before = (await shop.target('loyalty-token'))?.metadata.resourceVersion;
+    await shop.credential('loyalty');
+    const conditions = await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Ready }) => Ready !== undefined,
+    );
+    expect(conditions).toMatchObject({
+      Ready: 'False/TargetNotOurs',
+      Stalled: 'True/TargetNotOurs',
+    });
+    expect((await shop.target('loyalty-token'))?.metadata.resourceVersion).toBe(before);
+    expect(shop.requests()).toHaveLength(1); // a target is created without a look
+    await shop.kubectl('delete', 'secret', 'loyalty-token');
+    await shop.ready('loyalty');
+  });
+
+  it('lets one of two credentials have a target and tells the other', async () => {
+    const shop = await testbed.tenant();
+    await shop.credential('first', { target: { name: 'shared' } });
+    await shop.ready('first');
+    await shop.credential('second', { target: { name: 'shared' } });
+    const conditions = await eventually(
+      () => shop.conditions('second'),
+      ({ Ready }) => Ready !== undefined,
+    );
+    expect(conditions).toMatchObject({ Ready: 'False/TargetNotOurs' });
+    expect(await shop.message('second', 'Ready')).toContain('ConvercusCredential "first"');
+    expect(await shop.conditions('first')).toMatchObject({ Ready: 'True/TokenValid' });
+    await shop.kubectl('delete', 'cvc', 'first');
+    await shop.kubectl('delete', 'secret', 'shared'); // what the garbage collector does
+    await shop.ready('second');
+  });
+
+  it('merges into a Secret that exists and takes over no key of others', async () => {
+    const shop = await testbed.tenant();
+    const merge = (data: Record<string, string>) => ({
+      target: { name: 'app', creationPolicy: 'Merge' as const, data },
+    });
+    await shop.credential('loyalty', merge({ token: '{{access_token}}' }));
+    await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Ready }) => Ready === 'False/TargetMissing',
+    );
+    expect(await shop.conditions('loyalty')).toMatchObject({ Ready: 'False/TargetMissing' });
+    await shop.secret('app', { password: 'theirs' });
+    await shop.ready('loyalty');
+    expect(await shop.file('app', 'password')).toBe('theirs');
+    expect(expiryOf(await token(shop, 'app'))).toBeGreaterThan(Date.now());
+    await shop.credential('greedy', merge({ password: '{{access_token}}' }));
+    await eventually(
+      () => shop.conditions('greedy'),
+      ({ Ready }) => Ready !== undefined,
+    );
+    expect(await shop.conditions('greedy')).toMatchObject({ Ready: 'False/TargetNotOurs' });
+    expect(await shop.file('app', 'password')).toBe('theirs');
+  });
+
+  it('goes on merging for a credential that was renamed', async () => {
+    const shop = await testbed.tenant();
+    const spec = { target: { name: 'app', creationPolicy: 'Merge' as const } };
+    await shop.secret('app', { password: 'theirs' });
+    await shop.credential('old', spec);
+    await shop.ready('old');
+    const before = await token(shop, 'app');
+    await shop.kubectl('delete', 'cvc', 'old');
+    await shop.credential('new', spec);
+    await shop.ready('new');
+    expect((await shop.target('app'))?.metadata.annotations).toMatchObject({
+      'convercus.io/credential': 'new',
+    });
+    expect(await token(shop, 'app')).toBe(before); // shared by all that present the same
+    expect(await shop.file('app', 'password')).toBe('theirs');
+  });
+
+  it('keeps a target with deletionPolicy Retain, and takes it up again under the same name', async () => {
+    const shop = await testbed.tenant();
+    const spec = { target: { deletionPolicy: 'Retain' as const } };
+    await shop.credential('loyalty', spec);
+    await shop.ready('loyalty');
+    const before = await shop.target('loyalty-token');
+    expect(before?.metadata.ownerReferences).toBeUndefined();
+    await shop.kubectl('delete', 'cvc', 'loyalty');
+    await shop.credential('loyalty', spec);
+    await shop.ready('loyalty');
+    expect((await shop.target('loyalty-token'))?.metadata.uid).toBe(before?.metadata.uid);
+  });
+
+  it('has let no secret and no token out of Secrets', async () => {
+    expect(seen.length).toBeGreaterThan(0);
+    await expectNoLeaks(testbed, seen);
+  });
+});
