@@ -167,7 +167,7 @@ export class LabTestbed<P extends Provider = BuiltInProvider> implements AsyncDi
   }
 
   /** Resolves when the writes of n reconciles are done: no request for half a second, and 2 n writes at least. */
-  async untilQuiet(since: Counts, n: number): Promise<void> {
+  async untilQuiet(since: Counts, n: number, seconds = 120): Promise<void> {
     let before = -1;
     const isQuiet = async (): Promise<boolean> => {
       const counts = await this.countsSince(since);
@@ -177,7 +177,7 @@ export class LabTestbed<P extends Provider = BuiltInProvider> implements AsyncDi
       await sleep(500);
       return quiet;
     };
-    await waitUntil(isQuiet, 120, () => 'the API server is still at work');
+    await waitUntil(isQuiet, seconds, () => 'the API server is still at work');
   }
 }
 
