@@ -201,7 +201,7 @@ export class TargetSync {
   }
 }
 
-/** The deletion of the other credential enqueues only those that name the same Secrets: so try again by the hour. */
+/** Another release may serve the other credential, whose end is then not shown here: so try again by the hour. */
 const fieldConflict = (secret: string, other: string): Failure =>
   new Failure(
     'TargetNotOurs',
