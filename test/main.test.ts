@@ -93,61 +93,6 @@ describe('the process', () => {
       await isRefused([], [problem], { KUBECONFIG: join(dir, 'missing') });
     });
 
-    it('when it is a directory', () =>
-      isRefused(
-        ['--kubeconfig', dir],
-        [
-          `The kubeconfig ${dir} can't be read (EISDIR); write the path of another to --kubeconfig or KUBECONFIG`,
-        ],
-      ));
-
-    it.each([
-      ['is no YAML', `{token: ${SECRET}`],
-      ['is empty', ''],
-    ])('when it %s, without a word of what is in it', async (_, content) => {
-      const path = await file('broken', content);
-      await isRefused(
-        ['--kubeconfig', path],
-        [
-          `The kubeconfig ${path} is no kubeconfig in YAML; write the path of another to --kubeconfig or KUBECONFIG`,
-        ],
-      );
-    });
-
-    it.each([
-      ['names no current context', ''],
-      ['names a context that is not there', 'y'],
-    ])('when it %s', async (_, current) => {
-      const path = await file('nowhere', kubeconfig({}, current));
-      await isRefused(
-        ['--kubeconfig', path],
-        [
-          `The kubeconfig ${path} names no current cluster; choose one with kubectl config use-context`,
-        ],
-      );
-    });
-
-    it.each([
-      ['server', { server: '127.0.0.1:6443' }],
-      ['proxy-url', { 'proxy-url': 'socks5://127.0.0.1:1' }],
-    ])('when its %s is no URL that can be used', async (name, cluster) => {
-      const path = await file('odd', kubeconfig(cluster));
-      await isRefused(
-        ['--kubeconfig', path],
-        [`The kubeconfig ${path} names a ${name} that is no URL with http or https`],
-      );
-    });
-
-    it('when its server speaks plain HTTP and that is not allowed', async () => {
-      const path = await file('plain', kubeconfig({ 'insecure-skip-tls-verify': false }));
-      await isRefused(
-        ['--kubeconfig', path],
-        [
-          `The kubeconfig ${path} names a server with http, which is used only with insecure-skip-tls-verify: true`,
-        ],
-      );
-    });
-
     it('of all that is wrong with the configuration and the kubeconfig at once', async () => {
       const config = await file(
         'config.yaml',
