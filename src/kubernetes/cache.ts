@@ -33,7 +33,8 @@ interface SecretList {
 
 /**
  * What the watches have shown, and which keys to enqueue when it changes. The credentials of a scope have to be listed
- * before its Secrets: only Secrets that a credential names already are kept, any other is unknown when it is named.
+ * before its Secrets: of the Secrets that the operator has not written only those that a credential names already are
+ * kept, and any other is unknown when it is named.
  */
 export class ClusterCache {
   readonly #enqueue: (keys: readonly Key[]) => void;

@@ -18,8 +18,9 @@ interface Tracked {
 }
 
 /**
- * Metadata of the Secrets that some credential names, and of all session Secrets, for they outlive their credentials.
- * So memory grows with the number of credentials, not with the cluster. What is known of a Secret only moves forward.
+ * Metadata of the Secrets that some credential names, and of those that the operator has written, for they may outlive
+ * their credentials. So memory grows with the number of credentials, not with the cluster. What is known of a Secret
+ * only moves forward.
  */
 export class SecretIndex {
   /** By `namespace/name`. */
@@ -77,8 +78,8 @@ export class SecretIndex {
 
   /** A watch or a list has shown it as it was at that version. */
   apply(secret: WatchedSecret, asOf: string): KnownSecret | undefined {
-    const isSession = sessionOwnerOf(secret, secret.meta) !== undefined;
-    const tracked = this.#find(secret) ?? (isSession ? this.#begin(secret, 'absent') : undefined);
+    const isNew = isWrittenByUs(secret.meta) && !this.isTracked(secret);
+    const tracked = isNew ? this.#begin(secret, 'absent') : this.#find(secret);
     if (tracked === undefined || isOlderVersion(asOf, tracked.asOf)) return undefined;
     const before = this.#set(tracked, secret.meta, asOf);
     this.#dropUnneeded(secret);
@@ -180,8 +181,7 @@ export class SecretIndex {
     const tracked = this.#find(at);
     if (tracked === undefined || tracked.referrers.size > 0) return;
     const { known } = tracked;
-    const isSession = typeof known === 'object' && sessionOwnerOf(at, known) !== undefined;
-    if (!isSession) this.#tracked.delete(keyOf(at));
+    if (typeof known !== 'object' || !isWrittenByUs(known)) this.#tracked.delete(keyOf(at));
   }
 
   #set(tracked: Tracked, known: KnownSecret, asOf: string): KnownSecret | undefined {
@@ -210,6 +210,10 @@ export class SecretIndex {
     return before;
   }
 }
+
+/** A target or a session Secret, of this or of another release. */
+const isWrittenByUs = ({ credentialName, tokenAnnotations }: SecretMeta): boolean =>
+  credentialName !== undefined || tokenAnnotations !== undefined;
 
 /** The credential whose session Secret that is; undefined when it is none. */
 export function sessionOwnerOf({ namespace, name }: ObjectName, meta: SecretMeta): Key | undefined {

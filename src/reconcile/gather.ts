@@ -80,7 +80,8 @@ async function secretMeta(
 
 /**
  * The first target of a credential is created without a read: a POST changes nothing that exists, and answers 409 if
- * there is such a Secret. This saves one of four requests of a first sync.
+ * there is such a Secret, which is of another owner then, for what the operator has written is never unknown. This saves
+ * one of four requests of a first sync.
  */
 const isToBeCreated = (
   lister: Lister,

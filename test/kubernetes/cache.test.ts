@@ -32,6 +32,15 @@ const aSecret = (name: string, resourceVersion = '1', uid = 'u'): WatchedSecret 
   meta: meta(resourceVersion, uid),
 });
 
+const TOKEN_ANNOTATIONS = {
+  issuedAt: 0,
+  expiresAt: 300_000,
+  renewAt: 240_000,
+  specHash: 's',
+  sourceVersion: 'u/1',
+  contentHash: 'c',
+};
+
 describe('the cache of the cluster', () => {
   let woken: string[];
   let cache: ClusterCache;
@@ -404,6 +413,26 @@ describe('the cache of the cluster', () => {
       expect(cache.secret('shop', 'late')).toEqual(meta('1'));
       expect(cache.secret('shop', 'none')).toEqual(meta('9'));
       expect(wakeUps()).toEqual([]);
+    });
+
+    it.each<[string, Partial<SecretMeta>]>([
+      ['labels', { credentialName: 'c' }],
+      ['token annotations', { tokenAnnotations: TOKEN_ANNOTATIONS }],
+    ])('keeps a Secret with our %s, which may outlive its credential', (_, ours) => {
+      const target = (resourceVersion: string): WatchedSecret => ({
+        ...aSecret('left'),
+        meta: { ...meta(resourceVersion), ...ours },
+      });
+      secrets.apply(target('2'));
+      list(aSecret('other'), target('3'));
+      credentials.apply(shown('c', { source: 'other', target: 'left' }));
+      expect(cache.secret('shop', 'other')).toBe('unknown');
+      expect(cache.secret('shop', 'left')).toEqual(target('3').meta);
+      credentials.delete(shown('c'));
+      secrets.apply(target('9'));
+      expect(cache.secret('shop', 'left')).toEqual(target('9').meta);
+      secrets.delete(target('10'));
+      expect(cache.secret('shop', 'left')).toBe('unknown');
     });
 
     it('keeps a Secret as long as anybody names it', () => {
