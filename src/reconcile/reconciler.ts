@@ -120,8 +120,10 @@ export class Reconciler {
     if (!holdsToken(seen, now)) this.cleanup.logOutSuperseded(credential, subject.state, signal);
     const next = plan(seen, now);
     if (next.do !== 'publish') {
-      if (credential.grantType === 'password') tokens.cancelUnsent(key);
-      else tokens.leave(key);
+      if (credential.grantType === 'password') {
+        tokens.cancelUnsent(key);
+        await this.#sessions.forgetEnded(subject, seen.session, signal);
+      } else tokens.leave(key);
       return unsynced(subject, seen, next);
     }
     const repair = repairAt(subject, { seen, ...next }, now);

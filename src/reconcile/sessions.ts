@@ -173,8 +173,8 @@ export class Sessions {
     session: Session,
     signal: AbortSignal,
   ): Promise<TokenFailure | Pending> {
-    const { tokens, log } = this.#deps;
-    const { key, state, credential } = subject;
+    const { tokens } = this.#deps;
+    const { key, state } = subject;
     const id = tokens.digests.ofSession(session);
     const demand = {
       ...demanded.demand,
@@ -185,14 +185,32 @@ export class Sessions {
     if (isPending(outcome) || !isSessionOver(outcome.failure)) return outcome;
     const { failure, isCached = false } = outcome;
     state.endedSession = session;
-    const { namespace, name } = credential;
-    if (!isCached) log.warn(failure.message, { namespace, name, reason: failure.kind });
-    // A session lives on whose refresh token was taken for a used one; a log-out still ends it
-    if (failure.kind === 'RefreshTokenReused' && !isCached) supersede(state, session);
-    const contention = isCached ? undefined : this.#contention(state, failure);
+    const contention = isCached ? undefined : this.#noteEnd(subject, session, failure);
     if (contention === undefined) return this.#loginAfterEnd(subject, demanded, session, signal);
     await this.#forget(subject, demanded.existing, signal);
     return this.#failed(contention, state);
+  }
+
+  /** A refresh whose token is not wanted any more may have met the end of the session: its refresh token goes. */
+  async forgetEnded(
+    subject: Subject,
+    existing: SecretMeta | 'absent',
+    signal: AbortSignal,
+  ): Promise<void> {
+    const end = this.#deps.tokens.takeSessionEnd(subject.key);
+    if (end === undefined) return;
+    subject.state.endedSession = end.session;
+    this.#noteEnd(subject, end.session, end.failure);
+    await this.#forget(subject, existing, signal);
+  }
+
+  /** A Failure when sessions end too often. */
+  #noteEnd({ state, credential }: Subject, ended: Session, failure: Failure): Failure | undefined {
+    const { namespace, name } = credential;
+    this.#deps.log.warn(failure.message, { namespace, name, reason: failure.kind });
+    // A session lives on whose refresh token was taken for a used one; a log-out still ends it
+    if (failure.kind === 'RefreshTokenReused') supersede(state, ended);
+    return this.#contention(state, failure);
   }
 
   /** The refresh token goes before the login, so that it is not sent again after a crash or a change of leader. */

@@ -194,6 +194,16 @@ export class TokenClient {
     this.#requests.leave(key);
   }
 
+  /** The end of a session that a refresh has met, once, for a key that wants no token for now. */
+  takeSessionEnd(key: Key): { readonly failure: Failure; readonly session: Session } | undefined {
+    const { state, value } = this.#requests.find(key) ?? {};
+    const session = state?.step?.refreshed;
+    if (session === undefined || value === undefined || !isTokenFailure(value)) return undefined;
+    if (!isSessionOver(value.failure)) return undefined;
+    this.#requests.claim(key);
+    return { failure: value.failure, session };
+  }
+
   /** The key wants no token for now: what has not been sent is not sent, what is in flight is still taken. */
   cancelUnsent(key: Key): void {
     this.#requests.cancelUnsent(key);

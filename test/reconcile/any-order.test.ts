@@ -373,6 +373,15 @@ const ONCE_WRONG: readonly (readonly Event[])[] = [
   ['1 s', 'deletion fails', 'client_credentials', 'nothing', 'password'],
   times(9, '1 h'),
   [
+    'right password',
+    'hold provider',
+    'renew request',
+    'right password',
+    'target gone',
+    'sessions lost',
+    'rolling update',
+  ],
+  [
     '1 s',
     'wrong password',
     'sessions lost',
