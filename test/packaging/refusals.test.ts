@@ -57,6 +57,26 @@ describe('values that can not be right', () => {
       'environments.staging.apiUrl: make it https://, or write insecureHttp: true beside it',
     ],
     [
+      'a runbook address that leads nowhere',
+      { prometheusRule: { runbookBaseUrl: 'docs/runbooks' } },
+      'prometheusRule.runbookBaseUrl: write an absolute URL, such as https://git.example.com/convercus-operator, or nothing',
+    ],
+    [
+      'an alert that does not exist',
+      { prometheusRule: { disabled: ['ConvercusProviderFailing'] } },
+      'prometheusRule.disabled: there is no alert ConvercusProviderFailing; there are ConvercusTokenExpired, ',
+    ],
+    [
+      'changes to an alert that does not exist',
+      { prometheusRule: { rules: { Expired: { for: '1m' } } } },
+      'prometheusRule.rules: there is no alert Expired; there are ConvercusTokenExpired, ',
+    ],
+    [
+      'a time that is none',
+      { prometheusRule: { operatorDownWindow: '3 days' } },
+      'prometheusRule.operatorDownWindow: write a duration such as 3d',
+    ],
+    [
       'a Lease that can not be kept',
       { leaderElection: { renewSeconds: 15 } },
       'leaderElection.renewSeconds: write less than leaseSeconds',

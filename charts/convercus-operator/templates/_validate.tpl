@@ -5,7 +5,8 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- $problems := concat
   (include "convercus-operator.environmentProblems" . | fromYamlArray)
   (include "convercus-operator.configProblems" . | fromYamlArray)
-  (include "convercus-operator.podProblems" . | fromYamlArray) }}
+  (include "convercus-operator.podProblems" . | fromYamlArray)
+  (include "convercus-operator.alertProblems" . | fromYamlArray) }}
 {{- if $problems }}
 {{- printf "\nThe values can't be used:\n  - %s" (join "\n  - " $problems) | fail }}
 {{- end }}
@@ -95,5 +96,37 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- end }}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
 - "podMonitor.enabled: write true for serviceMonitor or for podMonitor, not both, or all is counted twice"
+{{- end }}
+{{- end }}
+
+{{- define "convercus-operator.alertProblems" -}}
+{{- $known := list }}
+{{- range (.Files.Get "files/alerts.yaml" | fromYaml).groups }}
+{{- range .rules }}
+{{- $known = append $known .alert }}
+{{- end }}
+{{- end }}
+{{- with .Values.prometheusRule }}
+{{- range $key := list "runbookBaseUrl" "dashboardUrl" }}
+{{- if not (regexMatch "^(https?://[^\\s]+)?$" (get $.Values.prometheusRule $key)) }}
+- "prometheusRule.{{ $key }}: write an absolute URL, such as https://git.example.com/convercus-operator, or nothing"
+{{- end }}
+{{- end }}
+{{- if not (regexMatch "^([0-9]+(ms|s|m|h|d|w))+$" .operatorDownWindow) }}
+- "prometheusRule.operatorDownWindow: write a duration such as 3d"
+{{- end }}
+{{- range .disabled }}
+{{- if not (has . $known) }}
+- "prometheusRule.disabled: there is no alert {{ . }}; there are {{ join ", " $known }}"
+{{- end }}
+{{- end }}
+{{- range $alert, $changes := .rules }}
+{{- if not (has $alert $known) }}
+- "prometheusRule.rules: there is no alert {{ $alert }}; there are {{ join ", " $known }}"
+{{- end }}
+{{- if not (regexMatch "^([0-9]+(ms|s|m|h|d|w))*$" (default "" $changes.for)) }}
+- "prometheusRule.rules.{{ $alert }}.for: write a duration such as 5m"
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
