@@ -19,8 +19,14 @@ interface InformersOptions {
   readonly random: Random;
   readonly log: Log;
   readonly readiness: Readiness;
+  readonly metrics: WatchMetrics;
   /** Credentials and Secrets of the namespace (undefined: the cluster) have been listed for the first time. */
   readonly onListed: (namespace: string | undefined) => void;
+}
+
+interface WatchMetrics {
+  /** @param namespace empty: the whole cluster */
+  watch(resource: string, namespace: string, isUp: boolean): void;
 }
 
 interface Informers {
@@ -48,17 +54,24 @@ export function startInformers(
   const started = scopes.map((namespace) => {
     const where = namespace === undefined ? {} : { namespace };
     const labels = selector === '' ? {} : { labelSelector: selector };
-    const name = (what: string) => (namespace === undefined ? what : `${what} in ${namespace}`);
     const parts = { ...options, checks, signal };
-    const credentials = startInformer(parts, name('credentials'), {
-      listWatch: credentialListWatch(restClient, { ...where, ...labels }),
-      handler: cache.credentialHandler(namespace),
-    });
+    const credentials = startInformer(
+      parts,
+      { resource: 'convercuscredentials', namespace },
+      {
+        listWatch: credentialListWatch(restClient, { ...where, ...labels }),
+        handler: cache.credentialHandler(namespace),
+      },
+    );
     const secrets = credentials.synced.then(() =>
-      startInformer(parts, name('secrets'), {
-        listWatch: secretListWatch(restClient, where),
-        handler: cache.secretHandler(namespace),
-      }),
+      startInformer(
+        parts,
+        { resource: 'secrets', namespace },
+        {
+          listWatch: secretListWatch(restClient, where),
+          handler: cache.secretHandler(namespace),
+        },
+      ),
     );
     const allListed = async (): Promise<void> => {
       await (await secrets).synced;
@@ -106,6 +119,18 @@ class Checks {
   }
 }
 
+interface Watched {
+  readonly resource: 'convercuscredentials' | 'secrets';
+  /** Undefined: the whole cluster. */
+  readonly namespace: string | undefined;
+}
+
+/** The name of its check of /readyz. */
+const nameOf = ({ resource, namespace }: Watched): string => {
+  const what = resource === 'secrets' ? 'secrets' : 'credentials';
+  return namespace === undefined ? what : `${what} in ${namespace}`;
+};
+
 interface StartedInformer {
   readonly synced: Promise<void>;
   /** Resolves at the first error. */
@@ -116,18 +141,24 @@ interface StartedInformer {
 /** Starts an informer. Its first list is a check of /readyz. */
 function startInformer<T>(
   options: InformersOptions & { readonly checks: Checks; readonly signal: AbortSignal },
-  name: string,
+  watched: Watched,
   { listWatch, handler }: { readonly listWatch: ListWatch<T>; readonly handler: EventHandler<T> },
 ): StartedInformer {
-  const { checks, log, clock, random, signal } = options;
+  const { checks, log, clock, random, signal, metrics } = options;
+  const name = nameOf(watched);
+  const isUp = (value: boolean): void =>
+    metrics.watch(watched.resource, watched.namespace ?? '', value);
+  isUp(false);
   const synced = Promise.withResolvers<void>();
   const failed = Promise.withResolvers<void>();
   checks.fails(name, 'the first list is not complete yet');
   const onSynced = () => {
+    isUp(true);
     checks.holds(name);
     synced.resolve();
   };
   const onError = (problem: Failure | undefined) => {
+    isUp(problem === undefined);
     if (problem === undefined) return log.info('The watch works', { watch: name });
     failed.resolve();
     if (checks.isOpen(name)) checks.fails(name, problem.message);

@@ -66,6 +66,7 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
   };
   const cache = new ClusterCache(enqueue);
   metrics.observe({ credentials: () => cache.credentials() });
+  metrics.tokenHosts(tokenHostsOf(config));
 
   const informing = new AbortController();
   const onListed = (namespace?: string) => enqueue(cache.keys(namespace));
@@ -82,7 +83,7 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
     });
   };
   try {
-    await (config.leaderElection.enabled ? elect(options, term, stop) : term(ALWAYS_LEADING));
+    await (config.leaderElection.enabled ? elect(options, term, stop) : leadAlways(metrics, term));
   } finally {
     informing.abort();
     await withTimeout(
@@ -94,10 +95,13 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
 }
 
 /** Without leader election. */
-const ALWAYS_LEADING: Leadership = {
-  lost: new AbortController().signal,
-  assertHeld: () => undefined,
-};
+async function leadAlways(
+  metrics: Metrics,
+  term: (leadership: Leadership) => Promise<void>,
+): Promise<void> {
+  metrics.leading(true);
+  await term({ lost: new AbortController().signal, assertHeld: () => undefined });
+}
 
 async function untilAny(done: Promise<void>, ...signals: readonly AbortSignal[]): Promise<void> {
   const over = new AbortController();
@@ -239,6 +243,16 @@ function protocols(options: OperatorOptions, beforeSend: () => void) {
   const source: TokenSource = (request, signal) =>
     request.grantType === 'legacy_login' ? login(request, signal) : endpoint(request, signal);
   return { source, logOut: createLogOut(hosts, environments) };
+}
+
+/** The hosts that the configuration names, each with the grants that it serves. */
+function* tokenHostsOf({ environments }: Config): Iterable<{ host: string; grantType: string }> {
+  for (const { tokenUrl, loginUrl } of environments.values()) {
+    const { host } = new URL(tokenUrl);
+    yield { host, grantType: 'client_credentials' };
+    yield { host, grantType: 'password' };
+    if (loginUrl !== '') yield { host: new URL(loginUrl).host, grantType: 'legacy_login' };
+  }
 }
 
 function tokenHosts(

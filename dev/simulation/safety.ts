@@ -156,6 +156,9 @@ export class Safety implements Scene {
       tokenRequest: ({ host, grantType, outcome }) => labels(host, grantType, outcome),
       apiRequest: labels,
       renewal: labels,
+      renewedOnSchedule: nothing,
+      watch: nothing,
+      tokenHosts: nothing,
       reconciled: nothing,
       leading: (isLeading) => {
         if (isLeading) this.leadership.begins(replica);

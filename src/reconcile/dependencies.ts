@@ -12,6 +12,7 @@ import type { Clock, Random } from '../lib/clock.ts';
 import type { Failure, FailureKind } from '../lib/failure.ts';
 import type { Key } from '../lib/key.ts';
 import type { Log } from '../lib/log.ts';
+import type { Ms } from '../lib/time.ts';
 import type { TokenClient } from '../tokens/token-client.ts';
 
 /** What a reconcile works with. */
@@ -71,4 +72,6 @@ export interface ClusterClient {
 
 export interface Telemetry {
   renewal(reason: RenewReason, outcome: 'success' | FailureKind): void;
+  /** A renewal that was due by date has succeeded. */
+  renewedOnSchedule(times: { readonly lateness: Ms; readonly remaining: Ms }): void;
 }

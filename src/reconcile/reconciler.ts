@@ -159,6 +159,7 @@ export class Reconciler {
     if (isResponse(done)) state.handledRequest = renewRequest;
     const handledRenewRequest = isResponse(done) ? renewRequest : unchanged.handledRenewRequest;
     const rejection = rejectionOf(seen, state, done);
+    if (reason === 'RenewalDue' && !isTokenFailure(done)) this.#recordSchedule(seen);
     return { ...unchanged, handledRenewRequest, rejection, ...this.#synced(subject, reason, done) };
   }
 
@@ -179,6 +180,17 @@ export class Reconciler {
       attempt: { renewed: reason },
       requeueAt,
     };
+  }
+
+  #recordSchedule(seen: Observation): void {
+    const { telemetry, clock } = this.#deps;
+    const former = trustedToken(seen);
+    if (former === undefined) return;
+    const now = clock.now();
+    telemetry.renewedOnSchedule({
+      lateness: now - former.renewAt,
+      remaining: former.expiresAt - now,
+    });
   }
 
   async #cleanUpSession(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {

@@ -6,7 +6,11 @@ interface Gauge {
   readonly help: string;
   /** Undefined: the credential has no such sample. */
   readonly value: (credential: ConvercusCredential, now: EpochMs) => number | undefined;
+  /** Those of every gauge when absent. */
+  readonly labels?: (credential: ConvercusCredential) => Labels;
 }
+
+type Labels = Readonly<Record<string, string>>;
 
 const GAUGES: readonly Gauge[] = [
   {
@@ -37,6 +41,16 @@ const GAUGES: readonly Gauge[] = [
     help: 'Only of credentials that are suspended: 1.',
     value: ({ spec }) => (spec.suspend ? 1 : undefined),
   },
+  {
+    name: 'convercus_credential_failure_info',
+    help: 'Only of credentials whose last attempt failed: 1, with the reason of the condition Renewed.',
+    value: ({ status }) => (failureReason(status) === undefined ? undefined : 1),
+    labels: ({ metadata: { namespace, name }, status }) => ({
+      namespace,
+      name,
+      reason: failureReason(status) ?? '',
+    }),
+  },
 ];
 
 const CREDENTIALS_PER_CHUNK = 1_000;
@@ -50,12 +64,12 @@ export function* credentialGauges(
   credentials: () => Iterable<ConvercusCredential>,
   now: EpochMs,
 ): Generator<string> {
-  for (const { name, help, value } of GAUGES) {
+  for (const { name, help, value, labels = labelsOf } of GAUGES) {
     let chunk = `# HELP ${name} ${help}\n# TYPE ${name} gauge\n`;
     let count = 0;
     for (const credential of credentials()) {
       const sample = value(credential, now);
-      if (sample !== undefined) chunk += `${name}{${labels(credential)}} ${sample}\n`;
+      if (sample !== undefined) chunk += `${name}{${inText(labels(credential))}} ${sample}\n`;
       count += 1;
       if (count % CREDENTIALS_PER_CHUNK > 0) continue;
       yield chunk;
@@ -74,10 +88,20 @@ function inSeconds(time: string | undefined): number | undefined {
   return at === undefined ? undefined : at / 1_000;
 }
 
-function labels({ metadata, spec }: ConvercusCredential): string {
-  const { program, environment, grantType } = spec;
-  return `namespace="${escaped(metadata.namespace)}",name="${escaped(metadata.name)}",program="${escaped(program)}",environment="${escaped(environment)}",grant_type="${escaped(grantType)}"`;
+function failureReason(status: ConvercusCredential['status']): string | undefined {
+  return status?.conditions?.find((it) => it.type === 'Renewed' && it.status === 'False')?.reason;
 }
+
+function labelsOf({ metadata, spec }: ConvercusCredential): Labels {
+  const { program, environment, grantType } = spec;
+  const { namespace, name } = metadata;
+  return { namespace, name, program, environment, grant_type: grantType };
+}
+
+const inText = (labels: Labels): string =>
+  Object.entries(labels)
+    .map(([label, value]) => `${label}="${escaped(value)}"`)
+    .join();
 
 const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' };
 

@@ -2,8 +2,8 @@ import { setImmediate } from 'node:timers/promises';
 import type { ConvercusCredential } from '../credential/api.ts';
 import type { RenewReason } from '../credential/plan.ts';
 import type { Clock } from '../lib/clock.ts';
-import type { FailureKind } from '../lib/failure.ts';
-import type { EpochMs, Ms } from '../lib/time.ts';
+import { type FailureKind, TOKEN_FAILURES } from '../lib/failure.ts';
+import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
 import {
   controllerMetrics,
   type QueueState,
@@ -11,7 +11,7 @@ import {
   workQueueMetrics,
 } from './controller-metrics.ts';
 import { credentialGauges } from './credential-gauges.ts';
-import { Instruments } from './instruments.ts';
+import { Instruments, type Sample } from './instruments.ts';
 
 export interface MetricsOptions {
   readonly version: string;
@@ -34,6 +34,16 @@ export interface HostState {
   readonly queued: number;
   readonly running: number;
   readonly pausedUntil: EpochMs | undefined;
+  /** Why: `rate_limited` when absent. */
+  readonly pauseCause?: PauseCause;
+}
+
+/** 429 or Retry-After; or an open circuit breaker. */
+export type PauseCause = 'rate_limited' | 'unreachable';
+
+interface TokenHost {
+  readonly host: string;
+  readonly grantType: string;
 }
 
 export interface TokenRequestReport {
@@ -45,10 +55,16 @@ export interface TokenRequestReport {
 
 export interface Metrics {
   renewal(reason: RenewReason, outcome: 'success' | FailureKind): void;
+  /** A renewal that was due by date has succeeded. @param remaining what was left of the token before; negative: expired */
+  renewedOnSchedule(times: { readonly lateness: Ms; readonly remaining: Ms }): void;
+  /** @param namespace empty: the whole cluster */
+  watch(resource: string, namespace: string, isUp: boolean): void;
   readonly contentType: string;
   /** Prometheus text in pieces, so that many credentials neither block the event loop nor fill the memory. */
   chunks(): AsyncGenerator<string>;
   tokenRequest(report: TokenRequestReport): void;
+  /** Starts their counters at 0, so that a rate shows the first failure, too. */
+  tokenHosts(hosts: Iterable<TokenHost>): void;
   apiRequest(method: string, host: string, code: string): void;
   reconciled(result: ReconcileResult, took: Ms): void;
   leading(isLeading: boolean): void;
@@ -59,6 +75,8 @@ export interface Metrics {
 
 const EMPTY_QUEUE: QueueState = { ready: 0, unfinishedWork: 0, longestWork: 0 };
 const REQUEST_SECONDS = [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+const LATENESS_SECONDS = [0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 900];
+const REMAINING_SECONDS = [0, 15, 30, 60, 120, 300, 600, 1_800, 7_200, 18_000];
 
 /** All metrics, in a registry of their own. */
 export function createMetrics({ version, workers, leaseName, clock }: MetricsOptions): Metrics {
@@ -77,7 +95,8 @@ export function createMetrics({ version, workers, leaseName, clock }: MetricsOpt
   hostGauges(make, () => observed.limiter?.snapshot() ?? [], clock);
 
   async function* chunks(): AsyncGenerator<string> {
-    const { credentials = () => [] } = observed;
+    // The leader alone: a standby that is cut off would go on showing old news
+    const { credentials = () => [] } = isLeader ? observed : {};
     yield await make.text();
     for (const chunk of credentialGauges(credentials, clock.now())) {
       yield chunk;
@@ -89,6 +108,8 @@ export function createMetrics({ version, workers, leaseName, clock }: MetricsOpt
     contentType: make.contentType,
     chunks,
     ...requestMetrics(make),
+    renewedOnSchedule: scheduleMetrics(make),
+    watch: watchMetric(make),
     queueMetrics,
     reconciled,
     leading(isLeading) {
@@ -107,12 +128,60 @@ function hostGauges(make: Instruments, hosts: () => readonly HostState[], clock:
     );
   gauge('queue_length', 'Token requests that wait for their turn.', ({ queued }) => queued);
   gauge('running', 'Token requests under way.', ({ running }) => running);
-  gauge('paused', 'Whether nothing is sent to the host for now.', ({ pausedUntil }) =>
-    Number((pausedUntil ?? 0) > clock.now()),
+  make.gauge(
+    'convercus_token_host_paused',
+    'Whether nothing is sent to the host for now, by cause.',
+    ['host', 'cause'],
+    () =>
+      hosts().flatMap(({ host, pausedUntil, pauseCause = 'rate_limited' }) => {
+        const isPaused = (pausedUntil ?? 0) > clock.now();
+        return PAUSE_CAUSES.map((cause) => [
+          { host, cause },
+          Number(isPaused && cause === pauseCause),
+        ]);
+      }),
   );
 }
 
-type RequestMetrics = Pick<Metrics, 'tokenRequest' | 'renewal' | 'apiRequest'>;
+const PAUSE_CAUSES: readonly PauseCause[] = ['rate_limited', 'unreachable'];
+
+function scheduleMetrics(make: Instruments): Metrics['renewedOnSchedule'] {
+  const lateness = make.histogram(
+    'convercus_renewal_lateness_seconds',
+    'How long after their date renewals succeeded.',
+    [],
+    LATENESS_SECONDS,
+  );
+  const remaining = make.histogram(
+    'convercus_token_remaining_seconds_at_renewal',
+    'What was left of the former token when it was renewed; 0 or less: it had expired.',
+    [],
+    REMAINING_SECONDS,
+  );
+  return (times) => {
+    lateness([], inSeconds(Math.max(times.lateness, 0)));
+    remaining([], inSeconds(times.remaining));
+  };
+}
+
+function watchMetric(make: Instruments): Metrics['watch'] {
+  const watches = new Map<string, Sample>();
+  make.gauge(
+    'convercus_watch_up',
+    'Whether the watch works; namespace is empty for the whole cluster.',
+    ['resource', 'namespace'],
+    () => [...watches.values()],
+  );
+  return (resource, namespace, isUp) => {
+    watches.set(`${resource} ${namespace}`, [{ resource, namespace }, Number(isUp)]);
+  };
+}
+
+const inSeconds = (time: Ms): number => time / seconds(1);
+
+const OUTCOMES: readonly string[] = ['success', ...TOKEN_FAILURES];
+
+type RequestMetrics = Pick<Metrics, 'tokenRequest' | 'tokenHosts' | 'renewal' | 'apiRequest'>;
 
 function requestMetrics(make: Instruments): RequestMetrics {
   const tokenRequests = make.counter(
@@ -140,6 +209,11 @@ function requestMetrics(make: Instruments): RequestMetrics {
     tokenRequest({ host, grantType, outcome, seconds }) {
       tokenRequests([host, grantType, outcome]);
       tokenSeconds([host, grantType], seconds);
+    },
+    tokenHosts(hosts) {
+      for (const { host, grantType } of hosts) {
+        for (const outcome of OUTCOMES) tokenRequests([host, grantType, outcome], 0);
+      }
     },
     renewal: (reason, outcome) => renewals([reason, outcome]),
     apiRequest: (method, host, code) => apiRequests([code, method, host]),

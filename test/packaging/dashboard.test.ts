@@ -121,6 +121,8 @@ function busyMetrics(): Metrics {
   metrics.renewal('RenewalDue', 'success');
   metrics.apiRequest('PATCH', 'api:443', '200');
   metrics.queueMetrics.done(5);
+  metrics.watch('secrets', '', true);
+  metrics.renewedOnSchedule({ lateness: 1_000, remaining: 300_000 });
   return metrics;
 }
 

@@ -389,6 +389,7 @@ export class World {
     const log = this.#log();
     const telemetry = {
       renewal: (reason: string, outcome: string) => this.renewals.push(`${reason} ${outcome}`),
+      renewedOnSchedule: () => undefined,
     };
     const tokens = new ObservedTokenClient(this.#pending, {
       source: (request, abort) => this.source(request, abort),

@@ -4,8 +4,12 @@ import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { aCredential, START } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
-const aRegistry = (clock = new FakeClock()): Metrics =>
-  createMetrics({ version: '1.2.3', workers: 16, leaseName: 'lease', clock });
+/** Of a leader. */
+function aRegistry(clock = new FakeClock()): Metrics {
+  const metrics = createMetrics({ version: '1.2.3', workers: 16, leaseName: 'lease', clock });
+  metrics.leading(true);
+  return metrics;
+}
 
 async function textOf(metrics: Metrics): Promise<string> {
   let text = '';
@@ -79,6 +83,66 @@ describe('the metrics', () => {
     ]);
   });
 
+  it('name the reason of a failed renewal, and nothing of a credential that is fine', async () => {
+    const metrics = aRegistry();
+    const renewed = { type: 'Renewed', message: 'm', lastTransitionTime: 't' };
+    const conditions = [{ ...renewed, status: 'False' as const, reason: 'NetworkError' }];
+    const fine = [{ ...renewed, status: 'True' as const, reason: 'RenewalDue' }];
+    metrics.observe({
+      credentials: () => [
+        aCredential({ status: { conditions } }),
+        aCredential({ metadata: { name: 'fine' }, status: { conditions: fine } }),
+      ],
+    });
+    const lines = (await textOf(metrics)).split('\n');
+    expect(lines.filter((line) => line.startsWith('convercus_credential_failure_info{'))).toEqual([
+      'convercus_credential_failure_info{namespace="shop",name="loyalty",reason="NetworkError"} 1',
+    ]);
+  });
+
+  it('show credentials in the leader alone', async () => {
+    const metrics = aRegistry();
+    metrics.observe({ credentials: () => [aCredential({ status: status('True') })] });
+    metrics.leading(false);
+    expect(await textOf(metrics)).not.toContain('name="loyalty"');
+    metrics.leading(true);
+    expect(await textOf(metrics)).toContain('name="loyalty"');
+  });
+
+  it('start the counters of configured hosts at 0', async () => {
+    const metrics = aRegistry();
+    metrics.tokenHosts([{ host: 'id.test', grantType: 'password' }]);
+    const labels = 'host="id.test",grant_type="password"';
+    expect(await samplesOf(metrics)).toMatchObject({
+      [`convercus_token_requests_total{${labels},outcome="success"}`]: 0,
+      [`convercus_token_requests_total{${labels},outcome="NetworkError"}`]: 0,
+    });
+  });
+
+  it('tell how late renewals are, and what was left of the token', async () => {
+    const metrics = aRegistry();
+    metrics.renewedOnSchedule({ lateness: 2_000, remaining: 300_000 });
+    metrics.renewedOnSchedule({ lateness: 400_000, remaining: -1_000 });
+    expect(await samplesOf(metrics)).toMatchObject({
+      'convercus_renewal_lateness_seconds_bucket{le="5"}': 1,
+      convercus_renewal_lateness_seconds_sum: 402,
+      'convercus_token_remaining_seconds_at_renewal_bucket{le="0"}': 1,
+      'convercus_token_remaining_seconds_at_renewal_bucket{le="300"}': 2,
+    });
+  });
+
+  it('tell which watches work', async () => {
+    const metrics = aRegistry();
+    metrics.watch('secrets', 'shop', false);
+    metrics.watch('secrets', 'depot', true);
+    metrics.watch('secrets', 'shop', true);
+    metrics.watch('secrets', 'depot', false);
+    expect(await samplesOf(metrics)).toMatchObject({
+      'convercus_watch_up{resource="secrets",namespace="shop"}': 1,
+      'convercus_watch_up{resource="secrets",namespace="depot"}': 0,
+    });
+  });
+
   it('escape the values of labels', async () => {
     const metrics = aRegistry();
     metrics.observe({ credentials: () => [aCredential({ spec: { program: 'a"b\\c\nd' } })] });
@@ -128,11 +192,16 @@ describe('the metrics', () => {
     expect(await samplesOf(metrics)).toMatchObject({
       'convercus_token_host_queue_length{host="id.test"}': 3,
       'convercus_token_host_running{host="id.test"}': 2,
-      'convercus_token_host_paused{host="id.test"}': 1,
-      'convercus_token_host_paused{host="other.test"}': 0,
+      'convercus_token_host_paused{host="id.test",cause="rate_limited"}': 1,
+      'convercus_token_host_paused{host="id.test",cause="unreachable"}': 0,
+      'convercus_token_host_paused{host="other.test",cause="rate_limited"}': 0,
     });
     clock.step(1_000);
-    expect((await samplesOf(metrics))['convercus_token_host_paused{host="id.test"}']).toBe(0);
+    expect(
+      (await samplesOf(metrics))[
+        'convercus_token_host_paused{host="id.test",cause="rate_limited"}'
+      ],
+    ).toBe(0);
     hosts = [];
     expect(await textOf(metrics)).not.toContain('host="id.test"');
   });
@@ -173,6 +242,7 @@ describe('the metrics', () => {
 
   it('begin at zero, and include those of the process', async () => {
     const metrics = aRegistry();
+    metrics.leading(false);
     const samples = await samplesOf(metrics);
     expect(samples['leader_election_master_status{name="lease"}']).toBe(0);
     expect(samples['workqueue_depth{name="credentials"}']).toBe(0);
