@@ -1,3 +1,5 @@
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { stringify } from 'yaml';
@@ -201,6 +203,36 @@ describe('a release', () => {
       'convercuscredential.convercus.io/loyalty',
       'secret/loyalty-token',
     ]);
+  });
+
+  it('upgrades 0.1.0, and credentials that are there go on', async () => {
+    const old = await mkdtemp(join(tmpdir(), 'chart-0.1.0-'));
+    try {
+      await mkdir(join(old, 'templates'));
+      const rendered = await readFile(join(ROOT, 'test/upgrade/0.1.0/chart.yaml'));
+      await writeFile(join(old, 'rendered.yaml'), rendered);
+      await writeFile(join(old, 'templates/all.yaml'), '{{ .Files.Get "rendered.yaml" }}');
+      const chart = { apiVersion: 'v2', name: 'convercus-operator', version: '0.1.0' };
+      await writeFile(join(old, 'Chart.yaml'), stringify(chart));
+      await release('install', [old]);
+    } finally {
+      await rm(old, { recursive: true });
+    }
+    await release('upgrade', [CHART, ...fromInput, '--force-conflicts']);
+    const annotate = [
+      'annotate',
+      'cvc',
+      'loyalty',
+      '-n',
+      'shop',
+      'convercus.io/renew-requested-at=1',
+    ];
+    await controlPlane.kubectl(annotate);
+    const kind = 'validatingadmissionpolicybindings';
+    const bindings = await controlPlane.kubectl(['get', kind, '-o', 'name']);
+    expect(bindings.trim().split('\n')).toHaveLength(2);
+    await release('uninstall', []);
+    expect(await controlPlane.kubectl(['get', kind, '-o', 'name'])).toBe('');
   });
 
   it('comes back over the CRD that it has left', async () => {

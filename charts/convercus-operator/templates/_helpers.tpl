@@ -58,8 +58,9 @@ namespace: {{ .Release.Namespace }}
 - apiGroups: [convercus.io]
   resources: [convercuscredentials/status]
   verbs: [update, patch]
-# get: credentials Secrets. list, watch: metadata only. create, update, patch: targets and sessions.
-# delete: the sessions of credentials that are gone (Secrets of the type convercus.io/session).
+# get: credentials Secrets, targets, sessions. list, watch: changes of them; the operator asks for metadata only, but
+# the right shows the data, too. create, update, patch: targets and sessions. delete: sessions. RBAC knows no types of
+# Secrets: the admission policy of the operator's account does.
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, update, patch, delete]
