@@ -93,7 +93,7 @@ export class Lab {
       join(dir, 'kustomization.yaml'),
       stringify({
         resources: [relative(dir, join(ROOT, 'deploy/overlays', name))],
-        images: [{ name: 'convercus-operator', newName, newTag }],
+        images: [{ name: 'registry.invalid/convercus-operator', newName, newTag }],
         configMapGenerator: [{ ...config, behavior: 'replace', files: ['config.yaml'] }],
         patches: [{ target: { kind: 'Deployment' }, patch: JSON.stringify(pull) }],
       }),

@@ -163,7 +163,7 @@ describe('a release', () => {
     ]);
 
   it('installs, and says what to do next', async () => {
-    const said = await release('install', [CHART]);
+    const said = await release('install', [CHART, ...fromInput]);
     expect(said).toContain('kubectl create secret generic');
     expect(await controlPlane.kubectl(['get', 'deploy', '-n', NAMESPACE, '-o', 'name'])).toContain(
       RELEASE,
@@ -236,7 +236,7 @@ describe('a release', () => {
   });
 
   it('comes back over the CRD that it has left', async () => {
-    await release('install', [CHART]);
+    await release('install', [CHART, ...fromInput]);
     await release('uninstall', []);
   });
 });

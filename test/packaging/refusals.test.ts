@@ -92,6 +92,11 @@ describe('values that can not be right', () => {
       'renewal.jitterPercent: write at most 99 - percent',
     ],
     [
+      'an image from nowhere',
+      { image: {} },
+      'image.repository: write where you have pushed the image, such as registry.example.com/convercus-operator',
+    ],
+    [
       'a short digest',
       { image: { digest: 'sha256:1' } },
       'image.digest: write sha256: and 64 hexadecimal digits',

@@ -10,6 +10,9 @@ export const CHART = join(ROOT, 'charts/convercus-operator');
 export const RELEASE = 'convercus-operator';
 export const NAMESPACE = 'convercus-operator';
 
+/** The chart has no default, and deploy/ one that nothing answers to. */
+export const IMAGE = { repository: 'registry.invalid/convercus-operator' };
+
 /** Milliseconds, enough to build helm, promtool or kube-apiserver. */
 export const BUILD_TIME = 20 * 60_000;
 
@@ -25,7 +28,7 @@ interface Metadata {
 
 export type Values = Readonly<Record<string, unknown>>;
 
-/** The manifests that the chart renders for these values, with hooks. */
+/** The manifests that the chart renders for these values and an image, with hooks. */
 export async function renderChart(values: Values = {}): Promise<Manifest[]> {
   return manifests(await helm(['template', RELEASE, CHART, ...inNamespace, ...fromInput], values));
 }
@@ -36,11 +39,12 @@ export async function renderOverlay(name: string): Promise<Manifest[]> {
 }
 
 /**
- * The standard output of helm, with the values as its standard input.
+ * The standard output of helm, with the values, and an image unless they name one, as its standard input.
  * @throws with its standard error when it fails
  */
 export async function helm(args: string[], values: Values = {}): Promise<string> {
-  return run(await ensureTool('helm', console.log), args, JSON.stringify(values));
+  const input = JSON.stringify({ image: IMAGE, ...values });
+  return run(await ensureTool('helm', console.log), args, input);
 }
 
 export const inNamespace = ['--namespace', NAMESPACE];

@@ -69,6 +69,9 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- end }}
 
 {{- define "convercus-operator.podProblems" -}}
+{{- if not .Values.image.repository }}
+- "image.repository: write where you have pushed the image, such as registry.example.com/convercus-operator; none is published yet"
+{{- end }}
 {{- with .Values.image.digest }}
 {{- if not (regexMatch "^sha256:[0-9a-f]{64}$" .) }}
 - "image.digest: write sha256: and 64 hexadecimal digits"
