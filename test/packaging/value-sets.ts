@@ -78,6 +78,7 @@ export const VALUE_SETS: Readonly<Record<string, Values>> = {
     replicaCount: 3,
     podDisruptionBudget: { enabled: true, maxUnavailable: '34%' },
     podLabels: { tier: 'control' },
+    hostUsers: false,
     podAnnotations: { 'example.com/note': 'x' },
     nodeSelector: { 'kubernetes.io/arch': 'arm64' },
     tolerations: [{ key: 'control', operator: 'Exists' }],
