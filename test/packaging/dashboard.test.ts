@@ -15,21 +15,29 @@ import {
   startOperationsServer,
 } from '../../src/telemetry/operations-server.ts';
 import { aCredential } from '../support/builders.ts';
-import { BUILD_TIME, CHART } from './render.ts';
+import { BUILD_TIME, CHART, promtool, renderChart, the } from './render.ts';
 
 interface Panel {
   readonly title: string;
+  readonly type: string;
+  readonly description?: string;
+  readonly fieldConfig?: { readonly defaults: { readonly unit?: string } };
   readonly targets?: readonly { readonly expr: string }[];
 }
 
-const { panels }: { panels: readonly Panel[] } = JSON.parse(
+interface Dashboard {
+  readonly panels: readonly Panel[];
+  readonly templating: { readonly list: readonly { readonly name: string }[] };
+}
+
+const { panels, templating }: Dashboard = JSON.parse(
   await readFile(join(CHART, 'files/dashboard.json'), 'utf8'),
 );
 
 /** Replaces the variables as Grafana does. */
 const filledIn = (expr: string): string =>
   expr
-    .replaceAll('$namespace', '.*')
+    .replaceAll(/\$(?:cluster|release|namespace)/g, '.*')
     .replaceAll('$__rate_interval', '10s')
     .replaceAll('$__range', '1m');
 
@@ -152,6 +160,15 @@ function selectedIn(node: unknown): string[] {
   return [...own, ...Object.values(node).flatMap(selectedIn)];
 }
 
+/** The names of the labels that each selector asks for. */
+function selectorsIn(node: unknown): string[][] {
+  if (typeof node !== 'object' || node === null) return [];
+  const isSelector = 'type' in node && /^(vector|matrix)Selector$/.test(String(node.type));
+  const matchers: unknown = Reflect.get(node, 'matchers');
+  const own = isSelector && Array.isArray(matchers) ? [matchers.map(({ name }) => name)] : [];
+  return [...own, ...Object.values(node).flatMap(selectorsIn)];
+}
+
 /** The names of all series that the operator can show. */
 async function exported(): Promise<Set<string>> {
   const text = await (await fetch(`${operations.url}/metrics`)).text();
@@ -167,6 +184,69 @@ describe('the dashboard', () => {
   it.each(queries)('shows something in "%s": %s', async (_, query) => {
     const { result } = await queryPrometheus('query', query);
     expect(result).not.toEqual([]);
+  });
+
+  it('asks in every query for the cluster and the release that were chosen', async () => {
+    expect(templating.list.map(({ name }) => name)).toEqual([
+      'datasource',
+      'cluster',
+      'release',
+      'namespace',
+    ]);
+    const exprs = panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr));
+    const selectors = exprs.flatMap((expr) => expr.match(/\b[a-z_]+\{[^}]*\}/g) ?? []);
+    expect(
+      selectors.filter((each) => !each.includes('{cluster=~"$cluster",job=~"$release"')),
+    ).toEqual([]);
+    const bare = await Promise.all(
+      queries.map(([, query]) => queryPrometheus('parse_query', query)),
+    );
+    expect(bare.flatMap(selectorsIn).filter((names) => !names.includes('job'))).toEqual([]);
+  });
+
+  it('has a unit and a description in every panel', () => {
+    const bare = panels.filter(
+      ({ type, description = '', fieldConfig }) =>
+        type !== 'row' && (description === '' || fieldConfig?.defaults.unit === undefined),
+    );
+    expect(bare.map(({ title }) => title)).toEqual([]);
+  });
+
+  it.each([
+    ['no leader', [0, 0], 1],
+    ['one leader', [1, 0], 0],
+    ['two leaders', [1, 1], 1],
+  ])('counts a release with %s', async (_, leaders, expected) => {
+    const { expr = '' } =
+      panels.find(({ title }) => title === 'Releases without one leader')?.targets?.[0] ?? {};
+    const target = (instance: number) => `job="r",instance="${instance}"`;
+    const shown = leaders.flatMap((value, instance) => [
+      { series: `leader_election_master_status{${target(instance)}}`, values: `${value}` },
+      { series: `convercus_operator_build_info{${target(instance)}}`, values: '1' },
+    ]);
+    const question = {
+      expr: filledIn(expr),
+      eval_time: '0s',
+      exp_samples: [{ labels: '{}', value: expected }],
+    };
+    const file = join(dir, 'leaders.yaml');
+    const test = { interval: '30s', input_series: shown, promql_expr_test: [question] };
+    await writeFile(file, stringify({ tests: [test] }));
+    expect(await promtool('test', 'rules', file)).toContain('SUCCESS');
+  });
+
+  it('links to the runbooks when it is known where they are', async () => {
+    const values = {
+      grafanaDashboard: { enabled: true },
+      prometheusRule: { runbookBaseUrl: 'https://books.test/x' },
+    };
+    const { data } = the(
+      'ConfigMap',
+      (await renderChart(values)).filter(({ metadata }) => metadata.name.endsWith('-dashboard')),
+    );
+    expect(JSON.parse(data['convercus-operator.json']).links).toEqual([
+      { type: 'link', title: 'Runbooks', url: 'https://books.test/x', targetBlank: true },
+    ]);
   });
 
   it('has a query, a title and a place for every panel', () => {
