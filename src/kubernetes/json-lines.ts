@@ -4,8 +4,11 @@ import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
 const LINE_FEED = 0x0a;
 const NOTHING = Buffer.alloc(0);
 
-/** A Secret or custom resource is at most 1.5 MiB in etcd; JSON may escape every third character. */
-const MAX_LINE = 8 * 1024 * 1024;
+/**
+ * Bytes of one object as JSON, at most. The API server takes requests of 3 MiB, of which etcd stores 1.5 MiB unless it is
+ * told otherwise; `<`, which is one byte there, comes as `\u003c`.
+ */
+export const MAX_OBJECT = 20 * 1024 * 1024;
 
 /**
  * The JSON values of a byte stream, one a line. It is cut into lines as bytes, for a chunk may end inside a character.
@@ -13,7 +16,7 @@ const MAX_LINE = 8 * 1024 * 1024;
  */
 export async function* jsonLines(
   chunks: AsyncIterable<Buffer>,
-  maxLine = MAX_LINE,
+  maxLine = MAX_OBJECT,
 ): AsyncGenerator {
   const lines = new Lines(maxLine);
   for await (const chunk of chunks) {
@@ -44,7 +47,6 @@ class Lines {
       start = end + 1;
     }
     this.#add(chunk.subarray(start));
-    if (this.#length > this.#maxLine) throw ApiError.network(BODY_TOO_LARGE);
     return lines;
   }
 
@@ -61,6 +63,7 @@ class Lines {
     if (piece.length === 0) return;
     this.#begun.push(piece);
     this.#length += piece.length;
+    if (this.#length > this.#maxLine) throw ApiError.network(BODY_TOO_LARGE);
   }
 }
 

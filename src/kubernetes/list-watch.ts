@@ -16,8 +16,8 @@ import {
 } from './resources.ts';
 import type { ApiResponse, RestClient } from './rest-client.ts';
 
-/** Objects a page. A page beyond the limit of a response is requested again with half as many, down to one. */
-const PAGE_SIZE = 200;
+/** Objects a page. Half as many after a failure, down to one, which always fits; twice as many after a success. */
+const MAX_PAGE = 200;
 
 /** One namespace, or the whole cluster. */
 export interface Scope {
@@ -43,7 +43,10 @@ export const credentialListWatch = (
     project: credentialFrom,
   });
 
-/** Metadata only (PartialObjectMetadata): the API server does not send the contents of Secrets. */
+/**
+ * Metadata only (PartialObjectMetadata), without `data`. A Secret made by `kubectl apply` has its data in the annotation
+ * `last-applied-configuration` too, which is sent, and dropped by `secretFrom`.
+ */
 export const secretListWatch = (
   restClient: RestClient,
   { namespace }: Pick<Scope, 'namespace'>,
@@ -59,7 +62,7 @@ class ApiListWatch<T> implements ListWatch<T> {
   readonly #restClient: RestClient;
   readonly #collection: Collection<T>;
   readonly #path: string;
-  #pageSize = PAGE_SIZE;
+  #pageSize = MAX_PAGE;
 
   constructor(restClient: RestClient, collection: Collection<T>) {
     this.#restClient = restClient;
@@ -120,12 +123,14 @@ class ApiListWatch<T> implements ListWatch<T> {
     continueToken: string | undefined,
     signal: AbortSignal,
   ): Promise<ApiResponse | ApiError> {
-    if (continueToken === undefined) this.#pageSize = PAGE_SIZE;
     for (;;) {
-      const response = await this.#request(this.#pageSize, continueToken, signal);
-      const isTooLarge = response instanceof ApiError && response.reason === BODY_TOO_LARGE;
-      if (!isTooLarge || this.#pageSize === 1) return response;
-      this.#pageSize = Math.floor(this.#pageSize / 2);
+      const size = this.#pageSize;
+      // Also when the caller gives up during this request: a server may take too long for a page of large objects
+      this.#pageSize = Math.max(Math.floor(size / 2), 1);
+      const response = await this.#request(size, continueToken, signal);
+      const isFailed = response instanceof ApiError;
+      if (!isFailed) this.#pageSize = Math.min(size * 2, MAX_PAGE);
+      if (!isFailed || response.reason !== BODY_TOO_LARGE || size === 1) return response;
     }
   }
 

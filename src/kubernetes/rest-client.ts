@@ -5,12 +5,12 @@ import { systemClock } from '../lib/system-clock.ts';
 import { type Ms, seconds } from '../lib/time.ts';
 import { TimeoutError, withTimeout } from '../lib/with-timeout.ts';
 import { ApiError } from './api-error.ts';
-import { jsonIn, jsonLines } from './json-lines.ts';
+import { jsonIn, jsonLines, MAX_OBJECT } from './json-lines.ts';
 import { loadKubeConfig } from './kubeconfig.ts';
 import { type ApiConnection, RestConfig } from './rest-config.ts';
 
-/** Bytes. A page of a list that is larger is requested again in smaller pages; no other response is. */
-const MAX_BODY = 32 * 1024 * 1024;
+/** A page of a list that is larger is requested again in smaller pages; no other response is. */
+const MAX_BODY = MAX_OBJECT;
 const MAX_ERROR_BODY = 1024 * 1024;
 const DEFAULT_TIMEOUT: Ms = seconds(30);
 

@@ -1,6 +1,11 @@
 import { describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
+import { ApiError, BODY_TOO_LARGE } from '../../src/kubernetes/api-error.ts';
+import { MAX_OBJECT } from '../../src/kubernetes/json-lines.ts';
 import { credentialListWatch, secretListWatch } from '../../src/kubernetes/list-watch.ts';
+import type { RestClient } from '../../src/kubernetes/rest-client.ts';
 import { WatchError } from '../../src/lib/list-watch.ts';
+import { runs } from '../support/runs.ts';
 import {
   type Answer,
   type Asked,
@@ -25,6 +30,31 @@ const events =
   (...lines: object[]): Answer =>
   (response) =>
     response.end(lines.map((line) => `${JSON.stringify(line)}\n`).join(''));
+
+/** Lists one Secret of each size, and cuts a page that is larger than the largest object. */
+function serverOf(sizes: readonly number[]) {
+  const asked: number[] = [];
+  const restClient: RestClient = {
+    async request({ query = {} }) {
+      const [from, limit] = [Number(query['continue'] ?? 0), Number(query['limit'])];
+      asked.push(limit);
+      const page = sizes.slice(from, from + limit);
+      const bytes = page.reduce((sum, size) => sum + size, 0);
+      if (bytes > MAX_OBJECT) return ApiError.network(BODY_TOO_LARGE);
+      const end = from + page.length;
+      const metadata = { resourceVersion: '9', continue: end < sizes.length ? String(end) : '' };
+      return {
+        status: 200,
+        body: { metadata, items: page.map((_, at) => secret(`s${from + at}`, '1')) },
+      };
+    },
+    stream: () => {
+      throw new Error('no watch');
+    },
+    close: () => Promise.resolve(),
+  };
+  return { restClient, asked };
+}
 
 describe('a list', () => {
   it('comes in pages, and of Secrets only the metadata is asked for', async () => {
@@ -71,9 +101,9 @@ describe('a list', () => {
     });
   });
 
-  it('halves its pages, down to one object, until they fit', async () => {
+  it('halves its pages, down to one object, until they fit, and doubles them again', async () => {
     const limits: (string | undefined)[] = [];
-    const filler = 'x'.repeat(33 * 1024 * 1024);
+    const filler = 'x'.repeat(MAX_OBJECT);
     await using server = await startScriptedApiServer(({ query }) => {
       limits.push(query['limit']);
       const isFirst = query['continue'] === undefined;
@@ -86,9 +116,25 @@ describe('a list', () => {
     expect((await secrets.list(undefined, never)).items).toEqual([known('a', '1')]);
     expect(limits).toEqual(['200', '100', '50', '25']);
     expect((await secrets.list('more', never)).items).toEqual([known('a', '1')]);
-    expect(limits.slice(4)).toEqual(['25', '12', '6', '3', '1']);
+    expect(limits.slice(4)).toEqual(['50', '25', '12', '6', '3', '1']);
+    for (let n = 0; n < 6; n += 1) await secrets.list(undefined, never);
+    expect(limits.slice(10)).toEqual(['2', '4', '8', '16', '32', '16', '32', '16']);
+  });
+
+  it('whose page the server does not send in time begins with half of it when it is tried again', async () => {
+    const limits: (string | undefined)[] = [];
+    let isSlow = true;
+    await using server = await startScriptedApiServer(({ query }) => {
+      limits.push(query['limit']);
+      if (isSlow) return status(504, 'Timeout');
+      return { body: { metadata: { resourceVersion: '1' }, items: [] } };
+    });
+    const secrets = secretListWatch(server.restClient, {});
+    await expect(secrets.list(undefined, never)).rejects.toMatchObject({ reason: { code: '504' } });
+    isSlow = false;
     await secrets.list(undefined, never);
-    expect(limits[9]).toBe('200');
+    await secrets.list(undefined, never);
+    expect(limits).toEqual(['200', '100', '200']);
   });
 
   it('of one object tells where the server is', async () => {
@@ -107,7 +153,7 @@ describe('a list', () => {
 
   it('fails when a single object does not fit', async () => {
     let asked = 0;
-    const filler = 'x'.repeat(33 * 1024 * 1024);
+    const filler = 'x'.repeat(MAX_OBJECT);
     await using server = await startScriptedApiServer(() => {
       asked += 1;
       return { body: { metadata: { resourceVersion: '1' }, items: [secret('a', '1')], filler } };
@@ -115,6 +161,26 @@ describe('a list', () => {
     const list = secretListWatch(server.restClient, {}).list(undefined, never);
     await expect(list).rejects.toMatchObject({ reason: { code: 'BodyTooLarge' } });
     expect(asked).toBe(8);
+  });
+
+  it('of objects of any size that etcd takes shows each of them once', async () => {
+    const sizes = fc.array(fc.oneof(fc.nat(MAX_OBJECT), fc.nat(10_000)), { maxLength: 400 });
+    await fc.assert(
+      fc.asyncProperty(sizes, async (sizes) => {
+        const { restClient, asked } = serverOf(sizes);
+        const secrets = secretListWatch(restClient, {});
+        const seen: string[] = [];
+        let page = await secrets.list(undefined, never);
+        for (;;) {
+          seen.push(...page.items.map(({ name }) => name));
+          if (page.continue === undefined) break;
+          page = await secrets.list(page.continue, never);
+        }
+        expect(seen).toEqual(sizes.map((_, at) => `s${at}`));
+        expect(asked.length).toBeLessThanOrEqual(2 * sizes.length + 8);
+      }),
+      { numRuns: runs(50) },
+    );
   });
 
   it.each([
@@ -159,6 +225,15 @@ describe('a watch', () => {
       },
       headers: { accept: 'application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1' },
     });
+  });
+
+  it('takes an event as large as one object', async () => {
+    const large = { ...secret('a', '11'), filler: 'x'.repeat(MAX_OBJECT - 1_000) };
+    await using server = await startScriptedApiServer(() =>
+      events({ type: 'ADDED', object: large }),
+    );
+    const watch = secretListWatch(server.restClient, {}).watch('10', 1_000, never);
+    expect(await collect(watch)).toMatchObject([{ item: known('a', '11') }]);
   });
 
   it.each([
