@@ -169,7 +169,7 @@ async function lead(
   const ended = new AbortController();
   const abort = AbortSignal.any([lost, over.signal]);
   const limiter = new HostLimiters(config.tokenHosts, clock, random);
-  const events = eventRecorder(parts, abort);
+  const events = eventRecorder(parts, abort, () => controller.active > 0);
   const closing = AbortSignal.any([stop, abort]);
   const tokens = tokenClientFrom(parts, limiter, { abort, closing }, (session, step) =>
     reconciler.cleanup.logOutAbandoned(session, step, abort),
@@ -277,13 +277,18 @@ function tokenHosts(
   });
 }
 
-const eventRecorder = (parts: TermParts, signal: AbortSignal): EventRecorder =>
+const eventRecorder = (
+  parts: TermParts,
+  signal: AbortSignal,
+  isBusy: () => boolean,
+): EventRecorder =>
   new EventRecorder({
     restClient: guarded(parts),
     instance: parts.identity,
     log: parts.log,
     signal,
-    now: () => parts.clock.now(),
+    clock: parts.clock,
+    isBusy,
   });
 
 /** Nothing leaves after the end of the term, not even from a process that was stopped for longer than that. */

@@ -1,25 +1,18 @@
 import type { CredentialEvent, EventSubject } from '../credential/events.ts';
-import { API_VERSION, FIELD_MANAGER, KIND } from '../credential/target-secret.ts';
+import type { Clock } from '../lib/clock.ts';
 import type { Log } from '../lib/log.ts';
-import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
+import { type Ms, seconds } from '../lib/time.ts';
 import { ApiError } from './api-error.ts';
 import { toFailure } from './error-messages.ts';
+import { type EventSeries, eventFrom, keyOfSeries, repeat, seriesOf } from './event-series.ts';
+import { EventSpamFilter } from './event-spam-filter.ts';
 import { EVENTS, pathOf } from './resources.ts';
 import type { RestClient } from './rest-client.ts';
 
-/** As many as a cold start of a large cluster brings; some 600 bytes each. */
+/** As many as the first sync of a large cluster brings; some 600 bytes each. */
 const MAX_QUEUE = 10_000;
+const MAX_IN_FLIGHT = 8;
 const TIMEOUT: Ms = seconds(10);
-
-/** What events.k8s.io/v1 allows, in bytes. */
-const MAX_NOTE = 1_024;
-
-function noteOf(message: string): string {
-  const bytes = Buffer.from(message);
-  if (bytes.length <= MAX_NOTE) return message;
-  const start = bytes.subarray(0, MAX_NOTE - Buffer.byteLength('…'));
-  return `${new TextDecoder().decode(start, { stream: true })}…`; // drops half a character at the end
-}
 
 export interface EventRecorderOptions {
   readonly restClient: RestClient;
@@ -28,52 +21,82 @@ export interface EventRecorderOptions {
   readonly log: Log;
   /** Ends everything that still waits. */
   readonly signal: AbortSignal;
-  readonly now: () => EpochMs;
+  readonly clock: Clock;
+  /** Reconciles run. Then one event is written after the other, so that tokens and statuses go before. */
+  readonly isBusy: () => boolean;
 }
 
-/** Writes events in the background, one after the other; when they come faster than that, the newest are lost. */
+/** Writes events in the background. When they come faster than that, the newest are lost. */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
-  readonly #queue: { about: EventSubject; body: object }[] = [];
-  #working: Promise<void> | undefined;
+  readonly #filter: EventSpamFilter;
+  /** By the key of the series, in the order in which they are written. */
+  readonly #queue = new Map<string, EventSeries>();
+  readonly #inFlight = new Set<Promise<void>>();
+  /** Since the queue was empty. */
+  #lost = 0;
 
   constructor(options: EventRecorderOptions) {
+    const { clock, signal } = options;
     this.#options = options;
+    this.#filter = new EventSpamFilter({ clock, signal, pass: (series) => this.#add(series) });
+    signal.addEventListener('abort', () => this.#end(), { once: true });
   }
 
   record(about: EventSubject, event: CredentialEvent): void {
-    const { namespace, name } = about.metadata;
-    if (this.#options.signal.aborted) return;
-    if (this.#queue.length >= MAX_QUEUE) {
-      this.#options.log.warn('Too many events at once; one is lost', { namespace, name });
-      return;
-    }
-    this.#queue.push({ about, body: this.#objectFrom(about, event) });
-    this.#working ??= this.#work();
+    const { signal, clock } = this.#options;
+    if (signal.aborted) return;
+    const series = seriesOf(about, event, clock.now());
+    const queued = this.#queue.get(keyOfSeries(series));
+    if (queued === undefined) this.#filter.add(series);
+    else repeat(queued, series);
   }
 
-  /** Resolves when all events so far are written or lost. */
+  /** Resolves when all events so far are written or lost, but for those that wait because there were too many. */
   async flush(): Promise<void> {
-    await this.#working;
+    while (this.#inFlight.size > 0) await Promise.all(this.#inFlight);
+  }
+
+  #add(series: EventSeries): void {
+    const { namespace, name } = series;
+    if (this.#queue.size >= MAX_QUEUE) {
+      if (this.#lost === 0) {
+        this.#options.log.warn('Too many events at once; some are lost', { namespace, name });
+      }
+      this.#lost += 1;
+      return;
+    }
+    this.#queue.set(keyOfSeries(series), series);
+    this.#work();
+  }
+
+  #work(): void {
+    const { signal, isBusy, log } = this.#options;
+    const most = isBusy() ? 1 : MAX_IN_FLIGHT;
+    for (const [key, series] of this.#queue) {
+      if (signal.aborted || this.#inFlight.size >= most) return;
+      this.#queue.delete(key);
+      this.#start(series);
+    }
+    if (this.#lost > 0)
+      log.warn('Events were lost because there were too many', { count: this.#lost });
+    this.#lost = 0;
+  }
+
+  #start(series: EventSeries): void {
+    const posting = this.#post(series).finally(() => {
+      this.#inFlight.delete(posting);
+      this.#work();
+    });
+    this.#inFlight.add(posting);
   }
 
   /** Never rejects. */
-  async #work(): Promise<void> {
-    const { signal, log } = this.#options;
-    while (!signal.aborted) {
-      const next = this.#queue.shift();
-      if (next === undefined) break;
-      await this.#post(next.about, next.body);
-    }
-    this.#working = undefined;
-    const count = this.#queue.splice(0).length;
-    if (count > 0) log.warn('Events were not recorded before the operator had to end', { count });
-  }
-
-  async #post({ metadata }: EventSubject, body: object): Promise<void> {
-    const { namespace, name } = metadata;
-    const { restClient, signal, log } = this.#options;
+  async #post(series: EventSeries): Promise<void> {
+    const { namespace, name } = series;
+    const { restClient, signal, log, instance } = this.#options;
     const path = pathOf(EVENTS, namespace);
+    const body = eventFrom(series, instance);
     const response = await restClient
       .request({ method: 'POST', path, body, signal, timeout: TIMEOUT })
       .catch(() => ApiError.network('Aborted'));
@@ -82,23 +105,10 @@ export class EventRecorder {
     log.warn('An event could not be recorded', { namespace, name, reason: failure.message });
   }
 
-  #objectFrom({ metadata }: EventSubject, event: CredentialEvent): object {
-    const { namespace, name, uid } = metadata;
-    return {
-      apiVersion: EVENTS.apiVersion,
-      kind: 'Event',
-      metadata: { namespace, generateName: prefixOf(name) },
-      eventTime: new Date(this.#options.now()).toISOString().replace('Z', '000Z'), // six digits
-      type: event.type,
-      reason: event.reason,
-      note: noteOf(event.message),
-      action: 'Reconcile',
-      regarding: { apiVersion: API_VERSION, kind: KIND, namespace, name, uid },
-      reportingController: `convercus.io/${FIELD_MANAGER}`,
-      reportingInstance: this.#options.instance.slice(0, 128),
-    };
+  #end(): void {
+    const count = this.#queue.size + this.#filter.size;
+    this.#queue.clear();
+    if (count === 0) return;
+    this.#options.log.warn('Events were not recorded before the operator had to end', { count });
   }
 }
-
-/** The server adds five characters. What stands before the dash has to end with a letter or digit. */
-const prefixOf = (name: string): string => `${name.slice(0, 50).replace(/[^a-z0-9]+$/, '')}-`;

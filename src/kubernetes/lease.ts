@@ -1,6 +1,6 @@
 import type { Failure } from '../lib/failure.ts';
 import { numberAt, textAt } from '../lib/json.ts';
-import { type EpochMs, type Ms, parseTime, seconds } from '../lib/time.ts';
+import { type EpochMs, type Ms, microTime, parseTime, seconds } from '../lib/time.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import { type ApiCall, toFailure } from './error-messages.ts';
 import { LEASES, pathOf } from './resources.ts';
@@ -98,6 +98,3 @@ function recordFrom(object: unknown): LeaseRecord | ApiError {
     resourceVersion,
   };
 }
-
-/** MicroTime is RFC 3339 with exactly six digits after the second. */
-const microTime = (at: EpochMs): string => new Date(at).toISOString().replace('Z', '000Z');

@@ -16,6 +16,9 @@ export const isFromTheFuture = (at: EpochMs, now: EpochMs): boolean => at > now 
 /** RFC 3339 in UTC with whole seconds, the form of every time in Kubernetes objects. */
 export const rfc3339 = (at: EpochMs): string => `${new Date(at).toISOString().slice(0, 19)}Z`;
 
+/** As rfc3339, with exactly six digits after the second: MicroTime of Kubernetes. */
+export const microTime = (at: EpochMs): string => new Date(at).toISOString().replace('Z', '000Z');
+
 /** The moment that an RFC 3339 text names; undefined when it names none. */
 export function parseTime(text: string | undefined): EpochMs | undefined {
   const at = Date.parse(text ?? '');

@@ -18,6 +18,7 @@ import { createRestClient, type RestClient } from '../../src/kubernetes/rest-cli
 import { isFailure } from '../../src/lib/failure.ts';
 import type { EventHandler, WatchEvent } from '../../src/lib/list-watch.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
+import { systemClock } from '../../src/lib/system-clock.ts';
 import { collect, never } from '../kubernetes/scripted-api-server.ts';
 import { BAD_SELECTORS, GOOD_SELECTORS } from '../support/selectors.ts';
 
@@ -75,9 +76,9 @@ describe('against a real API server', () => {
   const clusterOn = (restClient: RestClient, known = cache): KubernetesClient => {
     const silent = (): void => {};
     const log = { debug: silent, info: silent, warn: silent, error: silent };
-    const now = Date.now;
-    const recorder = { restClient, instance: 'test', log, signal: never, now };
-    return new KubernetesClient(restClient, known, new EventRecorder(recorder));
+    const recorder = { restClient, instance: 'test', log, signal: never, clock: systemClock };
+    const events = new EventRecorder({ ...recorder, isBusy: () => true });
+    return new KubernetesClient(restClient, known, events);
   };
 
   const uidOf = async (name: string): Promise<string> => {
@@ -216,6 +217,19 @@ describe('against a real API server', () => {
     let shown = '';
     while (!shown.includes('A new token')) shown = await kubectl('events', '-A');
     expect(shown).toContain('Renewed');
+  });
+
+  it('shows to kubectl how often an event was repeated', async () => {
+    const credential = await createCredential('flapping');
+    for (let n = 0; n < 12; n += 1) {
+      const message = `change ${n}`;
+      cluster.recordEvent(credential, { type: 'Normal', reason: 'TargetEdited', message });
+    }
+    let shown = '';
+    while (!shown.includes('change 11')) {
+      shown = await kubectl('describe', 'convercuscredentials', 'flapping');
+    }
+    expect(shown).toMatch(/TargetEdited +\S+ \(x11 over \S+\) .* change 11/);
   });
 
   it('writes a target, and knows it before the watch tells', async () => {

@@ -8,6 +8,7 @@ import { credentialFrom } from '../../src/kubernetes/objects.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import type { Log, LogFields } from '../../src/lib/log.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
+import { systemClock } from '../../src/lib/system-clock.ts';
 import { aCredential } from '../support/builders.ts';
 import {
   type Answer,
@@ -66,8 +67,10 @@ async function aWorld(answer: (asked: Asked) => Answer): Promise<World> {
   const silent = (): void => {};
   const warn: Log['warn'] = (_, fields) => warnings.push(fields);
   const log: Log = { debug: silent, info: silent, warn, error: silent };
-  const now = (): number => Date.parse('2026-11-24T00:00:00.123Z');
-  const events = new EventRecorder({ restClient, instance: 'pod-1', log, signal: never, now });
+  const clock = { ...systemClock, now: () => Date.parse('2026-11-24T00:00:00.123Z') };
+  const isBusy = () => false;
+  const recorder = { restClient, instance: 'pod-1', log, signal: never, clock, isBusy };
+  const events = new EventRecorder(recorder);
   const cluster = new KubernetesClient(restClient, cache, events);
   const dispose = async (): Promise<void> => server[Symbol.asyncDispose]();
   return { cluster, cache, asked, woken, warnings, [Symbol.asyncDispose]: dispose };
@@ -434,25 +437,6 @@ describe('an event', () => {
     world.cluster.recordEvent(loyalty(), renewed);
     await until(() => world.warnings.length > 0);
     expect(world.warnings).toMatchObject([{ namespace: 'shop', name: 'loyalty' }]);
-  });
-
-  it('is one at a time, and lost when too many wait', async () => {
-    let open = 0;
-    let most = 0;
-    let answered = 0;
-    await using world = await aWorld(() => (response) => {
-      open += 1;
-      most = Math.max(most, open);
-      setTimeout(() => {
-        open -= 1;
-        answered += 1;
-        response.writeHead(201).end('{}');
-      }, 1);
-    });
-    for (let i = 0; i < 10_010; i += 1) world.cluster.recordEvent(loyalty(), renewed);
-    await until(() => answered > 50);
-    expect(world.warnings).toHaveLength(9);
-    expect(most).toBe(1);
   });
 });
 

@@ -10,6 +10,7 @@ import { isFailure } from '../../src/lib/failure.ts';
 import type { Key } from '../../src/lib/key.ts';
 import type { EventHandler } from '../../src/lib/list-watch.ts';
 import { isOlderVersion } from '../../src/lib/resource-version.ts';
+import { FakeClock } from '../support/fake-clock.ts';
 import { runs } from '../support/runs.ts';
 import { type Change, type History, HistoryServer, shownOf } from './history-server.ts';
 import { never } from './scripted-api-server.ts';
@@ -135,8 +136,10 @@ class Game {
     });
     const silent = (): void => {};
     const log = { debug: silent, info: silent, warn: silent, error: silent };
-    const recorder = { restClient: this.server, instance: 'i', log, signal: never, now: () => 0 };
-    this.cluster = new KubernetesClient(this.server, this.cache, new EventRecorder(recorder));
+    const recorder = { restClient: this.server, instance: 'i', log, signal: never };
+    const idle = { clock: new FakeClock(), isBusy: () => false };
+    const events = new EventRecorder({ ...recorder, ...idle });
+    this.cluster = new KubernetesClient(this.server, this.cache, events);
     const { secrets, credentials } = this.server;
     this.watches = {
       credentials: new Watch('credentials', credentials, {
