@@ -16,7 +16,8 @@ const SHARED = 'shared';
 const DATA: readonly Record<string, string>[] = [
   { token: '{{access_token}}' },
   { token: '{{access_token}}', header: 'Authorization: Bearer {{access_token}}' },
-  { header: 'Bearer {{access_token}}', until: '{{expires_at}}' },
+  // Too large for the cache, so that the operator reads it
+  { header: 'Bearer {{access_token}}', until: '{{expires_at}}', note: 'x'.repeat(5_000) },
 ];
 
 function newSpec(dice: Dice, name: string): Spec {

@@ -15,7 +15,12 @@ import { ApiError, NO_OBJECT } from './api-error.ts';
 import type { ClusterCache } from './cache.ts';
 import { toFailure } from './error-messages.ts';
 import type { EventRecorder } from './event-recorder.ts';
-import { credentialFrom } from './objects.ts';
+import {
+  type CachedCredential,
+  cachedCredentialFrom,
+  credentialFrom,
+  withoutLargeTarget,
+} from './objects.ts';
 import { CREDENTIALS, METADATA, pathOf, SECRETS } from './resources.ts';
 import type { ApiRequest, ApiResponse, RestClient } from './rest-client.ts';
 import {
@@ -126,6 +131,22 @@ export class KubernetesClient {
     return toFailure(found, { verb: 'get', resource: CREDENTIALS, namespace, name });
   }
 
+  async wholeCredential(
+    cached: CachedCredential,
+    signal: AbortSignal,
+  ): Promise<ConvercusCredential | 'superseded' | Failure> {
+    const { isTargetOmitted = false, ...kept } = cached;
+    if (!isTargetOmitted) return cached;
+    const { namespace, name, uid, generation } = cached.metadata;
+    const found = await this.readCredential(namespace, name, signal);
+    if (isFailure(found)) return found;
+    if (found === 'absent') return 'superseded';
+    const isSame = found.metadata.uid === uid && found.metadata.generation === generation;
+    if (isSame) return { ...kept, spec: found.spec };
+    this.#cache.learnCredential(withoutLargeTarget(found), undefined);
+    return 'superseded';
+  }
+
   recordEvent(about: EventSubject, event: CredentialEvent): void {
     this.#events.record(about, event);
   }
@@ -154,7 +175,7 @@ export class KubernetesClient {
       if (!(response instanceof ApiError && response.code === 409)) return response;
     }
     const response = await this.#restClient.request(patchStatusRequest(metadata, status, signal));
-    const stored = response instanceof ApiError ? undefined : credentialFrom(response.body);
+    const stored = response instanceof ApiError ? undefined : cachedCredentialFrom(response.body);
     if (stored !== undefined) this.#cache.learnCredential(stored, known);
     return response;
   }

@@ -1,10 +1,14 @@
-import type { ConvercusCredential } from '../credential/api.ts';
 import { listAt, member, textAt } from '../lib/json.ts';
 import { type ListWatch, type Page, WatchError, type WatchEvent } from '../lib/list-watch.ts';
 import type { Ms } from '../lib/time.ts';
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
 import { type ApiCall, toFailure } from './error-messages.ts';
-import { credentialFrom, secretFrom, type WatchedSecret } from './objects.ts';
+import {
+  type CachedCredential,
+  cachedCredentialFrom,
+  secretFrom,
+  type WatchedSecret,
+} from './objects.ts';
 import {
   CREDENTIALS,
   JSON_ONLY,
@@ -35,12 +39,12 @@ interface Collection<T> extends Scope {
 export const credentialListWatch = (
   restClient: RestClient,
   scope: Scope,
-): ListWatch<ConvercusCredential> =>
+): ListWatch<CachedCredential> =>
   new ApiListWatch(restClient, {
     ...scope,
     resource: CREDENTIALS,
     accept: { list: JSON_ONLY, watch: JSON_ONLY },
-    project: credentialFrom,
+    project: cachedCredentialFrom,
   });
 
 /**

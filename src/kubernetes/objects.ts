@@ -1,5 +1,10 @@
 import type { ConvercusCredential } from '../credential/api.ts';
-import { RENEW_REQUEST_ANNOTATION, sessionNameOf, targetNameOf } from '../credential/credential.ts';
+import {
+  digest,
+  RENEW_REQUEST_ANNOTATION,
+  sessionNameOf,
+  targetNameOf,
+} from '../credential/credential.ts';
 import type { SecretMeta } from '../credential/secret.ts';
 import {
   CREDENTIAL_LABEL,
@@ -8,27 +13,55 @@ import {
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from '../credential/target-secret.ts';
-import { parseTokenAnnotations } from '../credential/token-annotations.ts';
-import { listAt, member, numberAt, objectOf, textAt, textsAt } from '../lib/json.ts';
+import { parseTokenAnnotations, TOKEN_ANNOTATIONS } from '../credential/token-annotations.ts';
+import { listAt, member, numberAt, objectOf, textAt } from '../lib/json.ts';
 import type { Key } from '../lib/key.ts';
 import { annotatedBy, fieldOwnershipOf } from './managed-fields.ts';
 
 export const sourceNameOf = (credential: ConvercusCredential): string =>
   credential.spec.credentialsSecretRef.name;
 
-/** What is kept of a ConvercusCredential; undefined when it is no stored object. */
+/** What the cache keeps of a ConvercusCredential: a few kB at most, however large the object is. */
+export type CachedCredential = ConvercusCredential & {
+  /** Labels, annotations and data of the target are left out; `KubernetesClient.wholeCredential` reads them. */
+  readonly isTargetOmitted?: true;
+};
+
+/** Characters of labels, annotations and data of a target that are kept. */
+const MAX_TARGET = 4 * 1024;
+
+export function cachedCredentialFrom(object: unknown): CachedCredential | undefined {
+  const credential = credentialFrom(object);
+  return credential && withoutLargeTarget(credential);
+}
+
+export function withoutLargeTarget(credential: ConvercusCredential): CachedCredential {
+  if (sizeOf(credential.spec.target) <= MAX_TARGET) return credential;
+  const { labels: _, annotations: __, data: ___, ...target } = credential.spec.target;
+  return { ...credential, spec: { ...credential.spec, target }, isTargetOmitted: true };
+}
+
+function sizeOf({ labels, annotations, data }: ConvercusCredential['spec']['target']): number {
+  let size = 0;
+  for (const texts of [labels, annotations, data]) {
+    for (const [key, text] of Object.entries(texts ?? {})) size += key.length + text.length;
+  }
+  return size;
+}
+
+/** A ConvercusCredential with its whole spec; undefined when it is no stored object. */
 export function credentialFrom(object: unknown): ConvercusCredential | undefined {
   const name = textAt(object, 'metadata', 'name');
   const namespace = textAt(object, 'metadata', 'namespace');
   const uid = textAt(object, 'metadata', 'uid');
   if (name === undefined || namespace === undefined || uid === undefined) return undefined;
   const generation = numberAt(object, 'metadata', 'generation') ?? 0;
-  const status = member(object, 'status');
+  const status = statusFrom(member(object, 'status'));
   // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the API server has validated and defaulted spec and status against the schema that the type is generated from
   return {
     metadata: { name, namespace, uid, generation, ...optionalMeta(object) },
     spec: specFrom(member(object, 'spec')),
-    ...(status === undefined ? {} : { status: objectOf(status) }),
+    ...(status === undefined ? {} : { status }),
   } as ConvercusCredential;
 }
 
@@ -47,6 +80,19 @@ function specFrom(spec: unknown): object {
   };
 }
 
+function statusFrom(status: unknown): object | undefined {
+  if (status === undefined) return undefined;
+  const handled = textAt(status, 'lastHandledRenewRequest');
+  return {
+    ...objectOf(status),
+    ...(handled === undefined ? {} : { lastHandledRenewRequest: shortened(handled) }),
+  };
+}
+
+/** Longer ones are only compared, so a digest does as well. */
+const MAX_TEXT = 64;
+const shortened = (text: string): string => (text.length <= MAX_TEXT ? text : digest(text));
+
 function optionalMeta(object: unknown): object {
   const resourceVersion = textAt(object, 'metadata', 'resourceVersion');
   const creationTimestamp = textAt(object, 'metadata', 'creationTimestamp');
@@ -56,7 +102,9 @@ function optionalMeta(object: unknown): object {
     ...(resourceVersion === undefined ? {} : { resourceVersion }),
     ...(creationTimestamp === undefined ? {} : { creationTimestamp }),
     ...(deletionTimestamp === undefined ? {} : { deletionTimestamp }),
-    ...(request === undefined ? {} : { annotations: { [RENEW_REQUEST_ANNOTATION]: request } }),
+    ...(request === undefined
+      ? {}
+      : { annotations: { [RENEW_REQUEST_ANNOTATION]: shortened(request) } }),
   };
 }
 
@@ -101,7 +149,7 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
   const controllerUid = controllerOf(objectMeta);
   const credentialName = credentialOf(objectMeta);
   const by = credentialName === undefined ? annotatedBy(objectMeta) : undefined;
-  const tokenAnnotations = parseTokenAnnotations(textsAt(objectMeta, 'annotations'), by);
+  const tokenAnnotations = parseTokenAnnotations(annotationsFrom(objectMeta), by);
   const fieldOwnership = fieldOwnershipOf(objectMeta, credentialName);
   return {
     uid,
@@ -114,12 +162,25 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
   };
 }
 
+/** Those of a token. The operator has written none that is longer, but for a renew request. */
+function annotationsFrom(objectMeta: unknown): Record<string, string> {
+  const annotations: Record<string, string> = {};
+  for (const name of Object.values(TOKEN_ANNOTATIONS)) {
+    const text = textAt(objectMeta, 'annotations', name);
+    if (text === undefined) continue;
+    if (name === TOKEN_ANNOTATIONS.renewRequest) annotations[name] = shortened(text);
+    else if (text.length <= MAX_TOKEN_ANNOTATION) annotations[name] = text;
+  }
+  return annotations;
+}
+
+const MAX_TOKEN_ANNOTATION = 512;
+
 function controllerOf(objectMeta: unknown): string | undefined {
   const owners = listAt(objectMeta, 'ownerReferences');
-  return textAt(
-    owners.find((owner) => member(owner, 'controller') === true),
-    'uid',
-  );
+  const controller = owners.find((owner) => member(owner, 'controller') === true);
+  const uid = textAt(controller, 'uid');
+  return uid && shortened(uid);
 }
 
 const credentialOf = (objectMeta: unknown): string | undefined =>

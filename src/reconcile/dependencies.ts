@@ -60,6 +60,14 @@ export interface ClusterClient {
     name: string,
     signal: AbortSignal,
   ): Promise<ConvercusCredential | 'absent' | Failure>;
+  /**
+   * The credential of the Lister with the parts of its spec that are too large to be kept there. `superseded`: it has
+   * changed or gone, and its key is enqueued when that is known.
+   */
+  wholeCredential(
+    cached: ConvercusCredential,
+    signal: AbortSignal,
+  ): Promise<ConvercusCredential | 'superseded' | Failure>;
   /** Replaces the whole status. `gone` when the credential does not exist any more. */
   applyStatus(
     credential: ConvercusCredential,

@@ -87,7 +87,9 @@ export class Reconciler {
     if (issued !== undefined && isTokenFailure(issued)) {
       return this.#status.update(unparsed, this.#storeFailed(unparsed, issued), signal);
     }
-    const credential = parseCredential(resource, this.#settings);
+    const whole = await this.#deps.cluster.wholeCredential(resource, signal);
+    if (whole === 'superseded') return 'await-change';
+    const credential = isFailure(whole) ? whole : parseCredential(whole, this.#settings);
     if (isFailure(credential)) {
       return this.#status.update(unparsed, this.#failed(unparsed, credential), signal);
     }

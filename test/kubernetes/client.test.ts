@@ -4,7 +4,7 @@ import type { DesiredSecret } from '../../src/credential/secret.ts';
 import { ClusterCache } from '../../src/kubernetes/cache.ts';
 import { KubernetesClient } from '../../src/kubernetes/client.ts';
 import { EventRecorder } from '../../src/kubernetes/event-recorder.ts';
-import { credentialFrom } from '../../src/kubernetes/objects.ts';
+import { cachedCredentialFrom, credentialFrom } from '../../src/kubernetes/objects.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import type { Log, LogFields } from '../../src/lib/log.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
@@ -38,6 +38,8 @@ const desired: DesiredSecret = {
   force: true,
   fieldManager: 'convercus-operator',
 };
+
+const CREDENTIALS = '/apis/convercus.io/v1alpha1/namespaces/shop/convercuscredentials';
 
 const stored = (resourceVersion: string, rest: object = {}): Answer => ({
   body: { metadata: { uid: 'secret-uid', resourceVersion, ...rest } },
@@ -676,6 +678,85 @@ describe('an answer that the watch has overtaken', () => {
     );
     await world.cluster.applyStatus(loyalty(), { observedGeneration: 1 }, never);
     expect(world.cache.credential('shop/loyalty')).toEqual(edit);
+  });
+});
+
+describe('a credential whose spec is too large to be kept', () => {
+  const data = { token: '{{access_token}}', motd: 'x'.repeat(5_000) };
+  const large = (metadata: object = {}) =>
+    credentialObject(metadata, { spec: { target: { name: 'loyalty-token', data } } });
+
+  async function aLargeOne(answer: Answer): Promise<World> {
+    const world = await aWorld(() => answer);
+    const cached = cachedCredentialFrom(large({ resourceVersion: '6', generation: 2 }));
+    if (cached !== undefined) world.cache.credentialHandler().apply(cached);
+    world.woken.splice(0);
+    return world;
+  }
+
+  const wholeOf = async ({ cache, cluster }: World) => {
+    const cached = cache.credential('shop/loyalty');
+    if (cached === undefined) throw new Error('no credential');
+    expect(cached.spec.target).toEqual({ name: 'loyalty-token' });
+    return cluster.wholeCredential(cached, never);
+  };
+
+  it('is read', async () => {
+    await using world = await aLargeOne({ body: large({ resourceVersion: '7', generation: 2 }) });
+    expect(await wholeOf(world)).toEqual({
+      ...credentialFrom(large({ generation: 2 })),
+      metadata: {
+        name: 'loyalty',
+        namespace: 'shop',
+        uid: 'u',
+        resourceVersion: '6',
+        generation: 2,
+      },
+    });
+    expect(world.asked).toMatchObject([{ method: 'GET', path: `${CREDENTIALS}/loyalty` }]);
+    expect(world.woken).toEqual([]);
+  });
+
+  it('is superseded when it has been edited, and its key is enqueued', async () => {
+    await using world = await aLargeOne({ body: large({ resourceVersion: '7', generation: 3 }) });
+    expect(await wholeOf(world)).toBe('superseded');
+    expect(world.cache.credential('shop/loyalty')?.metadata.generation).toBe(3);
+    expect(world.woken).toEqual(['shop/loyalty']);
+  });
+
+  it.each<[string, Answer]>([
+    ['gone', status(404, 'NotFound')],
+    ['made again', { body: large({ resourceVersion: '7', generation: 2, uid: 'another' }) }],
+  ])('is superseded when it is %s, which the watch will show', async (_, answer) => {
+    await using world = await aLargeOne(answer);
+    expect(await wholeOf(world)).toBe('superseded');
+    expect(world.cache.credential('shop/loyalty')?.metadata.uid).toBe('u');
+  });
+
+  it('can not be had without the API server', async () => {
+    await using world = await aLargeOne(status(500, 'InternalError'));
+    expect(await wholeOf(world)).toMatchObject({ kind: 'ClusterUnavailable' });
+  });
+
+  it('stays small when the answer to a write shows it whole', async () => {
+    await using world = await aLargeOne(status(500, 'InternalError'));
+    await using other = await aWorld(({ method }) =>
+      method === 'PUT'
+        ? status(409, 'Conflict')
+        : { body: large({ resourceVersion: '8', generation: 2 }) },
+    );
+    const known = world.cache.credential('shop/loyalty');
+    if (known !== undefined) other.cache.credentialHandler().apply(known);
+    await other.cluster.applyStatus(loyalty(), {}, never);
+    const { metadata, spec } = other.cache.credential('shop/loyalty') ?? {};
+    expect([metadata?.resourceVersion, spec?.target]).toEqual(['8', { name: 'loyalty-token' }]);
+  });
+
+  it('costs no request when it is small', async () => {
+    await using world = await aWorld(() => status(500, 'InternalError'));
+    const cached = world.cache.credential('shop/loyalty');
+    expect(cached && (await world.cluster.wholeCredential(cached, never))).toBe(cached);
+    expect(world.asked).toEqual([]);
   });
 });
 

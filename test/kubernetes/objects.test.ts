@@ -1,7 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { formatTokenAnnotations } from '../../src/credential/token-annotations.ts';
-import { credentialFrom, secretMetaFrom } from '../../src/kubernetes/objects.ts';
+import {
+  cachedCredentialFrom,
+  credentialFrom,
+  secretFrom,
+  secretMetaFrom,
+} from '../../src/kubernetes/objects.ts';
+import { runs } from '../support/runs.ts';
 
 const tokenAnnotations = {
   issuedAt: 0,
@@ -170,6 +176,106 @@ describe('a ConvercusCredential of the API server', () => {
       credentialsSecretRef: { name: '' },
       target: {},
     });
+  });
+});
+
+describe('what the cache keeps', () => {
+  const metadata = { name: 'loyalty', namespace: 'shop', uid: 'u', resourceVersion: '9' };
+  const REQUEST = 'convercus.io/renew-requested-at';
+  const texts = fc.dictionary(
+    fc.string({ maxLength: 253 }),
+    fc.oneof(
+      fc.string({ maxLength: 60 }),
+      fc.constantFrom(1_000, 4_096).map((n) => '😀'.repeat(n)),
+    ),
+    { maxKeys: 32 },
+  );
+  const words = fc.oneof(
+    fc.string(),
+    fc.constantFrom(64, 65, 262_144).map((n) => 'x'.repeat(n)),
+  );
+
+  it('of a credential is at most 20 kB, and of a small one all of its spec', () => {
+    fc.assert(
+      fc.property(texts, texts, texts, words, (labels, annotations, data, request) => {
+        const target = { name: 't', creationPolicy: 'Owner', labels, annotations, data };
+        const object = {
+          metadata: { ...metadata, annotations: { [REQUEST]: request } },
+          spec: { target, credentialsSecretRef: { name: 'source' } },
+          status: { lastHandledRenewRequest: request },
+        };
+        const cached = cachedCredentialFrom(object);
+        expect(JSON.stringify(cached).length).toBeLessThan(20_000);
+        expect(cached?.spec.target).toMatchObject({ name: 't', creationPolicy: 'Owner' });
+        if (cached?.isTargetOmitted === true) {
+          expect(JSON.stringify(target).length).toBeGreaterThan(4 * 1024);
+          expect(Object.keys(cached.spec.target)).toEqual(['name', 'creationPolicy']);
+        } else expect(cached).toEqual(credentialFrom(object));
+      }),
+      { numRuns: runs(300) },
+    );
+  });
+
+  it('of a renew request tells whether it was handled, however long it is', () => {
+    fc.assert(
+      fc.property(words, words, (asked, handled) => {
+        const credential = credentialFrom({
+          metadata: { ...metadata, annotations: { [REQUEST]: asked } },
+          spec: {},
+          status: { lastHandledRenewRequest: handled },
+        });
+        const annotations = {
+          ...formatTokenAnnotations({ ...tokenAnnotations, renewRequest: handled }),
+        };
+        const target = secretMetaFrom({ ...metadata, annotations });
+        const request = credential?.metadata.annotations?.[REQUEST];
+        expect(request === credential?.status?.lastHandledRenewRequest).toBe(asked === handled);
+        expect(request === target?.tokenAnnotations?.renewRequest).toBe(asked === handled);
+        if (asked.length <= 64) expect(request).toBe(asked);
+      }),
+      { numRuns: runs(300) },
+    );
+  });
+
+  const known = fc.constantFrom(
+    ...Object.keys(
+      formatTokenAnnotations({ ...tokenAnnotations, renewRequest: 'r', credential: 'c' }),
+    ),
+    'app.kubernetes.io/managed-by',
+    'convercus.io/credential',
+    'resourceVersion',
+    'uid',
+    'metadata',
+    '"resourceVersion":"666"',
+  );
+  const foreign = fc.dictionary(fc.oneof(known, fc.string()), words, { maxKeys: 12 });
+
+  it('of a Secret is at most 4 kB, and its version whatever else the line holds', () => {
+    const managers = fc.array(
+      fc.record({ manager: words, operation: words, fieldsV1: fc.object() }),
+    );
+    const owners = fc.array(fc.record({ uid: words, controller: fc.boolean() }));
+    fc.assert(
+      fc.property(foreign, foreign, managers, owners, (annotations, labels, managers, owners) => {
+        const more = { annotations, labels, managedFields: managers, ownerReferences: owners };
+        const line = JSON.stringify({ metadata: { ...more, ...metadata, ...more } });
+        const secret = secretFrom(JSON.parse(line));
+        expect(secret).toMatchObject({
+          namespace: 'shop',
+          name: 'loyalty',
+          meta: { uid: 'u', resourceVersion: '9' },
+        });
+        expect(JSON.stringify(secret).length).toBeLessThan(4_000);
+      }),
+      { numRuns: runs(300) },
+    );
+  });
+
+  it('of the annotations of a token is nothing when one is longer than the operator writes', () => {
+    for (const field of ['specHash', 'sourceVersion', 'contentHash']) {
+      const annotations = formatTokenAnnotations({ ...tokenAnnotations, [field]: 'x'.repeat(513) });
+      expect(secretMetaFrom({ ...metadata, annotations })?.tokenAnnotations).toBeUndefined();
+    }
   });
 });
 

@@ -52,6 +52,8 @@ export class FakeCluster implements ClusterClient, Lister {
   readonly events: RecordedEvent[] = [];
   /** Every request so far, as `call name`. */
   readonly requests: string[] = [];
+  /** The Lister lacks labels, annotations and data of targets, as if all of them were large. */
+  omitsTargets = false;
   readonly #credentials = new Map<Key, ConvercusCredential>();
   /** Credentials that exist, but that our watch does not show. */
   readonly #others = new Map<Key, ConvercusCredential>();
@@ -161,7 +163,10 @@ export class FakeCluster implements ClusterClient, Lister {
   // Lister
 
   credential(key: Key): ConvercusCredential | undefined {
-    return this.#credentials.get(key);
+    const found = this.#credentials.get(key);
+    if (found === undefined || !this.omitsTargets) return found;
+    const { labels: _, annotations: __, data: ___, ...target } = found.spec.target;
+    return { ...found, spec: { ...found.spec, target } };
   }
 
   secret(namespace: string, name: string): KnownSecret {
@@ -243,6 +248,18 @@ export class FakeCluster implements ClusterClient, Lister {
     return this.#handle('readCredential', name, () => {
       const key = `${namespace}/${name}`;
       return this.#credentials.get(key) ?? this.#others.get(key) ?? 'absent';
+    });
+  }
+
+  async wholeCredential(
+    cached: ConvercusCredential,
+  ): Promise<ConvercusCredential | 'superseded' | Failure> {
+    if (!this.omitsTargets) return cached;
+    const { uid, generation, name } = cached.metadata;
+    return this.#handle('readCredential', name, () => {
+      const found = this.#credentials.get(keyOf(cached.metadata));
+      const isSame = found?.metadata.uid === uid && found.metadata.generation === generation;
+      return isSame ? { ...cached, spec: found.spec } : 'superseded';
     });
   }
 
