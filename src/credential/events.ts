@@ -4,7 +4,7 @@ import { type Condition, conditionOf, type Status } from './status.ts';
 /** An Event tells of a change that matters to people; a scheduled renewal gets none. */
 export interface CredentialEvent {
   readonly type: 'Normal' | 'Warning';
-  /** CamelCase: a plan reason, a failure kind, `TokenIssued`, `TokenExpired` or `Recovered`. */
+  /** CamelCase: a reason of `Renewed`, a failure kind, `TokenIssued`, `TokenExpired` or `Recovered`. */
   readonly reason: string;
   readonly message: string;
 }
@@ -38,6 +38,9 @@ export function eventFor(
   };
   return EVENTS.find(([holds]) => holds(change))?.[1](change);
 }
+
+/** Of a scheduled renewal. */
+const ROUTINE = 'RenewedOnSchedule';
 
 type EventRule = readonly [
   (change: Change) => boolean,
@@ -76,7 +79,7 @@ function becameReady({ readyBefore, ready }: Change): boolean {
 }
 
 function outOfRoutine({ renewed, isTargetWritten }: Change): boolean {
-  return isTargetWritten && renewed.reason !== 'RenewalDue';
+  return isTargetWritten && renewed.reason !== ROUTINE;
 }
 
 const warning = ({ reason, message }: Condition): CredentialEvent => ({

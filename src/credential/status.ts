@@ -39,7 +39,11 @@ export function statusFor(outcome: Outcome, now: EpochMs): Status {
     rejection,
   } = outcome;
   const renewed = renewedCondition(outcome);
-  const drafts = [readyCondition(outcome, renewed, now), renewed, stalledCondition(outcome)];
+  const drafts = [
+    readyCondition(outcome, renewed, now),
+    renewed,
+    stalledCondition(outcome, renewed),
+  ];
   return {
     observedGeneration: resource.metadata.generation,
     conditions: drafts
@@ -78,12 +82,12 @@ export function readRejection(status: Status | undefined): Rejection | undefined
   return { presented, at: rejectedAt, count: count ?? 1, hadWorked, retryAt: parseTime(retryAt) };
 }
 
+/** The words of a failure stand in `Renewed` alone. */
 function readyCondition(
-  { currentToken, targetName, suspended, ...rest }: Outcome,
+  { currentToken, targetName, suspended }: Outcome,
   renewed: ConditionDraft,
   now: EpochMs,
 ): ConditionDraft {
-  const failure = failureOf(rest);
   if (currentToken !== undefined && now < currentToken.expiresAt) {
     const reason = suspended ? 'Suspended' : 'TokenValid';
     return {
@@ -102,10 +106,15 @@ function readyCondition(
       message: `The token in Secret "${targetName}" has expired: ${cause}`,
     };
   }
-  if (failure !== undefined) {
-    return { type: 'Ready', status: 'False', reason: failure.kind, message: failure.message };
+  if (renewed.status === 'False') {
+    const { reason } = renewed;
+    return {
+      type: 'Ready',
+      status: 'False',
+      reason,
+      message: `No valid token: ${reason} (see Renewed)`,
+    };
   }
-  if (renewed.status === 'False') return { ...renewed, type: 'Ready' };
   return {
     type: 'Ready',
     status: 'False',
@@ -120,16 +129,12 @@ function renewedCondition({ attempt, suspended, resource }: Outcome): ConditionD
       type: 'Renewed',
       status: 'False',
       reason: attempt.failed.kind,
-      message: attempt.failed.message,
+      message: attempt.failed.message + originOf(attempt.failed, resource),
     };
   }
   if (attempt !== undefined) {
-    return {
-      type: 'Renewed',
-      status: 'True',
-      reason: attempt.renewed,
-      message: MESSAGES[attempt.renewed],
-    };
+    const [reason, message] = RENEWED[attempt.renewed];
+    return { type: 'Renewed', status: 'True', reason, message };
   }
   if (suspended) {
     return {
@@ -150,30 +155,58 @@ function renewedCondition({ attempt, suspended, resource }: Outcome): ConditionD
 }
 
 /** A token expires without a failed renewal only when it is shorter than `renewal.minimum`. */
-const causeOf = ({ status, message }: ConditionDraft): string =>
-  status === 'True' ? 'it is shorter than the least time between two renewals' : message;
+const causeOf = ({ status, reason }: ConditionDraft): string =>
+  status === 'True'
+    ? 'it is shorter than the least time between two renewals'
+    : `${reason} (see Renewed)`;
 
-const MESSAGES: Record<RenewReason, string> = {
-  TokenMissing: 'A token was issued because the target held none',
-  CredentialChanged: 'A token was published because the credentials Secret changed',
-  SpecChanged: 'A token was published because the spec changed',
-  TokenRevoked: 'A token was issued because the provider has revoked all earlier ones of the realm',
-  TargetEdited: 'A token was published because the target was edited by somebody else',
-  RenewRequested: 'A token was issued because a renewal was requested',
-  RenewalDue: 'A token was issued because the one before was due for renewal',
+/** Reason and message of `Renewed=True`. The plan's reason stays the label of the metric. */
+const RENEWED: Readonly<Record<RenewReason, readonly [reason: string, message: string]>> = {
+  TokenMissing: ['Issued', 'The target held no token, and one was issued'],
+  CredentialChanged: ['SecretRotated', 'The credentials Secret changed, and a token was published'],
+  SpecChanged: ['SpecChanged', 'The spec changed, and a token was published'],
+  TokenRevoked: [
+    'RevokedByProvider',
+    'The provider has revoked all earlier tokens of the realm, and a new one was issued',
+  ],
+  TargetEdited: [
+    'TargetRepaired',
+    'The target was changed by something else, and a token was published again',
+  ],
+  RenewRequested: ['RenewRequested', 'A renewal was requested, and a token was issued'],
+  RenewalDue: ['RenewedOnSchedule', 'The token was due for renewal, and a new one was issued'],
 };
+
+/** Which Secret and keys were presented: a request may be shared, and its failure does not know. */
+function originOf({ kind }: Failure, { spec }: ConvercusCredential): string {
+  const { name, keys } = spec.credentialsSecretRef;
+  const secret = `Secret "${name}"`;
+  if (kind === 'ClientSecretRejected')
+    return ` The client secret is in ${secret}, key "${keys.clientSecret}".`;
+  if (kind === 'CredentialsRejected')
+    return ` User name and password are in ${secret}, keys "${keys.username}" and "${keys.password}".`;
+  return '';
+}
 
 /** A failure of the token endpoint stays until its next response; each reconcile finds all other failures again. */
 const isLasting = (before: Condition | undefined): before is Condition =>
   before !== undefined && TOKEN_FAILURES.has(before.reason);
 
 /** Abnormal-true, as kstatus wants it: absent unless a person has to act. */
-function stalledCondition({ attempt, resource }: Outcome): ConditionDraft | undefined {
-  const failure = failureOf({ attempt });
+function stalledCondition(
+  { attempt, resource }: Outcome,
+  renewed: ConditionDraft,
+): ConditionDraft | undefined {
   const before = conditionOf(resource.status, 'Stalled');
   if (attempt === undefined && isLasting(before)) return before;
-  if (failure === undefined || !failure.isTerminal) return undefined;
-  return { type: 'Stalled', status: 'True', reason: failure.kind, message: failure.message };
+  if (failureOf({ attempt })?.isTerminal !== true) return undefined;
+  const { reason } = renewed;
+  return {
+    type: 'Stalled',
+    status: 'True',
+    reason,
+    message: `Manual action is needed: ${reason} (see Renewed)`,
+  };
 }
 
 export const failureOf = ({ attempt }: Pick<Outcome, 'attempt'>): Failure | undefined =>

@@ -18,7 +18,7 @@ const aStatus = (ready: Brief, renewed: Brief, message = ''): Status => ({
   }),
 });
 
-const GOOD = aStatus('True TokenValid', 'True RenewalDue');
+const GOOD = aStatus('True TokenValid', 'True RenewedOnSchedule');
 const FAILING = aStatus('True TokenValid', 'False NetworkError');
 const EXPIRED = aStatus('False TokenExpired', 'False NetworkError');
 const NOTHING = aStatus('False InputMissing', 'False InputMissing');
@@ -28,12 +28,12 @@ const renewedFor = (reason: string) => aStatus('True TokenValid', `True ${reason
 
 describe('the event', () => {
   it.each<[string, Status | undefined, Status, boolean, string | undefined]>([
-    ['the first token', undefined, renewedFor('TokenMissing'), true, 'Normal TokenIssued'],
+    ['the first token', undefined, renewedFor('Issued'), true, 'Normal TokenIssued'],
     ['a token found after a wiped status', undefined, GOOD, false, 'Normal TokenIssued'],
     ['a first failure', undefined, NOTHING, false, 'Warning InputMissing'],
-    ['a token after a failure', NOTHING, renewedFor('TokenMissing'), true, 'Normal Recovered'],
+    ['a token after a failure', NOTHING, renewedFor('Issued'), true, 'Normal Recovered'],
     ['a routine renewal', GOOD, GOOD, true, undefined],
-    ['the first routine renewal', renewedFor('TokenMissing'), GOOD, true, undefined],
+    ['the first routine renewal', renewedFor('Issued'), GOOD, true, undefined],
     ['a renewal on request', GOOD, renewedFor('RenewRequested'), true, 'Normal RenewRequested'],
     [
       'a second one',
@@ -42,18 +42,12 @@ describe('the event', () => {
       true,
       'Normal RenewRequested',
     ],
-    ['a restored target', GOOD, renewedFor('TargetEdited'), true, 'Normal TargetEdited'],
-    [
-      'a deleted target that came back',
-      GOOD,
-      renewedFor('TokenMissing'),
-      true,
-      'Normal TokenMissing',
-    ],
+    ['a restored target', GOOD, renewedFor('TargetRepaired'), true, 'Normal TargetRepaired'],
+    ['a deleted target that came back', GOOD, renewedFor('Issued'), true, 'Normal Issued'],
     [
       'a status that changes though nothing was published',
-      renewedFor('TokenMissing'),
-      renewedFor('TokenMissing'),
+      renewedFor('Issued'),
+      renewedFor('Issued'),
       false,
       undefined,
     ],
@@ -90,7 +84,7 @@ describe('the event', () => {
     [
       'the end of a suspension without a token',
       aStatus('False Suspended', 'Unknown Suspended'),
-      renewedFor('TokenMissing'),
+      renewedFor('Issued'),
       true,
       'Normal TokenIssued',
     ],

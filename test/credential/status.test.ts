@@ -47,7 +47,7 @@ describe('the conditions', () => {
       'a renewal',
       { attempt: { renewed: 'RenewalDue' } },
       NOW,
-      ['True TokenValid', 'True RenewalDue', '-'],
+      ['True TokenValid', 'True RenewedOnSchedule', '-'],
     ],
     ['nothing to do', {}, NOW, ['True TokenValid', 'True TokenValid', '-']],
     [
@@ -111,17 +111,37 @@ describe('the conditions', () => {
 
   it.each(KINDS)('say %s and why', (kind) => {
     const status = statusFor(anOutcome({ currentToken: undefined, attempt: failed(kind) }), NOW);
-    for (const { reason, message } of status.conditions ?? []) {
-      expect({ reason, message }).toEqual({ reason: kind, message: `because of ${kind}` });
-    }
+    const [ready, renewed, stalled] = status.conditions ?? [];
+    expect(ready?.message).toBe(`No valid token: ${kind} (see Renewed)`);
+    expect(renewed?.message).toMatch(new RegExp(`^because of ${kind}( |$)`));
+    if (stalled !== undefined)
+      expect(stalled.message).toBe(`Manual action is needed: ${kind} (see Renewed)`);
+    expect(new Set(status.conditions?.map(({ reason }) => reason))).toEqual(new Set([kind]));
     expect(status.conditions).toHaveLength(FAILURE_KINDS[kind].isTerminal ? 3 : 2);
   });
 
   it('of an expired token name the cause', () => {
     const messageOf = (outcome: Partial<Outcome>) =>
       conditionOf(statusFor(anOutcome(outcome), LATE), 'Ready')?.message;
-    expect(messageOf({ attempt: failed() })).toMatch(/"loyalty-token" has expired: because of Net/);
+    expect(messageOf({ attempt: failed() })).toMatch(
+      /"loyalty-token" has expired: NetworkError \(see Renewed\)/,
+    );
     expect(messageOf({ suspended: true })).toMatch(/renewal is suspended/);
+  });
+
+  it.each([
+    [
+      'ClientSecretRejected',
+      ' The client secret is in Secret "convercus-abc", key "client_secret".',
+    ],
+    [
+      'CredentialsRejected',
+      ' User name and password are in Secret "convercus-abc", keys "username" and "password".',
+    ],
+    ['NetworkError', ''],
+  ] as const)('of %s name the Secret and the keys that were presented', (kind, ending) => {
+    const status = statusFor(anOutcome({ attempt: failed(kind) }), NOW);
+    expect(conditionOf(status, 'Renewed')?.message).toBe(`because of ${kind}${ending}`);
   });
 
   it('keep the reason of the last renewal while nothing happens', () => {

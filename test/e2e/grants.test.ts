@@ -206,8 +206,8 @@ describe('the grants of users', () => {
       ({ Ready }) => Ready !== undefined,
     );
     expect(conditions).toMatchObject({ Ready: 'False/InputMissing', Stalled: 'True/InputMissing' });
-    expect(await shop.message('loyalty', 'Ready')).toContain(`"${key}"`);
-    expect(await shop.message('loyalty', 'Ready')).toContain(what);
+    expect(await shop.message('loyalty', 'Renewed')).toContain(`"${key}"`);
+    expect(await shop.message('loyalty', 'Renewed')).toContain(what);
     expect(shop.requests()).toEqual([]);
     await shop.secret('partial', loginOf(shop));
     await shop.ready('loyalty');
@@ -332,7 +332,7 @@ describe('the grants of users', () => {
         ({ Ready }) => Ready !== undefined,
       );
       expect(await shop.conditions('loyalty')).toMatchObject({ Ready: 'False/InputMissing' });
-      expect(await shop.message('loyalty', 'Ready')).toContain('"org"');
+      expect(await shop.message('loyalty', 'Renewed')).toContain('"org"');
       expect(logins()).toEqual([]);
     });
   });

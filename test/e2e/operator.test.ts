@@ -177,7 +177,7 @@ describe('the operator', () => {
     });
     await shop.secret('later', { wrong_key: 'x' });
     await eventually(
-      () => shop.message('loyalty', 'Ready'),
+      () => shop.message('loyalty', 'Renewed'),
       (text) => text.includes('has no key'),
     );
     expect(await shop.message('loyalty', 'Ready')).toBe(
@@ -191,7 +191,7 @@ describe('the operator', () => {
     await shop.ready('loyalty');
     expect(await shop.conditions('loyalty')).toEqual({
       Ready: 'True/TokenValid',
-      Renewed: 'True/TokenMissing',
+      Renewed: 'True/Issued',
     });
     expect(
       await eventually(

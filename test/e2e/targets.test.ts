@@ -89,7 +89,7 @@ describe('the operator', () => {
       ({ Ready }) => Ready !== undefined,
     );
     expect(conditions).toMatchObject({ Ready: 'False/TargetNotOurs' });
-    expect(await shop.message('second', 'Ready')).toContain('ConvercusCredential "first"');
+    expect(await shop.message('second', 'Renewed')).toContain('ConvercusCredential "first"');
     expect(await shop.conditions('first')).toMatchObject({ Ready: 'True/TokenValid' });
     await shop.kubectl('delete', 'cvc', 'first');
     await shop.kubectl('delete', 'secret', 'shared'); // what the garbage collector does

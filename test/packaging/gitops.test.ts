@@ -52,7 +52,7 @@ const SAMPLES: readonly [what: string, ConvercusCredential, argo: string, kstatu
   [
     'a valid token that will not be renewed without a person',
     after({ attempt: failed('ClientSecretRejected') }),
-    'Degraded: It is ClientSecretRejected',
+    'Degraded: It is ClientSecretRejected The client secret is in Secret "convercus-abc", key "client_secret".',
     'Failed',
   ],
   [
@@ -70,7 +70,7 @@ const SAMPLES: readonly [what: string, ConvercusCredential, argo: string, kstatu
   [
     'an expired token',
     after({ attempt: failed('NetworkError') }, AFTER_EXPIRY),
-    'Degraded: The token in Secret "loyalty-token" has expired: It is NetworkError',
+    'Degraded: The token in Secret "loyalty-token" has expired: NetworkError (see Renewed)',
     'InProgress',
   ],
   ['a suspended one', after({ suspended: true }), 'Suspended: spec.suspend is true', 'Current'],

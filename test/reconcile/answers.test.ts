@@ -66,7 +66,7 @@ describe('without a token', () => {
       expect(world.summary('Ready')).toBe(`False ${kind}`);
       expect(world.summary('Renewed')).toBe(`False ${kind}`);
       expect(world.summary('Stalled')).toBe(row.stalls ? `True ${kind}` : 'absent');
-      expect(world.condition('Ready')?.message).toBe(`Because of ${kind}`);
+      expect(world.condition('Renewed')?.message).toMatch(new RegExp(`^Because of ${kind}( |$)`));
       expect(world.eventSummaries).toEqual([`Warning ${kind}`]);
     },
   );
@@ -86,7 +86,7 @@ describe('with a token that is still valid', () => {
     world.clock.step(minutes(1));
     await world.pass();
     expect(world.summary('Ready')).toBe('False TokenExpired');
-    expect(world.condition('Ready')?.message).toContain(`Because of ${kind}`);
+    expect(world.condition('Renewed')?.message).toContain(`Because of ${kind}`);
     expect(world.cluster.statusOf(KEY)?.expiresAt).toBe('2026-09-21T12:05:00Z');
   });
 });

@@ -43,7 +43,7 @@ describe('the first sync', () => {
     ]);
     expect(events()).toEqual(['Normal TokenIssued']);
     expect(world.summary('Ready')).toBe('True TokenValid');
-    expect(world.summary('Renewed')).toBe('True TokenMissing');
+    expect(world.summary('Renewed')).toBe('True Issued');
     expect(world.summary('Stalled')).toBe('absent');
     expect(world.cluster.statusOf(KEY)).toMatchObject({
       observedGeneration: 1,
@@ -211,7 +211,7 @@ describe('a token in place', () => {
     expect(token()).toBe(`${CANARY}-token-2`);
     expect(requests()).toEqual(['applySecret loyalty-token', 'applyStatus loyalty']);
     expect(events()).toEqual([]);
-    expect(world.summary('Renewed')).toBe('True RenewalDue');
+    expect(world.summary('Renewed')).toBe('True RenewedOnSchedule');
     expect(action).toEqual({ requeueAt: RENEW_AT + minutes(4) });
   });
 
@@ -248,7 +248,7 @@ describe('a token in place', () => {
     await world.pass();
 
     expect(world.tokenRequests).toBe(1);
-    expect(world.summary('Renewed')).toBe('True CredentialChanged');
+    expect(world.summary('Renewed')).toBe('True SecretRotated');
   });
 
   it('is replaced at once when the client secret has changed', async () => {
@@ -256,7 +256,7 @@ describe('a token in place', () => {
     await world.pass();
 
     expect(token()).toBe(`${CANARY}-token-2`);
-    expect(events()).toEqual(['Normal CredentialChanged']);
+    expect(events()).toEqual(['Normal SecretRotated']);
   });
 
   it('outlives its credentials Secret, but not longer than it is valid', async () => {
@@ -269,7 +269,7 @@ describe('a token in place', () => {
 
     await world.runFor(minutes(5), action);
     expect(world.summary('Ready')).toBe('False TokenExpired');
-    expect(world.condition('Ready')?.message).toMatch(/does not exist/);
+    expect(world.condition('Renewed')?.message).toMatch(/does not exist/);
     expect(token()).toBe(`${CANARY}-token-1`);
   });
 
@@ -387,7 +387,7 @@ describe('a failing renewal', () => {
     await world.runFor(seconds(1), action);
     expect(world.summary('Ready')).toBe('False TokenExpired');
     expect(world.condition('Ready')?.lastTransitionTime).toBe('2026-09-21T12:05:00Z');
-    expect(world.condition('Ready')?.message).toContain(OFFLINE.message);
+    expect(world.condition('Renewed')?.message).toContain(OFFLINE.message);
     expect(events()).toEqual(['Warning TokenExpired']);
   });
 
@@ -428,7 +428,7 @@ describe('a failing renewal', () => {
 
     expect(await waiting).toEqual({ requeueAt: EXPIRY + minutes(1) });
     expect(world.summary('Ready')).toBe('False TokenExpired');
-    expect(world.condition('Ready')?.message).toContain('Waiting for a turn');
+    expect(world.condition('Renewed')?.message).toContain('Waiting for a turn');
     expect(events()).toEqual(['Warning TokenExpired']);
 
     release();
@@ -552,7 +552,7 @@ describe('a target that others have to do with', () => {
 
     expect(token()).toBe(`${CANARY}-token-1`);
     expect(world.tokenRequests).toBe(1);
-    expect(world.summary('Renewed')).toBe('True TokenMissing');
+    expect(world.summary('Renewed')).toBe('True Issued');
   });
 
   it('is restored when it was edited', async () => {
@@ -560,8 +560,8 @@ describe('a target that others have to do with', () => {
     await world.pass();
 
     expect(token()).toBe(`${CANARY}-token-1`);
-    expect(world.summary('Renewed')).toBe('True TargetEdited');
-    expect(events()).toEqual(['Normal TargetEdited']);
+    expect(world.summary('Renewed')).toBe('True TargetRepaired');
+    expect(events()).toEqual(['Normal TargetRepaired']);
     expect(world.tokenRequests).toBe(1);
   });
 
@@ -609,7 +609,7 @@ describe('a target that others have to do with', () => {
       expect(repairs).toBeGreaterThan(10);
       expect(repairs).toBeLessThan(25);
       expect(world.summary('Stalled')).toBe('True TargetNotOurs');
-      expect(world.condition('Stalled')?.message).toContain('--show-managed-fields');
+      expect(world.condition('Renewed')?.message).toContain('--show-managed-fields');
 
       await world.runFor(minutes(5), await world.pass());
       expect(world.summary('Ready')).toBe('True TokenValid');
@@ -717,7 +717,7 @@ describe('a target that others have to do with', () => {
     expect(await world.pass()).toEqual({ requeueAt: RENEW_AT });
 
     expect(world.summary('Ready', second)).toBe('False TargetNotOurs');
-    expect(world.condition('Ready', second)?.message).toContain('"loyalty"');
+    expect(world.condition('Renewed', second)?.message).toContain('"loyalty"');
     expect(world.summary('Ready')).toBe('True TokenValid');
 
     world.cluster.remove(KEY);
@@ -849,7 +849,7 @@ describe('a target to merge into that holds the token of another credential', ()
     world.clock.step(minutes(4));
     const action = await world.pass(NEW);
     expect(world.summary('Ready', NEW)).toBe('False TargetNotOurs');
-    expect(world.condition('Ready', NEW)?.message).toContain('ConvercusCredential "loyalty"');
+    expect(world.condition('Renewed', NEW)?.message).toContain('ConvercusCredential "loyalty"');
     expect(token()).toBe(`${CANARY}-token-1`);
 
     world.cluster.watchAgain(KEY);

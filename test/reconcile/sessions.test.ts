@@ -79,7 +79,7 @@ describe('the first login', () => {
 
     expect(asked()).toEqual([]);
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
-    expect(world.condition('Ready')?.message).toContain('"loyalty-session"');
+    expect(world.condition('Renewed')?.message).toContain('"loyalty-session"');
     expect(world.cluster.stored(SESSION)?.data).toEqual({ theirs: 'x' });
   });
 
@@ -89,7 +89,7 @@ describe('the first login', () => {
 
     expect(asked()).toEqual([]);
     expect(world.summary('Ready')).toBe('False InputMissing');
-    expect(world.condition('Ready')?.message).toContain('no key "password"');
+    expect(world.condition('Renewed')?.message).toContain('no key "password"');
   });
 });
 
@@ -126,7 +126,7 @@ describe('a session', () => {
     await world.runFor(minutes(4), first);
 
     expect(asked()).toEqual(['refresh_token', 'password']);
-    expect(world.summary('Renewed')).toBe('True RenewalDue');
+    expect(world.summary('Renewed')).toBe('True RenewedOnSchedule');
     expect(refreshToken()).toBe(`${CANARY}-refresh-3`);
   });
 
@@ -157,7 +157,7 @@ describe('a session', () => {
     expect(first).not.toBe('await-change');
     expect(action).not.toBe('await-change');
     expect(asked()).toEqual([]); // the token of the same credential is still known
-    expect(world.summary('Renewed')).toBe('True CredentialChanged');
+    expect(world.summary('Renewed')).toBe('True SecretRotated');
   });
 
   it('outlives an outage of the provider', async () => {
