@@ -1,4 +1,6 @@
+import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
@@ -10,6 +12,7 @@ import {
   helm,
   ROOT,
   renderChart,
+  run,
   the,
   type Values,
 } from './render.ts';
@@ -77,9 +80,58 @@ describe('the chart', () => {
     expect(await checksum({})).not.toBe(await checksum({ workers: 17 }));
   });
 
-  it('lets pods reach DNS, the API server and the ports of the token hosts, and answer for metrics only', async () => {
+  it('lets pods answer for metrics only', async () => {
+    const { spec } = the('NetworkPolicy', await renderChart());
+    expect(spec.policyTypes).toEqual(['Ingress']);
+    expect(spec.ingress).toEqual([{ ports: [{ port: 'http-metrics' }] }]);
+    expect(spec).not.toHaveProperty('egress');
+  });
+
+  it('lets its own test in, besides those that fetch metrics', async () => {
+    const metricsFrom = [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }];
+    const objects = await renderChart({ networkPolicy: { metricsFrom } });
+    const { from } = the('NetworkPolicy', objects)['spec'].ingress[0];
+    expect(from).toHaveLength(2);
+    expect(from[0]).toEqual(metricsFrom[0]);
+    const { labels } = the('Pod', objects).metadata;
+    expect(labels).toMatchObject(from[1].podSelector.matchLabels);
+    const selected = the('NetworkPolicy', objects)['spec'].podSelector.matchLabels;
+    expect(labels).not.toMatchObject(selected);
+  });
+
+  it.each([
+    [
+      'passes for an operator',
+      200,
+      '# HELP x y\nconvercus_operator_build_info{version="1"} 1\n',
+      true,
+    ],
+    ['fails for anything else', 200, 'hello\n', false],
+    ['fails for an error', 503, 'convercus_operator_build_info 1\n', false],
+  ])('has a test that %s', async (_, status, body, passes) => {
+    const [{ command }] = the('Pod', await renderChart())['spec'].containers;
+    await using server = createServer((_request, response) => {
+      response.writeHead(status).end(body);
+    });
+    await once(server.listen(0, '127.0.0.1'), 'listening');
+    const address = server.address();
+    const port = typeof address === 'object' ? address?.port : undefined;
+    const test = run(process.execPath, [
+      ...command.slice(1, -1),
+      `http://127.0.0.1:${port}/metrics`,
+    ]);
+    expect(
+      await test.then(
+        () => true,
+        () => false,
+      ),
+    ).toBe(passes);
+  });
+
+  it('lets pods reach DNS, the API server and the ports of the token hosts, if egress is limited', async () => {
     const { networkPolicy, environments } = VALUE_SETS['custom environments'] ?? {};
     const { spec } = the('NetworkPolicy', await renderChart({ networkPolicy, environments }));
+    expect(spec.policyTypes).toEqual(['Ingress', 'Egress']);
     const ports = (rules: { ports: { port: unknown }[] }[]): unknown[] =>
       rules.map((rule) => rule.ports.map(({ port }) => port));
     expect(ports(spec.egress)).toEqual([
@@ -87,7 +139,6 @@ describe('the chart', () => {
       [443, 6443],
       [443, 80, 8443],
     ]);
-    expect(ports(spec.ingress)).toEqual([['http-metrics']]);
   });
 
   it('keeps the CRD on uninstall unless told otherwise', async () => {

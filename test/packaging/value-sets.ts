@@ -38,7 +38,7 @@ export const VALUE_SETS: Readonly<Record<string, Values>> = {
   },
   'a locked-down network': {
     networkPolicy: {
-      enabled: true,
+      egress: { enabled: true },
       metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }],
       apiServerTo: [{ ipBlock: { cidr: '10.0.0.0/8' } }],
       extraEgress: [{ ports: [{ port: 3128 }] }],
@@ -63,7 +63,7 @@ export const VALUE_SETS: Readonly<Record<string, Values>> = {
     },
     volumes: [{ name: 'ca', configMap: { name: 'example-ca' } }],
     volumeMounts: [{ name: 'ca', mountPath: '/etc/ssl/example', readOnly: true }],
-    networkPolicy: { enabled: true },
+    networkPolicy: { egress: { enabled: true } },
   },
   'everything brought along': {
     image: { repository: 'registry.example.com/operator', digest: `sha256:${'a'.repeat(64)}` },
@@ -72,6 +72,7 @@ export const VALUE_SETS: Readonly<Record<string, Values>> = {
     rbac: { create: false },
     crds: { enabled: false },
     commonLabels: { team: 'platform' },
+    networkPolicy: { enabled: false },
     metrics: { service: { port: 9090, annotations: { 'prometheus.io/scrape': 'true' } } },
   },
   'pods placed with care': {
