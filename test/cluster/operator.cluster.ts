@@ -37,7 +37,6 @@ let watched: Watched;
 let shop: PublishedTokens;
 
 const values = (version: string, more: object = {}): object => ({
-  replicaCount: 2,
   image: { repository: OPERATOR_REPOSITORY, tag: version, pullPolicy: 'Never' },
   serviceMonitor: { enabled: true, interval: '5s', scrapeTimeout: '4s' },
   prometheusRule: { enabled: true },
@@ -472,7 +471,7 @@ describe('installed from deploy/', () => {
       await lab.customer('shop', 'kustomized', 60);
       await lab.credential('shop', 'kustomized');
       const started = Date.now();
-      await lab.applyOverlay('ha', operatorImage('second').name);
+      await lab.applyOverlay('cluster', operatorImage('second').name);
       const ready = ['wait', '--for=condition=Ready', 'cvc/kustomized', '-n', 'shop'];
       await lab.cluster.kubectl([...ready, '--timeout=180s']);
       report.seconds('kubectl apply -k to a ready credential', Date.now() - started);

@@ -76,8 +76,27 @@ describe('the chart', () => {
       the('Deployment', await renderChart(values))['spec'].template.metadata.annotations[
         'checksum/config'
       ];
-    expect(await checksum({})).toBe(await checksum({ replicaCount: 2 }));
+    expect(await checksum({})).toBe(await checksum({ replicaCount: 3 }));
     expect(await checksum({})).not.toBe(await checksum({ workers: 17 }));
+  });
+
+  it.each<[budget: number, values: Values]>([
+    [1, {}],
+    [0, { replicaCount: 1 }],
+    [0, { podDisruptionBudget: { enabled: false } }],
+    [1, { replicaCount: 3, podDisruptionBudget: { enabled: true } }],
+  ])('has %d disruption budget with %j', async (count, values) => {
+    const objects = await renderChart(values);
+    expect(objects.filter(({ kind }) => kind === 'PodDisruptionBudget')).toHaveLength(count);
+  });
+
+  it('moves pods from a lost node after 30 s, whatever else they tolerate', async () => {
+    const mine = { key: 'control', operator: 'Exists' };
+    const objects = await renderChart({ tolerations: [mine] });
+    const { tolerations } = the('Deployment', objects)['spec'].template.spec;
+    expect(tolerations).toHaveLength(3);
+    expect(tolerations).toContainEqual(mine);
+    expect(tolerations[0]).toMatchObject({ tolerationSeconds: 30 });
   });
 
   it('lets pods answer for metrics only', async () => {

@@ -61,7 +61,7 @@ describe('a real API server', () => {
     expect(response.trim().split('\n')).toHaveLength(objects.length);
   });
 
-  it.each(['cluster', 'namespaces', 'ha'])('accepts the overlay %s', async (overlay) => {
+  it.each(['cluster', 'namespaces'])('accepts the overlay %s', async (overlay) => {
     const objects = await renderOverlay(overlay);
     const response = await dryRun(objects);
     expect(response.trim().split('\n')).toHaveLength(objects.length);

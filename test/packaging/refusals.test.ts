@@ -103,8 +103,8 @@ describe('values that can not be right', () => {
     ],
     [
       'a disruption budget for one replica',
-      { podDisruptionBudget: { enabled: true } },
-      'podDisruptionBudget.enabled: write replicaCount 2 or more, or no node could be drained',
+      { replicaCount: 1, podDisruptionBudget: { enabled: true } },
+      'podDisruptionBudget.enabled: write auto, or replicaCount 2 or more, or no node could be',
     ],
     [
       'two disruption budgets',

@@ -3,9 +3,8 @@ import type { Values } from './render.ts';
 /** Ten typical installations of the chart; each is linted, rendered, and applied to a real API server. */
 export const VALUE_SETS: Readonly<Record<string, Values>> = {
   'the defaults': {},
-  'two replicas for production': {
-    replicaCount: 2,
-    podDisruptionBudget: { enabled: true },
+  'one replica of high priority': {
+    replicaCount: 1,
     priorityClassName: 'system-cluster-critical',
     resources: { requests: { cpu: '100m', memory: '256Mi' }, limits: { memory: '1Gi' } },
   },

@@ -78,8 +78,8 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- end }}
 {{- end }}
 {{- with .Values.podDisruptionBudget }}
-{{- if and .enabled (lt (int $.Values.replicaCount) 2) }}
-- "podDisruptionBudget.enabled: write replicaCount 2 or more, or no node could be drained"
+{{- if and (eq (toString .enabled) "true") (lt (int $.Values.replicaCount) 2) }}
+- "podDisruptionBudget.enabled: write auto, or replicaCount 2 or more, or no node could be drained"
 {{- end }}
 {{- if and (ne (toString .minAvailable) "") (ne (toString .maxUnavailable) "") }}
 - "podDisruptionBudget: write minAvailable or maxUnavailable, not both"
