@@ -180,7 +180,7 @@ describe('the operator', () => {
       () => shop.message('loyalty', 'Renewed'),
       (text) => text.includes('has no key'),
     );
-    expect(await shop.message('loyalty', 'Ready')).toBe(
+    expect(await shop.message('loyalty', 'Renewed')).toBe(
       'Secret "later" has no key "client_secret"; put the client secret there',
     );
     await shop.secret('later', { client_secret: `${shop.clientSecret}\n` });
