@@ -2,6 +2,7 @@
 # Same input, same layers: files carry a fixed time, and permissions that don't depend on the umask of the checkout.
 # (For the same image digest too, fix the time of its history: `buildah build --timestamp 0`, or SOURCE_DATE_EPOCH=0
 # with BuildKit.)
+# Tags, so that a local build gets fixes. A release passes both with a digest that was verified (docs/adr/0033).
 ARG BUILD_IMAGE=docker.io/library/node:26-slim
 ARG RUNTIME_IMAGE=gcr.io/distroless/nodejs26-debian13:nonroot
 
@@ -10,7 +11,7 @@ WORKDIR /build
 COPY package.json package-lock.json .npmrc LICENSE ./
 RUN npm ci --ignore-scripts
 COPY tsconfig.json ./
-COPY dev/bundle.ts dev/
+COPY dev/bundle.ts dev/bundled-packages.ts dev/sbom.ts dev/
 COPY src src
 RUN node dev/bundle.ts \
   && mkdir -p /image/app/bundle \

@@ -1,14 +1,17 @@
-import { readdir, readFile, rm, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { readFile, rm, writeFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { build, type Plugin } from 'esbuild';
+import { bundledPackages, directImports, licenses } from './bundled-packages.ts';
+import { sbom } from './sbom.ts';
 
 /**
- * `npm run bundle`: writes the operator with its libraries as one file, `bundle/main.js`, for the image, and the
- * licenses of the libraries. Compared to the sources it starts in a third of the time with half the memory.
+ * `npm run bundle [FOLDER]`: writes the operator with its libraries as one file, `bundle/main.js`, for the image,
+ * beside it the licenses of the libraries and an SBOM. Compared to the sources it starts in a third of the time with
+ * half the memory.
  */
 
 const ROOT = join(import.meta.dirname, '..');
-const OUT = join(ROOT, 'bundle');
+const OUT = resolve(ROOT, process.argv[2] ?? 'bundle');
 
 /** The parts of undici in use. Its entry also loads fetch, WebSocket, caches and mocks: 350 kB, 5 MB at run time. */
 const UNDICI = `
@@ -58,21 +61,7 @@ const { metafile } = await build({
     js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
   },
 });
-await writeFile(join(OUT, 'licenses.txt'), await licensesOf(Object.keys(metafile.inputs)));
-
-async function licensesOf(files: readonly string[]): Promise<string> {
-  const folders = files.map((file) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(file)?.[0]);
-  const packages = [...new Set(folders)].filter((folder) => folder !== undefined).sort();
-  const texts = packages.map(async (folder) => {
-    const { name, version, license } = JSON.parse(
-      await readFile(join(ROOT, folder, 'package.json'), 'utf8'),
-    );
-    const names = (await readdir(join(ROOT, folder))).filter((it) =>
-      /^(licen[cs]e|notice)/i.test(it),
-    );
-    const contents = names.sort().map((it) => readFile(join(ROOT, folder, it), 'utf8'));
-    const text = (await Promise.all(contents)).map((it) => it.trim()).join('\n\n');
-    return `== ${name} ${version} (${license})\n\n${text}\n`;
-  });
-  return (await Promise.all(texts)).join('\n');
-}
+const packages = await bundledPackages(ROOT, metafile);
+const lock = JSON.parse(await readFile(join(ROOT, 'package-lock.json'), 'utf8'));
+await writeFile(join(OUT, 'licenses.txt'), licenses(packages));
+await writeFile(join(OUT, 'sbom.cdx.json'), sbom(packages, directImports(metafile), lock));
