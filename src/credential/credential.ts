@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { Failure, isFailure } from '../lib/failure.ts';
+import { sanitize } from '../lib/sensitive.ts';
 import {
   type Environment,
   type Environments,
@@ -70,7 +71,7 @@ export function parseCredential(
 ): Credential | Failure {
   const { metadata, spec } = resource;
   const environment = settings.environments.get(spec.environment);
-  if (environment === undefined) return unknownEnvironment(spec.environment, settings.environments);
+  if (environment === undefined) return unknownEnvironment(spec.environment);
   const target = parseTarget(resource);
   if (isFailure(target)) return target;
 
@@ -151,7 +152,7 @@ function parseTarget(resource: ConvercusCredential): Target | Failure {
     if (unknown !== undefined) {
       return new Failure(
         'InvalidSpec',
-        `spec.target.data.${key} has the unknown placeholder {{${unknown}}}; known are: ${PLACEHOLDERS.join(', ')}`,
+        `spec.target.data.${key} has the unknown placeholder {{${sanitize(unknown, [])}}}; known are: ${PLACEHOLDERS.join(', ')}`,
       );
     }
   }

@@ -1,3 +1,4 @@
+import { cleanText } from './sensitive.ts';
 import { type EpochMs, hours, type Ms, minutes, seconds } from './time.ts';
 
 /**
@@ -87,9 +88,13 @@ export const TOKEN_FAILURES: ReadonlySet<string> = new Set(
     .map(([kind]) => kind),
 );
 
+/** In characters. The longest messages have half of them. */
+const MAX_MESSAGE = 1_000;
+
 /**
- * Something that went wrong, as a value. `message` says what, where and what to do, is fit for conditions,
- * events and logs, and holds nothing that came from a Secret. `code` is the foreign error's code (`ECONNREFUSED`,
+ * Something that went wrong, as a value. `message` says what, where and what to do, is fit for conditions, events and
+ * logs, and holds nothing that came from a Secret. Names in it may be anything that a user has written, so control and
+ * format characters become spaces, and a long one is cut off. `code` is the foreign error's code (`ECONNREFUSED`,
  * `invalid_scope`, or the HTTP status where there is no other). Foreign error objects are not kept, because their texts
  * may hold secrets.
  */
@@ -108,7 +113,7 @@ export class Failure {
     details: { code?: string; retryAfter?: Ms; managers?: readonly string[] } = {},
   ) {
     this.kind = kind;
-    this.message = message;
+    this.message = cleanText(message, MAX_MESSAGE);
     this.code = details.code;
     this.retryAfter = details.retryAfter;
     this.managers = details.managers;

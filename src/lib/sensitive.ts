@@ -38,6 +38,13 @@ const CONTROL_CHARACTERS = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu;
 const HALF_CHARACTER = /\p{Cs}$/u;
 const MAX_LENGTH = 200;
 
+/** At most `longest` characters without control and format characters, such as escape sequences and line breaks. */
+export function cleanText(text: string, longest: number): string {
+  const shown = text.toWellFormed().replace(CONTROL_CHARACTERS, ' ').trim();
+  if (shown.length <= longest) return shown;
+  return `${shown.slice(0, longest - 1).replace(HALF_CHARACTER, '')}…`;
+}
+
 /**
  * Makes foreign text fit to be shown: known secrets (as they are, form-encoded and in base64) and anything
  * shaped like a JWT are replaced, control and format characters become spaces, and at most 200 characters stay.
@@ -48,12 +55,8 @@ export function sanitize(text: string, secrets: readonly Sensitive[]): string {
   for (const form of forms.sort((a, b) => b.length - a.length)) {
     shown = shown.replaceAll(form, REDACTED);
   }
-  shown = shown
-    .replace(TOKEN_SHAPED, (text) => (JSON_HEADER.test(text) ? REDACTED : text))
-    .replace(CONTROL_CHARACTERS, ' ')
-    .trim();
-  if (shown.length <= MAX_LENGTH) return shown;
-  return `${shown.slice(0, MAX_LENGTH - 1).replace(HALF_CHARACTER, '')}…`;
+  shown = shown.replace(TOKEN_SHAPED, (text) => (JSON_HEADER.test(text) ? REDACTED : text));
+  return cleanText(shown, MAX_LENGTH);
 }
 
 function formsOf(value: string): string[] {

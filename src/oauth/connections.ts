@@ -99,7 +99,7 @@ async function readTrust({ name, caFile }: Environment): Promise<string | Failur
   } catch {
     return new Failure(
       'TLSError',
-      `caFile of the environment "${name}" is no readable PEM certificate: ${caFile}.`,
+      `caFile of the environment "${name}" is no readable PEM certificate. Ask the administrator of the operator.`,
     );
   }
 }

@@ -1,4 +1,5 @@
 import { Failure } from '../lib/failure.ts';
+import { sanitize } from '../lib/sensitive.ts';
 
 /** One Convercus environment, as the administrator configured it. Tenants name it; they never write a URL. */
 export interface Environment {
@@ -45,8 +46,10 @@ export const realmOf = (environment: Environment, program: string): string =>
 export const tokenUrlOf = (environment: Environment, realm: string): string =>
   environment.tokenUrl.replaceAll('{realm}', encodeURIComponent(realm));
 
-export const unknownEnvironment = (name: string, environments: Environments): Failure =>
+/** Names those that everybody has. Which others there are is between the administrator and who may use them. */
+export const unknownEnvironment = (name: string): Failure =>
   new Failure(
     'InvalidSpec',
-    `spec.environment "${name}" is not configured; the operator knows: ${[...environments.keys()].join(', ')}`,
+    `spec.environment "${sanitize(name, [])}" is not configured; ` +
+      `use ${BUILT_IN_ENVIRONMENTS.map(({ name }) => name).join(', ')} or another one that the administrator of the operator has configured`,
   );

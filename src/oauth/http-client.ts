@@ -176,7 +176,7 @@ export class TokenHosts {
   async request<T>(call: Call<T>, signal: AbortSignal): Promise<T | Failure> {
     const { environments, clock } = this.#options;
     const environment = environments.get(call.environment);
-    if (environment === undefined) return unknownEnvironment(call.environment, environments);
+    if (environment === undefined) return unknownEnvironment(call.environment);
     const startedAt = clock.monotonic();
     const exchange = await this.#exchange(call, environment, signal).catch((error: unknown) => {
       signal.throwIfAborted();

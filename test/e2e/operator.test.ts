@@ -293,7 +293,9 @@ describe('the operator', () => {
       Renewed: 'False/InvalidSpec',
       Stalled: 'True/InvalidSpec',
     });
-    expect(await shop.message('loyalty', 'Renewed')).toContain('the operator knows: ');
+    expect(await shop.message('loyalty', 'Renewed')).toContain(
+      'use staging, production or another one',
+    );
   });
 
   it('says what it is doing on its operations port', async () => {

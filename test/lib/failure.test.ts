@@ -23,6 +23,26 @@ const waitAfter = (kind: FailureKind, attempts: number, random = 0.5) => {
   return at === undefined ? undefined : at - NOW;
 };
 
+describe('the message of a failure', () => {
+  it('holds no control or format character, and at most 1,000 characters', () => {
+    fc.assert(
+      fc.property(
+        fc.string({ unit: 'binary', maxLength: 3_000 }),
+        fc.nat(2_000),
+        (text, length) => {
+          const { message } = new Failure(
+            'InvalidSpec',
+            `${text}\u001b\u202e${'x'.repeat(length)}`,
+          );
+          expect(message).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+          expect(message.length).toBeLessThanOrEqual(1_000);
+          expect(message.isWellFormed()).toBe(true);
+        },
+      ),
+    );
+  });
+});
+
 describe('the wait after a failure', () => {
   it.each<[FailureKind, number, number, number | undefined]>([
     ['NetworkError', 1, 0.5, seconds(1)],

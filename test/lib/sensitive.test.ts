@@ -1,7 +1,7 @@
 import { format, inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { Sensitive, sanitize } from '../../src/lib/sensitive.ts';
+import { cleanText, Sensitive, sanitize } from '../../src/lib/sensitive.ts';
 
 /** What a secret may look like, including quotes, breaks, escapes and what is not even well-formed. */
 const unit = fc.oneof(
@@ -126,6 +126,15 @@ describe('sanitized text', () => {
   it('is left as it is by an empty or blank secret', () => {
     expect(sanitize('all is well', [new Sensitive('')])).toBe('all is well');
     expect(sanitize('all is well', [new Sensitive('  ')])).toBe('all is well');
+  });
+});
+
+describe('clean text', () => {
+  it('is as short as it is to be, and well-formed', () => {
+    expect(cleanText(' a\u001b[1m\u2028b\n', 10)).toBe('a [1m b');
+    expect(cleanText('abcdef', 4)).toBe('abc…');
+    expect(cleanText('ab😀cd', 4)).toBe('ab…');
+    expect(cleanText('\ud800', 4).isWellFormed()).toBe(true);
   });
 });
 

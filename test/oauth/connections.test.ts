@@ -124,7 +124,8 @@ describe('caFile', () => {
     );
     expect(result).toMatchObject({
       kind: 'TLSError',
-      message: expect.stringContaining('/no/such/ca.pem'),
+      message:
+        'caFile of the environment "staging" is no readable PEM certificate. Ask the administrator of the operator.',
     });
   });
 });
