@@ -50,13 +50,28 @@ function valueAt(
       `Secret "${source.name}" ${fault}; put ${FIELD_NAMES[field]} there${why}`,
     );
   }
+  const problem = problemWith(value, field);
+  if (problem === undefined) return new Sensitive(value);
+  return new Failure('InputInvalid', `Key "${key}" of Secret "${source.name}" ${problem}`);
+}
+
+/**
+ * In characters. Keycloak makes client secrets of 32. A shorter one might stand in a response by chance, and whether it
+ * does would then show in what is told of that response.
+ */
+const MIN_CLIENT_SECRET = 8;
+
+function problemWith(value: string, field: CredentialsField): string | undefined {
+  const name = FIELD_NAMES[field];
+  // What stands for bytes that are no UTF-8 text
+  if (value.includes('\ufffd')) return `is not UTF-8 text; put ${name} there as it is`;
   if (/[\r\n]$/.test(value)) {
-    return new Failure(
-      'InputInvalid',
-      `Key "${key}" of Secret "${source.name}" ends with a line break, which is hardly part of ${FIELD_NAMES[field]}; write it without one (echo -n, printf, --from-literal)`,
-    );
+    return `ends with a line break, which is hardly part of ${name}; write it without one (echo -n, printf, --from-literal)`;
   }
-  return new Sensitive(value);
+  if (field === 'clientSecret' && value.trim().length < MIN_CLIENT_SECRET) {
+    return `is shorter than ${MIN_CLIENT_SECRET} characters, which ${name} must not be; ask Convercus for another one`;
+  }
+  return undefined;
 }
 
 export function credentialsSecretMissing(credential: Credential): Failure {

@@ -1,13 +1,19 @@
 import { describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
 import {
   credentialsIn,
   credentialsSecretMissing,
   requestFrom,
 } from '../../src/credential/credentials-secret.ts';
+import type { SecretContents } from '../../src/credential/secret.ts';
+import { ApiError } from '../../src/kubernetes/api-error.ts';
+import { contentsFrom } from '../../src/kubernetes/secrets.ts';
 import { Failure, isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { type GrantType, secretsOf } from '../../src/oauth/grants.ts';
 import { aParsedCredential, aSecretMeta, CANARY } from '../support/builders.ts';
+
+const GOOD = `${CANARY}-good`;
 
 describe('the client secret', () => {
   const credential = aParsedCredential();
@@ -27,14 +33,17 @@ describe('the client secret', () => {
     return isFailure(values) ? values : values.clientSecret;
   };
 
-  it.each([CANARY, ` ${CANARY} `, `${CANARY}\nmiddle`, '漢字', '"\\'])('may be %j', (value) => {
-    const secret = parse({ client_secret: value });
-    expect(secret instanceof Sensitive && secret.reveal()).toBe(value);
-  });
+  it.each([GOOD, ` ${GOOD} `, `${GOOD}\nmiddle`, '漢字'.repeat(4), '"\\'.repeat(4)])(
+    'may be %j',
+    (value) => {
+      const secret = parse({ client_secret: value });
+      expect(secret instanceof Sensitive && secret.reveal()).toBe(value);
+    },
+  );
 
   it('may have another key', () => {
-    const secret = parse({ other: CANARY }, { clientSecret: 'other' });
-    expect(secret instanceof Sensitive && secret.reveal()).toBe(CANARY);
+    const secret = parse({ other: GOOD }, { clientSecret: 'other' });
+    expect(secret instanceof Sensitive && secret.reveal()).toBe(GOOD);
   });
 
   it.each<[string, Record<string, string>, string, RegExp]>([
@@ -44,6 +53,14 @@ describe('the client secret', () => {
     ['ends with a line break', { client_secret: `${CANARY}\n` }, 'InputInvalid', /line break/],
     ['ends as on Windows', { client_secret: `${CANARY}\r\n` }, 'InputInvalid', /line break/],
     ['ends with a carriage return', { client_secret: `${CANARY}\r` }, 'InputInvalid', /line break/],
+    ['is too short', { client_secret: `${CANARY}7` }, 'InputInvalid', /shorter than 8 characters/],
+    [
+      'is too short among blanks',
+      { client_secret: `  ${CANARY}7  ` },
+      'InputInvalid',
+      /shorter than 8 characters/,
+    ],
+    ['is no text', { client_secret: `${GOOD}\ufffd` }, 'InputInvalid', /not UTF-8 text/],
   ])('is refused when it %s, and the message names Secret and key only', (_, data, kind, text) => {
     const failure = parse(data);
     if (!isFailure(failure)) throw new Error('it parsed');
@@ -61,6 +78,31 @@ describe('the client secret', () => {
     const { kind, message } = credentialsSecretMissing(credential);
     expect(kind).toBe('InputMissing');
     expect(message).toMatch(/"convercus-abc" does not exist.*"client_secret"/);
+  });
+});
+
+/** As the API server sends it. */
+const decoded = (bytes: Uint8Array): SecretContents => {
+  const data = { client_secret: Buffer.from(bytes).toString('base64') };
+  const body = { metadata: { uid: 'uid', resourceVersion: '7' }, type: 'Opaque', data };
+  const contents = contentsFrom({ status: 200, body });
+  if (contents instanceof ApiError) throw contents;
+  return contents;
+};
+
+describe('the bytes of a client secret', () => {
+  it('are presented as they are, or refused', () => {
+    const bytes = fc.oneof(
+      fc.uint8Array({ minLength: 8, maxLength: 40 }),
+      fc.string({ unit: 'grapheme', minLength: 8 }).map((text) => Buffer.from(text)),
+    );
+    fc.assert(
+      fc.property(bytes, (sent) => {
+        const values = credentialsIn(decoded(sent), aParsedCredential());
+        if (isFailure(values)) return;
+        expect(Buffer.from(values.clientSecret.reveal())).toEqual(Buffer.from(sent));
+      }),
+    );
   });
 });
 

@@ -16,7 +16,7 @@ describe('an operator for listed namespaces', () => {
     const release = { ...(await thisRelease()), permissions };
     testbed = await Testbed.start({ release, namespaces: ['shop', 'elsewhere'], operators: [] });
     testbed.provider.realms.add({
-      ...(await abcRealm('secret', 'password')),
+      ...(await abcRealm('client-secret', 'password')),
       realm: 'abc-staging',
     });
     const { leaderElection, ...config } = parse(the('ConfigMap', overlay)['data']['config.yaml']);
@@ -32,7 +32,7 @@ describe('an operator for listed namespaces', () => {
   afterAll(() => testbed?.stop());
 
   async function create(namespace: string): Promise<void> {
-    const secret = ['secret', 'generic', 'source', '--from-literal=client_secret=secret'];
+    const secret = ['secret', 'generic', 'source', '--from-literal=client_secret=client-secret'];
     await testbed.controlPlane.kubectl(['create', ...secret, '-n', namespace]);
     const input = stringify(credentialObject('loyalty', { program: 'ABC' }));
     await testbed.controlPlane.kubectl(['apply', '-n', namespace, '-f', '-'], { input });

@@ -98,7 +98,7 @@ describe('a stop', () => {
     await requestIsLogged(slow, 'loyalty');
     testbed.provider.faults.add({ ...proxies.tooManyRequests('300'), realm: paused.realm });
     await requestIsLogged(paused, 'loyalty');
-    await paused.secret('other', { client_secret: 'other' });
+    await paused.secret('other', { client_secret: 'canary-other' });
     await paused.credential('waits', { credentialsSecretRef: { name: 'other' } });
     await sleep(1_000);
     await stops.stops(operator, IN_TIME);

@@ -20,7 +20,7 @@ interface SourceSecret {
 
 const SOURCE: SourceSecret = {
   metadata: { name: 'convercus-abc', namespace: 'shop', uid: 'source', resourceVersion: '1' },
-  data: { client_secret: Buffer.from(CANARY).toString('base64') },
+  data: { client_secret: Buffer.from(`${CANARY}-good`).toString('base64') },
 };
 
 /** Another tenant, of the same program. */
