@@ -6,14 +6,14 @@ import type { Clock } from '../lib/clock.ts';
 import { Failure } from '../lib/failure.ts';
 import { type Ms, minutes, seconds } from '../lib/time.ts';
 import type { Environment } from './environment.ts';
+import { exceptionsFor, type ProxySettings } from './proxy.ts';
 
 export interface ConnectionOptions {
   readonly timeouts: { readonly connect: Ms; readonly total: Ms };
   /** Connections to one host, and so requests that it gets at once. */
   readonly perHost: number;
   readonly clock: Clock;
-  /** Values of `HTTPS_PROXY` and `NO_PROXY`; empty for none. */
-  readonly proxy: { readonly https: string; readonly except: string };
+  readonly proxy: ProxySettings;
 }
 
 interface Pool {
@@ -48,7 +48,7 @@ export class Connections {
     const current = this.#pools.get(environment.name);
     if (trust instanceof Failure) return current?.dispatcher ?? trust;
     if (current?.trust === trust) return current.dispatcher;
-    const dispatcher = this.#open(trust);
+    const dispatcher = this.#open(environment, trust);
     this.#pools.set(environment.name, { dispatcher, trust, checkedAt: now });
     return dispatcher;
   }
@@ -59,13 +59,13 @@ export class Connections {
     await Promise.all(this.#opened.splice(0).map((dispatcher) => dispatcher.destroy()));
   }
 
-  #open(trust: string): Dispatcher {
+  #open(environment: Environment, trust: string): Dispatcher {
     const { timeouts, proxy, perHost } = this.#options;
     const tls = { ...(trust !== '' && trusting(trust)), timeout: timeouts.connect };
     const dispatcher = new EnvHttpProxyAgent({
       httpProxy: '',
       httpsProxy: proxy.https,
-      noProxy: proxy.except,
+      noProxy: exceptionsFor(environment, proxy.except),
       connections: perHost,
       allowH2: false,
       keepAliveTimeout: seconds(30),

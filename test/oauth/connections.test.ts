@@ -180,6 +180,17 @@ describe('a proxy', () => {
     expect(tunnels).toEqual([]);
   });
 
+  it.each([
+    ['10.0.0.0/8,127.0.0.0/8', 0],
+    ['10.0.0.0/8', 1],
+  ])('is left out for an address in a range of NO_PROXY: %s', async (except, expected) => {
+    const { caFile, tokenUrl } = await aServer();
+    const { https, tunnels } = await aProxy();
+    const source = aSource({ caFile, tokenUrl }, { proxy: { https, except } });
+    expect(await source.obtain(aRequest(tokenUrl))).toEqual(A_TOKEN);
+    expect(tunnels).toHaveLength(expected);
+  });
+
   it('that refuses is a network error', async () => {
     const { caFile, tokenUrl } = await aServer();
     const { https, tunnels } = await aProxy(() => {});
