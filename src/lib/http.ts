@@ -23,33 +23,46 @@ export interface WholeRequest {
   readonly timeout: Ms;
 }
 
-/** The connection was cut in the middle of a response: the server has seen the request. */
+/** What comes before the body. The status is 0 until it has arrived. */
+interface Head {
+  status: number;
+  headers: WholeResponse['headers'];
+}
+
+/** The connection was cut, or the time was over, in the middle of a response: the server has seen the request. */
 export class ResponseCut extends Error {
-  constructor(cause: Error) {
+  readonly head: Readonly<Head>;
+
+  constructor(head: Head, cause: Error) {
     super('cut', { cause });
+    this.head = head;
   }
 }
+
+const cutAfter = (head: Head, cause: Error): Error =>
+  head.status === 0 ? cause : new ResponseCut(head, cause);
 
 /**
  * Sends one request and collects its response, of at most `largest` bytes. By undici's lowest layer: half of what its
  * `request` costs in time and memory goes into a stream for the body, which small responses do not need.
- * Rejects with undici's error, a ResponseCut, a TimeoutError, or the signal's reason.
+ * Rejects with undici's error, a TimeoutError, either of them in a ResponseCut, or the signal's reason.
  */
 export async function sendRequest(
   dispatcher: Dispatcher,
   { signal, timeout, ...request }: WholeRequest,
   largest: number,
 ): Promise<WholeResponse> {
+  const head: Head = { status: 0, headers: {} };
   const send = (ended: AbortSignal): Promise<WholeResponse> =>
     new Promise((resolve, reject) => {
-      const collector = new Collector(largest, { resolve, reject });
+      const collector = new Collector(largest, head, { resolve, reject });
       ended.addEventListener('abort', () => collector.abort(ended.reason));
       dispatcher.dispatch(request, collector);
     });
   const response = await withTimeout(send, { ms: timeout, clock: systemClock, signal });
   if (response !== undefined) return response;
   signal.throwIfAborted();
-  throw new TimeoutError();
+  throw cutAfter(head, new TimeoutError());
 }
 
 interface Outcome {
@@ -59,16 +72,16 @@ interface Outcome {
 
 class Collector implements Dispatcher.DispatchHandler {
   readonly #largest: number;
+  readonly #head: Head;
   readonly #outcome: Outcome;
   readonly #chunks: Buffer[] = [];
   #size = 0;
-  #status = 0;
-  #headers: WholeResponse['headers'] = {};
   #controller: Dispatcher.DispatchController | undefined;
   #aborted: { readonly reason: Error } | undefined;
 
-  constructor(largest: number, outcome: Outcome) {
+  constructor(largest: number, head: Head, outcome: Outcome) {
     this.#largest = largest;
+    this.#head = head;
     this.#outcome = outcome;
   }
 
@@ -90,8 +103,8 @@ class Collector implements Dispatcher.DispatchHandler {
     headers: WholeResponse['headers'],
   ): void {
     if (status < 200) return;
-    this.#status = status;
-    this.#headers = headers;
+    this.#head.status = status;
+    this.#head.headers = headers;
   }
 
   onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
@@ -110,7 +123,7 @@ class Collector implements Dispatcher.DispatchHandler {
   }
 
   onResponseError(_: Dispatcher.DispatchController, error: Error): void {
-    this.#fail(this.#status === 0 ? error : new ResponseCut(error));
+    this.#fail(cutAfter(this.#head, error));
   }
 
   #fail(reason: unknown): void {
@@ -118,6 +131,6 @@ class Collector implements Dispatcher.DispatchHandler {
   }
 
   #end(body: WholeResponse['body']): void {
-    this.#outcome.resolve({ status: this.#status, headers: this.#headers, body });
+    this.#outcome.resolve({ ...this.#head, body });
   }
 }

@@ -38,7 +38,8 @@ export function numberAt(value: unknown, ...path: readonly string[]): number | u
 export function decimalAt(value: unknown, ...path: readonly string[]): number | undefined {
   const found = member(value, ...path);
   const isDecimal = typeof found === 'string' && /^-?\d+(\.\d+)?$/.test(found);
-  return Number.isFinite(found) || isDecimal ? Number(found) : undefined;
+  const decimal = isDecimal ? Number(found) : found;
+  return typeof decimal === 'number' && Number.isFinite(decimal) ? decimal : undefined;
 }
 
 export function listAt(value: unknown, ...path: readonly string[]): readonly unknown[] {

@@ -1,15 +1,15 @@
-import { gunzipSync } from 'node:zlib';
 import pRetry from 'p-retry';
 import type { Dispatcher } from 'undici';
 import type { Clock, Random } from '../lib/clock.ts';
 import { Failure, type FailureKind, isFailure } from '../lib/failure.ts';
-import { ResponseCut, sendRequest, type WholeResponse } from '../lib/http.ts';
+import { ResponseCut, sendRequest } from '../lib/http.ts';
 import type { EpochMs, Ms } from '../lib/time.ts';
 import { type ConnectionOptions, Connections } from './connections.ts';
 import { type Environment, type Environments, unknownEnvironment } from './environment.ts';
 import { hostOf } from './grants.ts';
 import { clockSkewOf, type HttpResponse, type ResponseContext } from './http-response.ts';
 import { isTransient, isUnsent, toFailure } from './network-errors.ts';
+import { MAX_BODY, responseFrom } from './response-body.ts';
 
 export interface HttpRequest {
   readonly url: string;
@@ -57,13 +57,13 @@ export function createHttpClient(options: ConnectionOptions): HttpClient {
   };
 }
 
-const MAX_BODY = 64 * 1024;
 /** Three tries, 0.2 s and 0.6 s apart. */
 const RETRIES = { retries: 2, minTimeout: 200, factor: 3 } as const;
 
 /**
- * Tries again after transient faults of the network, but not once a status line has arrived, and not for longer than
- * `timeout` in all. Redirects are responses like any other: a secret is sent only where it was meant to go.
+ * Tries again after transient faults of the network, but not for longer than `timeout` in all. What has a status line
+ * is a response, whatever becomes of its body: the server may have counted a wrong password. Redirects are responses
+ * like any other: a secret is sent only where it was meant to go.
  */
 async function sendWithRetries(
   request: HttpRequest,
@@ -82,49 +82,18 @@ async function sendWithRetries(
     const left = Math.max(deadline - clock.monotonic(), 1);
     const path = pathname + search;
     const whole = { origin, path, method, headers, body, signal, timeout: left };
-    return sendRequest(dispatcher, whole, MAX_BODY).catch(asError);
+    return sendRequest(dispatcher, whole, MAX_BODY).then(responseFrom, responseOfError);
   };
   const isHarmless = once ? isUnsent : isTransient;
-  const shouldRetry = ({ error }: { error: Error }) =>
-    !(error.cause instanceof ResponseCut) && isHarmless(error);
+  const shouldRetry = ({ error }: { error: Error }) => isHarmless(error);
   const response = await pRetry(send, { ...RETRIES, signal, shouldRetry });
-  return { response: responseFrom(response), requestedAt, receivedAt: clock.now() };
+  return { response, requestedAt, receivedAt: clock.now() };
 }
 
-/** p-retry knows only errors of its own realm. */
-const asError = (cause: unknown): never => {
+function responseOfError(cause: unknown): HttpResponse {
+  if (cause instanceof ResponseCut) return responseFrom({ ...cause.head, body: 'cut' });
+  // p-retry knows only errors of its own realm
   throw new Error('no response', { cause });
-};
-
-function responseFrom({ status, headers, body }: WholeResponse): HttpResponse {
-  const retryAfter = only(headers['retry-after']);
-  const date = only(headers['date']);
-  const authorization = only(headers['authorization']);
-  const isPacked = only(headers['content-encoding']) === 'gzip';
-  return {
-    status,
-    contentType: only(headers['content-type']) ?? '',
-    text: body === 'too-large' ? '' : textOf(isPacked ? unpacked(body) : body),
-    ...(retryAfter !== undefined && { retryAfter }),
-    ...(date !== undefined && { date }),
-    ...(authorization !== undefined && { authorization }),
-  };
-}
-
-/** A header that was sent twice says the same as both, joined. */
-const only = (value: string | string[] | undefined): string | undefined =>
-  Array.isArray(value) ? value.join(', ') : value;
-
-const textOf = (body: Uint8Array): string => new TextDecoder().decode(body);
-
-/** Empty when it proves too large. */
-function unpacked(body: Buffer): Uint8Array {
-  try {
-    return gunzipSync(body, { maxOutputLength: MAX_BODY });
-  } catch (error) {
-    if (error instanceof RangeError) return new Uint8Array();
-    throw error;
-  }
 }
 
 export interface TokenHostOptions {

@@ -5,8 +5,10 @@ import { type EpochMs, hours, type Ms, seconds } from '../lib/time.ts';
 export interface HttpResponse {
   readonly status: number;
   readonly contentType: string;
-  /** The decoded body; empty when it was larger than is read. */
+  /** The decoded body; empty when it can't be read. */
   readonly text: string;
+  /** Why not: a predicate, such as `was cut off`. */
+  readonly bodyProblem?: string;
   /** Header `Retry-After` as sent. */
   readonly retryAfter?: string;
   /** Header `Date` as sent. */
@@ -42,9 +44,9 @@ export const jsonBody = (response: HttpResponse): unknown =>
  */
 export function retryAfterOf(response: HttpResponse, receivedAt: EpochMs): Ms | undefined {
   const asked = response.retryAfter?.trim() ?? '';
-  const wait = /^\d+$/.test(asked)
-    ? seconds(Number(asked))
-    : (httpDate(asked) ?? 0) - serverTime(response, receivedAt);
+  const until = httpDate(asked);
+  const inSeconds = /^\d+$/.test(asked) ? seconds(Number(asked)) : 0;
+  const wait = until === undefined ? inSeconds : until - serverTime(response, receivedAt);
   return wait > 0 ? Math.min(wait, MAX_RETRY_AFTER) : undefined;
 }
 

@@ -83,7 +83,7 @@ function tokenFromLoginResponse(
   const { requestedAt, receivedAt, jitter } = context;
   if (isHtml(response)) return unusableLogin('is an HTML page', context);
   const text = tokenTextIn(response);
-  if (text === '') return unusableLogin('holds no token of at most 64 KiB', context);
+  if (text === '') return unusableLogin(response.bodyProblem ?? 'holds no token', context);
   const claims = claimsOf(text);
   if (claims === undefined) return unusableLogin('holds something else than a JWT', context);
   const validity = validityOf(claims, serverTime(response, receivedAt));

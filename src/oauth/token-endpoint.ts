@@ -9,8 +9,8 @@ import {
 } from 'openid-client';
 import type { Failure } from '../lib/failure.ts';
 import { decimalAt, type JsonObject, textAt } from '../lib/json.ts';
-import { Sensitive, sanitize } from '../lib/sensitive.ts';
-import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
+import { Sensitive } from '../lib/sensitive.ts';
+import { type EpochMs, hours, type Ms, seconds } from '../lib/time.ts';
 import { type EndpointRequest, secretsOf } from './grants.ts';
 import type { Exchange, Send, TokenHosts } from './http-client.ts';
 import { type HttpResponse, isSuccess, jsonBody, type ResponseContext } from './http-response.ts';
@@ -103,19 +103,21 @@ export function processTokenResponse(
   context: TokenResponseContext,
 ): Token | Failure {
   const body = jsonBody(response);
-  return isSuccess(response) && !isOAuthError(body)
+  if (!isSuccess(response) || isOAuthError(body)) return failureFromResponse(response, context);
+  const { bodyProblem } = response;
+  return bodyProblem === undefined
     ? tokenFromResponse(body, context)
-    : failureFromResponse(response, context);
+    : unusableToken(bodyProblem, context);
 }
 
 /** The token in the body of a successful response. Every defect is an `UnexpectedResponse`. */
 export function tokenFromResponse(body: unknown, context: TokenResponseContext): Token | Failure {
-  if (typeof body !== 'object') return unusableToken('is not JSON of at most 64 KiB', context);
+  if (typeof body !== 'object') return unusableToken('is not JSON', context);
   const accessToken = headerWord(body, 'access_token');
   if (accessToken === undefined) return unusableToken('holds no usable access_token', context);
   const tokenType = textAt(body, 'token_type') ?? '';
   if (tokenType.toLowerCase() !== 'bearer') {
-    return unusableToken(`holds a token of the type "${tokenType}" instead of Bearer`, context);
+    return unusableToken('holds a token of another type than Bearer', context);
   }
   const claims = claimsOf(accessToken);
   const validity = validityOf(body, claims);
@@ -134,13 +136,13 @@ export function tokenFromResponse(body: unknown, context: TokenResponseContext):
     issuedAt: requestedAt,
     expiresAt: requestedAt + validity,
     jitter,
-    notBefore: Math.max(seconds(decimalAt(body, 'not-before-policy') ?? 0), 0),
+    notBefore: momentAt(decimalAt(body, 'not-before-policy') ?? 0),
     ...clockLagOf(claims, context.receivedAt),
   };
 }
 
 const unusableToken = (defect: string, context: TokenResponseContext): Failure =>
-  unusable(sanitize(defect, context.secrets), endpointWords(context), 'tokenUrl');
+  unusable(defect, endpointWords(context), 'tokenUrl');
 
 function headerWord(body: unknown, name: string): string | undefined {
   const value = textAt(body, name) ?? '';
@@ -163,12 +165,22 @@ function validityOf(body: unknown, claims: JsonObject | undefined): Ms | undefin
   return known.length === 0 ? undefined : Math.min(...known, MAX_VALIDITY);
 }
 
+/** Ten years: any number that a server may send becomes a date. */
+const MAX_REFRESH_VALIDITY = hours(24 * 3_650);
+
+/** The last that a Date can hold. */
+const LAST_MOMENT: EpochMs = 8.64e15;
+
+/** @param time in seconds, whatever the server says */
+const momentAt = (time: number): EpochMs => Math.min(Math.max(seconds(time), 0), LAST_MOMENT);
+
 /** Whether there is one is told by its presence: `refresh_expires_in` is 0 for none and for one that never expires. */
 function refreshTokenOf(body: unknown, requestedAt: EpochMs): RefreshToken | undefined {
   const value = headerWord(body, 'refresh_token');
   if (value === undefined) return undefined;
-  const validity = decimalAt(body, 'refresh_expires_in') ?? 0;
-  const expiresAt = validity > 0 ? requestedAt + seconds(validity) : undefined;
+  const validity = seconds(decimalAt(body, 'refresh_expires_in') ?? 0);
+  const expiresAt =
+    validity > 0 ? requestedAt + Math.min(validity, MAX_REFRESH_VALIDITY) : undefined;
   return { value: new Sensitive(value), expiresAt };
 }
 
@@ -178,5 +190,5 @@ function refreshTokenOf(body: unknown, requestedAt: EpochMs): RefreshToken | und
  */
 function clockLagOf(claims: JsonObject | undefined, receivedAt: EpochMs): Pick<Token, 'clockLag'> {
   const signedAt = decimalAt(claims, 'iat');
-  return signedAt === undefined ? {} : { clockLag: Math.max(receivedAt - seconds(signedAt), 0) };
+  return signedAt === undefined ? {} : { clockLag: Math.max(receivedAt - momentAt(signedAt), 0) };
 }

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http';
 import { inspect } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { afterEach, describe, expect, it } from '@jest/globals';
@@ -180,7 +181,7 @@ describe('a response', () => {
       status: 200,
       headers: { 'Content-Encoding': 'gzip' },
       body: 'x'.repeat(99),
-      kind: 'NetworkError',
+      kind: 'UnexpectedResponse',
     },
   ])('of $what becomes a failure after a single request', async (row) => {
     const { tokenUrl, seen } = await serve(respondWith(row.status, row.body ?? '', row.headers));
@@ -288,21 +289,8 @@ describe('the network', () => {
     });
   });
 
-  it.each([
-    ['never responds', () => {}],
-    [
-      'stops after the headers',
-      (response: import('node:http').ServerResponse) => response.flushHeaders(),
-    ],
-    [
-      'stops within the body',
-      (response: import('node:http').ServerResponse) => response.write('{"access_token":"'),
-    ],
-  ])('with a server that %s is given up after the whole time allowed', async (_, begin) => {
-    const { tokenUrl, seen } = await serve((_request, response) => {
-      response.setHeader('Content-Type', 'application/json');
-      begin(response);
-    });
+  it('with a server that never responds is given up after the whole time allowed', async () => {
+    const { tokenUrl, seen } = await serve(() => {});
     const { obtain } = aSource({}, { timeouts: { connect: 2_000, total: 1_000 } });
     expect(await obtain(aRequest(tokenUrl))).toMatchObject({
       kind: 'NetworkError',
@@ -311,12 +299,23 @@ describe('the network', () => {
     expect(seen.requests).toBe(1);
   });
 
-  it('that cuts a response short is a failure, without a second request', async () => {
+  it.each([
+    ['stops after the headers', (response: ServerResponse) => response.flushHeaders()],
+    ['stops within the body', (response: ServerResponse) => response.write('{"access_token":"')],
+    [
+      'cuts the body short',
+      (response: ServerResponse) => response.write('{"access_token":"', () => response.destroy()),
+    ],
+  ])('with a server that %s ends in a response without a body', async (_, begin) => {
     const { tokenUrl, seen } = await serve((_request, response) => {
       response.writeHead(200, { 'Content-Type': 'application/json', 'Content-Length': '500' });
-      response.write('{"access_token":"', () => response.destroy());
+      begin(response);
     });
-    expect(kindOf(await aSource().obtain(aRequest(tokenUrl)))).toBe('NetworkError');
+    const { obtain } = aSource({}, { timeouts: { connect: 2_000, total: 1_000 } });
+    expect(await obtain(aRequest(tokenUrl))).toMatchObject({
+      kind: 'UnexpectedResponse',
+      message: expect.stringContaining('The answer was cut off (realm "abc-staging"'),
+    });
     expect(seen.requests).toBe(1);
   });
 

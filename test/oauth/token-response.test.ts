@@ -3,12 +3,13 @@ import * as fc from 'fast-check';
 import { Failure } from '../../src/lib/failure.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
 import { clockSkewOf, type HttpResponse } from '../../src/oauth/http-response.ts';
-import type { Token } from '../../src/oauth/token.ts';
+import { claimsOf, lifetimeOf, type Token } from '../../src/oauth/token.ts';
 import {
   processTokenResponse,
   type TokenResponseContext,
   tokenFromResponse,
 } from '../../src/oauth/token-endpoint.ts';
+import { runs } from '../support/runs.ts';
 
 const REQUESTED_AT = Date.parse('2026-03-01T12:00:00Z');
 const CONTEXT: TokenResponseContext = {
@@ -185,13 +186,26 @@ describe('a token response', () => {
   });
 
   it('is a failure or a token that is valid for some time up to a day, whatever it holds', () => {
-    const member = fc.oneof(fc.jsonValue(), fc.constant(thirtyMinuteJwt), fc.double(), fc.string());
+    const number = fc.oneof(
+      fc.double(),
+      fc.constantFrom(1e308, -1e308, '9'.repeat(400), `-${'9'.repeat(400)}`),
+    );
+    const claims = fc.record({ iat: number, exp: number }, { requiredKeys: [] });
+    const member = fc.oneof(
+      fc.jsonValue(),
+      fc.constant(thirtyMinuteJwt),
+      number,
+      fc.string(),
+      claims.map(jwt),
+    );
     const content = fc.record(
       {
         access_token: member,
         token_type: fc.constantFrom('Bearer', 'x'),
         expires_in: member,
         'not-before-policy': member,
+        refresh_token: fc.constant('opaque'),
+        refresh_expires_in: member,
         scope: member,
       },
       { requiredKeys: [] },
@@ -200,9 +214,33 @@ describe('a token response', () => {
       fc.property(fc.oneof(fc.jsonValue(), content), (content) => {
         const result = processTokenResponse(response(content), CONTEXT);
         if (result instanceof Failure) return result.message !== '';
-        const valid = result.expiresAt - result.issuedAt;
-        return valid > 0 && valid <= hours(24) && result.notBefore >= 0;
+        const { issuedAt, expiresAt, notBefore, clockLag = 0, refreshToken } = result;
+        const valid = expiresAt - issuedAt;
+        const dates = [notBefore, clockLag, refreshToken?.expiresAt ?? 0];
+        return valid > 0 && valid <= hours(24) && dates.every((at) => at >= 0 && at <= 8.64e15);
       }),
+      { numRuns: runs(1_000) },
+    );
+  });
+});
+
+describe('the claims of a token', () => {
+  it('are an object or nothing, for any text', () => {
+    const encoded = fc.oneof(
+      fc.json().map((text) => Buffer.from(text).toString('base64url')),
+      fc.string(),
+      fc.constant(Buffer.from('['.repeat(60_000)).toString('base64url')),
+    );
+    const text = fc.oneof(
+      fc.string({ unit: 'binary' }),
+      fc.array(encoded, { maxLength: 5 }).map((parts) => parts.join('.')),
+    );
+    fc.assert(
+      fc.property(text, (token) => {
+        const lifetime = lifetimeOf(claimsOf(token)) ?? 1;
+        return lifetime > 0;
+      }),
+      { numRuns: runs(1_000) },
     );
   });
 });
