@@ -59,6 +59,22 @@ export function sanitize(text: string, secrets: readonly Sensitive[]): string {
   return cleanText(shown, MAX_LENGTH);
 }
 
+/**
+ * Whether a text holds one of the secrets, in any of the forms that `sanitize` replaces, in upper or lower case. Of such
+ * a text nothing should be shown: with the secret replaced it still tells which of its words the secret is. A form of
+ * up to three letters counts where it is a word: within longer words it stands by chance.
+ */
+export function holdsSecret(text: string, secrets: readonly Sensitive[]): boolean {
+  const searched = text.toWellFormed().toLowerCase();
+  const words = new Set(searched.split(/[^\p{L}\p{N}]+/u));
+  return secrets
+    .flatMap((secret) => formsOf(secret.reveal().toWellFormed()))
+    .map((form) => form.toLowerCase())
+    .some((form) => (SHORT_WORD.test(form) ? words.has(form) : searched.includes(form)));
+}
+
+const SHORT_WORD = /^[\p{L}\p{N}]{1,3}$/u;
+
 function formsOf(value: string): string[] {
   const encoded = [
     value,

@@ -194,7 +194,7 @@ export const failureFromLoginResponse = (
   failureFrom(
     classify(ERROR_TABLE, response),
     MESSAGES,
-    { words: endpointWords(context), ...context },
+    { words: endpointWords(context), chosen: [], ...context },
     { response, description: descriptionIn(response) },
   );
 

@@ -1,6 +1,6 @@
 import { Failure, type FailureKind } from '../lib/failure.ts';
 import { textAt } from '../lib/json.ts';
-import { type Sensitive, sanitize } from '../lib/sensitive.ts';
+import { holdsSecret, Sensitive, sanitize } from '../lib/sensitive.ts';
 import type { EpochMs } from '../lib/time.ts';
 import type { EndpointRequest } from './grants.ts';
 import { type HttpResponse, jsonBody, retryAfterOf } from './http-response.ts';
@@ -35,11 +35,17 @@ export type Messages<Kind extends FailureKind> = Readonly<
   Record<Kind, readonly [what: string, todo: string]>
 >;
 
-interface Endpoint {
+/** What was sent and may come back in the response. */
+interface Sent {
+  /** What must never be shown. */
+  readonly secrets: readonly Sensitive[];
+  /** What the author of a credential has chosen, such as its scope. */
+  readonly chosen: readonly string[];
+}
+
+interface Endpoint extends Sent {
   /** Host, and what else tells people where the request went. */
   readonly words: string;
-  /** What must never be shown, though the server may echo it. */
-  readonly secrets: readonly Sensitive[];
   readonly receivedAt: EpochMs;
 }
 
@@ -51,24 +57,50 @@ interface Quoted {
   readonly description: string;
 }
 
-/** What, where, what to do, and what the server said: never a secret that it echoes. */
+/** What, where, what to do, and what the server said unless that may be an echo. */
 export function failureFrom<Kind extends FailureKind>(
   kind: Kind,
   messages: Messages<Kind>,
-  { words, secrets, receivedAt }: Endpoint,
-  { response, error = '', description }: Quoted,
+  endpoint: Endpoint,
+  quoted: Quoted,
 ): Failure {
   const [what, todo] = messages[kind];
-  const code = sanitize(error, secrets);
-  const shown = sanitize(description, secrets);
-  const quoted = [`HTTP ${response.status}`, code, shown && `"${shown}"`].filter(Boolean);
+  const { response } = quoted;
+  const { code, quote } = shownOf(quoted, endpoint);
+  const said = [`HTTP ${response.status}`, code, quote && `"${quote}"`].filter(Boolean).join(', ');
+  const body =
+    response.bodyProblem === undefined ? '' : ` with a body that ${response.bodyProblem}`;
   const mayPass = kind === 'RateLimited' || kind === 'ServerUnavailable';
-  const retryAfter = mayPass ? retryAfterOf(response, receivedAt) : undefined;
+  const retryAfter = mayPass ? retryAfterOf(response, endpoint.receivedAt) : undefined;
   return new Failure(
     kind,
-    `${what} (${words}). ${todo} The server answered ${quoted.join(', ')}.`,
+    `${what} (${endpoint.words}). ${todo} The server answered ${said}${body}.`,
     { code: code || String(response.status), ...(retryAfter !== undefined && { retryAfter }) },
   );
+}
+
+/** What may be shown of what the server said; empty for nothing. */
+function shownOf({ response, error = '', description }: Quoted, sent: Sent) {
+  const isEcho = holdsPartOf([error, description, response.text].join(' '), sent);
+  return {
+    code: isEcho && !isKnownCode(error) ? '' : error,
+    // Keycloak repeats the scopes, and it does so before it looks at the user
+    quote: isEcho || error === 'invalid_scope' ? '' : sanitize(description, []),
+  };
+}
+
+/** A server may shorten what it repeats. */
+const PREFIX_LENGTH = 8;
+
+/**
+ * Whether a response may repeat something of its request. Nothing of it is shown then: with the secret replaced, a list
+ * of guesses in a scope would tell which of them is the secret. A word that was chosen counts like a secret, so that
+ * nothing changes when the two are equal.
+ */
+function holdsPartOf(said: string, { secrets, chosen }: Sent): boolean {
+  const words = chosen.flatMap((text) => text.split(/\s+/)).filter((word) => word !== '');
+  const parts = words.flatMap((word) => [word, word.slice(0, PREFIX_LENGTH)]);
+  return holdsSecret(said, [...secrets, ...parts.map((part) => new Sensitive(part))]);
 }
 
 /** A response that holds no token for another reason than an error. */
@@ -91,6 +123,33 @@ export interface TokenRequestContext
   readonly secrets: readonly Sensitive[];
 }
 
+const sentIn = ({ secrets, realm, clientId, scope }: TokenRequestContext): Sent => ({
+  secrets,
+  chosen: [realm, clientId, scope],
+});
+
+/** Codes of RFC 6749 and of Keycloak. To show one tells nothing of the request. */
+const KNOWN_CODES = [
+  'access_denied',
+  'invalid_client',
+  'invalid_dpop_proof',
+  'invalid_grant',
+  'invalid_request',
+  'invalid_scope',
+  'not_allowed',
+  'server_error',
+  'slow_down',
+  'temporarily_unavailable',
+  'unauthorized_client',
+  'unknown_error',
+  'unsupported_grant_type',
+  'use_dpop_nonce',
+] as const;
+
+type KnownCode = (typeof KNOWN_CODES)[number];
+
+const isKnownCode = (code: string): boolean => KNOWN_CODES.some((known) => known === code);
+
 /** An error response of RFC 6749, 5.2, or what stands in its place. */
 interface TokenError {
   readonly status: number;
@@ -102,9 +161,9 @@ interface TokenError {
 }
 
 const error =
-  (...codes: readonly string[]): Predicate<TokenError> =>
+  (...codes: readonly KnownCode[]): Predicate<TokenError> =>
   (tokenError) =>
-    codes.includes(tokenError.error);
+    codes.some((code) => code === tokenError.error);
 /** Only the beginning counts: patterns take their time on a long text that is made for it. */
 const describedAs =
   (words: RegExp): Predicate<TokenError> =>
@@ -250,10 +309,10 @@ export function failureFromResponse(
   response: HttpResponse,
   request: TokenRequestContext & { readonly receivedAt: EpochMs },
 ): Failure {
-  const { secrets, receivedAt } = request;
+  const { receivedAt } = request;
   const tokenError = tokenErrorFrom(response, request);
   const kind = classify(ERROR_TABLE, tokenError);
-  const endpoint = { words: endpointWords(request), secrets, receivedAt };
+  const endpoint = { words: endpointWords(request), receivedAt, ...sentIn(request) };
   const { error, description } = tokenError;
   return failureFrom(kind, MESSAGES, endpoint, { response, error, description });
 }

@@ -1,7 +1,7 @@
 import { format, inspect } from 'node:util';
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { cleanText, Sensitive, sanitize } from '../../src/lib/sensitive.ts';
+import { cleanText, holdsSecret, Sensitive, sanitize } from '../../src/lib/sensitive.ts';
 
 /** What a secret may look like, including quotes, breaks, escapes and what is not even well-formed. */
 const unit = fc.oneof(
@@ -126,6 +126,41 @@ describe('sanitized text', () => {
   it('is left as it is by an empty or blank secret', () => {
     expect(sanitize('all is well', [new Sensitive('')])).toBe('all is well');
     expect(sanitize('all is well', [new Sensitive('  ')])).toBe('all is well');
+  });
+});
+
+describe('a text that holds a secret', () => {
+  it.each(ENCODINGS)('is noticed when it holds it %s', (_, encode) => {
+    fc.assert(
+      fc.property(
+        aSecret,
+        fc.constantFrom('', ' ', 'x', '"'),
+        fc.constantFrom<(text: string) => string>(
+          (text) => text,
+          (text) => text.toUpperCase(),
+          (text) => text.toLowerCase(),
+        ),
+        (secret, glue, spell) => {
+          // Some letters become two in capitals, which lower case does not take back
+          fc.pre(!secret.includes('ß'));
+          const text = spell(`refused: ${glue}${encode(secret)}${glue} (sorry)`);
+          expect(holdsSecret(text, [new Sensitive('other'), new Sensitive(secret)])).toBe(true);
+        },
+      ),
+    );
+  });
+
+  it.each([
+    ['er', 'an error', false],
+    ['er', 'er, error', true],
+    ['ABC', 'realm abc', true],
+    ['abc', 'abcd', false],
+    ['a b', 'xa by', true],
+    ['user', 'superuser', true],
+    ['', 'all is well', false],
+    ['  ', 'all is well', false],
+  ])('is told by %j in %j: %p', (secret, text, expected) => {
+    expect(holdsSecret(text, [new Sensitive(secret)])).toBe(expected);
   });
 });
 

@@ -5,6 +5,7 @@ import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, seconds } from '../../src/lib/time.ts';
 import type { HttpResponse } from '../../src/oauth/http-response.ts';
 import { failureFromResponse, type TokenRequestContext } from '../../src/oauth/token-errors.ts';
+import { runs } from '../support/runs.ts';
 
 const RECEIVED_AT = Date.parse('2026-03-01T12:00:00Z');
 const context = (changes: Partial<TokenRequestContext> = {}) => ({
@@ -311,7 +312,11 @@ describe.each([
     says,
     kind,
     response: response(status, { error, error_description: description }),
-    quoted: description === undefined || error.includes(' ') ? error : description,
+    // Where scopes are refused the server repeats them, so only the code is shown
+    quoted:
+      description === undefined || error.includes(' ') || error === 'invalid_scope'
+        ? error
+        : description,
   }));
 
   it.each(cases)(
@@ -395,6 +400,97 @@ describe('the message of a failure', () => {
         );
         expect(`${failure.message} ${failure.code}`).not.toContain(value);
       }),
+    );
+  });
+
+  const messageOf = (answer: HttpResponse, changes: Partial<TokenRequestContext>): string =>
+    failureFromResponse(answer, context(changes)).message;
+
+  it.each([
+    ['as it is', 'pass phrase'],
+    ['in capitals', 'PASS PHRASE'],
+    ['form-encoded', 'pass+phrase'],
+    ['in base64', Buffer.from('pass phrase').toString('base64')],
+  ])('is the code alone when the server echoes the secret %s', (_, echo) => {
+    const secrets = [new Sensitive('pass phrase')];
+    const answer = (error_description: string) =>
+      response(400, { error: 'invalid_request', error_description });
+    const message = messageOf(answer(`Not good: ${echo}!`), { secrets });
+    expect(message).toMatch(/The server answered HTTP 400, invalid_request\.$/);
+    expect(messageOf(answer('Not good'), { secrets })).toContain('"Not good"');
+  });
+
+  it('quotes nothing of a response that holds the secret anywhere', () => {
+    const body = { error: 'invalid_request', error_description: 'See below', sent: 'pass phrase' };
+    const message = messageOf(response(400, body), { secrets: [new Sensitive('pass phrase')] });
+    expect(message).toMatch(/HTTP 400, invalid_request\.$/);
+  });
+
+  it('shows a code that is unknown only if it is no echo', () => {
+    const answer = response(400, { error: 'policy_says_no' });
+    expect(messageOf(answer, {})).toMatch(/HTTP 400, policy_says_no\.$/);
+    expect(messageOf(answer, { scope: 'openid policy_says_no' })).toMatch(/HTTP 400\.$/);
+    const secrets = [new Sensitive('policy_says')];
+    expect(messageOf(answer, { secrets })).toMatch(/HTTP 400\.$/);
+  });
+
+  it('quotes no scope where scopes are refused', () => {
+    const answer = response(400, {
+      error: 'invalid_scope',
+      error_description: 'Invalid scopes: x',
+    });
+    expect(messageOf(answer, { scope: 'y' })).toMatch(/HTTP 400, invalid_scope\.$/);
+  });
+
+  it('is the same for right and wrong guesses that the server echoes, in whatever way', () => {
+    const guess = fc.oneof(
+      fc.constantFrom('4711', '0815', 'hunter2', 'pass-phrase', 'PASS-PHRASE'),
+      fc.stringMatching(/^[!#-[\]-~]{1,20}$/),
+    );
+    const secrets = (value: string) => [new Sensitive(value), new Sensitive('another secret')];
+    const echoed = fc.record({
+      guesses: fc.array(guess, { minLength: 1, maxLength: 20 }),
+      place: fc.constantFrom('scope' as const, 'clientId' as const, 'realm' as const),
+      error: fc.constantFrom('invalid_scope', 'invalid_request', 'access_denied', 'odd_code', ''),
+      status: fc.constantFrom(400, 401, 403, 404, 429, 503),
+      echo: fc.constantFrom<(text: string) => string>(
+        (text) => `Invalid: ${text}`,
+        (text) => text.toUpperCase(),
+        (text) => text.toLowerCase(),
+        (text) => `Invalid: ${text.slice(0, 30)}…`,
+      ),
+      right: fc.nat(19),
+    });
+    fc.assert(
+      fc.property(echoed, ({ guesses, place, error, status, echo, right }) => {
+        const chosen = guesses.join(place === 'scope' ? ' ' : '');
+        const text = echo(chosen);
+        const body = error === '' ? { error: text } : { error, error_description: text };
+        const told = (secret: string) =>
+          messageOf(response(status, body), { [place]: chosen, secrets: secrets(secret) });
+        expect(told(guesses[right % guesses.length] ?? '')).toBe(told('none of them'));
+      }),
+      { numRuns: runs(2_000) },
+    );
+  });
+
+  it('holds no control or format character and at most 1,000 characters, whatever comes', () => {
+    const text = fc.oneof(
+      fc.string({ unit: 'binary', maxLength: 2_000 }),
+      fc.constantFrom('\u001b[31m', '\u202e\u2028', 'x'.repeat(5_000)),
+    );
+    fc.assert(
+      fc.property(text, text, text, text, fc.integer({ min: 300, max: 599 }), (...some) => {
+        const [error, error_description, realm, clientId, status] = some;
+        const failure = failureFromResponse(
+          response(status, { error, error_description }),
+          context({ realm, clientId, scope: error_description.slice(5) }),
+        );
+        expect(failure.message).not.toMatch(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u);
+        expect(failure.message.length).toBeLessThanOrEqual(1_000);
+        expect(failure.code).toMatch(/^(\d{3}|[a-z_]{1,64})$/);
+      }),
+      { numRuns: runs(500) },
     );
   });
 });
