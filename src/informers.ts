@@ -8,6 +8,8 @@ import type { Failure } from './lib/failure.ts';
 import { type Key, splitKey } from './lib/key.ts';
 import type { EventHandler, ListWatch } from './lib/list-watch.ts';
 import type { Log } from './lib/log.ts';
+import { type Ms, seconds } from './lib/time.ts';
+import { withTimeout } from './lib/with-timeout.ts';
 import type { CheckResult } from './telemetry/operations-server.ts';
 
 /** The checks of /readyz by name. */
@@ -29,8 +31,11 @@ interface WatchMetrics {
   watch(resource: string, namespace: string, isUp: boolean): void;
 }
 
+/** For the first lists. A namespace that takes longer joins later. */
+const MAX_WAIT: Ms = seconds(30);
+
 interface Informers {
-  /** Resolves once each namespace has been listed or could not be listed at the first try. */
+  /** Resolves once each namespace has been listed or could not be listed at the first try, or after MAX_WAIT. */
   readonly tried: Promise<void>;
   /** Whether the credential's namespace has been listed. Until then a Secret that the cache lacks may exist. */
   readonly isListed: (key: Key) => boolean;
@@ -55,23 +60,17 @@ export function startInformers(
     const where = namespace === undefined ? {} : { namespace };
     const labels = selector === '' ? {} : { labelSelector: selector };
     const parts = { ...options, checks, signal };
-    const credentials = startInformer(
-      parts,
-      { resource: 'convercuscredentials', namespace },
-      {
-        listWatch: credentialListWatch(restClient, { ...where, ...labels }),
-        handler: cache.credentialHandler(namespace),
-      },
-    );
+    const credentials = startInformer(parts, {
+      watched: { resource: 'convercuscredentials', namespace },
+      listWatch: credentialListWatch(restClient, { ...where, ...labels }),
+      handler: cache.credentialHandler(namespace),
+    });
     const secrets = credentials.synced.then(() =>
-      startInformer(
-        parts,
-        { resource: 'secrets', namespace },
-        {
-          listWatch: secretListWatch(restClient, where),
-          handler: cache.secretHandler(namespace),
-        },
-      ),
+      startInformer(parts, {
+        watched: { resource: 'secrets', namespace },
+        listWatch: secretListWatch(restClient, where),
+        handler: cache.secretHandler(namespace),
+      }),
     );
     const allListed = async (): Promise<void> => {
       await (await secrets).synced;
@@ -83,10 +82,19 @@ export function startInformers(
     return { tried: Promise.race([allListed(), ...failed]), ended: credentials.ended };
   });
   return {
-    tried: Promise.all(started.map(({ tried }) => tried)).then(() => undefined),
+    tried: allOf(
+      started.map(({ tried }) => tried),
+      options.clock,
+      signal,
+    ),
     isListed: (key) => listed.has(undefined) || listed.has(splitKey(key).namespace),
     ended: Promise.all(started.map(({ ended }) => ended)),
   };
+}
+
+/** At the latest after MAX_WAIT. */
+async function allOf(tried: readonly Promise<void>[], clock: Clock, signal: AbortSignal) {
+  await withTimeout(() => Promise.all(tried), { ms: MAX_WAIT, clock, signal });
 }
 
 /** A list that is missing makes the operator not ready until one namespace is listed, and degraded from then on. */
@@ -131,6 +139,12 @@ const nameOf = ({ resource, namespace }: Watched): string => {
   return namespace === undefined ? what : `${what} in ${namespace}`;
 };
 
+interface InformerParts<T> {
+  readonly watched: Watched;
+  readonly listWatch: ListWatch<T>;
+  readonly handler: EventHandler<T>;
+}
+
 interface StartedInformer {
   readonly synced: Promise<void>;
   /** Resolves at the first error. */
@@ -141,8 +155,7 @@ interface StartedInformer {
 /** Starts an informer. Its first list is a check of /readyz. */
 function startInformer<T>(
   options: InformersOptions & { readonly checks: Checks; readonly signal: AbortSignal },
-  watched: Watched,
-  { listWatch, handler }: { readonly listWatch: ListWatch<T>; readonly handler: EventHandler<T> },
+  { watched, listWatch, handler }: InformerParts<T>,
 ): StartedInformer {
   const { checks, log, clock, random, signal, metrics } = options;
   const name = nameOf(watched);

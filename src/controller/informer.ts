@@ -34,6 +34,10 @@ const WATCH_OVERDUE = new Failure(
   'ClusterUnavailable',
   'The API server did not end the watch when it was to; it has been cut',
 );
+const LIST_REPEATED = new Failure(
+  'ClusterUnavailable',
+  'The API server sends the same page of a list again and again',
+);
 const PAGE_TIMED_OUT = new Failure(
   'ClusterUnavailable',
   'The API server did not answer a list in time',
@@ -126,8 +130,10 @@ class Informer<T> {
     this.#latest = resourceVersion;
     while (page !== undefined) {
       for (const item of page.items) handler.apply(item);
-      if (page.continue === undefined) return this.#listed(resourceVersion);
-      page = await this.#page(page.continue);
+      const next: string | undefined = page.continue;
+      if (next === undefined) return this.#listed(resourceVersion);
+      page = await this.#page(next);
+      if (page?.continue === next) throw new WatchError(LIST_REPEATED);
     }
     return EMPTY;
   }
