@@ -14,6 +14,9 @@ export interface LeaseHolderOptions extends Omit<LeaseTimes, 'retryPeriod'> {
   readonly log: Log;
 }
 
+/** `leaseDurationSeconds` of a Lease that its holder has released. */
+const RELEASED: Ms = seconds(1);
+
 /** How long a successful write counts. */
 export interface Term {
   /** Fires when it is over; late in a process that was stopped meanwhile. */
@@ -49,7 +52,7 @@ export class LeaseHolder {
   /** Takes the Lease when it has no holder, is ours or has expired. */
   async acquire(signal: AbortSignal): Promise<LeaseWriteResult> {
     if (!(await this.#look(signal))) return undefined;
-    const isFree = (this.#seen?.holder ?? '') === '' || this.#isOurs || this.#isExpired;
+    const isFree = isReleased(this.#seen) || this.#isOurs || this.#isExpired;
     return isFree ? this.#put(() => this.#ours(), signal) : 'taken';
   }
 
@@ -60,7 +63,7 @@ export class LeaseHolder {
   /** Best effort; without it the other replicas wait for the lease duration. To be called after the work has ended. */
   async release(signal: AbortSignal): Promise<void> {
     const written = await this.#put(
-      () => ({ ...this.#ours(), holder: '', duration: seconds(1) }),
+      () => ({ ...this.#ours(), holder: '', duration: RELEASED }),
       signal,
     );
     if (typeof written === 'object') written.cancel();
@@ -155,6 +158,10 @@ export class LeaseHolder {
     this.#lastHolder = holder;
   }
 }
+
+/** As client-go releases it. Where the name alone was taken out, its holder does not know that yet. */
+const isReleased = (seen: LeaseRecord | undefined): boolean =>
+  seen === undefined || (seen.holder === '' && seen.duration <= RELEASED);
 
 function report(log: Log, failure: Failure | undefined): void {
   if (failure === undefined) log.info('The Lease can be reached again');

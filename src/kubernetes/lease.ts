@@ -1,6 +1,6 @@
 import type { Failure } from '../lib/failure.ts';
 import { numberAt, textAt } from '../lib/json.ts';
-import { type EpochMs, type Ms, microTime, parseTime, seconds } from '../lib/time.ts';
+import { type EpochMs, hours, type Ms, microTime, parseTime, seconds } from '../lib/time.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import { type ApiCall, toFailure } from './error-messages.ts';
 import { LEASES, pathOf } from './resources.ts';
@@ -8,6 +8,9 @@ import type { ApiResponse, RestClient } from './rest-client.ts';
 
 /** Shorter than any sensible lease: a response that comes later is of no use. */
 const TIMEOUT: Ms = seconds(5);
+
+/** The longest that can be configured. A Lease that claims more was edited. */
+const MAX_DURATION: Ms = hours(1);
 
 /** Status codes of a write which mean that another replica was faster, or that the Lease has been deleted. */
 const CONFLICTS = new Set([404, 409]);
@@ -91,10 +94,22 @@ function recordFrom(object: unknown): LeaseRecord | ApiError {
   if (resourceVersion === undefined) return ApiError.network(NO_OBJECT);
   return {
     holder: textAt(object, 'spec', 'holderIdentity') ?? '',
-    duration: seconds(numberAt(object, 'spec', 'leaseDurationSeconds') ?? 0),
-    acquiredAt: parseTime(textAt(object, 'spec', 'acquireTime')) ?? 0,
-    renewedAt: parseTime(textAt(object, 'spec', 'renewTime')) ?? 0,
-    transitions: numberAt(object, 'spec', 'leaseTransitions') ?? 0,
+    duration: Math.min(seconds(countAt(object, 'spec', 'leaseDurationSeconds')), MAX_DURATION),
+    acquiredAt: timeAt(object, 'spec', 'acquireTime'),
+    renewedAt: timeAt(object, 'spec', 'renewTime'),
+    transitions: countAt(object, 'spec', 'leaseTransitions'),
     resourceVersion,
   };
+}
+
+/** Years of four digits, which alone can be written back. */
+function timeAt(object: unknown, ...path: readonly string[]): EpochMs {
+  const at = parseTime(textAt(object, ...path)) ?? 0;
+  return at >= 0 && at < Date.UTC(9_999, 0) ? at : 0;
+}
+
+/** An int32 that counts something; 0 for anything else, and for one that can't be raised. */
+function countAt(object: unknown, ...path: readonly string[]): number {
+  const count = numberAt(object, ...path) ?? 0;
+  return Number.isInteger(count) && count >= 0 && count < 2 ** 31 - 1 ? count : 0;
 }

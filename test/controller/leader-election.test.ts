@@ -347,6 +347,19 @@ describe('a contender while another one leads', () => {
     await two.ended;
   });
 
+  it('waits for the whole duration when the holder alone was taken out of the Lease', async () => {
+    const cluster = new ClusterClient();
+    const record = { duration: seconds(15), acquiredAt: 0, renewedAt: 0, transitions: 0 };
+    cluster.put({ ...record, holder: '' });
+    const two = new Contender('two', cluster.store());
+    await clock.advance(seconds(15) - 1);
+    expect(two.isLeading).toBe(false);
+    await clock.advance(seconds(2));
+    expect(two.isLeading).toBe(true);
+    two.stop();
+    await two.ended;
+  });
+
   it('respects the longer duration that the holder has promised to others', async () => {
     const cluster = new ClusterClient();
     const hour = {
@@ -430,11 +443,28 @@ describe('two contenders over a bad network', () => {
   const aHappening = fc.record({
     after: fc.integer({ min: 1, max: 25_000 }),
     who: fc.constantFrom(0, 1),
-    what: fc.constantFrom('stop', 'jump', 'nothing'),
+    what: fc.constantFrom('stop', 'jump', 'edit', 'nothing'),
     by: fc.integer({ min: -hours(3), max: hours(3) }),
+    edit: fc.record(
+      {
+        holder: fc.string(),
+        duration: fc.nat(hours(1)),
+        acquiredAt: fc.maxSafeInteger(),
+        renewedAt: fc.maxSafeInteger(),
+        transitions: fc.maxSafeNat(),
+      },
+      { requiredKeys: [] },
+    ),
   });
+  /** A person edits the Lease. Who deletes or releases it, or puts in another replica, wants another leader. */
+  function edit(cluster: ClusterClient, change: Partial<LeaseRecord>): void {
+    const { lease } = cluster;
+    if (lease === undefined) return;
+    const isReleased = (change.holder ?? lease.holder) === '';
+    cluster.put({ ...lease, ...change, ...(isReleased && { duration: seconds(15) }) });
+  }
 
-  it('never lead at the same time, whatever is delayed or lost and wherever the clock jumps', async () => {
+  it('never lead at the same time, whatever is delayed or lost and wherever the clock jumps, and whatever is edited', async () => {
     let terms = 0;
     await fc.assert(
       fc.asyncProperty(
@@ -462,14 +492,15 @@ describe('two contenders over a bad network', () => {
           };
           enter(0);
           enter(1);
-          for (const { after, who, what, by } of happenings) {
+          for (const { after, who, what, by, edit: change } of happenings) {
             await clock.advance(after);
+            if (what === 'edit') edit(cluster, change);
             if (what === 'stop') now[who]?.stop();
             if (what === 'jump') clock.jump(by);
           }
           isOpen = false;
           for (const contender of now) contender.stop();
-          await clock.advance(minutes(3));
+          await clock.advance(hours(2));
           await Promise.all(now.map(({ ended }) => ended));
           expect(now.map(({ isLeading }) => isLeading)).toEqual([false, false]);
         },

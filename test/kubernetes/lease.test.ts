@@ -1,6 +1,10 @@
 import { describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
 import type { LeaseRecord } from '../../src/controller/lease.ts';
 import { leaseStore } from '../../src/kubernetes/lease.ts';
+import type { ApiRequest, RestClient } from '../../src/kubernetes/rest-client.ts';
+import { isFailure } from '../../src/lib/failure.ts';
+import { hours } from '../../src/lib/time.ts';
 import {
   type Answer,
   type Asked,
@@ -31,6 +35,21 @@ const spec = {
 
 const stored: Answer = { body: { metadata: { resourceVersion: '5' }, spec } };
 
+/** An API server with that Lease. */
+const oneLease = (spec: object, sent: ApiRequest[]): RestClient => ({
+  async request(request) {
+    sent.push(request);
+    return {
+      status: 200,
+      body: JSON.parse(JSON.stringify({ metadata: { resourceVersion: '5' }, spec })),
+    };
+  },
+  stream: () => {
+    throw new Error('a Lease is not watched');
+  },
+  close: () => Promise.resolve(),
+});
+
 describe('the Lease', () => {
   it('is read', async () => {
     await using server = await startScriptedApiServer(() => stored);
@@ -47,6 +66,42 @@ describe('the Lease', () => {
       renewedAt: 0,
       resourceVersion: '5',
     });
+  });
+
+  it('is understood by its numbers alone, and a foreign edit can not stop a later write', async () => {
+    const values = fc.record(
+      {
+        holderIdentity: fc.jsonValue(),
+        leaseDurationSeconds: fc.oneof(fc.jsonValue(), fc.double(), fc.constant(2 ** 31 - 1)),
+        acquireTime: fc.oneof(fc.jsonValue(), fc.constant('+275760-09-13T00:00:00Z')),
+        renewTime: fc.oneof(fc.jsonValue(), fc.constant('0001-01-01T00:00:00Z')),
+        leaseTransitions: fc.oneof(fc.jsonValue(), fc.double(), fc.constant(2 ** 31 - 1)),
+      },
+      { requiredKeys: [] },
+    );
+    await fc.assert(
+      fc.asyncProperty(values, async (edited) => {
+        const sent: ApiRequest[] = [];
+        const lease = leaseStore(oneLease(edited, sent), NAME);
+        const seen = await lease.read(never);
+        if (seen === 'absent' || isFailure(seen)) throw new Error('not read');
+        expect(seen.duration).toBeLessThanOrEqual(hours(1));
+        expect(seen.duration).toBeGreaterThanOrEqual(0);
+        const next = { ...seen, holder: 'pod-1', transitions: seen.transitions + 1 };
+        await lease.write(next, never);
+        expect(sent.at(-1)?.body).toMatchObject({
+          spec: {
+            holderIdentity: 'pod-1',
+            acquireTime: expect.stringMatching(/^\d{4}-.{14}\.\d{6}Z$/),
+            renewTime: expect.stringMatching(/^\d{4}-.{14}\.\d{6}Z$/),
+          },
+        });
+        const { leaseDurationSeconds, leaseTransitions } = Object(sent.at(-1)?.body).spec;
+        for (const number of [leaseDurationSeconds, leaseTransitions]) {
+          expect(number === Math.floor(number) && number >= 0 && number < 2 ** 31).toBe(true);
+        }
+      }),
+    );
   });
 
   it.each([
