@@ -10,7 +10,7 @@ import {
 } from './command-line.ts';
 import { type Config, parseConfig } from './config.ts';
 import type { Readiness } from './informers.ts';
-import { kubeconfigProblem } from './kubernetes/kubeconfig.ts';
+import { kubeconfigProblem, skipsTlsVerify } from './kubernetes/kubeconfig.ts';
 import { createRestClient } from './kubernetes/rest-client.ts';
 import type { Log } from './lib/log.ts';
 import { stackFramesOf } from './lib/stack-frames.ts';
@@ -30,6 +30,9 @@ const CONFIGURATION_ERROR = 2;
  */
 const STOP_DEADLINE = seconds(20);
 const FLUSH = seconds(2);
+
+const TLS_NOT_VERIFIED =
+  'The certificate of the API server is not verified, so Secrets may be sent to another server; remove insecure-skip-tls-verify from the kubeconfig';
 
 /** Returns the exit code: 0 after a clean stop, 2 for a configuration error, 1 for anything else. */
 async function main(args: Arguments): Promise<number> {
@@ -74,6 +77,7 @@ async function run(
   if (operations === undefined) return 1;
   log.info('Starting', { version, identity: environment.identity, port: operations.port });
   warnOfPlainHttp(config, log);
+  if (skipsTlsVerify(kubeconfig)) log.warn(TLS_NOT_VERIFIED);
   const userAgent = `convercus-operator/${version}`;
   const known = { config, userAgent, log, metrics, readiness };
   try {

@@ -154,6 +154,15 @@ renewal: {minimumSeconds: 86400}`,
     });
   });
 
+  it('warns when the certificate of the API server is not verified', async () => {
+    const path = await file('kubeconfig', kubeconfig());
+    const config = await file('quiet.yaml', 'operations: {host: 127.0.0.1, port: 0}');
+    const end = await file('end.mjs', 'setTimeout(() => { throw 1; }, 1000)');
+    const args = ['--kubeconfig', path, '--config', config];
+    const { stdout } = await run(args, { node: ['--import', end] });
+    expect(stdout).toContain('remove insecure-skip-tls-verify from the kubeconfig');
+  });
+
   it('cuts off no log, however slowly it is read', async () => {
     const path = await file('kubeconfig', kubeconfig());
     const config = await file('quiet.yaml', 'operations: {host: 127.0.0.1, port: 0}');

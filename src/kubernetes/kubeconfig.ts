@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { KubeConfig } from '@kubernetes/client-node';
 import { textAt } from '../lib/json.ts';
+import { tlsProblem } from './kubeconfig-tls.ts';
 
 const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 /** What the library calls the context that it makes up when it finds no kubeconfig: http://localhost:8080. */
@@ -51,8 +52,13 @@ function clusterProblem(config: KubeConfig, kubeconfig: string): string | undefi
   if (cluster.proxyUrl !== undefined && !isUrl(cluster.proxyUrl)) {
     return `${kubeconfig} names a proxy-url that is no URL with http or https`;
   }
-  return undefined;
+  const problem = cluster.server.startsWith('https:') ? tlsProblem(config) : undefined;
+  return problem && `${kubeconfig} ${problem}`;
 }
+
+/** `insecure-skip-tls-verify`: it does not matter which certificate the API server shows. */
+export const skipsTlsVerify = (path: string | undefined): boolean =>
+  loadKubeConfig(path).getCurrentCluster()?.skipTLSVerify === true;
 
 const isUrl = (text: string | undefined): boolean =>
   text !== undefined && /^https?:/.test(text) && URL.canParse(text);

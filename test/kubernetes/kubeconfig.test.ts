@@ -2,7 +2,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { kubeconfigProblem } from '../../src/kubernetes/kubeconfig.ts';
+import * as fc from 'fast-check';
+import { kubeconfigProblem, skipsTlsVerify } from '../../src/kubernetes/kubeconfig.ts';
+import { selfSigned } from '../oauth/self-signed.ts';
 
 const SECRET = 'CaNaRy-secret';
 const ELSEWHERE = 'write the path of another to --kubeconfig or KUBECONFIG';
@@ -62,6 +64,87 @@ describe('a kubeconfig', () => {
     const path = join(dir, 'kubeconfig');
     await writeFile(path, content);
     expect(kubeconfigProblem(path)).toBe(problem && `The kubeconfig ${path} ${problem}`);
+  });
+
+  const tls = (cluster: object, user: object): string => {
+    const parsed = JSON.parse(kubeconfig(cluster));
+    parsed.users[0].user = user;
+    return JSON.stringify(parsed);
+  };
+  const base64 = (text: string): string => Buffer.from(text).toString('base64');
+  const [own, other] = [selfSigned(), selfSigned()];
+
+  async function problemWith(content: string): Promise<string | undefined> {
+    const path = join(dir, 'kubeconfig');
+    await writeFile(path, content);
+    return kubeconfigProblem(path)?.replace(`The kubeconfig ${path} `, '');
+  }
+
+  it('may hold certificates and a key, or name their files', async () => {
+    const ca = { 'certificate-authority-data': base64(`# ours\n${own.cert}${other.cert}`) };
+    const data = {
+      'client-certificate-data': base64(own.cert),
+      'client-key-data': base64(own.key),
+    };
+    expect(await problemWith(tls(ca, data))).toBeUndefined();
+    for (const [name, text] of Object.entries(own)) await writeFile(join(dir, name), text);
+    const caFile = { 'certificate-authority': join(dir, 'cert') };
+    const files = { 'client-certificate': join(dir, 'cert'), 'client-key': join(dir, 'key') };
+    expect(await problemWith(tls(caFile, files))).toBeUndefined();
+  });
+
+  it('whose key is that of another certificate gets a word on it', async () => {
+    const user = {
+      'client-certificate-data': base64(own.cert),
+      'client-key-data': base64(other.key),
+    };
+    const text = 'has a client-key that is not the one of its client-certificate';
+    expect(await problemWith(tls({}, user))).toBe(text);
+  });
+
+  it.each([
+    ['certificate-authority', 'certificate', 'cluster'],
+    ['client-certificate', 'certificate', 'user'],
+    ['client-key', 'private key', 'user'],
+  ])(
+    'with a %s that is none gets a word on it, which quotes nothing',
+    async (name, what, where) => {
+      const withEntry = (key: string, value: string): string =>
+        where === 'user' ? tls({}, { [key]: value }) : tls({ [key]: value }, {});
+      const words = fc.oneof(
+        fc.uint8Array({ minLength: 1, maxLength: 200 }).map((bytes) => Buffer.from(bytes)),
+        fc
+          .constantFrom('CERTIFICATE', 'PRIVATE KEY', 'EC PRIVATE KEY')
+          .map((label) =>
+            Buffer.from(`-----BEGIN ${label}-----\n${base64(SECRET)}\n-----END ${label}-----\n`),
+          ),
+        fc.constant(Buffer.from(SECRET)),
+      );
+      const path = join(dir, 'pem');
+      await fc.assert(
+        fc.asyncProperty(words, async (bytes) => {
+          const problem = `has a ${name} that is no ${what} in PEM`;
+          expect(await problemWith(withEntry(`${name}-data`, bytes.toString('base64')))).toBe(
+            problem,
+          );
+          await writeFile(path, bytes);
+          expect(await problemWith(withEntry(name, path))).toBe(problem);
+        }),
+      );
+      await rm(path);
+      expect(await problemWith(withEntry(name, path))).toBe(
+        `names a ${name} that can't be read (ENOENT)`,
+      );
+    },
+  );
+
+  it.each([
+    [true, { 'insecure-skip-tls-verify': true }],
+    [false, {}],
+  ])('says whether the certificate of the server is verified: %s', async (isSkipped, cluster) => {
+    const path = join(dir, 'kubeconfig');
+    await writeFile(path, kubeconfig(cluster));
+    expect(skipsTlsVerify(path)).toBe(isSkipped);
   });
 
   it('that can not be read is named with the code', () => {
