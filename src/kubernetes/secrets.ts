@@ -6,7 +6,7 @@ import type {
 } from '../credential/secret.ts';
 import { Failure } from '../lib/failure.ts';
 import { listAt, member, textAt, textsAt } from '../lib/json.ts';
-import { Sensitive, sanitize } from '../lib/sensitive.ts';
+import { Sensitive } from '../lib/sensitive.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import { upgradeManagedFields } from './managed-fields.ts';
 import { secretMetaFrom } from './objects.ts';
@@ -148,7 +148,8 @@ export function writeConflictOf(error: ApiError, desired: DesiredSecret): Failur
 
 const fieldsOf = ({ causes }: ApiError): Set<string> => new Set(causes.map(({ field }) => field));
 
-function foreignness(error: ApiError, { name, type }: DesiredSecret): string | undefined {
+function foreignness(error: ApiError, desired: DesiredSecret): string | undefined {
+  const { name, type } = desired;
   const fields = fieldsOf(error);
   const elsewhere = 'choose another spec.target.name, or remove that Secret';
   if (fields.has('type') && type !== undefined) {
@@ -159,12 +160,33 @@ function foreignness(error: ApiError, { name, type }: DesiredSecret): string | u
   }
   const taken = conflictsIn(error);
   if (taken.length === 0) return undefined;
-  const whose = new Set(taken.map(({ field, detail }) => `${field} (${managerIn(detail)})`));
-  return `Other field managers own fields of Secret "${name}": ${sanitize([...whose].join(', '), [])}; use other keys, or let them give these up`;
+  const paths = pathsOf(desired);
+  const whose = new Set(
+    taken.map(
+      ({ field, detail }) => `${paths.has(field) ? field : 'a field'} (${managerIn(detail)})`,
+    ),
+  );
+  return `Other field managers own fields of Secret "${name}": ${listed([...whose])}; use other keys, or let them give these up`;
 }
 
 const conflictsIn = ({ causes }: ApiError) =>
   causes.filter(({ reason }) => reason === 'FieldManagerConflict');
+
+const MAX_LISTED = 5;
+
+function listed(words: readonly string[]): string {
+  const more = words.length - MAX_LISTED;
+  const shown = words.slice(0, MAX_LISTED).join(', ');
+  return more > 0 ? `${shown} and ${more} more` : shown;
+}
+
+/** The fields that we have sent, as the API server names them. */
+const pathsOf = ({ data, labels, annotations }: DesiredSecret): Set<string> =>
+  new Set([
+    ...Object.keys(data).map((key) => `.data.${key}`),
+    ...Object.keys(labels).map((key) => `.metadata.labels.${key}`),
+    ...Object.keys(annotations).map((key) => `.metadata.annotations.${key}`),
+  ]);
 
 /** `conflict with "NAME" using v1`, perhaps with a time. The name is the other client's; nothing else is shown. */
 const managerIn = (detail: Sensitive): string =>

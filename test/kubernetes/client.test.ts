@@ -27,7 +27,7 @@ const desired: DesiredSecret = {
   uid: 'secret-uid',
   type: 'convercus.io/token',
   labels: { l: '1' },
-  annotations: { a: '2' },
+  annotations: { a: '2', 'convercus.io/b': 'h' },
   owner: {
     apiVersion: 'convercus.io/v1alpha1',
     kind: 'ConvercusCredential',
@@ -191,7 +191,7 @@ describe('applying a Secret', () => {
         name: 'loyalty-token',
         uid: 'secret-uid',
         labels: { l: '1' },
-        annotations: { a: '2' },
+        annotations: { a: '2', 'convercus.io/b': 'h' },
         ownerReferences: [{ ...desired.owner, controller: true }],
       },
       data: { token: Buffer.from(TOKEN).toString('base64'), note: 'w6Q=' },
@@ -259,6 +259,21 @@ describe('applying a Secret', () => {
     });
   });
 
+  it('onto many keys of others names five of them', async () => {
+    const keys = [...Array(32).keys()].map((n) => `key-${n}`);
+    const causes = keys.map((key) => ({
+      field: `.data.${key}`,
+      reason: 'FieldManagerConflict',
+      message: 'conflict with "helm" using v1',
+    }));
+    const conflict = status(409, 'Conflict', { details: { causes } });
+    await using world = await aWorld(({ method }) => (method === 'PATCH' ? conflict : stored('9')));
+    const data = Object.fromEntries(keys.map((key) => [key, new Sensitive('v')]));
+    expect(await world.cluster.applySecret({ ...desired, data }, never)).toMatchObject({
+      message: expect.stringContaining('.data.key-4 (helm) and 27 more; use other keys'),
+    });
+  });
+
   const cause = (field: string, reason = 'FieldValueInvalid', message = TOKEN): object => ({
     message: TOKEN,
     details: { causes: [{ field, reason, message }] },
@@ -281,6 +296,26 @@ describe('applying a Secret', () => {
       ),
       'TargetNotOurs',
       /\.data\.token \(helm\)/,
+    ],
+    [
+      'an annotation of another manager',
+      status(
+        409,
+        'Conflict',
+        cause(
+          '.metadata.annotations.convercus.io/b',
+          'FieldManagerConflict',
+          'conflict with "kubectl" using v1',
+        ),
+      ),
+      'TargetNotOurs',
+      /: \.metadata\.annotations\.convercus\.io\/b \(kubectl\);/,
+    ],
+    [
+      'a field that was not sent',
+      status(409, 'Conflict', cause(TOKEN, 'FieldManagerConflict', 'conflict with "x" using v1')),
+      'TargetNotOurs',
+      /: a field \(x\);/,
     ],
     [
       'another uid',
