@@ -14,7 +14,15 @@ import {
   SESSION_LABEL,
 } from '../credential/target-secret.ts';
 import { parseTokenAnnotations, TOKEN_ANNOTATIONS } from '../credential/token-annotations.ts';
-import { listAt, member, numberAt, objectOf, textAt } from '../lib/json.ts';
+import {
+  isObject,
+  type JsonObject,
+  listAt,
+  member,
+  numberAt,
+  objectOf,
+  textAt,
+} from '../lib/json.ts';
 import type { Key } from '../lib/key.ts';
 import { annotatedBy, fieldOwnershipOf } from './managed-fields.ts';
 
@@ -44,7 +52,10 @@ export function withoutLargeTarget(credential: ConvercusCredential): CachedCrede
 function sizeOf({ labels, annotations, data }: ConvercusCredential['spec']['target']): number {
   let size = 0;
   for (const texts of [labels, annotations, data]) {
-    for (const [key, text] of Object.entries(texts ?? {})) size += key.length + text.length;
+    for (const [key, text] of Object.entries(texts ?? {})) {
+      // No text under another schema; what is left out is read again for the reconcile, which refuses it
+      size += typeof text === 'string' ? key.length + text.length : Infinity;
+    }
   }
   return size;
 }
@@ -66,8 +77,8 @@ export function credentialFrom(object: unknown): ConvercusCredential | undefined
 }
 
 /**
- * An object stored under an older schema may lack what is required now. It gets empty names, which `parseCredential`
- * refuses.
+ * An object stored under another schema may lack what is required now, or hold something else there. It gets empty
+ * texts, which `parseCredential` refuses.
  */
 function specFrom(spec: unknown): object {
   const source = member(spec, 'credentialsSecretRef');
@@ -75,19 +86,41 @@ function specFrom(spec: unknown): object {
     ...objectOf(spec),
     program: textAt(spec, 'program') ?? '',
     environment: textAt(spec, 'environment') ?? '',
+    grantType: textAt(spec, 'grantType') ?? '',
     credentialsSecretRef: { ...objectOf(source), name: textAt(source, 'name') ?? '' },
-    target: objectOf(member(spec, 'target')),
+    target: targetFrom(member(spec, 'target')),
   };
 }
 
+function targetFrom(value: unknown): object {
+  const target = objectOf(value);
+  return target['name'] === undefined ? target : { ...target, name: textAt(target, 'name') ?? '' };
+}
+
+/** Undefined when it has another shape than the operator's own: then it is written as if there was none. */
 function statusFrom(status: unknown): object | undefined {
-  if (status === undefined) return undefined;
+  if (!isStatus(status)) return undefined;
   const handled = textAt(status, 'lastHandledRenewRequest');
   return {
     ...objectOf(status),
     ...(handled === undefined ? {} : { lastHandledRenewRequest: shortened(handled) }),
   };
 }
+
+function isStatus(status: unknown): status is JsonObject {
+  if (!isObject(status)) return false;
+  const { conditions = [], target, rejectedLogin } = status;
+  if (!Array.isArray(conditions) || !conditions.every(isCondition)) return false;
+  const times = ['issuedAt', 'expiresAt', 'renewAt'].map((name) => status[name]);
+  return [target, rejectedLogin].every(isFlat) && !times.some(isStructure);
+}
+
+const isCondition = (condition: unknown): boolean =>
+  ['type', 'status', 'reason'].every((name) => textAt(condition, name) !== undefined);
+
+const isFlat = (value: unknown): boolean => !Object.values(objectOf(value)).some(isStructure);
+
+const isStructure = (value: unknown): boolean => typeof value === 'object';
 
 /** Longer ones are only compared, so a digest does as well. */
 const MAX_TEXT = 64;

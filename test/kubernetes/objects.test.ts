@@ -1,12 +1,15 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
+import { readRejection } from '../../src/credential/status.ts';
 import { formatTokenAnnotations } from '../../src/credential/token-annotations.ts';
 import {
   cachedCredentialFrom,
   credentialFrom,
+  namesOf,
   secretFrom,
   secretMetaFrom,
 } from '../../src/kubernetes/objects.ts';
+import { credentialGauges } from '../../src/telemetry/credential-gauges.ts';
 import { runs } from '../support/runs.ts';
 
 const tokenAnnotations = {
@@ -145,6 +148,7 @@ describe('a ConvercusCredential of the API server', () => {
     spec: {
       program: 'ABC',
       environment: 'staging',
+      grantType: 'password',
       credentialsSecretRef: { name: 'convercus-abc', keys: { clientSecret: 'client_secret' } },
       target: { name: 't', data: { token: '{{access_token}}' } },
     },
@@ -173,6 +177,7 @@ describe('a ConvercusCredential of the API server', () => {
     expect(credentialFrom({ metadata, spec: {} })?.spec).toMatchObject({
       program: '',
       environment: '',
+      grantType: '',
       credentialsSecretRef: { name: '' },
       target: {},
     });
@@ -297,5 +302,57 @@ describe('foreign JSON', () => {
     expect(secretMetaFrom(hostile)).toBeUndefined();
     expect(credentialFrom(hostile)?.spec.target.name).toBeUndefined();
     expect('polluted' in {}).toBe(false);
+  });
+});
+
+describe('a credential that was stored under another schema', () => {
+  const text = fc.oneof(fc.string(), fc.jsonValue({ maxDepth: 2 }));
+  const texts = fc.oneof(fc.dictionary(fc.string(), text), fc.jsonValue());
+  const spec = fc.record(
+    {
+      program: text,
+      environment: text,
+      grantType: text,
+      credentialsSecretRef: fc.oneof(fc.record({ name: text, keys: texts }), fc.jsonValue()),
+      target: fc.oneof(fc.record({ name: text, labels: texts, data: texts }), fc.jsonValue()),
+    },
+    { requiredKeys: [] },
+  );
+  const condition = fc.oneof(
+    fc.record(
+      { type: fc.constantFrom('Ready', 'Renewed'), status: fc.constant('False'), reason: text },
+      { requiredKeys: ['type', 'status'] },
+    ),
+    fc.jsonValue(),
+  );
+  const time = fc.oneof(text, fc.constant({ toString: 1 }));
+  const status = fc.record(
+    {
+      conditions: fc.oneof(fc.array(condition), fc.jsonValue()),
+      expiresAt: time,
+      renewAt: time,
+      rejectedLogin: fc.oneof(fc.record({ presented: text, at: time }), fc.jsonValue()),
+      target: fc.jsonValue(),
+    },
+    { requiredKeys: [] },
+  );
+
+  it('keeps no other from the cache and from the metrics', () => {
+    const metadata = { name: 'a', namespace: 'n', uid: 'u' };
+    fc.assert(
+      fc.property(
+        fc.oneof(spec, fc.jsonValue()),
+        fc.oneof(status, fc.jsonValue()),
+        (spec, status) => {
+          const credential = cachedCredentialFrom({ metadata, spec, status });
+          if (credential === undefined) throw new Error('it has a name, a namespace and a uid');
+          for (const name of namesOf(credential)) expect(name).toEqual(expect.any(String));
+          const lines = [...credentialGauges(() => [credential], 0)].join('');
+          expect(lines).toContain('name="a"');
+          expect(readRejection(credential.status)?.at ?? 0).toEqual(expect.any(Number));
+        },
+      ),
+      { numRuns: runs(1_000) },
+    );
   });
 });
