@@ -1,0 +1,21 @@
+import * as fc from 'fast-check';
+
+/** Few names, so that credentials, their Secrets and their targets meet. */
+
+export const NAMESPACES = [1, 2, 3, 4];
+
+export const namespaceOf = (number: number): string => `fuzz-${number}`;
+
+const CREDENTIALS = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l'];
+const SECRETS = ['s1', 's2', 's3', 's4', 's5'];
+
+/** The environment whose endpoint is the fuzzed provider; `plain` has no realm in staging's form. */
+export const ENVIRONMENTS = ['staging', 'plain'];
+
+export const credentialName = fc.constantFrom(...CREDENTIALS);
+
+export const secretName = fc.oneof(
+  { weight: 12, arbitrary: fc.constantFrom(...SECRETS) },
+  { weight: 2, arbitrary: credentialName.map((name) => `${name}-token`) },
+  { weight: 1, arbitrary: credentialName.map((name) => `${name}-session`) },
+);
