@@ -1,10 +1,10 @@
 import { X509Certificate } from 'node:crypto';
-import { parseDocument } from 'yaml';
+import { parseDocument, stringify } from 'yaml';
 import * as z from 'zod';
 import { timesTooLong } from './controller/lease.ts';
 import { selectorProblem } from './kubernetes/label-selector.ts';
 import { isObject } from './lib/json.ts';
-import { seconds } from './lib/time.ts';
+import { type Ms, seconds } from './lib/time.ts';
 import { BUILT_IN_ENVIRONMENTS, type Environments } from './oauth/environment.ts';
 
 export interface Checks {
@@ -32,6 +32,34 @@ export function parseConfig(text: string | undefined, checks: Checks): Config | 
     return [firstLine(String(error))];
   }
 }
+
+/** A configuration file with all keys, which reads as this configuration. */
+export function configText(config: Config): string {
+  const { environments, leaderElection, tokenHosts, renewal, ...others } = config;
+  const { lease, renew, retry, ...election } = leaderElection;
+  const { connectTimeout, timeout, ...limits } = tokenHosts;
+  const { minimum, ...percents } = renewal;
+  const each = Array.from(environments.values(), ({ name, ...rest }) => [name, rest] as const);
+  const file = {
+    environments: Object.fromEntries(each),
+    ...others,
+    leaderElection: {
+      ...election,
+      leaseSeconds: inSeconds(lease),
+      renewSeconds: inSeconds(renew),
+      retrySeconds: inSeconds(retry),
+    },
+    tokenHosts: {
+      ...limits,
+      connectTimeoutSeconds: inSeconds(connectTimeout),
+      timeoutSeconds: inSeconds(timeout),
+    },
+    renewal: { ...percents, minimumSeconds: inSeconds(minimum) },
+  };
+  return stringify(file, { lineWidth: 0 });
+}
+
+const inSeconds = (time: Ms): number => time / seconds(1);
 
 /** A key without a value counts as absent, for example a section whose lines are all commented out. */
 const dropEmpty = (_: unknown, value: unknown): unknown =>
@@ -78,9 +106,11 @@ function schemaWith({ readFile, namespace = 'default' }: Checks) {
       .prefault({}),
     renewal: renewal.prefault({}),
     operations: section({
-      host: text(/./, 'write an address to listen on').default('0.0.0.0'),
+      host: text(/./, 'write an address to listen on').default('::'),
       port: wholeNumber(0, 65_535).default(8080),
+      probePort: wholeNumber(0, 65_535).optional(),
     }).prefault({}),
+    metrics: section({ perCredential: flag.default(true) }).prefault({}),
     log: section({
       level: oneOf('error', 'warn', 'info', 'debug').default('info'),
       format: oneOf('json', 'text').default('json'),

@@ -16,10 +16,7 @@ const GAUGES: readonly Gauge[] = [
   {
     name: 'convercus_credential_ready',
     help: 'Whether the target holds a token that is valid now.',
-    value: ({ status }, now) => {
-      const isValid = now < (parseTime(status?.expiresAt) ?? 0);
-      return Number(isValid && isTrue(status, 'Ready'));
-    },
+    value: (credential, now) => Number(isReady(credential, now)),
   },
   {
     name: 'convercus_credential_stalled',
@@ -77,6 +74,33 @@ export function* credentialGauges(
     }
     yield chunk;
   }
+}
+
+/** In place of the gauges of each credential: how many are in each state. In pieces, too. */
+export function* credentialCounts(
+  credentials: Iterable<ConvercusCredential>,
+  now: EpochMs,
+): Generator<string> {
+  const counts = { ready: 0, not_ready: 0, suspended: 0 };
+  let count = 0;
+  for (const credential of credentials) {
+    counts[stateOf(credential, now)] += 1;
+    count += 1;
+    if (count % CREDENTIALS_PER_CHUNK === 0) yield '';
+  }
+  yield `# HELP convercus_credentials How many credentials are in each state.\n# TYPE convercus_credentials gauge\n`;
+  for (const [state, value] of Object.entries(counts)) {
+    yield `convercus_credentials{state="${state}"} ${value}\n`;
+  }
+}
+
+function stateOf(credential: ConvercusCredential, now: EpochMs) {
+  if (credential.spec.suspend) return 'suspended';
+  return isReady(credential, now) ? 'ready' : 'not_ready';
+}
+
+function isReady({ status }: ConvercusCredential, now: EpochMs): boolean {
+  return now < (parseTime(status?.expiresAt) ?? 0) && isTrue(status, 'Ready');
 }
 
 function isTrue(status: ConvercusCredential['status'], type: string): boolean {

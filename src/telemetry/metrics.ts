@@ -10,13 +10,15 @@ import {
   type ReconcileResult,
   workQueueMetrics,
 } from './controller-metrics.ts';
-import { credentialGauges } from './credential-gauges.ts';
+import { credentialCounts, credentialGauges } from './credential-gauges.ts';
 import { Instruments, type Sample } from './instruments.ts';
 
 export interface MetricsOptions {
   readonly version: string;
   readonly workers: number;
   readonly leaseName: string;
+  /** Whether each credential has series of its own, with its namespace and name; else they are counted. */
+  readonly perCredential?: boolean;
   readonly clock: Clock;
 }
 
@@ -79,7 +81,8 @@ const LATENESS_SECONDS = [0.1, 0.5, 1, 5, 15, 30, 60, 120, 300, 900];
 const REMAINING_SECONDS = [0, 15, 30, 60, 120, 300, 600, 1_800, 7_200, 18_000];
 
 /** All metrics, in a registry of their own. */
-export function createMetrics({ version, workers, leaseName, clock }: MetricsOptions): Metrics {
+export function createMetrics(options: MetricsOptions): Metrics {
+  const { version, workers, leaseName, perCredential = true, clock } = options;
   let observed: Observed = {};
   let isLeader = false;
   const make = new Instruments();
@@ -98,7 +101,10 @@ export function createMetrics({ version, workers, leaseName, clock }: MetricsOpt
     // The leader alone: a standby that is cut off would go on showing old news
     const { credentials = () => [] } = isLeader ? observed : {};
     yield await make.text();
-    for (const chunk of credentialGauges(credentials, clock.now())) {
+    const ofCredentials = perCredential
+      ? credentialGauges(credentials, clock.now())
+      : credentialCounts(credentials(), clock.now());
+    for (const chunk of ofCredentials) {
       yield chunk;
       await setImmediate();
     }

@@ -1,8 +1,9 @@
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer, type RequestListener, type Server, type ServerResponse } from 'node:http';
 import { isIPv6 } from 'node:net';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { type Ms, seconds } from '../lib/time.ts';
+import { limitConnections } from './connection-limit.ts';
 
 /** A part that does not work while the others do: it is shown, but the check does not fail. */
 export interface Degraded {
@@ -13,9 +14,12 @@ export interface Degraded {
 export type CheckResult = readonly [name: string, result: true | string | Degraded];
 
 export interface OperationsOptions {
+  /** `::` is every address, that of IPv4 alone where IPv6 is off. */
   readonly host: string;
-  /** 0: any free port. */
+  /** Of /metrics. 0: any free port. */
   readonly port: number;
+  /** Of /livez and /readyz. Absent: the same as `port`. 0: any free port. */
+  readonly probePort?: number | undefined;
   readonly readiness: () => Iterable<CheckResult>;
   readonly metrics: {
     readonly contentType: string;
@@ -24,9 +28,11 @@ export interface OperationsOptions {
 }
 
 export interface OperationsServer {
-  /** Such as `http://127.0.0.1:8080`. */
+  /** Of /metrics, such as `http://127.0.0.1:8080`. */
   readonly url: string;
   readonly port: number;
+  readonly probeUrl: string;
+  readonly probePort: number;
   /** Lets responses in flight end, for 1 s. */
   readonly close: () => Promise<void>;
 }
@@ -38,56 +44,109 @@ const LIMITS = {
   keepAliveTimeout: seconds(5),
   maxHeaderSize: 8 * 1024,
 };
+const MAX_CONNECTIONS = 256;
+/** A response of 10,000 credentials has 6 MB, and takes 40 ms of the only thread. */
+const MAX_SCRAPES = 2;
+const SCRAPE_TIMEOUT: Ms = seconds(30);
 /** A client that reads nothing of its response for this long is cut off. */
 const IDLE_LIMIT: Ms = seconds(30);
 const CLOSING_TIME: Ms = seconds(1);
 const TEXT = 'text/plain; charset=utf-8';
 
-/** /livez, /readyz and /metrics. Rejects when it cannot listen. */
+type Route = (query: URLSearchParams, response: ServerResponse) => void | Promise<void>;
+type Routes = ReadonlyMap<string, Route>;
+
+/** /metrics, and on the same or another port /livez and /readyz. Rejects when it cannot listen. */
 export async function startOperationsServer(options: OperationsOptions): Promise<OperationsServer> {
-  const server = createServer(LIMITS, (request, response) => {
-    handle(options, request, response).catch(() => fail(response));
-  });
+  const { host, port, probePort = port } = options;
+  const isShared = options.probePort === undefined || (probePort === port && port !== 0);
+  const probes = probeRoutes(options.readiness);
+  const metrics: Routes = new Map([['/metrics', metricsRoute(options.metrics)]]);
+  const first = await listen(isShared ? new Map([...metrics, ...probes]) : metrics, host, port);
+  if (isShared) return { ...first, probeUrl: first.url, probePort: first.port };
+  try {
+    const second = await listen(probes, host, probePort);
+    const close = async (): Promise<void> => {
+      await Promise.all([first.close(), second.close()]);
+    };
+    return { ...first, probeUrl: second.url, probePort: second.port, close };
+  } catch (error) {
+    await first.close();
+    throw error;
+  }
+}
+
+type Listening = Pick<OperationsServer, 'url' | 'port' | 'close'>;
+
+async function listen(routes: Routes, host: string, port: number): Promise<Listening> {
+  const server = createServer(LIMITS, dispatching(routes));
   server.setTimeout(IDLE_LIMIT);
-  server.maxConnections = 256;
+  limitConnections(server, MAX_CONNECTIONS);
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
-    server.listen(options.port, options.host, resolve);
+    // Without a host Node listens on ::, which takes IPv4 too, or on 0.0.0.0 where IPv6 is off
+    server.listen({ port, ...(host === '::' ? {} : { host }) }, resolve);
   });
   const address = server.address();
-  const port = typeof address === 'object' && address !== null ? address.port : options.port;
-  const host = isIPv6(options.host) ? `[${options.host}]` : options.host;
-  const close = async (): Promise<void> => {
-    const cut = setTimeout(() => server.closeAllConnections(), CLOSING_TIME);
-    await new Promise<void>((resolve) => {
-      server.close(() => resolve());
+  const bound = typeof address === 'object' && address !== null ? address : { address: host, port };
+  const name = isIPv6(bound.address) ? `[${bound.address}]` : bound.address;
+  return { url: `http://${name}:${bound.port}`, port: bound.port, close: () => closed(server) };
+}
+
+async function closed(server: Server): Promise<void> {
+  const cut = setTimeout(() => server.closeAllConnections(), CLOSING_TIME);
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+  });
+  clearTimeout(cut);
+}
+
+const dispatching =
+  (routes: Routes): RequestListener =>
+  ({ method, url = '/' }, response) => {
+    const [path = '', query] = url.split('?', 2);
+    const route = routes.get(path);
+    if (route === undefined) return send(response, 404, 'not found');
+    if (method !== 'GET') return send(response.setHeader('allow', 'GET'), 405, 'only GET');
+    run(route, new URLSearchParams(query), response).catch(() => {
+      // A check or a metric threw, or the client went away
+      if (response.headersSent) response.destroy();
+      else send(response, 500, 'internal error');
     });
-    clearTimeout(cut);
   };
-  return { url: `http://${host}:${port}`, port, close };
+
+const run = async (route: Route, ...args: Parameters<Route>): Promise<void> => route(...args);
+
+/** A process that responds is alive. Connections of probes are not kept: the next probe is seconds away. */
+function probeRoutes(readiness: OperationsOptions['readiness']): Routes {
+  const route =
+    (results: () => Iterable<CheckResult>): Route =>
+    (query, response) => {
+      response.shouldKeepAlive = false;
+      sendHealth(response, [...results()], query.has('verbose'));
+    };
+  return new Map([
+    ['/livez', route(() => [])],
+    ['/readyz', route(readiness)],
+  ]);
 }
 
-/** A check or a metric threw, or the client went away. */
-function fail(response: ServerResponse): void {
-  if (response.headersSent) response.destroy();
-  else send(response, 500, 'internal error');
-}
-
-async function handle(
-  { readiness, metrics }: OperationsOptions,
-  { method, url = '/' }: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
-  const [path, query] = url.split('?', 2);
-  const isVerbose = new URLSearchParams(query).has('verbose');
-  if (path !== '/livez' && path !== '/readyz' && path !== '/metrics') {
-    return send(response, 404, 'not found');
-  }
-  if (method !== 'GET') return send(response.setHeader('allow', 'GET'), 405, 'only GET');
-  if (path === '/livez') return sendHealth(response, [], isVerbose); // a process that responds is alive
-  if (path === '/readyz') return sendHealth(response, [...readiness()], isVerbose);
-  response.setHeader('content-type', metrics.contentType);
-  await pipeline(Readable.from(metrics.chunks()), response);
+/** More scrapes at once would take the thread from renewals. */
+function metricsRoute({ contentType, chunks }: OperationsOptions['metrics']): Route {
+  let running = 0;
+  return async (_, response) => {
+    if (running >= MAX_SCRAPES) {
+      return send(response.setHeader('retry-after', 1), 503, 'too many scrapes at once');
+    }
+    running += 1;
+    try {
+      response.setHeader('content-type', contentType);
+      const signal = AbortSignal.timeout(SCRAPE_TIMEOUT);
+      await pipeline(Readable.from(chunks()), response, { signal });
+    } finally {
+      running -= 1;
+    }
+  };
 }
 
 function sendHealth(
@@ -106,5 +165,6 @@ function lineOf([name, result]: CheckResult): string {
 }
 
 function send(response: ServerResponse, status: number, text: string): void {
-  response.writeHead(status, { 'content-type': TEXT }).end(`${text}\n`);
+  response.statusCode = status;
+  response.setHeader('content-type', TEXT).end(`${text}\n`);
 }

@@ -1,12 +1,14 @@
 import { describe, expect, it } from '@jest/globals';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { rfc3339 } from '../../src/lib/time.ts';
 import { createMetrics, type Metrics } from '../../src/telemetry/metrics.ts';
 import { aCredential, START } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 /** Of a leader. */
-function aRegistry(clock = new FakeClock()): Metrics {
-  const metrics = createMetrics({ version: '1.2.3', workers: 16, leaseName: 'lease', clock });
+function aRegistry(clock = new FakeClock(), perCredential = true): Metrics {
+  const options = { version: '1.2.3', workers: 16, leaseName: 'lease', perCredential, clock };
+  const metrics = createMetrics(options);
   metrics.leading(true);
   return metrics;
 }
@@ -140,6 +142,25 @@ describe('the metrics', () => {
     expect(await samplesOf(metrics)).toMatchObject({
       'convercus_watch_up{resource="secrets",namespace="shop"}': 1,
       'convercus_watch_up{resource="secrets",namespace="depot"}': 0,
+    });
+  });
+
+  it('count the credentials by state instead, where their names are not to be shown', async () => {
+    const metrics = aRegistry(new FakeClock(), false);
+    const states: Record<string, ConvercusCredential> = {
+      ready: aCredential({ status: status('True') }),
+      failed: aCredential({ status: status('False') }),
+      expired: aCredential({ status: { ...status('True'), expiresAt: rfc3339(START) } }),
+      fresh: aCredential(),
+      suspended: aCredential({ spec: { suspend: true }, status: status('True') }),
+    };
+    metrics.observe({ credentials: () => Object.values(states) });
+    const text = await textOf(metrics);
+    expect(text).not.toMatch(/shop|loyalty|ABC|staging|convercus_credential_/);
+    expect(await samplesOf(metrics)).toMatchObject({
+      'convercus_credentials{state="ready"}': 1,
+      'convercus_credentials{state="not_ready"}': 3,
+      'convercus_credentials{state="suspended"}': 1,
     });
   });
 

@@ -1,6 +1,12 @@
-import { connect } from 'node:net';
+import { type ChildProcess, fork, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
+import { freePorts } from '../../dev/envtest/server-process.ts';
 import {
   type CheckResult,
   type OperationsOptions,
@@ -95,11 +101,95 @@ describe('the operations server', () => {
     expect((await get('/livez')).status).toBe(200);
   });
 
-  it('rejects when it cannot listen', async () => {
+  it('rejects when it cannot listen on one of its ports, and then listens on none', async () => {
     const { port } = await start();
-    const options = { host: '127.0.0.1', port, readiness: () => [] };
+    const options = { host: '127.0.0.1', readiness: () => [] };
     const metrics = { contentType: '', chunks: async function* () {} };
-    await expect(startOperationsServer({ ...options, metrics })).rejects.toThrow('EADDRINUSE');
+    const starting = (ports: { port: number; probePort?: number }) =>
+      startOperationsServer({ ...options, ...ports, metrics });
+    await expect(starting({ port })).rejects.toThrow('EADDRINUSE');
+    const [free = 0] = await freePorts(1);
+    await expect(starting({ port: free, probePort: port })).rejects.toThrow('EADDRINUSE');
+    await (await starting({ port: free })).close();
+  });
+
+  it('listens on every address by default, of IPv4 and of IPv6', async () => {
+    const { port, url } = await start({ host: '::' });
+    const isThere = Object.values(networkInterfaces()).some((all) =>
+      all?.some(({ family }) => family === 'IPv6'),
+    );
+    expect(url).toBe(`http://${isThere ? '[::]' : '0.0.0.0'}:${port}`);
+    for (const host of isThere ? ['127.0.0.1', '[::1]'] : ['127.0.0.1']) {
+      expect((await fetch(`http://${host}:${port}/livez`)).status).toBe(200);
+    }
+  });
+
+  it('responds to probes on a port of their own', async () => {
+    const { url, port, probeUrl, probePort } = await start({ probePort: 0 });
+    expect(probePort).not.toBe(port);
+    const statusOf = async (base: string, path: string) => (await fetch(base + path)).status;
+    for (const path of ['/livez', '/readyz']) {
+      expect([path, await statusOf(probeUrl, path), await statusOf(url, path)]).toEqual([
+        path,
+        200,
+        404,
+      ]);
+    }
+    expect([await statusOf(probeUrl, '/metrics'), await statusOf(url, '/metrics')]).toEqual([
+      404, 200,
+    ]);
+  });
+
+  it('has one port when both are the same', async () => {
+    const [free = 0] = await freePorts(1);
+    const { probePort, probeUrl, url } = await start({ port: free, probePort: free });
+    expect([probePort, probeUrl]).toEqual([free, url]);
+    expect((await get('/livez')).status).toBe(200);
+    expect((await get('/metrics')).status).toBe(200);
+  });
+
+  it('keeps no connection of a probe', async () => {
+    await start();
+    expect((await get('/livez')).headers.get('connection')).toBe('close');
+    expect((await get('/readyz')).headers.get('connection')).toBe('close');
+    expect((await get('/metrics')).headers.get('connection')).toBe('keep-alive');
+  });
+
+  it('serves two scrapes at once and asks others to come again', async () => {
+    const release = Promise.withResolvers<void>();
+    const chunks = async function* () {
+      yield 'up 1\n';
+      await release.promise;
+    };
+    await start({ metrics: { contentType: 'text/plain', chunks } });
+    const [one, two] = [1, 2].map(() => fetch(`${server?.url}/metrics`));
+    expect([(await one)?.status, (await two)?.status]).toEqual([200, 200]);
+    const { status, headers } = await get('/metrics');
+    expect([status, headers.get('retry-after')]).toEqual([503, '1']);
+    release.resolve();
+    await Promise.all([(await one)?.text(), (await two)?.text()]);
+    await expect(get('/metrics')).resolves.toMatchObject({ status: 200 });
+  });
+
+  it('drops the connection that has been idle for longest when 256 are open', async () => {
+    const { port } = await start();
+    const idle: Socket[] = [];
+    const ended: number[] = [];
+    for (let n = 0; n < 256; n += 1) {
+      const socket = connect(port, '127.0.0.1').once('close', () => ended.push(n));
+      await once(socket, 'connect');
+      idle.push(socket);
+    }
+    const [first] = idle;
+    first?.write('GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n');
+    if (first !== undefined) await once(first, 'data');
+    expect((await get('/livez')).status).toBe(200);
+    const another = connect(port, '127.0.0.1');
+    await once(another, 'connect');
+    for (let tries = 0; ended.length === 0 && tries < 100; tries += 1) await sleep(100);
+    expect(ended).toEqual([1]);
+    another.destroy();
+    for (const socket of idle) socket.destroy();
   });
 
   it('closes although a client keeps a connection on which it says nothing', async () => {
@@ -110,5 +200,76 @@ describe('the operations server', () => {
     server = undefined;
     expect(await text(silent)).toBe('');
     await expect(fetch(`http://127.0.0.1:${port}/livez`)).rejects.toThrow();
+  });
+});
+
+describe('a crowd of clients', () => {
+  const processes: ChildProcess[] = [];
+
+  afterEach(async () => {
+    for (const child of processes.splice(0)) {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    }
+  });
+
+  async function startProcess(...args: readonly string[]): Promise<ChildProcess> {
+    const child = fork(join(import.meta.dirname, 'operations-process.ts'), args);
+    processes.push(child);
+    return child;
+  }
+
+  async function flood(...args: readonly (string | number)[]): Promise<void> {
+    const script = join(import.meta.dirname, 'flood.ts');
+    const stdio = ['ignore', 'pipe', 'inherit'] as const;
+    const child = spawn(process.execPath, [script, ...args.map(String)], { stdio: [...stdio] });
+    processes.push(child);
+    await once(child.stdout, 'data');
+    await sleep(1_000);
+  }
+
+  /** Seconds of each, from the shortest to the longest. Like those of kubelet: each has a connection of its own. */
+  async function probes(port: number): Promise<number[]> {
+    const took: number[] = [];
+    for (let n = 0; n < 20; n += 1) {
+      const began = performance.now();
+      const response = await fetch(`http://127.0.0.1:${port}/livez`);
+      expect([response.status, await response.text()]).toEqual([200, 'ok\n']);
+      took.push((performance.now() - began) / 1_000);
+      await sleep(100);
+    }
+    return took.sort((a, b) => a - b);
+  }
+
+  it.each([
+    [300, '/metrics', 'apart', 1],
+    [1_200, '/metrics', 'apart', 1],
+    // What is held and what is probed is the same
+    [300, '/metrics', 'shared', 5],
+    [1_200, '/metrics', 'shared', 5],
+    [300, '/livez', 'apart', 5],
+    [1_200, '/livez', 'apart', 5],
+  ])('leaves probes unharmed by %d connections to %s, ports %s', async (...given) => {
+    const [count, path, ports, seconds] = given;
+    const [{ port, probePort }] = await once(await startProcess('0', ports), 'message');
+    await probes(probePort);
+    await flood(path === '/metrics' ? port : probePort, count, path, 1_000);
+    // One may be late because of what else the machine does
+    expect((await probes(probePort)).at(-2)).toBeLessThan(seconds);
+  });
+
+  it('takes no turn of the event loop for long, by 100 scrapers of 10,000 credentials', async () => {
+    const operator = await startProcess('10000', 'apart');
+    const [{ port }] = await once(operator, 'message');
+    const delay = async (): Promise<number> => {
+      operator.send('delay?');
+      const [milliseconds] = await once(operator, 'message');
+      return milliseconds;
+    };
+    await flood(port, 100, '/metrics', 0);
+    await delay();
+    await sleep(3_000);
+    // 10 to 30 on a quiet machine, and 100 to 230 with all scrapes at once
+    expect(await delay()).toBeLessThan(150);
   });
 });
