@@ -4,6 +4,7 @@
  */
 import { mkdir, writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
+import { bundleOperator, imageSettings } from '../bundled-operator.ts';
 import { missingForControlPlane } from '../envtest/binaries.ts';
 import { writeMethods } from './bare-loop.ts';
 import { BuiltInProvider } from './built-in-provider.ts';
@@ -15,7 +16,7 @@ import { peer } from './scenarios/peer/peer.ts';
 import { firstToken, ownClients, sharedClient } from './scenarios/requests.ts';
 import { growth, speed } from './scenarios/speed.ts';
 import { wrongSecret } from './scenarios/wrong-secret.ts';
-import { bundleOperator, imageSettings, LabTestbed, type Size } from './testbed.ts';
+import { LabTestbed, type Size } from './testbed.ts';
 import { requireAll, UsageError } from './usage.ts';
 
 interface Scenario {
@@ -144,7 +145,8 @@ async function run(scenario: string, { run, count }: Scenario, values: Values): 
   const seconds = (): number => Math.round((Date.now() - began) / 1_000);
   const { profile } = values;
   const { env, nodeArguments } = await imageSettings();
-  const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
+  const profiling =
+    profile === undefined ? [] : ['--allow-fs-write=*', '--cpu-prof', `--cpu-prof-dir=${profile}`];
   await using testbed = await LabTestbed.start({
     startProvider: () => BuiltInProvider.start(),
     log: (line) => console.log(`[${scenario} ${seconds()} s] ${line}`),

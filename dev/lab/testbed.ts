@@ -1,8 +1,4 @@
-import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
 import type { Log } from '../envtest/server-process.ts';
 import { OPERATOR_USER, type Operator } from '../testbed/operator.ts';
@@ -16,24 +12,6 @@ import { TargetReader, waitUntil } from './target-reader.ts';
 
 /** No limit on requests to the identity provider, so that it is not what is measured. */
 export const NO_RATE_LIMIT = { requestsPerSecond: 0, burst: 10_000, concurrency: 32 };
-
-const ROOT = join(import.meta.dirname, '../..');
-
-/** Builds what the image ships: one file with all libraries. */
-export async function bundleOperator(): Promise<void> {
-  await promisify(execFile)(process.execPath, [join(ROOT, 'dev/bundle.ts')]);
-}
-
-/** How the image runs Node. */
-export async function imageSettings(): Promise<NodeSettings> {
-  const text = await readFile(join(ROOT, 'Dockerfile'), 'utf8');
-  const entrypoint: string[] = JSON.parse(/^ENTRYPOINT (.*)$/m.exec(text)?.[1] ?? '[]');
-  const env = [...text.matchAll(/^ENV (\w+)=(\S+)$/gm)];
-  return {
-    nodeArguments: entrypoint.slice(1, -1),
-    env: Object.fromEntries(env.map(([, name = '', value = '']) => [name, value])),
-  };
-}
 
 /** How much a scenario of the bench measures. */
 export interface Size {

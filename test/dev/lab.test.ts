@@ -1,4 +1,5 @@
 import { describe, expect, it } from '@jest/globals';
+import { imageSettings } from '../../dev/bundled-operator.ts';
 import {
   countsFrom,
   difference,
@@ -24,7 +25,6 @@ import { idleNodeMb } from '../../dev/lab/process-sample.ts';
 import type { EventType, ProviderEvent } from '../../dev/lab/provider.ts';
 import { atMost, exactly, row, table } from '../../dev/lab/report.ts';
 import { TargetReader } from '../../dev/lab/target-reader.ts';
-import { imageSettings } from '../../dev/lab/testbed.ts';
 import { memoryAboveIdle } from '../../dev/lab/thresholds.ts';
 import { leaks } from '../../dev/testbed/leaks.ts';
 

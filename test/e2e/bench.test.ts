@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, it } from '@jest/globals';
+import { bundleOperator, imageSettings } from '../../dev/bundled-operator.ts';
 import { silent } from '../../dev/envtest/server-process.ts';
 import { BENCH_SCENARIOS, CHECK_SIZE } from '../../dev/lab/bench.ts';
 import { BuiltInProvider } from '../../dev/lab/built-in-provider.ts';
-import { bundleOperator, imageSettings, LabTestbed } from '../../dev/lab/testbed.ts';
+import { LabTestbed } from '../../dev/lab/testbed.ts';
 
 /** `npm run bench -- --check`: counts, which are the same on every machine. */
 describe('the counts of npm run bench', () => {

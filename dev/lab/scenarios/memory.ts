@@ -3,13 +3,14 @@ import { parseConfig } from '../../../src/config.ts';
 import { parseCredential } from '../../../src/credential/credential.ts';
 import { credentialFrom } from '../../../src/kubernetes/objects.ts';
 import { isFailure } from '../../../src/lib/failure.ts';
+import { imageSettings } from '../../bundled-operator.ts';
 import { localStaging } from '../../testbed/operator.ts';
 import { METADATA } from '../api-client.ts';
 import { startFakeApiServer, type Templates } from '../fake-api-server.ts';
 import { Population } from '../population.ts';
 import { idleNodeMb, sampleOf } from '../process-sample.ts';
 import { exactly, type Row, row } from '../report.ts';
-import { imageSettings, type LabTestbed, pidOf, type Size } from '../testbed.ts';
+import { type LabTestbed, pidOf, type Size } from '../testbed.ts';
 import { memoryAboveIdle } from '../thresholds.ts';
 import { timesOfStart } from './idle.ts';
 

@@ -1,3 +1,4 @@
+import { imageSettings } from '../../bundled-operator.ts';
 import type { Operator } from '../../testbed/operator.ts';
 import { type Counts, difference, requestsIn, shown, targetWritesIn } from '../api-counts.ts';
 import { type BareLoopResult, runBareLoop } from '../bare-loop.ts';
@@ -5,7 +6,7 @@ import { mean } from '../measures.ts';
 import { Population } from '../population.ts';
 import { idleNodeMb, sampleOf } from '../process-sample.ts';
 import { atMost, exactly, type Row, row } from '../report.ts';
-import { imageSettings, type LabTestbed, NO_RATE_LIMIT, pidOf, type Size } from '../testbed.ts';
+import { type LabTestbed, NO_RATE_LIMIT, pidOf, type Size } from '../testbed.ts';
 import { CPU_RATIO, RATE_RATIO, RENEWAL_REQUESTS } from '../thresholds.ts';
 
 export const WORKERS = 16;
