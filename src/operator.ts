@@ -13,8 +13,8 @@ import type { Clock, Random } from './lib/clock.ts';
 import { Failure, isFailure, retryAt } from './lib/failure.ts';
 import { type Key, keyOf } from './lib/key.ts';
 import type { Log } from './lib/log.ts';
-import { stackFramesOf } from './lib/stack-frames.ts';
 import { type Action, earliestRequeue, seconds } from './lib/time.ts';
+import { kindAndPlaceOf } from './lib/unexpected-error.ts';
 import { aborted, sleep, withTimeout } from './lib/with-timeout.ts';
 import { type HttpClient, TokenHosts } from './oauth/http-client.ts';
 import { createLoginSource } from './oauth/legacy-login.ts';
@@ -311,18 +311,12 @@ interface ReconcileError {
   readonly attempts: number;
 }
 
-/** The message of an unforeseen error may hold anything, so only its kind and place are logged. */
 function onReconcileError(
   { log, clock, random }: Pick<TermParts, 'log' | 'clock' | 'random'>,
   { error, key, attempts }: ReconcileError,
 ): Action {
-  const kind = error instanceof Error ? error.name : typeof error;
-  log.error('A pass failed because of a bug in the operator', {
-    key,
-    kind,
-    attempts,
-    at: stackFramesOf(error),
-  });
+  const { kind, at } = kindAndPlaceOf(error);
+  log.error('A reconcile failed because of a bug in the operator', { key, kind, attempts, at });
   const failure = new Failure('InternalError', kind);
   return earliestRequeue(retryAt(failure, attempts, clock.now(), random()));
 }

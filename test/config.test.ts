@@ -1,8 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { stringify } from 'yaml';
-import { fromEnvironment, parseArguments, readVersion } from '../src/command-line.ts';
-import { type Checks, type Config, parseConfig } from '../src/config.ts';
+import {
+  environmentProblem,
+  fromEnvironment,
+  parseArguments,
+  readVersion,
+} from '../src/command-line.ts';
+import { type Checks, type Config, configText, parseConfig } from '../src/config.ts';
 import { BUILT_IN_ENVIRONMENTS } from '../src/oauth/environment.ts';
 import { selfSigned } from './oauth/self-signed.ts';
 
@@ -61,7 +66,8 @@ describe('the configuration file', () => {
         timeout: 10_000,
       },
       renewal: { percent: 80, jitterPercent: 5, minimum: 30_000 },
-      operations: { host: '0.0.0.0', port: 8080 },
+      operations: { host: '::', port: 8080 },
+      metrics: { perCredential: true },
       log: { level: 'info', format: 'json' },
     };
     for (const text of [undefined, '', '{}', 'watch:\nlog:\n  # level: debug\n']) {
@@ -145,6 +151,8 @@ describe('the configuration file', () => {
     ['workers', { workers: 0 }],
     ['workers', { workers: 2.5 }],
     ['operations.port', { operations: { port: 65_536 } }],
+    ['operations.probePort', { operations: { probePort: -1 } }],
+    ['metrics.perCredential', { metrics: { perCredential: 'no' } }],
     ['log.level', { log: { level: 'verbose' } }],
     ['watch.namespaces.1', { watch: { namespaces: ['shop', 'Shop'] } }],
     ['watch.namespaces', { watch: { namespaces: ['shop', 'other', 'shop', 'shop'] } }],
@@ -217,8 +225,67 @@ describe('the configuration file', () => {
   });
 });
 
+describe('the effective configuration', () => {
+  const tenths = (from: number, to: number) =>
+    fc.integer({ min: from * 10, max: to * 10 }).map((n) => n / 10);
+  const anyConfig = fc.record(
+    {
+      environments: fc.constantFrom({}, local({ caFile: '/ca.pem' }).environments),
+      watch: fc.constantFrom({}, { namespaces: ['a', 'b'], selector: 'team in (shop, other)' }),
+      workers: fc.integer({ min: 1, max: 1_000 }),
+      leaderElection: fc.record({
+        enabled: fc.boolean(),
+        namespace: fc.constantFrom('', 'operator'),
+        leaseSeconds: fc.constant(3_600),
+        renewSeconds: tenths(20, 3_599),
+        retrySeconds: tenths(0.1, 15),
+      }),
+      tokenHosts: fc.record({ connectTimeoutSeconds: tenths(0.1, 300), burst: fc.constant(7) }),
+      renewal: fc.record({ minimumSeconds: tenths(1, 600) }),
+      operations: fc.record({ probePort: fc.constantFrom(undefined, 0, 8081) }),
+      metrics: fc.record({ perCredential: fc.boolean() }),
+    },
+    { requiredKeys: [] },
+  );
+
+  it('is printed as a file that means the same', () => {
+    fc.assert(
+      fc.property(anyConfig, (written) => {
+        const config = configOf(written);
+        expect(parseConfig(configText(config), checks)).toEqual(config);
+      }),
+    );
+  });
+
+  it('names every key', () => {
+    const text = configText(configOf({ environments: { staging: { caFile: '/ca.pem' } } }));
+    const keys = text.split('\n').map((line) => /^ *(\w+):/.exec(line)?.[1]);
+    const production = keys.indexOf('production');
+    expect(text).toContain('caFile: /ca.pem');
+    expect(keys.toSpliced(production, 7).filter((key) => key !== undefined)).toEqual(
+      (
+        'environments staging realm tokenUrl loginUrl apiUrl insecureHttp caFile ' +
+        'watch namespaces selector workers operations host port metrics perCredential log level format ' +
+        'leaderElection enabled name namespace leaseSeconds renewSeconds retrySeconds ' +
+        'tokenHosts requestsPerSecond burst concurrency passwordLoginsPerSecond connectTimeoutSeconds timeoutSeconds ' +
+        'renewal percent jitterPercent minimumSeconds'
+      ).split(' '),
+    );
+  });
+});
+
 describe('the command line', () => {
+  it('tells variables, exit codes and addresses', () => {
+    const { text } = { text: '', ...parseArguments(['--help']) };
+    for (const word of ['POD_NAME ', 'POD_NAMESPACE', 'KUBECONFIG', 'HTTPS_PROXY', 'NO_PROXY'])
+      expect(text).toContain(word);
+    expect(text).toMatch(/Exit codes:\n {2}0 [^]* {2}1 [^]* {2}2 /);
+    expect(text).toMatch(/\/metrics[^]*\/livez, \/readyz/);
+    for (const line of text.split('\n')) expect(line.length).toBeLessThan(120);
+  });
+
   it('names the files', () => {
+    expect(parseArguments(['--check-config'])).toEqual({ checkConfig: true });
     expect(parseArguments([])).toEqual({});
     expect(parseArguments(['--config', 'a.yaml', '--kubeconfig=k'])).toEqual({
       config: 'a.yaml',
@@ -262,6 +329,14 @@ describe('the environment', () => {
     const [one, two] = [1, 2].map(() => fromEnvironment({ HOSTNAME: 'node-1' }, noFile).identity);
     expect(one).toMatch(/^node-1_/);
     expect(one).not.toBe(two);
+  });
+
+  it('may not switch off the verification of servers', () => {
+    expect(environmentProblem({ NODE_TLS_REJECT_UNAUTHORIZED: '0' })).toMatch(
+      /^NODE_TLS_REJECT_UNAUTHORIZED=0 .*remove it.*caFile/,
+    );
+    expect(environmentProblem({ NODE_TLS_REJECT_UNAUTHORIZED: '1' })).toBeUndefined();
+    expect(environmentProblem({})).toBeUndefined();
   });
 
   it('names the proxy in upper or lower case', () => {

@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { parse } from 'yaml';
 
 const MAIN = join(import.meta.dirname, '../src/main.ts');
 const SECRET = 'CaNaRy-secret';
@@ -112,6 +114,65 @@ renewal: {minimumSeconds: 86400}`,
         ],
       );
     });
+
+    it('when servers are not to be verified, along with the rest', () =>
+      isRefused(
+        [],
+        [
+          'NODE_TLS_REJECT_UNAUTHORIZED=0 would send secrets to any server in between; remove it, and write the certificate of the authority to caFile of the environment or to NODE_EXTRA_CA_CERTS',
+          NO_KUBECONFIG,
+        ],
+        { NODE_TLS_REJECT_UNAUTHORIZED: '0' },
+      ));
+  });
+
+  it('prints the effective configuration without a kubeconfig', async () => {
+    const config = await file('few.yaml', 'workers: 3\nlog:\n  level: debug\n');
+    const { code, stdout, stderr } = await run(['--check-config', '--config', config]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(parse(stdout)).toMatchObject({
+      workers: 3,
+      log: { level: 'debug', format: 'json' },
+      operations: { host: '::', port: 8080 },
+      tokenHosts: { timeoutSeconds: 10 },
+    });
+    const wrong = await file('wrong.yaml', 'workers: 0');
+    expect(await run(['--check-config', '--config', wrong])).toMatchObject({
+      code: 2,
+      stdout: '',
+      stderr: `The configuration ${wrong} can't be used:\n  - workers: write a number from 1 to 1000\n`,
+    });
+  });
+
+  it('says at the start what it serves, and where', async () => {
+    const path = await file('kubeconfig', kubeconfig());
+    const watch = '{namespaces: [a, b], selector: team=shop}';
+    const config = await file(
+      'quiet.yaml',
+      `operations: {host: 127.0.0.1, port: 0, probePort: 0}\nwatch: ${watch}`,
+    );
+    const child = spawn(process.execPath, [MAIN, '--kubeconfig', path, '--config', config], {
+      env: { PATH: process.env['PATH'], POD_NAME: 'pod-1' },
+      stdio: ['ignore', 'pipe', 'ignore'],
+    });
+    const [line] = await once(child.stdout, 'data');
+    child.kill('SIGKILL');
+    const { timestamp, port, probePort, ...fields } = JSON.parse(String(line).split('\n')[0] ?? '');
+    expect(fields).toEqual({
+      level: 'info',
+      message: 'Starting',
+      version: expect.stringMatching(/^\d+\.\d+\.\d+/),
+      identity: 'pod-1',
+      apiServer: JSON.parse(kubeconfig()).clusters[0].cluster.server,
+      scope: 'a, b; team=shop',
+      environments: 'staging, production',
+    });
+    expect([timestamp, port, probePort]).toEqual([
+      expect.any(String),
+      expect.any(Number),
+      expect.any(Number),
+    ]);
+    expect(port).not.toBe(probePort);
   });
 
   describe('ends with 1', () => {
@@ -137,6 +198,23 @@ renewal: {minimumSeconds: 86400}`,
 
     it('after an exception that nothing caught', () =>
       endsBy(`setTimeout(() => { throw new RangeError('${SECRET}'); }, 3000)`, 'RangeError'));
+
+    it('after an exception before it has a log', async () => {
+      const bug = `const { parse } = JSON;
+        JSON.parse = (text) => {
+          if (text.includes('convercus')) throw new TypeError('${SECRET}');
+          return parse(text);
+        }`;
+      const node = ['--import', await file('early.mjs', bug)];
+      const { code, stdout, stderr } = await run(['--version'], { node });
+      expect({ code, stderr }).toEqual({ code: 1, stderr: '' });
+      expect(JSON.parse(stdout)).toMatchObject({
+        message: 'The operator ends because of an unforeseen error',
+        kind: 'TypeError',
+        at: expect.stringMatching(/command-line\.ts:\d+:\d+/),
+      });
+      expect(stdout).not.toContain(SECRET);
+    });
 
     it('after a rejection that nothing handled', () =>
       endsBy(`setTimeout(() => { Promise.reject('${SECRET}'); }, 3000)`, 'string'));
