@@ -10,10 +10,7 @@ import type { EventHandler, ListWatch } from './lib/list-watch.ts';
 import type { Log } from './lib/log.ts';
 import { type Ms, seconds } from './lib/time.ts';
 import { withTimeout } from './lib/with-timeout.ts';
-import type { CheckResult } from './telemetry/operations-server.ts';
-
-/** The checks of /readyz by name. */
-export type Readiness = Map<CheckResult[0], CheckResult[1]>;
+import type { Readiness } from './readiness.ts';
 
 interface InformersOptions {
   readonly config: Pick<Config, 'watch'>;
@@ -54,12 +51,11 @@ export function startInformers(
 ): Informers {
   const { namespaces, selector } = options.config.watch;
   const scopes = namespaces.length === 0 ? [undefined] : namespaces;
-  const checks = new Checks(options.readiness);
   const listed = new Set<string | undefined>();
   const started = scopes.map((namespace) => {
     const where = namespace === undefined ? {} : { namespace };
     const labels = selector === '' ? {} : { labelSelector: selector };
-    const parts = { ...options, checks, signal };
+    const parts = { ...options, signal };
     const credentials = startInformer(parts, {
       watched: { resource: 'convercuscredentials', namespace },
       listWatch: credentialListWatch(restClient, { ...where, ...labels }),
@@ -75,7 +71,6 @@ export function startInformers(
     const allListed = async (): Promise<void> => {
       await (await secrets).synced;
       listed.add(namespace);
-      checks.oneIsListed();
       options.onListed(namespace);
     };
     const failed = [credentials.failed, secrets.then((it) => it.failed)];
@@ -95,36 +90,6 @@ export function startInformers(
 /** At the latest after MAX_WAIT. */
 async function allOf(tried: readonly Promise<void>[], clock: Clock, signal: AbortSignal) {
   await withTimeout(() => Promise.all(tried), { ms: MAX_WAIT, clock, signal });
-}
-
-/** A list that is missing makes the operator not ready until one namespace is listed, and degraded from then on. */
-class Checks {
-  readonly #readiness: Readiness;
-  readonly #open = new Map<string, string>();
-  #isAnyListed = false;
-
-  constructor(readiness: Readiness) {
-    this.#readiness = readiness;
-  }
-
-  fails(name: string, reason: string): void {
-    this.#open.set(name, reason);
-    this.#readiness.set(name, this.#isAnyListed ? { degraded: reason } : reason);
-  }
-
-  holds(name: string): void {
-    this.#open.delete(name);
-    this.#readiness.set(name, true);
-  }
-
-  isOpen(name: string): boolean {
-    return this.#open.has(name);
-  }
-
-  oneIsListed(): void {
-    this.#isAnyListed = true;
-    for (const [name, reason] of this.#open) this.fails(name, reason);
-  }
 }
 
 interface Watched {
@@ -152,29 +117,32 @@ interface StartedInformer {
   readonly ended: Promise<unknown>;
 }
 
-/** Starts an informer. Its first list is a check of /readyz. */
 function startInformer<T>(
-  options: InformersOptions & { readonly checks: Checks; readonly signal: AbortSignal },
+  options: InformersOptions & { readonly signal: AbortSignal },
   { watched, listWatch, handler }: InformerParts<T>,
 ): StartedInformer {
-  const { checks, log, clock, random, signal, metrics } = options;
+  const { readiness, log, clock, random, signal, metrics } = options;
   const name = nameOf(watched);
+  const check = readiness.watch(name, watched.namespace);
   const isUp = (value: boolean): void =>
     metrics.watch(watched.resource, watched.namespace ?? '', value);
   isUp(false);
   const synced = Promise.withResolvers<void>();
   const failed = Promise.withResolvers<void>();
-  checks.fails(name, 'the first list is not complete yet');
+  check.fails('the first list is not complete yet');
   const onSynced = () => {
     isUp(true);
-    checks.holds(name);
+    check.works();
     synced.resolve();
   };
   const onError = (problem: Failure | undefined) => {
     isUp(problem === undefined);
-    if (problem === undefined) return log.info('The watch works', { watch: name });
+    if (problem === undefined) {
+      check.works();
+      return log.info('The watch works', { watch: name });
+    }
     failed.resolve();
-    if (checks.isOpen(name)) checks.fails(name, problem.message);
+    check.fails(problem.message);
     log.warn(problem.message, { watch: name, reason: problem.kind });
   };
   return {

@@ -9,13 +9,13 @@ import {
   readVersion,
 } from './command-line.ts';
 import { type Config, configText, parseConfig } from './config.ts';
-import type { Readiness } from './informers.ts';
 import { apiServerOf, kubeconfigProblem, skipsTlsVerify } from './kubernetes/kubeconfig.ts';
 import { createRestClient } from './kubernetes/rest-client.ts';
 import type { Log } from './lib/log.ts';
 import { systemClock as clock } from './lib/system-clock.ts';
 import { createHttpClient } from './oauth/http-client.ts';
 import { runOperator } from './operator.ts';
+import { Readiness } from './readiness.ts';
 import {
   end,
   exitOnUnexpectedError,
@@ -81,7 +81,7 @@ async function run(
   const stop = stopBySignal(log);
   const version = readVersion();
   const metrics = metricsFor(config, version);
-  const readiness: Readiness = new Map();
+  const readiness = new Readiness(clock);
   const operations = await listen(config, { readiness, metrics, log });
   if (operations === undefined) return 1;
   const { port, probePort } = operations;

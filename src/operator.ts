@@ -3,12 +3,15 @@ import { Controller } from './controller/controller.ts';
 import { type Leadership, runLeaderElection } from './controller/leader-election.ts';
 import type { LeaseRecord, LeaseStore } from './controller/lease.ts';
 import { WorkQueue } from './controller/work-queue.ts';
-import { type Readiness, startInformers } from './informers.ts';
+import { startInformers } from './informers.ts';
+import { ApiError } from './kubernetes/api-error.ts';
 import { ClusterCache } from './kubernetes/cache.ts';
 import { KubernetesClient } from './kubernetes/client.ts';
+import { toFailure } from './kubernetes/error-messages.ts';
 import { EventRecorder } from './kubernetes/event-recorder.ts';
 import { leaseStore } from './kubernetes/lease.ts';
-import type { RestClient } from './kubernetes/rest-client.ts';
+import { CREDENTIALS, SECRETS } from './kubernetes/resources.ts';
+import type { ApiRequest, ApiResponse, RestClient } from './kubernetes/rest-client.ts';
 import type { Clock, Random } from './lib/clock.ts';
 import { Failure, isFailure, retryAt } from './lib/failure.ts';
 import { type Key, keyOf } from './lib/key.ts';
@@ -20,6 +23,7 @@ import { type HttpClient, TokenHosts } from './oauth/http-client.ts';
 import { createLoginSource } from './oauth/legacy-login.ts';
 import { createLogOut } from './oauth/logout.ts';
 import { createTokenSource } from './oauth/token-endpoint.ts';
+import type { Check, Readiness } from './readiness.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { HostLimiters } from './tokens/host-limiter.ts';
@@ -116,7 +120,7 @@ async function elect(
 ): Promise<void> {
   const { namespace, name, lease, renew, retry } = config.leaderElection;
   const options = {
-    store: reportingTo(readiness, leaseStore(restClient, { namespace, name })),
+    store: reportingTo(readiness.lease(), leaseStore(restClient, { namespace, name })),
     identity,
     leaseDuration: lease,
     renewDeadline: renew,
@@ -133,12 +137,11 @@ async function elect(
 }
 
 /** Not ready before the Lease was seen or written once, so that a missing permission shows before it is needed. */
-function reportingTo(readiness: Readiness, store: LeaseStore): LeaseStore {
-  readiness.set('lease', 'the Lease has not been reached yet');
+function reportingTo(check: Check, store: LeaseStore): LeaseStore {
+  check.fails('the Lease has not been reached yet');
   const note = <T extends LeaseRecord | string>(response: T | Failure): T | Failure => {
-    if (typeof response === 'object' && !isFailure(response)) readiness.set('lease', true);
-    if (isFailure(response) && readiness.get('lease') !== true)
-      readiness.set('lease', response.message);
+    if (isFailure(response)) check.fails(response.message);
+    else if (typeof response === 'object') check.works();
     return response;
   };
   return {
@@ -292,11 +295,31 @@ const eventRecorder = (
   });
 
 /** Nothing leaves after the end of the term, not even from a process that was stopped for longer than that. */
-const guarded = ({ restClient, assertHeld }: TermParts): RestClient => ({
-  request: (request) => restClient.request({ ...request, beforeSend: assertHeld }),
+const guarded = ({ restClient, assertHeld, readiness }: TermParts): RestClient => ({
+  async request(request) {
+    const response = await restClient.request({ ...request, beforeSend: assertHeld });
+    noteWrite(readiness.writes, request, response);
+    return response;
+  },
   stream: (request) => restClient.stream(request),
   close: () => restClient.close(),
 });
+
+/** An object that is refused or gone tells nothing: the API server works, and only one namespace is concerned. */
+function noteWrite(
+  check: Check,
+  { method, path }: ApiRequest,
+  response: ApiResponse | ApiError,
+): void {
+  const resource = [SECRETS, CREDENTIALS].find(({ plural }) => path.includes(`/${plural}`));
+  if (method === 'GET' || resource === undefined) return;
+  if (!(response instanceof ApiError)) return check.works();
+  const { kind, message } = toFailure(response, { verb: 'update', resource });
+  const isObject = kind === 'TargetRefused' || NEUTRAL.has(response.code);
+  if (!isObject) check.fails(message);
+}
+
+const NEUTRAL: ReadonlySet<number> = new Set([404, 409]);
 
 /** All credentials whose tokens come from there. */
 function* credentialsWithTokenUrl(tokenUrl: string, cache: ClusterCache): Iterable<Key> {

@@ -1,9 +1,10 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
-import { type Readiness, startInformers } from '../src/informers.ts';
+import { startInformers } from '../src/informers.ts';
 import { ApiError } from '../src/kubernetes/api-error.ts';
 import { ClusterCache } from '../src/kubernetes/cache.ts';
 import type { ApiRequest, ApiResponse, RestClient } from '../src/kubernetes/rest-client.ts';
 import { seconds } from '../src/lib/time.ts';
+import { Readiness } from '../src/readiness.ts';
 import { aCredential } from './support/builders.ts';
 import { FakeClock, settle } from './support/fake-clock.ts';
 
@@ -37,7 +38,7 @@ describe('the informers of several namespaces', () => {
     clock = new FakeClock();
     stop = new AbortController();
     [listed, warnings] = [[], []];
-    readiness = new Map();
+    readiness = new Readiness(clock);
   });
 
   function start(odd: (request: ApiRequest) => Response) {
@@ -93,7 +94,7 @@ describe('the informers of several namespaces', () => {
       true,
       false,
     ]);
-    expect(readiness.get('credentials in shop')).toBe(true);
+    expect(readiness.results.get('credentials in shop')).toBe(true);
     await clock.advance(seconds(30));
     expect(isTried).toBe(true);
     await tried;

@@ -1,10 +1,10 @@
 import { getEventListeners } from 'node:events';
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { type Config, parseConfig } from '../src/config.ts';
-import type { Readiness } from '../src/informers.ts';
 import type { LogFields } from '../src/lib/log.ts';
 import { type Ms, minutes, seconds } from '../src/lib/time.ts';
 import { runOperator } from '../src/operator.ts';
+import { Readiness } from '../src/readiness.ts';
 import { createMetrics, type Metrics } from '../src/telemetry/metrics.ts';
 import { aCredential, CANARY } from './support/builders.ts';
 import { FakeClock } from './support/fake-clock.ts';
@@ -36,7 +36,7 @@ describe('the operator', () => {
     stop = new AbortController();
     lines = [];
     fields = [];
-    readiness = new Map();
+    readiness = new Readiness(clock);
     ended = 'running';
   });
 
@@ -135,15 +135,30 @@ describe('the operator', () => {
     api.isFrozen = true;
     void run();
     await passes(seconds(1));
-    expect([...readiness.keys()]).toEqual(['credentials', 'lease']);
-    expect([...readiness.values()]).not.toContain(true);
+    expect([...readiness.results.keys()]).toEqual(['credentials', 'lease', 'writes']);
+    expect([...readiness.results.values()].filter((it) => it === true)).toHaveLength(1);
     api.isFrozen = false;
     await passes(minutes(2));
-    expect([...readiness]).toEqual([
+    expect([...readiness.results]).toEqual([
       ['credentials', true],
-      ['lease', true],
       ['secrets', true],
+      ['lease', true],
+      ['writes', true],
     ]);
+  });
+
+  it('is not ready when nothing could be written for 5 minutes, but for a Lease', async () => {
+    const status = `${CREDENTIALS_IN}/shop/convercuscredentials/loyalty/status`;
+    api.forbidden.add('/api/v1/namespaces/shop/secrets').add(status);
+    void run();
+    await passes(seconds(10));
+    const message = expect.stringMatching(/may not (create|update|patch) /);
+    expect(readiness.results.get('writes')).toEqual({ degraded: message });
+    await passes(minutes(5));
+    expect(readiness.results.get('writes')).toEqual(message);
+    api.forbidden.clear();
+    await passes(minutes(16));
+    expect(readiness.results.get('writes')).toBe(true);
   });
 
   it('says what it lacks to reach the Lease', async () => {
@@ -152,7 +167,7 @@ describe('the operator', () => {
     );
     void run({}, 'leaderElection: {namespace: convercus}');
     await passes(seconds(5));
-    expect(readiness.get('lease')).toContain('may not get leases.coordination.k8s.io');
+    expect(readiness.results.get('lease')).toContain('may not get leases.coordination.k8s.io');
     expect(hosts.requests).toBe(0);
   });
 
@@ -160,7 +175,7 @@ describe('the operator', () => {
     void run({}, 'leaderElection: {enabled: false}');
     await passes(seconds(1));
     expect(api.written).toContain('/api/v1/namespaces/shop/secrets');
-    expect([...readiness.keys()]).toEqual(['credentials', 'secrets']);
+    expect([...readiness.results.keys()]).toEqual(['credentials', 'secrets', 'writes']);
     expect(api.asked.filter((path) => path.includes('lease'))).toEqual([]);
     stop.abort();
     await settle();
@@ -327,7 +342,7 @@ describe('the operator', () => {
       void run({}, watch);
       await passes(seconds(5));
       expect(targetsIn()).toEqual(['/api/v1/namespaces/shop/secrets']);
-      expect(readiness.get('secrets in shop')).toBe(true);
+      expect(readiness.results.get('secrets in shop')).toBe(true);
     });
 
     it('takes nothing there for absent, says so, and serves it as soon as it may be read', async () => {
@@ -336,22 +351,22 @@ describe('the operator', () => {
       await passes(minutes(2));
       const asked = new Set(api.asked.filter((path) => path.includes('elsewhere')));
       expect(asked).toEqual(new Set([CREDENTIALS, SECRETS]));
-      expect(readiness.get('secrets in elsewhere')).toEqual({ degraded: message });
+      expect(readiness.results.get('secrets in elsewhere')).toEqual({ degraded: message });
       expect(lines).toContainEqual(message);
       api.forbidden.clear();
       await passes(minutes(1));
       expect(targetsIn()).toEqual(['/api/v1/namespaces/shop/secrets', SECRETS]);
-      expect(readiness.get('secrets in elsewhere')).toBe(true);
+      expect(readiness.results.get('secrets in elsewhere')).toBe(true);
     });
 
     it('is not ready as long as none has been listed', async () => {
       api.forbidden.add(SECRETS).add('/api/v1/namespaces/shop/secrets');
       void run({}, watch);
       await passes(minutes(1));
-      expect(readiness.get('secrets in elsewhere')).toEqual(message);
+      expect(readiness.results.get('secrets in elsewhere')).toEqual(message);
       api.forbidden.delete('/api/v1/namespaces/shop/secrets');
       await passes(minutes(1));
-      expect(readiness.get('secrets in elsewhere')).toEqual({ degraded: message });
+      expect(readiness.results.get('secrets in elsewhere')).toEqual({ degraded: message });
       expect(targetsIn()).toEqual(['/api/v1/namespaces/shop/secrets']);
     });
   });

@@ -3,6 +3,7 @@ import type { ApiRequest } from '../../src/kubernetes/rest-client.ts';
 import type { Log, LogFields } from '../../src/lib/log.ts';
 import { type Ms, seconds } from '../../src/lib/time.ts';
 import { runOperator } from '../../src/operator.ts';
+import { Readiness } from '../../src/readiness.ts';
 import type { ApiNetwork, OpenWatch } from './api-network.ts';
 import { ApiServer, type Change } from './api-server.ts';
 import { apiTransport } from './api-transport.ts';
@@ -291,7 +292,7 @@ export class World {
         client: hostClient(replica, this.#hostNetwork(config)),
         log: this.#log(replica),
         metrics: this.safety.metricsOf(replica),
-        readiness: new Map(),
+        readiness: new Readiness(replica.clock),
       },
       stop.signal,
     ).then(

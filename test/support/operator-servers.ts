@@ -88,7 +88,7 @@ export class ApiServer implements RestClient {
     await Promise.resolve();
     request.beforeSend?.();
     this.asked.push(request.path);
-    if (this.forbidden.has(request.path)) return new ApiError(403, { reason: 'Forbidden' });
+    if (this.forbidden.has(request.path)) return forbidden(request);
     const response = request.method === 'GET' ? this.#read(request.path) : this.#write(request);
     if (!(response instanceof ApiError)) this.#journal.push(lineOf(request));
     return response;
@@ -143,6 +143,15 @@ export class ApiServer implements RestClient {
     this.#objects.set(key, stored);
     return { status: 200, body: stored };
   }
+}
+
+const VERBS: Readonly<Record<string, string>> = { POST: 'create', PUT: 'update', PATCH: 'patch' };
+
+/** A write without the words of RBAC would be one that an admission plug-in refuses. */
+function forbidden({ method }: ApiRequest): ApiError {
+  const verb = VERBS[method];
+  const message = verb === undefined ? {} : { message: `cannot ${verb} resource` };
+  return new ApiError(403, { reason: 'Forbidden', ...message });
 }
 
 /** Such as `write secrets`, or `write lease of me`. */
