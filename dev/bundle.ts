@@ -46,6 +46,8 @@ const { metafile } = await build({
   entryPoints: ['src/main.ts'],
   outfile: join(OUT, 'main.js'),
   bundle: true,
+  // Licenses and digests are looked up by the paths of the lock file, also where node_modules is a link
+  preserveSymlinks: true,
   metafile: true,
   plugins: [lean],
   platform: 'node',
