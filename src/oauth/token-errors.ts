@@ -158,6 +158,8 @@ interface TokenError {
   /** `error_description`, or the prose that Keycloak puts into `error` when it is no OAuth error. */
   readonly description: string;
   readonly grantType: EndpointRequest['grantType'];
+  /** The body can't be read, so there may have been an OAuth error. */
+  readonly isUnreadable: boolean;
 }
 
 const error =
@@ -171,6 +173,8 @@ const describedAs =
     words.test(description.slice(0, 1_000));
 const refreshing: Predicate<TokenError> = ({ grantType }) => grantType === 'refresh_token';
 const withoutUser: Predicate<TokenError> = ({ grantType }) => grantType === 'client_credentials';
+const withPassword: Predicate<TokenError> = ({ grantType }) => grantType === 'password';
+const unreadable: Predicate<TokenError> = ({ isUnreadable }) => isUnreadable;
 const isOAuth: Predicate<TokenError> = (tokenError) => tokenError.error !== '';
 
 /**
@@ -237,6 +241,9 @@ const ERROR_TABLE = [
 
   ['RateLimited', error('slow_down')],
   ['ServerUnavailable', error('temporarily_unavailable', 'server_error', 'unknown_error')],
+
+  // A password that may be wrong is presented once
+  ['CredentialsRejected', unreadable, withPassword, anyStatus(400, 401)],
 
   // Unknown codes are a client policy's with 400, else a proxy's, where the status is all there is
   ['UnexpectedRedirect', status(300, 399)],
@@ -328,10 +335,11 @@ function tokenErrorFrom(
   response: HttpResponse,
   { grantType }: Pick<TokenRequestContext, 'grantType'>,
 ): TokenError {
-  const { status } = response;
   const body = jsonBody(response);
   const error = textAt(body, 'error') ?? '';
-  return isOAuthError(body)
-    ? { status, error, description: textAt(body, 'error_description') ?? '', grantType }
-    : { status, error: '', description: error, grantType };
+  const said = isOAuthError(body)
+    ? { error, description: textAt(body, 'error_description') ?? '' }
+    : { error: '', description: error };
+  const isUnreadable = response.bodyProblem !== undefined;
+  return { status: response.status, ...said, grantType, isUnreadable };
 }

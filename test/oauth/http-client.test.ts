@@ -112,7 +112,7 @@ describe('a response with a status line', () => {
   it.each(BROKEN)('is one whatever its body: %s', async (_, changes) => {
     expect(await kindsOf(asSent(changes))).toEqual({
       requests: 3,
-      kinds: ['AccessBlocked', 'AccessBlocked', 'CredentialsRejected'],
+      kinds: ['AccessBlocked', 'CredentialsRejected', 'CredentialsRejected'],
     });
   });
 

@@ -5,7 +5,7 @@ import { createLoginSource } from '../../src/oauth/legacy-login.ts';
 import { createTokenSource } from '../../src/oauth/token-endpoint.ts';
 import { freeEverything, serve, someHosts } from '../oauth/lab.ts';
 import { aCredential, CANARY, SETTINGS } from '../support/builders.ts';
-import { SOURCE, World } from '../support/world.ts';
+import { GOOD_SECRET, SOURCE, World, WRONG_PASSWORD } from '../support/world.ts';
 
 /** What a credential shows of what a real server answers, byte for byte. */
 
@@ -33,7 +33,6 @@ async function against(script: Script) {
 }
 
 describe('a wrong password whose refusal can not be read', () => {
-  const account = { org: `${CANARY}-org`, username: `${CANARY}-user`, password: `${CANARY}-wrong` };
   const refusal = (encoding: string, isCut = false): Script => {
     return (_request, response) => {
       const length = isCut ? { 'content-length': '500' } : {};
@@ -44,14 +43,21 @@ describe('a wrong password whose refusal can not be read', () => {
     };
   };
 
-  it.each([
+  const ROWS = [
     ['broken', refusal('gzip')],
     ['unknown', refusal('br')],
     ['cut', refusal('identity', true)],
-  ])('is presented once: its encoding is %s', async (_, script) => {
+  ] as const;
+
+  it.each(
+    (['legacy_login', 'password'] as const).flatMap((grantType) =>
+      ROWS.map(([encoding, script]) => ({ grantType, encoding, script })),
+    ),
+  )('is presented once: $grantType, encoding $encoding', async ({ grantType, script }) => {
     const { world, seen } = await against(script);
-    world.cluster.putSecret(SOURCE, { data: account });
-    world.cluster.put(aCredential({ spec: { grantType: 'legacy_login' } }));
+    const account = { org: `${CANARY}-org`, username: `${CANARY}-user`, password: WRONG_PASSWORD };
+    world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET, ...account } });
+    world.cluster.put(aCredential({ spec: { grantType } }));
     await world.runFor(hours(24), await world.pass());
 
     expect(seen.requests).toBe(1);
