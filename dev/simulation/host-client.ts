@@ -21,7 +21,7 @@ export interface HostNetwork {
 
 export interface ExchangeObserver {
   readonly handled: (handled: Handled) => void;
-  /** `unknown`: there was no response. */
+  /** `unknown`: there was no response, or none that can be read. */
   readonly ended: (seen: 'response' | 'unknown') => void;
 }
 
@@ -71,9 +71,11 @@ function exchange(
       const isCut =
         effects.some((effect) => effect.kind === 'reset') || dice.chance(conditions.host.lostAfter);
       replica.after(slow() + delay, () => {
-        if (isCut) return fail('ECONNRESET');
+        if (isCut && dice.chance(0.5)) return fail('ECONNRESET');
         const receivedAt = replica.clock.now();
-        end(String(response.status), () => resolve({ response, requestedAt, receivedAt }));
+        const arrived = isCut ? { ...response, text: '', bodyProblem: 'was cut off' } : response;
+        const result = isCut ? `cut after ${response.status}` : String(response.status);
+        end(result, () => resolve({ response: arrived, requestedAt, receivedAt }));
       });
     });
   });
