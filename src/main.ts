@@ -14,6 +14,7 @@ import { createRestClient } from './kubernetes/rest-client.ts';
 import type { Log } from './lib/log.ts';
 import { systemClock as clock } from './lib/system-clock.ts';
 import { createHttpClient } from './oauth/http-client.ts';
+import { proxyProblems } from './oauth/proxy.ts';
 import { runOperator } from './operator.ts';
 import { Readiness } from './readiness.ts';
 import {
@@ -45,6 +46,7 @@ async function main(args: Arguments): Promise<number> {
   const problems = [
     ...(Array.isArray(config) ? [told(config, args.config)] : []),
     environmentProblem(process.env),
+    ...proxyProblems(environment.proxy),
     // Only the configuration is checked, which may be that of another place
     args.checkConfig ? undefined : kubeconfigProblem(args.kubeconfig),
   ].filter((problem) => problem !== undefined);

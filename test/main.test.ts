@@ -115,6 +115,17 @@ renewal: {minimumSeconds: 86400}`,
       );
     });
 
+    it('of a proxy that is none, without its password', () =>
+      isRefused(
+        [],
+        [
+          'HTTPS_PROXY is no http:// or https:// URL',
+          'NO_PROXY holds "10.0.0.0/33", which is no host, domain or address range',
+          NO_KUBECONFIG,
+        ],
+        { HTTPS_PROXY: `user:${SECRET}@proxy:3128`, NO_PROXY: 'localhost,10.0.0.0/33' },
+      ));
+
     it('when servers are not to be verified, along with the rest', () =>
       isRefused(
         [],

@@ -13,10 +13,13 @@ export interface ProxySettings {
 /** What is wrong with the proxy's variables. The URL is not quoted, because it may hold a password. */
 export function proxyProblems({ https, except }: ProxySettings): string[] {
   return [
-    ...(https === '' || isProxyUrl(https) ? [] : ['HTTPS_PROXY: write an http:// or https:// URL']),
+    ...(https === '' || isProxyUrl(https) ? [] : ['HTTPS_PROXY is no http:// or https:// URL']),
     ...entriesOf(except)
       .filter((entry) => entry.includes('/') && rangeFrom(entry) === undefined)
-      .map((entry) => `NO_PROXY: "${sanitize(entry, [])}" is no host, domain or address range`),
+      .map(
+        (entry) =>
+          `NO_PROXY holds "${sanitize(entry, [])}", which is no host, domain or address range`,
+      ),
   ];
 }
 

@@ -23,7 +23,7 @@ describe('the variables of the proxy', () => {
     'http:proxy',
   ])('are refused when HTTPS_PROXY is %j, which is not repeated', (https) => {
     expect(proxyProblems({ https, except: '' })).toEqual([
-      'HTTPS_PROXY: write an http:// or https:// URL',
+      'HTTPS_PROXY is no http:// or https:// URL',
     ]);
   });
 
@@ -31,9 +31,9 @@ describe('the variables of the proxy', () => {
     const except =
       '10.0.0.0/33,10.0.0/8, fd00::/129,https://host.test,10.0.0.0/8,host.test/x,1/2/3';
     expect(proxyProblems({ https: 'nowhere', except })).toEqual([
-      'HTTPS_PROXY: write an http:// or https:// URL',
+      'HTTPS_PROXY is no http:// or https:// URL',
       ...['10.0.0.0/33', '10.0.0/8', 'fd00::/129', 'https://host.test', 'host.test/x', '1/2/3'].map(
-        (entry) => `NO_PROXY: "${entry}" is no host, domain or address range`,
+        (entry) => `NO_PROXY holds "${entry}", which is no host, domain or address range`,
       ),
     ]);
   });
