@@ -1,11 +1,13 @@
 import { sampleOf } from '../lab/process-sample.ts';
 import { atMost, exactly, type Row, row } from '../lab/report.ts';
 import type { Run } from './run.ts';
-import { busiest, mostWithin, writesIn } from './writes.ts';
+import { busiest, isEvents, mostWithin, writesIn } from './writes.ts';
 
 const SPAN = 10_000;
 /** A credential has three objects to write, and may be edited and renewed twice in that time. */
 const WRITES_OF_AN_OBJECT = 30;
+/** A namespace has twelve credentials, which are edited and renewed, each in a burst of 25 at most. */
+const EVENTS = 100;
 /** Credentials with the same secret ask for different scopes and clients; a try has three at most. */
 const REQUESTS_OF_AN_IDENTITY = 60;
 
@@ -13,8 +15,13 @@ export async function reportOf(run: Run): Promise<Row[]> {
   const { testbed, bystander } = run;
   const { provider } = testbed;
   const writes = await writesIn(testbed.controlPlane.auditLog);
+  const named = writes.map(({ at, object }) => ({ at, name: object }));
   const busiestObject = busiest(
-    writes.map(({ at, object }) => ({ at, name: object })),
+    named.filter(({ name }) => !isEvents(name)),
+    SPAN,
+  );
+  const busiestEvents = busiest(
+    named.filter(({ name }) => isEvents(name)),
     SPAN,
   );
   const busiestIdentity = busiest(
@@ -45,6 +52,7 @@ export async function reportOf(run: Run): Promise<Row[]> {
       busiestObject.count,
       atMost(WRITES_OF_AN_OBJECT),
     ),
+    row('loops: most Events of one namespace in 10 s', busiestEvents.count, atMost(EVENTS)),
     row(
       'loops: most token requests with one secret in 10 s',
       busiestIdentity.count,

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 
 export interface Write {
   readonly at: number;
-  /** Namespace, resource and name. Events have a name each, so theirs is left out. */
+  /** Namespace, resource and name. Every Event has a name of its own, so those of a namespace count as one. */
   readonly object: string;
 }
 
@@ -14,6 +14,9 @@ export interface Busiest {
 }
 
 const WRITES = new Set(['create', 'update', 'patch', 'delete']);
+
+/** Stands for the Events of a namespace. */
+export const isEvents = (object: string): boolean => object.endsWith(' events');
 
 export async function writesIn(auditLog: string): Promise<Write[]> {
   const lines = (await readFile(auditLog, 'utf8')).split('\n');
