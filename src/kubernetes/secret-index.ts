@@ -123,7 +123,10 @@ export class SecretIndex {
     if (tracked === undefined) return undefined;
     const { change, asOf } = tracked;
     const isLater = asOf !== NO_VERSION && isOlderVersion(asOf, secret.meta.resourceVersion);
-    return change > changes && !isLater ? undefined : this.#found(tracked, secret.meta);
+    if (change > changes && !isLater) return undefined;
+    const before = this.#found(tracked, secret.meta);
+    this.#dropUnneeded(secret);
+    return before;
   }
 
   /** The Secret of that uid does not exist any more. Another one of that name may. */
