@@ -10,7 +10,12 @@ import {
   refreshRequest,
   type Session,
 } from '../credential/session.ts';
-import { isSessionSecret, sessionFrom, sessionSecretFrom } from '../credential/session-secret.ts';
+import {
+  holdsSession,
+  isSessionSecret,
+  sessionFrom,
+  sessionSecretFrom,
+} from '../credential/session-secret.ts';
 import { Failure, isFailure, retryAt, TOKEN_FAILURES } from '../lib/failure.ts';
 import { hours } from '../lib/time.ts';
 import type { PasswordRequest } from '../oauth/grants.ts';
@@ -309,12 +314,26 @@ export class Sessions {
     existing: SecretMeta | 'absent',
     signal: AbortSignal,
   ): Promise<void> {
+    const known = state.session?.meta.uid;
     state.session = undefined;
     state.unstoredSession = undefined;
     if (existing === 'absent') return;
+    const { uid } = existing;
+    if (uid !== known && !(await this.#isSession(metadata, uid, signal))) return;
     const { namespace, name } = metadata;
-    const secret = { namespace, name: sessionNameOf(name), uid: existing.uid };
-    await this.#deps.cluster.deleteSecret(secret, signal);
+    await this.#deps.cluster.deleteSecret({ namespace, name: sessionNameOf(name), uid }, signal);
+  }
+
+  /** Metadata do not hold the type: a Secret that others have made must not be deleted. */
+  async #isSession(
+    { namespace, name }: ConvercusCredential['metadata'],
+    uid: string,
+    signal: AbortSignal,
+  ): Promise<boolean> {
+    const found = await this.#deps.cluster.readSecret(namespace, sessionNameOf(name), signal);
+    return (
+      !isFailure(found) && found !== 'absent' && found.meta.uid === uid && holdsSession(found, name)
+    );
   }
 
   /** Notes that a session has ended before its time. A Failure when that happens too often. */
