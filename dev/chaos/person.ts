@@ -312,9 +312,11 @@ export class Person {
   }
 
   /** A Secret of the user, for creationPolicy Merge. */
-  #createApp({ namespace, target: name }: Member): Promise<void> {
+  #createApp({ namespace, name: credential, target: name }: Member): Promise<void> {
     const path = `/api/v1/namespaces/${namespace}/secrets`;
-    return this.#create(path, { metadata: { name }, stringData: { url: 'https://example.test' } });
+    const annotations = { 'convercus.io/merge': credential };
+    const metadata = { name, annotations };
+    return this.#create(path, { metadata, stringData: { url: 'https://example.test' } });
   }
 
   #createCredential(member: Member): Promise<void> {

@@ -1,7 +1,8 @@
-import { hours, type Ms, minutes, parseTime, seconds } from '../../src/lib/time.ts';
+import { type EpochMs, hours, type Ms, minutes, parseTime, seconds } from '../../src/lib/time.ts';
 import { forgetAwait } from './awaits.ts';
 import { Dice } from './dice.ts';
 import { FAULT_NAMES, FAULTS, type FaultName } from './faults.ts';
+import { mergeAllowedTo, type StoredObject } from './objects.ts';
 import { problemsOf } from './oracle.ts';
 import {
   type Action,
@@ -182,7 +183,7 @@ async function checkQuiet(world: World): Promise<void> {
   // A logout waits in the queue, and its operator checks at times whether it is still needed
   if (world.now < world.provider.pausedUntil) return;
   const due = [...world.server.all('secrets')]
-    .map(({ metadata }) => parseTime(metadata.annotations?.['convercus.io/renew-at']))
+    .map((secret) => nextChangeOf(world, secret))
     .filter((at) => at !== undefined)
     .map((at) => at - START);
   const next = Math.min(...due.filter((at) => at > world.now), world.now + QUIET);
@@ -201,6 +202,18 @@ async function checkQuiet(world: World): Promise<void> {
     'then nothing is sent until something is due',
     `${lines.length} requests within ${(until - since) / 1_000} s: ${most}`,
   );
+}
+
+/** When a token is due for renewal, or expires because its credential is gone or may not merge any more. */
+function nextChangeOf(world: World, secret: StoredObject): EpochMs | undefined {
+  const { namespace, annotations = {} } = secret.metadata;
+  const at = (name: string) => parseTime(annotations[`convercus.io/${name}`]);
+  if (secret.type === 'convercus.io/token') return at('renew-at');
+  const name = annotations['convercus.io/credential'];
+  const isServed = world.server.get('convercuscredentials', `${namespace}/${name}`) !== undefined;
+  if (isServed && mergeAllowedTo(secret) === name) return at('renew-at');
+  const expiresAt = at('expires-at');
+  return expiresAt !== undefined && expiresAt - START > world.now ? expiresAt : undefined;
 }
 
 function checkSessions(world: World): void {

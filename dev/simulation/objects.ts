@@ -1,3 +1,5 @@
+import { MERGE_ANNOTATION } from '../../src/credential/target-secret.ts';
+
 /** Objects as the API server stores them, with the fields that the operator reads or writes. */
 
 export const KINDS = ['secrets', 'convercuscredentials', 'leases', 'events'] as const;
@@ -70,6 +72,10 @@ export const decoded = (data: StoredObject['data'] = {}): Record<string, string>
   Object.fromEntries(
     Object.entries(data).map(([key, value]) => [key, Buffer.from(value, 'base64').toString()]),
   );
+
+/** The credential that people let merge into the Secret. */
+export const mergeAllowedTo = ({ metadata }: StoredObject): string | undefined =>
+  metadata.annotations?.[MERGE_ANNOTATION];
 
 /** True if people own annotations of a Secret with creationPolicy Merge, which the operator leaves to them. */
 export const hasForeignAnnotations = ({

@@ -1,10 +1,17 @@
 import { type Condition, conditionOf as conditionIn } from '../../src/credential/status.ts';
+import { credentialOfManager } from '../../src/credential/target-secret.ts';
 import { parseTime } from '../../src/lib/time.ts';
-import { decoded, hasForeignAnnotations, keyOf, type StoredObject } from './objects.ts';
+import {
+  decoded,
+  hasForeignAnnotations,
+  keyOf,
+  mergeAllowedTo,
+  type StoredObject,
+} from './objects.ts';
 import { START } from './replica.ts';
 import { type Spec, specOf, statusOf, targetNameOf, tokensIn } from './rules/rule.ts';
 import { sessionIn } from './rules/sessions.ts';
-import { isFor } from './rules/targets.ts';
+import { isFor, isReleasedWith } from './rules/targets.ts';
 import type { World } from './world.ts';
 
 /**
@@ -43,6 +50,11 @@ function problemWith(
   );
   const isRefused = ready?.reason === 'TargetNotOurs';
   const target = world.server.get('secrets', `${namespace}/${targetNameOf(credential)}`);
+  if (target !== undefined && !isAllowed(target, credential)) {
+    const reason = conditionOf(credential, 'Renewed')?.reason ?? '';
+    const isSaid = ['MergeNotAllowed', 'TargetNotOurs'].includes(reason);
+    return isSaid ? undefined : 'not told that the Secret does not allow to merge';
+  }
   if (isRefused && isOthers(target, credential)) return undefined;
   if (isRefused && rivals.length > 1) {
     const isServedElsewhere = rivals.some(
@@ -58,6 +70,10 @@ function problemWith(
   if (target === undefined) return 'no target';
   return targetProblem(world, credential, target) ?? sessionProblem(world, credential);
 }
+
+const isAllowed = (target: StoredObject, credential: StoredObject): boolean =>
+  specOf(credential).target.creationPolicy === 'Owner' ||
+  mergeAllowedTo(target) === credential.metadata.name;
 
 /**
  * True if the operator can't recognize the Secret as its own: `Retain` left it for a credential that is gone or has
@@ -148,7 +164,8 @@ function strays(world: World): string[] {
   const exists = (namespace: string, name: string | undefined): StoredObject | undefined =>
     world.server.get('convercuscredentials', `${namespace}/${name}`);
   const owners = new Set(world.credentials().map(({ metadata }) => metadata.uid));
-  return [...world.server.all('secrets')].flatMap(({ type, metadata, data }) => {
+  return [...world.server.all('secrets')].flatMap((secret) => {
+    const { type, metadata, data } = secret;
     const { namespace, name, labels = {}, ownerReferences } = metadata;
     const credential = exists(namespace, labels['convercus.io/credential']);
     if (type === 'convercus.io/session' && credential === undefined) {
@@ -158,8 +175,21 @@ function strays(world: World): string[] {
     }
     const owner = type === 'convercus.io/token' ? ownerReferences?.[0]?.uid : undefined;
     const isLeft = owner !== undefined && !owners.has(owner);
-    return isLeft ? [`target ${namespace}/${name} is left`] : [];
+    return isLeft ? [`target ${namespace}/${name} is left`] : keysLeft(world, secret);
   });
+}
+
+/** Fields of credentials that are gone or have another target, and that were to go with them. */
+function keysLeft({ server }: World, secret: StoredObject): string[] {
+  const { namespace, name, managedFields = [] } = secret.metadata;
+  return managedFields
+    .filter(({ manager }) => isReleasedWith(secret, manager))
+    .map(({ manager }) => credentialOfManager(manager))
+    .filter((owner) => {
+      const credential = server.get('convercuscredentials', `${namespace}/${owner}`);
+      return credential === undefined || targetNameOf(credential) !== name;
+    })
+    .map((owner) => `fields of credential ${owner} are left in ${namespace}/${name}`);
 }
 
 const conditionOf = (credential: StoredObject, type: string): Condition | undefined =>

@@ -1,7 +1,8 @@
 import { RENEW_REQUEST_ANNOTATION } from '../../src/credential/credential.ts';
+import { MERGE_ANNOTATION } from '../../src/credential/target-secret.ts';
 import { type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
-import { decoded, encoded, keyOf, type StoredObject } from './objects.ts';
+import { decoded, encoded, keyOf, mergeAllowedTo, type StoredObject } from './objects.ts';
 import { CLIENTS } from './provider.ts';
 import { type Spec, specOf, targetNameOf } from './rules/rule.ts';
 import { clientOf, NAMESPACES, SOURCES, type World } from './world.ts';
@@ -22,7 +23,7 @@ const DATA: readonly Record<string, string>[] = [
 
 function newSpec(dice: Dice, name: string): Spec {
   const source = dice.pick(SOURCES);
-  const kind = dice.weighted({ own: 70, shared: 15, merge: 15 });
+  const kind = dice.weighted({ own: 65, shared: 15, merge: 20 });
   const target = {
     own: { creationPolicy: 'Owner', data: dice.pick(DATA) },
     shared: { name: SHARED, creationPolicy: 'Owner', data: dice.pick(DATA) },
@@ -76,8 +77,39 @@ function create(world: World, dice: Dice): void {
   if (world.server.get('convercuscredentials', `${namespace}/${name}`) !== undefined) return;
   const labels = { release: dice.pick(['one', 'two']) };
   const metadata = { namespace, name, labels, uid: '', resourceVersion: '' };
-  putCredential(world, metadata, newSpec(dice, name));
+  const spec = newSpec(dice, name);
+  putCredential(world, metadata, spec);
+  if (spec.target.creationPolicy !== 'Merge' || dice.chance(0.3)) return;
+  world.scheduler.after(dice.between(0, 5_000), () => {
+    if (world.server.get('secrets', `${namespace}/${MERGED}`) === undefined)
+      putMergedIn(world, namespace);
+    if (dice.chance(0.8)) allowMerge(world, namespace, name);
+  });
 }
+
+function putMergedIn(world: World, namespace: string): void {
+  const metadata = { namespace, name: MERGED };
+  const data = encoded({ theirs: 'x' });
+  world.server.put('secrets', { type: 'Opaque', metadata, data }, 'kubectl');
+}
+
+/** `kubectl annotate`: lets one credential merge into the Secret, or none. */
+function allowMerge(world: World, namespace: string, name: string | undefined): void {
+  const found = world.server.get('secrets', `${namespace}/${MERGED}`);
+  if (found === undefined || mergeAllowedTo(found) === name) return;
+  const { [MERGE_ANNOTATION]: _, ...rest } = found.metadata.annotations ?? {};
+  const annotations = name === undefined ? rest : { ...rest, [MERGE_ANNOTATION]: name };
+  const metadata = { ...found.metadata, annotations };
+  world.server.put('secrets', { ...found, metadata }, 'kubectl-annotate');
+}
+
+/** Names of the credentials that want to merge, whether they may or not. */
+const mergersIn = (world: World, namespace: string): string[] =>
+  world
+    .credentials()
+    .filter(({ metadata }) => metadata.namespace === namespace)
+    .filter((credential) => specOf(credential).target.creationPolicy === 'Merge')
+    .map(({ metadata }) => metadata.name);
 
 function pickCredential(world: World, dice: Dice): StoredObject | undefined {
   const all = world.credentials();
@@ -132,9 +164,13 @@ function rename(world: World, dice: Dice): void {
   const found = remove(world, dice);
   if (found === undefined) return;
   const name = dice.pick(NAMES);
-  const key = `${found.metadata.namespace}/${name}`;
+  const { namespace } = found.metadata;
+  const key = `${namespace}/${name}`;
   if (world.server.get('convercuscredentials', key) !== undefined) return;
   putCredential(world, { ...found.metadata, name }, specOf(found));
+  if (specOf(found).target.creationPolicy === 'Merge' && dice.chance(0.7)) {
+    world.scheduler.after(dice.between(0, 5_000), () => allowMerge(world, namespace, name));
+  }
 }
 
 const changingSecret =
@@ -207,6 +243,18 @@ function putMerged(world: World, dice: Dice): void {
   const data = { ...decoded(before?.data), theirs: `v${dice.below(1_000)}` };
   const metadata = { ...before?.metadata, namespace, name: MERGED };
   world.server.put('secrets', { type: 'Opaque', metadata, data: encoded(data) }, 'kubectl');
+  const mergers = mergersIn(world, namespace);
+  if (before === undefined && mergers.length > 0 && dice.chance(0.7)) {
+    allowMerge(world, namespace, dice.pick(mergers));
+  }
+}
+
+/** Passes a Secret to merge into on to another credential, existing or not, or allows none any more. */
+function passOn(world: World, dice: Dice): void {
+  const namespace = dice.pick(NAMESPACES);
+  const mergers = mergersIn(world, namespace);
+  const names = dice.chance(0.7) && mergers.length > 0 ? mergers : NAMES;
+  allowMerge(world, namespace, dice.chance(0.2) ? undefined : dice.pick(names));
 }
 
 /** Changes a value on one side first and on the other side later. */
@@ -366,6 +414,7 @@ export const SECRET_EDITS = {
   dropTarget: removingSecret(targetNameOf),
   occupy,
   putMerged,
+  passOn,
   labelSession: changingSecret(sessionNameOf, withLabel('theirs')),
   spoilSession: changingSecret(sessionNameOf, withData({ 'session.json': '{' })),
   dropSession: removingSecret(sessionNameOf),
@@ -386,13 +435,10 @@ export function putThingsRight(world: World, dice: Dice): void {
   const { server } = world;
   for (const namespace of NAMESPACES) {
     for (const source of SOURCES) world.putSource(namespace, source);
-    const merged = {
-      type: 'Opaque',
-      metadata: { namespace, name: MERGED },
-      data: encoded({ theirs: 'x' }),
-    };
     if (server.get('secrets', `${namespace}/${MERGED}`) === undefined)
-      server.put('secrets', merged, 'kubectl');
+      putMergedIn(world, namespace);
+    const mergers = mergersIn(world, namespace);
+    if (mergers.length > 0 && dice.chance(0.8)) allowMerge(world, namespace, dice.pick(mergers));
   }
   for (const credential of world.credentials()) {
     const spec = specOf(credential);

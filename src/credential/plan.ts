@@ -4,7 +4,7 @@ import type { Credential } from './credential.ts';
 import { loginAllowedAt, presentedDigest, REJECTED_BEFORE, type Rejection } from './lockout.ts';
 import { type KnownSecret, type SecretMeta, type TokenAnnotations, versionOf } from './secret.ts';
 import { isSessionSecret, sessionNotOurs } from './session-secret.ts';
-import { isOurs } from './target-secret.ts';
+import { isMergeAllowed, isOurs, MERGE_ANNOTATION } from './target-secret.ts';
 
 /** Everything that `plan` decides from. */
 export interface Observation {
@@ -74,6 +74,7 @@ type FaultCheck = (seen: Observation) => Failure | undefined;
 const FAULT_CHECKS: readonly FaultCheck[] = [
   takenByDuplicate,
   mergeTargetMissing,
+  mergeNotAllowed,
   targetNotOurs,
   sessionTaken,
 ];
@@ -112,7 +113,7 @@ function takenByDuplicate({ credential, duplicate }: Observation): Failure | und
   if (duplicate === undefined) return undefined;
   return new Failure(
     'TargetNotOurs',
-    `Secret "${credential.target.name}" is already the target of ConvercusCredential "${duplicate}"; give this one a spec.target.name of its own`,
+    `Secret "${credential.target.name}" is already the target of ConvercusCredential "${duplicate}". Delete this ConvercusCredential and create it again with a spec.target.name of its own.`,
   );
 }
 
@@ -120,15 +121,28 @@ function mergeTargetMissing({ credential, target }: Observation): Failure | unde
   if (credential.target.creationPolicy === 'Owner' || target !== 'absent') return undefined;
   return new Failure(
     'TargetMissing',
-    `Secret "${credential.target.name}" does not exist and spec.target.creationPolicy is Merge; create it, or use Owner`,
+    `Secret "${credential.target.name}" does not exist and spec.target.creationPolicy is Merge. Create it, with the annotation ${MERGE_ANNOTATION}: ${credential.name}; or delete this ConvercusCredential and create it again with creationPolicy Owner.`,
+  );
+}
+
+/** Before any look at what is in the Secret: the message is the same whatever that is. */
+function mergeNotAllowed({ credential, target }: Observation): Failure | undefined {
+  if (credential.target.creationPolicy === 'Owner' || target === 'absent') return undefined;
+  if (isMergeAllowed(credential, target)) return undefined;
+  const { name } = credential.target;
+  return new Failure(
+    'MergeNotAllowed',
+    `Secret "${name}" does not allow it. Its owner can: kubectl annotate secret ${name} ${MERGE_ANNOTATION}=${credential.name}.`,
   );
 }
 
 function targetNotOurs({ credential, target }: Observation): Failure | undefined {
   if (target === 'absent' || isOurs(credential, target)) return undefined;
+  const { name, creationPolicy } = credential.target;
+  const merge = creationPolicy === 'Owner' ? ', or with creationPolicy Merge to add to it' : '';
   return new Failure(
     'TargetNotOurs',
-    `Secret "${credential.target.name}" exists and was not made for this ConvercusCredential; delete it, choose another spec.target.name, or use creationPolicy Merge`,
+    `Secret "${name}" exists and was not made for this ConvercusCredential. Delete this ConvercusCredential and create it again with another spec.target.name${merge}; delete the Secret only if nothing uses it.`,
   );
 }
 

@@ -13,6 +13,10 @@ export interface SecretMeta {
   readonly isSession?: true;
   /** Absent on a Secret into which no token was ever published. */
   readonly tokenAnnotations?: TokenAnnotations;
+  /** Name of the one credential that may merge into it: annotation `convercus.io/merge`, set by its owner. */
+  readonly allowsMergeBy?: string;
+  /** Names of the credentials that have merged into it and whose fields there go when they go (ADR 29). */
+  readonly mergedBy?: readonly string[];
   /**
    * `sole`: the operator is the only field manager. `shared`: there are others, and the operator has set some of its
    * fields by an update. Absent otherwise.

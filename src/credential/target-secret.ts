@@ -27,6 +27,15 @@ const OUR_MANAGER = /^convercus-operator\.([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])
  */
 export const TARGET_TYPE = 'convercus.io/token';
 
+/** On a Secret to merge into, set by its owner: the name of the one credential that may. */
+export const MERGE_ANNOTATION = 'convercus.io/merge';
+
+/**
+ * On a Secret that was merged into, always with the value `Delete`: what its field managers have applied goes with their
+ * credentials. The value is the same for all, so that each of them has the field.
+ */
+export const DELETION_POLICY_ANNOTATION = 'convercus.io/deletion-policy';
+
 export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
 export const CREDENTIAL_LABEL = 'convercus.io/credential';
 
@@ -108,30 +117,70 @@ export function renderTarget(
   const data = renderData(credential, token);
   if (isFailure(data)) return data;
   const tokenAnnotations = tokenAnnotationsFor(credential, token, data, provenance);
-  const { target, namespace, name, uid } = credential;
+  const { target, namespace, name } = credential;
   const secret = {
     namespace,
     name: target.name,
     ...(existing === 'absent' ? {} : { uid: existing.uid }),
-    annotations: { ...target.annotations, ...formatTokenAnnotations(tokenAnnotations) },
+    annotations: formatTokenAnnotations(tokenAnnotations),
     data,
     fieldManager: managerFor(name),
   };
-  if (target.creationPolicy === 'Merge') {
-    return { tokenAnnotations, secret: { ...secret, labels: labelsFrom(target), force: false } };
-  }
+  const isMerge = target.creationPolicy === 'Merge';
+  return {
+    tokenAnnotations,
+    secret: isMerge ? mergedSecret(credential, secret, existing) : ownedSecret(credential, secret),
+  };
+}
+
+type CommonFields = Omit<DesiredSecret, 'labels' | 'force'>;
+
+/**
+ * Of the version that was seen to allow it. No labels and annotations of the spec: other controllers act on these, such
+ * as those that copy a Secret to another namespace.
+ */
+function mergedSecret(
+  { target }: Credential,
+  secret: CommonFields,
+  existing: SecretMeta | 'absent',
+): DesiredSecret {
+  const isReleased = target.deletionPolicy === 'Delete';
+  const annotations = {
+    ...secret.annotations,
+    ...(isReleased ? { [DELETION_POLICY_ANNOTATION]: 'Delete' } : {}),
+  };
+  const version = existing === 'absent' ? {} : { resourceVersion: existing.resourceVersion };
+  return { ...secret, ...version, annotations, labels: {}, force: false };
+}
+
+function ownedSecret({ target, name, uid }: Credential, secret: CommonFields): DesiredSecret {
   const labels = {
     ...labelsFrom(target),
     [MANAGED_BY_LABEL]: FIELD_MANAGER,
     [CREDENTIAL_LABEL]: name,
   };
+  const annotations = { ...target.annotations, ...secret.annotations };
+  const owned = { ...secret, type: TARGET_TYPE, labels, annotations, force: true };
   const owner = { apiVersion: API_VERSION, kind: KIND, name, uid };
-  const owned = { ...secret, type: TARGET_TYPE, labels, force: true };
-  return {
-    tokenAnnotations,
-    secret: target.deletionPolicy === 'Delete' ? { ...owned, owner } : owned,
-  };
+  return target.deletionPolicy === 'Delete' ? { ...owned, owner } : owned;
 }
+
+/** Nothing: an apply of it removes what the credential has merged, but for what others have set as well. */
+export const releasedSecret = (
+  { namespace, name }: Pick<Credential, 'namespace' | 'name'>,
+  secretName: string,
+  { uid, resourceVersion }: SecretMeta,
+): DesiredSecret => ({
+  namespace,
+  name: secretName,
+  uid,
+  resourceVersion,
+  labels: {},
+  annotations: {},
+  data: {},
+  force: false,
+  fieldManager: managerFor(name),
+});
 
 const OUR_LABELS: ReadonlySet<string> = new Set([
   MANAGED_BY_LABEL,
@@ -149,11 +198,16 @@ interface TargetUser {
   readonly target: Pick<Credential['target'], 'creationPolicy'>;
 }
 
-/** The credential may write to the Secret: it owns it, or merges into one that is no other credential's. */
+/** The credential may write to the Secret: it owns it, or merges into one that is no other credential's, nor a session. */
 export function isOurs(targetUser: TargetUser, target: SecretMeta): boolean {
   if (targetUser.target.creationPolicy === 'Owner') return isOwnedBy(targetUser, target);
+  if (target.isSession === true) return false;
   return target.credentialName === undefined || target.credentialName === targetUser.name;
 }
+
+/** The owner of the Secret has named the credential as the one that may merge into it. */
+export const isMergeAllowed = ({ name }: Pick<TargetUser, 'name'>, target: SecretMeta): boolean =>
+  target.allowsMergeBy === name;
 
 /** Owned by this credential, or without an owner and kept (`Retain`) from a credential of the same name. */
 export const isOwnedBy = (
@@ -185,11 +239,9 @@ export function isIntact(found: SecretContents, { target }: Credential): boolean
     if (value === undefined) return false;
     values.push([key, value]);
   }
-  return (
-    hashOf(values, tokenAnnotations) === tokenAnnotations.contentHash &&
-    holds(found.labels, labelsFrom(target)) &&
-    holds(found.annotations, target.annotations)
-  );
+  if (hashOf(values, tokenAnnotations) !== tokenAnnotations.contentHash) return false;
+  if (target.creationPolicy === 'Merge') return true;
+  return holds(found.labels, labelsFrom(target)) && holds(found.annotations, target.annotations);
 }
 
 function holds(found: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>) {

@@ -17,7 +17,7 @@ import {
   sourceNameOf,
   type WatchedSecret,
 } from './objects.ts';
-import { SecretIndex, sessionOwnerOf } from './secret-index.ts';
+import { newMergersOf, SecretIndex, sessionOwnerOf } from './secret-index.ts';
 
 /** A list of credentials that is not complete yet. */
 interface CredentialList {
@@ -67,10 +67,18 @@ export class ClusterCache {
     return this.#secrets.hasSession(key);
   }
 
-  /** Every credential of the namespace, or of all, and every one that is gone but has left a session Secret. */
+  mergedSecrets(key: Key): readonly string[] {
+    return [...this.#secrets.mergedSecrets(key)];
+  }
+
+  /**
+   * Every credential of the namespace, or of all, and every one that is gone but has left a session Secret, or keys in a
+   * Secret that it has merged into.
+   */
   *keys(namespace?: string): Iterable<Key> {
     for (const credential of this.#credentialsIn(namespace)) yield keyOf(credential);
-    for (const key of this.#secrets.sessions(namespace)) {
+    const left = [this.#secrets.sessions(namespace), this.#secrets.mergers(namespace)];
+    for (const key of left.flatMap((keys) => [...keys])) {
       if (!this.#credentials.has(key)) yield key;
     }
   }
@@ -175,11 +183,13 @@ export class ClusterCache {
   #applySecret(secret: WatchedSecret, asOf: string): void {
     const owner = sessionOwnerOf(secret, secret.meta);
     const isNewSession = owner !== undefined && !this.#secrets.hasSession(owner);
-    if (this.#secrets.apply(secret, asOf) === undefined) return;
+    const before = this.#secrets.apply(secret, asOf);
+    if (before === undefined) return;
     this.#enqueueReferrers(secret);
-    // Left by a credential that is gone or has another grant type by now: no other event enqueues its key
+    // Left by a credential that is gone or has another grant type or target by now: no other event enqueues its key
     const user = isNewSession ? this.#credentials.get(owner) : undefined;
     if (isNewSession && user?.spec.grantType !== 'password') this.#enqueueKeys([owner]);
+    this.#enqueueKeys(newMergersOf(secret, before));
   }
 
   /** Whether a later version of the credential of that name is known. */

@@ -79,7 +79,7 @@ export class KubernetesClient {
     const isSharedOwnership = typeof known === 'object' && known.fieldOwnership === 'shared';
     const version = isSharedOwnership
       ? await this.#upgradeManagedFields(desired, signal)
-      : versionKnown(desired, known);
+      : (desired.resourceVersion ?? versionKnown(desired, known));
     const response =
       version instanceof ApiError
         ? version

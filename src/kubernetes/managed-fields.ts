@@ -1,5 +1,9 @@
 import type { SecretMeta } from '../credential/secret.ts';
-import { credentialOfManager, managerFor } from '../credential/target-secret.ts';
+import {
+  credentialOfManager,
+  DELETION_POLICY_ANNOTATION,
+  managerFor,
+} from '../credential/target-secret.ts';
 import { TOKEN_ANNOTATIONS } from '../credential/token-annotations.ts';
 import { listAt, member, objectOf, textAt } from '../lib/json.ts';
 
@@ -51,6 +55,24 @@ const FIELDS_OF_TOKEN_ANNOTATIONS = [
 ];
 
 /**
+ * The credentials that have merged into a Secret and whose fields there go when they go: each of them has applied the
+ * annotation that says so. With `Retain` a credential has not, nor has version 0.1.0.
+ */
+export const mergedBy = (objectMeta: unknown): string[] =>
+  listAt(objectMeta, 'managedFields')
+    .filter((entry) => textAt(entry, 'operation') === 'Apply')
+    .filter((entry) => member(entry, ...FIELD_OF_DELETION_POLICY) !== undefined)
+    .map((entry) => credentialOfManager(textAt(entry, 'manager') ?? ''))
+    .filter((name) => name !== undefined);
+
+const FIELD_OF_DELETION_POLICY = [
+  'fieldsV1',
+  'f:metadata',
+  'f:annotations',
+  `f:${DELETION_POLICY_ANNOTATION}`,
+];
+
+/**
  * As client-go's `csaupgrade`: all fields of the manager count as applied, so that its next Apply removes those that it
  * does not name any more.
  */
@@ -59,21 +81,26 @@ export function upgradeManagedFields(
   manager: string,
 ): unknown[] {
   const isOurs = (entry: unknown): boolean => textAt(entry, 'manager') === manager;
-  const [first, ...rest] = managedFields.filter(isOurs);
+  const ours = managedFields.filter(isOurs);
+  const [first] = ours;
   if (first === undefined) return [...managedFields];
-  const fieldsV1 = rest.reduce<unknown>(
+  const fieldsV1 = ours.reduce<object>(
     (union, entry) => united(union, member(entry, 'fieldsV1')),
-    member(first, 'fieldsV1'),
+    {},
   );
   const others = managedFields.filter((entry) => !isOurs(entry));
   return [...others, { ...objectOf(first), operation: 'Apply', fieldsV1 }];
 }
 
-/** `fieldsV1` is an object of objects. */
-const united = (one: unknown, other: unknown): object => {
-  const union: Record<string, unknown> = { ...objectOf(one) };
-  for (const [name, inner] of Object.entries(objectOf(other))) {
-    union[name] = Object.hasOwn(union, name) ? united(union[name], inner) : inner;
-  }
-  return union;
+/** More than the fields of a Secret have. An entry that people have forged may be nested thousands of levels deep. */
+const MAX_DEPTH = 16;
+
+/** `fieldsV1` is an object of objects. What lies deeper than MAX_DEPTH is left out: no field is there. */
+const united = (one: unknown, other: unknown, depth = 0): object => {
+  if (depth === MAX_DEPTH) return {};
+  const [a, b] = [objectOf(one), objectOf(other)];
+  const names = new Set([...Object.keys(a), ...Object.keys(b)]);
+  return Object.fromEntries(
+    [...names].map((name) => [name, united(member(a, name), member(b, name), depth + 1)]),
+  );
 };

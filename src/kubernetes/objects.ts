@@ -10,6 +10,7 @@ import {
   CREDENTIAL_LABEL,
   FIELD_MANAGER,
   MANAGED_BY_LABEL,
+  MERGE_ANNOTATION,
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from '../credential/target-secret.ts';
@@ -24,7 +25,7 @@ import {
   textAt,
 } from '../lib/json.ts';
 import type { Key } from '../lib/key.ts';
-import { annotatedBy, fieldOwnershipOf } from './managed-fields.ts';
+import { annotatedBy, fieldOwnershipOf, mergedBy } from './managed-fields.ts';
 
 export const sourceNameOf = (credential: ConvercusCredential): string =>
   credential.spec.credentialsSecretRef.name;
@@ -184,13 +185,18 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
   const by = credentialName === undefined ? annotatedBy(objectMeta) : undefined;
   const tokenAnnotations = parseTokenAnnotations(annotationsFrom(objectMeta), by);
   const fieldOwnership = fieldOwnershipOf(objectMeta, credentialName);
+  const allowsMergeBy = textAt(objectMeta, 'annotations', MERGE_ANNOTATION);
+  const mergers = mergedBy(objectMeta);
   return {
     uid,
     resourceVersion,
     ...(controllerUid === undefined ? {} : { controllerUid }),
     ...(credentialName === undefined ? {} : { credentialName }),
-    ...(isSession(objectMeta) ? { isSession: true } : {}),
+    // A target has token annotations, a session has none
+    ...(tokenAnnotations === undefined && isSession(objectMeta) ? { isSession: true } : {}),
     ...(tokenAnnotations === undefined ? {} : { tokenAnnotations }),
+    ...(allowsMergeBy === undefined ? {} : { allowsMergeBy }),
+    ...(mergers.length === 0 ? {} : { mergedBy: mergers }),
     ...(fieldOwnership === undefined ? {} : { fieldOwnership }),
   };
 }

@@ -6,6 +6,8 @@ import { isOlderVersion, NO_VERSION } from '../lib/resource-version.ts';
 import type { WatchedSecret } from './objects.ts';
 
 interface Tracked {
+  /** `namespace/name`. */
+  readonly at: string;
   known: KnownSecret;
   /** The latest version at which it was known to be so. A 404 has no version. */
   asOf: string;
@@ -25,6 +27,8 @@ interface Tracked {
 export class SecretIndex {
   /** By `namespace/name`. */
   readonly #tracked = new Map<string, Tracked>();
+  /** By credential, existing or not: names of the Secrets that `mergedBy` names it for. */
+  readonly #merged = new Map<Key, Set<string>>();
   #changes = 0;
 
   /** Number of changes so far. Noted before a request, it tells what has changed since that was sent. */
@@ -57,6 +61,16 @@ export class SecretIndex {
       const owner = typeof known === 'object' ? sessionOwnerOf(splitKey(key), known) : undefined;
       if (owner !== undefined) yield owner;
     }
+  }
+
+  /** The Secrets that the credential, existing or not, has merged into and whose fields there go with it. */
+  mergedSecrets(key: Key): Iterable<string> {
+    return this.#merged.get(key) ?? [];
+  }
+
+  /** The credentials, existing or not, that have merged into a Secret. */
+  *mergers(namespace: string | undefined): Iterable<Key> {
+    for (const key of this.#merged.keys()) if (isIn(namespace, key)) yield key;
   }
 
   track(at: ObjectName, key: Key): void {
@@ -163,9 +177,7 @@ export class SecretIndex {
   }
 
   *#trackedIn(namespace: string | undefined): Iterable<[string, Tracked]> {
-    for (const entry of this.#tracked) {
-      if (namespace === undefined || entry[0].startsWith(`${namespace}/`)) yield entry;
-    }
+    for (const entry of this.#tracked) if (isIn(namespace, entry[0])) yield entry;
   }
 
   #find(at: ObjectName): Tracked | undefined {
@@ -175,8 +187,9 @@ export class SecretIndex {
   #begin(at: ObjectName, known: KnownSecret): Tracked {
     this.#changes += 1;
     const change = this.#changes;
-    const tracked = { known, asOf: NO_VERSION, change, since: change, referrers: new Set<Key>() };
-    this.#tracked.set(keyOf(at), tracked);
+    const referrers = new Set<Key>();
+    const tracked = { at: keyOf(at), known, asOf: NO_VERSION, change, since: change, referrers };
+    this.#tracked.set(tracked.at, tracked);
     return tracked;
   }
 
@@ -196,7 +209,22 @@ export class SecretIndex {
     this.#changes += 1;
     tracked.known = known;
     tracked.change = this.#changes;
+    this.#indexMergers(tracked, before);
     return before;
+  }
+
+  #indexMergers({ at, known }: Tracked, before: KnownSecret): void {
+    const { namespace, name: secretName } = splitKey(at);
+    for (const name of mergersOf(before)) {
+      const key = keyOf({ namespace, name });
+      const names = this.#merged.get(key);
+      names?.delete(secretName);
+      if (names?.size === 0) this.#merged.delete(key);
+    }
+    for (const name of mergersOf(known)) {
+      const key = keyOf({ namespace, name });
+      this.#merged.set(key, (this.#merged.get(key) ?? new Set()).add(secretName));
+    }
   }
 
   #found(tracked: Tracked, meta: SecretMeta): KnownSecret | undefined {
@@ -215,8 +243,22 @@ export class SecretIndex {
 }
 
 /** A target or a session Secret, of this or of another release. */
-const isWrittenByUs = ({ credentialName, tokenAnnotations }: SecretMeta): boolean =>
-  credentialName !== undefined || tokenAnnotations !== undefined;
+const isWrittenByUs = ({ credentialName, tokenAnnotations, mergedBy }: SecretMeta): boolean =>
+  credentialName !== undefined || tokenAnnotations !== undefined || mergedBy !== undefined;
+
+const mergersOf = (known: KnownSecret): readonly string[] =>
+  typeof known === 'object' ? (known.mergedBy ?? []) : [];
+
+const isIn = (namespace: string | undefined, key: string): boolean =>
+  namespace === undefined || key.startsWith(`${namespace}/`);
+
+/** The credentials that have merged into the Secret since it was known. */
+export function newMergersOf({ namespace, meta }: WatchedSecret, before: KnownSecret): Key[] {
+  const known = new Set(mergersOf(before));
+  return mergersOf(meta)
+    .filter((name) => !known.has(name))
+    .map((name) => keyOf({ namespace, name }));
+}
 
 /** The credential whose session Secret that is; undefined when it is none. */
 export function sessionOwnerOf({ namespace, name }: ObjectName, meta: SecretMeta): Key | undefined {

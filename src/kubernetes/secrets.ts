@@ -56,17 +56,17 @@ export function writeRequest(
     path,
     query: { fieldManager, force: String(desired.force) },
     contentType: 'application/apply-patch+yaml', // JSON is YAML
-    body: objectFrom(desired, desired.resourceVersion ?? version),
+    body: objectFrom(desired, version),
   };
 }
 
 /** Turns what we have set by PUT into what we have applied, of the version that was read only. */
 export function upgradeManagedFieldsRequest(
-  { namespace, name, fieldManager }: DesiredSecret,
+  { namespace, name, fieldManager, ...desired }: DesiredSecret,
   { body }: ApiResponse,
   signal: AbortSignal,
 ): ApiRequest {
-  const resourceVersion = textAt(body, 'metadata', 'resourceVersion');
+  const resourceVersion = desired.resourceVersion ?? textAt(body, 'metadata', 'resourceVersion');
   const managedFields = upgradeManagedFields(
     listAt(body, 'metadata', 'managedFields'),
     fieldManager,
@@ -83,10 +83,13 @@ export function upgradeManagedFieldsRequest(
 }
 
 function objectFrom(
-  { namespace, name, uid, type, owner, ...desired }: DesiredSecret,
-  resourceVersion = desired.resourceVersion,
+  { namespace, name, uid, type, owner, labels, annotations, data }: DesiredSecret,
+  resourceVersion?: string,
 ): object {
-  const { labels, annotations, data } = desired;
+  const encoded = Object.entries(data).map(([key, value]) => [
+    key,
+    Buffer.from(value.reveal()).toString('base64'),
+  ]);
   return {
     apiVersion: 'v1',
     kind: 'Secret',
@@ -96,18 +99,17 @@ function objectFrom(
       name,
       ...(uid === undefined ? {} : { uid }),
       ...(resourceVersion === undefined ? {} : { resourceVersion }),
-      labels,
-      annotations,
+      ...ifAny('labels', labels),
+      ...ifAny('annotations', annotations),
       ...(owner === undefined ? {} : { ownerReferences: [{ ...owner, controller: true }] }),
     },
-    data: Object.fromEntries(
-      Object.entries(data).map(([key, value]) => [
-        key,
-        Buffer.from(value.reveal()).toString('base64'),
-      ]),
-    ),
+    ...ifAny('data', Object.fromEntries(encoded)),
   };
 }
+
+/** The manager of an apply would own an empty map as a field. */
+const ifAny = (name: string, map: Readonly<Record<string, string>>): object =>
+  Object.keys(map).length === 0 ? {} : { [name]: map };
 
 export const metaFrom = (response: ApiResponse): SecretMeta | ApiError =>
   secretMetaFrom(member(response.body, 'metadata')) ?? ApiError.network(NO_OBJECT);
@@ -151,7 +153,8 @@ const fieldsOf = ({ causes }: ApiError): Set<string> => new Set(causes.map(({ fi
 function foreignness(error: ApiError, desired: DesiredSecret): string | undefined {
   const { name, type } = desired;
   const fields = fieldsOf(error);
-  const elsewhere = 'choose another spec.target.name, or remove that Secret';
+  const elsewhere =
+    'delete this ConvercusCredential and create it again with another spec.target.name; delete the Secret only if nothing uses it';
   if (fields.has('type') && type !== undefined) {
     return `Secret "${name}" exists and is not of the type ${type}; ${elsewhere}`;
   }

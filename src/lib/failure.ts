@@ -45,6 +45,7 @@ export const FAILURE_KINDS = {
   // The target Secret and the API server
   TargetNotOurs: terminal('cluster', 'on-change'),
   TargetMissing: terminal('cluster', 'on-change'),
+  MergeNotAllowed: terminal('cluster', 'on-change'),
   TargetRefused: transient('cluster', 'patient'),
   ClusterUnavailable: transient('cluster', 'soon'),
   // What the token endpoint said of the credential

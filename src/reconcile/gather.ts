@@ -4,7 +4,7 @@ import { presentedDigest, type Rejection } from '../credential/lockout.ts';
 import { type Observation, tokenAnnotationsOf } from '../credential/plan.ts';
 import { type SecretMeta, versionOf } from '../credential/secret.ts';
 import { readRejection } from '../credential/status.ts';
-import { asSeenBy, isIntact, isOwnedBy } from '../credential/target-secret.ts';
+import { asSeenBy, isIntact, isMergeAllowed, isOwnedBy } from '../credential/target-secret.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import type { ObjectName } from '../lib/key.ts';
 import type { ClusterClient, Dependencies, Lister } from './dependencies.ts';
@@ -109,20 +109,26 @@ async function isUntouched(
 }
 
 /**
- * Of several credentials with one target it belongs to the one that owns it or has published into it, then to the
- * oldest, then to the first by name.
+ * Of several credentials with one target it belongs to the one that owns it, then to the one that its owner allows to
+ * merge, then to the one that has published into it, then to the oldest, then to the first by name.
  */
 function duplicateOf(
   { metadata: own }: ConvercusCredential,
   candidates: readonly ConvercusCredential[],
   target: SecretMeta | 'absent',
 ): string | undefined {
-  const rank = ({ metadata }: ConvercusCredential): string => {
-    const owns =
-      target !== 'absent' &&
-      (isOwnedBy(metadata, target) || target.tokenAnnotations?.credential === metadata.name);
-    return `${owns ? 0 : 1} ${metadata.creationTimestamp ?? ''} ${metadata.name}`;
+  const rank = (candidate: ConvercusCredential): string => {
+    const { creationTimestamp = '', name } = candidate.metadata;
+    return `${claimOn(target, candidate)} ${creationTimestamp} ${name}`;
   };
   const [best] = [...candidates].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
   return best === undefined || best.metadata.uid === own.uid ? undefined : best.metadata.name;
+}
+
+/** The lower, the better. */
+function claimOn(target: SecretMeta | 'absent', { metadata, spec }: ConvercusCredential): number {
+  if (target === 'absent') return 3;
+  if (isOwnedBy(metadata, target)) return 0;
+  if (spec.target.creationPolicy === 'Merge' && isMergeAllowed(metadata, target)) return 1;
+  return target.tokenAnnotations?.credential === metadata.name ? 2 : 3;
 }

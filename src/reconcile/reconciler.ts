@@ -21,6 +21,7 @@ import { type Action, type EpochMs, earlierAction } from '../lib/time.ts';
 import { isPending, isTokenFailure, type TokenFailure } from '../tokens/token-demand.ts';
 import type { Dependencies } from './dependencies.ts';
 import { gather } from './gather.ts';
+import { MergedTargets } from './merged-targets.ts';
 import { isRepair, recordRepair, repairAt, repairConflict } from './repairs.ts';
 import { SessionCleanup } from './session-cleanup.ts';
 import { type IssuedToken, Sessions } from './sessions.ts';
@@ -43,6 +44,7 @@ export class Reconciler {
   readonly #states = new CredentialStates();
   readonly #sessions: Sessions;
   readonly #target: TargetSync;
+  readonly #mergedTargets: MergedTargets;
   readonly #status: StatusUpdater;
 
   constructor(deps: Dependencies, settings: Settings) {
@@ -51,6 +53,7 @@ export class Reconciler {
     this.cleanup = new SessionCleanup(deps);
     this.#sessions = new Sessions(deps);
     this.#target = new TargetSync(deps, this.#sessions, this.cleanup);
+    this.#mergedTargets = new MergedTargets(deps);
     this.#status = new StatusUpdater(deps);
   }
 
@@ -62,14 +65,21 @@ export class Reconciler {
     const action =
       resource === undefined
         ? await this.#reconcileGone(key, state, signal)
-        : await this.#reconcileResource({ key, resource, state }, signal);
+        : await this.#reconcileExisting({ key, resource, state }, signal);
     this.#states.tidy(key);
     return action;
   }
 
+  async #reconcileExisting(unparsed: Unparsed, signal: AbortSignal): Promise<Action> {
+    const action = await this.#reconcileResource(unparsed, signal);
+    const { key, state } = unparsed;
+    return earlierAction(action, await this.#mergedTargets.release(key, state, signal));
+  }
+
   async #reconcileGone(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
     this.#deps.tokens.leave(key);
-    const action = await this.#cleanUpSession(key, state, signal);
+    const released = await this.#mergedTargets.release(key, state, signal);
+    const action = earlierAction(released, await this.#cleanUpSession(key, state, signal));
     if (action !== 'await-change') return action;
     this.cleanup.logOutUnstored(key, state, signal);
     this.#states.forget(key);

@@ -55,6 +55,8 @@ export interface CredentialState {
   sessionEnds?: readonly EpochMs[];
   /** Log-outs that failed in a row. */
   failedLogouts: number;
+  /** How often in a row what was merged into a Secret could not be released. */
+  failedReleases?: number | undefined;
 }
 
 /** One credential in the middle of a reconcile. */

@@ -1,4 +1,4 @@
-import { type Credential, requiredKeys, targetNameOf } from '../credential/credential.ts';
+import { type Credential, requiredKeys } from '../credential/credential.ts';
 import {
   type CredentialsValues,
   credentialsIn,
@@ -27,7 +27,7 @@ import {
   retryAt,
   retryBeforeExpiry,
 } from '../lib/failure.ts';
-import { type EpochMs, hours, type Ms, minutes } from '../lib/time.ts';
+import { type EpochMs, type Ms, minutes } from '../lib/time.ts';
 import type { GrantRequest, PasswordRequest } from '../oauth/grants.ts';
 import type { Token } from '../oauth/token.ts';
 import type { LoginHistory } from '../tokens/rejected-logins.ts';
@@ -116,7 +116,7 @@ export class TargetSync {
     };
     const rendered = renderTarget(credential, token, provenance, seen.target);
     if (isFailure(rendered)) return this.#failed(rendered, 0);
-    const written = await this.#apply(credential, rendered.secret, seen.target, signal);
+    const written = await this.#apply(rendered.secret, signal);
     if (isFailure(written)) return this.#failed(written, state.failedRequests);
     state.intactVersion = written.resourceVersion;
     this.#cleanup.logOutSuperseded(credential, state, signal);
@@ -169,30 +169,16 @@ export class TargetSync {
   }
 
   /**
-   * What another credential has set in a Secret to merge into, and left there when it was deleted, was renamed or got
-   * another target, is taken over: by force, and only if the Secret has not been written since it was looked at.
+   * What other credentials have set in a Secret to merge into is taken over by force: its owner has passed it on to this
+   * one, and it is written only if it is still as it was when it said so.
    */
-  async #apply(
-    { namespace, name }: Credential,
-    secret: DesiredSecret,
-    known: SecretMeta | 'absent',
-    signal: AbortSignal,
-  ): Promise<SecretMeta | Failure> {
+  async #apply(secret: DesiredSecret, signal: AbortSignal): Promise<SecretMeta | Failure> {
     const { cluster } = this.#deps;
     const written = await cluster.applySecret(secret, signal);
-    if (!isFailure(written) || written.managers === undefined || known === 'absent') return written;
-    for (const manager of written.managers) {
-      const other = credentialOfManager(manager);
-      if (other === undefined) return written;
-      const found =
-        other === name ? 'absent' : await cluster.readCredential(namespace, other, signal);
-      if (isFailure(found)) return found;
-      if (found !== 'absent' && targetNameOf(found) === secret.name) {
-        return fieldConflict(secret.name, other);
-      }
-    }
-    const { resourceVersion } = known;
-    return cluster.applySecret({ ...secret, resourceVersion, force: true }, signal);
+    const isOthers = isFailure(written) && written.managers !== undefined;
+    if (!isOthers || secret.resourceVersion === undefined) return written;
+    const isPassedOn = written.managers.every((it) => credentialOfManager(it) !== undefined);
+    return isPassedOn ? cluster.applySecret({ ...secret, force: true }, signal) : written;
   }
 
   #failed(failure: Failure, failuresBefore: number): TokenFailure {
@@ -200,14 +186,6 @@ export class TargetSync {
     return { failure, retryAt: retryAt(failure, failuresBefore + 1, clock.now(), random()) };
   }
 }
-
-/** Another release may serve the other credential, whose end is then not shown here: so try again by the hour. */
-const fieldConflict = (secret: string, other: string): Failure =>
-  new Failure(
-    'TargetNotOurs',
-    `ConvercusCredential "${other}" has set keys or annotations of Secret "${secret}" that this one wants to set; give one of the two another spec.target.name, or delete the other`,
-    { retryAfter: hours(1) },
-  );
 
 function isSuperseded(
   lister: Dependencies['lister'],

@@ -59,9 +59,24 @@ function without(...parts: (keyof SecretMeta)[]): SecretMeta {
 }
 
 const mergeHash = aParsedCredential(MERGE).specHash;
+/** A Secret whose owner lets the credential merge into it. */
+const ALLOWED = { uid: 'x', resourceVersion: '1', allowsMergeBy: 'loyalty' };
 const retainHash = aParsedCredential(RETAIN).specHash;
 
 describe('the plan', () => {
+  it('says how the owner of a Secret allows to merge into it', () => {
+    const next = plan(seen({ target: { uid: 'x', resourceVersion: '1' } }, MERGE), NOW);
+    expect(next.do === 'report' && next.failure.message).toBe(
+      'Secret "loyalty-token" does not allow it. Its owner can: kubectl annotate secret loyalty-token convercus.io/merge=loyalty.',
+    );
+  });
+
+  it('trusts a token that was merged when merging was not asked for yet', () => {
+    const tokenAnnotations = aMark({ specHash: mergeHash });
+    const target = { uid: 'x', resourceVersion: '1', tokenAnnotations };
+    expect(trustedToken(seen({ target }, MERGE))).toEqual(tokenAnnotations);
+  });
+
   it('is to do nothing while all is well', () => {
     expect(plan(seen(), NOW)).toEqual({ do: 'nothing', requeueAt: RENEW_AT });
   });
@@ -179,39 +194,36 @@ describe('the plan', () => {
       }),
     ],
     ['TargetMissing', 'nothing to merge into', seen({ target: 'absent' }, MERGE)],
-    [
-      'TokenMissing',
-      'a Secret to merge into',
-      seen(
-        {
-          target: { uid: 'x', resourceVersion: '1' },
-        },
-        MERGE,
-      ),
-    ],
+    ['TokenMissing', 'a Secret to merge into', seen({ target: ALLOWED }, MERGE)],
     [
       'nothing',
       'a token that was merged',
-      seen(
-        {
-          target: {
-            uid: 'x',
-            resourceVersion: '1',
-            tokenAnnotations: aMark({ specHash: mergeHash }),
-          },
-        },
-        MERGE,
-      ),
+      seen({ target: { ...ALLOWED, tokenAnnotations: aMark({ specHash: mergeHash }) } }, MERGE),
     ],
     [
       'TargetNotOurs',
       'the target of another credential to merge into',
-      seen(
-        {
-          target: { uid: 'x', resourceVersion: '1', credentialName: 'other' },
-        },
-        MERGE,
-      ),
+      seen({ target: { ...ALLOWED, credentialName: 'other' } }, MERGE),
+    ],
+    [
+      'TargetNotOurs',
+      'the session of the credential to merge into',
+      seen({ target: { ...ALLOWED, credentialName: 'loyalty', isSession: true } }, MERGE),
+    ],
+    [
+      'MergeNotAllowed',
+      'a Secret to merge into that allows no credential',
+      seen({ target: { uid: 'x', resourceVersion: '1' } }, MERGE),
+    ],
+    [
+      'MergeNotAllowed',
+      'a Secret to merge into that allows another credential',
+      seen({ target: { ...ALLOWED, allowsMergeBy: 'other' } }, MERGE),
+    ],
+    [
+      'MergeNotAllowed',
+      'the target of another credential to merge into that allows none',
+      seen({ target: { uid: 'x', resourceVersion: '1', credentialName: 'other' } }, MERGE),
     ],
   ])('is %s given %s', (expected, _, observation) => {
     expect(reasonOf(observation)).toBe(expected);

@@ -96,27 +96,49 @@ describe('the target', () => {
 
     expect(secret.type).toBeUndefined();
     expect(secret.owner).toBeUndefined();
-    expect(secret.labels).toEqual({ team: 'shop' });
     expect(secret.force).toBe(false);
     expect(secret.fieldManager).toBe('convercus-operator.loyalty');
     expect(secret.uid).toBe('target-uid');
+  });
+
+  it('is merged into the version that was seen, without labels and annotations of the spec', () => {
+    const overrides = { target: { ...FULL.target, creationPolicy: 'Merge' } } as const;
+    const { secret } = render(overrides, { existing: aSecretMeta({ resourceVersion: '9' }) });
+    expect(secret.resourceVersion).toBe('9');
+    expect(secret.labels).toEqual({});
+    expect(secret.annotations).not.toHaveProperty('note');
+    expect(isIntact(asRead(secret), aParsedCredential(overrides))).toBe(true);
+  });
+
+  it.each([
+    ['Delete', 'Delete'],
+    ['Retain', undefined],
+  ] as const)(
+    'that is merged into says whether that goes with its credential: %s',
+    (deletionPolicy, said) => {
+      const overrides = { target: { creationPolicy: 'Merge', deletionPolicy } } as const;
+      const { secret } = render(overrides, { existing: aSecretMeta() });
+      expect(secret.annotations['convercus.io/deletion-policy']).toBe(said);
+    },
+  );
+
+  it('that is owned says it by its owner', () => {
+    expect(render().secret.annotations).not.toHaveProperty('convercus.io/deletion-policy');
   });
 
   it('is written only onto the Secret that was seen', () => {
     expect(render({}, { existing: aSecretMeta({ uid: 'seen' }) }).secret.uid).toBe('seen');
   });
 
-  it.each(['Owner', 'Merge'] as const)(
-    'of the policy %s does not look like a session because of the labels of the spec',
-    (creationPolicy) => {
-      const labels = { team: 'shop', 'app.kubernetes.io/component': 'session' };
-      const overrides = { target: { labels, creationPolicy } };
-      const { secret } = render(overrides);
-      expect(secret.labels).toMatchObject({ team: 'shop' });
-      expect(secret.labels['app.kubernetes.io/component']).not.toBe('session');
-      expect(isIntact(asRead(secret), aParsedCredential(overrides))).toBe(true);
-    },
-  );
+  it('does not look like a session because of the labels of the spec', () => {
+    const overrides = {
+      target: { labels: { team: 'shop', 'app.kubernetes.io/component': 'session' } },
+    };
+    const { secret } = render(overrides);
+    expect(secret.labels).toMatchObject({ team: 'shop' });
+    expect(secret.labels['app.kubernetes.io/component']).not.toBe('session');
+    expect(isIntact(asRead(secret), aParsedCredential(overrides))).toBe(true);
+  });
 
   it('of version 0.1.0 is intact although the spec names a label that is ours by now', () => {
     const labels = { 'app.kubernetes.io/component': 'backend' };

@@ -626,6 +626,21 @@ const EDITS: readonly Row[] = [
       await on.apply(merged({ ours: '2' }));
     },
   },
+  {
+    name: 'we merge into a Secret of people, with a value that is theirs, and release it',
+    outcomes: [OK, OK, CONFLICT, OK, OK],
+    play: async (on) => {
+      await on.post('secrets', { ...secret({ theirs: '1' }), type: 'Opaque' }, 'kubectl');
+      const metadata = { name: 'a', uid: on.uid('secrets', 'a') };
+      await on.apply({
+        metadata: { ...metadata, annotations: { n: '1' } },
+        data: encoded({ theirs: '1', ours: '1' }),
+      });
+      await on.apply({ metadata: { ...metadata, resourceVersion: '1' } });
+      await on.apply({ metadata });
+      await on.apply({ metadata });
+    },
+  },
 ];
 
 const spec = (scope: string) => ({

@@ -7,6 +7,8 @@ import {
   FIELD_MANAGER,
   MANAGED_BY_LABEL,
   managerFor,
+  releasedSecret,
+  renderTarget,
 } from '../../src/credential/target-secret.ts';
 import { ClusterCache } from '../../src/kubernetes/cache.ts';
 import { KubernetesClient } from '../../src/kubernetes/client.ts';
@@ -20,6 +22,7 @@ import type { EventHandler, WatchEvent } from '../../src/lib/list-watch.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { systemClock } from '../../src/lib/system-clock.ts';
 import { collect, never } from '../kubernetes/scripted-api-server.ts';
+import { aParsedCredential, aToken } from '../support/builders.ts';
 import { BAD_SELECTORS, GOOD_SELECTORS } from '../support/selectors.ts';
 
 /** Milliseconds in which everything that has happened reaches a watch, on a busy machine too. */
@@ -443,6 +446,90 @@ describe('against a real API server', () => {
     const read = await cluster.readSecret('default', 'renamed', never);
     const value = read !== 'absent' && !isFailure(read) && read.data.get('token')?.reveal();
     expect(value).toBe('the next token');
+  });
+
+  /** Writes of a credential into a Secret of others, which has the version that was read. */
+  async function mergeInto(secret: string, credential: string, data: Record<string, string>) {
+    const existing = await cluster.readSecretMeta('default', secret, never);
+    if (existing === 'absent' || isFailure(existing)) throw new Error('unreachable');
+    const target = {
+      name: secret,
+      creationPolicy: 'Merge',
+      deletionPolicy: 'Delete',
+      data,
+    } as const;
+    const named = { metadata: { namespace: 'default', name: credential }, target } as const;
+    const provenance = { sourceVersion: 'u/1', renewRequest: undefined };
+    const rendered = renderTarget(aParsedCredential(named), aToken(), provenance, existing);
+    if (isFailure(rendered)) throw new Error(rendered.message);
+    return rendered.secret;
+  }
+
+  const managersOf = async (secret: string): Promise<string[]> => {
+    const show = ['get', 'secret', secret, '--show-managed-fields', '-o', 'json'] as const;
+    const { metadata } = JSON.parse(await kubectl(...show));
+    return metadata.managedFields.map(({ manager }: { manager: string }) => manager).sort();
+  };
+
+  it('releases what it has merged, and nothing else', async () => {
+    await kubectl('create', 'secret', 'generic', 'released', '--from-literal=theirs=stays');
+    await kubectl('annotate', 'secret', 'released', 'convercus.io/merge=a', 'note=stays');
+    const merged = await apply(await mergeInto('released', 'a', { ours: 'x', theirs: 'stays' }));
+    expect(merged).toMatchObject({ allowsMergeBy: 'a', mergedBy: ['a'] });
+    expect(merged.tokenAnnotations?.credential).toBe('a');
+
+    const at = { namespace: 'default', name: 'a' };
+    const released = await apply(releasedSecret(at, 'released', merged));
+    expect(released).toEqual({
+      uid: merged.uid,
+      resourceVersion: released.resourceVersion,
+      allowsMergeBy: 'a',
+    });
+    const read = await cluster.readSecret('default', 'released', never);
+    if (read === 'absent' || isFailure(read)) throw new Error('unreachable');
+    expect([...read.data].map(([key, value]) => [key, value.reveal()])).toEqual([
+      ['theirs', 'stays'],
+    ]);
+    expect(read.annotations).toEqual({ 'convercus.io/merge': 'a', note: 'stays' });
+    expect(await managersOf('released')).toEqual(['kubectl-annotate', 'kubectl-create']);
+    // Once more: there is nothing to release
+    expect(await apply(releasedSecret(at, 'released', released))).toEqual(released);
+  });
+
+  it('releases what one of two has merged, each of which goes with its credential', async () => {
+    await kubectl('create', 'secret', 'generic', 'passed-on', '--from-literal=theirs=stays');
+    await apply(await mergeInto('passed-on', 'a', { a: '1', both: '1' }));
+    const second = await mergeInto('passed-on', 'b', { b: '2', both: '2' });
+    const refused = await cluster.applySecret(second, never);
+    expect(refused).toMatchObject({ managers: [managerFor('a')] });
+    const merged = await apply({ ...second, force: true });
+    expect(new Set(merged.mergedBy)).toEqual(new Set(['a', 'b']));
+
+    const left = await apply(
+      releasedSecret({ namespace: 'default', name: 'a' }, 'passed-on', merged),
+    );
+    expect(left.mergedBy).toEqual(['b']);
+    expect(left.tokenAnnotations?.credential).toBe('b');
+    const read = await cluster.readSecret('default', 'passed-on', never);
+    const keys = read !== 'absent' && !isFailure(read) ? [...read.data.keys()].sort() : [];
+    expect(keys).toEqual(['b', 'both', 'theirs']);
+  });
+
+  it('neither merges into nor releases of another version than was read', async () => {
+    await kubectl('create', 'secret', 'generic', 'changed', '--from-literal=theirs=stays');
+    const before = await mergeInto('changed', 'a', { ours: 'x' });
+    await kubectl('annotate', 'secret', 'changed', 'note=changed');
+    expect(await cluster.applySecret(before, never)).toMatchObject({ kind: 'ClusterUnavailable' });
+    const merged = await apply(await mergeInto('changed', 'a', { ours: 'x' }));
+    await kubectl('annotate', 'secret', 'changed', 'note=again', '--overwrite');
+    const at = { namespace: 'default', name: 'a' };
+    for (const other of [merged, { ...merged, uid: OTHER_UID }]) {
+      const desired = releasedSecret(at, 'changed', other);
+      expect(await cluster.applySecret(desired, never)).toMatchObject({
+        kind: 'ClusterUnavailable',
+      });
+    }
+    expect(await managersOf('changed')).toContain(managerFor('a'));
   });
 
   it('does not write onto another Secret than it knew', async () => {

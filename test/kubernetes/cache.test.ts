@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
+import * as fc from 'fast-check';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import type { SecretMeta } from '../../src/credential/secret.ts';
 import { ClusterCache } from '../../src/kubernetes/cache.ts';
@@ -574,6 +575,102 @@ describe('the cache of the cluster', () => {
       expect(cache.hasSession('shop/a')).toBe(false);
       expect(cache.hasSession('shop/b')).toBe(false);
       expect(wakeUps()).toEqual([]);
+    });
+  });
+
+  describe('of Secrets that credentials have merged into', () => {
+    const merged = (resourceVersion = '1', ...mergedBy: string[]): WatchedSecret => ({
+      namespace: 'shop',
+      name: 'app',
+      meta: { uid: 'u', resourceVersion, ...(mergedBy.length > 0 && { mergedBy }) },
+    });
+
+    it('wakes a credential that is gone, so that its keys are released', () => {
+      secrets.apply(merged('1', 'a', 'b'));
+      expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
+      expect(cache.mergedSecrets('shop/a')).toEqual(['app']);
+      expect([...cache.keys()]).toEqual(['shop/a', 'shop/b']);
+      expect([...cache.keys('elsewhere')]).toEqual([]);
+    });
+
+    it('enqueues nothing again while it changes, but who has merged since', () => {
+      secrets.apply(merged('1', 'a'));
+      wakeUps();
+      secrets.apply(merged('2', 'a'));
+      list(merged('3', 'a'));
+      expect(wakeUps()).toEqual([]);
+      secrets.apply(merged('4', 'a', 'b'));
+      expect(wakeUps()).toEqual(['shop/b']);
+    });
+
+    it('knows of one from our own write, which enqueues nothing', () => {
+      credentials.apply(shown('a', { target: 'app' }));
+      list(aSecret('app'));
+      wakeUps();
+      write('app', merged('2', 'a').meta);
+      secrets.apply(merged('2', 'a'));
+      expect(wakeUps()).toEqual([]);
+      expect(cache.mergedSecrets('shop/a')).toEqual(['app']);
+      expect([...cache.keys()]).toEqual(['shop/a']);
+
+      credentials.delete(shown('a', { target: 'app' }));
+      expect(wakeUps()).toEqual(['shop/a']);
+      expect(cache.secret('shop', 'app')).toEqual(merged('2', 'a').meta);
+    });
+
+    it('forgets it when it is released, deleted or not listed any more', () => {
+      list(merged('1', 'a'));
+      cache.learnWritten(merged('2'), cache.changes);
+      expect(cache.mergedSecrets('shop/a')).toEqual([]);
+      expect([...cache.keys()]).toEqual([]);
+
+      secrets.apply(merged('3', 'a'));
+      secrets.delete(merged('3', 'a'));
+      expect(cache.mergedSecrets('shop/a')).toEqual([]);
+
+      list(merged('5', 'a'));
+      list();
+      expect(cache.mergedSecrets('shop/a')).toEqual([]);
+    });
+
+    it('wakes it again when a late write brings its keys back', () => {
+      list(merged('1', 'a'));
+      cache.learnWritten(merged('2'), cache.changes);
+      wakeUps();
+      secrets.apply(merged('3', 'a'));
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+
+    it('knows which Secrets of which namespace, whatever is shown in which order', () => {
+      const aName = fc.constantFrom('a', 'b');
+      const aChange = fc.record({
+        namespace: fc.constantFrom('shop', 'elsewhere'),
+        name: fc.constantFrom('app', 'other'),
+        mergedBy: fc.option(fc.uniqueArray(aName), { nil: undefined }),
+      });
+      fc.assert(
+        fc.property(fc.array(aChange), (changes) => {
+          cache = new ClusterCache(() => undefined);
+          const handler = cache.secretHandler();
+          const model = new Map<string, readonly string[]>();
+          for (const [index, { namespace, name, mergedBy }] of changes.entries()) {
+            const resourceVersion = String(index + 1);
+            const isAny = mergedBy !== undefined && mergedBy.length > 0;
+            const meta = { uid: 'u', resourceVersion, ...(isAny && { mergedBy }) };
+            if (mergedBy === undefined) handler.delete({ namespace, name, meta });
+            else handler.apply({ namespace, name, meta });
+            model.set(`${namespace}/${name}`, mergedBy ?? []);
+          }
+          for (const namespace of ['shop', 'elsewhere']) {
+            for (const merger of ['a', 'b']) {
+              const names = ['app', 'other'].filter((name) =>
+                model.get(`${namespace}/${name}`)?.includes(merger),
+              );
+              expect([...cache.mergedSecrets(`${namespace}/${merger}`)].sort()).toEqual(names);
+            }
+          }
+        }),
+      );
     });
   });
 });

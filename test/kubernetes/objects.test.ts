@@ -125,6 +125,46 @@ describe('the metadata of a Secret', () => {
     expect(meta?.fieldOwnership).toBe(ownership);
   });
 
+  it.each<[string, object, string | undefined]>([
+    ['none', {}, undefined],
+    ['the one that its owner names', { 'convercus.io/merge': 'loyalty' }, 'loyalty'],
+    ['none that another annotation names', { 'convercus.io/credential': 'loyalty' }, undefined],
+  ])('tells which credential may merge: %s', (_, annotations, name) => {
+    const meta = secretMetaFrom({ uid: 'u', resourceVersion: '7', annotations });
+    expect(meta?.allowsMergeBy).toBe(name);
+  });
+
+  const policy = 'convercus.io/deletion-policy';
+  const one = setting('convercus-operator.loyalty', policy);
+
+  it.each<[string, object[], string[] | undefined]>([
+    ['nothing', [kubectl], undefined],
+    ['what one has applied', [kubectl, one], ['loyalty']],
+    [
+      'what each of two has applied',
+      [one, setting('convercus-operator.other', policy)],
+      ['loyalty', 'other'],
+    ],
+    [
+      'nothing that is kept, or of version 0.1.0',
+      [setting('convercus-operator.loyalty', hash)],
+      undefined,
+    ],
+    ['nothing that people have copied', [setting('kubectl', policy)], undefined],
+    ['nothing that we own', [{ ...one, operation: 'Update' }], undefined],
+  ])('tells what goes with a credential: %s', (_, managedFields, names) => {
+    const meta = secretMetaFrom({ uid: 'u', resourceVersion: '7', managedFields });
+    expect(meta?.mergedBy).toEqual(names);
+  });
+
+  it('is that of a session only without the annotations of a token, which a target has', () => {
+    const session = { ...labels, 'app.kubernetes.io/component': 'session' };
+    const isSession = (more: object) =>
+      secretMetaFrom({ uid: 'u', resourceVersion: '7', labels: session, ...more })?.isSession;
+    expect(isSession({})).toBe(true);
+    expect(isSession({ annotations })).toBeUndefined();
+  });
+
   it('is nothing without uid and version', () => {
     expect(secretMetaFrom({ uid: 'u' })).toBeUndefined();
     expect(secretMetaFrom({ uid: 'u', resourceVersion: 7 })).toBeUndefined();

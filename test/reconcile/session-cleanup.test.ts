@@ -421,3 +421,104 @@ it('a Secret that only looks like a session is left alone', async () => {
 
   expect(world.cluster.stored(SESSION)).toBeDefined();
 });
+
+/** Finding M3. */
+describe('a Secret of another type with the labels and the data of a session', () => {
+  const SESSION_JSON = {
+    credentialUid: 'u',
+    environment: 'staging',
+    realm: 'a-realm-of-the-tenant',
+    clientId: 'any',
+    source: { name: 'database', key: 'password' },
+    startedAt: 1,
+    longest: 1,
+  };
+  const LOOKALIKE = {
+    labels: {
+      'app.kubernetes.io/managed-by': 'convercus-operator',
+      'app.kubernetes.io/component': 'session',
+      'convercus.io/credential': 'loyalty',
+    },
+    data: {
+      refresh_token: 'anything',
+      username: 'anyone',
+      'session.json': JSON.stringify(SESSION_JSON),
+    },
+  };
+
+  beforeEach(() => {
+    world = World.with();
+    world.cluster.putSecret('shop/database', { data: { password: `${CANARY}-database` } });
+  });
+
+  /** As version 0.1.0 has published it, with the label that the spec names. */
+  const published = async () => {
+    await world.pass();
+    const { annotations } = world.cluster.stored(TARGET) ?? {};
+    world = World.with({ target: { name: 'loyalty-session' } });
+    world.cluster.putSecret(SESSION, {
+      ...LOOKALIKE,
+      type: 'convercus.io/token',
+      ...(annotations && { annotations }),
+    });
+  };
+
+  it('is neither logged out nor deleted nor read when it is a target', async () => {
+    await published();
+    const before = world.cluster.stored(SESSION);
+    for (let count = 0; count < 3; count += 1) await world.pass();
+    world.cluster.remove(KEY);
+    await world.pass();
+
+    expect(world.idp.logouts).toEqual([]);
+    expect(world.cluster.stored(SESSION)).toEqual(before);
+    expect(world.cluster.requests.filter((each) => each.endsWith('loyalty-session'))).toEqual([]);
+  });
+
+  it.each(['Opaque', 'convercus.io/token'])(
+    'is neither logged out nor deleted, and no other Secret is read, when its type is %s',
+    async (type) => {
+      world.cluster.putSecret(SESSION, { ...LOOKALIKE, type });
+      await world.pass();
+      world.cluster.remove(KEY);
+      await world.pass();
+
+      expect(world.idp.logouts).toEqual([]);
+      expect(world.cluster.stored(SESSION)).toMatchObject(LOOKALIKE);
+      expect(world.cluster.requests).not.toContain('readSecret database');
+    },
+  );
+
+  it('does not stand in for the session of a password credential', async () => {
+    world = World.withPassword();
+    world.cluster.putSecret(SESSION, { ...LOOKALIKE, type: 'Opaque' });
+    const action = await world.pass();
+    await world.runFor(minutes(10), action);
+
+    expect(world.summary('Ready')).toBe('False TargetNotOurs');
+    expect(world.idp.grants('refresh_token')).toBe(0);
+    expect(world.cluster.stored(SESSION)).toMatchObject(LOOKALIKE);
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+  });
+
+  it.each([
+    ['with those labels', LOOKALIKE.labels],
+    ['without labels', {}],
+  ])('is not deleted when the session before it has ended (%s)', async (_, labels) => {
+    world = World.withPassword();
+    await world.pass();
+    world.clock.step(minutes(4));
+    world.idp.loseSessions();
+    const release = world.idp.hold();
+    await world.onePass();
+    await until(() => world.idp.grants('refresh_token') === 1);
+    world.cluster.removeSecret(SESSION);
+    world.cluster.putSecret(SESSION, { ...LOOKALIKE, labels, type: 'Opaque' });
+    const before = world.cluster.stored(SESSION);
+    release();
+    await until(() => world.enqueued.has(KEY));
+    await world.runFor(minutes(10), await world.pass());
+
+    expect(world.cluster.stored(SESSION)).toEqual(before);
+  });
+});

@@ -11,14 +11,16 @@ import type {
 import {
   CREDENTIAL_LABEL,
   credentialOfManager,
+  DELETION_POLICY_ANNOTATION,
   FIELD_MANAGER,
   MANAGED_BY_LABEL,
+  MERGE_ANNOTATION,
   SESSION_COMPONENT,
   SESSION_LABEL,
 } from '../../src/credential/target-secret.ts';
 import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
 import { Failure } from '../../src/lib/failure.ts';
-import type { Key } from '../../src/lib/key.ts';
+import { type Key, splitKey } from '../../src/lib/key.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import type { ClusterClient, Lister } from '../../src/reconcile/dependencies.ts';
 
@@ -31,7 +33,7 @@ export interface StoredSecret {
   readonly annotations: Readonly<Record<string, string>>;
   readonly data: Readonly<Record<string, string>>;
   readonly controllerUid?: string;
-  /** Who has set a field (`data.token`, `annotations.NAME`), as far as it was set by apply. */
+  /** Who has set a field (`data.token`, `annotations.NAME`), as far as it was set by apply; several by spaces. */
   readonly managers?: Readonly<Record<string, string>>;
 }
 
@@ -192,6 +194,14 @@ export class FakeCluster implements ClusterClient, Lister {
     return meta !== 'absent' && meta.isSession === true;
   }
 
+  mergedSecrets(key: Key): readonly string[] {
+    const { namespace, name } = splitKey(key);
+    return [...this.#secrets.keys()]
+      .filter((secret) => splitKey(secret).namespace === namespace)
+      .filter((secret) => mergedBy(this.#secrets.get(secret)).includes(name))
+      .map((secret) => splitKey(secret).name);
+  }
+
   // Cluster
 
   async readSecretMeta(namespace: string, name: string): Promise<SecretMeta | 'absent' | Failure> {
@@ -287,17 +297,20 @@ export class FakeCluster implements ClusterClient, Lister {
     const problem = problemWith(desired, before);
     this.#unknown.delete(key); // after a conflict the client reads the Secret
     if (problem !== undefined) return problem;
-    const { type = 'Opaque', labels, annotations, owner, fieldManager } = desired;
+    const { type = 'Opaque', labels, annotations, owner } = desired;
     const values = Object.entries(desired.data).map(([name, value]) => [name, value.reveal()]);
-    const managers = Object.keys(fieldsOf(desired)).map((field) => [field, fieldManager]);
+    const managers = managersAfter(desired, before);
+    const isLeft = (parent: string) => (name: string) =>
+      before?.managers?.[`${parent}.${name}`] === undefined ||
+      managers[`${parent}.${name}`] !== undefined;
     this.#secrets.set(key, {
       uid: before?.uid ?? `uid-${this.#next()}`,
       resourceVersion: this.#next(),
       type: before?.type ?? type,
       labels: { ...before?.labels, ...labels },
-      annotations: { ...before?.annotations, ...annotations },
-      data: { ...before?.data, ...Object.fromEntries(values) },
-      managers: { ...before?.managers, ...Object.fromEntries(managers) },
+      annotations: { ...pick(before?.annotations, isLeft('annotations')), ...annotations },
+      data: { ...pick(before?.data, isLeft('data')), ...Object.fromEntries(values) },
+      managers,
       ...(owner !== undefined && { controllerUid: owner.uid }),
     });
     const meta = this.#metaOf(key);
@@ -311,7 +324,10 @@ export class FakeCluster implements ClusterClient, Lister {
     const isManaged = labels[MANAGED_BY_LABEL] === FIELD_MANAGER;
     const credentialName = isManaged ? labels[CREDENTIAL_LABEL] : undefined;
     const tokenAnnotations = parseTokenAnnotations(annotations, annotatedBy(found));
-    const isSession = isManaged && labels[SESSION_LABEL] === SESSION_COMPONENT;
+    const isLabelled = isManaged && labels[SESSION_LABEL] === SESSION_COMPONENT;
+    const isSession = isLabelled && tokenAnnotations === undefined;
+    const allowsMergeBy = annotations[MERGE_ANNOTATION];
+    const mergers = mergedBy(found);
     return {
       uid,
       resourceVersion,
@@ -319,6 +335,8 @@ export class FakeCluster implements ClusterClient, Lister {
       ...(credentialName !== undefined && { credentialName }),
       ...(isSession && { isSession }),
       ...(tokenAnnotations !== undefined && { tokenAnnotations }),
+      ...(allowsMergeBy !== undefined && { allowsMergeBy }),
+      ...(mergers.length > 0 && { mergedBy: mergers }),
     };
   }
 
@@ -367,17 +385,38 @@ function problemWith(
 /** The managers of fields that shall be set to another value. */
 function rivalsIn(before: StoredSecret | undefined, desired: DesiredSecret): string[] {
   if (before === undefined) return [];
-  const found = fieldsOf({
-    annotations: before.annotations,
-    data: Object.fromEntries(
-      Object.entries(before.data).map(([key, value]) => [key, new Sensitive(value)]),
-    ),
-  });
+  const found = fieldsFound(before);
   return Object.entries(fieldsOf(desired)).flatMap(([field, value]) => {
-    const manager = before.managers?.[field] ?? desired.fieldManager;
-    const isTaken = manager !== desired.fieldManager && found[field] !== value;
-    return isTaken ? [manager] : [];
+    const others = ownersOf(before, field).filter((manager) => manager !== desired.fieldManager);
+    return found[field] === value ? [] : others;
   });
+}
+
+const fieldsFound = ({ annotations, data }: StoredSecret): Record<string, string> => {
+  const values = Object.entries(data).map(([key, value]) => [key, new Sensitive(value)]);
+  return fieldsOf({ annotations, data: Object.fromEntries(values) });
+};
+
+const ownersOf = ({ managers }: Pick<StoredSecret, 'managers'>, field: string): string[] =>
+  managers?.[field]?.split(' ') ?? [];
+
+/** The manager has the fields that it applies, those that have the same value together with others; no other field. */
+function managersAfter(
+  desired: DesiredSecret,
+  before: StoredSecret | undefined,
+): Record<string, string> {
+  const { fieldManager } = desired;
+  const wanted = fieldsOf(desired);
+  const found = before === undefined ? {} : fieldsFound(before);
+  const fields = new Set([...Object.keys(before?.managers ?? {}), ...Object.keys(wanted)]);
+  const entries = [...fields].map((field) => {
+    const isWanted = field in wanted;
+    const isKept = !isWanted || found[field] === wanted[field];
+    const others = isKept && before !== undefined ? ownersOf(before, field) : [];
+    const owners = others.filter((manager) => manager !== fieldManager);
+    return [field, [...owners, ...(isWanted ? [fieldManager] : [])].join(' ')] as const;
+  });
+  return Object.fromEntries(entries.filter(([, owners]) => owners !== ''));
 }
 
 /** Annotations and keys by the names that `managers` has for them. */
@@ -393,3 +432,15 @@ const fieldsOf = ({
 /** The credential whose manager has set the annotations of a token. */
 const annotatedBy = ({ managers }: StoredSecret): string | undefined =>
   credentialOfManager(managers?.['annotations.convercus.io/content-hash'] ?? '');
+
+/** The credentials whose managers have said that their fields go with them. */
+const mergedBy = (secret: Pick<StoredSecret, 'managers'> = {}): string[] =>
+  ownersOf(secret, `annotations.${DELETION_POLICY_ANNOTATION}`)
+    .map((manager) => credentialOfManager(manager))
+    .filter((name) => name !== undefined);
+
+const pick = (
+  map: Readonly<Record<string, string>> = {},
+  isWanted: (name: string) => boolean,
+): Record<string, string> =>
+  Object.fromEntries(Object.entries(map).filter(([name]) => isWanted(name)));

@@ -1,6 +1,12 @@
 import { type Ms, parseTime, seconds } from '../../../src/lib/time.ts';
 import type { Change } from '../api-server.ts';
-import { decoded, hasForeignAnnotations, keyOf, type StoredObject } from '../objects.ts';
+import {
+  decoded,
+  hasForeignAnnotations,
+  keyOf,
+  mergeAllowedTo,
+  type StoredObject,
+} from '../objects.ts';
 import { START } from '../replica.ts';
 import type { Scheduler } from '../scheduler.ts';
 import { type Scene, specOf, targetNameOf, tokensIn } from './rule.ts';
@@ -83,10 +89,11 @@ export class Expiry {
         : ownerReferences.some((owner) => owner.uid === uid);
     // Several credentials may name a Secret to merge into, each with keys of its own
     const values = decoded(target.data);
-    const isUnderOurs = Object.keys(spec.target.data ?? {}).some((name) =>
-      values[name]?.includes(token),
+    const isUnderOurs = Object.keys(spec.target.data ?? {}).some((key) =>
+      values[key]?.includes(token),
     );
-    const isMerge = spec.target.creationPolicy === 'Merge';
-    return !spec.suspend && (isMerge ? isUnderOurs && !hasForeignAnnotations(target) : isOurs);
+    if (spec.suspend) return false;
+    if (spec.target.creationPolicy === 'Owner') return isOurs;
+    return isUnderOurs && mergeAllowedTo(target) === name && !hasForeignAnnotations(target);
   }
 }

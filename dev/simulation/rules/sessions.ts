@@ -1,5 +1,5 @@
 import { type Ms, minutes } from '../../../src/lib/time.ts';
-import { decoded, hasForeignAnnotations, type StoredObject } from '../objects.ts';
+import { decoded, hasForeignAnnotations, mergeAllowedTo, type StoredObject } from '../objects.ts';
 import type { Handled, Presented } from '../provider.ts';
 import type { Replica } from '../replica.ts';
 import type { Leadership } from './leadership.ts';
@@ -139,7 +139,8 @@ export class Sessions {
       if (grantType !== 'password' || target.creationPolicy !== 'Merge') return false;
       const key = `${credential.metadata.namespace}/${targetNameOf(credential)}`;
       const found = this.#scene.server.get('secrets', key);
-      return found !== undefined && hasForeignAnnotations(found);
+      if (found === undefined) return false;
+      return hasForeignAnnotations(found) || mergeAllowedTo(found) !== credential.metadata.name;
     });
   }
 

@@ -1,7 +1,11 @@
-import { textAt } from '../../../src/lib/json.ts';
+import {
+  DELETION_POLICY_ANNOTATION,
+  MERGE_ANNOTATION,
+} from '../../../src/credential/target-secret.ts';
+import { member, textAt } from '../../../src/lib/json.ts';
 import type { Ms } from '../../../src/lib/time.ts';
 import type { Change } from '../api-server.ts';
-import { decoded, keyOf, type StoredObject } from '../objects.ts';
+import { decoded, keyOf, mergeAllowedTo, type StoredObject } from '../objects.ts';
 import type { Issued } from '../provider.ts';
 import { hostOf, realmOf, type Scene, type Spec, specOf, tokensIn } from './rule.ts';
 
@@ -11,6 +15,7 @@ const OURS = 'convercus.io/';
 interface SpecVersion {
   readonly name: string;
   readonly spec: Spec;
+  readonly since: Ms;
   /** Undefined while it is current. */
   until: Ms | undefined;
 }
@@ -46,7 +51,8 @@ export class Targets {
     const last = versions.at(-1);
     if (last !== undefined) last.until ??= this.#scene.now;
     if (type === 'DELETED') return;
-    versions.push({ name: object.metadata.name, spec: specOf(object), until: undefined });
+    const { name } = object.metadata;
+    versions.push({ name, spec: specOf(object), since: this.#scene.now, until: undefined });
   }
 
   #secretWritten(change: Change): void {
@@ -64,15 +70,56 @@ export class Targets {
         this.#scene.violated('every write says what it is for', `apply of ${key} without uid`);
     }
     const name = change.by.slice(OPERATOR.length + 1);
+    if (before !== undefined && isRelease(change)) {
+      return this.#checkRelease(change, before, name);
+    }
     const specs = this.#specsOf(object.metadata.namespace, name);
-    if (before !== undefined && before.type !== 'convercus.io/token')
+    if (before !== undefined && before.type !== 'convercus.io/token') {
       this.#checkMerge(change, before, specs);
+      if (mergeAllowedTo(before) !== name)
+        this.#scene.violated('Merge only into a Secret that allows it', `${key} by ${name}`);
+    }
     this.#checkTokens(change, specs);
     if (before !== undefined) this.#checkGain(change, before);
   }
 
-  /** Only keys, labels and annotations of the spec, and annotations of the operator. */
-  #checkMerge({ object }: Change, before: StoredObject, specs: readonly Spec[]): void {
+  /** An apply of nothing removes what its manager has set, and never of a credential that still has this target. */
+  #checkRelease({ object, by }: Change, before: StoredObject, name: string): void {
+    const key = keyOf(object.metadata);
+    for (const field of changedNames(before.data, object.data)) {
+      const isOurs = isSetBy(before, by, ['f:data', `f:${field}`]);
+      if (object.data?.[field] !== undefined || !isOurs)
+        this.#scene.violated('a release removes its own fields only', `${key}: ${field} by ${by}`);
+    }
+    this.#checkMetadata(object, before);
+    const versions = this.#specs.get(`${object.metadata.namespace}/${name}`) ?? [];
+    const isInUse = versions.some(
+      ({ spec, since, until }) =>
+        until === undefined &&
+        since < this.#scene.now - this.#scene.latestNews &&
+        spec.target.creationPolicy === 'Merge' &&
+        spec.target.name === object.metadata.name,
+    );
+    if (isInUse)
+      this.#scene.violated('what is merged stays while its credential has that target', key);
+  }
+
+  /** Of the metadata only annotations of the operator change. */
+  #checkMetadata(object: StoredObject, before: StoredObject): void {
+    const key = keyOf(object.metadata);
+    const isOurs = (name: string) => name.startsWith(OURS) && name !== MERGE_ANNOTATION;
+    const changed = [
+      ...changedNames(before.metadata.labels, object.metadata.labels),
+      ...changedNames(before.metadata.annotations, object.metadata.annotations).filter(
+        (name) => !isOurs(name),
+      ),
+    ];
+    for (const name of changed)
+      this.#scene.violated('Merge changes its own keys only', `${key}: ${name}`);
+  }
+
+  /** Only keys of the spec, and annotations of the operator. */
+  #checkMerge({ object, by }: Change, before: StoredObject, specs: readonly Spec[]): void {
     const key = keyOf(object.metadata);
     const merging = specs.filter(
       ({ target }) => target.creationPolicy === 'Merge' && target.name === object.metadata.name,
@@ -83,6 +130,10 @@ export class Targets {
         `${key} (${before.type})`,
       );
     }
+    const policies = new Set(merging.map(({ target }) => target.deletionPolicy));
+    const [policy] = policies;
+    if (policies.size === 1 && isReleasedWith(object, by) !== (policy === 'Delete'))
+      this.#scene.violated('what is merged goes with its credential or stays', `${key}: ${policy}`);
     const keys = new Set(
       merging.flatMap(({ target }) => Object.keys(target.data ?? { token: '' })),
     );
@@ -94,10 +145,7 @@ export class Targets {
         this.#scene.violated('Merge changes its own keys only', `${key}: ${name}`);
       }
     }
-    for (const name of changedNames(before.metadata.annotations, object.metadata.annotations)) {
-      if (!name.startsWith(OURS))
-        this.#scene.violated('Merge changes its own keys only', `${key}: ${name}`);
-    }
+    this.#checkMetadata(object, before);
   }
 
   #checkTokens({ object, before, by }: Change, specs: readonly Spec[]): void {
@@ -163,6 +211,26 @@ export class Targets {
 
 export const isByOperator = ({ by }: Pick<Change, 'by'>): boolean =>
   by === 'operator' || by.startsWith(OPERATOR);
+
+/** True for an apply without data. */
+const isRelease = ({ request, object }: Change): boolean =>
+  object.type !== 'convercus.io/token' &&
+  request?.contentType?.includes('apply') === true &&
+  member(request.body, 'data') === undefined;
+
+/** What that manager has set goes with its credential. */
+export const isReleasedWith = (secret: StoredObject, manager: string): boolean =>
+  secret.type === 'Opaque' &&
+  isSetBy(secret, manager, ['f:metadata', 'f:annotations', `f:${DELETION_POLICY_ANNOTATION}`]);
+
+const isSetBy = (
+  { metadata: { managedFields = [] } }: StoredObject,
+  by: string,
+  path: readonly string[],
+): boolean =>
+  managedFields.some(
+    ({ manager, fieldsV1 }) => manager === by && member(fieldsV1, ...path) !== undefined,
+  );
 
 /** True if another manager owns the key: people may have changed it. */
 const isForeign = ({ metadata }: StoredObject, key: string, by: string): boolean =>
