@@ -57,8 +57,13 @@ export class Tenant {
     return this.#controlPlane.kubectl([...args, '-n', this.namespace]);
   }
 
-  async secret(name: string, data: Record<string, string>): Promise<void> {
-    await this.apply({ apiVersion: 'v1', kind: 'Secret', metadata: { name }, stringData: data });
+  async secret(
+    name: string,
+    data: Record<string, string>,
+    annotations: Record<string, string> = {},
+  ): Promise<void> {
+    const metadata = { name, annotations };
+    await this.apply({ apiVersion: 'v1', kind: 'Secret', metadata, stringData: data });
   }
 
   async credential(name: string, { target, ...spec }: SpecOverrides = {}): Promise<void> {
@@ -77,6 +82,12 @@ export class Tenant {
   async target(name: string): Promise<SecretObject | undefined> {
     const text = await this.kubectl('get', 'secret', name, '-o', 'json', '--ignore-not-found');
     return text === '' ? undefined : JSON.parse(text);
+  }
+
+  /** Lets a credential merge into a Secret, in the words of the message that asks for it. */
+  async allowMerge(secret: string, credential: string): Promise<void> {
+    const annotation = `convercus.io/merge=${credential}`;
+    await this.kubectl('annotate', '--overwrite', 'secret', secret, annotation);
   }
 
   /** What a pod would read from the mounted file. */

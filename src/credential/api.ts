@@ -90,22 +90,24 @@ export interface ConvercusCredential {
       name?: string;
       /**
        * Owner: the operator creates the Secret (type convercus.io/token) and owns all of it.
-       * Merge: the operator adds its keys to a Secret that exists; it takes over no key that somebody else has set.
+       * Merge: the operator adds its keys to a Secret that exists and allows it by the annotation
+       * convercus.io/merge with the name of this resource; it takes over no key that somebody else has set.
        */
       creationPolicy: 'Owner' | 'Merge';
       /**
-       * Delete: the Secret goes with this resource. Retain: it stays, with the last token in it.
-       * A Secret that is merged into always stays.
+       * Delete: the Secret goes with this resource; of a Secret that is merged into, the keys that were
+       * added. Retain: it stays, with the last token in it.
        */
       deletionPolicy: 'Delete' | 'Retain';
       /**
-       * Additional labels for the Secret. app.kubernetes.io/component is the operator's and left out.
+       * Additional labels for the Secret, not with Merge. app.kubernetes.io/component is the operator's
+       * and left out.
        */
       labels?: {
         [k: string]: string;
       };
       /**
-       * Additional annotations for the Secret.
+       * Additional annotations for the Secret, not with Merge.
        */
       annotations?: {
         [k: string]: string;

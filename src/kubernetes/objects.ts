@@ -185,8 +185,6 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
   const by = credentialName === undefined ? annotatedBy(objectMeta) : undefined;
   const tokenAnnotations = parseTokenAnnotations(annotationsFrom(objectMeta), by);
   const fieldOwnership = fieldOwnershipOf(objectMeta, credentialName);
-  const allowsMergeBy = textAt(objectMeta, 'annotations', MERGE_ANNOTATION);
-  const mergers = mergedBy(objectMeta);
   return {
     uid,
     resourceVersion,
@@ -195,8 +193,7 @@ export function secretMetaFrom(objectMeta: unknown): SecretMeta | undefined {
     // A target has token annotations, a session has none
     ...(tokenAnnotations === undefined && isSession(objectMeta) ? { isSession: true } : {}),
     ...(tokenAnnotations === undefined ? {} : { tokenAnnotations }),
-    ...(allowsMergeBy === undefined ? {} : { allowsMergeBy }),
-    ...(mergers.length === 0 ? {} : { mergedBy: mergers }),
+    ...mergeMetaFrom(objectMeta),
     ...(fieldOwnership === undefined ? {} : { fieldOwnership }),
   };
 }
@@ -214,6 +211,18 @@ function annotationsFrom(objectMeta: unknown): Record<string, string> {
 }
 
 const MAX_TOKEN_ANNOTATION = 512;
+
+/** What is too long for a name is not kept. */
+const MAX_NAME = 253;
+
+function mergeMetaFrom(objectMeta: unknown): Pick<SecretMeta, 'allowsMergeBy' | 'mergedBy'> {
+  const allowed = textAt(objectMeta, 'annotations', MERGE_ANNOTATION);
+  const mergers = mergedBy(objectMeta);
+  return {
+    ...(allowed !== undefined && allowed.length <= MAX_NAME ? { allowsMergeBy: allowed } : {}),
+    ...(mergers.length === 0 ? {} : { mergedBy: mergers }),
+  };
+}
 
 function controllerOf(objectMeta: unknown): string | undefined {
   const owners = listAt(objectMeta, 'ownerReferences');

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { eventually, expiryOf } from '../../dev/testbed/objects.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
 import type { Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import { expectNoLeaks } from './leaks.ts';
@@ -94,47 +94,6 @@ describe('the operator', () => {
     await shop.kubectl('delete', 'cvc', 'first');
     await shop.kubectl('delete', 'secret', 'shared'); // what the garbage collector does
     await shop.ready('second');
-  });
-
-  it('merges into a Secret that exists and takes over no key of others', async () => {
-    const shop = await testbed.tenant();
-    const merge = (data: Record<string, string>) => ({
-      target: { name: 'app', creationPolicy: 'Merge' as const, data },
-    });
-    await shop.credential('loyalty', merge({ token: '{{access_token}}' }));
-    await eventually(
-      () => shop.conditions('loyalty'),
-      ({ Ready }) => Ready === 'False/TargetMissing',
-    );
-    expect(await shop.conditions('loyalty')).toMatchObject({ Ready: 'False/TargetMissing' });
-    await shop.secret('app', { password: 'theirs' });
-    await shop.ready('loyalty');
-    expect(await shop.file('app', 'password')).toBe('theirs');
-    expect(expiryOf(await token(shop, 'app'))).toBeGreaterThan(Date.now());
-    await shop.credential('greedy', merge({ password: '{{access_token}}' }));
-    await eventually(
-      () => shop.conditions('greedy'),
-      ({ Ready }) => Ready !== undefined,
-    );
-    expect(await shop.conditions('greedy')).toMatchObject({ Ready: 'False/TargetNotOurs' });
-    expect(await shop.file('app', 'password')).toBe('theirs');
-  });
-
-  it('goes on merging for a credential that was renamed', async () => {
-    const shop = await testbed.tenant();
-    const spec = { target: { name: 'app', creationPolicy: 'Merge' as const } };
-    await shop.secret('app', { password: 'theirs' });
-    await shop.credential('old', spec);
-    await shop.ready('old');
-    const before = await token(shop, 'app');
-    await shop.kubectl('delete', 'cvc', 'old');
-    await shop.credential('new', spec);
-    await shop.ready('new');
-    expect((await shop.target('app'))?.metadata.annotations).toMatchObject({
-      'convercus.io/credential': 'new',
-    });
-    expect(await token(shop, 'app')).toBe(before); // shared by all that present the same
-    expect(await shop.file('app', 'password')).toBe('theirs');
   });
 
   it('keeps a target with deletionPolicy Retain, and takes it up again under the same name', async () => {

@@ -124,6 +124,26 @@ describe('an upgrade from 0.1.0', () => {
     }
   });
 
+  it('tells those that merge to ask the owner of the Secret, whose consent costs nothing', async () => {
+    const merging = NAMES.filter((name) => name.endsWith('-merge'));
+    for (const name of merging) {
+      const { Renewed, Stalled } = await shop.conditions(name);
+      expect([Renewed, Stalled]).toEqual(['False/MergeNotAllowed', 'True/MergeNotAllowed']);
+    }
+    const before = shop.requests();
+    const data = await secrets();
+    for (const name of merging) await shop.allowMerge(secretOf(name), name);
+    for (const name of merging) {
+      const conditions = await eventually(
+        () => shop.conditions(name),
+        ({ Stalled }) => Stalled === undefined,
+      );
+      expect(conditions).toEqual({ Ready: 'True/TokenValid', Renewed: 'True/TokenValid' });
+    }
+    expect(shop.requests()).toEqual(before);
+    expect((await secrets()).map((secret) => secret.data)).toEqual(data.map((each) => each.data));
+  });
+
   const readyInMetrics = (text: string, name: string): boolean =>
     new RegExp(
       `^convercus_credential_ready\\{[^}]*namespace="${shop.namespace}"[^}]*name="${name}"[^}]*\\} 1$`,

@@ -128,6 +128,7 @@ describe('the metadata of a Secret', () => {
   it.each<[string, object, string | undefined]>([
     ['none', {}, undefined],
     ['the one that its owner names', { 'convercus.io/merge': 'loyalty' }, 'loyalty'],
+    ['none by what is no name', { 'convercus.io/merge': 'a'.repeat(254) }, undefined],
     ['none that another annotation names', { 'convercus.io/credential': 'loyalty' }, undefined],
   ])('tells which credential may merge: %s', (_, annotations, name) => {
     const meta = secretMetaFrom({ uid: 'u', resourceVersion: '7', annotations });

@@ -48,7 +48,7 @@ describe('a Secret to merge into', () => {
   it('is awaited, then filled without touching the rest', async () => {
     expect(await world.pass()).toBe('await-change');
     expect(world.summary('Ready')).toBe('False TargetMissing');
-    expect(world.condition('Ready')?.message).toContain('convercus.io/merge: loyalty');
+    expect(world.condition('Renewed')?.message).toContain('convercus.io/merge: loyalty');
     expect(world.tokenRequests).toBe(0);
 
     putTheirs();
@@ -97,7 +97,7 @@ describe('a Secret to merge into', () => {
 
     await world.runFor(hours(1), action);
     expect(world.summary('Ready')).toBe('False TokenExpired');
-    expect(world.condition('Ready')?.message).toContain('kubectl annotate secret');
+    expect(world.condition('Renewed')?.message).toContain('kubectl annotate secret');
     expect(stored()).toEqual(before);
     expect(world.tokenRequests).toBe(1);
 
@@ -256,7 +256,7 @@ describe('a Secret that another credential has merged into', () => {
     await world.pass(NEW);
     await world.pass();
     expect(world.summary('Ready', NEW)).toBe('False TargetNotOurs');
-    expect(world.summary('Renewed')).toBe('True TokenMissing');
+    expect(world.summary('Renewed')).toBe('True Issued');
 
     allow('new');
     world.clock.step(minutes(4));
