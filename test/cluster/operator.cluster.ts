@@ -185,7 +185,7 @@ describe('installed by the chart', () => {
 });
 
 const isReady = (address: string): Promise<boolean> =>
-  fetch(`http://${address}:8080/readyz`, { signal: AbortSignal.timeout(1_000) }).then(
+  fetch(`http://${address}:8081/readyz`, { signal: AbortSignal.timeout(1_000) }).then(
     ({ ok }) => ok,
     () => false,
   );

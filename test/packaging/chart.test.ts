@@ -20,6 +20,8 @@ import { VALUE_SETS } from './value-sets.ts';
 
 beforeAll(async () => void (await helm(['version'])), BUILD_TIME);
 
+const OPERATIONS = { port: 8080, probePort: 8081 };
+
 const readFileOf = (): string => {
   throw new Error('no such file');
 };
@@ -45,8 +47,9 @@ describe('the chart', () => {
     expect(parse(await read(CHART, 'Chart.yaml'))).toMatchObject({ version, appVersion: version });
   });
 
-  it('configures nothing that the operator would not do by itself', async () => {
-    expect(await configOf({})).toEqual(parseConfig(undefined, { readFile: readFileOf }));
+  it('configures nothing that the operator would not do by itself, but a port for probes', async () => {
+    const file = JSON.stringify({ operations: OPERATIONS });
+    expect(await configOf({})).toEqual(parseConfig(file, { readFile: readFileOf }));
   });
 
   it('hands every setting on to the operator', async () => {
@@ -67,7 +70,7 @@ describe('the chart', () => {
       log: { level: 'error', format: 'text' },
     };
     const leaderElection = { ...values.leaderElection, name: 'convercus-operator' };
-    const file = JSON.stringify({ ...values, leaderElection });
+    const file = JSON.stringify({ ...values, leaderElection, operations: OPERATIONS });
     expect(await configOf(values)).toEqual(parseConfig(file, { readFile: readFileOf }));
   });
 
@@ -97,6 +100,26 @@ describe('the chart', () => {
     expect(tolerations).toHaveLength(3);
     expect(tolerations).toContainEqual(mine);
     expect(tolerations[0]).toMatchObject({ tolerationSeconds: 30 });
+  });
+
+  it('has probes on a port that the NetworkPolicy closes to other pods', async () => {
+    const objects = await renderChart();
+    const [{ ports, livenessProbe, readinessProbe }] = the('Deployment', objects)['spec'].template
+      .spec.containers;
+    const byName = Object.fromEntries(
+      ports.map(({ name, containerPort }: { name: string; containerPort: number }) => [
+        name,
+        containerPort,
+      ]),
+    );
+    expect(byName).toEqual({
+      'http-metrics': OPERATIONS.port,
+      'http-probes': OPERATIONS.probePort,
+    });
+    expect([livenessProbe, readinessProbe].map(({ httpGet }) => httpGet)).toEqual([
+      { path: '/livez', port: 'http-probes' },
+      { path: '/readyz', port: 'http-probes' },
+    ]);
   });
 
   it('lets pods answer for metrics only', async () => {

@@ -41,7 +41,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "convercus-operator.config" -}}
 {{- $lease := merge (dict "name" (include "convercus-operator.fullname" .)) .Values.leaderElection }}
 {{- $config := pick .Values "environments" "watch" "workers" "tokenHosts" "renewal" "log" }}
-{{- toYaml (merge (dict "leaderElection" $lease "operations" (dict "port" 8080)) $config) }}
+{{- toYaml (merge (dict "leaderElection" $lease "operations" (dict "port" 8080 "probePort" 8081)) $config) }}
 {{- end }}
 
 {{- define "convercus-operator.subject" -}}
