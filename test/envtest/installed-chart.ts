@@ -1,4 +1,5 @@
 import type { ControlPlane } from '../../dev/envtest/control-plane.ts';
+import { ApiClient } from '../../dev/lab/api-client.ts';
 import { eventually, manifest } from '../../dev/testbed/objects.ts';
 import { CHART, fromInput, helm, manifests, type Values } from '../packaging/render.ts';
 
@@ -22,34 +23,101 @@ export async function installChart(
   await controlPlane.kubectl(['apply', '--server-side', '-f', '-'], { input });
 }
 
-export const serviceAccount = (namespace: string, name: string): string =>
-  `system:serviceaccount:${namespace}:${name}`;
+/** The user that a token of the service account stands for. */
+export const serviceAccount = (namespace: string, name: string) => ({
+  name: `system:serviceaccount:${namespace}:${name}`,
+  groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`],
+});
 
-/** Sends requests as a user, by impersonation. */
+const COLLECTIONS: Readonly<Record<string, readonly [root: string, plural: string]>> = {
+  Secret: ['/api/v1', 'secrets'],
+  ConvercusCredential: ['/apis/convercus.io/v1alpha1', 'convercuscredentials'],
+};
+
+export interface Named {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: {
+    readonly name?: string;
+    readonly namespace?: string;
+    readonly generateName?: string;
+  };
+}
+
+interface Options {
+  readonly dryRun?: boolean;
+  readonly fieldManager?: string;
+  readonly subresource?: string;
+}
+
+/** Sends requests as one user, for objects in `shop` unless they say otherwise. */
 export class Account {
-  readonly #controlPlane: ControlPlane;
-  readonly #flags: readonly string[];
+  readonly #client: ApiClient;
 
-  constructor(controlPlane: ControlPlane, user: string, groups: readonly string[] = []) {
-    this.#controlPlane = controlPlane;
-    this.#flags = [`--as=${user}`, ...groups.map((group) => `--as-group=${group}`)];
+  private constructor(client: ApiClient) {
+    this.#client = client;
   }
 
-  /** @throws with the standard error of kubectl when it fails */
-  succeed(args: readonly string[], input?: object): Promise<string> {
-    const options = input === undefined ? {} : { input: JSON.stringify(input) };
-    return this.#controlPlane.kubectl([...args, ...this.#flags], options);
+  /** @param kubeconfig path */
+  static async of(kubeconfig: string): Promise<Account> {
+    return new Account(await ApiClient.from(kubeconfig));
   }
 
-  /** The standard output of kubectl, or why it failed. */
-  kubectl(args: readonly string[], input?: object): Promise<string> {
-    return this.succeed(args, input).catch(String);
+  create(object: Named, options?: Options): Promise<string> {
+    const { metadata, ...rest } = object;
+    const path = pathOf({ ...rest, metadata: { ...metadata, name: '' } }, options);
+    return this.#client.send({ method: 'POST', path, body: object });
   }
 
-  /** The API server takes a moment to heed a new policy. */
-  async untilDenied(args: readonly string[], input?: object): Promise<void> {
-    const isDenied = (text: string): boolean => text.includes('denied request');
-    const response = await eventually(() => this.kubectl(args, input), isDenied);
-    if (!isDenied(response)) throw new Error(`not denied: ${response}`);
+  /** Server-side. */
+  apply(object: Named, options: Options = {}): Promise<string> {
+    const path = pathOf(object, { fieldManager: 'test', ...options });
+    const contentType = 'application/apply-patch+yaml'; // JSON is YAML
+    return this.#client.send({ method: 'PATCH', path, contentType, body: object });
   }
+
+  /** A merge patch. */
+  patch(object: Named, change: object, options?: Options): Promise<string> {
+    const contentType = 'application/merge-patch+json';
+    const path = pathOf(object, options);
+    return this.#client.send({ method: 'PATCH', path, contentType, body: change });
+  }
+
+  async read(object: Named) {
+    return JSON.parse(await this.#client.send({ method: 'GET', path: pathOf(object) }));
+  }
+
+  remove(object: Named): Promise<string> {
+    return this.#client.send({ method: 'DELETE', path: pathOf(object) });
+  }
+
+  close(): Promise<void> {
+    return this.#client.close();
+  }
+}
+
+function pathOf({ kind, metadata }: Named, options: Options = {}): string {
+  const { dryRun = false, fieldManager, subresource } = options;
+  const [root, plural] = COLLECTIONS[kind] ?? [];
+  const { namespace = 'shop', name = '' } = metadata;
+  const query = new URLSearchParams();
+  if (dryRun) query.set('dryRun', 'All');
+  if (fieldManager !== undefined) query.set('fieldManager', fieldManager);
+  const parts = [root, 'namespaces', namespace, plural, name, subresource].filter(Boolean);
+  return `${parts.join('/')}?${query.toString()}`;
+}
+
+/** Why the request failed; empty when it did not. */
+export const errorOf = (request: Promise<unknown>): Promise<string> =>
+  request.then(
+    () => '',
+    // The message of the API server is a string within JSON.
+    (error: unknown) => String(error).replaceAll('\\"', '"'),
+  );
+
+/** The API server takes a moment to heed a new policy. */
+export async function untilDenied(request: () => Promise<unknown>): Promise<void> {
+  const isDenied = (text: string): boolean => text.includes('denied request');
+  const error = await eventually(() => errorOf(request()), isDenied);
+  if (!isDenied(error)) throw new Error(`not denied: ${error}`);
 }

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 import { credentialObject } from '../../dev/testbed/tenant.ts';
 import { BUILD_TIME, ROOT } from '../packaging/render.ts';
-import { Account, installChart, serviceAccount } from './installed-chart.ts';
+import { installChart, untilDenied } from './installed-chart.ts';
 
 /** What a token of the operator's service account is good for: docs/security/permissions.md says so, too. */
 
@@ -28,9 +28,11 @@ beforeAll(async () => {
   await controlPlane.kubectl(['create', 'serviceaccount', 'default', '-n', 'kube-system']);
   for (const { name, namespace, values } of Object.values(RELEASES)) {
     await installChart(controlPlane, { name, namespace, values });
-    const account = new Account(controlPlane, serviceAccount(namespace, name));
-    await account.untilDenied(inShop(['create', '-f', '-']), secret('Opaque', 'new'));
-    kubeconfigs.push(await controlPlane.serviceAccountKubeconfig(namespace, name));
+    const kubeconfig = await controlPlane.serviceAccountKubeconfig(namespace, name);
+    const input = JSON.stringify(secret('Opaque', 'new'));
+    const create = inShop(['create', '-f', '-']);
+    await untilDenied(() => controlPlane.kubectl(create, { input, kubeconfig }));
+    kubeconfigs.push(kubeconfig);
   }
   for (const namespace of ['shop', 'elsewhere']) {
     for (const object of [

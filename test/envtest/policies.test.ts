@@ -2,27 +2,34 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 import { credentialObject } from '../../dev/testbed/tenant.ts';
 import { BUILD_TIME } from '../packaging/render.ts';
-import { Account, installChart, serviceAccount } from './installed-chart.ts';
+import {
+  Account,
+  errorOf,
+  installChart,
+  type Named,
+  serviceAccount,
+  untilDenied,
+} from './installed-chart.ts';
 
 /** The policy of the operator's account; of two releases at once. */
 
-const APPLY = ['apply', '--server-side', '-n', 'shop', '-f', '-'];
-const CREATE = ['create', '-n', 'shop', '-f', '-'];
 const CREATES = /denied request: the operator creates Secrets of the types/;
 const DELETES = /denied request: the operator deletes Secrets of the type/;
 const WRITES = /denied request: the operator writes into a Secret of another type only if/;
 
+const OPERATOR = serviceAccount('convercus-operator', 'convercus-operator');
+/** Another name of release, namespace and service account, with rights in `shop` alone. */
+const RENAMED = serviceAccount('team', 'token-writer');
+
 let controlPlane: ControlPlane;
 let admin: Account;
 let operator: Account;
-/** Another name of release, namespace and service account, with rights in `shop` alone. */
 let renamed: Account;
 
 beforeAll(async () => {
-  controlPlane = await startControlPlane({ log: console.log });
-  admin = new Account(controlPlane, 'system:admin', ['system:masters']);
+  controlPlane = await startControlPlane({ users: [OPERATOR, RENAMED], log: console.log });
   for (const name of ['shop', 'convercus-operator', 'team']) {
-    await admin.succeed(['create', 'namespace', name]);
+    await controlPlane.kubectl(['create', 'namespace', name]);
   }
   await installChart(controlPlane, { name: 'convercus-operator', namespace: 'convercus-operator' });
   const values = {
@@ -31,14 +38,18 @@ beforeAll(async () => {
     crds: { enabled: false },
   };
   await installChart(controlPlane, { name: 'tokens', namespace: 'team', values });
-  operator = new Account(controlPlane, serviceAccount('convercus-operator', 'convercus-operator'));
-  renamed = new Account(controlPlane, serviceAccount('team', 'token-writer'));
+  admin = await Account.of(controlPlane.adminKubeconfig);
+  operator = await Account.of(controlPlane.userKubeconfig(OPERATOR.name));
+  renamed = await Account.of(controlPlane.userKubeconfig(RENAMED.name));
   for (const account of [operator, renamed]) {
-    await account.untilDenied([...CREATE, '--dry-run=server'], secret('probe', {}));
+    await untilDenied(() => account.create(secret('probe', {}), { dryRun: true }));
   }
 }, BUILD_TIME);
 
-afterAll(() => controlPlane?.stop());
+afterAll(async () => {
+  for (const account of [admin, operator, renamed]) await account?.close();
+  await controlPlane?.stop();
+});
 
 interface Content {
   readonly type?: string;
@@ -47,7 +58,7 @@ interface Content {
 }
 
 /** With `data` as text. */
-function secret(name: string, { metadata, data = {}, ...type }: Content): object {
+function secret(name: string, { metadata, data = {}, ...type }: Content): Named {
   const encoded = Object.entries(data).map(([key, value]) => [key, btoa(value)]);
   const rest = { metadata: { ...metadata, name }, data: Object.fromEntries(encoded) };
   return { apiVersion: 'v1', kind: 'Secret', ...type, ...rest };
@@ -67,34 +78,30 @@ const optingIn = (credential: string): Content => ({
 });
 
 let count = 0;
-
-/** Created by the administrator. @returns its name */
-async function existing(content: Content): Promise<string> {
+const newName = (): string => {
   count += 1;
-  await admin.succeed(CREATE, secret(`secret-${count}`, content));
   return `secret-${count}`;
-}
-
-async function read(name: string) {
-  const flags = ['-n', 'shop', '-o', 'json', '--show-managed-fields'];
-  return JSON.parse(await admin.succeed(['get', 'secret', name, ...flags]));
-}
-
-const patch = (name: string, change: object): string[] => {
-  const how = ['-n', 'shop', '--type=merge', `-p=${JSON.stringify(change)}`];
-  return ['patch', 'secret', name, ...how];
 };
 
-/** As the operator merges for this credential; without content when the credential is gone. */
-const merging = (credential: string): string[] => [
-  ...APPLY,
-  `--field-manager=convercus-operator.${credential}`,
-];
+/** Created by the administrator. */
+async function existing(content: Content): Promise<Named> {
+  const object = secret(newName(), content);
+  await admin.create(object);
+  return object;
+}
 
 const TOKEN = {
   metadata: { annotations: { 'convercus.io/expires-at': '2026-11-26T12:00:00Z' } },
   data: { token: 'first' },
 };
+
+/** As the operator merges for the credential `loyalty`; without content when that is gone. */
+const merge = (
+  account: Account,
+  { metadata: { name = '' } }: Named,
+  content: Content,
+): Promise<string> =>
+  account.apply(secret(name, content), { fieldManager: 'convercus-operator.loyalty' });
 
 describe.each([
   ['the operator', () => operator],
@@ -103,12 +110,11 @@ describe.each([
   it.each(['convercus.io/token', 'convercus.io/session'])(
     'creates and changes Secrets of the type %s',
     async (type) => {
-      count += 1;
-      const name = `secret-${count}`;
-      await account().succeed(CREATE, secret(name, { type }));
+      const object = secret(newName(), { type });
+      await account().create(object);
       const metadata = { labels: { app: 'shop' }, annotations: { team: 'shop' } };
-      await account().succeed(patch(name, { metadata, stringData: { token: 'second' } }));
-      await account().succeed(merging('loyalty'), secret(name, { type }));
+      await account().patch(object, { metadata, stringData: { token: 'second' } });
+      await merge(account(), object, { type, data: { other: 'x' } });
     },
   );
 
@@ -117,44 +123,42 @@ describe.each([
     async (type) => {
       const annotations = { 'kubernetes.io/service-account.name': 'default' };
       const object = secret('foreign', { type, metadata: { annotations } });
-      expect(await account().kubectl(CREATE, object)).toMatch(CREATES);
-      expect(await account().kubectl(merging('foreign'), object)).toMatch(CREATES);
+      expect(await errorOf(account().create(object))).toMatch(CREATES);
+      expect(await errorOf(account().apply(object))).toMatch(CREATES);
     },
   );
 
   it('changes no foreign Secret', async () => {
-    const name = await existing(THEIRS);
-    expect(await account().kubectl(merging('loyalty'), secret(name, TOKEN))).toMatch(WRITES);
+    const object = await existing(THEIRS);
+    expect(await errorOf(merge(account(), object, TOKEN))).toMatch(WRITES);
   });
 
   it('merges into a Secret that opts in, renews there, and leaves', async () => {
-    const name = await existing(optingIn('loyalty'));
+    const object = await existing(optingIn('loyalty'));
     for (const token of ['first', 'second']) {
-      await account().succeed(merging('loyalty'), secret(name, { ...TOKEN, data: { token } }));
-      expect((await read(name)).data.token).toBe(btoa(token));
+      await merge(account(), object, { ...TOKEN, data: { token } });
+      expect((await admin.read(object)).data.token).toBe(btoa(token));
     }
-    await account().succeed(merging('loyalty'), secret(name, {}));
-    expect(await read(name)).toMatchObject(secret(name, optingIn('loyalty')));
-    expect(await read(name)).not.toHaveProperty('data.token');
+    await merge(account(), object, {});
+    expect(await admin.read(object)).toMatchObject(object);
+    expect(await admin.read(object)).not.toHaveProperty('data.token');
   });
 
   it('deletes sessions, and nothing else', async () => {
-    const remove = (name: string): string[] => ['delete', 'secret', name, '-n', 'shop'];
-    await account().succeed(remove(await existing({ type: 'convercus.io/session' })));
+    await account().remove(await existing({ type: 'convercus.io/session' }));
     for (const type of ['convercus.io/token', 'Opaque']) {
-      expect(await account().kubectl(remove(await existing({ type })))).toMatch(DELETES);
+      expect(await errorOf(account().remove(await existing({ type })))).toMatch(DELETES);
     }
   });
 
   it('writes statuses, and no specs', async () => {
     const credential = credentialObject('loyalty', { program: 'ABC' });
-    await admin.succeed(APPLY, credential);
-    const { spec: _spec, ...rest } = credential;
-    const status = { ...rest, status: { observedGeneration: 1 } };
-    await account().succeed([...APPLY, '--subresource=status'], status);
+    await admin.apply(credential);
+    const status = { observedGeneration: 1 };
+    await account().patch(credential, { status }, { subresource: 'status' });
     const refusal = 'cannot patch resource "convercuscredentials"';
-    expect(await account().kubectl(APPLY, credential)).toContain(refusal);
-    await admin.succeed(['delete', 'convercuscredential', 'loyalty', '-n', 'shop']);
+    expect(await errorOf(account().patch(credential, { spec: {} }))).toContain(refusal);
+    await admin.remove(credential);
   });
 });
 
@@ -185,46 +189,45 @@ const OF_THE_REST: Readonly<Record<string, object>> = {
 
 describe('a Secret that does not opt in', () => {
   it.each(Object.entries({ ...OF_DATA, ...OF_THE_REST }))('does not get %s', async (_, change) => {
-    const name = await existing(THEIRS);
-    expect(await operator.kubectl(patch(name, change))).toMatch(WRITES);
+    const object = await existing(THEIRS);
+    expect(await errorOf(operator.patch(object, change))).toMatch(WRITES);
   });
 
   it('is not made to opt in', async () => {
-    const name = await existing(THEIRS);
+    const object = await existing(THEIRS);
     const metadata = { annotations: { 'convercus.io/merge': 'loyalty' } };
-    expect(await operator.kubectl(patch(name, { metadata }))).toMatch(WRITES);
-    const object = secret(name, { ...TOKEN, metadata });
-    expect(await operator.kubectl(merging('loyalty'), object)).toMatch(WRITES);
+    expect(await errorOf(operator.patch(object, { metadata }))).toMatch(WRITES);
+    expect(await errorOf(merge(operator, object, { ...TOKEN, metadata }))).toMatch(WRITES);
   });
 
   it.each(['', 'Not a name', '*'])('does not by the annotation "%s"', async (value) => {
-    const name = await existing(optingIn(value));
-    expect(await operator.kubectl(merging('loyalty'), secret(name, TOKEN))).toMatch(WRITES);
+    const object = await existing(optingIn(value));
+    expect(await errorOf(merge(operator, object, TOKEN))).toMatch(WRITES);
   });
 
   it('does not become a Secret of the operator field by field', async () => {
-    const name = await existing(THEIRS);
-    const equal = secret(name, { data: { DB_PASSWORD: '4711' } });
-    expect(await operator.kubectl(merging('loyalty'), equal)).toMatch(WRITES);
-    const fieldsV1 = { 'f:data': { 'f:DB_PASSWORD': {} } };
+    const object = await existing(THEIRS);
+    const equal = { data: { DB_PASSWORD: '4711' } };
+    expect(await errorOf(merge(operator, object, equal))).toMatch(WRITES);
     const manager = 'convercus-operator.loyalty';
     const kind = { apiVersion: 'v1', fieldsType: 'FieldsV1' };
-    const forged = { manager, operation: 'Apply', ...kind, fieldsV1 };
-    const metadata = { managedFields: [forged] };
-    expect(await operator.kubectl(patch(name, { metadata }))).toMatch(WRITES);
+    const fieldsV1 = { 'f:data': { 'f:DB_PASSWORD': {} } };
+    const managedFields = [{ manager, operation: 'Apply', ...kind, fieldsV1 }];
+    const forged = operator.patch(object, { metadata: { managedFields } });
+    expect(await errorOf(forged)).toMatch(WRITES);
   });
 });
 
 describe('a Secret that opts in', () => {
   it.each(Object.entries(OF_THE_REST))('does not get %s', async (_, change) => {
-    const name = await existing(optingIn('loyalty'));
-    expect(await operator.kubectl(patch(name, change))).toMatch(WRITES);
+    const object = await existing(optingIn('loyalty'));
+    expect(await errorOf(operator.patch(object, change))).toMatch(WRITES);
   });
 
   it.each([null, 'another'])('goes on doing so: not %s', async (value) => {
-    const name = await existing(optingIn('loyalty'));
+    const object = await existing(optingIn('loyalty'));
     const metadata = { annotations: { 'convercus.io/merge': value } };
-    expect(await operator.kubectl(patch(name, { metadata }))).toMatch(WRITES);
+    expect(await errorOf(operator.patch(object, { metadata }))).toMatch(WRITES);
   });
 });
 
@@ -235,43 +238,45 @@ describe('a Secret that was merged into without consent', () => {
     data: { token: 'old' },
   };
 
-  async function mergedInto(): Promise<string> {
-    const name = await existing(THEIRS);
-    await admin.succeed(merging('loyalty'), secret(name, OLD));
-    return name;
+  async function mergedInto(): Promise<Named> {
+    const object = await existing(THEIRS);
+    await merge(admin, object, OLD);
+    return object;
   }
 
   it('loses what the operator has set', async () => {
-    const name = await mergedInto();
-    await operator.succeed(merging('loyalty'), secret(name, {}));
-    const { data, metadata } = await read(name);
+    const object = await mergedInto();
+    await merge(operator, object, {});
+    const { data, metadata } = await admin.read(object);
     expect(Object.keys(data)).toEqual(Object.keys(THEIRS.data));
     expect(metadata).toMatchObject(THEIRS.metadata);
     expect(Object.keys({ ...metadata.labels, ...metadata.annotations })).toEqual(['app', 'team']);
   });
 
   it('has fields that the operator has updated counted as applied', async () => {
-    const name = await mergedInto();
-    const { managedFields, resourceVersion } = (await read(name)).metadata;
+    const object = await mergedInto();
+    const fieldManager = 'convercus-operator.loyalty';
+    const { managedFields, resourceVersion } = (await admin.read(object)).metadata;
     const entries = managedFields.map((entry: { manager: string }) =>
-      entry.manager === 'convercus-operator.loyalty' ? { ...entry, operation: 'Update' } : entry,
+      entry.manager === fieldManager ? { ...entry, operation: 'Update' } : entry,
     );
     expect(entries).not.toEqual(managedFields);
     const change = { metadata: { resourceVersion, managedFields: entries } };
-    await operator.succeed([...patch(name, change), merging('loyalty').at(-1) ?? '']);
+    await operator.patch(object, change, { fieldManager });
   });
 
   it('gets no new token, and loses nothing of others', async () => {
-    const name = await mergedInto();
-    expect(await operator.kubectl(merging('loyalty'), secret(name, TOKEN))).toMatch(WRITES);
+    const object = await mergedInto();
+    expect(await errorOf(merge(operator, object, TOKEN))).toMatch(WRITES);
     const both = { data: { token: null, DB_PASSWORD: null } };
-    expect(await operator.kubectl(patch(name, both))).toMatch(WRITES);
+    expect(await errorOf(operator.patch(object, both))).toMatch(WRITES);
   });
 });
 
 describe('releases', () => {
   async function policies(): Promise<string[]> {
-    const names = await admin.succeed(['get', 'validatingadmissionpolicies', '-o', 'name']);
+    const kind = 'validatingadmissionpolicies';
+    const names = await controlPlane.kubectl(['get', kind, '-o', 'name']);
     return names
       .trim()
       .split('\n')
@@ -288,8 +293,9 @@ describe('releases', () => {
 
   it('leave the others their policies', async () => {
     const kinds = 'validatingadmissionpolicy,validatingadmissionpolicybinding';
-    await admin.succeed(['delete', kinds, '-l', 'app.kubernetes.io/instance=tokens']);
-    expect(await operator.kubectl(CREATE, secret('foreign', {}))).toMatch(CREATES);
+    const ofOne = ['-l', 'app.kubernetes.io/instance=tokens'];
+    await controlPlane.kubectl(['delete', kinds, ...ofOne]);
+    expect(await errorOf(operator.create(secret('foreign', {})))).toMatch(CREATES);
     expect(await policies()).toContain('authors.convercus.io');
   });
 });
