@@ -100,7 +100,7 @@ describe('a raised not-before policy', () => {
     await world.pass();
 
     expect(world.tokenRequests).toBe(3);
-    expect(world.summary('Renewed')).toBe('True TokenRevoked');
+    expect(world.summary('Renewed')).toBe('True RevokedByProvider');
     await world.pass();
     await world.pass('shop/other');
     expect(world.tokenRequests).toBe(3);
