@@ -116,7 +116,7 @@ export class Controller {
       const action = await this.#options.reconcile(key, signal);
       this.#schedule(key, action);
       this.#errors.delete(key);
-      return action === 'await-change' ? 'success' : 'requeue_after';
+      return resultOf(action);
     } catch (error) {
       if (signal.aborted || this.#signals === undefined) return this.#aborted(key);
       const attempts = (this.#errors.get(key) ?? 0) + 1;
@@ -135,4 +135,9 @@ export class Controller {
   #schedule(key: Key, action: Action): void {
     if (action !== 'await-change') this.#options.queue.addAt(key, action.requeueAt);
   }
+}
+
+function resultOf(action: Action): ReconcileResult {
+  if (action === 'await-change') return 'success';
+  return action.isError ? 'error' : 'requeue_after';
 }

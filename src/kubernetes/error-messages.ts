@@ -28,7 +28,7 @@ export function toFailure(error: ApiError, call: ApiCall): Failure {
     ...(error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }),
   };
   const missing = missingVerb(error, call);
-  if (missing !== undefined) return new Failure('ClusterUnavailable', missing, details);
+  if (missing !== undefined) return new Failure('PermissionDenied', missing, details);
   if (isRefusedWrite(error, call)) {
     return new Failure('TargetRefused', refusalText(error, call), details);
   }

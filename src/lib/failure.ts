@@ -48,6 +48,7 @@ export const FAILURE_KINDS = {
   MergeNotAllowed: terminal('cluster', 'on-change'),
   TargetRefused: transient('cluster', 'patient'),
   ClusterUnavailable: transient('cluster', 'soon'),
+  PermissionDenied: transient('cluster', 'soon'),
   // What the token endpoint said of the credential
   CredentialsRejected: terminal('token-endpoint', 'on-change'),
   AccountDisabled: terminal('token-endpoint', 'hourly'),
@@ -124,6 +125,10 @@ export class Failure {
     return FAILURE_KINDS[this.kind].isTerminal;
   }
 }
+
+/** The API server could not be asked, or has not done what it was asked for. */
+export const isClusterFailure = ({ kind }: Failure): boolean =>
+  kind === 'ClusterUnavailable' || kind === 'PermissionDenied';
 
 export const isFailure = (value: unknown): value is Failure => value instanceof Failure;
 

@@ -25,8 +25,15 @@ export function parseTime(text: string | undefined): EpochMs | undefined {
   return Number.isNaN(at) ? undefined : at;
 }
 
-/** What a reconcile returns: when to reconcile the key again, or only after a change (kube-rs `Action`). */
-export type Action = { readonly requeueAt: EpochMs } | 'await-change';
+/**
+ * What a reconcile returns: when to reconcile the key again, or only after a change (kube-rs `Action`). `isError`: it
+ * could not do its work.
+ */
+export type Action = { readonly requeueAt: EpochMs; readonly isError?: true } | 'await-change';
+
+/** Of a reconcile that a failure of the API server or of ours has ended. */
+export const asError = (action: Action): Action =>
+  action === 'await-change' ? action : { ...action, isError: true };
 
 /** Requeues at the earliest of the moments that are defined. */
 export function earliestRequeue(...moments: (EpochMs | undefined)[]): Action {
@@ -34,8 +41,10 @@ export function earliestRequeue(...moments: (EpochMs | undefined)[]): Action {
   return known.length === 0 ? 'await-change' : { requeueAt: Math.min(...known) };
 }
 
-/** The one of two actions that comes first. */
+/** The one of two actions that comes first. It is an error when one of them is. */
 export function earlierAction(one: Action, other: Action): Action {
   if (one === 'await-change') return other;
-  return other !== 'await-change' && other.requeueAt < one.requeueAt ? other : one;
+  if (other === 'await-change') return one;
+  const first = other.requeueAt < one.requeueAt ? other : one;
+  return one.isError || other.isError ? asError(first) : first;
 }

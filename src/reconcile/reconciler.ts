@@ -288,6 +288,7 @@ function unreportedFailure(
 const WITHOUT_RESPONSE: ReadonlySet<FailureKind> = new Set<FailureKind>([
   'Throttled',
   'ClusterUnavailable',
+  'PermissionDenied',
   'TargetRefused',
 ]);
 

@@ -5,7 +5,7 @@ import { holdsSession, sessionFrom } from '../credential/session-secret.ts';
 import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
 import { type Key, type ObjectName, splitKey } from '../lib/key.ts';
 import type { Sensitive } from '../lib/sensitive.ts';
-import { type Action, earliestRequeue, seconds } from '../lib/time.ts';
+import { type Action, asError, earliestRequeue, seconds } from '../lib/time.ts';
 import { sleep } from '../lib/with-timeout.ts';
 import type { LogoutRequest } from '../oauth/grants.ts';
 import type { SessionStep } from '../tokens/token-client.ts';
@@ -201,7 +201,7 @@ export class SessionCleanup {
   #retry(state: CredentialState, failure: Failure): Action {
     const { clock, random } = this.#deps;
     state.failedRequests += 1;
-    return earliestRequeue(retryAt(failure, state.failedRequests, clock.now(), random()));
+    return asError(earliestRequeue(retryAt(failure, state.failedRequests, clock.now(), random())));
   }
 }
 

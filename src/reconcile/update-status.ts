@@ -5,8 +5,14 @@ import { eventFor } from '../credential/events.ts';
 import type { Rejection } from '../credential/lockout.ts';
 import type { TokenAnnotations } from '../credential/secret.ts';
 import { type Attempt, failureOf, statusFor } from '../credential/status.ts';
-import { type Failure, isFailure, retryAt, retryBeforeExpiry } from '../lib/failure.ts';
-import { type Action, type EpochMs, earliestRequeue, seconds } from '../lib/time.ts';
+import {
+  type Failure,
+  isClusterFailure,
+  isFailure,
+  retryAt,
+  retryBeforeExpiry,
+} from '../lib/failure.ts';
+import { type Action, asError, type EpochMs, earliestRequeue, seconds } from '../lib/time.ts';
 import type { Dependencies } from './dependencies.ts';
 import type { Unparsed } from './state.ts';
 
@@ -45,9 +51,9 @@ export class StatusUpdater {
     state.failingSince = failure && (state.failingSince ?? now);
     const due = [outcome.requeueAt, nextExpiry(outcome, now)];
     const again = (cause: Failure) =>
-      earliestRequeue(this.#retryAt({ resource, state }, cause, outcome), ...due);
+      asError(earliestRequeue(this.#retryAt({ resource, state }, cause, outcome), ...due));
     // An error of the API server is put into the status only when it repeats
-    const isClusterError = failure?.kind === 'ClusterUnavailable';
+    const isClusterError = failure !== undefined && isClusterFailure(failure);
     if (isClusterError && state.failedRequests === 0) return again(failure);
 
     const written = await this.#write(resource, outcome, signal);
@@ -74,7 +80,7 @@ export class StatusUpdater {
     if (event === undefined) return undefined;
     cluster.recordEvent(resource, event);
     const { namespace, name } = resource.metadata;
-    const level = event.type === 'Warning' ? 'warn' : 'info';
+    const level = event.type === 'Warning' ? 'warn' : 'debug'; // each renewal has a line of its own
     log[level](event.message, { namespace, name, reason: event.reason });
     return undefined;
   }
@@ -89,7 +95,9 @@ export class StatusUpdater {
     const { failedRequests: attempts, failingSince } = state;
     const { namespace, name } = resource.metadata;
     const { kind: reason, code } = cause;
-    log.warn(cause.message, { namespace, name, reason, code, attempts });
+    // A missing permission is told once for all credentials
+    const level = reason === 'PermissionDenied' ? 'debug' : 'warn';
+    log[level](cause.message, { namespace, name, reason, code, attempts });
     const now = clock.now();
     const retry = retryAt(cause, attempts, now, random());
     const isFailing = failingSince !== undefined; // else it is only the status that could not be written

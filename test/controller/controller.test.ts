@@ -96,6 +96,15 @@ describe('a controller', () => {
     await ended;
   });
 
+  it('counts a reconcile as an error that could not do its work', async () => {
+    queue.add('a');
+    const ended = run(controller(async () => ({ requeueAt: clock.now() + 1, isError: true })));
+    await settle();
+    expect(results.map(([result]) => result)).toEqual(['error']);
+    stop.abort();
+    await ended;
+  });
+
   it('starts no pass in the middle of the call that adds the key', async () => {
     const ended = run(controller(gated({})));
     await settle();

@@ -507,7 +507,7 @@ describe('deleting a Secret', () => {
     const text = 'secrets "x" is forbidden: User "y" cannot delete resource "secrets"';
     await using world = await aWorld(() => status(403, 'Forbidden', { message: text }));
     expect(await world.cluster.deleteSecret(secret, never)).toMatchObject({
-      kind: 'ClusterUnavailable',
+      kind: 'PermissionDenied',
       message: expect.stringContaining('RBAC verb "delete"'),
     });
   });

@@ -49,14 +49,14 @@ describe('an error of the API server', () => {
       'a missing permission to write',
       error(403, 'Forbidden', FORBIDDEN),
       writing,
-      { kind: 'ClusterUnavailable', text: /may not create secrets in namespace "shop".*"create"/ },
+      { kind: 'PermissionDenied', text: /may not create secrets in namespace "shop".*"create"/ },
     ],
     [
       'a missing permission to read that the server does not explain',
       error(403, 'Forbidden'),
       { verb: 'list', resource: CREDENTIALS },
       {
-        kind: 'ClusterUnavailable',
+        kind: 'PermissionDenied',
         text: /may not list convercuscredentials\.convercus\.io in the whole cluster/,
       },
     ],

@@ -1,6 +1,8 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import {
+  asError,
+  earlierAction,
   earliestRequeue,
   hours,
   isFromTheFuture,
@@ -51,5 +53,17 @@ describe('the earliest moment', () => {
 
   it('may be the epoch itself', () => {
     expect(earliestRequeue(undefined, 0)).toEqual({ requeueAt: 0 });
+  });
+});
+
+describe('two actions', () => {
+  it('are the earlier one, and an error when one of them is', () => {
+    const [soon, late] = [{ requeueAt: 1 }, { requeueAt: 2 }];
+    expect(earlierAction(soon, late)).toEqual(soon);
+    expect(earlierAction('await-change', late)).toEqual(late);
+    expect(earlierAction(late, 'await-change')).toEqual(late);
+    expect(earlierAction(asError(late), soon)).toEqual({ ...soon, isError: true });
+    expect(earlierAction(soon, asError(late))).toEqual({ ...soon, isError: true });
+    expect(asError('await-change')).toBe('await-change');
   });
 });

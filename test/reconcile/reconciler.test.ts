@@ -56,7 +56,7 @@ describe('the first sync', () => {
     expect(action).toEqual({ requeueAt: RENEW_AT });
     expect(world.renewals).toEqual(['TokenMissing success']);
     const fields = { namespace: 'shop', name: 'loyalty', reason: 'TokenIssued' };
-    expect(world.logged).toMatchObject([{ level: 'info', fields }]);
+    expect(world.logged).toMatchObject([{ level: 'debug', fields }]);
   });
 
   it('presents the client secret to the realm of the program', async () => {

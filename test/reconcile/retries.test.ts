@@ -98,7 +98,7 @@ describe('a refusal that several credentials share', () => {
 });
 
 describe('an API server that takes no status', () => {
-  const DENIED = new Failure('ClusterUnavailable', 'The status may not be updated', {
+  const DENIED = new Failure('PermissionDenied', 'The status may not be updated', {
     code: '403',
   });
 
@@ -107,6 +107,14 @@ describe('an API server that takes no status', () => {
     for (let times = 0; times < 1_000; times += 1) world.cluster.failNext('applyStatus', DENIED);
 
     expect(await expiredFor(minutes(90))).toBe(0);
+  });
+
+  it('makes the reconcile an error, with a line of its own at debug only', async () => {
+    world.cluster.failNext('applyStatus', DENIED);
+    expect(await world.pass()).toMatchObject({ isError: true });
+    const levels = world.logged.filter(({ fields }) => fields?.['reason'] === 'PermissionDenied');
+    expect(levels).toMatchObject([{ level: 'debug' }]);
+    expect(await world.pass()).not.toHaveProperty('isError');
   });
 });
 
