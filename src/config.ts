@@ -114,6 +114,7 @@ function schemaWith({ readFile, namespace = 'default' }: Checks) {
     log: section({
       level: oneOf('error', 'warn', 'info', 'debug').default('info'),
       format: oneOf('json', 'text').default('json'),
+      audit: flag.default(false),
     }).prefault({}),
   });
 }

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import {
   type Arguments,
@@ -152,6 +152,8 @@ const realParts = (
   clock,
   random: Math.random,
   digestKey: randomBytes(32).toString('base64'),
+  newReconcileID: randomUUID,
+  ...(config.log.audit && { audit: createLog({ ...config.log, level: 'info' }) }),
   restClient: createRestClient({
     ...(kubeconfig === undefined ? {} : { kubeconfigPath: kubeconfig }),
     userAgent,

@@ -10,8 +10,8 @@ import { KubernetesClient } from './kubernetes/client.ts';
 import { toFailure } from './kubernetes/error-messages.ts';
 import { EventRecorder } from './kubernetes/event-recorder.ts';
 import { leaseStore } from './kubernetes/lease.ts';
-import { CREDENTIALS, SECRETS } from './kubernetes/resources.ts';
-import type { ApiRequest, ApiResponse, RestClient } from './kubernetes/rest-client.ts';
+import { CREDENTIALS, EVENTS, SECRETS } from './kubernetes/resources.ts';
+import type { ApiRequest, RestClient } from './kubernetes/rest-client.ts';
 import type { Clock, Random } from './lib/clock.ts';
 import { Failure, isFailure, retryAt } from './lib/failure.ts';
 import { type Key, keyOf } from './lib/key.ts';
@@ -24,8 +24,10 @@ import { createLoginSource } from './oauth/legacy-login.ts';
 import { createLogOut } from './oauth/logout.ts';
 import { createTokenSource } from './oauth/token-endpoint.ts';
 import type { Check, Readiness } from './readiness.ts';
+import type { Telemetry } from './reconcile/dependencies.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
 import type { Metrics } from './telemetry/metrics.ts';
+import { ReconcileLog } from './telemetry/reconcile-log.ts';
 import { HostLimiters } from './tokens/host-limiter.ts';
 import { TokenClient, type TokenClientOptions } from './tokens/token-client.ts';
 import type { TokenSource } from './tokens/token-source.ts';
@@ -43,6 +45,10 @@ export interface OperatorOptions {
   /** To the token hosts. */
   readonly client: HttpClient;
   readonly log: Log;
+  /** Gets a line for each token that is issued; absent: none does. */
+  readonly audit?: Log | undefined;
+  /** Makes the values of the field `reconcileID` of the log; numbers when absent. */
+  readonly newReconcileID?: () => string;
   readonly metrics: Metrics;
   readonly readiness: Readiness;
 }
@@ -80,8 +86,11 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
     await untilAny(informers.tried, stop, leadership.lost);
     queue = new WorkQueue(clock, metrics.queueMetrics);
     enqueue(cache.keys());
-    const parts = { ...options, cache, queue, enqueue, assertHeld: leadership.assertHeld };
-    await lead(parts, { stop, lost: leadership.lost }).finally(() => {
+    const lines = reconcileLog(options);
+    const { assertHeld, lost } = leadership;
+    const parts = { ...options, log: lines.log, lines, cache, queue, enqueue, assertHeld };
+    await lead(parts, { stop, lost }).finally(() => {
+      lines.close();
       queue?.shutDown();
       queue = undefined;
     });
@@ -96,6 +105,15 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
     );
   }
   log.info('Stopped');
+}
+
+function reconcileLog({ log, audit, clock, newReconcileID }: OperatorOptions): ReconcileLog {
+  let count = 0;
+  const newID = (): string => {
+    count += 1;
+    return String(count);
+  };
+  return new ReconcileLog({ log, audit, clock, newID: newReconcileID ?? newID });
 }
 
 /** Without leader election. */
@@ -151,6 +169,7 @@ function reportingTo(check: Check, store: LeaseStore): LeaseStore {
 }
 
 interface TermParts extends OperatorOptions {
+  readonly lines: ReconcileLog;
   readonly cache: ClusterCache;
   readonly queue: WorkQueue;
   /** Of the keys those whose namespace has been listed. */
@@ -178,13 +197,14 @@ async function lead(
     reconciler.cleanup.logOutAbandoned(session, step, abort),
   );
   const cluster = new KubernetesClient(guarded(parts), parts.cache, events);
-  const { cache: lister, log } = parts;
-  const deps = { lister, cluster, tokens, telemetry: metrics, clock, random, log };
+  const { cache: lister, log, lines } = parts;
+  const deps = { lister, cluster, tokens, telemetry: telemetryOf(parts), clock, random, log };
   const reconciler = new Reconciler(deps, config);
   const controller = new Controller({
     queue,
     workers: config.workers,
-    reconcile: (key, signal) => reconciler.reconcile(key, signal),
+    reconcile: (key, signal) =>
+      lines.run(key, lister.credential(key), () => reconciler.reconcile(key, signal)),
     onError: (error, key, attempts) => onReconcileError(parts, { error, key, attempts }),
     clock,
     onReconciled: (...reconcile) => metrics.reconciled(...reconcile),
@@ -213,6 +233,14 @@ async function lead(
   }
 }
 
+const telemetryOf = ({ metrics, lines }: TermParts): Telemetry => ({
+  renewal(reason, outcome) {
+    metrics.renewal(reason, outcome);
+    lines.renewal(reason, outcome);
+  },
+  renewedOnSchedule: (times) => metrics.renewedOnSchedule(times),
+});
+
 /** A new term begins with empty caches. */
 function tokenClientFrom(
   parts: TermParts,
@@ -238,13 +266,18 @@ function tokenClientFrom(
 }
 
 /** Both ways to a token, and the way to end a session, over the same connections. */
-function protocols(options: OperatorOptions, beforeSend: () => void) {
+function protocols(options: TermParts, beforeSend: () => void) {
   const { environments } = options.config;
   const hosts = tokenHosts(options, beforeSend);
   const endpoint = createTokenSource(hosts);
   const login = createLoginSource(hosts);
-  const source: TokenSource = (request, signal) =>
-    request.grantType === 'legacy_login' ? login(request, signal) : endpoint(request, signal);
+  const source: TokenSource = async (request, signal) => {
+    const response = await (request.grantType === 'legacy_login'
+      ? login(request, signal)
+      : endpoint(request, signal));
+    if (!isFailure(response)) options.lines.tokenIssued(request, response);
+    return response;
+  };
   return { source, logOut: createLogOut(hosts, environments) };
 }
 
@@ -271,6 +304,7 @@ function tokenHosts(
     beforeSend,
     onRequest: ({ skew, ...report }) => {
       metrics.tokenRequest(report);
+      log.debug('Token request', { ...report });
       if (skew === undefined) return;
       log.warn('The clocks differ by more than 30 s', {
         host: report.host,
@@ -295,31 +329,42 @@ const eventRecorder = (
   });
 
 /** Nothing leaves after the end of the term, not even from a process that was stopped for longer than that. */
-const guarded = ({ restClient, assertHeld, readiness }: TermParts): RestClient => ({
+const guarded = ({ restClient, assertHeld, readiness, lines }: TermParts): RestClient => ({
   async request(request) {
     const response = await restClient.request({ ...request, beforeSend: assertHeld });
-    noteWrite(readiness.writes, request, response);
+    const call = callOf(request);
+    const failure = response instanceof ApiError ? toFailure(response, call) : undefined;
+    if (failure?.kind === 'PermissionDenied')
+      lines.permissionDenied(call.verb, call.resource.plural, failure.message);
+    const isWrite = call.verb !== 'get' && call.resource !== EVENTS;
+    if (isWrite) noteWrite(readiness.writes, failure);
     return response;
   },
   stream: (request) => restClient.stream(request),
   close: () => restClient.close(),
 });
 
-/** An object that is refused or gone tells nothing: the API server works, and only one namespace is concerned. */
-function noteWrite(
-  check: Check,
-  { method, path }: ApiRequest,
-  response: ApiResponse | ApiError,
-): void {
-  const resource = [SECRETS, CREDENTIALS].find(({ plural }) => path.includes(`/${plural}`));
-  if (method === 'GET' || resource === undefined) return;
-  if (!(response instanceof ApiError)) return check.works();
-  const { kind, message } = toFailure(response, { verb: 'update', resource });
-  const isObject = kind === 'TargetRefused' || NEUTRAL.has(response.code);
-  if (!isObject) check.fails(message);
+const VERBS = {
+  GET: 'get',
+  POST: 'create',
+  PUT: 'update',
+  PATCH: 'patch',
+  DELETE: 'delete',
+} as const;
+
+function callOf({ method, path }: ApiRequest) {
+  const [, namespace, plural] = /\/namespaces\/([^/]+)\/(\w+)/.exec(path) ?? [];
+  const resource = [CREDENTIALS, EVENTS].find((it) => it.plural === plural) ?? SECRETS;
+  return { verb: VERBS[method], resource, namespace };
 }
 
-const NEUTRAL: ReadonlySet<number> = new Set([404, 409]);
+/** An object that is refused or gone tells nothing: the API server works, and only one namespace is concerned. */
+function noteWrite(check: Check, failure: Failure | undefined): void {
+  if (failure === undefined) return check.works();
+  const { kind, code, message } = failure;
+  const isOfObject = kind === 'TargetRefused' || code === '404' || code === '409';
+  if (!isOfObject) check.fails(message);
+}
 
 /** All credentials whose tokens come from there. */
 function* credentialsWithTokenUrl(tokenUrl: string, cache: ClusterCache): Iterable<Key> {

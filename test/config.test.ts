@@ -68,7 +68,7 @@ describe('the configuration file', () => {
       renewal: { percent: 80, jitterPercent: 5, minimum: 30_000 },
       operations: { host: '::', port: 8080 },
       metrics: { perCredential: true },
-      log: { level: 'info', format: 'json' },
+      log: { level: 'info', format: 'json', audit: false },
     };
     for (const text of [undefined, '', '{}', 'watch:\nlog:\n  # level: debug\n']) {
       expect(parseConfig(text, checks)).toEqual(defaults);
@@ -204,7 +204,7 @@ describe('the configuration file', () => {
       'workers: write a number from 1 to 1000',
       'leaderElection.enabled: write true or false',
       'leaderElection.renewSeconds: write less than leaseSeconds',
-      'log: unknown key "levels"; known are: level, format',
+      'log: unknown key "levels"; known are: level, format, audit',
       expect.stringMatching(/^the file: unknown key "worker"; known are: environments, watch/),
     ]);
   });
@@ -265,7 +265,7 @@ describe('the effective configuration', () => {
     expect(keys.toSpliced(production, 7).filter((key) => key !== undefined)).toEqual(
       (
         'environments staging realm tokenUrl loginUrl apiUrl insecureHttp caFile ' +
-        'watch namespaces selector workers operations host port metrics perCredential log level format ' +
+        'watch namespaces selector workers operations host port metrics perCredential log level format audit ' +
         'leaderElection enabled name namespace leaseSeconds renewSeconds retrySeconds ' +
         'tokenHosts requestsPerSecond burst concurrency passwordLoginsPerSecond connectTimeoutSeconds timeoutSeconds ' +
         'renewal percent jitterPercent minimumSeconds'

@@ -22,6 +22,7 @@ describe('the operator', () => {
   let stop: AbortController;
   let lines: string[];
   let fields: LogFields[];
+  let audited: LogFields[];
   /** Requests that succeeded and connections that were closed, in their order. */
   let journal: string[];
   let readiness: Readiness;
@@ -36,6 +37,7 @@ describe('the operator', () => {
     stop = new AbortController();
     lines = [];
     fields = [];
+    audited = [];
     readiness = new Readiness(clock);
     ended = 'running';
   });
@@ -45,6 +47,7 @@ describe('the operator', () => {
       lines.push(message);
       fields.push(more);
     };
+    const noteAudit = (_: string, more: LogFields = {}) => void audited.push(more);
     const metrics = createMetrics({ version: '1', workers: 4, leaseName: 'lease', clock });
     const around = {
       config: configOf(settings),
@@ -56,6 +59,7 @@ describe('the operator', () => {
       restClient: api,
       client: hosts,
       log: { debug: note, info: note, warn: note, error: note },
+      audit: { debug: noteAudit, info: noteAudit, warn: noteAudit, error: noteAudit },
       metrics: { ...metrics, ...more },
       readiness,
     };
@@ -159,6 +163,40 @@ describe('the operator', () => {
     api.forbidden.clear();
     await passes(minutes(16));
     expect(readiness.results.get('writes')).toBe(true);
+  });
+
+  it('has one reconcileID in the lines of one reconcile, also in that of its token request', async () => {
+    void run();
+    await passes(seconds(10));
+    const linesOf = (message: string) => fields.filter((_, at) => lines[at] === message);
+    const [first] = linesOf('Reconciled');
+    const request = { host: 'auth-staging.convercus.io', outcome: 'success' };
+    expect(linesOf('Token request')).toMatchObject([
+      { ...request, reconcileID: first?.['reconcileID'] },
+    ]);
+    const renewed = { namespace: 'shop', program: 'ABC', reason: 'TokenMissing' };
+    expect(linesOf('Token renewed')).toMatchObject([
+      { ...renewed, reconcileID: expect.any(String) },
+    ]);
+  });
+
+  it('tells each issued token to the audit log, if there is one', async () => {
+    void run();
+    await passes(seconds(10));
+    const token = { program: 'ABC', environment: 'staging', clientId: 'machine-2-machine' };
+    expect(audited).toMatchObject([{ ...token, expiresAt: expect.stringMatching(/Z$/) }]);
+    expect(JSON.stringify([audited, fields])).not.toContain(CANARY);
+  });
+
+  it('names a missing permission of many credentials once', async () => {
+    api.forbidden.add('/api/v1/namespaces/shop/secrets');
+    void run();
+    await passes(seconds(30));
+    const denied = 'may not create secrets in namespace "shop"';
+    const warned = fields.filter((more, at) => lines[at]?.includes(denied) && more['verb']);
+    expect(warned).toEqual([
+      { verb: 'create', resource: 'secrets', code: '403', reconcileID: expect.any(String) },
+    ]);
   });
 
   it('says what it lacks to reach the Lease', async () => {
