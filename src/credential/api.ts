@@ -194,6 +194,35 @@ export interface ConvercusCredential {
      */
     renewAt?: string;
     /**
+     * What the access token in the target says of itself. Absent when it is no JWT. The operator does not check its signature.
+     */
+    token?: {
+      /**
+       * Claim iss.
+       */
+      issuer?: string;
+      /**
+       * Claim sub.
+       */
+      subject?: string;
+      /**
+       * Claim aud.
+       */
+      audience?: string[];
+      /**
+       * Claim scope, split at spaces.
+       */
+      scopes?: string[];
+    };
+    /**
+     * When the latest attempt failed; of a failure that is tried again within minutes, when it was met first. Absent when it succeeded.
+     */
+    lastFailureTime?: string;
+    /**
+     * When the operator tries again after a failure that is not tried again within minutes by itself, where that is a minute or more away.
+     */
+    nextAttemptAt?: string;
+    /**
      * The Secret that holds the token.
      */
     target?: {

@@ -1,9 +1,10 @@
-import { type Failure, TOKEN_FAILURES } from '../lib/failure.ts';
-import { type EpochMs, parseTime, rfc3339 } from '../lib/time.ts';
+import { FAILURE_KINDS, type Failure, TOKEN_FAILURES } from '../lib/failure.ts';
+import { type EpochMs, minutes, parseTime, rfc3339 } from '../lib/time.ts';
 import type { ConvercusCredential } from './api.ts';
 import type { Rejection } from './lockout.ts';
 import type { RenewReason } from './plan.ts';
 import type { TokenAnnotations } from './secret.ts';
+import type { TokenClaims } from './token-claims.ts';
 
 export type Status = NonNullable<ConvercusCredential['status']>;
 export type Condition = NonNullable<Status['conditions']>[number];
@@ -23,7 +24,21 @@ export interface Outcome {
   readonly attempt: Attempt | undefined;
 }
 
-export type Attempt = { readonly renewed: RenewReason } | { readonly failed: Failure };
+export type Attempt = Renewed | Failed | 'pending';
+
+interface Renewed {
+  readonly renewed: RenewReason;
+  /** Absent for an opaque token. */
+  readonly claims?: TokenClaims | undefined;
+}
+
+interface Failed {
+  readonly failed: Failure;
+  /** When the token endpoint answered; undefined when nothing was sent. */
+  readonly at?: EpochMs | undefined;
+  /** Undefined: not before something changes, or not known. */
+  readonly retryAt?: EpochMs | undefined;
+}
 
 type ConditionDraft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
@@ -51,6 +66,8 @@ export function statusFor(outcome: Outcome, now: EpochMs): Status {
       .map((draft) => dated(draft, resource, now)),
     ...(tokenUrl === undefined ? {} : { tokenUrl }),
     ...(currentToken === undefined ? {} : times(currentToken)),
+    ...claims(outcome),
+    ...failureTimes(outcome, renewed, now),
     target: {
       name: targetName,
       ...(targetVersion === undefined ? {} : { resourceVersion: targetVersion }),
@@ -65,6 +82,51 @@ const times = ({ issuedAt, expiresAt, renewAt }: TokenAnnotations) => ({
   expiresAt: rfc3339(expiresAt),
   renewAt: rfc3339(renewAt),
 });
+
+/** Those of the token in the target: of this attempt, or as before. */
+function claims({ attempt, currentToken, resource }: Outcome): Pick<Status, 'token'> {
+  if (currentToken === undefined) return {};
+  const isRenewed = typeof attempt === 'object' && 'renewed' in attempt;
+  const isKnown = resource.status?.issuedAt === rfc3339(currentToken.issuedAt);
+  const before = isKnown ? resource.status?.token : undefined;
+  const token = isRenewed ? attempt.claims : before;
+  return token === undefined ? {} : { token };
+}
+
+type FailureTimes = Pick<Status, 'lastFailureTime' | 'nextAttemptAt'>;
+
+function failureTimes(
+  { attempt, resource }: Outcome,
+  renewed: ConditionDraft,
+  now: EpochMs,
+): FailureTimes {
+  if (renewed.status !== 'False') return {};
+  const isFailed = typeof attempt === 'object' && 'failed' in attempt;
+  const told = isFailed ? timesOfAttempt(attempt) : undefined;
+  return told ?? timesBefore(resource, renewed) ?? { lastFailureTime: rfc3339(now) };
+}
+
+/** A sooner try is over before it is read. */
+const SHOWN_WAIT = minutes(1);
+
+/** Undefined for what is tried again within minutes: in an outage each try of each credential would be a write. */
+function timesOfAttempt({ failed, at, retryAt = 0 }: Failed): FailureTimes | undefined {
+  if (at === undefined || FAILURE_KINDS[failed.kind].retry === 'soon') return undefined;
+  const isShown = retryAt - at >= SHOWN_WAIT;
+  return { lastFailureTime: rfc3339(at), ...(isShown ? { nextAttemptAt: rfc3339(retryAt) } : {}) };
+}
+
+/** Of a failure that lasts, so that a reconcile that finds it again writes nothing. */
+function timesBefore(
+  { status = {} }: ConvercusCredential,
+  { reason }: ConditionDraft,
+): FailureTimes | undefined {
+  const before = conditionOf(status, 'Renewed');
+  const { lastFailureTime, nextAttemptAt } = status;
+  if (before?.status !== 'False' || before.reason !== reason) return undefined;
+  if (lastFailureTime === undefined) return undefined;
+  return { lastFailureTime, ...(nextAttemptAt === undefined ? {} : { nextAttemptAt }) };
+}
 
 const writeRejection = ({ presented, at, count, hadWorked, retryAt }: Rejection) => ({
   presented,
@@ -106,6 +168,7 @@ function readyCondition(
       message: `The token in Secret "${targetName}" has expired: ${cause}`,
     };
   }
+  if (renewed.reason === PENDING.reason) return { ...PENDING, type: 'Ready' };
   if (renewed.status === 'False') {
     const { reason } = renewed;
     return {
@@ -123,7 +186,15 @@ function readyCondition(
   };
 }
 
+/** No token so far, and the token endpoint has not answered yet. */
+const PENDING = {
+  status: 'Unknown',
+  reason: 'Pending',
+  message: 'The first token has been asked for; the token endpoint has not answered yet',
+} as const;
+
 function renewedCondition({ attempt, suspended, resource }: Outcome): ConditionDraft {
+  if (attempt === 'pending') return { ...PENDING, type: 'Renewed' };
   if (attempt !== undefined && 'failed' in attempt) {
     return {
       type: 'Renewed',
@@ -210,7 +281,7 @@ function stalledCondition(
 }
 
 export const failureOf = ({ attempt }: Pick<Outcome, 'attempt'>): Failure | undefined =>
-  attempt !== undefined && 'failed' in attempt ? attempt.failed : undefined;
+  typeof attempt === 'object' && 'failed' in attempt ? attempt.failed : undefined;
 
 function dated(
   { type, status, reason, message }: ConditionDraft,

@@ -15,9 +15,9 @@ import {
 import type { SecretMeta } from '../credential/secret.ts';
 import { type Attempt, conditionOf, readRejection } from '../credential/status.ts';
 import { asSeenBy, isOurs } from '../credential/target-secret.ts';
-import { type Failure, type FailureKind, isFailure } from '../lib/failure.ts';
+import { type Failure, type FailureKind, isFailure, TOKEN_FAILURES } from '../lib/failure.ts';
 import type { Key } from '../lib/key.ts';
-import { type Action, type EpochMs, earlierAction } from '../lib/time.ts';
+import { type Action, type EpochMs, earlierAction, seconds } from '../lib/time.ts';
 import { isPending, isTokenFailure, type TokenFailure } from '../tokens/token-demand.ts';
 import type { Dependencies } from './dependencies.ts';
 import { gather } from './gather.ts';
@@ -28,6 +28,9 @@ import { type IssuedToken, Sessions } from './sessions.ts';
 import { type CredentialState, CredentialStates, type Subject, type Unparsed } from './state.ts';
 import { rejectionOf, type SyncedTarget, TargetSync } from './sync-target.ts';
 import { type ReconcileOutcome, retryInTime, StatusUpdater } from './update-status.ts';
+
+/** Most first tokens come sooner, and need no status of their own. */
+const PENDING_SHOWN_AFTER = seconds(5);
 
 /**
  * Brings one credential to the state that its spec asks for:
@@ -164,7 +167,8 @@ export class Reconciler {
     const isRepaired = isRepair(subject, { seen, reason });
     const done = await this.#target.sync(subject, { seen, freshness, issued }, signal);
     if (done === 'superseded') return 'await-change';
-    if (isPending(done)) return { requeueAt: done.reportAt };
+    if (isPending(done)) return this.#pending(subject, seen, done.reportAt);
+    state.pendingSince = undefined;
     if (isRepaired && !isTokenFailure(done)) recordRepair(state, this.#deps.clock.now());
     const unchanged = unchangedOutcome(subject, seen);
     const { renewRequest } = credential;
@@ -179,7 +183,9 @@ export class Reconciler {
     const { telemetry, tokens, clock } = this.#deps;
     if (isTokenFailure(done)) {
       if (!done.isCached) telemetry.renewal(reason, done.failure.kind);
-      return { attempt: { failed: done.failure }, requeueAt: done.retryAt };
+      const { failure: failed, retryAt } = done;
+      const at = TOKEN_FAILURES.has(failed.kind) ? (done.at ?? clock.now()) : undefined;
+      return { attempt: { failed, at, retryAt }, requeueAt: retryAt };
     }
     telemetry.renewal(reason, 'success');
     const { tokenAnnotations, targetVersion } = done;
@@ -189,9 +195,20 @@ export class Reconciler {
     return {
       currentToken: tokenAnnotations,
       targetVersion,
-      attempt: { renewed: reason },
+      attempt: { renewed: reason, claims: done.claims },
       requeueAt,
     };
+  }
+
+  /** The status stays as it is, but of a credential that has none: after 5 s it says what is waited for. */
+  #pending(subject: Subject, seen: Observation, reportAt: EpochMs): ReconcileOutcome | Action {
+    const { state, resource } = subject;
+    if ((resource.status?.conditions ?? []).length > 0) return { requeueAt: reportAt };
+    const now = this.#deps.clock.now();
+    state.pendingSince ??= now;
+    const showAt = state.pendingSince + PENDING_SHOWN_AFTER;
+    if (now < showAt) return { requeueAt: Math.min(showAt, reportAt) };
+    return { ...unchangedOutcome(subject, seen), attempt: 'pending', requeueAt: reportAt };
   }
 
   #recordSchedule(seen: Observation): void {

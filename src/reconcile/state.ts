@@ -37,6 +37,8 @@ export interface CredentialState {
   /** When the first of several failed reconciles in a row ended. */
   failingSince?: EpochMs | undefined;
   repairs?: Repairs | undefined;
+  /** Since when the first token has been waited for. */
+  pendingSince?: EpochMs | undefined;
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */
@@ -101,6 +103,7 @@ const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   handledRequest: undefined,
   failingSince: undefined,
   repairs: undefined,
+  pendingSince: undefined,
   failedRequests: 0,
 };
 

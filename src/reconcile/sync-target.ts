@@ -20,6 +20,7 @@ import {
   versionOf,
 } from '../credential/secret.ts';
 import { credentialOfManager, renderTarget } from '../credential/target-secret.ts';
+import { type TokenClaims, tokenClaimsOf } from '../credential/token-claims.ts';
 import {
   type CurrentToken,
   Failure,
@@ -50,6 +51,7 @@ const MAX_WAIT_WITH_TOKEN = minutes(10);
 export interface SyncedTarget {
   readonly tokenAnnotations: TokenAnnotations;
   readonly targetVersion: string;
+  readonly claims: TokenClaims | undefined;
 }
 
 /** What the plan wants. */
@@ -120,7 +122,11 @@ export class TargetSync {
     if (isFailure(written)) return this.#failed(written, state.failedRequests);
     state.intactVersion = written.resourceVersion;
     this.#cleanup.logOutSuperseded(credential, state, signal);
-    return { tokenAnnotations: rendered.tokenAnnotations, targetVersion: written.resourceVersion };
+    return {
+      tokenAnnotations: rendered.tokenAnnotations,
+      targetVersion: written.resourceVersion,
+      claims: tokenClaimsOf(token.accessToken),
+    };
   }
 
   /** Reads the credentials Secret only when it has changed since the last time. */

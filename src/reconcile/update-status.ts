@@ -110,7 +110,7 @@ const nextExpiry = ({ currentToken }: ReconcileOutcome, now: EpochMs): EpochMs |
   currentToken !== undefined && currentToken.expiresAt > now ? currentToken.expiresAt : undefined;
 
 const isRenewed = ({ attempt }: ReconcileOutcome): boolean =>
-  attempt !== undefined && 'renewed' in attempt;
+  typeof attempt === 'object' && 'renewed' in attempt;
 
 /** When to try again what the API server has failed to do or refused: in time for the token in place. */
 export function retryInTime(

@@ -75,6 +75,12 @@ describe('the conditions', () => {
       ['True TokenValid', 'False CredentialsRejected', 'True CredentialsRejected'],
     ],
     [
+      'a first token that takes long',
+      { currentToken: undefined, attempt: 'pending' },
+      NOW,
+      ['Unknown Pending', 'Unknown Pending', '-'],
+    ],
+    [
       'a failure without a token',
       { currentToken: undefined, attempt: failed() },
       NOW,
@@ -191,8 +197,47 @@ describe('the status', () => {
       targetVersion: undefined,
     });
     const status = statusFor({ ...outcome, attempt: failed() }, NOW);
-    expect(Object.keys(status).sort()).toEqual(['conditions', 'observedGeneration', 'target']);
+    expect(Object.keys(status).sort()).toEqual([
+      'conditions',
+      'lastFailureTime',
+      'observedGeneration',
+      'target',
+    ]);
     expect(status.target).toEqual({ name: 'loyalty-token' });
+  });
+
+  it('says when the last attempt failed and when the next is made, if that is a minute away', () => {
+    const at = NOW - 5_000;
+    const attemptOf = (wait: number): Attempt => {
+      return { failed: new Failure('ClientSecretRejected', 'm'), at, retryAt: at + wait };
+    };
+    const statusOf = (wait: number) => statusFor(anOutcome({ attempt: attemptOf(wait) }), NOW);
+    expect(statusOf(minutes(15))).toMatchObject({
+      lastFailureTime: rfc3339(at),
+      nextAttemptAt: rfc3339(at + minutes(15)),
+    });
+    expect(statusOf(minutes(1) - 1)).not.toHaveProperty('nextAttemptAt');
+    const resource = { ...anOutcome().resource, status: statusOf(minutes(15)) };
+    expect(statusFor(anOutcome({ resource }), NOW + 1_000)).toEqual(resource.status);
+    const renewed = statusFor(anOutcome({ resource, attempt: { renewed: 'RenewalDue' } }), NOW);
+    expect(renewed).not.toHaveProperty('lastFailureTime');
+    expect(renewed).not.toHaveProperty('nextAttemptAt');
+  });
+
+  it('shows the claims of the token in place, until there is another', () => {
+    const claims = { issuer: 'https://id.test' };
+    const first = statusFor(anOutcome({ attempt: { renewed: 'TokenMissing', claims } }), NOW);
+    expect(first.token).toEqual(claims);
+    const resource = { ...anOutcome().resource, status: first };
+    expect(statusFor(anOutcome({ resource }), NOW).token).toEqual(claims);
+    expect(statusFor(anOutcome({ resource, attempt: failed() }), NOW).token).toEqual(claims);
+    const opaque = statusFor(anOutcome({ resource, attempt: { renewed: 'RenewalDue' } }), NOW);
+    expect(opaque).not.toHaveProperty('token');
+    const gone = statusFor(
+      anOutcome({ resource, currentToken: undefined, attempt: failed() }),
+      NOW,
+    );
+    expect(gone).not.toHaveProperty('token');
   });
 
   const anAttempt = fc.option(

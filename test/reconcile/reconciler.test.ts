@@ -367,6 +367,23 @@ describe('a token in place', () => {
   });
 });
 
+describe('a first token that takes long', () => {
+  it('is told after 5 s, and once more when it is there', async () => {
+    const release = world.limiter.hold();
+    const waiting = world.pass();
+    await until(() => world.limiter.waiting > 0);
+    expect(world.condition('Ready')).toBeUndefined();
+    world.clock.step(seconds(5));
+    await until(() => world.summary('Ready') === 'Unknown Pending');
+    expect(world.summary('Renewed')).toBe('Unknown Pending');
+    expect(events()).toEqual([]);
+    release();
+    await waiting;
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(events()).toEqual(['Normal TokenIssued']);
+  });
+});
+
 describe('a failing renewal', () => {
   beforeEach(async () => {
     await world.pass();
