@@ -6,7 +6,12 @@ import { ApiClient } from '../lab/api-client.ts';
 import { BuiltInProvider } from '../lab/built-in-provider.ts';
 import type { Span } from '../lab/measures.ts';
 import { eventually } from '../testbed/objects.ts';
-import { OPERATOR_NAMESPACE, OPERATOR_USER, operatorConfig } from '../testbed/operator.ts';
+import {
+  OPERATOR,
+  OPERATOR_NAMESPACE,
+  OPERATOR_USER,
+  operatorConfig,
+} from '../testbed/operator.ts';
 import { Testbed } from '../testbed/testbed.ts';
 import { Controllers } from './controllers.ts';
 import type { Done } from './explain.ts';
@@ -94,7 +99,7 @@ export class Run {
     log('Starting kube-apiserver, etcd, its controllers, the identity provider and two operators');
     const { controlPlane, provider } = cleanUps.use(
       await Testbed.start({
-        controlPlane: () => startControlPlane({ users: [{ name: OPERATOR_USER }], log }),
+        controlPlane: () => startControlPlane({ users: [OPERATOR], log }),
         provider: () => BuiltInProvider.start(),
         operators: [],
       }),

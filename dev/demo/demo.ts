@@ -7,7 +7,7 @@ import { startConvercus } from '../convercus/convercus.ts';
 import { abcRealm } from '../convercus/realm.ts';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
 import { startKeycloak } from '../keycloak/server/keycloak.ts';
-import { OPERATOR_USER } from '../testbed/operator.ts';
+import { OPERATOR } from '../testbed/operator.ts';
 import { type Provider, Testbed } from '../testbed/testbed.ts';
 
 const NAMESPACE = 'shop';
@@ -66,7 +66,7 @@ export class Demo {
     const testbed = await Testbed.start<Provider>({
       controlPlane: () =>
         step('Starting kube-apiserver and etcd', () =>
-          startControlPlane({ users: [{ name: OPERATOR_USER }], log }),
+          startControlPlane({ users: [OPERATOR], log }),
         ),
       provider: () =>
         step(realKeycloak ? 'Starting Keycloak' : 'Starting the identity provider', () =>

@@ -4,7 +4,7 @@ import { startControlPlane } from '../envtest/control-plane.ts';
 import { ApiClient } from '../lab/api-client.ts';
 import { AUDIT_OPERATOR } from '../testbed/audit.ts';
 import { openPlaces } from '../testbed/leaks.ts';
-import { installCrd, OPERATOR_USER, type Operator, thisRelease } from '../testbed/operator.ts';
+import { installCrd, OPERATOR, type Operator, thisRelease } from '../testbed/operator.ts';
 import { Testbed } from '../testbed/testbed.ts';
 import { type Action, anyAction, perform, rightSecret } from './actions.ts';
 import { Bystander } from './bystander.ts';
@@ -88,8 +88,7 @@ export class Run {
     const canaries = new Canaries(seed);
     log('Starting kube-apiserver, etcd and the operator');
     await using testbed = await Testbed.start({
-      controlPlane: () =>
-        startControlPlane({ users: [{ name: OPERATOR_USER }], auditPolicy: AUDIT_OPERATOR }),
+      controlPlane: () => startControlPlane({ users: [OPERATOR], auditPolicy: AUDIT_OPERATOR }),
       provider: () => FuzzProvider.start(new Samples(~seed), canaries),
       namespaces: [...NAMESPACES.map(namespaceOf), Bystander.NAMESPACE],
       operators: [],

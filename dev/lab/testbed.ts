@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
 import type { Log } from '../envtest/server-process.ts';
-import { OPERATOR_USER, type Operator } from '../testbed/operator.ts';
+import { OPERATOR, OPERATOR_USER, type Operator } from '../testbed/operator.ts';
 import { Testbed } from '../testbed/testbed.ts';
 import { ApiClient } from './api-client.ts';
 import { type Counts, countsFrom, difference, requestsIn, writesIn } from './api-counts.ts';
@@ -62,7 +62,7 @@ export class LabTestbed<P extends Provider = BuiltInProvider> implements AsyncDi
     const { log } = options;
     log('Starting kube-apiserver, etcd and the identity provider');
     const servers = await Testbed.start({
-      controlPlane: () => startControlPlane({ users: [{ name: OPERATOR_USER }], log }),
+      controlPlane: () => startControlPlane({ users: [OPERATOR], log }),
       provider: options.startProvider,
       operators: [],
     });

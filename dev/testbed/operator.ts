@@ -3,47 +3,57 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseAllDocuments, stringify } from 'yaml';
-import type { ControlPlane } from '../envtest/control-plane.ts';
+import type { ControlPlane, User } from '../envtest/control-plane.ts';
 import { type Ending, freePorts, ServerProcess } from '../envtest/server-process.ts';
+import { manifest } from './objects.ts';
 
 /** The operator as its own process, with its CRD, permissions and configuration file. */
 
 const ROOT = join(import.meta.dirname, '../..');
 const CRD = join(ROOT, 'crds/convercus.io_convercuscredentials.yaml');
-export const OPERATOR_USER = 'convercus-operator';
 export const OPERATOR_NAMESPACE = 'convercus-operator';
+
+/** The service account of deploy/: roles and policies that name it hold for its user, too. */
+export const OPERATOR_USER = `system:serviceaccount:${OPERATOR_NAMESPACE}:convercus-operator`;
+export const OPERATOR: User = {
+  name: OPERATOR_USER,
+  groups: ['system:serviceaccounts', `system:serviceaccounts:${OPERATOR_NAMESPACE}`],
+};
 
 /** A version of the operator and what it needs in a cluster. */
 export interface Release {
   /** Path of the CRD. */
   readonly crd: string;
-  /** Roles and bindings. */
+  /** Roles, bindings and admission policies, for the service account of deploy/. */
   readonly permissions: readonly { readonly kind: string }[];
   /** Path of the script. */
   readonly entry: string;
 }
 
-/** This checkout: with exactly the permissions of `deploy/base/rbac.yaml`. */
+/** This checkout, with exactly the permissions of `deploy/`. */
 export const thisRelease = async (): Promise<Release> => ({
   crd: CRD,
   permissions: await permissions(),
   entry: 'src/main.ts',
 });
 
-/** Installs the CRD, and grants the operator's user what the release grants its service account. */
+/** Installs the CRD, and what the release grants its service account. */
 export async function installCluster(controlPlane: ControlPlane, release?: Release): Promise<void> {
   const { crd, permissions } = release ?? (await thisRelease());
   await installCrd(controlPlane, crd);
   await controlPlane.kubectl(['apply', '-f', '-'], { input: stringify(namespace) });
-  await grantToUser(controlPlane, permissions);
+  await controlPlane.kubectl(['apply', '-f', '-'], { input: manifest(permissions) });
 }
 
 const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: OPERATOR_NAMESPACE } };
 
-/** The roles and bindings of `deploy/base/rbac.yaml`. */
+/** Roles, bindings and admission policies of `deploy/`. */
 export async function permissions(): Promise<{ readonly kind: string }[]> {
-  const text = await readFile(join(ROOT, 'deploy/base/rbac.yaml'), 'utf8');
-  return parseAllDocuments(text).map((document) => document.toJS());
+  const files = ['rbac.yaml', 'admission-policies.yaml'].map((name) =>
+    join(ROOT, 'deploy/base', name),
+  );
+  const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
+  return texts.flatMap((text) => parseAllDocuments(text).map((document) => document.toJS()));
 }
 
 export async function installCrd(controlPlane: ControlPlane, crd = CRD): Promise<void> {
@@ -62,18 +72,6 @@ async function untilServed(controlPlane: ControlPlane): Promise<void> {
       await sleep(100);
     }
   }
-}
-
-/** Applies roles and bindings with the operator's user in place of its service account. */
-export async function grantToUser(
-  controlPlane: ControlPlane,
-  permissions: readonly object[],
-): Promise<void> {
-  const user = { kind: 'User', name: OPERATOR_USER, apiGroup: 'rbac.authorization.k8s.io' };
-  const input = permissions
-    .map((object) => stringify('subjects' in object ? { ...object, subjects: [user] } : object))
-    .join('---\n');
-  await controlPlane.kubectl(['apply', '-f', '-'], { input });
 }
 
 export interface OperatorOptions {

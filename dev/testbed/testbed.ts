@@ -5,6 +5,7 @@ import { type ControlPlane, startControlPlane } from '../envtest/control-plane.t
 import { AUDIT_OPERATOR, AuditLog } from './audit.ts';
 import {
   installCluster,
+  OPERATOR,
   OPERATOR_NAMESPACE,
   OPERATOR_USER,
   Operator,
@@ -37,9 +38,9 @@ export interface TestbedOptions<P extends Provider> {
 const LEASE = 'convercus-operator';
 
 const auditedControlPlane = (): Promise<ControlPlane> =>
-  startControlPlane({ users: [{ name: OPERATOR_USER }], auditPolicy: AUDIT_OPERATOR });
+  startControlPlane({ users: [OPERATOR], auditPolicy: AUDIT_OPERATOR });
 
-/** A real API server, a token endpoint, and operators as processes of their own under the operator's user. */
+/** A real API server, a token endpoint, and operators as processes of their own, as the service account of deploy/. */
 export class Testbed<P extends Provider = Convercus> implements AsyncDisposable {
   readonly controlPlane: ControlPlane;
   readonly provider: P;

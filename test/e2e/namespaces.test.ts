@@ -6,13 +6,15 @@ import { credentialObject } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import { BUILD_TIME, renderOverlay, the } from '../packaging/render.ts';
 
-/** The operator with the permissions and the configuration of deploy/overlays/namespaces, which lists `shop` alone. */
+const PERMISSIONS = /^((Cluster)?Role|ValidatingAdmissionPolicy)(Binding)?$/;
+
+/** The operator with the permissions, the policies and the configuration of deploy/overlays/namespaces, which lists `shop` alone. */
 describe('an operator for listed namespaces', () => {
   let testbed: Testbed;
 
   beforeAll(async () => {
     const overlay = await renderOverlay('namespaces');
-    const permissions = overlay.filter(({ kind }) => /^(Cluster)?Role(Binding)?$/.test(kind));
+    const permissions = overlay.filter(({ kind }) => PERMISSIONS.test(kind));
     const release = { ...(await thisRelease()), permissions };
     testbed = await Testbed.start({ release, namespaces: ['shop', 'elsewhere'], operators: [] });
     testbed.provider.realms.add({

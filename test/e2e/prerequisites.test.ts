@@ -1,7 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { eventually } from '../../dev/testbed/objects.ts';
+import { eventually, manifest } from '../../dev/testbed/objects.ts';
 import {
-  grantToUser,
   installCrd,
   OPERATOR_NAMESPACE,
   type Operator,
@@ -33,11 +32,11 @@ describe('an operator that starts too early', () => {
     expect(await operator.log()).toContain(text);
   }
 
-  const grant = async (isWanted: (kind: string) => boolean): Promise<void> =>
-    grantToUser(
-      testbed.controlPlane,
-      (await permissions()).filter(({ kind }) => isWanted(kind)),
-    );
+  const grant = async (isWanted: (kind: string) => boolean): Promise<void> => {
+    await testbed.controlPlane.kubectl(['apply', '-f', '-'], {
+      input: manifest((await permissions()).filter(({ kind }) => isWanted(kind))),
+    });
+  };
 
   it('names a permission that is missing', () =>
     saysSo('The operator may not list convercuscredentials.convercus.io in the whole cluster'));
