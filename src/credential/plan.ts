@@ -95,6 +95,8 @@ const PUBLISH_CHECKS: readonly (readonly [RenewReason, PublishCheck])[] = [
   ['RenewalDue', renewalDue],
 ];
 
+export const RENEW_REASONS: readonly RenewReason[] = PUBLISH_CHECKS.map(([reason]) => reason);
+
 /** Annotations of the token in the target, even if another writer has changed the target since. */
 export const tokenAnnotationsOf = ({
   target,

@@ -1,8 +1,8 @@
 import { setImmediate } from 'node:timers/promises';
 import type { ConvercusCredential } from '../credential/api.ts';
-import type { RenewReason } from '../credential/plan.ts';
+import { RENEW_REASONS, type RenewReason } from '../credential/plan.ts';
 import type { Clock } from '../lib/clock.ts';
-import { type FailureKind, TOKEN_FAILURES } from '../lib/failure.ts';
+import { FAILURE_KINDS, type FailureKind, TOKEN_FAILURES } from '../lib/failure.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
 import {
   controllerMetrics,
@@ -206,6 +206,8 @@ function requestMetrics(make: Instruments): RequestMetrics {
     'Attempts to publish a token, by why they were made and how they ended.',
     ['reason', 'outcome'],
   );
+  for (const reason of RENEW_REASONS) renewals([reason, 'success'], 0);
+  for (const kind of Object.keys(FAILURE_KINDS)) renewals(['RenewalDue', kind], 0);
   const apiRequests = make.counter('rest_client_requests_total', 'Requests to the API server.', [
     'code',
     'method',

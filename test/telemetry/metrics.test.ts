@@ -267,6 +267,10 @@ describe('the metrics', () => {
     const samples = await samplesOf(metrics);
     expect(samples['leader_election_master_status{name="lease"}']).toBe(0);
     expect(samples['workqueue_depth{name="credentials"}']).toBe(0);
+    expect(samples['convercus_renewals_total{reason="TokenMissing",outcome="success"}']).toBe(0);
+    expect(
+      samples['convercus_renewals_total{reason="RenewalDue",outcome="PermissionDenied"}'],
+    ).toBe(0);
     expect(samples).toHaveProperty('process_resident_memory_bytes');
     expect(metrics.contentType).toContain('version=0.0.4');
   });
