@@ -183,6 +183,15 @@ describe('the chart', () => {
     ]);
   });
 
+  it('has no object of the cluster for an installer who may write to namespaces only', async () => {
+    const objects = await renderChart({
+      watch: { namespaces: ['shop'] },
+      crds: { enabled: false },
+      admissionPolicies: { enabled: false },
+    });
+    expect(objects.filter(({ metadata }) => metadata.namespace === undefined)).toEqual([]);
+  });
+
   it('keeps the CRD on uninstall unless told otherwise', async () => {
     const annotations = async (values: Values): Promise<unknown> =>
       the('CustomResourceDefinition', await renderChart(values)).metadata.annotations;
