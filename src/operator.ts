@@ -28,7 +28,7 @@ import type { Telemetry } from './reconcile/dependencies.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { ReconcileLog } from './telemetry/reconcile-log.ts';
-import { HostLimiters } from './tokens/host-limiter.ts';
+import { HostLimiters } from './tokens/host-limiters.ts';
 import { TokenClient, type TokenClientOptions } from './tokens/token-client.ts';
 import type { TokenSource } from './tokens/token-source.ts';
 

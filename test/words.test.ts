@@ -132,7 +132,7 @@ const NAMES: Readonly<Record<string, string>> = {
   WHY: 'a constant that names its values',
   asItIs: 'unchanged',
   isClusters: 'isClusterError',
-  isWholeHosts: 'pausesHost',
+  isWholeHosts: 'pausesRealm',
   presentable: 'sanitize',
   sight: 'seen',
   untold: 'a positive name',

@@ -163,6 +163,7 @@ export class TargetSync {
     const request = requestFrom(credential, credentials.values);
     const credentialsVersion = versionOf(credentials.meta);
     const demand = {
+      namespace: credential.namespace,
       freshness,
       policy: credential.renewal,
       currentToken,

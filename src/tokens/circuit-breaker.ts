@@ -16,16 +16,21 @@ const JITTER = 0.2;
  */
 type CircuitState = 'closed' | 'open' | 'half-open';
 
-/** The circuit breaker of one host, after resilience4j. `now` is read from the monotonic clock. */
+/** The circuit breaker of a host or a realm, after resilience4j. `now` is read from the monotonic clock. */
 export class CircuitBreaker {
   readonly #random: Random;
+  readonly #minSources: number;
   #failedCalls = 0;
+  /** Where the errors since the last success came from, as far as it matters. */
+  readonly #sources = new Set<string>();
   /** How often the circuit has opened since the last success. */
   #timesOpened = 0;
   #openUntil: Ms = -Infinity;
 
-  constructor(random: Random) {
+  /** @param minSources from how many realms the errors have to come for the circuit to open */
+  constructor(random: Random, minSources = 1) {
     this.#random = random;
+    this.#minSources = minSources;
   }
 
   /** Errors since the last success. */
@@ -45,14 +50,18 @@ export class CircuitBreaker {
 
   onSuccess(): void {
     this.#failedCalls = 0;
+    this.#sources.clear();
     this.#timesOpened = 0;
     this.#openUntil = -Infinity;
   }
 
   /** An error in the open state is of a request that was sent before: it does not lengthen the wait. */
-  onError(now: Ms): void {
+  onError(now: Ms, source = ''): void {
     this.#failedCalls += 1;
-    if (this.#failedCalls < FAILURE_THRESHOLD || this.state(now) === 'open') return;
+    if (this.#sources.size < this.#minSources) this.#sources.add(source);
+    const isEnough =
+      this.#failedCalls >= FAILURE_THRESHOLD && this.#sources.size >= this.#minSources;
+    if (!isEnough || this.state(now) === 'open') return;
     const longest = Math.min(
       MIN_WAIT_IN_OPEN_STATE * 2 ** this.#timesOpened,
       MAX_WAIT_IN_OPEN_STATE,

@@ -1,145 +1,52 @@
 import type { Clock, Random } from '../lib/clock.ts';
-import { PriorityMap } from '../lib/priority-map.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
 import { abortable } from '../lib/with-timeout.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
-import { AdaptiveRate, RateLimiter } from './rate-limiter.ts';
+import type { Ticket } from './deadline-queue.ts';
+import type { Outcome } from './outcome.ts';
+import { RealmLimiter } from './realm-limiter.ts';
+import { RequestQueue, type Waiter } from './request-queue.ts';
+import { type RateLimits, Throttle } from './throttle.ts';
 
-/** When a request may go to a host: at most so many a second and at once, the smallest deadline first. */
-export interface RequestLimiter {
-  /** Runs `task` in its turn. Each task has its own ticket. Rejects with the signal's reason if that fires first. */
-  run<T>(host: string, ticket: Ticket, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
-  /** Call it after `deadline` or `expiresAt` of a ticket has changed: if the ticket waits, it moves. */
-  raisePriority(host: string, ticket: Ticket): void;
-  /**
-   * No request goes to the host before `until`, or for five minutes if that is less, and then fewer go. The exception:
-   * 30 s before a token would expire in the pause one request goes.
-   */
-  pause(host: string, until: EpochMs): void;
-  /** How a request ended; call it inside its task. Five `unreachable` in a row open the circuit breaker of the host. */
-  report(host: string, outcome: 'responded' | 'unreachable'): void;
-}
-
-export interface Ticket {
-  /** Smaller goes first: the moment at which a credential would be left without a token. */
-  deadline: EpochMs;
-  /** When the current token expires; absent when there is none. */
-  expiresAt?: EpochMs | undefined;
-  /** A password is presented, which costs the server more (it hashes): logins have a rate of their own as well. */
-  readonly login?: boolean;
-}
-
-export interface HostLimits {
-  /** 0 or Infinity: no limit on the rate. */
-  readonly requestsPerSecond: number;
-  /** How many may start at once after a rest; at least 1. */
-  readonly burst: number;
+export interface HostLimits extends RateLimits {
   /** How many may run at once; at least 1. */
   readonly concurrency: number;
-  /** Logins count against `requestsPerSecond` too; 0 or Infinity: no limit of their own. */
-  readonly passwordLoginsPerSecond: number;
 }
 
-export interface HostSnapshot {
-  readonly host: string;
+export interface HostState {
   readonly queued: number;
   readonly running: number;
-  /** Undefined while requests may go: no pause, and the circuit breaker is not open. */
+  /** Undefined while requests may go: there is no pause, and no circuit is open. */
   readonly pausedUntil: EpochMs | undefined;
 }
 
-/** One HostLimiter a host, all with the same limits. An idle host at its full rate is forgotten. */
-export class HostLimiters implements RequestLimiter {
-  readonly #limits: HostLimits;
-  readonly #parts: { readonly clock: Clock; readonly random: Random };
-  readonly #hosts = new Map<string, HostLimiter>();
-  #isClosed = false;
-
-  constructor(limits: HostLimits, clock: Clock, random: Random) {
-    this.#limits = limits;
-    this.#parts = { clock, random };
-  }
-
-  async run<T>(
-    host: string,
-    ticket: Ticket,
-    task: () => Promise<T>,
-    signal: AbortSignal,
-  ): Promise<T> {
-    signal.throwIfAborted();
-    const limiter = this.#of(host);
-    await limiter.acquire(ticket, signal);
-    try {
-      return await task();
-    } finally {
-      limiter.release();
-    }
-  }
-
-  raisePriority(host: string, ticket: Ticket): void {
-    this.#hosts.get(host)?.raisePriority(ticket);
-  }
-
-  pause(host: string, until: EpochMs): void {
-    this.#of(host).pause(until);
-  }
-
-  report(host: string, outcome: 'responded' | 'unreachable'): void {
-    this.#hosts.get(host)?.report(outcome);
-  }
-
-  snapshot(): HostSnapshot[] {
-    return [...this.#hosts].map(([host, limiter]) => ({ host, ...limiter.state }));
-  }
-
-  /** Ends all timers. The signals of all callers must have fired; tasks that run may end. */
-  close(): void {
-    this.#isClosed = true;
-    for (const limiter of this.#hosts.values()) limiter.close();
-  }
-
-  #of(host: string): HostLimiter {
-    const known = this.#hosts.get(host);
-    if (known !== undefined) return known;
-    const limiter = new HostLimiter(this.#limits, this.#parts, () => this.#hosts.delete(host));
-    this.#hosts.set(host, limiter);
-    if (this.#isClosed) limiter.close();
-    return limiter;
-  }
-}
-
-const LOGIN_BURST = 2;
-/** During a pause one request goes this long before its token expires, which leaves time for the response. */
-const AHEAD_OF_EXPIRY: Ms = seconds(30);
-/** Between two requests that go during a pause. */
-const BYPASS_INTERVAL: Ms = seconds(10);
-
-interface Waiter {
-  readonly ticket: Ticket;
-  readonly order: number;
-  readonly start: () => void;
-}
+/** While the host is paused, one request in so much time goes: it shows whether the host still refuses all realms. */
+const TRIAL_INTERVAL: Ms = seconds(10);
+/** Of more realms with trouble those are forgotten that had it first. A tenant may name any number of realms. */
+const MAX_REALMS = 1_000;
 
 /**
- * The requests to one host. Logins have a queue of their own, because they need a permit of their own as well.
- * Every `now` is read from the monotonic clock.
+ * The requests to one host. A realm that is refused, or does not answer, is restricted alone, and the host when that
+ * happens to a second realm too. Every `now` is read from the monotonic clock.
  */
-class HostLimiter {
-  readonly #concurrency: number;
+export class HostLimiter {
+  readonly #limits: HostLimits;
   readonly #clock: Clock;
+  readonly #random: Random;
   readonly #onIdle: () => void;
-  readonly #rate: RateLimiter;
-  readonly #loginRate: RateLimiter;
-  readonly #adaptiveRate = new AdaptiveRate();
-  readonly #circuitBreaker: CircuitBreaker;
-  readonly #others = new PriorityMap<Waiter>();
-  readonly #logins = new PriorityMap<Waiter>();
-  /** Waiters of both queues whose credential has a token, by its expiry on the monotonic clock. */
-  readonly #expiring = new PriorityMap<Waiter>();
+  readonly #throttle: Throttle;
+  readonly #queue = new RequestQueue();
+  /** While the host is paused: renewals of paused realms that go all the same, and that must not be its only trials. */
+  readonly #bypasses = new RequestQueue();
+  /** Those that have met trouble, in that order. */
+  readonly #realms = new Map<string, RealmLimiter>();
   readonly #waiters = new Map<Ticket, Waiter>();
+  /** When each request that runs was started. */
+  readonly #running = new Map<Ticket, Ms>();
+  #pausedAt: Ms = -Infinity;
+  #nextTrialAt: Ms = -Infinity;
   #nextBypassAt: Ms = -Infinity;
   #order = 0;
-  #running = 0;
   #cancelTimer: (() => void) | undefined;
   #isClosed = false;
 
@@ -149,19 +56,18 @@ class HostLimiter {
     { clock, random }: { readonly clock: Clock; readonly random: Random },
     onIdle: () => void,
   ) {
-    this.#concurrency = limits.concurrency;
+    this.#limits = limits;
     this.#clock = clock;
+    this.#random = random;
     this.#onIdle = onIdle;
-    this.#rate = new RateLimiter(limits.requestsPerSecond, limits.burst);
-    this.#loginRate = new RateLimiter(limits.passwordLoginsPerSecond, LOGIN_BURST);
-    this.#circuitBreaker = new CircuitBreaker(random);
+    this.#throttle = new Throttle(limits, new CircuitBreaker(random, 2));
   }
 
-  get state(): Omit<HostSnapshot, 'host'> {
+  get state(): HostState {
     const wait = this.#waitLeft(this.#clock.monotonic());
     return {
-      queued: this.#others.size + this.#logins.size,
-      running: this.#running,
+      queued: this.#waiters.size,
+      running: this.#running.size,
       pausedUntil: wait > 0 ? this.#clock.now() + wait : undefined,
     };
   }
@@ -172,10 +78,11 @@ class HostLimiter {
    */
   acquire(ticket: Ticket, signal: AbortSignal): Promise<void> {
     const { promise, resolve: start } = abortable(signal, () => this.#remove(waiter));
-    const waiter = { ticket, order: this.#order, start };
+    const waiter = { ticket, order: this.#order, start, expiry: this.#expiryOf(ticket) };
     this.#order += 1;
     this.#waiters.set(ticket, waiter);
-    this.#enqueue(waiter);
+    const now = this.#clock.monotonic();
+    (this.#realms.get(ticket.realm)?.queue ?? this.#queue).set(waiter, now);
     this.#serve();
     return promise;
   }
@@ -183,24 +90,35 @@ class HostLimiter {
   raisePriority(ticket: Ticket): void {
     const waiter = this.#waiters.get(ticket);
     if (waiter === undefined) return;
-    this.#enqueue(waiter);
+    waiter.expiry = this.#expiryOf(ticket);
+    const realm = this.#realms.get(ticket.realm)?.queue;
+    const queue = [realm, this.#bypasses].find((each) => each?.waiters.has(waiter));
+    (queue ?? this.#queue).set(waiter, this.#clock.monotonic());
     this.#serve();
   }
 
-  release(): void {
-    this.#running -= 1;
+  release(ticket: Ticket): void {
+    this.#running.delete(ticket);
     this.#serve();
   }
 
   /** The date becomes a length here: setting the wall clock later changes nothing. */
-  pause(until: EpochMs): void {
-    this.#adaptiveRate.pause(until - this.#clock.now(), this.#clock.monotonic());
+  pause({ realm: name }: Ticket, until: EpochMs): void {
+    const now = this.#clock.monotonic();
+    const length = until - this.#clock.now();
+    const isPaused = ({ throttle }: RealmLimiter) => throttle.adaptiveRate.pauseLeft(now) > 0;
+    const isSecond = [...this.#realms].some(([other, realm]) => other !== name && isPaused(realm));
+    this.#restrict(name, ({ adaptiveRate }) => adaptiveRate.pause(length, now), now);
+    if (isSecond) this.#pauseHost(length, now);
     this.#serve();
   }
 
-  report(outcome: 'responded' | 'unreachable'): void {
-    if (outcome === 'responded') this.#circuitBreaker.onSuccess();
-    else this.#circuitBreaker.onError(this.#clock.monotonic());
+  report(ticket: Ticket, outcome: Outcome): void {
+    const now = this.#clock.monotonic();
+    if (outcome === 'unreachable') this.#unreachable(ticket, now);
+    else this.#responded(ticket);
+    const isAfterPause = (this.#running.get(ticket) ?? -Infinity) > this.#pausedAt;
+    if (outcome === 'responded' && isAfterPause) this.#throttle.adaptiveRate.cancel(now);
     this.#serve();
   }
 
@@ -210,115 +128,171 @@ class HostLimiter {
     this.#cancelTimer?.();
   }
 
-  #enqueue(waiter: Waiter): void {
-    const { deadline, expiresAt } = waiter.ticket;
-    this.#queueOf(waiter.ticket).set(waiter, deadline);
-    if (expiresAt === undefined) return;
-    const remaining = expiresAt - this.#clock.now();
-    this.#expiring.set(waiter, this.#clock.monotonic() + remaining);
+  #expiryOf({ expiresAt }: Ticket): Ms {
+    if (expiresAt === undefined) return -Infinity;
+    return this.#clock.monotonic() + expiresAt - this.#clock.now();
+  }
+
+  #pauseHost(length: Ms, now: Ms): void {
+    const { adaptiveRate } = this.#throttle;
+    if (adaptiveRate.pauseLeft(now) <= 0) {
+      this.#pausedAt = now;
+      this.#nextTrialAt = now + TRIAL_INTERVAL;
+      this.#nextBypassAt = now;
+    }
+    adaptiveRate.pause(length, now);
+  }
+
+  #unreachable({ realm: name }: Ticket, now: Ms): void {
+    this.#throttle.circuitBreaker.onError(now, name);
+    this.#restrict(name, ({ circuitBreaker }) => circuitBreaker.onError(now), now);
+  }
+
+  /** The first response of a host that was unreachable clears all its realms: it was not their fault. */
+  #responded({ realm: name }: Ticket): void {
+    const { circuitBreaker } = this.#throttle;
+    const isBack = circuitBreaker.state(this.#clock.monotonic()) !== 'closed';
+    circuitBreaker.onSuccess();
+    for (const [other, { throttle }] of this.#realms) {
+      if (isBack || other === name) throttle.circuitBreaker.onSuccess();
+    }
+  }
+
+  /** A realm has met trouble: what waits for it and has not started waits there from now on. */
+  #restrict(name: string, change: (throttle: Throttle) => void, now: Ms): void {
+    const realm = this.#realms.get(name) ?? this.#addRealm(name);
+    change(realm.throttle);
+    if (realm.throttle.isRestricted(now)) {
+      const waiters = [...this.#queue.waiters, ...this.#bypasses.waiters];
+      const ofRealm = waiters.filter(({ ticket }) => ticket.realm === name);
+      this.#recall(realm, ofRealm, now);
+    }
+  }
+
+  #addRealm(name: string): RealmLimiter {
+    const throttle = new Throttle(this.#limits, new CircuitBreaker(this.#random));
+    const realm = new RealmLimiter(throttle);
+    const [oldest] = [...this.#realms].find(([, { isIdle }]) => isIdle) ?? [];
+    if (this.#realms.size >= MAX_REALMS && oldest !== undefined) this.#realms.delete(oldest);
+    this.#realms.set(name, realm);
+    return realm;
+  }
+
+  #recall(realm: RealmLimiter, waiters: readonly Waiter[], now: Ms): void {
+    for (const waiter of waiters) this.#dequeue(waiter);
+    realm.recall(waiters, now);
+  }
+
+  #dequeue(waiter: Waiter): void {
+    this.#queue.delete(waiter);
+    this.#bypasses.delete(waiter);
   }
 
   #remove(waiter: Waiter): void {
-    this.#queueOf(waiter.ticket).delete(waiter);
-    this.#expiring.delete(waiter);
+    this.#dequeue(waiter);
+    this.#realms.get(waiter.ticket.realm)?.leave(waiter);
     this.#waiters.delete(waiter.ticket);
-  }
-
-  #queueOf({ login = false }: Ticket): PriorityMap<Waiter> {
-    return login ? this.#logins : this.#others;
   }
 
   #serve(): void {
     const now = this.#clock.monotonic();
-    while (this.#running < this.#permittedCalls(now)) {
-      const next = this.#next(now) ?? this.#nextBypass(now);
-      if (next === undefined) return this.#wait(now);
-      this.#remove(next);
-      this.#rate.acquire();
-      if (next.ticket.login) this.#loginRate.acquire();
-      this.#running += 1;
-      next.start();
+    for (;;) {
+      if (this.#running.size >= this.#permittedCalls(now)) return;
+      this.#admit(now);
+      if (!this.#startNext(this.#bypasses, now) && !this.#startNext(this.#queue, now)) {
+        return this.#wait(now);
+      }
     }
+  }
+
+  #startNext(queue: RequestQueue, now: Ms): boolean {
+    const mayGo = ({ ticket }: Waiter) => this.#delay(queue, now, ticket.login) <= 0;
+    const next = queue.next(mayGo, now);
+    if (next === undefined) return false;
+    queue.take(next);
+    if (queue === this.#queue) this.#nextTrialAt = now + TRIAL_INTERVAL;
+    else this.#nextBypassAt = now + TRIAL_INTERVAL;
+    this.#start(next, now);
+    return true;
   }
 
   /** In the half-open state the outcome of one request is awaited before the next goes. */
   #permittedCalls(now: Ms): number {
-    return this.#circuitBreaker.state(now) === 'closed' ? this.#concurrency : 1;
+    const isClosed = this.#throttle.circuitBreaker.state(now) === 'closed';
+    return isClosed ? this.#limits.concurrency : 1;
   }
 
-  /** The smallest deadline of those who may go now. */
-  #next(now: Ms): Waiter | undefined {
-    const other = this.#delay(now) > 0 ? undefined : this.#others.first()?.key;
-    const login = this.#delay(now, true) > 0 ? undefined : this.#logins.first()?.key;
-    if (other === undefined || login === undefined) return other ?? login;
-    return isBefore(login, other) ? login : other;
-  }
-
-  /** One whose token would expire before the pause ends. */
-  #nextBypass(now: Ms): Waiter | undefined {
-    if (this.#bypassDelay(now) > 0) return undefined;
-    this.#nextBypassAt = now + BYPASS_INTERVAL;
-    return this.#expiring.first()?.key;
-  }
-
-  /** Until `#nextBypass` finds one; Infinity when the pause ends before. */
-  #bypassDelay(now: Ms): Ms {
-    const pauseLeft = this.#adaptiveRate.pauseLeft(now);
-    if (pauseLeft <= 0) return Infinity;
-    let first = this.#expiring.first();
-    while (first !== undefined) {
-      const remaining = first.priority - now;
-      const earliest = this.#earliestBypass(now, first.key.ticket.login);
-      if (earliest < remaining) {
-        const delay = Math.max(earliest, remaining - AHEAD_OF_EXPIRY);
-        return delay < pauseLeft ? delay : Infinity;
-      }
-      // Its token can't be saved any more: it waits like one without a token
-      this.#expiring.delete(first.key);
-      first = this.#expiring.first();
+  /** Lets requests of restricted realms join the queue, and forgets the realms that have recovered. */
+  #admit(now: Ms): void {
+    const isPaused = this.#throttle.adaptiveRate.pauseLeft(now) > 0;
+    for (const [name, realm] of this.#realms) {
+      for (const waiter of realm.admit(this.#stateFor(name, now))) this.#queue.set(waiter, now);
+      const bypass = realm.admitBypass(this.#stateFor(name, now));
+      if (bypass !== undefined) (isPaused ? this.#bypasses : this.#queue).set(bypass, now);
+      const { circuitBreaker } = realm.throttle;
+      const isHealthy = !realm.throttle.isRestricted(now) && circuitBreaker.failedCalls === 0;
+      if (isHealthy) this.#realms.delete(name);
     }
-    return Infinity;
   }
 
-  #earliestBypass(now: Ms, login = false): Ms {
-    const circuitLeft = this.#circuitBreaker.waitLeft(now);
-    return Math.max(this.#nextBypassAt - now, circuitLeft, this.#rateDelay(now, login), 0);
+  #stateFor(name: string, now: Ms) {
+    const isRunning = [...this.#running.keys()].some(({ realm }) => realm === name);
+    const delay = this.#delay(this.#queue, now);
+    return { now, isRunning, delay, loginDelay: this.#delay(this.#queue, now, true) };
+  }
+
+  #start(waiter: Waiter, now: Ms): void {
+    const { ticket } = waiter;
+    this.#waiters.delete(ticket);
+    this.#running.set(ticket, now);
+    this.#throttle.acquire(ticket.login);
+    const realm = this.#realms.get(ticket.realm);
+    if (realm?.throttle.isRestricted(now)) this.#recall(realm, realm.started(waiter), now);
+    waiter.start();
   }
 
   /** Sets the timer for the first waiter that waits for time alone, or for forgetting the host. */
   #wait(now: Ms): void {
-    const delays = [
-      ...(this.#others.size > 0 ? [this.#delay(now)] : []),
-      ...(this.#logins.size > 0 ? [this.#delay(now, true)] : []),
-      ...(this.#expiring.size > 0 ? [this.#bypassDelay(now)] : []),
-    ];
-    if (delays.length > 0) return this.#wakeIn(Math.min(...delays));
-    if (this.#running === 0 && this.#circuitBreaker.failedCalls === 0) this.#idle(now);
+    let delay = Math.min(this.#startsIn(this.#bypasses, now), this.#startsIn(this.#queue, now));
+    for (const [name, realm] of this.#realms) {
+      delay = Math.min(delay, realm.admitsIn(this.#stateFor(name, now)));
+    }
+    if (delay < Infinity) return this.#wakeIn(delay);
+    if (this.#waiters.size === 0 && this.#running.size === 0) this.#idle(now);
   }
 
-  /** Until the next start: no pause, the circuit not open, and a permit is there. */
-  #delay(now: Ms, login = false): Ms {
-    return Math.max(this.#rateDelay(now, login), this.#waitLeft(now));
-  }
-
-  #rateDelay(now: Ms, login = false): Ms {
-    const factor = this.#adaptiveRate.factor(now);
-    const delay = this.#rate.delay(now, factor);
-    return login ? Math.max(delay, this.#loginRate.delay(now, factor)) : delay;
-  }
-
-  /** Of the pause or of the open circuit, whichever is longer; 0 or less when there is neither. */
-  #waitLeft(now: Ms): Ms {
-    return Math.max(this.#adaptiveRate.pauseLeft(now), this.#circuitBreaker.waitLeft(now));
-  }
-
-  /** An idle host is forgotten once it is back at the full rate and has all its permits. */
-  #idle(now: Ms): void {
-    const wait = Math.max(
-      this.#adaptiveRate.recoversIn(now),
-      this.#rate.fullIn(now),
-      this.#loginRate.fullIn(now),
+  /** Until the next one of the queue may start; Infinity when none waits. */
+  #startsIn(queue: RequestQueue, now: Ms): Ms {
+    const { waiters, logins } = queue;
+    return Math.min(
+      waiters.size > logins.size ? this.#delay(queue, now) : Infinity,
+      logins.size > 0 ? this.#delay(queue, now, true) : Infinity,
     );
+  }
+
+  /** Until a permit is there, the circuit is not open, and no pause or a trial of the queue is due. */
+  #delay(queue: RequestQueue, now: Ms, login = false): Ms {
+    const { adaptiveRate, circuitBreaker } = this.#throttle;
+    const trialAt = queue === this.#queue ? this.#nextTrialAt : this.#nextBypassAt;
+    const pauseLeft = Math.min(adaptiveRate.pauseLeft(now), trialAt - now);
+    const rateDelay = this.#throttle.rateDelay(now, login);
+    return Math.max(rateDelay, pauseLeft, circuitBreaker.waitLeft(now));
+  }
+
+  /** Until a request may go: of the host, or of its realms when there is no request of another realm. */
+  #waitLeft(now: Ms): Ms {
+    const host = this.#throttle.waitLeft(now);
+    if (host > 0 || this.#queue.waiters.size > 0 || this.#realms.size === 0) return host;
+    const waits = [...this.#realms.values()].map(({ throttle }) => throttle.waitLeft(now));
+    return waits.reduce((least, wait) => Math.min(least, wait));
+  }
+
+  /** An idle host is forgotten once it and its realms are back at the full rate and have all their permits. */
+  #idle(now: Ms): void {
+    const throttles = [this.#throttle, ...[...this.#realms.values()].map((each) => each.throttle)];
+    if (throttles.some(({ circuitBreaker }) => circuitBreaker.failedCalls > 0)) return;
+    const waits = throttles.map((throttle) => throttle.recoversIn(now));
+    const wait = waits.reduce((longest, each) => Math.max(longest, each));
     if (wait > 0) return this.#wakeIn(wait);
     this.#cancelTimer?.();
     this.#onIdle();
@@ -334,8 +308,3 @@ class HostLimiter {
     });
   }
 }
-
-const isBefore = (one: Waiter, other: Waiter): boolean =>
-  one.ticket.deadline === other.ticket.deadline
-    ? one.order < other.order
-    : one.ticket.deadline < other.ticket.deadline;

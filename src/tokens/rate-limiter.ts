@@ -64,15 +64,25 @@ export class AdaptiveRate {
   /** By the monotonic clock, as every `now` here. */
   #pausedUntil: Ms = -Infinity;
   #factorAfterPause = 1;
+  /** As they were before the last pause. */
+  #before = { pausedUntil: -Infinity, factorAfterPause: 1 };
 
   /** Of two pauses the later end holds. Pauses that overlap halve the rate once. */
   pause(length: Ms, now: Ms): void {
     const until = now + Math.min(length, MAX_PAUSE);
     if (!(until > Math.max(now, this.#pausedUntil))) return;
     if (this.pauseLeft(now) <= 0) {
+      this.#before = { pausedUntil: this.#pausedUntil, factorAfterPause: this.#factorAfterPause };
       this.#factorAfterPause = Math.max(this.factor(now) * FACTOR_AFTER_PAUSE, MIN_FACTOR);
     }
     this.#pausedUntil = until;
+  }
+
+  /** Takes the pause back: the rate is as if there had been none. */
+  cancel(now: Ms): void {
+    if (this.pauseLeft(now) <= 0) return;
+    this.#pausedUntil = this.#before.pausedUntil;
+    this.#factorAfterPause = this.#before.factorAfterPause;
   }
 
   /** 0 or less when there is no pause. */

@@ -40,6 +40,12 @@ export class RequestDigests {
     return this.#digest(['session', refreshToken.reveal()]);
   }
 
+  /** The token URL; of a legacy login, which has no realm, a digest of the endpoint and the organization. */
+  realmOf(request: TokenRequest): string {
+    if (request.grantType !== 'legacy_login') return request.tokenUrl;
+    return this.#digest([request.loginUrl, request.org.reveal()]);
+  }
+
   /** Of the user who logs in; undefined for a request without a password. */
   ofUser(request: TokenRequest): string | undefined {
     if (request.grantType === 'password') {

@@ -16,9 +16,11 @@ import type { LogoutRequest } from '../oauth/grants.ts';
 import { type PasswordRequest, urlOf } from '../oauth/grants.ts';
 import type { Token } from '../oauth/token.ts';
 import { CachedFailures, isLoginRequest } from './cached-failures.ts';
-import type { RequestLimiter, Ticket } from './host-limiter.ts';
+import type { Ticket } from './deadline-queue.ts';
+import type { RequestLimiter } from './host-limiters.ts';
 import { InFlight } from './in-flight.ts';
 import { NotBeforePolicies } from './not-before-policies.ts';
+import { outcomeOf, pausesRealm } from './outcome.ts';
 import { RequestDigests } from './request-digests.ts';
 import {
   hostOf,
@@ -237,7 +239,8 @@ export class TokenClient {
       return await this.#sendLogout(request, AbortSignal.any([closing, tooLong.signal]));
     } catch (error) {
       if (closing.aborted || !tooLong.signal.aborted) throw error;
-      return throttled(this.#logoutHost(request) ?? '');
+      const url = this.#logoutUrl(request);
+      return throttled(url === undefined ? '' : new URL(url).host);
     } finally {
       cancel();
     }
@@ -256,7 +259,7 @@ export class TokenClient {
   #request(key: Key, id: string, demand: TokenDemand, step?: SessionStep): TokenFailure | Pending {
     const known = this.#requests.stateOf(id);
     if (known !== undefined) this.#join(known, demand, step);
-    const state = { ticket: ticketFor(demand), demand, step, isSent: false };
+    const state = { ticket: this.#ticketFor(demand), demand, step, isSent: false };
     const { isOverdue, reportAt } = this.#requests.request(key, id, {
       state,
       maxWait: demand.maxWait,
@@ -274,7 +277,10 @@ export class TokenClient {
     const ahead = expiries.filter((at) => at > now);
     ticket.deadline = Math.min(ticket.deadline, demand.deadline);
     ticket.expiresAt = ahead.length === 0 ? undefined : Math.min(...ahead);
+    ticket.namespaces.add(demand.namespace);
     this.#options.limiter.raisePriority(hostOf(demand.request), ticket);
+    const user = this.digests.ofUser(demand.request);
+    if (user !== undefined) this.#users.raisePriority(user, ticket);
     if (!state.isSent) Object.assign(state, { demand, step });
   }
 
@@ -282,7 +288,7 @@ export class TokenClient {
   async #send(state: RequestState, cancelled: AbortSignal): Promise<Token | TokenFailure> {
     const { ticket } = state;
     const user = this.digests.ofUser(state.demand.request);
-    const send = () => this.#sendToHost(state, cancelled);
+    const send = (onSent?: () => void) => this.#sendToHost(state, cancelled, onSent);
     const response = await (user === undefined
       ? send()
       : this.#users.run(user, ticket, send, cancelled));
@@ -293,46 +299,62 @@ export class TokenClient {
   }
 
   /** Another login of the same user may have been rejected while this one waited for its turn. */
-  async #sendToHost(state: RequestState, cancelled: AbortSignal): Promise<Token | TokenFailure> {
+  async #sendToHost(
+    state: RequestState,
+    cancelled: AbortSignal,
+    onSent?: () => void,
+  ): Promise<Token | TokenFailure> {
     const { source, limiter, signal } = this.#options;
+    const { ticket } = state;
     const cached = this.#failures.inForce(state.demand);
     if (cached !== undefined) return cached;
     const host = hostOf(state.demand.request);
     const send = async () => {
       state.isSent = true;
+      onSent?.();
       const response = await source(state.demand.request, signal);
-      limiter.report(host, isUnreachable(response) ? 'unreachable' : 'responded');
+      limiter.report(host, ticket, outcomeOf(response));
       return response;
     };
-    const response = await limiter.run(host, state.ticket, send, cancelled);
-    const { demand } = state;
-    if (isFailure(response)) return this.#failed(response, demand);
-    this.#failures.clear(demand.request);
-    this.#notBeforePolicies.learn(urlOf(demand.request), response);
+    const response = await limiter.run(host, ticket, send, cancelled);
+    if (isFailure(response)) return this.#failed(response, state);
+    const { request } = state.demand;
+    this.#failures.clear(request);
+    this.#notBeforePolicies.learn(urlOf(request), response);
     return response;
   }
 
-  #failed(failure: Failure, demand: TokenDemand): TokenFailure {
+  #failed(failure: Failure, { demand, ticket }: RequestState): TokenFailure {
     const { limiter, clock } = this.#options;
     const tokenFailure = this.#failures.add(failure, demand);
-    if (pausesHost(failure)) {
-      limiter.pause(hostOf(demand.request), tokenFailure.retryAt ?? clock.now());
+    if (pausesRealm(failure)) {
+      limiter.pause(hostOf(demand.request), ticket, tokenFailure.retryAt ?? clock.now());
     }
     return tokenFailure;
   }
 
   async #sendLogout(request: LogoutRequest, cancelled: AbortSignal): Promise<Failure | undefined> {
     const { logOut, limiter, signal } = this.#options;
-    const host = this.#logoutHost(request);
-    if (host === undefined) return undefined;
-    const ticket = { deadline: Number.MAX_SAFE_INTEGER };
-    return limiter.run(host, ticket, () => logOut(request, signal), cancelled);
+    const url = this.#logoutUrl(request);
+    if (url === undefined) return undefined;
+    const ticket = { realm: url, namespaces: new Set<string>(), deadline: Number.MAX_SAFE_INTEGER };
+    return limiter.run(new URL(url).host, ticket, () => logOut(request, signal), cancelled);
   }
 
-  /** Undefined when the environment is not configured any more: then the session can't be ended. */
-  #logoutHost({ environment: name, realm }: LogoutRequest): string | undefined {
+  /** The token URL. Undefined when the environment is not configured any more: then the session can't be ended. */
+  #logoutUrl({ environment: name, realm }: LogoutRequest): string | undefined {
     const environment = this.#options.environments.get(name);
-    return environment && new URL(tokenUrlOf(environment, realm)).host;
+    return environment && tokenUrlOf(environment, realm);
+  }
+
+  #ticketFor({ request, namespace, deadline, currentToken }: TokenDemand): Ticket {
+    return {
+      realm: this.digests.realmOf(request),
+      namespaces: new Set([namespace]),
+      deadline,
+      expiresAt: currentToken?.expiresAt,
+      login: isLoginRequest(request),
+    };
   }
 
   #abandon(response: Token | TokenFailure, step: SessionStep | undefined): void {
@@ -342,12 +364,6 @@ export class TokenClient {
   }
 }
 
-const ticketFor = ({ request, deadline, currentToken }: TokenDemand): Ticket => ({
-  deadline,
-  expiresAt: currentToken?.expiresAt,
-  login: isLoginRequest(request),
-});
-
 /** The session that a token has brought; undefined when the provider gave no refresh token. */
 export function sessionOf(
   { refreshed, credential, request, credentialsVersion }: SessionStep,
@@ -356,16 +372,6 @@ export function sessionOf(
   if (refreshed !== undefined) return sessionAfterRefresh(refreshed, token);
   return sessionFromLogin(credential, request, { token, sourceVersion: credentialsVersion });
 }
-
-/** After these failures no request goes to the host for a while. */
-const pausesHost = ({ kind, code = '', retryAfter }: Failure): boolean =>
-  kind === 'RateLimited' || retryAfter !== undefined || UNAVAILABLE.has(code);
-
-/** The status, or the OAuth error code. */
-const UNAVAILABLE: ReadonlySet<string> = new Set(['503', 'temporarily_unavailable']);
-
-const isUnreachable = (response: Token | Failure): boolean =>
-  isFailure(response) && response.kind === 'NetworkError';
 
 /** Newer than required, not dated in the future, not yet due. (`renewal.minimum` may outlast a very short token.) */
 const isFreshEnough = (

@@ -8,6 +8,8 @@ import type { LoginHistory } from './rejected-logins.ts';
 /** What one credential asks for. */
 export interface TokenDemand<Request extends TokenRequest = TokenRequest> {
   readonly request: Request;
+  /** Of the credential: requests of new credentials are sent for each namespace in turn. */
+  readonly namespace: string;
   readonly freshness: RequiredFreshness;
   readonly policy: RenewalPolicy;
   /** The present token; undefined when there is none. */
@@ -47,6 +49,6 @@ export const hostOf = (request: TokenRequest): string => new URL(urlOf(request))
 export function throttled(host: string): Failure {
   return new Failure(
     'Throttled',
-    `Waiting for a turn at ${host}: the request budget of that host is used up, or the host is paused or unreachable`,
+    `Waiting for a turn at ${host}: the request budget of that host is used up, or the host or the realm is paused or unreachable`,
   );
 }

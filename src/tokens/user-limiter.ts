@@ -1,25 +1,31 @@
 import type { Clock } from '../lib/clock.ts';
 import { type Ms, seconds } from '../lib/time.ts';
 import { abortable, sleep } from '../lib/with-timeout.ts';
-import type { Ticket } from './host-limiter.ts';
+import type { Queued, Ticket } from './deadline-queue.ts';
+import { FairQueue } from './fair-queue.ts';
 
 /** Keycloak locks a user who fails twice within a second (quickLoginCheckMilliSeconds); twice that is safe. */
 const LOGIN_INTERVAL: Ms = seconds(2);
 
-interface Waiter {
-  readonly ticket: Ticket;
+interface Waiter extends Queued {
   readonly start: () => void;
 }
 
+/** @param onSent to be called when the login leaves: then the next one has to keep its distance */
+type Login<T> = (onSent: () => void) => Promise<T>;
+
 /**
  * Logins of one user run one after the other, LOGIN_INTERVAL after the end of the one before, whichever credentials
- * they are for. Not a HostLimiter, which counts from the start of a request and allows for pauses and faults of a host.
+ * they are for. Namespaces take turns, so that the other logins of one don't keep another waiting. Not a HostLimiter,
+ * which counts from the start of a request and allows for pauses and faults of a host.
  */
 export class UserLimiter {
   readonly #clock: Clock;
   /** The logins that wait, of users who log in or have just done so. */
-  readonly #waiters = new Map<string, Waiter[]>();
+  readonly #queues = new Map<string, FairQueue<Waiter>>();
+  readonly #waiters = new Map<Ticket, Waiter>();
   readonly #closing: AbortSignal;
+  #order = 0;
 
   /** @param closing ends all timers; the signals of all callers must have fired by then */
   constructor(clock: Clock, closing: AbortSignal) {
@@ -28,46 +34,58 @@ export class UserLimiter {
   }
 
   /**
-   * Runs `login` in its turn, the smallest deadline first.
+   * Runs `login` in its turn: that of its namespace, and there the smallest deadline first.
    * @throws the signal's reason when that fires before the turn has come
    */
-  async run<T>(
-    user: string,
-    ticket: Ticket,
-    login: () => Promise<T>,
-    signal: AbortSignal,
-  ): Promise<T> {
+  async run<T>(user: string, ticket: Ticket, login: Login<T>, signal: AbortSignal): Promise<T> {
     await this.#acquire(user, ticket, signal);
+    let isSent = false;
     try {
-      return await login();
+      return await login(() => {
+        isSent = true;
+      });
     } finally {
-      void this.#release(user);
+      void this.#release(user, isSent ? LOGIN_INTERVAL : 0);
     }
+  }
+
+  /** Call it after the deadline or the namespaces of a ticket have changed: if its login waits, it moves. */
+  raisePriority(user: string, ticket: Ticket): void {
+    const waiter = this.#waiters.get(ticket);
+    if (waiter !== undefined) this.#queues.get(user)?.set(waiter);
   }
 
   async #acquire(user: string, ticket: Ticket, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
-    const waiters = this.#waiters.get(user);
-    if (waiters === undefined) {
-      this.#waiters.set(user, []);
+    const queue = this.#queues.get(user);
+    if (queue === undefined) {
+      this.#queues.set(user, new FairQueue());
       return;
     }
-    const leave = () => waiters.splice(waiters.indexOf(waiter), 1);
+    const leave = () => {
+      queue.delete(waiter);
+      this.#waiters.delete(ticket);
+    };
     const { promise, resolve: start } = abortable(signal, leave);
-    const waiter = { ticket, start };
-    waiters.push(waiter);
+    const waiter = { ticket, order: this.#order, start };
+    this.#order += 1;
+    this.#waiters.set(ticket, waiter);
+    queue.set(waiter);
     await promise;
   }
 
-  async #release(user: string): Promise<void> {
-    await sleep({ ms: LOGIN_INTERVAL, clock: this.#clock, signal: this.#closing });
-    const waiters = this.#waiters.get(user) ?? [];
-    const [first] = waiters.toSorted((a, b) => a.ticket.deadline - b.ticket.deadline);
-    if (first === undefined) {
-      this.#waiters.delete(user);
+  async #release(user: string, interval: Ms): Promise<void> {
+    if (interval > 0) {
+      await sleep({ ms: interval, clock: this.#clock, signal: this.#closing });
+    }
+    const queue = this.#queues.get(user);
+    const next = queue?.first();
+    if (next === undefined) {
+      this.#queues.delete(user);
       return;
     }
-    waiters.splice(waiters.indexOf(first), 1);
-    first.start();
+    queue?.take(next);
+    this.#waiters.delete(next.ticket);
+    next.start();
   }
 }

@@ -10,6 +10,7 @@ import { Sensitive } from '../../src/lib/sensitive.ts';
 import { type EpochMs, minutes, seconds } from '../../src/lib/time.ts';
 import { BUILT_IN_ENVIRONMENTS } from '../../src/oauth/environment.ts';
 import type { Token } from '../../src/oauth/token.ts';
+import type { Ticket } from '../../src/tokens/deadline-queue.ts';
 
 /** The moment at which every test begins, with whole seconds. */
 export const START: EpochMs = Date.parse('2026-09-21T12:00:00Z');
@@ -118,5 +119,13 @@ export const aSecretMeta = (overrides: Partial<SecretMeta> = {}): SecretMeta => 
   controllerUid: 'uid-of-loyalty',
   credentialName: 'loyalty',
   tokenAnnotations: aMark(),
+  ...overrides,
+});
+
+/** Of a request for a credential in the namespace shop that has no token. */
+export const aTicket = (overrides: Partial<Ticket> = {}): Ticket => ({
+  realm: 'abc',
+  namespaces: new Set(['shop']),
+  deadline: 0,
   ...overrides,
 });

@@ -9,7 +9,9 @@ import { type Action, type EpochMs, hours, type Ms, minutes } from '../../src/li
 import type { LogoutRequest, RefreshRequest, TokenRequest } from '../../src/oauth/grants.ts';
 import type { Token } from '../../src/oauth/token.ts';
 import { Reconciler } from '../../src/reconcile/reconciler.ts';
-import type { RequestLimiter, Ticket } from '../../src/tokens/host-limiter.ts';
+import type { Ticket } from '../../src/tokens/deadline-queue.ts';
+import type { RequestLimiter } from '../../src/tokens/host-limiters.ts';
+import type { Outcome } from '../../src/tokens/outcome.ts';
 import { TokenClient, type TokenClientOptions } from '../../src/tokens/token-client.ts';
 import {
   isPending,
@@ -160,8 +162,9 @@ export class FakeIdentityProvider {
   }
 }
 
-/** Everybody may go at once unless it is closed; remembers which hosts were to be left alone. */
+/** Everybody may go at once unless it is closed; remembers which realms were to be left alone. */
 export class OpenBudget implements RequestLimiter {
+  /** By host and token URL. */
   readonly paused = new Map<string, EpochMs>();
   /** In the order in which they were asked for. */
   readonly turns: Ticket[] = [];
@@ -199,11 +202,11 @@ export class OpenBudget implements RequestLimiter {
     this.hurried.push(ticket);
   }
 
-  pause(host: string, until: EpochMs): void {
-    this.paused.set(host, until);
+  pause(host: string, { realm }: Ticket, until: EpochMs): void {
+    this.paused.set(`${host} ${realm}`, until);
   }
 
-  report(host: string, outcome: 'responded' | 'unreachable'): void {
+  report(host: string, _ticket: Ticket, outcome: Outcome): void {
     this.reports.push([host, outcome]);
   }
 }

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { HostLimits } from '../../src/tokens/host-limiter.ts';
-import { HostLimiters } from '../../src/tokens/host-limiter.ts';
+import { HostLimiters } from '../../src/tokens/host-limiters.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { runs } from '../support/runs.ts';
 
@@ -11,6 +11,8 @@ const ROUNDING = 0.01;
 const HOST = 'auth.example';
 
 const aRequest = fc.record({
+  realm: fc.constant('abc'),
+  namespaces: fc.constant(new Set(['shop'])),
   at: fc.integer({ min: 0, max: 5_000 }),
   deadline: fc.integer({ min: 0, max: 20 }),
   login: fc.boolean(),
@@ -94,15 +96,16 @@ class Load {
     }
   }
 
-  #tell({ outcome, pauses }: Asked): void {
+  #tell(asked: Asked): void {
+    const { outcome, pauses } = asked;
     const now = this.clock.monotonic();
     this.#toldAt = now;
     if (outcome === 'responded') this.#answered();
     else this.#failed(now);
-    this.limiter.report(HOST, outcome);
+    this.limiter.report(HOST, asked, outcome);
     if (pauses === undefined) return;
     this.#pausedUntil = Math.max(this.#pausedUntil, now + pauses);
-    this.limiter.pause(HOST, this.clock.now() + pauses);
+    this.limiter.pause(HOST, asked, this.clock.now() + pauses);
   }
 
   #answered(): void {

@@ -12,7 +12,7 @@ import {
   type TokenFailure,
 } from '../../src/tokens/token-demand.ts';
 import type { TokenSource } from '../../src/tokens/token-source.ts';
-import { CANARY, SETTINGS, START } from '../support/builders.ts';
+import { aTicket, CANARY, SETTINGS, START } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { FakeIdentityProvider, OpenBudget, until, WRONG_SECRET } from '../support/world.ts';
 
@@ -66,6 +66,7 @@ const aRequest = (overrides: Partial<ClientCredentialsRequest> = {}): ClientCred
 
 const aDemand = (overrides: Partial<TokenDemand> = {}): TokenDemand => ({
   request: aRequest(),
+  namespace: 'shop',
   freshness: { newerThan: 0, requested: false },
   policy: SETTINGS.renewal,
   currentToken: undefined,
@@ -217,13 +218,13 @@ describe('a refusal', () => {
   });
 
   it.each(['RateLimited', 'ServerUnavailable'] as const)(
-    'for %s keeps everybody away from the host',
+    'for %s keeps all away from its realm',
     async (kind) => {
       idp.outage = new Failure(kind, 'later', { retryAfter: minutes(2) });
       const { retryAt } = refusalIn(await obtain());
 
       expect(retryAt).toBeGreaterThanOrEqual(START + minutes(2));
-      expect(limiter.paused.get(HOST)).toBe(retryAt);
+      expect(limiter.paused.get(`${HOST} ${aRequest().tokenUrl}`)).toBe(retryAt);
     },
   );
 
@@ -231,7 +232,7 @@ describe('a refusal', () => {
     idp.outage = new Failure('ServerUnavailable', 'later', { code });
     const { retryAt } = refusalIn(await obtain());
 
-    expect(limiter.paused.get(HOST)).toBe(retryAt);
+    expect(limiter.paused.get(`${HOST} ${aRequest().tokenUrl}`)).toBe(retryAt);
   });
 
   it('for any other reason keeps no other credential away', async () => {
@@ -244,6 +245,7 @@ describe('how a request went', () => {
   it.each([
     ['NetworkError', 'unreachable'],
     ['ServerUnavailable', 'responded'],
+    ['RateLimited', 'refused'],
     ['CredentialsRejected', 'responded'],
     ['TLSError', 'responded'],
   ] as const)('is told to the budget: after %s the host has %s', async (kind, outcome) => {
@@ -287,7 +289,12 @@ describe('who waits', () => {
     asked.push(obtain({ deadline: START + minutes(1) }));
     asked.push(obtain({ deadline: START + hours(1), currentToken: currentToken(hours(1)) }));
     expect(limiter.turns).toEqual([
-      { deadline: START + minutes(1), expiresAt: START + hours(1), login: false },
+      aTicket({
+        realm: aRequest().tokenUrl,
+        deadline: START + minutes(1),
+        expiresAt: START + hours(1),
+        login: false,
+      }),
     ]);
     expect(new Set(limiter.hurried)).toEqual(new Set(limiter.turns));
 
@@ -405,5 +412,37 @@ describe('who waits', () => {
     await expect(obtain({}, 'shop/a')).rejects.toThrow('a bug');
     expect(calls).toBe(2);
     expect(clock.timers).toBe(0);
+  });
+});
+
+describe('the namespaces of a request', () => {
+  it('are those of all credentials that wait for it', async () => {
+    const release = limiter.hold();
+    const asked = ['shop', 'ops', 'shop'].map((namespace) => obtain({ namespace }));
+    await until(() => limiter.waiting > 0);
+    expect(limiter.turns.map(({ namespaces }) => [...namespaces])).toEqual([['shop', 'ops']]);
+    release();
+    await Promise.all(asked);
+  });
+
+  it('have no part in what is sent for a log-out, which goes behind all others', async () => {
+    const request = {
+      environment: 'staging',
+      realm: 'abc-staging',
+      clientId: 'c',
+      clientSecret: new Sensitive('s'),
+      refreshToken: new Sensitive('r'),
+    };
+    tokens.logOut('shop/a', request);
+    await until(() => idp.logouts.length === 1);
+    expect(limiter.turns).toMatchObject([{ realm: aRequest().tokenUrl, namespaces: new Set() }]);
+  });
+
+  it('and realms of two organizations are two, though their endpoint is one', async () => {
+    await obtain({ request: aLogin('a') });
+    await obtain({ request: { ...aLogin('a'), org: new Sensitive('xyz') } });
+    const realms = limiter.turns.map(({ realm }) => realm);
+    expect(new Set(realms).size).toBe(2);
+    expect(realms.join()).not.toContain('xyz');
   });
 });

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { type Ms, seconds } from '../../src/lib/time.ts';
 import { UserLimiter } from '../../src/tokens/user-limiter.ts';
+import { aTicket } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 describe('a user limiter', () => {
@@ -19,14 +20,16 @@ describe('a user limiter', () => {
   /** A login that takes so long, by a user with the first letter of its name. */
   function logIn(
     name: string,
-    { deadline = 0, takes = 0, signal = closing.signal } = {},
+    { deadline = 0, takes = 0, signal = closing.signal, namespaces = ['shop'], sends = true } = {},
   ): Promise<string> {
-    const login = async () => {
+    const login = async (onSent: () => void) => {
+      if (sends) onSent();
       started.push([name, clock.monotonic()]);
       if (takes > 0) await new Promise<void>((resolve) => clock.after(takes, resolve));
       return name;
     };
-    return users.run(name.charAt(0), { deadline }, login, signal);
+    const ticket = aTicket({ deadline, namespaces: new Set(namespaces) });
+    return users.run(name.charAt(0), ticket, login, signal);
   }
 
   it('runs logins of one user one after the other, two seconds after the end of the one before', async () => {
@@ -44,8 +47,11 @@ describe('a user limiter', () => {
   it('keeps the distance after a login that fails', async () => {
     const failed = users.run(
       'a',
-      { deadline: 0 },
-      () => Promise.reject(new Error('no')),
+      aTicket(),
+      (onSent) => {
+        onSent();
+        return Promise.reject(new Error('no'));
+      },
       closing.signal,
     );
     await expect(failed).rejects.toThrow('no');
@@ -60,6 +66,52 @@ describe('a user limiter', () => {
     void logIn('a soon', { deadline: 5 });
     await clock.advance(seconds(9));
     expect(started.map(([name]) => name)).toEqual(['a1', 'a soon', 'a late']);
+  });
+
+  it('lets namespaces take turns, however many logins one of them has', async () => {
+    for (let n = 0; n < 300; n += 1) void logIn(`a${n}`, { namespaces: ['crowd'] });
+    void logIn('a shop 1', { namespaces: ['shop'], deadline: 9 });
+    void logIn('a shop 2', { namespaces: ['shop'], deadline: 9 });
+    await clock.advance(seconds(9));
+    expect(started).toEqual([
+      ['a0', 0],
+      ['a1', 2_000],
+      ['a shop 1', 4_000],
+      ['a2', 6_000],
+      ['a shop 2', 8_000],
+    ]);
+  });
+
+  it('runs a login of two namespaces in the first turn of either', async () => {
+    void logIn('a1');
+    for (const name of ['a2', 'a3', 'a4']) void logIn(name, { namespaces: ['crowd'] });
+    void logIn('a both', { namespaces: ['crowd', 'shop'], deadline: 9 });
+    await clock.advance(seconds(9));
+    expect(started.map(([name]) => name)).toEqual(['a1', 'a2', 'a both', 'a3', 'a4']);
+  });
+
+  it('moves a login that has become more urgent, or that another namespace waits for too', async () => {
+    const tickets = [9, 8, 7].map((deadline) => aTicket({ deadline }));
+    void logIn('a1');
+    for (const [n, ticket] of tickets.entries()) {
+      void users.run('a', ticket, async () => started.push([`${n}`, 0]), closing.signal);
+    }
+    const [first, second] = tickets;
+    if (first === undefined || second === undefined) throw new Error();
+    first.deadline = 1;
+    users.raisePriority('a', first);
+    second.namespaces.add('other');
+    users.raisePriority('a', second);
+    users.raisePriority('b', second);
+    await clock.advance(seconds(2));
+    users.raisePriority('a', first);
+    expect(started.map(([name]) => name)).toEqual(['a1', '0', '1', '2']);
+  });
+
+  it('keeps no distance to a login that was not sent after all', async () => {
+    for (let n = 0; n < 9; n += 1) void logIn(`a${n}`, { sends: n % 4 === 0 });
+    await clock.advance(seconds(9));
+    expect(started.map(([, at]) => at / 1_000)).toEqual([0, 2, 2, 2, 2, 4, 4, 4, 4]);
   });
 
   it('lets a login that waits leave when its signal fires', async () => {
@@ -96,7 +148,7 @@ describe('a user limiter', () => {
 
   it('sets no timer after a login that outlasts the closing', async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const login = users.run('one', { deadline: 0 }, () => promise, closing.signal);
+    const login = users.run('one', aTicket(), () => promise, closing.signal);
     closing.abort();
     resolve();
     await login;
