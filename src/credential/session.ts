@@ -20,7 +20,7 @@ export interface SessionOrigin {
 }
 
 /** The session is over: its refresh token must never be sent again. */
-export const isSessionOver = ({ kind }: Failure): boolean =>
+export const isSessionOver = ({ kind }: Pick<Failure, 'kind'>): boolean =>
   kind === 'SessionEnded' || kind === 'RefreshTokenReused';
 
 /** One login at the provider, with its newest refresh token. */

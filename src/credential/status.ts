@@ -38,6 +38,8 @@ interface Failed {
   readonly at?: EpochMs | undefined;
   /** Undefined: not before something changes, or not known. */
   readonly retryAt?: EpochMs | undefined;
+  /** An earlier failure that is still in force, without what the server had said. */
+  readonly isCached?: boolean;
 }
 
 type ConditionDraft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
@@ -196,6 +198,8 @@ const PENDING = {
 function renewedCondition({ attempt, suspended, resource }: Outcome): ConditionDraft {
   if (attempt === 'pending') return { ...PENDING, type: 'Renewed' };
   if (attempt !== undefined && 'failed' in attempt) {
+    const reported = reportedBefore(attempt, resource);
+    if (reported !== undefined) return reported;
     return {
       type: 'Renewed',
       status: 'False',
@@ -223,6 +227,16 @@ function renewedCondition({ attempt, suspended, resource }: Outcome): ConditionD
     reason: 'TokenValid',
     message: 'The token was renewed and is not due yet',
   };
+}
+
+/** What the status tells of a cached failure already, which may quote the server. */
+function reportedBefore(
+  { failed: { kind }, isCached = false }: Failed,
+  { status, metadata: { generation } }: ConvercusCredential,
+): Condition | undefined {
+  const before = conditionOf(status, 'Renewed');
+  const isSame = before?.reason === kind && before.observedGeneration === generation;
+  return isCached && isSame && TOKEN_FAILURES.has(kind) ? before : undefined;
 }
 
 /** A token expires without a failed renewal only when it is shorter than `renewal.minimum`. */

@@ -130,10 +130,13 @@ export class Failure {
 export const isClusterFailure = ({ kind }: Failure): boolean =>
   kind === 'ClusterUnavailable' || kind === 'PermissionDenied';
 
+/** What decides when a failure is tried again. */
+export type FailureTiming = Pick<Failure, 'kind' | 'retryAfter'>;
+
 export const isFailure = (value: unknown): value is Failure => value instanceof Failure;
 
 /** Failures in a row are one series of attempts while their retry rule is the same; another rule starts at `first`. */
-export const haveSameRetryRule = (one: Failure, other: Failure): boolean =>
+export const haveSameRetryRule = (one: FailureTiming, other: FailureTiming): boolean =>
   FAILURE_KINDS[one.kind].retry === FAILURE_KINDS[other.kind].retry;
 
 /**
@@ -141,7 +144,7 @@ export const haveSameRetryRule = (one: Failure, other: Failure): boolean =>
  * @param random uniform in [0, 1): short waits are spread over their whole length (full jitter), long ones by ±10 %
  */
 export function retryAt(
-  failure: Failure,
+  failure: FailureTiming,
   attempts: number,
   now: EpochMs,
   random: number,
@@ -167,7 +170,7 @@ export interface CurrentToken {
 const TRIES_BEFORE_EXPIRY = 6;
 
 /** The lock-out policy alone says when a rejected password is presented again. */
-const hasLockoutPolicy = ({ kind }: Failure): boolean => kind === 'CredentialsRejected';
+const hasLockoutPolicy = ({ kind }: FailureTiming): boolean => kind === 'CredentialsRejected';
 
 /**
  * While a token is valid, its renewal is tried again after half of its remaining time, then half of the rest, at most
@@ -178,7 +181,7 @@ const hasLockoutPolicy = ({ kind }: Failure): boolean => kind === 'CredentialsRe
  * @param currentToken undefined when there is none
  */
 export function retryBeforeExpiry(
-  failure: Failure,
+  failure: FailureTiming,
   retry: EpochMs | undefined,
   at: EpochMs,
   currentToken: CurrentToken | undefined,

@@ -158,7 +158,7 @@ const ERROR_TABLE = [
   ['ServerUnavailable', status(500, 599)],
 ] as const satisfies ErrorTable<FailureKind, HttpResponse>;
 
-const MESSAGES: Messages<(typeof ERROR_TABLE)[number][0] | 'UnexpectedResponse'> = {
+export const MESSAGES: Messages<(typeof ERROR_TABLE)[number][0] | 'UnexpectedResponse'> = {
   AccessBlocked: [
     'Access to the server was refused',
     'Check allow-lists, proxies and firewalls between the operator and the host.',

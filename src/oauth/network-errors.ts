@@ -48,8 +48,11 @@ const OTHERWISE: Row = [
  * The one translation of what undici, Node's network and TLS, and openid-client throw. Only the innermost code
  * survives; foreign texts may hold anything, so nothing else of the error does.
  */
-export function toFailure(error: unknown, host: string): Failure {
-  const code = codesOf(error)[0] ?? '';
+export const toFailure = (error: unknown, host: string): Failure =>
+  networkFailure(codesOf(error)[0] ?? '', host);
+
+/** @param code of the innermost error; empty when it has none */
+export function networkFailure(code: string, host: string): Failure {
   const [, kind, words] = ERROR_TABLE.find(([codes]) => codes.test(code)) ?? OTHERWISE;
   return new Failure(kind, words(host, code), code === '' ? {} : { code });
 }

@@ -256,7 +256,7 @@ const ERROR_TABLE = [
 
 const ASK_CONVERCUS = 'Ask Convercus to change it.';
 
-const MESSAGES: Messages<(typeof ERROR_TABLE)[number][0] | 'UnexpectedResponse'> = {
+export const MESSAGES: Messages<(typeof ERROR_TABLE)[number][0] | 'UnexpectedResponse'> = {
   AccountDisabled: ['The account is disabled', 'Ask Convercus to enable it.'],
   AccountNotReady: ['The account is not fully set up', 'Ask Convercus to complete it.'],
   RefreshTokenReused: [

@@ -183,9 +183,9 @@ export class Reconciler {
     const { telemetry, tokens, clock } = this.#deps;
     if (isTokenFailure(done)) {
       if (!done.isCached) telemetry.renewal(reason, done.failure.kind);
-      const { failure: failed, retryAt } = done;
+      const { failure: failed, retryAt, isCached = false } = done;
       const at = TOKEN_FAILURES.has(failed.kind) ? (done.at ?? clock.now()) : undefined;
-      return { attempt: { failed, at, retryAt }, requeueAt: retryAt };
+      return { attempt: { failed, at, retryAt, isCached }, requeueAt: retryAt };
     }
     telemetry.renewal(reason, 'success');
     const { tokenAnnotations, targetVersion } = done;

@@ -1,18 +1,20 @@
 import { nextLoginAt, REJECTED_BEFORE } from '../credential/lockout.ts';
 import { isSessionOver } from '../credential/session.ts';
 import type { Clock, Random } from '../lib/clock.ts';
-import { type Failure, haveSameRetryRule, retryAt, retryBeforeExpiry } from '../lib/failure.ts';
-import { LruMap } from '../lib/lru-map.ts';
-import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
+import { Failure, haveSameRetryRule, retryAt, retryBeforeExpiry } from '../lib/failure.ts';
+import { FairLruMap } from '../lib/fair-lru-map.ts';
+import { type EpochMs, isFromTheFuture, rfc3339 } from '../lib/time.ts';
 import type { TokenRequest } from '../oauth/grants.ts';
-import { RejectedLogins } from './rejected-logins.ts';
+import { type FailureRecord, recalledFailure } from '../oauth/recalled-failure.ts';
+import { MAX_REJECTED_VALUES, RejectedLogins } from './rejected-logins.ts';
 import type { RequestDigests } from './request-digests.ts';
-import type { TokenDemand, TokenFailure } from './token-demand.ts';
+import { hostOf, type TokenDemand, type TokenFailure } from './token-demand.ts';
 
-const MAX_CACHED_FAILURES = 100_000;
+/** One costs about 0.5 kB. Namespaces share them: none pushes out what others have, up to an equal share. */
+const MAX_CACHED_FAILURES = 10_000;
 
 /** A failure that is remembered: while it is in force, no equal request is sent. */
-interface CachedFailure extends TokenFailure {
+interface CachedFailure extends FailureRecord, Omit<TokenFailure, 'failure'> {
   readonly at: EpochMs;
   readonly attempts: number;
 }
@@ -29,11 +31,16 @@ interface Options {
  */
 export class CachedFailures {
   readonly #options: Options;
-  readonly #failures = new LruMap<CachedFailure>(MAX_CACHED_FAILURES);
+  readonly #failures = new FairLruMap<CachedFailure>(MAX_CACHED_FAILURES);
   readonly #logins = new RejectedLogins();
 
   constructor(options: Options) {
     this.#options = options;
+  }
+
+  /** How many are remembered. */
+  get size(): number {
+    return this.#failures.size;
   }
 
   /** The failure of an equal request, if asking again makes no sense yet. */
@@ -41,32 +48,35 @@ export class CachedFailures {
     const { clock, digests } = this.#options;
     const now = clock.now();
     const known = [this.#ofPassword(demand), this.#failures.get(digests.of(demand.request))];
-    const failure = known.find((each) => each !== undefined && isInForce(each, demand, now));
-    return failure && fromCache(failure, demand);
+    const cached = known.find((each) => each !== undefined && isInForce(each, demand, now));
+    return cached === undefined ? this.#tooManyValues(demand) : fromCache(cached, demand);
   }
 
-  /** The request has failed. When to try again follows from its kind: several credentials may share the failure. */
-  add(failure: Failure, demand: TokenDemand): TokenFailure {
+  /**
+   * The request has failed. When to try again follows from its kind: several credentials may share the failure.
+   * @param namespaces of all credentials that waited for it
+   */
+  add(failure: Failure, demand: TokenDemand, namespaces: Iterable<string>): TokenFailure {
     const { clock, digests } = this.#options;
     const isRejection = failure.kind === 'CredentialsRejected';
     const before = isRejection
       ? this.#ofPassword(demand)
       : this.#failures.get(digests.of(demand.request));
-    const isNext = before !== undefined && haveSameRetryRule(before.failure, failure);
+    const isNext = before !== undefined && haveSameRetryRule(before, failure);
     const tried = { failure, attempts: (isNext ? before.attempts : 0) + 1, at: clock.now() };
-    const cached = { ...tried, ...this.#nextTry(demand, tried) };
-    this.#set(demand.request, cached);
-    return cached;
+    const tokenFailure = { ...tried, ...this.#nextTry(demand, tried, namespaces) };
+    this.#set(demand, tokenFailure);
+    return tokenFailure;
   }
 
   /** The request has succeeded. */
-  clear(request: TokenRequest): void {
+  clear(request: TokenRequest, namespaces: Iterable<string>): void {
     const { digests } = this.#options;
     this.#failures.delete(digests.of(request));
-    const password = digests.ofPassword(request);
-    if (password === undefined) return;
+    const [user, password] = [digests.ofUser(request), digests.ofPassword(request)];
+    if (user === undefined || password === undefined) return;
     this.#failures.delete(password);
-    this.#logins.accepted(password);
+    this.#logins.accepted({ user, password, namespaces });
   }
 
   /** The rejection of its password, whatever request presented it; a restart knows it from the status. */
@@ -77,18 +87,36 @@ export class CachedFailures {
       : (this.#failures.get(password) ?? fromStatus(demand));
   }
 
+  /** Too many other passwords of its user were rejected for its namespace. */
+  #tooManyValues({ request, namespace, loginHistory }: TokenDemand): TokenFailure | undefined {
+    const { digests, clock } = this.#options;
+    const [user, password] = [digests.ofUser(request), digests.ofPassword(request)];
+    if (user === undefined || password === undefined || loginHistory.hasWorked) return undefined;
+    const now = clock.now();
+    const allowedAt = this.#logins.allowedAt({ user, password, namespace }, now);
+    if (allowedAt === undefined) return undefined;
+    const failure = tooManyValues(hostOf(request), allowedAt, now);
+    return { failure, retryAt: allowedAt, isCached: true };
+  }
+
   /** A rejected password is wrong whatever scope or client secret comes with it; all else is of this very request. */
-  #set(request: TokenRequest, cached: CachedFailure): void {
+  #set(
+    { request, namespace }: TokenDemand,
+    { failure, ...rest }: TokenFailure & Pick<CachedFailure, 'at' | 'attempts'>,
+  ): void {
     const { digests } = this.#options;
-    const isRejection = cached.failure.kind === 'CredentialsRejected';
+    const isRejection = failure.kind === 'CredentialsRejected';
     const password = isRejection ? digests.ofPassword(request) : undefined;
     if (password !== undefined) this.#failures.delete(digests.of(request));
-    this.#failures.set(password ?? digests.of(request), cached);
+    const { kind, code, retryAfter } = failure;
+    const cached = { kind, code, retryAfter, ...rest };
+    this.#failures.set(password ?? digests.of(request), cached, namespace);
   }
 
   #nextTry(
     { request, loginHistory }: TokenDemand,
-    { failure, attempts, at }: Pick<CachedFailure, 'failure' | 'attempts' | 'at'>,
+    { failure, attempts, at }: Pick<CachedFailure, 'attempts' | 'at'> & { failure: Failure },
+    namespaces: Iterable<string>,
   ): Pick<TokenFailure, 'retryAt' | 'hadWorked'> {
     const { digests, random } = this.#options;
     if (isEndOfSession(request, failure)) return { retryAt: undefined };
@@ -96,9 +124,19 @@ export class CachedFailures {
     if (user === undefined || password === undefined || failure.kind !== 'CredentialsRejected') {
       return { retryAt: retryAt(failure, attempts, at, random()) };
     }
-    const evidence = this.#logins.rejected({ user, password, at, attempts }, loginHistory);
+    const login = { user, password, at, attempts, namespaces };
+    const evidence = this.#logins.rejected(login, loginHistory);
     return { retryAt: nextLoginAt(evidence, at, random()), hadWorked: evidence.worked };
   }
+}
+
+/** Told instead of sending one more password of the user. */
+function tooManyValues(host: string, allowedAt: EpochMs, now: EpochMs): Failure {
+  return new Failure(
+    'Throttled',
+    `${MAX_REJECTED_VALUES} different passwords of this user were rejected within 15 minutes (login at ${host}), so no other one is presented before ${rfc3339(allowedAt)}: more would lock the account. Make sure that the password in the credentials Secret is right.`,
+    { retryAfter: allowedAt - now },
+  );
 }
 
 function fromStatus({
@@ -107,21 +145,20 @@ function fromStatus({
 }: TokenDemand): CachedFailure | undefined {
   if (rejection === undefined || !isLoginRequest(request)) return undefined;
   const { at, count: attempts, retryAt, hadWorked } = rejection;
-  return { failure: REJECTED_BEFORE, at, attempts, retryAt, hadWorked };
+  const { kind, code, retryAfter } = REJECTED_BEFORE;
+  return { kind, code, retryAfter, at, attempts, retryAt, hadWorked };
 }
 
 export const isLoginRequest = ({ grantType }: TokenRequest): boolean =>
   grantType === 'password' || grantType === 'legacy_login';
 
 /** A failure is shared by all who present the same, but each tries again in time for its own token. */
-const retryFor = (
-  { failure, retryAt, at }: CachedFailure,
-  { currentToken }: TokenDemand,
-): EpochMs | undefined => retryBeforeExpiry(failure, retryAt, at, currentToken);
+const retryFor = (cached: CachedFailure, { currentToken }: TokenDemand): EpochMs | undefined =>
+  retryBeforeExpiry(cached, cached.retryAt, cached.at, currentToken);
 
 /** `renew-requested-at` overrides a failure that is older than `renewal.minimum`, but not the end of a session. */
 function isInForce(cached: CachedFailure, demand: TokenDemand, now: EpochMs): boolean {
-  if (isEndOfSession(demand.request, cached.failure)) return true;
+  if (isEndOfSession(demand.request, cached)) return true;
   if (isFromTheFuture(cached.at, now)) return false;
   if (demand.freshness.requested && cached.at <= now - demand.policy.minimum) return false;
   const retry = retryFor(cached, demand);
@@ -129,12 +166,17 @@ function isInForce(cached: CachedFailure, demand: TokenDemand, now: EpochMs): bo
 }
 
 /** The refresh token of a session that is over is never sent again. */
-const isEndOfSession = ({ grantType }: TokenRequest, failure: Failure): boolean =>
-  grantType === 'refresh_token' && isSessionOver(failure);
+const isEndOfSession = (
+  { grantType }: TokenRequest,
+  failure: Pick<FailureRecord, 'kind'>,
+): boolean => grantType === 'refresh_token' && isSessionOver(failure);
 
 function fromCache(cached: CachedFailure, demand: TokenDemand): TokenFailure {
   const retry = retryFor(cached, demand);
   const allowedAt = cached.at + demand.policy.minimum;
   const retryAt = demand.freshness.requested ? Math.min(allowedAt, retry ?? allowedAt) : retry;
-  return { ...cached, retryAt, isCached: true };
+  const { at, attempts, hadWorked = false } = cached;
+  const isFromStatus = cached.kind === 'CredentialsRejected' && cached.code === undefined;
+  const failure = isFromStatus ? REJECTED_BEFORE : recalledFailure(cached, demand.request);
+  return { failure, retryAt, at, attempts, hadWorked, isCached: true };
 }

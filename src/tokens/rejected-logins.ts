@@ -1,8 +1,10 @@
 import { LOCKOUT_WINDOW, type LockoutEvidence, type Rejection } from '../credential/lockout.ts';
-import { LruMap } from '../lib/lru-map.ts';
-import type { EpochMs } from '../lib/time.ts';
+import { FairLruMap } from '../lib/fair-lru-map.ts';
+import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
 
 const MAX_USERS = 10_000;
+/** Different values of a user that may be rejected within LOCKOUT_WINDOW before all further ones have to wait. */
+export const MAX_REJECTED_VALUES = 3;
 
 /** What status, target and session say of earlier logins. */
 export interface LoginHistory {
@@ -14,35 +16,77 @@ export interface LoginHistory {
   readonly hasWorked: boolean;
 }
 
-interface RejectedLogin {
-  /** Digest of the user. */
+/** By digests. */
+interface Login {
   readonly user: string;
-  /** Digest of user and password together. */
+  /** User and password together. */
   readonly password: string;
+  /** Of the credentials that have presented it. */
+  readonly namespaces: Iterable<string>;
+}
+
+interface RejectedLogin extends Login {
   readonly at: EpochMs;
   readonly attempts: number;
 }
 
-/** Which passwords were accepted, and which was rejected last for each user, for all credentials together. */
-export class RejectedLogins {
-  readonly #accepted = new LruMap<true>(MAX_USERS);
-  readonly #rejected = new LruMap<RejectedLogin>(MAX_USERS);
+type RejectedValue = Pick<RejectedLogin, 'password' | 'at'>;
 
-  accepted(password: string): void {
-    this.#accepted.set(password, true);
+/** Which passwords were accepted, and which were rejected last for each user, for all credentials together. */
+export class RejectedLogins {
+  readonly #accepted = new FairLruMap<true>(MAX_USERS);
+  /** The last of each user. */
+  readonly #rejected = new FairLruMap<RejectedLogin>(MAX_USERS);
+  /** The last values of each user and namespace, the oldest first. */
+  readonly #values = new FairLruMap<readonly RejectedValue[]>(MAX_USERS);
+
+  accepted({ user, password, namespaces }: Login): void {
+    for (const namespace of namespaces) {
+      this.#accepted.set(password, true, namespace);
+      this.#values.delete(valuesKey(namespace, user));
+    }
   }
 
   /** What this rejection may mean, besides a wrong password. */
   rejected(login: RejectedLogin, loginHistory: LoginHistory): LockoutEvidence {
-    const { user, password, at, attempts } = login;
+    const { user, password, at, attempts, namespaces } = login;
     const last = this.#rejected.get(user);
     const isOther = last !== undefined && last.password !== password;
     const otherRejectedAt = isOther ? last.at : (loginHistory.othersRejectedAt ?? -Infinity);
-    this.#rejected.set(user, login);
+    for (const namespace of namespaces) {
+      this.#rejected.set(user, login, namespace);
+      const others = this.#valuesOf(namespace, user).filter((value) => value.password !== password);
+      const values = [...others, { password, at }].slice(-MAX_REJECTED_VALUES);
+      this.#values.set(valuesKey(namespace, user), values, namespace);
+    }
     return {
       count: attempts,
       worked: loginHistory.hasWorked || this.#accepted.get(password) === true,
       followedRejection: at - otherRejectedAt < LOCKOUT_WINDOW,
     };
   }
+
+  /**
+   * Too many other values of the user were rejected for the namespace: when this one may be presented. Undefined when
+   * it may be now, as one that has been accepted before, and one that was rejected and has rules of its own.
+   */
+  allowedAt(
+    { user, password, namespace }: Omit<Login, 'namespaces'> & { readonly namespace: string },
+    now: EpochMs,
+  ): EpochMs | undefined {
+    if (this.#accepted.get(password) === true) return undefined;
+    const values = this.#valuesOf(namespace, user).filter(
+      ({ at }) => at + LOCKOUT_WINDOW > now && !isFromTheFuture(at, now),
+    );
+    const isKnown = values.some((value) => value.password === password);
+    const [oldest] = values;
+    if (isKnown || oldest === undefined || values.length < MAX_REJECTED_VALUES) return undefined;
+    return oldest.at + LOCKOUT_WINDOW;
+  }
+
+  #valuesOf(namespace: string, user: string): readonly RejectedValue[] {
+    return this.#values.get(valuesKey(namespace, user)) ?? [];
+  }
 }
+
+const valuesKey = (namespace: string, user: string): string => `${namespace}/${user}`;

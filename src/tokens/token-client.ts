@@ -319,14 +319,14 @@ export class TokenClient {
     const response = await limiter.run(host, ticket, send, cancelled);
     if (isFailure(response)) return this.#failed(response, state);
     const { request } = state.demand;
-    this.#failures.clear(request);
+    this.#failures.clear(request, ticket.namespaces);
     this.#notBeforePolicies.learn(urlOf(request), response);
     return response;
   }
 
   #failed(failure: Failure, { demand, ticket }: RequestState): TokenFailure {
     const { limiter, clock } = this.#options;
-    const tokenFailure = this.#failures.add(failure, demand);
+    const tokenFailure = this.#failures.add(failure, demand, ticket.namespaces);
     if (pausesRealm(failure)) {
       limiter.pause(hostOf(demand.request), ticket, tokenFailure.retryAt ?? clock.now());
     }

@@ -438,6 +438,23 @@ describe('the namespaces of a request', () => {
     expect(limiter.turns).toMatchObject([{ realm: aRequest().tokenUrl, namespaces: new Set() }]);
   });
 
+  it('decide about three rejected passwords: a fourth one is not sent', async () => {
+    idp.outage = new Failure('CredentialsRejected', 'no');
+    const asked = ['a', 'b', 'c', 'd'].map((password) => obtain({ request: aLogin(password) }));
+    for (let turn = 0; turn < 3; turn += 1) {
+      await until(() => idp.requests.length > turn);
+      await new Promise((resolve) => setImmediate(resolve));
+      clock.step(seconds(2));
+    }
+    const kinds = (await Promise.all(asked)).map((each) => refusalIn(each).failure.kind);
+    expect(kinds).toEqual([...Array<string>(3).fill('CredentialsRejected'), 'Throttled']);
+    expect(idp.requests).toHaveLength(3);
+
+    const other = obtain({ request: aLogin('d'), namespace: 'ops' });
+    await until(() => idp.requests.length === 4);
+    expect(refusalIn(await other).failure.kind).toBe('CredentialsRejected');
+  });
+
   it('and realms of two organizations are two, though their endpoint is one', async () => {
     await obtain({ request: aLogin('a') });
     await obtain({ request: { ...aLogin('a'), org: new Sensitive('xyz') } });
