@@ -177,7 +177,7 @@ export class TargetSync {
 
   /**
    * What other credentials have set in a Secret to merge into is taken over by force: its owner has passed it on to this
-   * one, and it is written only if it is still as it was when it said so.
+   * one. The version that was read with this consent is the only one that is written.
    */
   async #apply(secret: DesiredSecret, signal: AbortSignal): Promise<SecretMeta | Failure> {
     const { cluster } = this.#deps;
