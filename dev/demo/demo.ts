@@ -118,11 +118,11 @@ export class Demo {
     return `
 Try it from another terminal:
   alias k='${kubectl}'
-  k describe cvc broken                                  # what is wrong, in words
-  k annotate cvc loyalty convercus.io/renew-requested-at="$(date -Is)" --overwrite
+  k describe convcred broken                                  # what is wrong, in words
+  k annotate convcred loyalty convercus.io/renew-requested-at="$(date +%s)" --overwrite
   k delete secret loyalty-token                          # comes back at once
   k patch secret convercus-wrong -p '{"data":{"client_secret":"'$(k get secret convercus-abc -o jsonpath='{.data.client_secret}')'"}}'   # mends "broken"
-  k explain cvc.spec.target
+  k explain convcred.spec.target
   curl -s ${this.#servers.operator.url}/metrics | grep ^convercus
 The operator's log: ${this.#servers.operator.logFile}
 Ctrl-C ends the demo and removes everything.
@@ -133,7 +133,7 @@ Ctrl-C ends the demo and removes everything.
   async look(signal: AbortSignal): Promise<string> {
     await sleep(1_000, undefined, { signal }).catch(() => {});
     for (const reader of this.#readers) await this.#mount(reader);
-    this.#table = await this.#cluster.kubectl(['get', 'cvc', '-n', NAMESPACE]);
+    this.#table = await this.#cluster.kubectl(['get', 'convcred', '-n', NAMESPACE]);
     const files = this.#readers.map(
       ({ name, file, seen }) =>
         `${name}: ${file} ends in …${(seen.at(-1) ?? '').slice(-8)}, changed ${Math.max(seen.length - 1, 0)} times`,

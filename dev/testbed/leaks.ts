@@ -8,7 +8,7 @@ export async function openPlaces(
 ): Promise<Map<string, string>> {
   const ofAll = async (read: (operator: Operator) => Promise<string>): Promise<string> =>
     (await Promise.all(operators.map(read))).join('\n');
-  const objects = ['get', 'cvc,events.v1.events.k8s.io,leases', '-A', '-o', 'json'];
+  const objects = ['get', 'convcred,events.v1.events.k8s.io,leases', '-A', '-o', 'json'];
   return new Map([
     ['log', await ofAll((operator) => operator.log())],
     ['metrics', await ofAll((operator) => operator.get('/metrics'))],

@@ -373,12 +373,12 @@ describe('uninstalled', () => {
     async () => {
       const count = async (what: string): Promise<number> =>
         (await lab.cluster.kubectl(['get', what, '-A', '-o', 'name'])).trim().split('\n').length;
-      const before = [await count('cvc'), await count('secrets')];
+      const before = [await count('convcred'), await count('secrets')];
       const started = Date.now();
       await lab.helm('uninstall', {}, '--wait', '--timeout', '180s');
       report.seconds('helm uninstall', Date.now() - started);
       const helmsOwn = 2;
-      const after = [await count('cvc'), (await count('secrets')) + helmsOwn];
+      const after = [await count('convcred'), (await count('secrets')) + helmsOwn];
       expect(after).toEqual(before);
     },
     LONG,
@@ -418,7 +418,7 @@ describe('for a list of namespaces', () => {
       await lab.cluster.kubectl([
         'wait',
         '--for=condition=Ready',
-        'cvc/listed',
+        'convcred/listed',
         '-n',
         'shop',
         '--timeout=180s',
@@ -434,7 +434,7 @@ describe('for a list of namespaces', () => {
       ]);
       const conditions = await lab.cluster.kubectl([
         'get',
-        'cvc',
+        'convcred',
         'unlisted',
         '-n',
         'elsewhere',
@@ -472,7 +472,7 @@ describe('installed from deploy/', () => {
       await lab.credential('shop', 'kustomized');
       const started = Date.now();
       await lab.applyOverlay('cluster', operatorImage('second').name);
-      const ready = ['wait', '--for=condition=Ready', 'cvc/kustomized', '-n', 'shop'];
+      const ready = ['wait', '--for=condition=Ready', 'convcred/kustomized', '-n', 'shop'];
       await lab.cluster.kubectl([...ready, '--timeout=180s']);
       report.seconds('kubectl apply -k to a ready credential', Date.now() - started);
     },

@@ -99,7 +99,7 @@ describe('the grants of users', () => {
     await shop.ready('loyalty');
     expect(testbed.provider.realms.get(shop.realm).sessions.size).toBe(1);
     await remember(shop, 'loyalty');
-    await shop.kubectl('delete', 'cvc', 'loyalty');
+    await shop.kubectl('delete', 'convcred', 'loyalty');
     await eventually(
       () => shop.target('loyalty-session'),
       (secret) => secret === undefined,
@@ -114,7 +114,7 @@ describe('the grants of users', () => {
     await shop.credential('loyalty', password);
     await shop.ready('loyalty');
     await testbed.operator.kill();
-    await shop.kubectl('delete', 'cvc', 'loyalty');
+    await shop.kubectl('delete', 'convcred', 'loyalty');
     await testbed.operator.run();
     await eventually(
       () => shop.target('loyalty-session'),
@@ -176,7 +176,7 @@ describe('the grants of users', () => {
       Stalled: 'True/CredentialsRejected',
     });
     await shop.kubectl('label', 'secret', 'login', 'touched=yes');
-    await shop.kubectl('annotate', 'cvc', 'loyalty', 'example.com/touched=yes');
+    await shop.kubectl('annotate', 'convcred', 'loyalty', 'example.com/touched=yes');
     await testbed.operator.kill();
     await testbed.operator.run();
     await shop.credential('other'); // its token shows that the first passes are over
@@ -244,7 +244,7 @@ describe('the grants of users', () => {
   it('gives each credential of one user a session of its own, logged in two seconds apart', async () => {
     const shop = await tenant();
     for (const name of ['loyalty', 'checkout', 'stock']) await shop.credential(name, password);
-    await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
+    await shop.kubectl('wait', '--for=condition=Ready', 'convcred', '--all', '--timeout=90s');
     expect(testbed.provider.realms.get(shop.realm).sessions.size).toBe(3);
     const logins = testbed.provider.log.entries
       .filter(({ realm, grantType }) => realm === shop.realm && grantType === 'password')
@@ -260,12 +260,12 @@ describe('the grants of users', () => {
     const shop = await tenant();
     await shop.credential('loyalty');
     await shop.credential('checkout', password);
-    await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
+    await shop.kubectl('wait', '--for=condition=Ready', 'convcred', '--all', '--timeout=90s');
     const before = await shop.file('checkout-token');
     await new Promise((resolve) => setTimeout(resolve, 1_100));
     const realm = testbed.provider.realms.get(shop.realm);
     realm.update({ notBefore: realm.seconds });
-    await shop.kubectl('annotate', 'cvc', 'loyalty', 'convercus.io/renew-requested-at=now');
+    await shop.kubectl('annotate', 'convcred', 'loyalty', 'convercus.io/renew-requested-at=now');
     const after = await eventually(
       () => shop.file('checkout-token'),
       (file) => file !== before,

@@ -94,7 +94,7 @@ describe('the operator', () => {
       await told(shop, 'guess', 'MergeNotAllowed');
       const text = JSON.stringify((await shop.get('guess')).status);
       statuses.add(text.replaceAll(/\d{4}-\d\d-\d\dT[\d:]+Z/g, 'TIME'));
-      await shop.kubectl('delete', 'cvc', 'guess');
+      await shop.kubectl('delete', 'convcred', 'guess');
     }
     expect([...statuses]).toHaveLength(1);
     expect(await keysOf(shop, 'database')).toEqual(['DB_PASSWORD']);
@@ -106,7 +106,7 @@ describe('the operator', () => {
     await shop.credential('old', into('app', { deletionPolicy: 'Retain' }));
     await shop.ready('old');
     const before = await token(shop, 'app');
-    await shop.kubectl('delete', 'cvc', 'old');
+    await shop.kubectl('delete', 'convcred', 'old');
     await shop.credential('new', into('app'));
     await told(shop, 'new', 'MergeNotAllowed');
     expect(await token(shop, 'app')).toBe(before);
@@ -126,7 +126,7 @@ describe('the operator', () => {
     await shop.credential('old', into('app'));
     await shop.ready('old');
     await token(shop, 'app');
-    await shop.kubectl('delete', 'cvc', 'old');
+    await shop.kubectl('delete', 'convcred', 'old');
     const keys = await eventually(
       () => keysOf(shop, 'app'),
       (found) => found.length === 1,
@@ -157,7 +157,7 @@ describe('the operator', () => {
     }
     const before = { kept: await shop.target('kept'), living: await shop.target('living') };
     await testbed.operator.kill();
-    await shop.kubectl('delete', 'cvc', 'gone', 'kept');
+    await shop.kubectl('delete', 'convcred', 'gone', 'kept');
     await shop.kubectl('annotate', 'secret', 'gone', 'convercus.io/merge-');
     await testbed.operator.run();
 
@@ -204,7 +204,7 @@ describe('the operator', () => {
     const before = await shop.target('loyalty-session');
     await shop.credential('loyalty');
     await shop.ready('loyalty');
-    await shop.kubectl('delete', 'cvc', 'loyalty');
+    await shop.kubectl('delete', 'convcred', 'loyalty');
     const last = await testbed.tenant();
     await last.credential('loyalty'); // its token shows that what went before is over
     await last.ready('loyalty');

@@ -43,9 +43,9 @@ describe('an operator for listed namespaces', () => {
   it('serves those, and leaves the others alone', async () => {
     await create('elsewhere');
     await create('shop');
-    const ready = ['--for=condition=Ready', 'cvc/loyalty', '--timeout=90s'];
+    const ready = ['--for=condition=Ready', 'convcred/loyalty', '--timeout=90s'];
     await testbed.controlPlane.kubectl(['wait', ...ready, '-n', 'shop']);
-    const seen = ['get', 'cvc', 'loyalty', '-n', 'elsewhere', '-o', 'jsonpath={.status}'];
+    const seen = ['get', 'convcred', 'loyalty', '-n', 'elsewhere', '-o', 'jsonpath={.status}'];
     expect(await testbed.controlPlane.kubectl(seen)).toBe('{"observedGeneration":-1}');
     const secrets = ['get', 'secrets', '-n', 'elsewhere', '-o', 'name'];
     expect(await testbed.controlPlane.kubectl(secrets)).toBe('secret/source\n');

@@ -79,7 +79,9 @@ describe('the operator', () => {
     const shop = await testbed.tenant();
     await shop.credential('loyalty');
     await shop.ready('loyalty');
-    const [header = '', row = ''] = (await shop.kubectl('get', 'cvc', '-o', 'wide')).split('\n');
+    const [header = '', row = ''] = (await shop.kubectl('get', 'convcred', '-o', 'wide')).split(
+      '\n',
+    );
     expect(header.split(/\s+/)).toEqual([
       'NAME',
       'PROGRAM',
@@ -153,7 +155,7 @@ describe('the operator', () => {
       await testbed.controlPlane.kubectl([
         'wait',
         '--for=condition=Ready',
-        'cvc',
+        'convcred',
         '--all',
         '-n',
         namespace,
@@ -235,7 +237,7 @@ describe('the operator', () => {
     await shop.credential('loyalty');
     await shop.ready('loyalty');
     const text = await token(shop, 'loyalty-token');
-    await shop.kubectl('annotate', 'cvc', 'loyalty', 'convercus.io/renew-requested-at=now');
+    await shop.kubectl('annotate', 'convcred', 'loyalty', 'convercus.io/renew-requested-at=now');
     await eventually(
       () => shop.file('loyalty-token'),
       (file) => file !== text,
@@ -245,10 +247,10 @@ describe('the operator', () => {
       () => shop.get('loyalty'),
       ({ status }) => status?.lastHandledRenewRequest === 'now',
     );
-    await shop.kubectl('annotate', 'cvc', 'loyalty', 'example.com/other=change');
+    await shop.kubectl('annotate', 'convcred', 'loyalty', 'example.com/other=change');
     await shop.kubectl(
       'annotate',
-      'cvc',
+      'convcred',
       'loyalty',
       'convercus.io/renew-requested-at=now',
       '--overwrite',

@@ -45,7 +45,7 @@ describe('the operator', () => {
     expect(await shop.file('loyalty-token')).toBe(text);
     mend();
     // By itself it tries again after up to minutes, a random time
-    await shop.kubectl('annotate', 'cvc', 'loyalty', 'convercus.io/renew-requested-at=mended');
+    await shop.kubectl('annotate', 'convcred', 'loyalty', 'convercus.io/renew-requested-at=mended');
     await shop.ready('loyalty');
     expect(await shop.file('loyalty-token')).not.toBe(text);
   });
@@ -53,7 +53,7 @@ describe('the operator', () => {
   it('requests nothing and writes nothing after a restart while tokens are valid', async () => {
     const shop = await testbed.tenant();
     for (const name of ['one', 'two', 'three']) await shop.credential(name);
-    await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
+    await shop.kubectl('wait', '--for=condition=Ready', 'convcred', '--all', '--timeout=90s');
     const requestsBefore = shop.requests().length;
     await testbed.operator.kill();
     const before = await testbed.audit.length();

@@ -81,7 +81,7 @@ describe('two operators with disjoint selectors', () => {
     const issuedAt = async () =>
       (await shop.target('d-token'))?.metadata.annotations?.['convercus.io/issued-at'];
     const before = await issuedAt();
-    await shop.kubectl('label', 'cvc', 'd', 'shard=two', '--overwrite');
+    await shop.kubectl('label', 'convcred', 'd', 'shard=two', '--overwrite');
     const known = () => credentialsOf(second);
     expect(await eventually(known, (names) => names.includes('d'))).toContain('d');
     const ofTheFirst = () => credentialsOf(testbed.operator);

@@ -91,7 +91,7 @@ describe('the operator', () => {
     expect(conditions).toMatchObject({ Ready: 'False/TargetNotOurs' });
     expect(await shop.message('second', 'Renewed')).toContain('ConvercusCredential "first"');
     expect(await shop.conditions('first')).toMatchObject({ Ready: 'True/TokenValid' });
-    await shop.kubectl('delete', 'cvc', 'first');
+    await shop.kubectl('delete', 'convcred', 'first');
     await shop.kubectl('delete', 'secret', 'shared'); // what the garbage collector does
     await shop.ready('second');
   });
@@ -103,7 +103,7 @@ describe('the operator', () => {
     await shop.ready('loyalty');
     const before = await shop.target('loyalty-token');
     expect(before?.metadata.ownerReferences).toBeUndefined();
-    await shop.kubectl('delete', 'cvc', 'loyalty');
+    await shop.kubectl('delete', 'convcred', 'loyalty');
     await shop.credential('loyalty', spec);
     await shop.ready('loyalty');
     expect((await shop.target('loyalty-token'))?.metadata.uid).toBe(before?.metadata.uid);

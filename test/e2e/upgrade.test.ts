@@ -65,7 +65,13 @@ describe('an upgrade from 0.1.0', () => {
   }
 
   const allReady = (tenant: Tenant): Promise<string> =>
-    tenant.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
+    tenant.kubectl(
+      'wait',
+      '--for=condition=Ready',
+      'convercuscredentials',
+      '--all',
+      '--timeout=90s',
+    );
 
   const count = (lines: readonly string[], wanted: string): number =>
     lines.filter((line) => line === wanted).length;
@@ -75,10 +81,12 @@ describe('an upgrade from 0.1.0', () => {
   }
 
   const specs = async () =>
-    (await list<ConvercusCredential>('cvc')).map(({ metadata: { name }, spec }) => ({
-      name,
-      spec,
-    }));
+    (await list<ConvercusCredential>('convercuscredentials')).map(
+      ({ metadata: { name }, spec }) => ({
+        name,
+        spec,
+      }),
+    );
 
   const secrets = async () =>
     (await list<{ data: Record<string, string> }>('secrets')).map(({ metadata, data }) => ({
@@ -165,7 +173,7 @@ describe('an upgrade from 0.1.0', () => {
       const before = { tokens: await Promise.all(NAMES.map(token)), requests: shop.requests() };
       await shop.kubectl(
         'annotate',
-        'cvc',
+        'convercuscredentials',
         '--all',
         '--overwrite',
         `convercus.io/renew-requested-at=${time}`,
@@ -203,7 +211,7 @@ describe('an upgrade from 0.1.0', () => {
 
   it('logs out what 0.1.0 has logged in, and keeps a target that is to be kept', async () => {
     const kept = await shop.target('user-retain-token');
-    await shop.kubectl('delete', 'cvc', '--all');
+    await shop.kubectl('delete', 'convercuscredentials', '--all');
     const { sessions } = testbed.provider.realms.get(shop.realm);
     expect(
       await eventually(

@@ -31,7 +31,7 @@ describe('the CRD in a real API server', () => {
   it('fills in every default', async () => {
     await apply('defaults', GOOD);
     const { spec, status } = JSON.parse(
-      await controlPlane.kubectl(['get', 'cvc', 'defaults', '-o', 'json']),
+      await controlPlane.kubectl(['get', 'convcred', 'defaults', '-o', 'json']),
     );
     expect(status).toEqual({ observedGeneration: -1 });
     expect(spec).toEqual({
@@ -174,6 +174,17 @@ describe('the CRD in a real API server', () => {
     });
   });
 
+  it('selects by what a credential is for', async () => {
+    await apply('selected', { ...GOOD, environment: 'production', target: { name: 'mounted' } });
+    for (const selector of [
+      'spec.environment=production,spec.program=ABC,spec.grantType=client_credentials',
+      'spec.target.name=mounted,spec.credentialsSecretRef.name=convercus-abc',
+    ]) {
+      const get = ['get', 'convcred', '-o', 'name', '--field-selector', selector];
+      expect(await controlPlane.kubectl(get)).toBe('convercuscredential.convercus.io/selected\n');
+    }
+  });
+
   it('explains every field', async () => {
     for (const field of [
       'spec',
@@ -183,7 +194,7 @@ describe('the CRD in a real API server', () => {
       'spec.renewal',
       'status.conditions',
     ]) {
-      const text = await controlPlane.kubectl(['explain', `cvc.${field}`]);
+      const text = await controlPlane.kubectl(['explain', `convcred.${field}`]);
       expect([field, text]).toEqual([field, expect.stringMatching(/DESCRIPTION:\n {4}\w/)]);
       expect(text).not.toContain('<empty>');
     }

@@ -117,7 +117,7 @@ const ATTEMPTS: readonly Attempt[] = [
     'delete a session, so that a user logs in again',
     inShop(['delete', 'secret', 'loyalty-session']),
   ],
-  ['change a ConvercusCredential', inShop(patch('cvc loyalty', { spec: { program: 'XYZ' } }))],
+  ['change a ConvercusCredential', inShop(patch('convcred loyalty', { spec: { program: 'XYZ' } }))],
   [
     'change the status of a ConvercusCredential',
     inShop(['apply', '--server-side', '--subresource=status', '-f', '-']),

@@ -189,7 +189,7 @@ describe('a release', () => {
     ]);
     expect(await crd(shortNames)).toBe('["old"]');
     await release('upgrade', [CHART, ...fromInput, '--force-conflicts'], { replicaCount: 2 });
-    expect(await crd(shortNames)).toBe('["cvc"]');
+    expect(await crd(shortNames)).toBe('["convcred"]');
   });
 
   it('leaves credentials and Secrets alone when it is uninstalled', async () => {
@@ -198,7 +198,7 @@ describe('a release', () => {
     await controlPlane.kubectl(['create', 'secret', 'generic', '-n', 'shop', 'loyalty-token']);
     await release('uninstall', ['--wait', '--timeout=60s']);
     expect(await controlPlane.kubectl(['get', 'deploy', '-n', NAMESPACE, '-o', 'name'])).toBe('');
-    const kept = await controlPlane.kubectl(['get', 'cvc,secret', '-n', 'shop', '-o', 'name']);
+    const kept = await controlPlane.kubectl(['get', 'convcred,secret', '-n', 'shop', '-o', 'name']);
     expect(kept.trim().split('\n')).toEqual([
       'convercuscredential.convercus.io/loyalty',
       'secret/loyalty-token',
@@ -221,7 +221,7 @@ describe('a release', () => {
     await release('upgrade', [CHART, ...fromInput, '--force-conflicts']);
     const annotate = [
       'annotate',
-      'cvc',
+      'convercuscredential',
       'loyalty',
       '-n',
       'shop',

@@ -38,11 +38,11 @@ export async function wrongSecret(
   const events = await provider.events(population.realm);
   const served = reader.targets.size;
   const { namespace, name } = population.first;
-  const get = await controlPlane.kubectl(['get', 'cvc', '-n', namespace]);
-  const describe = await controlPlane.kubectl(['describe', 'cvc', name, '-n', namespace]);
+  const get = await controlPlane.kubectl(['get', 'convcred', '-n', namespace]);
+  const describe = await controlPlane.kubectl(['describe', 'convcred', name, '-n', namespace]);
   const corrected = Date.now();
   await population.writeSecrets(population.accounts);
-  const ready = ['wait', '--for=condition=Ready', 'cvc', '--all', '-n', namespace];
+  const ready = ['wait', '--for=condition=Ready', 'convcred', '--all', '-n', namespace];
   await controlPlane.kubectl([...ready, '--timeout=100s']);
   const seconds = (Date.now() - corrected) / 1_000;
   const later = (await provider.events(population.realm)).slice(events.length);
