@@ -61,10 +61,16 @@ function valueAt(
  */
 const MIN_CLIENT_SECRET = 8;
 
+/** In characters. Values are kept in memory, and a Secret may hold a megabyte. */
+const MAX_VALUE = 16 * 1024;
+
 function problemWith(value: string, field: CredentialsField): string | undefined {
   const name = FIELD_NAMES[field];
   // What stands for bytes that are no UTF-8 text
   if (value.includes('\ufffd')) return `is not UTF-8 text; put ${name} there as it is`;
+  if (value.length > MAX_VALUE) {
+    return `has more than ${MAX_VALUE} characters, which is hardly ${name}; put that there alone`;
+  }
   if (/[\r\n]$/.test(value)) {
     return `ends with a line break, which is hardly part of ${name}; write it without one (echo -n, printf, --from-literal)`;
   }

@@ -53,6 +53,12 @@ describe('the client secret', () => {
     ['ends with a line break', { client_secret: `${CANARY}\n` }, 'InputInvalid', /line break/],
     ['ends as on Windows', { client_secret: `${CANARY}\r\n` }, 'InputInvalid', /line break/],
     ['ends with a carriage return', { client_secret: `${CANARY}\r` }, 'InputInvalid', /line break/],
+    [
+      'is too long',
+      { client_secret: CANARY.repeat(3_000) },
+      'InputInvalid',
+      /more than 16384 characters/,
+    ],
     ['is too short', { client_secret: `${CANARY}7` }, 'InputInvalid', /shorter than 8 characters/],
     [
       'is too short among blanks',
