@@ -1,8 +1,8 @@
 import type { Clock } from '../lib/clock.ts';
 import type { Key } from '../lib/key.ts';
 import { PriorityMap } from '../lib/priority-map.ts';
-import type { EpochMs, Ms } from '../lib/time.ts';
-import { seconds } from '../lib/time.ts';
+import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
+import { ReadyKeys } from './ready-keys.ts';
 
 /** No timer runs longer, so that a jump of the system clock is noticed within this time. */
 const MAX_TIMER: Ms = seconds(60);
@@ -45,10 +45,10 @@ const NO_METRICS: QueueMetrics = {
 export class WorkQueue {
   readonly #clock: Clock;
   readonly #metrics: QueueMetrics;
-  /** Due and not in work, and since when; a Map keeps them in the order in which they became due. */
-  readonly #ready = new Map<Key, EpochMs>();
+  /** Due and not in work. */
+  readonly #ready = new ReadyKeys();
   /** The same, but goes first: the response that the key has waited for is in. */
-  readonly #readyFirst = new Map<Key, EpochMs>();
+  readonly #readyFirst = new ReadyKeys();
   /** In work, and since when. */
   readonly #processing = new Map<Key, EpochMs>();
   /** In work and due again as soon as that is done; the value: whether it then goes first. A subset of `#processing`. */
@@ -102,11 +102,9 @@ export class WorkQueue {
 
   /** The next key, now in work, or undefined. Its wake-up is dropped: the reconcile decides when the next is due. */
   get(): Key | undefined {
-    const next = this.#first();
+    const next = this.#readyFirst.take() ?? this.#ready.take();
     if (next === undefined) return undefined;
     const [key, since] = next;
-    this.#readyFirst.delete(key);
-    this.#ready.delete(key);
     this.#waiting.delete(key);
     this.#processing.set(key, this.#clock.now());
     this.#metrics.get(this.#since(since));
@@ -147,15 +145,8 @@ export class WorkQueue {
     return this.#readyFirst.has(key) || this.#ready.has(key);
   }
 
-  /** The next to be taken, and since when it is due. */
-  #first(): readonly [Key, EpochMs] | undefined {
-    const [first] = this.#readyFirst;
-    const [next] = this.#ready;
-    return first ?? next;
-  }
-
   #makeReady(key: Key, isFirst: boolean): void {
-    (isFirst ? this.#readyFirst : this.#ready).set(key, this.#clock.now());
+    (isFirst ? this.#readyFirst : this.#ready).add(key, this.#clock.now());
     this.#onReady();
   }
 

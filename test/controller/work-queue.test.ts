@@ -25,6 +25,62 @@ describe('a work queue', () => {
     expect(takeAll()).toEqual(['b', 'a', 'c']);
   });
 
+  it('lets namespaces take turns, whichever has most', () => {
+    for (let n = 0; n < 1_000; n += 1) queue.add(`greedy/${n}`);
+    for (const key of ['shop/a', 'shop/b', 'other/a']) queue.add(key);
+    expect(takeAll().slice(0, 7)).toEqual([
+      'greedy/0',
+      'shop/a',
+      'other/a',
+      'greedy/1',
+      'shop/b',
+      'greedy/2',
+      'greedy/3',
+    ]);
+  });
+
+  it('lets namespaces take turns among keys that go first, which go before all others', () => {
+    for (const key of ['a/1', 'a/2', 'b/1']) queue.add(key);
+    for (const key of ['a/3', 'a/4', 'b/2']) queue.addFirst(key);
+    expect(takeAll()).toEqual(['a/3', 'b/2', 'a/4', 'a/1', 'b/1', 'a/2']);
+  });
+
+  it('keeps no key waiting for longer than the others have a turn each', () => {
+    const aKey = fc
+      .tuple(fc.constantFrom('a', 'b', 'c', 'd'), fc.nat(20))
+      .map((it) => it.join('/'));
+    fc.assert(
+      fc.property(fc.array(fc.option(aKey)), (steps) => {
+        const queue = new WorkQueue(clock);
+        const waiting = new Map<string, string[]>();
+        /** Turns that others have had since the namespace had one, or came. */
+        const passed = new Map<string, number>();
+        for (const key of [...steps, ...Array<null>(steps.length).fill(null)]) {
+          const [namespace = ''] = (key ?? '').split('/');
+          if (key !== null) {
+            queue.add(key);
+            const keys = waiting.get(namespace) ?? [];
+            if (keys.length === 0) passed.set(namespace, 0);
+            waiting.set(namespace, keys.includes(key) ? keys : [...keys, key]);
+            continue;
+          }
+          const taken = queue.get();
+          const [turn = ''] = (taken ?? '').split('/');
+          expect(taken).toBe(waiting.get(turn)?.shift());
+          if (taken !== undefined) queue.done(taken);
+          passed.set(turn, 0);
+          for (const [other, keys] of waiting) {
+            if (other === turn || keys.length === 0) continue;
+            passed.set(other, (passed.get(other) ?? 0) + 1);
+            expect(passed.get(other)).toBeLessThanOrEqual(3);
+          }
+        }
+        expect(queue.get()).toBeUndefined();
+      }),
+      { numRuns: runs(500) },
+    );
+  });
+
   it('hands a key out once more when it was added while in work, but not before it is done', () => {
     queue.add('a');
     expect(queue.get()).toBe('a');
