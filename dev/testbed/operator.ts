@@ -65,7 +65,7 @@ export async function installCrd(controlPlane: ControlPlane, crd = CRD): Promise
 async function untilServed(controlPlane: ControlPlane): Promise<void> {
   for (let tries = 0; ; tries += 1) {
     try {
-      await controlPlane.kubectl(['get', 'convcred', '-A']);
+      await controlPlane.kubectl(['get', 'convercuscredentials', '-A']);
       return;
     } catch (error) {
       if (tries === 100) throw error;

@@ -76,7 +76,7 @@ export class Tenant {
   }
 
   async get(name: string): Promise<ConvercusCredential> {
-    return JSON.parse(await this.kubectl('get', 'convcred', name, '-o', 'json'));
+    return JSON.parse(await this.kubectl('get', 'convercuscredentials', name, '-o', 'json'));
   }
 
   async target(name: string): Promise<SecretObject | undefined> {
@@ -125,7 +125,12 @@ export class Tenant {
 
   /** @throws unless `kubectl wait` sees the condition Ready within 90 s */
   ready(name: string): Promise<string> {
-    return this.kubectl('wait', '--for=condition=Ready', `convcred/${name}`, '--timeout=90s');
+    return this.kubectl(
+      'wait',
+      '--for=condition=Ready',
+      `convercuscredentials/${name}`,
+      '--timeout=90s',
+    );
   }
 }
 
