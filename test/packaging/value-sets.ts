@@ -36,6 +36,8 @@ export const VALUE_SETS: Readonly<Record<string, Values>> = {
     },
   },
   'a locked-down network': {
+    metrics: { perCredential: false },
+    log: { audit: true },
     networkPolicy: {
       egress: { enabled: true },
       metricsFrom: [{ namespaceSelector: { matchLabels: { name: 'monitoring' } } }],

@@ -41,6 +41,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "convercus-operator.config" -}}
 {{- $lease := merge (dict "name" (include "convercus-operator.fullname" .)) .Values.leaderElection }}
 {{- $config := pick .Values "environments" "watch" "workers" "tokenHosts" "renewal" "log" }}
+{{- if not .Values.metrics.perCredential }}
+{{- $_ := set $config "metrics" (dict "perCredential" false) }}
+{{- end }}
 {{- toYaml (merge (dict "leaderElection" $lease "operations" (dict "port" 8080 "probePort" 8081)) $config) }}
 {{- end }}
 
