@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import { Sensitive } from '../lib/sensitive.ts';
-import type { PasswordRequest, TokenRequest } from '../oauth/grants.ts';
+import type { LoginRequest, PasswordRequest, TokenRequest } from '../oauth/grants.ts';
 
 /** Digests of what requests present: equal for equal requests, and telling nothing about what they hold. */
 export class RequestDigests {
@@ -46,20 +46,29 @@ export class RequestDigests {
     return this.#digest([request.loginUrl, request.org.reveal()]);
   }
 
-  /** Of the user who logs in; undefined for a request without a password. */
+  /**
+   * Of the user who logs in, whatever the client; undefined for a request without a password. Keycloak finds a user by
+   * a name in any case, so other spellings count as the same user.
+   */
   ofUser(request: TokenRequest): string | undefined {
-    if (request.grantType === 'password') {
-      return this.#digest([request.tokenUrl, request.clientId, request.username.reveal()]);
-    }
-    if (request.grantType !== 'legacy_login') return undefined;
-    return this.#digest([request.loginUrl, request.org.reveal(), request.username.reveal()]);
+    if (!('password' in request)) return undefined;
+    const username = request.username.reveal().trim().toLowerCase();
+    return this.#digest([...this.#accountsOf(request), username]);
   }
 
-  /** Of user and password together; undefined for a request without a password. */
+  /** Of user and password together, as they were written; undefined for a request without a password. */
   ofPassword(request: TokenRequest): string | undefined {
-    const user = this.ofUser(request);
-    if (user === undefined || !('password' in request)) return undefined;
-    return this.#digest([user, request.password.reveal()]);
+    if (!('password' in request)) return undefined;
+    const { username, password } = request;
+    const client = request.grantType === 'password' ? [request.clientId] : [];
+    const at = [...this.#accountsOf(request), ...client];
+    return this.#digest([...at, username.reveal(), password.reveal()]);
+  }
+
+  /** Where the names of users are unique. */
+  #accountsOf(request: PasswordRequest | LoginRequest): string[] {
+    if (request.grantType === 'password') return [request.tokenUrl];
+    return [request.loginUrl, request.org.reveal()];
   }
 
   #digest(values: readonly string[]): string {

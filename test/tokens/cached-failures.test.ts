@@ -5,7 +5,11 @@ import * as fc from 'fast-check';
 import { Failure, isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, minutes, rfc3339, seconds } from '../../src/lib/time.ts';
-import type { ClientCredentialsRequest, LoginRequest } from '../../src/oauth/grants.ts';
+import type {
+  ClientCredentialsRequest,
+  LoginRequest,
+  PasswordRequest,
+} from '../../src/oauth/grants.ts';
 import { CachedFailures } from '../../src/tokens/cached-failures.ts';
 import { RequestDigests } from '../../src/tokens/request-digests.ts';
 import type { TokenDemand } from '../../src/tokens/token-demand.ts';
@@ -38,6 +42,14 @@ const withPassword = (password: string, username = 'user'): LoginRequest => ({
   environment: 'staging',
   loginUrl: 'https://api.example/auth/login',
   org: new Sensitive('abc'),
+  username: new Sensitive(username),
+  password: new Sensitive(password),
+});
+
+const withGrant = (password: string, username: string, clientId: string): PasswordRequest => ({
+  ...withSecret('secret'),
+  grantType: 'password',
+  clientId,
   username: new Sensitive(username),
   password: new Sensitive(password),
 });
@@ -142,14 +154,24 @@ describe('three rejected passwords of a user from one namespace', () => {
     expect(found(withPassword('five'))?.retryAt).toBe(START + minutes(16));
   });
 
+  it('are those of the user, however its name is written and whatever the client', () => {
+    add(withGrant('one', 'user', 'a'), 'shop', REJECTED);
+    add(withGrant('two', 'User', 'a'), 'shop', REJECTED);
+    add(withGrant('three', ' user', 'b'), 'shop', REJECTED);
+    expect(found(withGrant('four', 'USER', 'c'))?.failure.kind).toBe('Throttled');
+    expect(found(withPassword('four', 'User'))?.failure.kind).toBe('Throttled');
+  });
+
   it('keep no other namespace, no other user and no client secret waiting', () => {
     expect(found(withPassword('four'), 'elsewhere')).toBeUndefined();
     expect(found(withPassword('four', 'another user'))).toBeUndefined();
     expect(found(withSecret('four'))).toBeUndefined();
   });
 
-  it('have rules of their own', () => {
+  it('have rules of their own, for the user name as it was written', () => {
     expect(found(withPassword('one'))?.failure.kind).toBe('CredentialsRejected');
+    clock.step(minutes(14));
+    expect(found(withPassword('one', 'User'))).toBeUndefined();
   });
 
   it('keep no password waiting that was accepted before', () => {
