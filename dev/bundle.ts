@@ -1,12 +1,12 @@
 import { readFile, rm, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { build, type Plugin } from 'esbuild';
+import { type BuildOptions, build, type Plugin } from 'esbuild';
 import { bundledPackages, directImports, licenses } from './bundled-packages.ts';
 import { sbom } from './sbom.ts';
 
 /**
- * `npm run bundle [FOLDER]`: writes the operator with its libraries as one file, `bundle/main.js`, for the image,
- * beside it the licenses of the libraries and an SBOM. Compared to the sources it starts in a third of the time with
+ * `npm run bundle [FOLDER]`: writes the operator with its libraries as one file, `bundle/main.js`, for the image, and
+ * `kubectl convercus` as another, beside them the licenses of the libraries and an SBOM. Compared to the sources it starts in a third of the time with
  * half the memory.
  */
 
@@ -41,10 +41,9 @@ const lean: Plugin = {
 };
 
 await rm(OUT, { recursive: true, force: true });
-const { metafile } = await build({
+const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+const options = {
   absWorkingDir: ROOT,
-  entryPoints: ['src/main.ts'],
-  outfile: join(OUT, 'main.js'),
   bundle: true,
   // Licenses and digests are looked up by the paths of the lock file, also where node_modules is a link
   preserveSymlinks: true,
@@ -62,7 +61,23 @@ const { metafile } = await build({
   banner: {
     js: "import { createRequire } from 'node:module'; const require = createRequire(import.meta.url);",
   },
+} as const satisfies BuildOptions;
+const operator = await build({
+  ...options,
+  entryPoints: ['src/main.ts'],
+  outfile: join(OUT, 'main.js'),
 });
+const cli = await build({
+  ...options,
+  entryPoints: ['src/cli/main.ts'],
+  outfile: join(OUT, 'kubectl-convercus.js'),
+  banner: { js: `#!/usr/bin/env node\n${options.banner.js}` },
+  define: { CLI_VERSION: JSON.stringify(version) },
+});
+const metafile = {
+  inputs: { ...cli.metafile.inputs, ...operator.metafile.inputs },
+  outputs: { ...cli.metafile.outputs, ...operator.metafile.outputs },
+};
 const packages = await bundledPackages(ROOT, metafile);
 const lock = JSON.parse(await readFile(join(ROOT, 'package-lock.json'), 'utf8'));
 await writeFile(join(OUT, 'licenses.txt'), licenses(packages));

@@ -1,3 +1,4 @@
+import type { KubeConfig } from '@kubernetes/client-node';
 import type { Dispatcher } from 'undici';
 import { sendRequest, type WholeRequest, type WholeResponse } from '../lib/http.ts';
 import { member, textAt } from '../lib/json.ts';
@@ -55,11 +56,14 @@ export interface RestClient {
 
 /** @throws Error when there is no usable kubeconfig */
 export function createRestClient(options: RestClientOptions): RestClient {
-  return new UndiciRestClient(
-    new RestConfig(() => loadKubeConfig(options.kubeconfigPath)),
-    options,
-  );
+  return restClientFrom(() => loadKubeConfig(options.kubeconfigPath), options);
 }
+
+/** With a kubeconfig that the caller loads. @throws Error when it is not usable */
+export const restClientFrom = (
+  load: () => KubeConfig,
+  options: Omit<RestClientOptions, 'kubeconfigPath'>,
+): RestClient => new UndiciRestClient(new RestConfig(load), options);
 
 class UndiciRestClient implements RestClient {
   readonly #restConfig: RestConfig;

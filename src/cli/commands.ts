@@ -1,0 +1,121 @@
+import type { Command } from 'commander';
+import type { Ms } from '../lib/time.ts';
+import { consumers } from './consumers.ts';
+import { usageError } from './exit-code.ts';
+import { inspect } from './inspect.ts';
+import { list } from './list.ts';
+import type { CommonOptions, WithContext } from './options.ts';
+import { parseDuration } from './output.ts';
+import { renew } from './renew.ts';
+import { status } from './status.ts';
+import { setSuspend } from './suspend.ts';
+import { token } from './token.ts';
+import { watched } from './watch.ts';
+
+/** Adds a command with the options that all have. */
+const command = (program: Command, usage: string, description: string): Command =>
+  program
+    .command(usage)
+    .description(description)
+    .option('-n, --namespace <name>', "namespace; default: that of the kubeconfig's context")
+    .option('-o, --output <format>', 'json or yaml')
+    .option('--context <name>', 'context of the kubeconfig')
+    .option('--kubeconfig <file>', 'kubeconfig; default: KUBECONFIG, else ~/.kube/config')
+    .option('--operator-namespace <name>', 'where the operator runs; default: looked for')
+    .option('--no-color', 'no colours on a terminal either')
+    .helpOption('-h, --help', 'show this help')
+    .allowExcessArguments(false);
+
+const ALL = ['-A, --all-namespaces', 'of the whole cluster'] as const;
+const SELECTOR = ['-l, --selector <labels>', 'those with these labels'] as const;
+
+export function addCommands(program: Command, run: WithContext): void {
+  addReading(program, run);
+  addChanging(program, run);
+  addTokens(program, run);
+}
+
+type Options<T = object> = CommonOptions & T;
+
+function addReading(program: Command, run: WithContext): void {
+  command(program, 'list', 'ConvercusCredentials in a table')
+    .option(...ALL)
+    .option(...SELECTOR)
+    .option('--not-ready', 'only those without a valid token')
+    .option(
+      '--expiring <time>',
+      'only those whose token expires within this time, such as 5m',
+      time,
+    )
+    .action((options: Options<{ notReady?: boolean; expiring?: Ms; selector?: string }>) =>
+      run(options, (context) => list(context, options)),
+    );
+  command(
+    program,
+    'status [name]',
+    'token, renewal, source, target, consumers and events of one credential; a table without a name',
+  )
+    .option(...ALL)
+    .option('-w, --watch', 'show it again every 2 seconds until Ctrl-C')
+    .action((name: string | undefined, options: Options<{ watch?: boolean }>) =>
+      run(options, (context) =>
+        options.watch === true
+          ? watched(context, () => status(context, name))
+          : status(context, name),
+      ),
+    );
+  command(
+    program,
+    'consumers <name>',
+    'pods that use the target, and which of them never see a new token',
+  ).action((name: string, options: Options) => run(options, (context) => consumers(context, name)));
+}
+
+function addChanging(program: Command, run: WithContext): void {
+  command(program, 'renew [names...]', 'renew tokens now')
+    .option(...ALL)
+    .option(...SELECTOR)
+    .option('--wait [time]', 'wait for the result, 1m by default', time)
+    .option('-y, --yes', 'do not ask')
+    .action(
+      (names: string[], options: Options<{ wait?: Ms | true; yes?: boolean; selector?: string }>) =>
+        run(options, (context) => {
+          const { wait, ...rest } = options;
+          const waits = wait === undefined ? {} : { wait: wait === true ? DEFAULT_WAIT : wait };
+          return renew(context, { ...rest, ...waits, names });
+        }),
+    );
+  for (const verb of ['suspend', 'resume'] as const) {
+    command(
+      program,
+      `${verb} [names...]`,
+      verb === 'suspend' ? 'stop renewals' : 'go on with renewals',
+    )
+      .option(...ALL)
+      .option(...SELECTOR)
+      .action((names: string[], options: Options<{ selector?: string }>) =>
+        run(options, (context) =>
+          setSuspend(context, { names, selector: options.selector }, verb === 'suspend'),
+        ),
+      );
+  }
+}
+
+function addTokens(program: Command, run: WithContext): void {
+  command(program, 'inspect <name>', 'what the token says of itself, never the token').action(
+    (name: string, options: Options) => run(options, (context) => inspect(context, name)),
+  );
+  command(program, 'token <name>', 'print the token; needs the right to get Secrets')
+    .option('--header', 'as a header: Authorization: Bearer …')
+    .action((name: string, options: Options<{ header?: boolean }>) =>
+      run(options, (context) => token(context, name, options)),
+    );
+}
+
+const DEFAULT_WAIT: Ms = 60_000;
+
+function time(text: string): Ms {
+  const found = parseDuration(text);
+  if (found !== undefined) return found;
+  throw usageError(`"${text}" is no time; write one such as 30s, 5m or 1h30m`);
+}

@@ -1,0 +1,129 @@
+import { targetNameOf } from '../credential/credential.ts';
+import type { Resource } from '../kubernetes/resources.ts';
+import { listAt, member, textAt } from '../lib/json.ts';
+import type { Context } from './context.ts';
+import { oneCredential } from './credentials.ts';
+import { type Paint, plain, type Result, table } from './output.ts';
+
+export const PODS: Resource = { apiVersion: 'v1', plural: 'pods' };
+
+/** Pods of one workload that use a Secret. */
+export interface Consumer {
+  /** Such as `deploy/checkout`. */
+  readonly workload: string;
+  readonly pods: number;
+  /** Such as `volume` or `env TOKEN`. */
+  readonly uses: readonly string[];
+  /** How it uses the Secret so that it never sees a new token; empty when it sees each. */
+  readonly neverUpdated: readonly string[];
+}
+
+interface Use {
+  readonly how: string;
+  readonly isFixed: boolean;
+}
+
+/** @param pods as the API server lists them */
+export function consumersAmong(pods: readonly unknown[], secret: string): Consumer[] {
+  const byWorkload = new Map<string, { pods: number; uses: Use[] }>();
+  for (const pod of pods.filter(isAlive)) {
+    const uses = usesOf(member(pod, 'spec'), secret);
+    if (uses.length === 0) continue;
+    const workload = workloadOf(pod);
+    const known = byWorkload.get(workload) ?? { pods: 0, uses: [] };
+    byWorkload.set(workload, { pods: known.pods + 1, uses: [...known.uses, ...uses] });
+  }
+  return [...byWorkload].map(([workload, { pods, uses }]) => ({
+    workload,
+    pods,
+    uses: unique(uses),
+    neverUpdated: unique(uses.filter(({ isFixed }) => isFixed)),
+  }));
+}
+
+const unique = (uses: readonly Use[]): string[] => [...new Set(uses.map(({ how }) => how))];
+
+const isAlive = (pod: unknown): boolean =>
+  !['Succeeded', 'Failed'].includes(textAt(pod, 'status', 'phase') ?? '');
+
+function usesOf(spec: unknown, secret: string): Use[] {
+  const volumes = new Set(
+    listAt(spec, 'volumes')
+      .filter((volume) => isOfSecret(volume, secret))
+      .map((volume) => textAt(volume, 'name')),
+  );
+  return ['initContainers', 'containers', 'ephemeralContainers']
+    .flatMap((kind) => listAt(spec, kind))
+    .flatMap((container) => [...mountsOf(container, volumes), ...variablesOf(container, secret)]);
+}
+
+const isOfSecret = (volume: unknown, secret: string): boolean =>
+  textAt(volume, 'secret', 'secretName') === secret ||
+  listAt(volume, 'projected', 'sources').some(
+    (source) => textAt(source, 'secret', 'name') === secret,
+  );
+
+const mountsOf = (container: unknown, volumes: ReadonlySet<string | undefined>): Use[] =>
+  listAt(container, 'volumeMounts')
+    .filter((mount) => volumes.has(textAt(mount, 'name')))
+    .map((mount) => {
+      const isFixed = (textAt(mount, 'subPath') ?? textAt(mount, 'subPathExpr') ?? '') !== '';
+      return { how: isFixed ? 'subPath' : 'volume', isFixed };
+    });
+
+function variablesOf(container: unknown, secret: string): Use[] {
+  const variables = listAt(container, 'env')
+    .filter((each) => textAt(each, 'valueFrom', 'secretKeyRef', 'name') === secret)
+    .map((each) => ({ how: `env ${plain(textAt(each, 'name') ?? '', 60)}`, isFixed: true }));
+  const isAll = listAt(container, 'envFrom').some(
+    (each) => textAt(each, 'secretRef', 'name') === secret,
+  );
+  return isAll ? [...variables, { how: 'envFrom', isFixed: true }] : variables;
+}
+
+const SHORT: Readonly<Record<string, string>> = { StatefulSet: 'sts', DaemonSet: 'ds' };
+
+/** The workload that a person knows: of a ReplicaSet its Deployment, of a CronJob's Job the CronJob. */
+function workloadOf(pod: unknown): string {
+  const owner = listAt(pod, 'metadata', 'ownerReferences').find(
+    (each) => member(each, 'controller') === true,
+  );
+  const kind = textAt(owner, 'kind') ?? 'Pod';
+  const name = plain(textAt(owner, 'name') ?? textAt(pod, 'metadata', 'name') ?? '', 253);
+  const hash = textAt(pod, 'metadata', 'labels', 'pod-template-hash');
+  if (kind === 'ReplicaSet' && hash !== undefined && name.endsWith(`-${hash}`)) {
+    return `deploy/${name.slice(0, -hash.length - 1)}`;
+  }
+  if (kind === 'Job') return `job/${name.replace(/-\d{8,}$/, '')}`;
+  return `${SHORT[kind] ?? kind.toLowerCase()}/${name}`;
+}
+
+export const verdictOf = ({ neverUpdated }: Consumer, paint: Paint): string =>
+  neverUpdated.length === 0
+    ? paint('green', 'ok')
+    : paint(
+        'red',
+        `${neverUpdated.join(', ')}: will never see a new token; mount the Secret as a volume without subPath`,
+      );
+
+/** `kubectl convercus consumers NAME` */
+export async function consumers(context: Context, name: string): Promise<Result> {
+  const { cluster, namespace, paint } = context;
+  const secret = targetNameOf(await oneCredential(context, name));
+  const found = consumersAmong(await cluster.list(PODS, namespace), secret);
+  const data = { name, namespace, secret, consumers: found };
+  if (found.length === 0)
+    return { data, text: `No pod of namespace ${namespace} uses Secret ${secret}.` };
+  const rows = found.map((each) => [
+    each.workload,
+    String(each.pods),
+    each.uses.join(', '),
+    verdictOf(each, paint),
+  ]);
+  const isStale = found.some(({ neverUpdated }) => neverUpdated.length > 0);
+  return {
+    data,
+    text: table(['WORKLOAD', 'PODS', 'USES', 'SEES NEW TOKENS'], rows),
+    exitCode: isStale ? 1 : 0,
+  };
+}

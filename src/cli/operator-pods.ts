@@ -1,0 +1,68 @@
+import { LEASES, type Resource } from '../kubernetes/resources.ts';
+import { listAt, member, numberAt, textAt } from '../lib/json.ts';
+import { type EpochMs, parseTime } from '../lib/time.ts';
+import { PODS } from './consumers.ts';
+import type { Context } from './context.ts';
+import { ifAllowed } from './exit-code.ts';
+import { plain } from './output.ts';
+
+const DEPLOYMENTS: Resource = { apiVersion: 'apps/v1', plural: 'deployments' };
+const LABELS = { labelSelector: 'app.kubernetes.io/name=convercus-operator' };
+const DEFAULT_NAMESPACE = 'convercus-operator';
+
+/** Where the operator runs: as told, else where a Deployment of it is, else where its documents put it. */
+export async function operatorNamespaceOf(context: Context): Promise<string> {
+  if (context.operatorNamespace !== undefined) return context.operatorNamespace;
+  const deployments = await ifAllowed(context.cluster.list(DEPLOYMENTS, undefined, LABELS));
+  return textAt(deployments?.[0], 'metadata', 'namespace') ?? DEFAULT_NAMESPACE;
+}
+
+export interface OperatorPod {
+  readonly name: string;
+  readonly isReady: boolean;
+  /** The tag or digest of its image. */
+  readonly version: string;
+}
+
+/** Undefined when the person may not list pods there. */
+export async function operatorPods(
+  { cluster }: Context,
+  namespace: string,
+): Promise<OperatorPod[] | undefined> {
+  const pods = await ifAllowed(cluster.list(PODS, namespace, LABELS));
+  return pods?.map((pod) => ({
+    name: plain(textAt(pod, 'metadata', 'name') ?? '', 253),
+    isReady: listAt(pod, 'status', 'conditions').some(
+      (each) => textAt(each, 'type') === 'Ready' && textAt(each, 'status') === 'True',
+    ),
+    version: plain(
+      textAt(listAt(pod, 'spec', 'containers')[0], 'image')?.replace(/^.*[:@]/, '') ?? '',
+      80,
+    ),
+  }));
+}
+
+export interface Leader {
+  readonly lease: string;
+  /** Empty when no replica leads. */
+  readonly holder: string;
+  readonly renewedAt: EpochMs;
+  /** In seconds. */
+  readonly duration: number;
+}
+
+/** One for each release of the operator. Undefined when the person may not list Leases there. */
+export async function leaders(
+  { cluster }: Context,
+  namespace: string,
+): Promise<Leader[] | undefined> {
+  const leases = await ifAllowed(cluster.list(LEASES, namespace));
+  return leases
+    ?.filter((lease) => /convercus/.test(textAt(lease, 'metadata', 'name') ?? ''))
+    .map((lease) => ({
+      lease: plain(textAt(lease, 'metadata', 'name') ?? '', 253),
+      holder: plain(textAt(lease, 'spec', 'holderIdentity') ?? '', 253),
+      renewedAt: parseTime(textAt(lease, 'spec', 'renewTime')) ?? 0,
+      duration: numberAt(member(lease, 'spec'), 'leaseDurationSeconds') ?? 0,
+    }));
+}

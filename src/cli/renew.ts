@@ -1,0 +1,119 @@
+import type { ConvercusCredential } from '../credential/api.ts';
+import { RENEW_REQUEST_ANNOTATION } from '../credential/credential.ts';
+import { conditionOf } from '../credential/status.ts';
+import { CREDENTIALS } from '../kubernetes/resources.ts';
+import { type Ms, seconds } from '../lib/time.ts';
+import type { Context } from './context.ts';
+import { oneCredential, type Selection, selected } from './credentials.ts';
+import { CliError, EXIT, usageError } from './exit-code.ts';
+import { requestsPerSecond } from './operator-config.ts';
+import { duration, plain, type Result } from './output.ts';
+
+export interface RenewOptions extends Selection {
+  /** How long to wait for the result; absent: only ask. */
+  readonly wait?: Ms;
+  /** Without a question. */
+  readonly yes?: boolean;
+}
+
+type Renewed = 'requested' | 'renewed' | 'suspended' | 'failed' | 'time is over';
+
+interface Outcome {
+  readonly namespace: string;
+  readonly name: string;
+  readonly result: Renewed;
+  readonly message?: string;
+}
+
+/** Patches at once. */
+const AT_ONCE = 8;
+const POLL: Ms = seconds(1);
+
+/** `kubectl convercus renew`: sets the annotation that asks for a renewal now. */
+export async function renew(context: Context, options: RenewOptions): Promise<Result> {
+  const credentials = await selected(context, options);
+  if (context.isEverywhere && options.yes !== true) await confirm(context, credentials.length);
+  // The operator compares it with the last one that it has handled; any other text is a new request
+  const request = new Date(context.host.now()).toISOString();
+  const outcomes: Outcome[] = [];
+  const left = [...credentials];
+  const work = async (): Promise<void> => {
+    for (let each = left.shift(); each !== undefined; each = left.shift()) {
+      outcomes.push(await renewOne(context, each, { request, wait: options.wait }));
+    }
+  };
+  await Promise.all(Array.from({ length: AT_ONCE }, work));
+  return resultOf(
+    context,
+    outcomes.sort((a, b) => (keyText(a) < keyText(b) ? -1 : 1)),
+  );
+}
+
+const keyText = ({ namespace, name }: Outcome): string => `${namespace}/${name}`;
+
+async function confirm(context: Context, count: number): Promise<void> {
+  const { host } = context;
+  const rate = await requestsPerSecond(context);
+  const time =
+    rate === 0 ? 'as fast as the token host allows' : `about ${duration(seconds(count / rate))}`;
+  const limit =
+    rate === 0 ? 'without a limit' : `at most ${rate} requests a second to a token host`;
+  const what = `This renews ${count} ${count === 1 ? 'credential' : 'credentials'} of the whole cluster. The operator sends ${limit}, so it takes ${time}.`;
+  if (!host.canAsk) throw usageError(`${what} There is no terminal to ask on; add --yes`);
+  const answer = await host.ask(`${what} Go on? [y/N] `);
+  if (!/^y(es)?$/i.test(answer.trim())) throw new CliError(EXIT.problem, 'Nothing was renewed');
+}
+
+async function renewOne(
+  context: Context,
+  credential: ConvercusCredential,
+  { request, wait }: { readonly request: string; readonly wait: Ms | undefined },
+): Promise<Outcome> {
+  const { namespace, name } = credential.metadata;
+  const annotations = { [RENEW_REQUEST_ANNOTATION]: request };
+  await context.cluster.patch(CREDENTIALS, { namespace, name }, { metadata: { annotations } });
+  if (credential.spec.suspend) return { namespace, name, result: 'suspended' };
+  if (wait === undefined) return { namespace, name, result: 'requested' };
+  return awaited({ ...context, namespace }, name, { request, wait });
+}
+
+/** Until the operator says that it has handled the request. */
+async function awaited(
+  context: Context,
+  name: string,
+  { request, wait }: { readonly request: string; readonly wait: Ms },
+): Promise<Outcome> {
+  const { host, namespace } = context;
+  const deadline = host.now() + wait;
+  for (;;) {
+    const { status } = await oneCredential(context, name);
+    if (status?.lastHandledRenewRequest === request) {
+      const renewed = conditionOf(status, 'Renewed');
+      if (renewed?.status === 'True') return { namespace, name, result: 'renewed' };
+      const message = `${renewed?.reason}: ${renewed?.message}`;
+      return { namespace, name, result: 'failed', message };
+    }
+    if (host.now() + POLL > deadline) return { namespace, name, result: 'time is over' };
+    await host.sleep(POLL);
+  }
+}
+
+function resultOf({ paint }: Context, outcomes: readonly Outcome[]): Result {
+  const lines = outcomes.map(({ namespace, name, result, message }) => {
+    const of = `${name} -n ${namespace}`;
+    const words = {
+      requested: `renewal requested; see it: kubectl convercus status ${of}`,
+      renewed: paint('green', 'renewed'),
+      suspended: `${paint('yellow', 'suspended')}, renewed when it is resumed: kubectl convercus resume ${of}`,
+      failed: `${paint('red', 'failed')}: ${plain(message ?? '')}`,
+      'time is over': `${paint('red', 'not handled yet')}; find out why: kubectl convercus doctor ${of}`,
+    }[result];
+    return `${namespace}/${name}: ${words}`;
+  });
+  return { data: outcomes, text: lines.join('\n'), exitCode: exitCodeOf(outcomes) };
+}
+
+function exitCodeOf(outcomes: readonly Outcome[]): 0 | 1 | 4 {
+  if (outcomes.some(({ result }) => result === 'failed')) return EXIT.problem;
+  return outcomes.some(({ result }) => result === 'time is over') ? EXIT.timeout : EXIT.done;
+}
