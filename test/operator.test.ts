@@ -295,11 +295,11 @@ describe('the operator', () => {
   });
 
   it('waits for the answer to a token request and writes down what came of it', async () => {
-    hosts.takes = seconds(9);
+    hosts.takes = seconds(4.5); // after 5 s the status tells that the token is pending
     void run();
     await passes(seconds(1));
     stop.abort();
-    await passes(seconds(8.5));
+    await passes(seconds(4));
     expect(ended).toBe('stopped');
     expect(api.written.filter((path) => path !== 'lease')).toEqual([
       '/api/v1/namespaces/shop/secrets',
