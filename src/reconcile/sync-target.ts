@@ -125,7 +125,7 @@ export class TargetSync {
     return {
       tokenAnnotations: rendered.tokenAnnotations,
       targetVersion: written.resourceVersion,
-      claims: tokenClaimsOf(token.accessToken),
+      claims: tokenClaimsOf(token.accessToken, Object.values(credentials.values)),
     };
   }
 

@@ -19,7 +19,7 @@ describe('what status shows of a token', () => {
       scope: 'openid profile',
       email: 'hidden@example.org',
     };
-    expect(tokenClaimsOf(jwt(claims))).toEqual({
+    expect(tokenClaimsOf(jwt(claims), [])).toEqual({
       issuer: 'https://id.test/realms/abc',
       subject: 'f0a1',
       audience: ['account', 'api'],
@@ -28,11 +28,20 @@ describe('what status shows of a token', () => {
   });
 
   it('is a list of one for a single audience, and leaves out what the token does not say', () => {
-    expect(tokenClaimsOf(jwt({ aud: 'account' }))).toEqual({ audience: ['account'] });
+    expect(tokenClaimsOf(jwt({ aud: 'account' }), [])).toEqual({ audience: ['account'] });
   });
 
   it('is nothing for an opaque token', () => {
-    expect(tokenClaimsOf(new Sensitive('opaque-token'))).toBeUndefined();
+    expect(tokenClaimsOf(new Sensitive('opaque-token'), [])).toBeUndefined();
+  });
+
+  it('is nothing when the token names what came from a Secret', () => {
+    const claims = { iss: 'https://id.test', sub: 'Machine-User' };
+    expect(tokenClaimsOf(jwt(claims), [new Sensitive('machine-user')])).toBeUndefined();
+    expect(tokenClaimsOf(jwt(claims), [new Sensitive('other-user'), new Sensitive('')])).toEqual({
+      issuer: 'https://id.test',
+      subject: 'Machine-User',
+    });
   });
 
   it('fits the CRD, and holds no control characters, whatever the token says', () => {
@@ -51,7 +60,7 @@ describe('what status shows of a token', () => {
     );
     fc.assert(
       fc.property(claims, (of) => {
-        const { issuer, subject, audience = [], scopes = [] } = tokenClaimsOf(jwt(of)) ?? {};
+        const { issuer, subject, audience = [], scopes = [] } = tokenClaimsOf(jwt(of), []) ?? {};
         expect(audience.length).toBeLessThanOrEqual(16);
         expect(scopes.length).toBeLessThanOrEqual(16);
         for (const shown of [issuer, subject, ...audience, ...scopes]) {

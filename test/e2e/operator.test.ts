@@ -86,16 +86,17 @@ describe('the operator', () => {
       'NAME',
       'PROGRAM',
       'ENVIRONMENT',
-      'GRANT',
       'READY',
       'STATUS',
+      'RENEWED',
       'EXPIRES',
       'AGE',
+      'GRANT',
       'TARGET',
       'RENEWS',
     ]);
     expect(row).toMatch(
-      /^loyalty\s+T\d+\s+staging\s+client_credentials\s+True\s+TokenValid\s+20\S+Z\s+\d+s\s+loyalty-token\s+20\S+Z$/,
+      /^loyalty\s+T\d+\s+staging\s+True\s+TokenValid\s+Issued\s+20\S+Z\s+\d+s\s+client_credentials\s+loyalty-token\s+20\S+Z$/,
     );
   });
 
