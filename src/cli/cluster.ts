@@ -108,8 +108,25 @@ export class Cluster implements AsyncDisposable {
     );
   }
 
-  /** The lines of a response that may go on, each parsed as JSON. */
-  stream(path: string, query: Query): AsyncIterable<unknown> {
+  /** Whether it knows the resource; every authenticated user may ask that. */
+  async serves({ apiVersion, plural }: Resource): Promise<boolean> {
+    const resource = { apiVersion, plural };
+    const response = await this.#rest.request({
+      method: 'GET',
+      path: apiVersion.includes('/') ? `/apis/${apiVersion}` : `/api/${apiVersion}`,
+      timeout: TIMEOUT,
+      signal: this.#signal,
+    });
+    if (response instanceof ApiError) {
+      if (response.code === 404) return false;
+      throw cliErrorFrom(response, { verb: 'get', resource }, this.server);
+    }
+    return listAt(response.body, 'resources').some((each) => textAt(each, 'name') === plural);
+  }
+
+  /** The log of a pod, each line parsed as JSON. Throws an ApiError for a line that is none. */
+  podLog({ namespace, name }: Named, query: Query): AsyncIterable<unknown> {
+    const path = pathOf({ apiVersion: 'v1', plural: 'pods' }, namespace, name, 'log');
     return this.#rest.stream({ method: 'GET', path, query, accept: '*/*', signal: this.#signal });
   }
 

@@ -1,12 +1,16 @@
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Ms } from '../lib/time.ts';
+import { checkApi } from './check-api.ts';
 import { consumers } from './consumers.ts';
+import { doctor } from './doctor/doctor.ts';
 import { usageError } from './exit-code.ts';
 import { inspect } from './inspect.ts';
 import { list } from './list.ts';
+import { logs } from './logs.ts';
 import type { CommonOptions, WithContext } from './options.ts';
 import { parseDuration } from './output.ts';
 import { renew } from './renew.ts';
+import { report } from './report.ts';
 import { status } from './status.ts';
 import { setSuspend } from './suspend.ts';
 import { token } from './token.ts';
@@ -33,6 +37,7 @@ export function addCommands(program: Command, run: WithContext): void {
   addReading(program, run);
   addChanging(program, run);
   addTokens(program, run);
+  addDiagnosis(program, run);
 }
 
 type Options<T = object> = CommonOptions & T;
@@ -109,6 +114,39 @@ function addTokens(program: Command, run: WithContext): void {
     .option('--header', 'as a header: Authorization: Bearer …')
     .action((name: string, options: Options<{ header?: boolean }>) =>
       run(options, (context) => token(context, name, options)),
+    );
+}
+
+function addDiagnosis(program: Command, run: WithContext): void {
+  command(program, 'doctor <name>', 'check all from the CRD to the pods')
+    .option(
+      '--from <place>',
+      'where DNS, TLS and login are checked: here or operator (kubectl exec)',
+      'here',
+    )
+    .option('--login', 'present user name and password as well; a wrong one may lock the account')
+    .option('--no-login', 'request no token')
+    .addOption(new Option('--inside <file>').hideHelp())
+    .action((name: string, options: Options<{ from?: string; login?: boolean; inside?: string }>) =>
+      run(options, (context) => doctor(context, name, options)),
+    );
+  command(program, 'logs [name]', 'log of the leading operator, of one credential if named')
+    .option('-f, --follow', 'go on until Ctrl-C')
+    .option('--tail <lines>', 'lines from the end that are looked through', '1000')
+    .action((name: string | undefined, options: Options<{ follow?: boolean; tail?: string }>) =>
+      run(options, (context) => logs(context, name, options)),
+    );
+  command(program, 'check <what>', 'check api: whether the CRD is served and the operator runs')
+    .option('--wait <time>', 'try again until all is well, such as 2m', time)
+    .action((what: string, options: Options<{ wait?: Ms }>) =>
+      run(options, (context) => checkApi(context, what, options.wait)),
+    );
+  command(program, 'report', 'a folder to send to people who help: no data of Secrets')
+    .option(...ALL)
+    .option('--directory <folder>', 'a folder that does not exist yet')
+    .option('-y, --yes', 'do not ask')
+    .action((options: Options<{ directory?: string; yes?: boolean }>) =>
+      run(options, (context) => report(context, options)),
     );
 }
 

@@ -8,7 +8,7 @@ import {
 } from '../oauth/environment.ts';
 import type { Context } from './context.ts';
 import { ifAllowed } from './exit-code.ts';
-import { operatorNamespaceOf } from './operator-pods.ts';
+import { OPERATOR_LABELS, operatorNamespaceOf } from './operator-pods.ts';
 
 /** What commands need of the operator's configuration. Problems with it are for the operator to tell. */
 export interface OperatorConfig {
@@ -63,16 +63,15 @@ function environmentFrom(
   };
 }
 
-const CONFIG_MAPS: Resource = { apiVersion: 'v1', plural: 'configmaps' };
+export const CONFIG_MAPS: Resource = { apiVersion: 'v1', plural: 'configmaps' };
 
 /** From the ConfigMaps of the operator's namespace; undefined when there is none that the person may read. */
 export async function readOperatorConfig(context: Context): Promise<OperatorConfig | undefined> {
   const namespace = await operatorNamespaceOf(context);
-  const maps = await ifAllowed(context.cluster.list(CONFIG_MAPS, namespace));
-  const texts = (maps ?? [])
-    .filter((map) => /convercus/.test(textAt(map, 'metadata', 'name') ?? ''))
-    .map((map) => textAt(map, 'data', 'config.yaml'));
-  const text = texts.find((each) => each !== undefined);
+  const maps = await ifAllowed(context.cluster.list(CONFIG_MAPS, namespace, OPERATOR_LABELS));
+  const text = (maps ?? [])
+    .map((map) => textAt(map, 'data', 'config.yaml'))
+    .find((each) => each !== undefined);
   return text === undefined ? undefined : operatorConfigFrom(text);
 }
 

@@ -1,19 +1,21 @@
 import { LEASES, type Resource } from '../kubernetes/resources.ts';
 import { listAt, member, numberAt, textAt } from '../lib/json.ts';
-import { type EpochMs, parseTime } from '../lib/time.ts';
+import { type EpochMs, parseTime, seconds } from '../lib/time.ts';
 import { PODS } from './consumers.ts';
 import type { Context } from './context.ts';
 import { ifAllowed } from './exit-code.ts';
 import { plain } from './output.ts';
 
-const DEPLOYMENTS: Resource = { apiVersion: 'apps/v1', plural: 'deployments' };
-const LABELS = { labelSelector: 'app.kubernetes.io/name=convercus-operator' };
+export const DEPLOYMENTS: Resource = { apiVersion: 'apps/v1', plural: 'deployments' };
+export const OPERATOR_LABELS = { labelSelector: 'app.kubernetes.io/name=convercus-operator' };
 const DEFAULT_NAMESPACE = 'convercus-operator';
 
 /** Where the operator runs: as told, else where a Deployment of it is, else where its documents put it. */
 export async function operatorNamespaceOf(context: Context): Promise<string> {
   if (context.operatorNamespace !== undefined) return context.operatorNamespace;
-  const deployments = await ifAllowed(context.cluster.list(DEPLOYMENTS, undefined, LABELS));
+  const deployments = await ifAllowed(
+    context.cluster.list(DEPLOYMENTS, undefined, OPERATOR_LABELS),
+  );
   return textAt(deployments?.[0], 'metadata', 'namespace') ?? DEFAULT_NAMESPACE;
 }
 
@@ -29,7 +31,7 @@ export async function operatorPods(
   { cluster }: Context,
   namespace: string,
 ): Promise<OperatorPod[] | undefined> {
-  const pods = await ifAllowed(cluster.list(PODS, namespace, LABELS));
+  const pods = await ifAllowed(cluster.list(PODS, namespace, OPERATOR_LABELS));
   return pods?.map((pod) => ({
     name: plain(textAt(pod, 'metadata', 'name') ?? '', 253),
     isReady: listAt(pod, 'status', 'conditions').some(
@@ -66,3 +68,7 @@ export async function leaders(
       duration: numberAt(member(lease, 'spec'), 'leaseDurationSeconds') ?? 0,
     }));
 }
+
+/** A fresh Lease: it was renewed within twice its duration. */
+export const isLeading = ({ holder, renewedAt, duration }: Leader, now: EpochMs): boolean =>
+  holder !== '' && now - renewedAt < seconds(duration) * 2;

@@ -4,7 +4,7 @@ import { type EpochMs, type Ms, rfc3339 } from '../lib/time.ts';
 
 export type Format = 'text' | 'json' | 'yaml';
 
-/** What a command has to tell: once as data for `--output`, once as text. */
+/** What a command has to tell: once as data for `--output`, once as text. Without data it has told all before. */
 export interface Result {
   readonly data: unknown;
   readonly text: string;
@@ -12,6 +12,7 @@ export interface Result {
 }
 
 export function printed({ data, text }: Result, format: Format): string {
+  if (data === undefined) return text;
   if (format === 'json') return `${JSON.stringify(data, undefined, 2)}\n`;
   if (format === 'yaml') return stringify(data, { lineWidth: 0 });
   return text === '' ? '' : `${text.trimEnd()}\n`;

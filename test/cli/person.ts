@@ -6,7 +6,7 @@ import { parseAllDocuments, stringify } from 'yaml';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 import { AUDIT_OPERATOR } from '../../dev/testbed/audit.ts';
 import { leaks } from '../../dev/testbed/leaks.ts';
-import { OPERATOR_USER } from '../../dev/testbed/operator.ts';
+import { localStaging, OPERATOR_USER } from '../../dev/testbed/operator.ts';
 import type { Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import type { Finished, Host } from '../../src/cli/host.ts';
@@ -94,10 +94,25 @@ export async function testbedWithPeople(): Promise<Testbed> {
   const users = [OPERATOR_USER, ...ROLES].map((name) => ({ name }));
   const testbed = await Testbed.start({
     controlPlane: () => startControlPlane({ users, auditPolicy: AUDIT_OPERATOR }),
+    operators: [],
   });
   await grantRoles(testbed.controlPlane);
+  await testbed.startOperator({ config: testConfig(testbed.provider.url) });
   return testbed;
 }
+
+/** The environment `down` has a host on which nothing listens. */
+export const testConfig = (providerUrl: string): Record<string, unknown> => ({
+  environments: {
+    ...localStaging(providerUrl),
+    down: {
+      realm: '{program}-down',
+      tokenUrl: 'http://127.0.0.1:1/realms/{realm}/protocol/openid-connect/token',
+      apiUrl: 'http://127.0.0.1:1',
+      insecureHttp: true,
+    },
+  },
+});
 
 export const personWith = (
   { controlPlane }: Testbed,

@@ -1,0 +1,71 @@
+import { readFile } from 'node:fs/promises';
+import type { ConvercusCredential } from '../../credential/api.ts';
+import type { Context } from '../context.ts';
+import { oneCredential } from '../credentials.ts';
+import { usageError } from '../exit-code.ts';
+import { type OperatorConfig, operatorConfigFrom, readOperatorConfig } from '../operator-config.ts';
+import type { Result } from '../output.ts';
+import { type Check, checkLines, ok } from './check.ts';
+import { checksInPod } from './in-pod.ts';
+import { operatorChecks, servedChecks } from './installation.ts';
+import { placeChecks } from './place.ts';
+import { targetChecks } from './target.ts';
+
+export interface DoctorOptions {
+  readonly from?: string;
+  /** True: also for user names and passwords. False: never. */
+  readonly login?: boolean;
+  /** It runs in a pod of the operator, whose configuration file this is: only the checks that depend on the place. */
+  readonly inside?: string;
+  readonly kubeconfig?: string;
+  readonly context?: string;
+}
+
+/** `kubectl convercus doctor NAME` */
+export async function doctor(
+  context: Context,
+  name: string,
+  options: DoctorOptions,
+): Promise<Result> {
+  const { from = 'here' } = options;
+  if (from !== 'here' && from !== 'operator')
+    throw usageError(`--from is here or operator, not "${from}"`);
+  const credential = await oneCredential(context, name);
+  const checks =
+    options.inside !== undefined
+      ? await placeChecks(context, credential, await configIn(options.inside), options)
+      : await allChecks(context, credential, options);
+  const isWell = checks.every(({ result }) => result !== 'fail');
+  const data = { name, namespace: context.namespace, checks };
+  return { data, text: checkLines(checks, context.paint), exitCode: isWell ? 0 : 1 };
+}
+
+async function allChecks(
+  context: Context,
+  credential: ConvercusCredential,
+  options: DoctorOptions,
+): Promise<Check[]> {
+  const config = await readOperatorConfig(context);
+  const { name } = credential.metadata;
+  const ofPlace = (): Promise<Check[]> =>
+    options.from === 'operator'
+      ? checksInPod(context, name, { ...options, flags: loginFlags(options) })
+      : placeChecks(context, credential, config, options);
+  return [
+    ok('CRD', 'convercus.io/v1alpha1 is served'),
+    ...(await operatorChecks(context)),
+    ...(await servedChecks(context, credential, config)),
+    ...(await ofPlace()),
+    ...(await targetChecks(context, credential)),
+  ];
+}
+
+const loginFlags = ({ login }: DoctorOptions): string[] => {
+  if (login === undefined) return [];
+  return [login ? '--login' : '--no-login'];
+};
+
+async function configIn(file: string): Promise<OperatorConfig | undefined> {
+  const text = await readFile(file, 'utf8').catch(() => undefined);
+  return text === undefined ? undefined : operatorConfigFrom(text);
+}

@@ -1,0 +1,90 @@
+import { listAt, parseJson, textAt } from '../../lib/json.ts';
+import { sanitize } from '../../lib/sensitive.ts';
+import type { Context } from '../context.ts';
+import { operatorNamespaceOf, operatorPods } from '../operator-pods.ts';
+import { plain } from '../output.ts';
+import { type Check, fail } from './check.ts';
+
+/** Where the image has Node and this program. */
+const PROGRAM = [
+  '/nodejs/bin/node',
+  '--disable-warning=ExperimentalWarning',
+  '/app/bundle/kubectl-convercus.js',
+];
+
+/** Where the operator's Deployment mounts it. */
+const CONFIG_FILE = '/etc/convercus-operator/config.yaml';
+
+export interface InPodOptions {
+  readonly kubeconfig?: string | undefined;
+  readonly context?: string | undefined;
+  /** Such as `--login`. */
+  readonly flags: readonly string[];
+}
+
+/** The checks that depend on where they run, by this program inside a pod of the operator (kubectl exec). */
+export async function checksInPod(
+  context: Context,
+  name: string,
+  { kubeconfig, context: contextName, flags }: InPodOptions,
+): Promise<Check[]> {
+  const namespace = await operatorNamespaceOf(context);
+  const pod = (await operatorPods(context, namespace))?.find(({ isReady }) => isReady);
+  if (pod === undefined) {
+    return [
+      fail(
+        'Operator',
+        `no ready pod of the operator in namespace ${namespace} that you may see`,
+        'Add --operator-namespace, or check with --from here.',
+      ),
+    ];
+  }
+  const doctor = [
+    'doctor',
+    name,
+    '-n',
+    context.namespace,
+    '--inside',
+    CONFIG_FILE,
+    '-o',
+    'json',
+    ...flags,
+  ];
+  const place = ['exec', '-n', namespace, pod.name, '--', ...PROGRAM, ...doctor];
+  const { code, stdout, stderr } = await context.host.run('kubectl', [
+    ...(kubeconfig === undefined ? [] : [`--kubeconfig=${kubeconfig}`]),
+    ...(contextName === undefined ? [] : [`--context=${contextName}`]),
+    ...place,
+  ]);
+  const checks = checksFrom(stdout);
+  if (checks !== undefined) return checks;
+  const said = sanitize(stderr.trim().split('\n').at(-1) ?? '', []);
+  const text =
+    code === undefined
+      ? 'kubectl was not found'
+      : `kubectl exec in pod ${pod.name} failed: ${said}`;
+  return [
+    fail(
+      'Operator',
+      text,
+      `It needs the right to create pods/exec: kubectl auth can-i create pods --subresource=exec -n ${namespace}`,
+    ),
+  ];
+}
+
+/** Undefined when it is not what this program prints. */
+function checksFrom(stdout: string): Check[] | undefined {
+  const checks = listAt(parseJson(stdout), 'checks')
+    .map(checkFrom)
+    .filter((check) => check !== undefined);
+  return checks.length === 0 ? undefined : checks;
+}
+
+function checkFrom(value: unknown): Check | undefined {
+  const [name, result, text] = ['name', 'result', 'text'].map((key) => textAt(value, key));
+  if (name === undefined || text === undefined) return undefined;
+  if (result !== 'ok' && result !== 'fail' && result !== 'skip') return undefined;
+  const help = textAt(value, 'help');
+  const told = help === undefined ? {} : { help: plain(help) };
+  return { name: plain(name, 20), result, text: plain(text), ...told };
+}

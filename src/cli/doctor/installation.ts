@@ -1,0 +1,117 @@
+import type { ConvercusCredential } from '../../credential/api.ts';
+import { CREDENTIALS } from '../../kubernetes/resources.ts';
+import type { EpochMs } from '../../lib/time.ts';
+import type { Context } from '../context.ts';
+import type { OperatorConfig } from '../operator-config.ts';
+import {
+  isLeading,
+  type Leader,
+  leaders,
+  operatorNamespaceOf,
+  operatorPods,
+} from '../operator-pods.ts';
+import { duration, plain } from '../output.ts';
+import { type Check, fail, ok, skip } from './check.ts';
+
+/** Whether the operator is there, runs, and has a leader. */
+export async function operatorChecks(context: Context): Promise<Check[]> {
+  const namespace = await operatorNamespaceOf(context);
+  const pods = await operatorPods(context, namespace);
+  const found = await leaders(context, namespace);
+  return [podsCheck(pods, namespace), leaderCheck(found, namespace, context.host.now())];
+}
+
+function podsCheck(pods: Awaited<ReturnType<typeof operatorPods>>, namespace: string): Check {
+  const where = `namespace ${namespace}`;
+  if (pods === undefined) return skip('Operator', `you may not list pods in ${where}`);
+  if (pods.length === 0) {
+    return skip(
+      'Operator',
+      `no pod of it in ${where}; if it runs elsewhere, add --operator-namespace`,
+    );
+  }
+  const ready = pods.filter(({ isReady }) => isReady).length;
+  const versions = [...new Set(pods.map(({ version }) => version))].join(', ');
+  const text = `${versions}, ${ready} of ${pods.length} ready in ${where}`;
+  if (ready > 0) return ok('Operator', text);
+  return fail(
+    'Operator',
+    text,
+    `See why: kubectl describe pods -n ${namespace} -l app.kubernetes.io/name=convercus-operator`,
+  );
+}
+
+export function leaderCheck(
+  found: readonly Leader[] | undefined,
+  namespace: string,
+  now: EpochMs,
+): Check {
+  if (found === undefined)
+    return skip('Leader', `you may not list leases in namespace ${namespace}`);
+  const leading = found.filter((each) => isLeading(each, now));
+  const told = leading.map(
+    ({ holder, renewedAt }) => `${holder} (lease ${duration(Math.max(now - renewedAt, 0))} old)`,
+  );
+  if (leading.length > 0) return ok('Leader', told.join(', '));
+  const [last] = found;
+  const text =
+    last === undefined
+      ? `no lease of the operator in namespace ${namespace}`
+      : `no replica leads: lease ${last.lease} was renewed ${duration(now - last.renewedAt)} ago`;
+  return fail(
+    'Leader',
+    text,
+    `Look at the operator: kubectl convercus logs --operator-namespace ${namespace}; kubectl get pods -n ${namespace}`,
+  );
+}
+
+/** Whether the operator serves this credential, and has seen its spec. */
+export async function servedChecks(
+  context: Context,
+  { metadata, status }: ConvercusCredential,
+  config: OperatorConfig | undefined,
+): Promise<Check[]> {
+  // -1 by the schema: not seen at all
+  const { observedGeneration = -1 } = status ?? {};
+  const isSeen = observedGeneration === metadata.generation;
+  const seen = isSeen
+    ? ok('Seen', `the operator has reported on generation ${metadata.generation}`)
+    : fail(
+        'Seen',
+        `the spec is generation ${metadata.generation}, the operator has reported on ${observedGeneration < 0 ? 'none' : observedGeneration}`,
+        'It does not run, may not read this namespace, or serves other namespaces or labels.',
+      );
+  if (config === undefined) {
+    return [skip('Served', "you may not read the operator's configuration"), seen];
+  }
+  return [await servedCheck(context, metadata.name, config), seen];
+}
+
+async function servedCheck(
+  context: Context,
+  name: string,
+  { namespaces, selector }: OperatorConfig,
+): Promise<Check> {
+  const { namespace } = context;
+  if (namespaces.length > 0 && !namespaces.includes(namespace)) {
+    return fail(
+      'Served',
+      `namespace ${namespace} is not among watch.namespaces of the operator (${plain(namespaces.join(', '), 200)})`,
+      'Ask its administrator to add it.',
+    );
+  }
+  if (selector === '') return ok('Served', `namespace ${namespace} is watched`);
+  // The API server alone knows the grammar of selectors
+  const query = { labelSelector: selector, fieldSelector: `metadata.name=${name}` };
+  const matching = await context.cluster.list(CREDENTIALS, namespace, query);
+  if (matching.length > 0)
+    return ok(
+      'Served',
+      `namespace ${namespace} is watched; the labels match ${plain(selector, 200)}`,
+    );
+  return fail(
+    'Served',
+    `its labels do not match the operator's selector ${plain(selector, 200)}`,
+    `Add them: kubectl label convercuscredential ${name} -n ${namespace} …`,
+  );
+}

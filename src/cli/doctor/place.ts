@@ -1,0 +1,94 @@
+import type { ConvercusCredential } from '../../credential/api.ts';
+import { type Credential, parseCredential } from '../../credential/credential.ts';
+import type { CredentialsValues } from '../../credential/credentials-secret.ts';
+import { isFailure } from '../../lib/failure.ts';
+import { seconds } from '../../lib/time.ts';
+import { hostOf } from '../../oauth/grants.ts';
+import type { Context } from '../context.ts';
+import { DEFAULT_CONFIG, type OperatorConfig } from '../operator-config.ts';
+import { cliVersion } from '../version.ts';
+import { type Check, fail, ok, skip } from './check.ts';
+import { loginCheck } from './login.ts';
+import { networkChecks } from './network.ts';
+import { sourceOf } from './source.ts';
+
+/** Only the default policy of renewals, which no check looks at. */
+const RENEWAL = { percent: 80, jitterPercent: 5, minimum: seconds(30) };
+
+/** True: also for user names and passwords. False: never. */
+type LoginOption = { readonly login?: boolean };
+
+/**
+ * Spec, Secret, network and login: what may differ between this computer and the operator's pod.
+ * @param config of the operator; undefined when the person may not read it
+ */
+export async function placeChecks(
+  context: Context,
+  resource: ConvercusCredential,
+  config: OperatorConfig | undefined,
+  options: LoginOption,
+): Promise<Check[]> {
+  const { environments } = config ?? DEFAULT_CONFIG;
+  const { environment } = resource.spec;
+  if (config === undefined && !environments.has(environment)) {
+    return [skip('Spec', `only the operator knows the environment "${environment}"; ${INSIDE}`)];
+  }
+  const credential = parseCredential(resource, { environments, renewal: RENEWAL });
+  if (isFailure(credential)) return [fail('Spec', credential.message)];
+  const { grantType, realm, tokenUrl } = credential;
+  const spec = ok('Spec', `${grantType} for realm ${realm} at ${hostOf(tokenUrl)}`);
+  const { check, values } = await sourceOf(context, credential);
+  const foreign = config === undefined ? foreignHost(resource, credential) : undefined;
+  if (foreign !== undefined) return [spec, check, foreign];
+  const network = await networkChecks(credential.environment, tokenUrl, {
+    proxy: proxyOf(context).https,
+    now: () => context.host.now(),
+  });
+  return [spec, check, ...network, await login(context, { credential, values, network }, options)];
+}
+
+const INSIDE = 'check it with --from operator';
+
+/** The client secret goes to no other host than the one that the operator asks. */
+function foreignHost({ status }: ConvercusCredential, { tokenUrl }: Credential): Check | undefined {
+  const asked = status?.tokenUrl ?? tokenUrl;
+  if (hostOf(asked) === hostOf(tokenUrl)) return undefined;
+  return skip(
+    'Network',
+    `the operator asks ${hostOf(asked)}, and its configuration can't be read from here; ${INSIDE}`,
+  );
+}
+
+interface Found {
+  readonly credential: Credential;
+  readonly values: CredentialsValues | undefined;
+  readonly network: readonly Check[];
+}
+
+async function login(context: Context, found: Found, options: LoginOption): Promise<Check> {
+  const { credential, values, network } = found;
+  const why = noLogin(credential, network, options);
+  if (why !== undefined) return skip('Login', why);
+  if (values === undefined) return skip('Login', 'there is nothing to present');
+  const { signal } = context.host;
+  const how = { proxy: proxyOf(context), version: cliVersion(), signal };
+  return loginCheck(credential, values, how);
+}
+
+/** Why no token is requested. Wrong tries lock accounts, so passwords are presented only when told to. */
+function noLogin(
+  { grantType }: Credential,
+  network: readonly Check[],
+  { login }: LoginOption,
+): string | undefined {
+  if (login === false) return 'not tried, because of --no-login';
+  const isUnreachable = network.some(({ name, result }) => result === 'fail' && name !== 'Clock');
+  if (isUnreachable) return "not tried: the host can't be reached";
+  if (grantType === 'client_credentials' || login === true) return undefined;
+  return `not tried for ${grantType}: a wrong password may lock the account; to try it, add --login`;
+}
+
+function proxyOf({ host: { env } }: Context) {
+  const either = (name: string): string => env[name] || env[name.toLowerCase()] || '';
+  return { https: either('HTTPS_PROXY'), except: either('NO_PROXY') };
+}

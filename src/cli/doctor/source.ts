@@ -1,0 +1,60 @@
+import type { Credential } from '../../credential/credential.ts';
+import { requiredKeys } from '../../credential/credential.ts';
+import {
+  type CredentialsValues,
+  credentialsIn,
+  credentialsSecretMissing,
+} from '../../credential/credentials-secret.ts';
+import type { SecretContents } from '../../credential/secret.ts';
+import { ApiError } from '../../kubernetes/api-error.ts';
+import { SECRETS } from '../../kubernetes/resources.ts';
+import { contentsFrom } from '../../kubernetes/secrets.ts';
+import { isFailure } from '../../lib/failure.ts';
+import type { Context } from '../context.ts';
+import { CliError } from '../exit-code.ts';
+import { plain } from '../output.ts';
+import { type Check, fail, ok, skip } from './check.ts';
+
+interface Source {
+  readonly check: Check;
+  /** Undefined when they can't be used, or the person may not read them. */
+  readonly values?: CredentialsValues;
+}
+
+/** The Secret with the client secret, by the rules of the operator. */
+export async function sourceOf(context: Context, credential: Credential): Promise<Source> {
+  const { name } = credential.source;
+  const contents = await read(context, name);
+  if (contents === 'forbidden') {
+    return {
+      check: skip(
+        'Source',
+        `you may not get Secrets in namespace ${context.namespace}; --from operator can`,
+      ),
+    };
+  }
+  if (contents === 'absent')
+    return { check: fail('Source', credentialsSecretMissing(credential).message) };
+  const values = credentialsIn(contents, credential);
+  if (isFailure(values)) return { check: fail('Source', values.message) };
+  const keys = requiredKeys(credential).map((key) => plain(key, 60));
+  return {
+    values,
+    check: ok('Source', `Secret ${name} has ${keys.join(', ')}, without a line break`),
+  };
+}
+
+async function read(
+  context: Context,
+  name: string,
+): Promise<SecretContents | 'absent' | 'forbidden'> {
+  try {
+    const body = await context.cluster.get(SECRETS, context.namespace, name);
+    const contents = contentsFrom({ status: 200, body });
+    return contents instanceof ApiError ? 'absent' : contents;
+  } catch (error) {
+    if (error instanceof CliError && error.status === 403) return 'forbidden';
+    if (error instanceof CliError && error.status === 404) return 'absent';
+    throw error;
+  }
+}
