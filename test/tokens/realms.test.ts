@@ -307,3 +307,90 @@ describe('a realm that does not answer', () => {
     expect(started).toEqual([['a', 0]]);
   });
 });
+
+describe('requests to several realms, under any load', () => {
+  const request = fc.record({
+    at: fc.integer({ min: 0, max: 60_000 }),
+    realm: fc.constantFrom('a', 'b', 'c'),
+    namespaces: fc.subarray(['x', 'y', 'z']),
+    login: fc.boolean(),
+    left: fc.option(fc.integer({ min: -1_000, max: 400_000 }), { nil: undefined }),
+    takes: fc.integer({ min: 0, max: 10_000 }),
+    outcome: fc.constantFrom('responded', 'responded', 'refused', 'unreachable'),
+    pauses: fc.integer({ min: -100, max: 400_000 }),
+    leaves: fc.option(fc.integer({ min: 0, max: 100_000 }), { nil: undefined }),
+    joins: fc.option(fc.integer({ min: 0, max: 100_000 }), { nil: undefined }),
+  });
+  type Request = typeof request extends fc.Arbitrary<infer R> ? R : never;
+  let running: number;
+  let most: number;
+  let ended: number;
+
+  async function send(each: Request): Promise<void> {
+    const { realm, namespaces, login, left, takes, outcome, pauses, leaves, joins } = each;
+    const expiresAt = left === undefined ? undefined : clock.now() + left;
+    const deadline = expiresAt ?? clock.now() + minutes(1);
+    const ticket = aTicket({
+      realm,
+      login,
+      namespaces: new Set(namespaces),
+      deadline,
+      expiresAt,
+    });
+    const leaving = new AbortController();
+    if (leaves !== undefined) clock.after(leaves, () => leaving.abort());
+    if (joins !== undefined) {
+      clock.after(joins, () => {
+        ticket.namespaces.add('joined');
+        ticket.expiresAt = clock.now() + minutes(1);
+        limiter.raisePriority(HOST, ticket);
+      });
+    }
+    const task = async () => {
+      started.push([login ? 'login' : 'other', clock.monotonic()]);
+      running += 1;
+      most = Math.max(most, running);
+      if (takes > 0) await new Promise<void>((resolve) => clock.after(takes, resolve));
+      running -= 1;
+      limiter.report(HOST, ticket, outcome);
+      if (outcome === 'refused') limiter.pause(HOST, ticket, clock.now() + pauses);
+    };
+    await limiter.run(HOST, ticket, task, leaving.signal).catch(() => undefined);
+    ended += 1;
+  }
+
+  it('exceed no rate, and all go in the end', async () => {
+    const limits = fc.record({
+      requestsPerSecond: fc.constantFrom(0.5, 2, 5),
+      passwordLoginsPerSecond: fc.constantFrom(0.5, 1),
+      burst: fc.integer({ min: 1, max: 4 }),
+      concurrency: fc.integer({ min: 1, max: 4 }),
+    });
+    await fc.assert(
+      fc.asyncProperty(limits, fc.array(request, { maxLength: 30 }), async (some, requests) => {
+        start(some);
+        [running, most, ended] = [0, 0, 0];
+        for (const each of requests) clock.after(each.at, () => void send(each));
+        await clock.advance(hours(3));
+        expect(ended).toBe(requests.length);
+        expect(most).toBeLessThanOrEqual(some.concurrency);
+        const times = started.map(([, at]) => at);
+        const logins = started.filter(([kind]) => kind === 'login').map(([, at]) => at);
+        expectWithin(times, some.requestsPerSecond, some.burst);
+        expectWithin(logins, some.passwordLoginsPerSecond, 2);
+        expect(clock.timers).toBe(0);
+      }),
+      { numRuns: runs(1_500) },
+    );
+  }, 120_000);
+});
+
+function expectWithin(starts: readonly Ms[], perSecond: number, burst: number): void {
+  for (const [first, from] of starts.entries()) {
+    for (const [more, to] of starts.slice(first).entries()) {
+      const allowed = burst + ((to - from) / 1_000) * perSecond;
+      // A request may start when a thousandth of a permit is missing
+      expect(more + 1).toBeLessThanOrEqual(allowed + 0.01);
+    }
+  }
+}
