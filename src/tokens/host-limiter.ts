@@ -6,7 +6,7 @@ import type { Ticket } from './deadline-queue.ts';
 import type { Outcome } from './outcome.ts';
 import { RealmLimiter } from './realm-limiter.ts';
 import { RequestQueue, type Waiter } from './request-queue.ts';
-import { type RateLimits, Throttle } from './throttle.ts';
+import { type PauseCause, type RateLimits, Throttle } from './throttle.ts';
 
 export interface HostLimits extends RateLimits {
   /** How many may run at once; at least 1. */
@@ -18,6 +18,7 @@ export interface HostState {
   readonly running: number;
   /** Undefined while requests may go: there is no pause, and no circuit is open. */
   readonly pausedUntil: EpochMs | undefined;
+  readonly pauseCause?: PauseCause;
 }
 
 /** While the host is paused, one request in so much time goes: it shows whether the host still refuses all realms. */
@@ -64,11 +65,13 @@ export class HostLimiter {
   }
 
   get state(): HostState {
-    const wait = this.#waitLeft(this.#clock.monotonic());
+    const now = this.#clock.monotonic();
+    const paused = this.#paused(now);
     return {
       queued: this.#waiters.size,
       running: this.#running.size,
-      pausedUntil: wait > 0 ? this.#clock.now() + wait : undefined,
+      pausedUntil: paused && this.#clock.now() + paused.waitLeft(now),
+      ...(paused !== undefined && { pauseCause: paused.pauseCause(now) }),
     };
   }
 
@@ -279,12 +282,13 @@ export class HostLimiter {
     return Math.max(rateDelay, pauseLeft, circuitBreaker.waitLeft(now));
   }
 
-  /** Until a request may go: of the host, or of its realms when there is no request of another realm. */
-  #waitLeft(now: Ms): Ms {
-    const host = this.#throttle.waitLeft(now);
-    if (host > 0 || this.#queue.waiters.size > 0 || this.#realms.size === 0) return host;
-    const waits = [...this.#realms.values()].map(({ throttle }) => throttle.waitLeft(now));
-    return waits.reduce((least, wait) => Math.min(least, wait));
+  /** What lets no request go: the host, or the first of its realms when no request of another realm waits. */
+  #paused(now: Ms): Throttle | undefined {
+    if (this.#throttle.waitLeft(now) > 0) return this.#throttle;
+    if (this.#queue.waiters.size > 0) return undefined;
+    const throttles = [...this.#realms.values()].map(({ throttle }) => throttle);
+    const [first] = throttles.toSorted((one, other) => one.waitLeft(now) - other.waitLeft(now));
+    return first !== undefined && first.waitLeft(now) > 0 ? first : undefined;
   }
 
   /** An idle host is forgotten once it and its realms are back at the full rate and have all their permits. */

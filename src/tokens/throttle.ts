@@ -11,6 +11,8 @@ export interface RateLimits {
   readonly passwordLoginsPerSecond: number;
 }
 
+export type PauseCause = 'rate_limited' | 'unreachable';
+
 const LOGIN_BURST = 2;
 
 /** What slows requests to a host or to a realm down: permits, pauses and a circuit breaker. `now` is monotonic. */
@@ -36,6 +38,12 @@ export class Throttle {
   /** Of the pause or of the open circuit, whichever is longer; 0 or less when there is neither. */
   waitLeft(now: Ms): Ms {
     return Math.max(this.adaptiveRate.pauseLeft(now), this.circuitBreaker.waitLeft(now));
+  }
+
+  /** Why requests have to wait as long as `waitLeft` says. */
+  pauseCause(now: Ms): PauseCause {
+    const isCircuitOpen = this.circuitBreaker.waitLeft(now) > this.adaptiveRate.pauseLeft(now);
+    return isCircuitOpen ? 'unreachable' : 'rate_limited';
   }
 
   /** Until there is a permit, whatever else is in the way. */

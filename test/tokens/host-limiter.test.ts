@@ -116,7 +116,9 @@ describe('a host limiter', () => {
     void ask('elsewhere', { host: 'other.example' });
     await clock.advance(minutes(2) - 1);
     expect(names()).toEqual(['elsewhere']);
-    expect(limiter.snapshot()).toEqual([{ host: HOST, queued: 1, running: 0, pausedUntil: until }]);
+    expect(limiter.snapshot()).toMatchObject([
+      { host: HOST, queued: 1, running: 0, pausedUntil: until, pauseCause: 'rate_limited' },
+    ]);
     await clock.advance(1);
     expect(names()).toEqual(['elsewhere', 'a']);
     expect(limiter.snapshot()).toMatchObject([{ pausedUntil: undefined }]);

@@ -160,7 +160,9 @@ describe('a host of which two realms ask for patience', () => {
   });
 
   it('is left alone, but for one request in ten seconds, for five minutes at most', async () => {
-    expect(limiter.snapshot()).toMatchObject([{ pausedUntil: clock.now() + minutes(5) }]);
+    expect(limiter.snapshot()).toMatchObject([
+      { pausedUntil: clock.now() + minutes(5), pauseCause: 'rate_limited' },
+    ]);
     for (let n = 0; n < 99; n += 1) void ask(`c${n}`, { outcome: 'refused' });
     await clock.advance(minutes(5) - 1);
     expect(started.map(([, at]) => at)).toEqual(
@@ -244,6 +246,9 @@ describe('a host of which two realms ask for patience', () => {
 describe('a realm that does not answer', () => {
   it('is left alone after five errors, and no other realm of its host is', async () => {
     await fail('a', 'a', 'a', 'a', 'a');
+    expect(limiter.snapshot()).toMatchObject([
+      { pausedUntil: clock.now() + seconds(2), pauseCause: 'unreachable' },
+    ]);
     void ask('a');
     void ask('b');
     await clock.advance(seconds(9));
