@@ -146,8 +146,8 @@ function retryLine({ status }: ConvercusCredential, reason: string, now: EpochMs
 }
 
 function sourceLine(context: Context, { credential, source, now }: Seen): string {
-  const { credentialsSecretRef: ref, grantType } = credential.spec;
-  const keys = requiredKeys({ grantType, source: ref }).map((key) => plain(key, 60));
+  const { credentialsSecretRef: ref, grantType, org } = credential.spec;
+  const keys = requiredKeys({ grantType, source: ref, org }).map((key) => plain(key, 60));
   const named = `Secret ${plain(ref.name, 253)}, ${keys.length === 1 ? 'key' : 'keys'} ${keys.join(', ')}`;
   return `${named}${factsText(context, source, now)}`;
 }

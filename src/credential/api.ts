@@ -50,6 +50,10 @@ export interface ConvercusCredential {
      */
     realm?: string;
     /**
+     * Organization code of grantType legacy_login, if it is not in the credentials Secret, where key org is not read then.
+     */
+    org?: string;
+    /**
      * The Secret in the same namespace that holds the client secret (and user name and password, where the grant needs them).
      */
     credentialsSecretRef: {
@@ -61,6 +65,10 @@ export interface ConvercusCredential {
        * Under which keys of the Secret the values are found.
        */
       keys: {
+        /**
+         * Key of the client id, if that is in the Secret as well. It wins over spec.clientId, and the operator shows its value nowhere.
+         */
+        clientId?: string;
         /**
          * Key of the client secret.
          */
@@ -116,6 +124,9 @@ export interface ConvercusCredential {
        * Keys of the Secret and what to write there. {{access_token}} and the other placeholders are replaced:
        * access_token, id_token, token_type, scope, issued_at, expires_at (RFC 3339), expires_at_unix, program,
        * environment, realm, api_url. Everything else is written as it is. Default: token: "{{access_token}}".
+       *
+       * In a Helm chart write $(access_token), as in the arguments of a container: $$(access_token) is written as
+       * $(access_token), and other names in $(…) stay as they are.
        */
       data?: {
         [k: string]: string;

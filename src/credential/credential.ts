@@ -8,10 +8,16 @@ import {
   tokenUrlOf,
   unknownEnvironment,
 } from '../oauth/environment.ts';
-import { FIELDS_BY_GRANT } from '../oauth/grants.ts';
+import { type CredentialsField, FIELDS_BY_GRANT } from '../oauth/grants.ts';
 import type { ConvercusCredential } from './api.ts';
 import type { RenewalPolicy } from './renewal.ts';
-import { fill, PLACEHOLDERS, type Placeholder, unknownPlaceholders } from './template.ts';
+import {
+  fill,
+  isGoTemplate,
+  PLACEHOLDERS,
+  type Placeholder,
+  unknownPlaceholders,
+} from './template.ts';
 
 export const RENEW_REQUEST_ANNOTATION = 'convercus.io/renew-requested-at';
 
@@ -25,7 +31,10 @@ export interface Credential {
   readonly program: string;
   readonly environment: Environment;
   readonly grantType: Spec['grantType'];
+  /** Of the spec: the one in the credentials Secret wins, if `source.keys` has a key for it. */
   readonly clientId: string;
+  /** Organization code of `legacy_login`; undefined when it is in the credentials Secret. */
+  readonly org: string | undefined;
   readonly scope: string;
   readonly realm: string;
   /** The token endpoint; for `legacy_login` the login endpoint. */
@@ -80,6 +89,7 @@ export function parseCredential(
   const { grantType } = spec;
   const isLegacy = grantType === 'legacy_login';
   const tokenUrl = isLegacy ? environment.loginUrl : tokenUrlOf(environment, realm);
+  const keys = requiredKeys({ grantType, source, org: spec.org });
   return {
     namespace: metadata.namespace,
     name: metadata.name,
@@ -88,6 +98,7 @@ export function parseCredential(
     environment,
     grantType,
     clientId: spec.clientId,
+    org: spec.org,
     scope: spec.scope,
     realm,
     tokenUrl,
@@ -97,7 +108,7 @@ export function parseCredential(
     suspended: spec.suspend,
     renewRequest: metadata.annotations?.[RENEW_REQUEST_ANNOTATION],
     specHash: digest([
-      [grantType, tokenUrl, spec.clientId, spec.scope, ...requiredKeys({ grantType, source })],
+      [grantType, tokenUrl, spec.clientId, spec.scope, ...keys],
       [spec.renewal, target],
       withFixedValues(target, {
         program: spec.program,
@@ -105,16 +116,32 @@ export function parseCredential(
         realm,
         api_url: environment.apiUrl,
       }),
+      ...(spec.org === undefined ? [] : [spec.org]),
     ]),
   };
 }
 
-/** The keys of the credentials Secret that the grant needs. */
-export const requiredKeys = ({
+/** What may be read from the credentials Secret. */
+export type SecretField = CredentialsField | 'clientId';
+
+type SecretUser = Pick<Credential, 'grantType' | 'source' | 'org'>;
+
+/** What is read from the credentials Secret, and under which keys. */
+export function requiredFields({
   grantType,
-  source,
-}: Pick<Credential, 'grantType' | 'source'>): string[] =>
-  FIELDS_BY_GRANT[grantType].map((field) => source.keys[field]);
+  source: { keys },
+  org,
+}: SecretUser): readonly (readonly [SecretField, string])[] {
+  const fields = FIELDS_BY_GRANT[grantType]
+    .filter((field) => field !== 'org' || org === undefined)
+    .map((field) => [field, keys[field]] as const);
+  const { clientId } = keys;
+  if (clientId === undefined || grantType === 'legacy_login') return fields;
+  return [['clientId', clientId], ...fields];
+}
+
+export const requiredKeys = (secretUser: SecretUser): string[] =>
+  requiredFields(secretUser).map(([, key]) => key);
 
 /** The target's data with all placeholders filled in that do not depend on the token. */
 const withFixedValues = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>
@@ -149,15 +176,20 @@ function parseTarget(resource: ConvercusCredential): Target | Failure {
   const { data = DEFAULT_DATA } = target;
   for (const [key, template] of Object.entries(data)) {
     const [unknown] = unknownPlaceholders(template);
-    if (unknown !== undefined) {
-      return new Failure(
-        'InvalidSpec',
-        `spec.target.data.${key} has the unknown placeholder {{${sanitize(unknown, [])}}}; known are: ${PLACEHOLDERS.join(', ')}`,
-      );
-    }
+    if (unknown !== undefined) return unknownPlaceholder(key, unknown);
   }
   const { creationPolicy, deletionPolicy, labels = {}, annotations = {} } = target;
   return { name, creationPolicy, deletionPolicy, labels, annotations, data };
+}
+
+function unknownPlaceholder(key: string, name: string): Failure {
+  const hint = isGoTemplate(name)
+    ? ', which looks like a Go template, and the operator runs none: write {{access_token}}, or $(access_token) in a Helm chart'
+    : '';
+  return new Failure(
+    'InvalidSpec',
+    `spec.target.data.${key} has the unknown placeholder {{${sanitize(name, [])}}}${hint}; known are: ${PLACEHOLDERS.join(', ')}`,
+  );
 }
 
 /** 128 bits of SHA-256 over a canonical form: the order of object keys does not matter, the order of lists does. */

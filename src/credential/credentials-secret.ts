@@ -1,13 +1,16 @@
 import { Failure, isFailure } from '../lib/failure.ts';
 import { Sensitive } from '../lib/sensitive.ts';
-import { type CredentialsField, FIELDS_BY_GRANT, type GrantRequest } from '../oauth/grants.ts';
-import { type Credential, requiredKeys } from './credential.ts';
+import type { CredentialsField, GrantRequest } from '../oauth/grants.ts';
+import { type Credential, requiredFields, requiredKeys, type SecretField } from './credential.ts';
 import type { SecretContents } from './secret.ts';
 
-/** Values of the credentials Secret; those that the grant does not need are empty. */
-export type CredentialsValues = Readonly<Record<CredentialsField, Sensitive>>;
+/** Values of the credentials Secret; those that are not read from it are empty, and the client id is absent. */
+export type CredentialsValues = Readonly<Record<CredentialsField, Sensitive>> & {
+  readonly clientId?: Sensitive;
+};
 
-const FIELD_NAMES: Readonly<Record<CredentialsField, string>> = {
+const FIELD_NAMES: Readonly<Record<SecretField, string>> = {
+  clientId: 'the client id',
   clientSecret: 'the client secret',
   username: 'the user name',
   password: 'the password',
@@ -21,14 +24,14 @@ export function credentialsIn(
   contents: SecretContents,
   credential: Credential,
 ): CredentialsValues | Failure {
-  const values: Record<CredentialsField, Sensitive> = {
+  const values: Record<CredentialsField, Sensitive> & { clientId?: Sensitive } = {
     clientSecret: EMPTY,
     username: EMPTY,
     password: EMPTY,
     org: EMPTY,
   };
-  for (const field of FIELDS_BY_GRANT[credential.grantType]) {
-    const value = valueAt(contents, credential, field);
+  for (const [field, key] of requiredFields(credential)) {
+    const value = valueAt(contents, credential, { field, key });
     if (isFailure(value)) return value;
     values[field] = value;
   }
@@ -38,13 +41,12 @@ export function credentialsIn(
 function valueAt(
   contents: SecretContents,
   { source, grantType }: Credential,
-  field: CredentialsField,
+  { field, key }: { readonly field: SecretField; readonly key: string },
 ): Sensitive | Failure {
-  const key = source.keys[field];
   const value = contents.data.get(key)?.reveal();
   if (value === undefined || value.trim() === '') {
     const fault = value === undefined ? `has no key "${key}"` : `has an empty key "${key}"`;
-    const why = grantType === 'client_credentials' ? '' : `, which grantType ${grantType} needs`;
+    const why = isNeededByGrant(grantType, field) ? `, which grantType ${grantType} needs` : '';
     return new Failure(
       'InputMissing',
       `Secret "${source.name}" ${fault}; put ${FIELD_NAMES[field]} there${why}`,
@@ -55,6 +57,9 @@ function valueAt(
   return new Failure('InputInvalid', `Key "${key}" of Secret "${source.name}" ${problem}`);
 }
 
+const isNeededByGrant = (grantType: Credential['grantType'], field: SecretField): boolean =>
+  grantType !== 'client_credentials' && field !== 'clientId';
+
 /**
  * In characters. Keycloak makes client secrets of 32. A shorter one might stand in a response by chance, and whether it
  * does would then show in what is told of that response.
@@ -64,7 +69,7 @@ const MIN_CLIENT_SECRET = 8;
 /** In characters. Values are kept in memory, and a Secret may hold a megabyte. */
 const MAX_VALUE = 16 * 1024;
 
-function problemWith(value: string, field: CredentialsField): string | undefined {
+function problemWith(value: string, field: SecretField): string | undefined {
   const name = FIELD_NAMES[field];
   // What stands for bytes that are no UTF-8 text
   if (value.includes('\ufffd')) return `is not UTF-8 text; put ${name} there as it is`;
@@ -77,8 +82,14 @@ function problemWith(value: string, field: CredentialsField): string | undefined
   if (field === 'clientSecret' && value.trim().length < MIN_CLIENT_SECRET) {
     return `is shorter than ${MIN_CLIENT_SECRET} characters, which ${name} must not be; ask Convercus for another one`;
   }
+  if (field === 'clientId' && !CLIENT_ID.test(value)) {
+    return `is no client id; put ${name} there without spaces, at most 255 characters`;
+  }
   return undefined;
 }
+
+/** The same as for spec.clientId. */
+const CLIENT_ID = /^[\x21-\x7e]{1,255}$/;
 
 export function credentialsSecretMissing(credential: Credential): Failure {
   const keys = requiredKeys(credential).map((key) => `"${key}"`);
@@ -91,9 +102,9 @@ export function credentialsSecretMissing(credential: Credential): Failure {
 
 /** The token request of the credential with these values. */
 export function requestFrom(credential: Credential, values: CredentialsValues): GrantRequest {
-  const { grantType, realm, tokenUrl, clientId, scope } = credential;
+  const { grantType, realm, tokenUrl, scope } = credential;
   const environment = credential.environment.name;
-  const { clientSecret, username, password, org } = values;
+  const { clientId = credential.clientId, clientSecret, username, password } = values;
   const endpoint = { environment, realm, tokenUrl, clientId, scope, clientSecret };
   switch (grantType) {
     case 'client_credentials':
@@ -101,6 +112,16 @@ export function requestFrom(credential: Credential, values: CredentialsValues): 
     case 'password':
       return { ...endpoint, grantType, username, password };
     case 'legacy_login':
-      return { grantType, environment, loginUrl: tokenUrl, org, username, password };
+      return {
+        grantType,
+        environment,
+        loginUrl: tokenUrl,
+        org: orgOf(credential, values),
+        username,
+        password,
+      };
   }
 }
+
+const orgOf = ({ org }: Credential, values: CredentialsValues): Sensitive =>
+  org === undefined ? values.org : new Sensitive(org);

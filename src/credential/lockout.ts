@@ -44,8 +44,9 @@ export function loginAllowedAt(
  * @param version of the credentials Secret
  */
 export function presentedDigest(credential: Credential, version: string): string {
-  const { grantType, tokenUrl, clientId } = credential;
-  return digest([grantType, tokenUrl, clientId, requiredKeys(credential), version]);
+  const { grantType, tokenUrl, clientId, org } = credential;
+  const presented = [grantType, tokenUrl, clientId, requiredKeys(credential), version];
+  return digest(org === undefined ? presented : [...presented, org]);
 }
 
 /** What is known of a password that has just been rejected. */

@@ -1,6 +1,7 @@
 import { Failure } from '../lib/failure.ts';
 import { decimalAt, parseJson, textAt } from '../lib/json.ts';
 import { Sensitive } from '../lib/sensitive.ts';
+import { clientIdOf } from '../oauth/grants.ts';
 import { type Credential, sessionNameOf } from './credential.ts';
 import type { DesiredSecret, SecretContents, SecretMeta } from './secret.ts';
 import type { Session } from './session.ts';
@@ -53,12 +54,24 @@ export function sessionSecretFrom(
 /** The stored names are those of version 0.1.0: a session outlives an upgrade and a rollback. */
 function detailsOf(session: Session): object {
   const { refreshToken: _, username: __, ...rest } = session;
+  const clientId = clientIdOf(session);
   const { credentialsVersion, reauthenticateAt, maxTokenLifetime, ...same } = rest;
   return {
     ...same,
+    clientId,
     loggedInWith: credentialsVersion,
     loginAt: reauthenticateAt,
     longest: maxTokenLifetime,
+  };
+}
+
+function sourceFrom(details: unknown): Session['source'] {
+  const text = (name: string): string | undefined => textAt(details, 'source', name);
+  const clientIdKey = text('clientIdKey');
+  return {
+    name: text('name') ?? '',
+    key: text('key') ?? '',
+    ...(clientIdKey === undefined ? {} : { clientIdKey }),
   };
 }
 
@@ -73,6 +86,7 @@ export function sessionFrom({
   const text = (name: string): string => textAt(details, name) ?? '';
   const startedAt = decimalAt(details, 'startedAt');
   const maxTokenLifetime = decimalAt(details, 'longest');
+  const source = sourceFrom(details);
   if (refreshToken === undefined || username === undefined) return undefined;
   if (startedAt === undefined || maxTokenLifetime === undefined) return undefined;
   return {
@@ -82,12 +96,9 @@ export function sessionFrom({
     environment: text('environment'),
     realm: text('realm'),
     tokenUrl: text('tokenUrl'),
-    clientId: text('clientId'),
+    clientId: source.clientIdKey === undefined ? text('clientId') : new Sensitive(text('clientId')),
     scope: text('scope'),
-    source: {
-      name: textAt(details, 'source', 'name') ?? '',
-      key: textAt(details, 'source', 'key') ?? '',
-    },
+    source,
     credentialsVersion: text('loggedInWith'),
     startedAt,
     refreshExpiresAt: decimalAt(details, 'refreshExpiresAt'),

@@ -1,7 +1,7 @@
 import type { Failure } from '../lib/failure.ts';
 import type { Sensitive } from '../lib/sensitive.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
-import type { PasswordRequest, RefreshRequest } from '../oauth/grants.ts';
+import { clientIdOf, type PasswordRequest, type RefreshRequest } from '../oauth/grants.ts';
 import type { RefreshToken, Token } from '../oauth/token.ts';
 import type { Credential } from './credential.ts';
 
@@ -12,11 +12,12 @@ export interface SessionOrigin {
   readonly environment: string;
   readonly realm: string;
   readonly tokenUrl: string;
-  readonly clientId: string;
+  /** Sensitive when it comes from the credentials Secret. */
+  readonly clientId: string | Sensitive;
   /** A refresh may not ask for more than the login did. */
   readonly scope: string;
-  /** Where the client secret was read. */
-  readonly source: { readonly name: string; readonly key: string };
+  /** Where the client secret was read, and the client id if it is not that of the spec. */
+  readonly source: { readonly name: string; readonly key: string; readonly clientIdKey?: string };
 }
 
 /** The session is over: its refresh token must never be sent again. */
@@ -44,12 +45,13 @@ const TOLERANCE: Ms = seconds(2);
 /** Undefined when the server gave no refresh token: then each renewal is a login. */
 export function sessionFromLogin(
   credential: Credential,
-  { username }: PasswordRequest,
+  { username, clientId }: PasswordRequest,
   { token, sourceVersion }: { readonly token: Token; readonly sourceVersion: string },
 ): Session | undefined {
   if (token.refreshToken === undefined) return undefined;
   return {
     ...originOf(credential),
+    clientId,
     username,
     credentialsVersion: sourceVersion,
     refreshToken: token.refreshToken.value,
@@ -87,28 +89,31 @@ const isSame = (a: EpochMs | undefined, b: EpochMs | undefined): a is EpochMs =>
 const reauthenticationDate = (startedAt: EpochMs, end: EpochMs, jitter: number): EpochMs =>
   Math.round(startedAt + (end - startedAt) * (0.85 + 0.05 * jitter));
 
-const originOf = (credential: Credential): SessionOrigin => ({
-  credentialUid: credential.uid,
-  environment: credential.environment.name,
-  realm: credential.realm,
-  tokenUrl: credential.tokenUrl,
-  clientId: credential.clientId,
-  scope: credential.scope,
-  source: { name: credential.source.name, key: credential.source.keys.clientSecret },
-});
+function originOf(credential: Credential): Omit<SessionOrigin, 'clientId'> {
+  const { name, keys } = credential.source;
+  const clientId = keys.clientId === undefined ? {} : { clientIdKey: keys.clientId };
+  return {
+    credentialUid: credential.uid,
+    environment: credential.environment.name,
+    realm: credential.realm,
+    tokenUrl: credential.tokenUrl,
+    scope: credential.scope,
+    source: { name, key: keys.clientSecret, ...clientId },
+  };
+}
 
 /** The session is of the credential's user and client, so its refresh token may be used for the credential. */
 export function isSessionOf(
   session: Session,
   credential: Credential,
-  { username }: PasswordRequest,
+  request: PasswordRequest,
 ): boolean {
   return (
     session.credentialUid === credential.uid &&
     session.tokenUrl === credential.tokenUrl &&
-    session.clientId === credential.clientId &&
+    clientIdOf(session) === clientIdOf(request) &&
     session.scope === credential.scope &&
-    session.username.reveal() === username.reveal()
+    session.username.reveal() === request.username.reveal()
   );
 }
 

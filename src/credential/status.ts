@@ -266,6 +266,8 @@ const RENEWED: Readonly<Record<RenewReason, readonly [reason: string, message: s
 function originOf({ kind }: Failure, { spec }: ConvercusCredential): string {
   const { name, keys } = spec.credentialsSecretRef;
   const secret = `Secret "${name}"`;
+  if (kind === 'ClientUnknownOrDisabled' && keys.clientId !== undefined)
+    return ` The client id is in ${secret}, key "${keys.clientId}".`;
   if (kind === 'ClientSecretRejected')
     return ` The client secret is in ${secret}, key "${keys.clientSecret}".`;
   if (kind === 'CredentialsRejected')

@@ -17,7 +17,8 @@ interface ClientRequest {
   /** Name of the environment. */
   readonly environment: string;
   readonly realm: string;
-  readonly clientId: string;
+  /** Sensitive when it comes from a Secret. */
+  readonly clientId: string | Sensitive;
   readonly clientSecret: Sensitive;
 }
 
@@ -71,6 +72,9 @@ export type TokenRequest = EndpointRequest | LoginRequest;
 
 export const urlOf = (request: TokenRequest): string =>
   request.grantType === 'legacy_login' ? request.loginUrl : request.tokenUrl;
+
+export const clientIdOf = ({ clientId }: Pick<ClientRequest, 'clientId'>): string =>
+  typeof clientId === 'string' ? clientId : clientId.reveal();
 
 /** Host and port; the whole text when it is no URL. */
 export const hostOf = (url: string): string => (URL.canParse(url) ? new URL(url).host : url);

@@ -2,7 +2,7 @@ import { Failure } from '../lib/failure.ts';
 import { textAt } from '../lib/json.ts';
 import type { EpochMs } from '../lib/time.ts';
 import { type Environments, tokenUrlOf } from './environment.ts';
-import { type LogoutRequest, secretsOf } from './grants.ts';
+import { clientIdOf, type LogoutRequest, secretsOf } from './grants.ts';
 import type { HttpRequest, TokenHosts } from './http-client.ts';
 import { type HttpResponse, isSuccess, jsonBody } from './http-response.ts';
 import { failureFromResponse, isOAuthError, type TokenRequestContext } from './token-errors.ts';
@@ -68,17 +68,14 @@ const addressUnknown = (environment: string): Failure =>
     `The path of tokenUrl of environment "${environment}" does not end in /token, so the address of the log-out is not known`,
   );
 
-function httpRequest(
-  { clientId, clientSecret, refreshToken }: LogoutRequest,
-  url: string,
-  endpoint: LogoutEndpoint,
-): HttpRequest {
+function httpRequest(request: LogoutRequest, url: string, endpoint: LogoutEndpoint): HttpRequest {
+  const { clientSecret, refreshToken } = request;
   const value = refreshToken.reveal();
   const token =
     endpoint === 'logout'
       ? { refresh_token: value }
       : { token: value, token_type_hint: 'refresh_token' };
-  const client = { client_id: clientId, client_secret: clientSecret.reveal() };
+  const client = { client_id: clientIdOf(request), client_secret: clientSecret.reveal() };
   return {
     url,
     method: 'POST',

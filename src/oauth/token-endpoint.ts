@@ -11,7 +11,7 @@ import type { Failure } from '../lib/failure.ts';
 import { decimalAt, type JsonObject, textAt } from '../lib/json.ts';
 import { Sensitive } from '../lib/sensitive.ts';
 import { type EpochMs, hours, type Ms, seconds } from '../lib/time.ts';
-import { type EndpointRequest, secretsOf } from './grants.ts';
+import { clientIdOf, type EndpointRequest, secretsOf } from './grants.ts';
 import type { Exchange, Send, TokenHosts } from './http-client.ts';
 import { type HttpResponse, isSuccess, jsonBody, type ResponseContext } from './http-response.ts';
 import { claimsOf, lifetimeOf, MAX_VALIDITY, type RefreshToken, type Token } from './token.ts';
@@ -68,10 +68,11 @@ async function sendGrant(request: EndpointRequest, send: Send): Promise<Exchange
 const isOnce = ({ grantType }: EndpointRequest): boolean => grantType !== 'client_credentials';
 
 /** No timer and no rule about https of openid-client's own: both are the HTTP client's. */
-function configurationFor({ tokenUrl, clientId, clientSecret }: EndpointRequest): Configuration {
+function configurationFor(request: EndpointRequest): Configuration {
+  const { tokenUrl, clientSecret } = request;
   const metadata = { issuer: tokenUrl, token_endpoint: tokenUrl };
   const authentication = ClientSecretPost(clientSecret.reveal());
-  const server = new Configuration(metadata, clientId, undefined, authentication);
+  const server = new Configuration(metadata, clientIdOf(request), undefined, authentication);
   allowInsecureRequests(server);
   server.timeout = 0;
   return server;

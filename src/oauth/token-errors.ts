@@ -125,7 +125,7 @@ export interface TokenRequestContext
 
 const sentIn = ({ secrets, realm, clientId, scope }: TokenRequestContext): Sent => ({
   secrets,
-  chosen: [realm, clientId, scope],
+  chosen: [realm, scope, ...(typeof clientId === 'string' ? [clientId] : [])],
 });
 
 /** Codes of RFC 6749 and of Keycloak. To show one tells nothing of the request. */
@@ -324,8 +324,10 @@ export function failureFromResponse(
   return failureFrom(kind, MESSAGES, endpoint, { response, error, description });
 }
 
-export const endpointWords = ({ realm, host, clientId }: TokenRequestContext): string =>
-  `realm "${realm}" at ${host}, client "${clientId}"`;
+export function endpointWords({ realm, host, clientId }: TokenRequestContext): string {
+  const endpoint = `realm "${realm}" at ${host}`;
+  return typeof clientId === 'string' ? `${endpoint}, client "${clientId}"` : endpoint;
+}
 
 /** RFC 6749, 5.2. Prose in `error` comes from Keycloak's outer layers or from a proxy, and is no OAuth error. */
 export const isOAuthError = (body: unknown): boolean =>

@@ -10,7 +10,7 @@ import type { TokenFailure } from '../tokens/token-demand.ts';
 /** The values of a credentials Secret as they were read. */
 export interface ReadCredentials {
   readonly meta: SecretMeta;
-  /** Names of the keys that were read. */
+  /** Which values were read, and under which keys. */
   readonly keys: string;
   readonly values: CredentialsValues;
 }

@@ -1,4 +1,4 @@
-import { type Credential, requiredKeys } from '../credential/credential.ts';
+import { type Credential, requiredFields } from '../credential/credential.ts';
 import {
   type CredentialsValues,
   credentialsIn,
@@ -135,7 +135,7 @@ export class TargetSync {
     { source }: Observation,
     signal: AbortSignal,
   ): Promise<ReadCredentials | Failure> {
-    const keys = requiredKeys(credential).join(' ');
+    const keys = requiredFields(credential).flat().join(' ');
     const known = state.credentials?.keys === keys ? state.credentials : undefined;
     if (known !== undefined && isSameVersion(known.meta, source)) return known;
     const { namespace } = credential;

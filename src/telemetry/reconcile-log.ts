@@ -92,7 +92,7 @@ export class ReconcileLog {
       program: credential['program'],
       environment: request.environment,
       grantType: request.grantType,
-      ...(request.grantType !== 'legacy_login' && { clientId: request.clientId }),
+      ...shownClientId(request),
       expiresAt: rfc3339(expiresAt),
       jtiSHA256: jti && createHash('sha256').update(jti).digest('hex'),
       reconcileID: id,
@@ -129,3 +129,9 @@ function withReconcileID(log: Log): Log {
     };
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
+
+/** Not one that comes from a Secret. */
+const shownClientId = (request: TokenRequest): { clientId?: string } =>
+  request.grantType !== 'legacy_login' && typeof request.clientId === 'string'
+    ? { clientId: request.clientId }
+    : {};

@@ -1,6 +1,11 @@
 import { hash } from 'node:crypto';
 import { Sensitive } from '../lib/sensitive.ts';
-import type { LoginRequest, PasswordRequest, TokenRequest } from '../oauth/grants.ts';
+import {
+  clientIdOf,
+  type LoginRequest,
+  type PasswordRequest,
+  type TokenRequest,
+} from '../oauth/grants.ts';
 
 /** Digests of what requests present: equal for equal requests, and telling nothing about what they hold. */
 export class RequestDigests {
@@ -17,8 +22,9 @@ export class RequestDigests {
   of(request: TokenRequest): string {
     const known = this.#known.get(request);
     if (known !== undefined) return known;
+    // Failures are shared, and one that names the client id of a spec must not be told where it is secret
     const values = Object.values(request).map((value: string | Sensitive) =>
-      value instanceof Sensitive ? value.reveal() : value,
+      value instanceof Sensitive ? [value.reveal()] : value,
     );
     const digest = this.#digest(values);
     this.#known.set(request, digest);
@@ -60,7 +66,7 @@ export class RequestDigests {
   ofPassword(request: TokenRequest): string | undefined {
     if (!('password' in request)) return undefined;
     const { username, password } = request;
-    const client = request.grantType === 'password' ? [request.clientId] : [];
+    const client = request.grantType === 'password' ? [clientIdOf(request)] : [];
     const at = [...this.#accountsOf(request), ...client];
     return this.#digest([...at, username.reveal(), password.reveal()]);
   }
@@ -71,7 +77,7 @@ export class RequestDigests {
     return [request.loginUrl, request.org.reveal()];
   }
 
-  #digest(values: readonly string[]): string {
+  #digest(values: readonly (string | readonly string[])[]): string {
     return hash('sha256', `${this.#key}${JSON.stringify(values)}`, 'base64url');
   }
 }

@@ -131,6 +131,8 @@ describe('a credential', () => {
 });
 
 describe('the digest of the spec', () => {
+  const { keys } = aCredential().spec.credentialsSecretRef;
+  const withClientId = { name: 'convercus-abc', keys: { ...keys, clientId: 'client_id' } };
   const hashOf = (overrides: CredentialOverrides = {}) => aParsedCredential(overrides).specHash;
   const template = (text: string) => ({ target: { data: { token: text } } });
 
@@ -151,6 +153,8 @@ describe('the digest of the spec', () => {
         },
       },
     ],
+    ['the organization code', { spec: { org: 'abc' } }],
+    ['a client id in the Secret', { spec: { credentialsSecretRef: withClientId } }],
     ['the renewal', { spec: { renewal: { percent: 50 } } }],
     ['the target', { target: { name: 'other' } }],
     ['the deletion policy', { target: { deletionPolicy: 'Retain' } }],
@@ -210,6 +214,11 @@ describe('the digest of the spec', () => {
     expect(parseCredential(aCredential(shown), settings)).not.toMatchObject({
       specHash: hashOf(shown),
     });
+  });
+
+  /** What targets of version 0.1.0 carry: another digest would renew all of them at an upgrade. */
+  it('is what it was in 0.1.0', () => {
+    expect(hashOf()).toBe('ufDS9lkwpLyF1NwuSkAp7K');
   });
 
   it('does not depend on the order of keys', () => {

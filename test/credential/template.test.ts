@@ -1,6 +1,12 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { fill, PLACEHOLDERS, unknownPlaceholders, uses } from '../../src/credential/template.ts';
+import {
+  fill,
+  isGoTemplate,
+  PLACEHOLDERS,
+  unknownPlaceholders,
+  uses,
+} from '../../src/credential/template.ts';
 
 describe('a template', () => {
   it.each<[string, string]>([
@@ -14,6 +20,15 @@ describe('a template', () => {
     ['{{Realm}}', '{{Realm}}'],
     ['{{constructor}}{{__proto__}}', '{{constructor}}{{__proto__}}'],
     ['', ''],
+    ['Bearer $(access_token)', 'Bearer <access_token>'],
+    ['$$(access_token)', '$(access_token)'],
+    ['$$$(access_token)', '$$(access_token)'],
+    ['$(date) $(Realm) $( realm ) $realm $(realm', '$(date) $(Realm) $( realm ) $realm $(realm'],
+    ['$$(date)', '$(date)'],
+    ['$$ $', '$$ $'],
+    ['$({{realm}})', '$(<realm>)'],
+    ['{{$(realm)}}', '{{$(realm)}}'],
+    ['$(constructor)', '$(constructor)'],
   ])('%j is filled as %j', (template, expected) => {
     expect(fill(template, (name) => `<${name}>`)).toBe(expected);
   });
@@ -27,7 +42,7 @@ describe('a template', () => {
   });
 
   it('without placeholders stays as it is', () => {
-    const plain = fc.string().filter((text) => !text.includes('{{'));
+    const plain = fc.string().filter((text) => !text.includes('{{') && !text.includes('$('));
     fc.assert(
       fc.property(plain, (text) => {
         expect(fill(text, () => 'X')).toBe(text);
@@ -38,7 +53,26 @@ describe('a template', () => {
   it.each(PLACEHOLDERS)('may use %s', (name) => {
     expect(unknownPlaceholders(`{{${name}}}`)).toEqual([]);
     expect(uses(`a {{ ${name} }}`, name)).toBe(true);
+    expect(uses(`a $(${name})`, name)).toBe(true);
+    expect(uses(`a $$(${name})`, name)).toBe(false);
     expect(uses(name, name)).toBe(false);
+  });
+
+  it('leaves an unknown name in parentheses to a shell', () => {
+    expect(unknownPlaceholders('$(date) $$(x) {{realm}}')).toEqual([]);
+  });
+
+  it.each<[string, boolean]>([
+    ['.token', true],
+    ['.Values.token', true],
+    ['$x', true],
+    ['token | b64enc', true],
+    ['if', true],
+    ['token', false],
+    ['access-token', false],
+    ['', false],
+  ])('%j looks like a Go template: %j', (name, expected) => {
+    expect(isGoTemplate(name)).toBe(expected);
   });
 
   it.each(['client_secret', 'refresh_token', 'username', 'password', '', 'toString', '__proto__'])(

@@ -89,6 +89,21 @@ describe('the CRD in a real API server', () => {
       'spec.realm has no meaning for grantType legacy_login',
     ],
     [
+      'an organization code without legacy_login',
+      { org: 'abc' },
+      'spec.org is for grantType legacy_login alone',
+    ],
+    [
+      'an organization code with a blank',
+      { grantType: 'legacy_login', org: 'a b' },
+      'write the organization code without spaces',
+    ],
+    [
+      'a key of the client id with a slash',
+      { credentialsSecretRef: { name: 's', keys: { clientId: 'a/b' } } },
+      'write a key of the Secret',
+    ],
+    [
       'no credentials Secret',
       { credentialsSecretRef: undefined },
       'spec.credentialsSecretRef: Required value',

@@ -30,6 +30,17 @@ const response = (
 });
 const html = (status: number) => response(status, '<html>no</html>', { contentType: 'text/html' });
 
+it('a client id is told unless it comes from a Secret', () => {
+  const failed = response(401, { error: 'invalid_client', error_description: 'x' });
+  expect(failureFromResponse(failed, context()).message).toContain('client "machine-2-machine"');
+  const clientId = new Sensitive('secret-client');
+  const { message } = failureFromResponse(failed, context({ clientId, secrets: [clientId] }));
+  expect(message).toContain('(realm "ABC" at auth.convercus.test)');
+  const echo = response(401, { error: 'invalid_client', error_description: 'no secret-client' });
+  const echoed = failureFromResponse(echo, context({ clientId, secrets: [clientId] }));
+  expect(echoed.message).not.toContain('secret-client');
+});
+
 const BOTH = 'Invalid client or Invalid client credentials';
 
 type Row = readonly [

@@ -136,6 +136,7 @@ describe('tokens', () => {
   it.each<[string, Partial<ClientCredentialsRequest>]>([
     ['client secret', { clientSecret: new Sensitive('another') }],
     ['client', { clientId: 'another' }],
+    ['client id that is in a Secret', { clientId: new Sensitive('machine-2-machine') }],
     ['scope', { scope: 'openid profile' }],
     ['token URL', { tokenUrl: `https://${HOST}/realms/xyz/protocol/openid-connect/token` }],
     ['environment', { environment: 'another' }],
