@@ -47,6 +47,8 @@ export interface Credential {
   readonly renewRequest: string | undefined;
   /** Digest of the parts of the spec that shape the token or its target. If it changes, the target is out of date. */
   readonly specHash: string;
+  /** Digest of the parts of the spec that shape the target's data. If it stays, so may the token. */
+  readonly dataHash: string;
 }
 
 export interface Target {
@@ -90,6 +92,14 @@ export function parseCredential(
   const isLegacy = grantType === 'legacy_login';
   const tokenUrl = isLegacy ? environment.loginUrl : tokenUrlOf(environment, realm);
   const keys = requiredKeys({ grantType, source, org: spec.org });
+  const request = [grantType, tokenUrl, spec.clientId, spec.scope, ...keys];
+  const data = withFixedValues(target, {
+    program: spec.program,
+    environment: environment.name,
+    realm,
+    api_url: environment.apiUrl,
+  });
+  const org = spec.org === undefined ? [] : [spec.org];
   return {
     namespace: metadata.namespace,
     name: metadata.name,
@@ -107,17 +117,8 @@ export function parseCredential(
     renewal: { ...settings.renewal, ...spec.renewal },
     suspended: spec.suspend,
     renewRequest: metadata.annotations?.[RENEW_REQUEST_ANNOTATION],
-    specHash: digest([
-      [grantType, tokenUrl, spec.clientId, spec.scope, ...keys],
-      [spec.renewal, target],
-      withFixedValues(target, {
-        program: spec.program,
-        environment: environment.name,
-        realm,
-        api_url: environment.apiUrl,
-      }),
-      ...(spec.org === undefined ? [] : [spec.org]),
-    ]),
+    specHash: digest([request, [spec.renewal, target], data, ...org]),
+    dataHash: digest([request, data, ...org]),
   };
 }
 

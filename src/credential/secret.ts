@@ -43,6 +43,8 @@ export interface TokenAnnotations {
   readonly renewAt: EpochMs;
   /** Digest of the parts of the spec that shape the token or the target. */
   readonly specHash: string;
+  /** Digest of those parts alone that shape the data. Absent if version 0.1.0 wrote them. */
+  readonly dataHash?: string;
   /** `uid/resourceVersion` of the credentials Secret that the token was obtained with. */
   readonly sourceVersion: string;
   /** Digest of the published data and the three times. The data hold a token, so they cannot be guessed from it. */

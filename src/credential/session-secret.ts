@@ -24,6 +24,9 @@ const KEYS = {
   details: 'session.json',
 } as const;
 
+/** Velero: a session that comes back would present a refresh token that has been used since. */
+const EXCLUDED_FROM_BACKUPS = { 'velero.io/exclude-from-backup': 'true' } as const;
+
 /** The Secret that holds the session. It has no owner: it must outlive its credential for the log-out. */
 export function sessionSecretFrom(
   { namespace, name }: Pick<Credential, 'namespace' | 'name'>,
@@ -39,6 +42,7 @@ export function sessionSecretFrom(
       [MANAGED_BY_LABEL]: FIELD_MANAGER,
       [CREDENTIAL_LABEL]: name,
       [SESSION_LABEL]: SESSION_COMPONENT,
+      ...EXCLUDED_FROM_BACKUPS,
     },
     annotations: {},
     data: {

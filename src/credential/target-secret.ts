@@ -3,7 +3,7 @@ import { Sensitive } from '../lib/sensitive.ts';
 import { hours, rfc3339 } from '../lib/time.ts';
 import type { Token } from '../oauth/token.ts';
 import { type Credential, digest } from './credential.ts';
-import { renewalDate } from './renewal.ts';
+import { type Lifetime, renewalDate } from './renewal.ts';
 import type { DesiredSecret, SecretContents, SecretMeta, TokenAnnotations } from './secret.ts';
 import { fill, type Placeholder, uses } from './template.ts';
 import { formatTokenAnnotations } from './token-annotations.ts';
@@ -51,7 +51,7 @@ export interface Provenance {
 
 function tokenAnnotationsFor(
   credential: Credential,
-  token: Token,
+  token: Lifetime,
   data: Readonly<Record<string, Sensitive>>,
   { sourceVersion, renewRequest }: Provenance,
 ): TokenAnnotations {
@@ -63,6 +63,7 @@ function tokenAnnotationsFor(
   return {
     ...times,
     specHash: credential.specHash,
+    dataHash: credential.dataHash,
     sourceVersion,
     contentHash: hashOf(Object.entries(data), times),
     credential: credential.name,
@@ -107,16 +108,52 @@ function valueFor(name: Placeholder, credential: Credential, token: Token): stri
   return values[name]();
 }
 
-/** The desired target, and the annotations of its token. Fails with `InvalidSpec`. */
+/** The desired target, and the annotations of its token. */
+export interface RenderedTarget {
+  readonly secret: DesiredSecret;
+  readonly tokenAnnotations: TokenAnnotations;
+}
+
+/** Fails with `InvalidSpec`. */
 export function renderTarget(
   credential: Credential,
   token: Token,
   provenance: Provenance,
   existing: SecretMeta | 'absent',
-): { secret: DesiredSecret; tokenAnnotations: TokenAnnotations } | Failure {
+): RenderedTarget | Failure {
   const data = renderData(credential, token);
   if (isFailure(data)) return data;
   const tokenAnnotations = tokenAnnotationsFor(credential, token, data, provenance);
+  return { tokenAnnotations, secret: secretFor(credential, tokenAnnotations, data, existing) };
+}
+
+/**
+ * The target with the data that it holds, of the version that was read. Undefined when they are not as published.
+ * @param jitter as that of a token
+ */
+export function renderAgain(
+  credential: Credential,
+  found: SecretContents,
+  jitter: number,
+): RenderedTarget | undefined {
+  const before = found.meta.tokenAnnotations;
+  const data = before && publishedData(found, credential);
+  if (before === undefined || data === undefined) return undefined;
+  const { issuedAt, expiresAt, sourceVersion, renewRequest } = before;
+  const lifetime = { issuedAt, expiresAt, jitter };
+  const provenance = { sourceVersion, renewRequest };
+  const tokenAnnotations = tokenAnnotationsFor(credential, lifetime, data, provenance);
+  const secret = secretFor(credential, tokenAnnotations, data, found.meta);
+  const { resourceVersion } = found.meta;
+  return { tokenAnnotations, secret: { ...secret, resourceVersion } };
+}
+
+function secretFor(
+  credential: Credential,
+  tokenAnnotations: TokenAnnotations,
+  data: Readonly<Record<string, Sensitive>>,
+  existing: SecretMeta | 'absent',
+): DesiredSecret {
   const { target, namespace, name } = credential;
   const secret = {
     namespace,
@@ -127,10 +164,7 @@ export function renderTarget(
     fieldManager: managerFor(name),
   };
   const isMerge = target.creationPolicy === 'Merge';
-  return {
-    tokenAnnotations,
-    secret: isMerge ? mergedSecret(credential, secret, existing) : ownedSecret(credential, secret),
-  };
+  return isMerge ? mergedSecret(credential, secret, existing) : ownedSecret(credential, secret);
 }
 
 type CommonFields = Omit<DesiredSecret, 'labels' | 'force'>;
@@ -153,13 +187,16 @@ function mergedSecret(
   return { ...secret, ...version, annotations, labels: {}, force: false };
 }
 
+/** Stakater Reloader would restart the pods that use the target after each renewal. */
+const DEFAULT_ANNOTATIONS = { 'reloader.stakater.com/ignore': 'true' } as const;
+
 function ownedSecret({ target, name, uid }: Credential, secret: CommonFields): DesiredSecret {
   const labels = {
     ...labelsFrom(target),
     [MANAGED_BY_LABEL]: FIELD_MANAGER,
     [CREDENTIAL_LABEL]: name,
   };
-  const annotations = { ...target.annotations, ...secret.annotations };
+  const annotations = { ...DEFAULT_ANNOTATIONS, ...target.annotations, ...secret.annotations };
   const owned = { ...secret, type: TARGET_TYPE, labels, annotations, force: true };
   const owner = { apiVersion: API_VERSION, kind: KIND, name, uid };
   return target.deletionPolicy === 'Delete' ? { ...owned, owner } : owned;
@@ -230,18 +267,27 @@ export function asSeenBy(
 }
 
 /** Whether a target that another writer has changed still holds what was published. */
-export function isIntact(found: SecretContents, { target }: Credential): boolean {
-  const tokenAnnotations = found.meta.tokenAnnotations;
-  if (tokenAnnotations === undefined) return false;
-  const values: [string, Sensitive][] = [];
-  for (const key of Object.keys(target.data)) {
-    const value = found.data.get(key);
-    if (value === undefined) return false;
-    values.push([key, value]);
-  }
-  if (hashOf(values, tokenAnnotations) !== tokenAnnotations.contentHash) return false;
+export function isIntact(found: SecretContents, credential: Credential): boolean {
+  const { target } = credential;
+  if (publishedData(found, credential) === undefined) return false;
   if (target.creationPolicy === 'Merge') return true;
   return holds(found.labels, labelsFrom(target)) && holds(found.annotations, target.annotations);
+}
+
+/** The values of the target's keys; undefined unless they and their dates are as they were published. */
+function publishedData(
+  { meta: { tokenAnnotations }, data }: SecretContents,
+  { target }: Credential,
+): Readonly<Record<string, Sensitive>> | undefined {
+  if (tokenAnnotations === undefined) return undefined;
+  const values: [string, Sensitive][] = [];
+  for (const key of Object.keys(target.data)) {
+    const value = data.get(key);
+    if (value === undefined) return undefined;
+    values.push([key, value]);
+  }
+  const isSame = hashOf(values, tokenAnnotations) === tokenAnnotations.contentHash;
+  return isSame ? Object.fromEntries(values) : undefined;
 }
 
 function holds(found: Readonly<Record<string, string>>, wanted: Readonly<Record<string, string>>) {

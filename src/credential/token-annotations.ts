@@ -7,6 +7,7 @@ export const TOKEN_ANNOTATIONS = {
   expiresAt: 'convercus.io/expires-at',
   renewAt: 'convercus.io/renew-at',
   specHash: 'convercus.io/spec-hash',
+  dataHash: 'convercus.io/data-hash',
   sourceVersion: 'convercus.io/source-version',
   contentHash: 'convercus.io/content-hash',
   renewRequest: 'convercus.io/renew-request',
@@ -24,14 +25,14 @@ export function formatTokenAnnotations(tokenAnnotations: TokenAnnotations): Reco
     [TOKEN_ANNOTATIONS.specHash]: tokenAnnotations.specHash,
     [TOKEN_ANNOTATIONS.sourceVersion]: tokenAnnotations.sourceVersion,
     [TOKEN_ANNOTATIONS.contentHash]: tokenAnnotations.contentHash,
-    ...(tokenAnnotations.renewRequest === undefined
-      ? {}
-      : { [TOKEN_ANNOTATIONS.renewRequest]: tokenAnnotations.renewRequest }),
-    ...(tokenAnnotations.credential === undefined
-      ? {}
-      : { [TOKEN_ANNOTATIONS.credential]: tokenAnnotations.credential }),
+    ...optional(TOKEN_ANNOTATIONS.dataHash, tokenAnnotations.dataHash),
+    ...optional(TOKEN_ANNOTATIONS.renewRequest, tokenAnnotations.renewRequest),
+    ...optional(TOKEN_ANNOTATIONS.credential, tokenAnnotations.credential),
   };
 }
+
+const optional = (name: string, value: string | undefined): Record<string, string> =>
+  value === undefined ? {} : { [name]: value };
 
 /**
  * Undefined when an annotation is missing or cannot be read.
@@ -53,13 +54,12 @@ export function parseTokenAnnotations(
     sourceVersion: text('sourceVersion'),
     contentHash: text('contentHash'),
   };
-  const renewRequest = text('renewRequest');
-  const credential = text('credential') ?? writtenBy;
   if (!isComplete(tokenAnnotations)) return undefined;
   return {
     ...tokenAnnotations,
-    ...(renewRequest === undefined ? {} : { renewRequest }),
-    ...(credential === undefined ? {} : { credential }),
+    ...optional('dataHash', text('dataHash')),
+    ...optional('renewRequest', text('renewRequest')),
+    ...optional('credential', text('credential') ?? writtenBy),
   };
 }
 

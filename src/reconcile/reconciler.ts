@@ -165,7 +165,7 @@ export class Reconciler {
   ): Promise<ReconcileOutcome | Action> {
     const { state, credential } = subject;
     const isRepaired = isRepair(subject, { seen, reason });
-    const done = await this.#target.sync(subject, { seen, freshness, issued }, signal);
+    const done = await this.#target.sync(subject, { seen, reason, freshness, issued }, signal);
     if (done === 'superseded') return 'await-change';
     if (isPending(done)) return this.#pending(subject, seen, done.reportAt);
     state.pendingSince = undefined;

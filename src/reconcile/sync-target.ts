@@ -8,6 +8,7 @@ import {
 import { presentedDigest, type Rejection } from '../credential/lockout.ts';
 import {
   type Observation,
+  type RenewReason,
   type RequiredFreshness,
   tokenAnnotationsOf,
 } from '../credential/plan.ts';
@@ -19,7 +20,11 @@ import {
   type TokenAnnotations,
   versionOf,
 } from '../credential/secret.ts';
-import { credentialOfManager, renderTarget } from '../credential/target-secret.ts';
+import {
+  credentialOfManager,
+  type RenderedTarget,
+  renderTarget,
+} from '../credential/target-secret.ts';
 import { type TokenClaims, tokenClaimsOf } from '../credential/token-claims.ts';
 import {
   type CurrentToken,
@@ -28,7 +33,7 @@ import {
   retryAt,
   retryBeforeExpiry,
 } from '../lib/failure.ts';
-import { type EpochMs, type Ms, minutes } from '../lib/time.ts';
+import { type EpochMs, type Ms, minutes, rfc3339 } from '../lib/time.ts';
 import type { GrantRequest, PasswordRequest } from '../oauth/grants.ts';
 import type { Token } from '../oauth/token.ts';
 import type { LoginHistory } from '../tokens/rejected-logins.ts';
@@ -39,6 +44,7 @@ import {
   type TokenFailure,
 } from '../tokens/token-demand.ts';
 import type { Dependencies } from './dependencies.ts';
+import { readBack } from './read-back.ts';
 import type { SessionCleanup } from './session-cleanup.ts';
 import type { IssuedToken, Sessions } from './sessions.ts';
 import type { CredentialState, ReadCredentials, Subject } from './state.ts';
@@ -57,6 +63,7 @@ export interface SyncedTarget {
 /** What the plan wants. */
 export interface PlannedSync {
   readonly seen: Observation;
+  readonly reason: RenewReason;
   readonly freshness: RequiredFreshness;
   /** Came in for this reconcile, from a login or a refresh. */
   readonly issued: IssuedToken | undefined;
@@ -95,6 +102,14 @@ export class TargetSync {
     signal: AbortSignal,
   ): Promise<SyncedTarget | TokenFailure | Pending | 'superseded'> {
     const { state } = subject;
+    const kept =
+      planned.issued === undefined
+        ? await readBack(this.#deps, subject, planned, signal)
+        : undefined;
+    if (isSuperseded(this.#deps.lister, subject)) return 'superseded';
+    if (isFailure(kept)) return this.#failed(kept, state.failedRequests);
+    if (kept !== undefined)
+      return this.#publish(subject, kept, claimsBefore(subject, kept), signal);
     const credentials = await this.#readCredentials(subject, planned.seen, signal);
     if (isFailure(credentials)) return this.#failed(credentials, state.failedRequests);
     const token = await this.#obtain(subject, { ...planned, credentials }, signal);
@@ -104,11 +119,12 @@ export class TargetSync {
   }
 
   async #write(
-    { credential, state }: Subject,
+    subject: Subject,
     { seen, freshness }: PlannedSync,
     { token, credentials }: { readonly token: Token; readonly credentials: ReadCredentials },
     signal: AbortSignal,
   ): Promise<SyncedTarget | TokenFailure> {
+    const { credential, state } = subject;
     if (isExpiringEarlier(token, freshness, seen)) {
       return this.#failed(expiresEarlier(credential), 0);
     }
@@ -118,15 +134,22 @@ export class TargetSync {
     };
     const rendered = renderTarget(credential, token, provenance, seen.target);
     if (isFailure(rendered)) return this.#failed(rendered, 0);
-    const written = await this.#apply(rendered.secret, signal);
+    const claims = tokenClaimsOf(token.accessToken, Object.values(credentials.values));
+    const published = await this.#publish(subject, rendered, claims, signal);
+    if (!isTokenFailure(published)) this.#cleanup.logOutSuperseded(credential, state, signal);
+    return published;
+  }
+
+  async #publish(
+    { state }: Subject,
+    { secret, tokenAnnotations }: RenderedTarget,
+    claims: TokenClaims | undefined,
+    signal: AbortSignal,
+  ): Promise<SyncedTarget | TokenFailure> {
+    const written = await this.#apply(secret, signal);
     if (isFailure(written)) return this.#failed(written, state.failedRequests);
     state.intactVersion = written.resourceVersion;
-    this.#cleanup.logOutSuperseded(credential, state, signal);
-    return {
-      tokenAnnotations: rendered.tokenAnnotations,
-      targetVersion: written.resourceVersion,
-      claims: tokenClaimsOf(token.accessToken, Object.values(credentials.values)),
-    };
+    return { tokenAnnotations, targetVersion: written.resourceVersion, claims };
   }
 
   /** Reads the credentials Secret only when it has changed since the last time. */
@@ -201,6 +224,14 @@ function isSuperseded(
   const now = lister.credential(key)?.metadata;
   const isSame = now?.uid === metadata.uid && now.generation === metadata.generation;
   return !isSame || now.deletionTimestamp !== undefined;
+}
+
+/** Of the token that is kept. */
+function claimsBefore(
+  { resource: { status } }: Subject,
+  { tokenAnnotations: { issuedAt } }: RenderedTarget,
+): TokenClaims | undefined {
+  return status?.issuedAt === rfc3339(issuedAt) ? status.token : undefined;
 }
 
 /** A scheduled renewal must not publish a token that expires earlier than the current one. */

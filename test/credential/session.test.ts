@@ -53,6 +53,11 @@ function used(length: Ms, endAt: (now: EpochMs) => EpochMs): Session {
 }
 
 describe('a session', () => {
+  it('is left out of backups: a restored one would present a used refresh token', () => {
+    const { labels } = sessionSecretFrom(CREDENTIAL, sessionOf(tokenAt(START)), 'absent');
+    expect(labels['velero.io/exclude-from-backup']).toBe('true');
+  });
+
   it('is none when the server gives no refresh token', () => {
     const login = { token: aToken(), sourceVersion: 'uid/1' };
     expect(sessionFromLogin(CREDENTIAL, request(), login)).toBeUndefined();

@@ -82,6 +82,26 @@ describe('the target', () => {
     expect(secret.uid).toBeUndefined();
   });
 
+  it('starts no pods again for each token, unless the spec says so', () => {
+    const name = 'reloader.stakater.com/ignore';
+    expect(render().secret.annotations[name]).toBe('true');
+    const asked = render({ target: { annotations: { [name]: 'false' } } });
+    expect(asked.secret.annotations[name]).toBe('false');
+    const merged = { target: { creationPolicy: 'Merge' } } as const;
+    const { secret } = render(merged, { existing: aSecretMeta() });
+    expect(secret.annotations).not.toHaveProperty(name);
+  });
+
+  it('of version 0.1.0 is intact without what newer versions add to its metadata', () => {
+    const { secret } = render();
+    const {
+      'reloader.stakater.com/ignore': _,
+      'convercus.io/data-hash': __,
+      ...annotations
+    } = secret.annotations;
+    expect(isIntact(asRead({ ...secret, annotations }), aParsedCredential())).toBe(true);
+  });
+
   it('has no owner when it is to be kept', () => {
     const { secret } = render({ target: { deletionPolicy: 'Retain' } });
     expect(secret.owner).toBeUndefined();

@@ -12,6 +12,7 @@ const MARK: TokenAnnotations = {
   expiresAt: 1_790_000_300_000,
   renewAt: 1_790_000_240_123,
   specHash: 'spec',
+  dataHash: 'data',
   sourceVersion: 'uid/42',
   contentHash: 'content',
   renewRequest: '',
@@ -19,6 +20,7 @@ const MARK: TokenAnnotations = {
 };
 
 const OPTIONAL: ReadonlySet<string> = new Set([
+  'convercus.io/data-hash',
   'convercus.io/renew-request',
   'convercus.io/credential',
 ]);
@@ -31,6 +33,7 @@ const aMark = fc.record(
     expiresAt: aTime,
     renewAt: aTime,
     specHash: someText,
+    dataHash: someText,
     sourceVersion: someText,
     contentHash: someText,
     renewRequest: fc.string(),

@@ -1,0 +1,48 @@
+import {
+  type Observation,
+  type RenewReason,
+  type RequiredFreshness,
+  tokenAnnotationsOf,
+} from '../credential/plan.ts';
+import { type RenderedTarget, renderAgain } from '../credential/target-secret.ts';
+import { type Failure, isFailure } from '../lib/failure.ts';
+import type { Dependencies } from './dependencies.ts';
+import type { Subject } from './state.ts';
+
+interface PlannedWrite {
+  readonly seen: Observation;
+  readonly reason: RenewReason;
+  readonly freshness: RequiredFreshness;
+}
+
+/**
+ * The target under the labels, annotations and renewal date of the spec, with the data that it holds: an edit of these
+ * asks for no token, also after a restart. Undefined when another token is due, or the data are not as published.
+ */
+export async function readBack(
+  { cluster, clock, random }: Pick<Dependencies, 'cluster' | 'clock' | 'random'>,
+  { credential }: Subject,
+  planned: PlannedWrite,
+  signal: AbortSignal,
+): Promise<RenderedTarget | Failure | undefined> {
+  if (!keepsToken(planned)) return undefined;
+  const { namespace, target } = credential;
+  const found = await cluster.readSecret(namespace, target.name, signal);
+  if (isFailure(found)) return found;
+  const rendered =
+    found === 'absent' ? undefined : renderAgain(credential, found, random() * 2 - 1);
+  const isDue = rendered !== undefined && rendered.tokenAnnotations.renewAt <= clock.now();
+  return isDue ? undefined : rendered;
+}
+
+function keepsToken({ seen, reason, freshness }: PlannedWrite): boolean {
+  const { credential, validFrom } = seen;
+  const current = tokenAnnotationsOf(seen);
+  const isSame = reason === 'SpecChanged' || reason === 'TargetEdited';
+  return (
+    isSame &&
+    !freshness.requested &&
+    current?.dataHash === credential.dataHash &&
+    current.issuedAt >= validFrom
+  );
+}
