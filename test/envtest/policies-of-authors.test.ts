@@ -150,6 +150,11 @@ describe('who changes a credential of others, without rights on Secrets', () => 
     expect(await errorOf(patch({ spec }))).toMatch(denied);
   });
 
+  it('org: is asked', async () => {
+    await admin.apply(loyalty({ grantType: 'legacy_login' }));
+    expect(await errorOf(patch({ spec: { org: 'abc' } }))).toContain('denied request');
+  });
+
   it('what goes: is asked', async () => {
     await admin.apply(loyalty({ realm: 'xyz' }));
     expect(await errorOf(patch({ spec: { realm: null } }))).toContain('denied request');
