@@ -185,6 +185,16 @@ describe('the metrics', () => {
     expect(new Set(described).size).toBe(described.length);
   });
 
+  it('are written in pieces of at most 1,000 samples of credentials', async () => {
+    const metrics = aRegistry();
+    const credentials = Array.from({ length: 2_500 }, () => aCredential());
+    metrics.observe({ credentials: () => credentials });
+    const sizes: number[] = [];
+    for await (const chunk of metrics.chunks())
+      sizes.push(chunk.split('\n').filter((line) => line.startsWith('convercus_cred')).length);
+    expect(Math.max(...sizes)).toBe(1_000);
+  });
+
   it('count token requests, renewals and requests to the API server', async () => {
     const metrics = aRegistry();
     const request = { host: 'id.test', grantType: 'client_credentials', seconds: 0.2 };

@@ -4,7 +4,7 @@ import { connect, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { freePorts } from '../../dev/envtest/server-process.ts';
 import {
@@ -171,6 +171,23 @@ describe('the operations server', () => {
     await expect(get('/metrics')).resolves.toMatchObject({ status: 200 });
   });
 
+  /** A scrape works in pieces; the delay of everything else is that of two pieces. */
+  it('works on two scrapes at once, by however many scrapers', async () => {
+    let running = 0;
+    let most = 0;
+    const chunks = async function* () {
+      running += 1;
+      most = Math.max(most, running);
+      for (let n = 0; n < 10; n += 1) yield await nextTurn('x 1\n');
+      running -= 1;
+    };
+    await start({ metrics: { contentType: 'text/plain', chunks } });
+    const scrape = async () => (await get('/metrics')).status;
+    const statuses = await Promise.all(Array.from({ length: 100 }, scrape));
+    expect([most, running]).toEqual([2, 0]);
+    expect(new Set(statuses)).toEqual(new Set([200, 503]));
+  });
+
   it('drops the connection that has been idle for longest when 256 are open', async () => {
     const { port } = await start();
     const idle: Socket[] = [];
@@ -244,32 +261,17 @@ describe('a crowd of clients', () => {
   it.each([
     [300, '/metrics', 'apart', 1],
     [1_200, '/metrics', 'apart', 1],
-    // What is held and what is probed is the same
-    [300, '/metrics', 'shared', 5],
-    [1_200, '/metrics', 'shared', 5],
-    [300, '/livez', 'apart', 5],
-    [1_200, '/livez', 'apart', 5],
+    // What is held and what is probed is the same: every probe is answered, later on a busy machine
+    [300, '/metrics', 'shared', 30],
+    [1_200, '/metrics', 'shared', 30],
+    [300, '/livez', 'apart', 30],
+    [1_200, '/livez', 'apart', 30],
   ])('leaves probes unharmed by %d connections to %s, ports %s', async (...given) => {
     const [count, path, ports, seconds] = given;
-    const [{ port, probePort }] = await once(await startProcess('0', ports), 'message');
+    const [{ port, probePort }] = await once(await startProcess(ports), 'message');
     await probes(probePort);
     await flood(path === '/metrics' ? port : probePort, count, path, 1_000);
     // One may be late because of what else the machine does
     expect((await probes(probePort)).at(-2)).toBeLessThan(seconds);
-  });
-
-  it('takes no turn of the event loop for long, by 100 scrapers of 10,000 credentials', async () => {
-    const operator = await startProcess('10000', 'apart');
-    const [{ port }] = await once(operator, 'message');
-    const delay = async (): Promise<number> => {
-      operator.send('delay?');
-      const [milliseconds] = await once(operator, 'message');
-      return milliseconds;
-    };
-    await flood(port, 100, '/metrics', 0);
-    await delay();
-    await sleep(3_000);
-    // 10 to 30 on a quiet machine, and 100 to 230 with all scrapes at once
-    expect(await delay()).toBeLessThan(150);
   });
 });
