@@ -20,7 +20,7 @@ const [SECRET, PASSWORD] = ['client-secret', 'user-password'];
 /** Milliseconds without a request or a change after which the operator counts as idle. */
 const QUIET = 400;
 /** Milliseconds. */
-const LONGEST_WAIT = 30_000;
+const LONGEST_WAIT = 120_000;
 
 /** No renewal of the Lease falls into a walk. */
 const LEASE = { leaseSeconds: 3_600, renewSeconds: 3_000, retrySeconds: 2_000 };
