@@ -111,11 +111,13 @@ export function isInPlace({ credential, target, targetIntact }: Observation): bo
   return target.controllerUid === owner && target.credentialName === credential.name;
 }
 
+// A faulty target holds no token of the credential, so status has no issuedAt, and name and policy may be changed
+
 function takenByDuplicate({ credential, duplicate }: Observation): Failure | undefined {
   if (duplicate === undefined) return undefined;
   return new Failure(
     'TargetNotOurs',
-    `Secret "${credential.target.name}" is already the target of ConvercusCredential "${duplicate}". Delete this ConvercusCredential and create it again with a spec.target.name of its own.`,
+    `Secret "${credential.target.name}" is already the target of ConvercusCredential "${duplicate}". Give this one a spec.target.name of its own.`,
   );
 }
 
@@ -123,7 +125,7 @@ function mergeTargetMissing({ credential, target }: Observation): Failure | unde
   if (credential.target.creationPolicy === 'Owner' || target !== 'absent') return undefined;
   return new Failure(
     'TargetMissing',
-    `Secret "${credential.target.name}" does not exist and spec.target.creationPolicy is Merge. Create it, with the annotation ${MERGE_ANNOTATION}: ${credential.name}; or delete this ConvercusCredential and create it again with creationPolicy Owner.`,
+    `Secret "${credential.target.name}" does not exist and spec.target.creationPolicy is Merge. Create it, with the annotation ${MERGE_ANNOTATION}: ${credential.name}, or change creationPolicy to Owner, and the operator creates it.`,
   );
 }
 
@@ -141,10 +143,10 @@ function mergeNotAllowed({ credential, target }: Observation): Failure | undefin
 function targetNotOurs({ credential, target }: Observation): Failure | undefined {
   if (target === 'absent' || isOurs(credential, target)) return undefined;
   const { name, creationPolicy } = credential.target;
-  const merge = creationPolicy === 'Owner' ? ', or with creationPolicy Merge to add to it' : '';
+  const merge = creationPolicy === 'Owner' ? ', or creationPolicy to Merge to add to it' : '';
   return new Failure(
     'TargetNotOurs',
-    `Secret "${name}" exists and was not made for this ConvercusCredential. Delete this ConvercusCredential and create it again with another spec.target.name${merge}; delete the Secret only if nothing uses it.`,
+    `Secret "${name}" exists and was not made for this ConvercusCredential. Change spec.target.name${merge}; delete the Secret only if nothing uses it.`,
   );
 }
 

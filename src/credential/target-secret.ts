@@ -246,6 +246,12 @@ export function isOurs(targetUser: TargetUser, target: SecretMeta): boolean {
 export const isMergeAllowed = ({ name }: Pick<TargetUser, 'name'>, target: SecretMeta): boolean =>
   target.allowsMergeBy === name;
 
+/** Made by the operator for this very credential: by its type, which others can't change, and by owner and label. */
+export const isOwnTarget = (
+  { uid, name }: Pick<TargetUser, 'uid' | 'name'>,
+  { meta, type }: Pick<SecretContents, 'meta' | 'type'>,
+): boolean => type === TARGET_TYPE && meta.controllerUid === uid && meta.credentialName === name;
+
 /** Owned by this credential, or without an owner and kept (`Retain`) from a credential of the same name. */
 export const isOwnedBy = (
   { uid, name }: Pick<TargetUser, 'uid' | 'name'>,

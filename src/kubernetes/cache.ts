@@ -67,6 +67,10 @@ export class ClusterCache {
     return this.#secrets.hasSession(key);
   }
 
+  ownedSecrets(key: Key, uid: string): readonly string[] {
+    return [...this.#secrets.ownedSecrets(key, uid)];
+  }
+
   mergedSecrets(key: Key): readonly string[] {
     return [...this.#secrets.mergedSecrets(key)];
   }

@@ -63,6 +63,15 @@ export class SecretIndex {
     }
   }
 
+  /** The Secrets with the label of the credential and the one of that uid as their owner. It looks at all of them. */
+  *ownedSecrets(key: Key, uid: string): Iterable<string> {
+    const { namespace, name } = splitKey(key);
+    for (const [at, { known }] of this.#trackedIn(namespace)) {
+      if (typeof known !== 'object' || known.controllerUid !== uid) continue;
+      if (known.credentialName === name) yield splitKey(at).name;
+    }
+  }
+
   /** The Secrets that the credential, existing or not, has merged into and whose fields there go with it. */
   mergedSecrets(key: Key): Iterable<string> {
     return this.#merged.get(key) ?? [];

@@ -153,8 +153,7 @@ const fieldsOf = ({ causes }: ApiError): Set<string> => new Set(causes.map(({ fi
 function foreignness(error: ApiError, desired: DesiredSecret): string | undefined {
   const { name, type } = desired;
   const fields = fieldsOf(error);
-  const elsewhere =
-    'delete this ConvercusCredential and create it again with another spec.target.name; delete the Secret only if nothing uses it';
+  const elsewhere = 'change spec.target.name; delete the Secret only if nothing uses it';
   if (fields.has('type') && type !== undefined) {
     return `Secret "${name}" exists and is not of the type ${type}; ${elsewhere}`;
   }

@@ -20,6 +20,7 @@ import type { Key } from '../lib/key.ts';
 import { type Action, type EpochMs, earlierAction, seconds } from '../lib/time.ts';
 import { isPending, isTokenFailure, type TokenFailure } from '../tokens/token-demand.ts';
 import type { Dependencies } from './dependencies.ts';
+import { FormerTargets } from './former-targets.ts';
 import { gather } from './gather.ts';
 import { MergedTargets } from './merged-targets.ts';
 import { isRepair, recordRepair, repairAt, repairConflict } from './repairs.ts';
@@ -48,6 +49,7 @@ export class Reconciler {
   readonly #sessions: Sessions;
   readonly #target: TargetSync;
   readonly #mergedTargets: MergedTargets;
+  readonly #formerTargets: FormerTargets;
   readonly #status: StatusUpdater;
 
   constructor(deps: Dependencies, settings: Settings) {
@@ -57,6 +59,7 @@ export class Reconciler {
     this.#sessions = new Sessions(deps);
     this.#target = new TargetSync(deps, this.#sessions, this.cleanup);
     this.#mergedTargets = new MergedTargets(deps);
+    this.#formerTargets = new FormerTargets(deps);
     this.#status = new StatusUpdater(deps);
   }
 
@@ -107,6 +110,10 @@ export class Reconciler {
       return this.#status.update(unparsed, this.#failed(unparsed, credential), signal);
     }
     const subject = { ...unparsed, credential };
+    const leftover = await this.#formerTargets.remove(unparsed, signal);
+    if (leftover !== undefined) {
+      return this.#status.update(unparsed, this.#failed(unparsed, leftover), signal);
+    }
     const outcome = await this.#decide(subject, issued, signal);
     const action = isAction(outcome)
       ? outcome

@@ -79,6 +79,37 @@ describe('the operator', () => {
     await shop.ready('loyalty');
   });
 
+  it('takes another name until a token was issued, and removes its target of the former name', async () => {
+    const shop = await testbed.tenant();
+    const rename = (name: string): Promise<string> =>
+      shop.kubectl('patch', 'convcred', 'loyalty', '--type=merge', '-p', targetNamed(name));
+    await shop.secret('taken', { password: 'theirs' });
+    await shop.credential('loyalty', { target: { name: 'taken' } });
+    await eventually(
+      () => shop.conditions('loyalty'),
+      ({ Ready }) => Ready === 'False/TargetNotOurs',
+    );
+    await rename('free');
+    await shop.ready('loyalty');
+    await expect(rename('other')).rejects.toThrow("spec.target.name can't be changed");
+
+    // As if the status of the first token had not been written
+    const untold = JSON.stringify({ status: { issuedAt: null } });
+    const patch = ['patch', 'convcred', 'loyalty', '--subresource=status', '--type=merge'];
+    await shop.kubectl(...patch, '-p', untold);
+    await rename('other');
+    expect(
+      await eventually(
+        () => shop.file('other'),
+        (file) => file !== undefined,
+      ),
+    ).toBeDefined();
+    expect(await shop.target('free')).toBeUndefined();
+    expect((await shop.target('taken'))?.type).toBe('Opaque');
+  });
+
+  const targetNamed = (name: string): string => JSON.stringify({ spec: { target: { name } } });
+
   it('lets one of two credentials have a target and tells the other', async () => {
     const shop = await testbed.tenant();
     await shop.credential('first', { target: { name: 'shared' } });

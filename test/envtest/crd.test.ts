@@ -173,8 +173,25 @@ describe('the CRD in a real API server', () => {
     await expect(apply('x'.repeat(64), GOOD)).rejects.toThrow('at most 63 characters');
   });
 
-  it('lets neither the name nor the policy of the target change', async () => {
+  const setStatus = (name: string, status: object): Promise<string> => {
+    const patch = ['patch', 'convcred', name, '--subresource=status', '--type=merge', '-p'];
+    return controlPlane.kubectl([...patch, JSON.stringify({ status })]);
+  };
+
+  it('lets name and policy of the target change until a token was issued', async () => {
+    await apply('free', GOOD);
+    await apply('free', { ...GOOD, target: { name: 'other', creationPolicy: 'Merge' } });
+    await setStatus('free', { observedGeneration: 2, tokenUrl: 'https://auth.example' });
+    await apply('free', { ...GOOD, target: { name: 'third' } });
+    await setStatus('free', { issuedAt: '2026-01-01T00:00:00Z' });
+    await expect(apply('free', GOOD)).rejects.toThrow("spec.target.name can't be changed");
+    await setStatus('free', { issuedAt: null });
+    await apply('free', GOOD);
+  });
+
+  it('lets neither the name nor the policy of the target change after that', async () => {
     await apply('fixed', { ...GOOD, target: { name: 'fixed' } });
+    await setStatus('fixed', { issuedAt: '2026-01-01T00:00:00Z' });
     await expect(apply('fixed', { ...GOOD, target: { name: 'other' } })).rejects.toThrow(
       "spec.target.name can't be changed",
     );
@@ -182,6 +199,9 @@ describe('the CRD in a real API server', () => {
     await expect(
       apply('fixed', { ...GOOD, target: { name: 'fixed', creationPolicy: 'Merge' } }),
     ).rejects.toThrow("spec.target.creationPolicy can't be changed");
+    await apply('named', GOOD);
+    await setStatus('named', { issuedAt: '2026-01-01T00:00:00Z' });
+    await apply('named', { ...GOOD, target: { name: 'named-token' } });
     await apply('fixed', {
       ...GOOD,
       program: 'XYZ',

@@ -194,6 +194,17 @@ export class FakeCluster implements ClusterClient, Lister {
     return meta !== 'absent' && meta.isSession === true;
   }
 
+  ownedSecrets(key: Key, uid: string): readonly string[] {
+    const { namespace, name } = splitKey(key);
+    return [...this.#secrets.keys()]
+      .filter((secret) => splitKey(secret).namespace === namespace)
+      .filter((secret) => {
+        const meta = this.#metaOf(secret);
+        return meta !== 'absent' && meta.controllerUid === uid && meta.credentialName === name;
+      })
+      .map((secret) => splitKey(secret).name);
+  }
+
   mergedSecrets(key: Key): readonly string[] {
     const { namespace, name } = splitKey(key);
     return [...this.#secrets.keys()]

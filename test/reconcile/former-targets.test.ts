@@ -1,0 +1,151 @@
+import { beforeEach, describe, expect, it } from '@jest/globals';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import { minutes } from '../../src/lib/time.ts';
+import { aCredential } from '../support/builders.ts';
+import { OUTAGE } from '../support/fake-cluster.ts';
+import { KEY, TARGET, World } from '../support/world.ts';
+
+type Target = ConvercusCredential['spec']['target'];
+
+const OTHER = 'shop/other';
+
+let world: World;
+
+const editTarget = (change: Partial<Target>): void =>
+  world.cluster.edit(KEY, (spec) => ({ ...spec, target: { ...spec.target, ...change } }));
+const deletions = () =>
+  world.cluster.requests.splice(0).filter((request) => request.startsWith('deleteSecret'));
+
+describe('a target whose name is changed before its token was told', () => {
+  beforeEach(async () => {
+    world = World.with();
+    world.cluster.failNext('applyStatus', OUTAGE);
+    await world.pass();
+    expect(world.cluster.stored(TARGET)).toBeDefined();
+    expect(world.cluster.statusOf(KEY)).toBeUndefined();
+    world.cluster.requests.splice(0);
+    editTarget({ name: 'other' });
+  });
+
+  it('is deleted, and the token goes into the other one', async () => {
+    await world.pass();
+
+    expect(deletions()).toEqual(['deleteSecret loyalty-token']);
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+    expect(world.cluster.stored(OTHER)?.controllerUid).toBe('uid-of-loyalty');
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    await world.pass();
+    expect(deletions()).toEqual([]);
+  });
+
+  it('is deleted after a restart', async () => {
+    world.restart();
+    await world.pass();
+
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+    expect(world.cluster.stored(OTHER)).toBeDefined();
+  });
+
+  it('is deleted later when that fails at first, and the other one is written then', async () => {
+    world.cluster.failNext('deleteSecret', OUTAGE);
+    const action = await world.pass();
+    expect(world.cluster.stored(OTHER)).toBeUndefined();
+    await world.runFor(minutes(1), action);
+
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+    expect(world.cluster.stored(OTHER)).toBeDefined();
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('stays when another client has put a Secret of another type in its place', async () => {
+    world.cluster.putSecret(TARGET, { type: 'Opaque' });
+    await world.pass();
+
+    expect(deletions()).toEqual([]);
+    expect(world.cluster.stored(OTHER)).toBeDefined();
+  });
+
+  it('stays when the name was changed back, which the watch has not shown', async () => {
+    const shown = world.cluster.credential(KEY);
+    if (shown === undefined) throw new Error('it is there');
+    editTarget({ name: 'loyalty-token' });
+    const current = world.cluster.credential(KEY);
+    world.cluster.put(shown);
+    world.cluster.readCredential = async () => current ?? 'absent';
+    await world.pass();
+
+    expect(deletions()).toEqual([]);
+  });
+});
+
+describe('a former target', () => {
+  it('that is merged into now is deleted, and the Secret of others is awaited', async () => {
+    world = World.with();
+    world.cluster.failNext('applyStatus', OUTAGE);
+    await world.pass();
+    editTarget({ creationPolicy: 'Merge' });
+    await world.pass();
+
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+    expect(world.summary('Ready')).toBe('False TargetMissing');
+  });
+
+  it('is looked for only while status tells of no token', async () => {
+    world = World.with();
+    await world.pass();
+    world.cluster.edit(KEY, (spec) => ({ ...spec, scope: 'openid profile' }));
+    let isAsked = false;
+    world.cluster.ownedSecrets = () => {
+      isAsked = true;
+      return [];
+    };
+    await world.pass();
+    expect(isAsked).toBe(false);
+  });
+
+  it('of another credential stays', async () => {
+    world = World.with();
+    world.cluster.failNext('applyStatus', OUTAGE);
+    await world.pass();
+    world.cluster.put(aCredential({ metadata: { name: 'second' } }));
+    world.cluster.edit('shop/second', (spec) => ({ ...spec, scope: 'openid profile' }));
+    await world.pass('shop/second');
+
+    expect(world.cluster.stored(TARGET)).toBeDefined();
+  });
+});
+
+describe('a name or policy that stands in the way', () => {
+  it('of another credential is told with what may be changed', async () => {
+    world = World.with();
+    await world.pass();
+    const target = { name: 'loyalty-token' };
+    world.cluster.put(aCredential({ metadata: { name: 'second' }, target }));
+    await world.pass('shop/second');
+    expect(world.condition('Renewed', 'shop/second')?.message).toBe(
+      'Secret "loyalty-token" is already the target of ConvercusCredential "loyalty". Give this one a spec.target.name of its own.',
+    );
+    expect(world.cluster.statusOf('shop/second')?.issuedAt).toBeUndefined();
+    world.cluster.edit('shop/second', (spec) => ({
+      ...spec,
+      target: { ...spec.target, name: 'b' },
+    }));
+    await world.pass('shop/second');
+    expect(world.summary('Ready', 'shop/second')).toBe('True TokenValid');
+  });
+
+  it('of a Secret that others have made is told likewise', async () => {
+    world = World.with();
+    world.cluster.putSecret(TARGET, { data: { theirs: 'x' } });
+    await world.pass();
+    expect(world.summary('Ready')).toBe('False TargetNotOurs');
+    expect(world.condition('Renewed')?.message).toContain(
+      'Change spec.target.name, or creationPolicy to Merge to add to it',
+    );
+    expect(world.cluster.statusOf(KEY)?.issuedAt).toBeUndefined();
+    editTarget({ name: 'other' });
+    await world.pass();
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.cluster.stored(TARGET)?.data).toEqual({ theirs: 'x' });
+  });
+});
