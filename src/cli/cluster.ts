@@ -96,8 +96,8 @@ export class Cluster implements AsyncDisposable {
     );
   }
 
-  create(resource: Resource, body: Named & object, query: Query = {}): Promise<unknown> {
-    const { namespace, name, ...rest } = body;
+  create(resource: Resource, object: NewObject, query: Query = {}): Promise<unknown> {
+    const { namespace, name, ...rest } = object;
     return this.send(
       { verb: 'create', resource, namespace },
       {
@@ -139,6 +139,9 @@ export interface Named {
   readonly namespace: string;
   readonly name: string;
 }
+
+/** An object with its namespace and name beside the rest, which is sent as it is. */
+type NewObject = Named & Readonly<Record<string, unknown>>;
 
 const MANAGER = { fieldManager: 'kubectl-convercus' };
 

@@ -1,12 +1,15 @@
 import { type Command, Option } from 'commander';
 import type { Ms } from '../lib/time.ts';
 import { checkApi } from './check-api.ts';
+import { completionScript } from './completion.ts';
 import { consumers } from './consumers.ts';
+import { type CreateOptions, create } from './create.ts';
 import { doctor } from './doctor/doctor.ts';
 import { usageError } from './exit-code.ts';
 import { inspect } from './inspect.ts';
 import { list } from './list.ts';
 import { logs } from './logs.ts';
+import { migrate } from './migrate/migrate.ts';
 import type { CommonOptions, WithContext } from './options.ts';
 import { parseDuration } from './output.ts';
 import { renew } from './renew.ts';
@@ -33,11 +36,16 @@ const command = (program: Command, usage: string, description: string): Command 
 const ALL = ['-A, --all-namespaces', 'of the whole cluster'] as const;
 const SELECTOR = ['-l, --selector <labels>', 'those with these labels'] as const;
 
-export function addCommands(program: Command, run: WithContext): void {
+export function addCommands(
+  program: Command,
+  run: WithContext,
+  print: (text: string) => void,
+): void {
   addReading(program, run);
   addChanging(program, run);
   addTokens(program, run);
   addDiagnosis(program, run);
+  addMaking(program, run, print);
 }
 
 type Options<T = object> = CommonOptions & T;
@@ -148,6 +156,39 @@ function addDiagnosis(program: Command, run: WithContext): void {
     .action((options: Options<{ directory?: string; yes?: boolean }>) =>
       run(options, (context) => report(context, options)),
     );
+}
+
+function addMaking(program: Command, run: WithContext, print: (text: string) => void): void {
+  command(
+    program,
+    'create [name]',
+    'a ConvercusCredential as YAML, or with its Secret in the cluster',
+  )
+    .option('--program <name>', 'name of the loyalty program, such as ABC')
+    .option('--environment <name>', 'staging, production or another one')
+    .option('--grant <type>', 'client_credentials, password or legacy_login')
+    .option('--client-id <id>', 'default: machine-2-machine')
+    .option('--scope <scopes>', 'scopes, separated by spaces')
+    .option('--realm <name>', 'if it does not follow from program and environment')
+    .option('--secret <name>', 'Secret with the client secret; default: convercus- and the program')
+    .option(
+      '--apply',
+      'create both in the cluster; the client secret is read from the terminal or standard input',
+    )
+    .action((name: string | undefined, options: Options<CreateOptions>) =>
+      run(options, (context) => create(context, name, options)),
+    );
+  command(
+    program,
+    'migrate <kind> <name>',
+    'what replaces a cronjob or external-secret that gets tokens',
+  ).action((kind: string, name: string, options: Options) =>
+    run(options, (context) => migrate(context, kind, name)),
+  );
+  program
+    .command('completion <shell>')
+    .description('completion for kubectl, bash, zsh or fish')
+    .action((shell: string) => print(completionScript(shell)));
 }
 
 const DEFAULT_WAIT: Ms = 60_000;

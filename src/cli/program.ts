@@ -1,7 +1,8 @@
 import { Command, CommanderError } from 'commander';
 import { kindAndPlaceOf } from '../lib/unexpected-error.ts';
-import { Cluster } from './cluster.ts';
+import { Cluster, type ClusterOptions } from './cluster.ts';
 import { addCommands } from './commands.ts';
+import { completions } from './completion.ts';
 import type { Context } from './context.ts';
 import { CliError, EXIT, type ExitCode, usageError } from './exit-code.ts';
 import type { Host } from './host.ts';
@@ -32,10 +33,21 @@ export async function runCli(argv: readonly string[], host: Host): Promise<ExitC
     .showHelpAfterError('(all commands and options: kubectl convercus --help)')
     .exitOverride()
     .configureOutput({ writeOut: host.out, writeErr: host.err });
-  addCommands(program, async (options, use) => {
-    code = await finish(options, host, use);
-  });
+  addCommands(
+    program,
+    async (options, use) => {
+      code = await finish(options, host, use);
+    },
+    host.out,
+  );
   try {
+    if (argv[0] === '__complete') {
+      const { signal } = host;
+      const open = (flags: Pick<ClusterOptions, 'kubeconfig' | 'context'>) =>
+        Cluster.open({ ...flags, version: cliVersion(), signal });
+      host.out(await completions(program, argv.slice(1), open));
+      return EXIT.done;
+    }
     await program.parseAsync(argv, { from: 'user' });
     return code;
   } catch (error) {
