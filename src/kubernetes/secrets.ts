@@ -144,7 +144,7 @@ export function writeConflictOf(error: ApiError, desired: DesiredSecret): Failur
   }
   const isAnother = error.code === 404 || error.code === 409 || fieldsOf(error).has('metadata.uid');
   if (!isAnother) return undefined;
-  const text = `Secret "${desired.name}" has changed or gone while it was being written; the next pass looks again`;
+  const text = `Secret "${desired.name}" has changed or gone while it was being written; the next reconcile looks again`;
   return new Failure('ClusterUnavailable', text, details);
 }
 

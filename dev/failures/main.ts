@@ -1,0 +1,22 @@
+/**
+ * `npm run failures`: makes ten failures on a real kube-apiserver, and writes what kubectl, the log and the metrics show
+ * into docs/failures.md; `--print` prints it. Takes about a minute.
+ */
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Testbed } from '../testbed/testbed.ts';
+import { FAILURES, type Failure } from './failures.ts';
+import { page } from './page.ts';
+import { type Picture, takePicture } from './picture.ts';
+
+const FILE = join(import.meta.dirname, '../../docs/failures.md');
+
+await using testbed = await Testbed.start({ operators: [{ log: { level: 'info' } }] });
+const pictures: [Failure, Picture][] = [];
+for (const failure of FAILURES) {
+  console.error(failure.title);
+  pictures.push([failure, await takePicture(failure, testbed)]);
+}
+const text = page(pictures);
+if (process.argv.includes('--print')) console.log(text);
+else await writeFile(FILE, text);
