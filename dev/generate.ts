@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { apiReference } from './api-reference.ts';
 import { typesFromCrd } from './api-types.ts';
 import { ensureBinaries } from './envtest/binaries.ts';
 import { chartReadme } from './packaging/chart-readme.ts';
@@ -15,6 +16,7 @@ const crd = (): Promise<string> =>
 /** In this order: the last one is generated from others in the list. */
 const FILES: readonly [path: string, content: () => Promise<string>][] = [
   ['src/credential/api.ts', typesFromCrd],
+  ['docs/reference.md', apiReference],
   ['charts/convercus-operator/files/crd.yaml', crd],
   ['charts/convercus-operator/README.md', chartReadme],
   ['deploy/base/crd.yaml', crd],
