@@ -1,0 +1,186 @@
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
+import { parse, parseAllDocuments } from 'yaml';
+import { parseConfig } from '../../src/config.ts';
+import { isObject } from '../../src/lib/json.ts';
+import { BUILD_TIME, CHART, fromInput, helm } from '../packaging/render.ts';
+import { DocumentedCluster, NAMESPACE } from './cluster.ts';
+import { type Block, blocksOf, codeSpans, pagesIn, readPage } from './markdown.ts';
+
+/** Every command and every YAML block of the pages, in their order, as a reader would use them. */
+
+/** These begin without an installation; the last page ends without one. */
+const FIRST = ['docs/quick-start.md', 'README.md'];
+/** These begin without a Secret. */
+const FRESH = [...FIRST, 'docs/grants.md'];
+const LAST = 'docs/uninstall.md';
+
+const others = [
+  ...(await pagesIn('docs')),
+  ...(await pagesIn('docs/security')),
+  ...(await pagesIn('docs/runbooks')),
+].filter((page) => page !== LAST && !FIRST.includes(page));
+const PAGES = [...FIRST, ...others, LAST];
+
+/** Commands in running text that can't be run as they stand there. */
+const NOT_RUN: readonly [command: RegExp, reason: string][] = [
+  [/^(kubectl|helm) \S+$/, 'names a command'],
+  [/^kubectl edit /, 'opens an editor'],
+  [/^kubectl convercus/, 'test/cli runs it'],
+  [/^kubectl describe convcred$/, 'names a command'],
+];
+
+/** Of other projects: there is no CRD for them here. */
+const FOREIGN =
+  /\.(external-secrets|hashicorp|fluxcd|coreos|argoproj)\.(io|com)$|^external-secrets\.io$/;
+
+/** Kinds that change what the next block finds. */
+const APPLIED = ['ConvercusCredential', 'Secret'];
+
+const values: object = parse(await readFile(join(CHART, 'values.yaml'), 'utf8'));
+const counts = { run: 0, 'parsed only': 0, 'not run': 0 };
+const reasons: string[] = [];
+let cluster: DocumentedCluster;
+
+beforeAll(async () => {
+  cluster = await DocumentedCluster.start();
+}, BUILD_TIME);
+
+afterAll(async () => {
+  await cluster?.[Symbol.asyncDispose]();
+  const figures = Object.entries(counts).map(([what, count]) => `${count} ${what}`);
+  console.log(
+    `Commands and YAML blocks of the pages: ${figures.join(', ')}\n${reasons.join('\n')}`,
+  );
+});
+
+function excuse(where: string, reason: string): void {
+  counts['not run'] += 1;
+  reasons.push(`${where}: ${reason}`);
+}
+
+async function runShell(commands: string): Promise<string> {
+  const before = await cluster.keys();
+  const output = await cluster.shell(commands);
+  if (!/\bdelete\b/.test(commands)) {
+    expect(await cluster.keys()).toEqual(expect.arrayContaining(before));
+  }
+  if (/helm install/.test(commands)) await cluster.startOperator();
+  counts.run += 1;
+  return output;
+}
+
+/** Lines after `$` are commands, and the next line is the head of what they print. */
+async function runConsole(session: string): Promise<void> {
+  await cluster.furnish();
+  for (const part of session.split(/^\$ /m).slice(1)) {
+    const [command = '', head = ''] = part.split('\n');
+    const [printed = ''] = (await runShell(command)).split('\n');
+    expect(printed.split(/ {2,}/)).toEqual(head.split(/ {2,}/));
+  }
+}
+
+async function runYaml({ page, text }: Block): Promise<void> {
+  const objects = parseAllDocuments(text).map((document) => document.toJS({ maxAliasCount: 0 }));
+  if (page === 'docs/configuration.md') {
+    expect(parseConfig(text, { readFile: () => '' })).not.toBeInstanceOf(Array);
+    counts.run += 1;
+  } else if (objects.every(isManifest)) {
+    for (const object of objects) await runManifest(object);
+  } else {
+    expect(Object.keys(values)).toEqual(expect.arrayContaining(objects.flatMap(Object.keys)));
+    for (const object of objects) await helm(['template', 'operator', CHART, ...fromInput], object);
+    counts.run += 1;
+  }
+}
+
+interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly [field: string]: unknown;
+}
+
+const isManifest = (object: unknown): object is Manifest =>
+  isObject(object) && 'apiVersion' in object && 'kind' in object;
+
+async function runManifest(object: Manifest): Promise<void> {
+  const [group = ''] = object.apiVersion.split('/');
+  if (FOREIGN.test(group)) {
+    counts['parsed only'] += 1;
+    return;
+  }
+  const filled = withValues(object);
+  if (object.kind === 'ConvercusCredential') await cluster.credential(filled);
+  else
+    await cluster.apply(
+      [inNamespace(filled)],
+      ...(APPLIED.includes(object.kind) ? [] : ['--dry-run=server']),
+    );
+  counts.run += 1;
+}
+
+/** `…` in a Secret stands for what the reader knows. */
+function withValues(object: Manifest): Manifest {
+  const { stringData } = object;
+  if (!isObject(stringData)) return object;
+  const known = Object.keys(stringData).map((key) => [key, cluster.values[key]]);
+  return { ...object, stringData: Object.fromEntries(known) };
+}
+
+/** No namespace but one is there. */
+const inNamespace = (object: Manifest): Manifest => ({
+  ...object,
+  metadata: { ...object.metadata, namespace: NAMESPACE },
+});
+
+async function runBlock(block: Block): Promise<void> {
+  const { language, text, excuse: reason, page, line } = block;
+  if (reason !== undefined) excuse(`${page}:${line}`, reason);
+  else if (language === 'sh') await runShell(text);
+  else if (language === 'console') await runConsole(text);
+  else if (language === 'yaml') await runYaml(block);
+  else expect(language).toMatch(/^(text|mermaid)$/);
+}
+
+async function runInline(page: string, command: string): Promise<void> {
+  const [, reason] = NOT_RUN.find(([pattern]) => pattern.test(command)) ?? [];
+  if (reason !== undefined) return excuse(`${page} \`${command}\``, reason);
+  const dryRun = command.includes('--server-side')
+    ? '--dry-run=server --force-conflicts'
+    : '--dry-run=server';
+  await runShell(command.replace(/^kubectl apply/, `kubectl apply ${dryRun}`));
+}
+
+describe.each(PAGES)('%s', (page) => {
+  let blocks: Block[] = [];
+  let spans: string[] = [];
+
+  beforeAll(async () => {
+    const markdown = await readPage(page);
+    blocks = blocksOf(page, markdown);
+    spans = codeSpans(markdown).filter((span) => /^(kubectl|helm) /.test(span));
+    if (blocks.length + spans.length === 0) return;
+    if (FIRST.includes(page)) await cluster.uninstall();
+    await cluster.clear();
+    if (!FRESH.includes(page)) await cluster.furnish();
+  });
+
+  it('has no block that fails, and none that is neither run nor excused', async () => {
+    for (const block of blocks) {
+      await runBlock(block).catch((error: unknown) => {
+        throw new Error(`${page}:${block.line}`, { cause: error });
+      });
+    }
+  }, 600_000);
+
+  it('has no command in its text that fails', async () => {
+    if (spans.length > 0 && page !== LAST) await cluster.furnish();
+    for (const span of spans) {
+      await runInline(page, span).catch((error: unknown) => {
+        throw new Error(`${page}: ${span}`, { cause: error });
+      });
+    }
+  }, 600_000);
+});
