@@ -9,6 +9,7 @@ import type { Isolation } from './envtest/cluster/isolation.ts';
 import { CLUSTER_DIR, withIsolation } from './envtest/cluster/prepare.ts';
 import { type Counts, JEST_NODE_OPTIONS, jestCounts, printCounts, runJest } from './jest.ts';
 import { ensureKeycloak } from './keycloak/server/distribution.ts';
+import { missingForEndToEnd } from './missing.ts';
 import { operatorImage } from './operator-image.ts';
 import { ensureTool } from './packaging/tools.ts';
 
@@ -31,10 +32,21 @@ const figures = takeOption('--json');
 const isPart = jestArguments.length > 0;
 if (isPart) jestArguments.push('--passWithNoTests');
 
-const counts = [await slow()];
-if (hasCluster) counts.push(await onCluster());
-if (!isPart) counts.push(await chaos());
-printCounts(...counts);
+printCounts(...(await runParts()));
+
+/**
+ * What is missing is told before anything starts. Where only the cluster lacks something, such as root, the rest runs,
+ * and the cluster counts as one failure.
+ */
+async function runParts(): Promise<Counts[]> {
+  const missing = await missingForEndToEnd(hasCluster);
+  if (missing.length > 0) console.error(missing.join('\n'));
+  if ((await missingForEndToEnd(false)).length > 0) return [{ passed: 0, failed: 1 }];
+  const counts = [await slow()];
+  if (hasCluster) counts.push(missing.length === 0 ? await onCluster() : { passed: 0, failed: 1 });
+  if (!isPart) counts.push(await chaos());
+  return counts;
+}
 
 async function slow(): Promise<Counts> {
   await ensureBinaries(console.log);

@@ -2,6 +2,7 @@ import { execFile, spawnSync } from 'node:child_process';
 import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
 import { type Counts, printCounts, runJest } from './jest.ts';
+import { missingForTests } from './missing.ts';
 
 /**
  * `npm test`: every check, then every test, whatever fails before. Arguments go to jest: `npm test -- test/credential`
@@ -25,7 +26,17 @@ const UNIT = [
 const args = process.argv.slice(2);
 if (args[0] === '--unit') printCounts(runUnit(args.slice(1)));
 else if (args.some((arg) => !arg.startsWith('-'))) printCounts(runJest(args));
-else printCounts(...(await Promise.all(CHECKS.map(check))), buildServers(), runAll(args));
+else printCounts(...(await runChecksAndTests()));
+
+/** What is missing is told before anything starts, and counts as one failure. */
+async function runChecksAndTests(): Promise<Counts[]> {
+  const missing = await missingForTests();
+  if (missing.length > 0) {
+    console.error(missing.join('\n'));
+    return [{ passed: 0, failed: 1 }];
+  }
+  return [...(await Promise.all(CHECKS.map(check))), buildServers(), runAll(args)];
+}
 
 /** Properties get a tenth of their runs. */
 function runUnit(jestArguments: readonly string[]): Counts {

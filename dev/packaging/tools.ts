@@ -52,20 +52,44 @@ const TOOLS = {
  * @throws when Go is missing or too old
  */
 export async function ensureTool(name: keyof typeof TOOLS, log: Log = silent): Promise<string> {
-  const { folder, module, ...rest } = TOOLS[name];
-  const pinnedIn = join(import.meta.dirname, 'tools', folder);
-  const pattern = new RegExp(`^\\s*(?:require )?${module} (v\\S+)`, 'm');
-  const version = await pinIn(pinnedIn, `version of ${name}`, pattern);
-  const dir = join(cacheDir(), `${folder}-${version}`);
+  const { folder: _, module: __, ...rest } = TOOLS[name];
+  const { dir, pinnedIn } = await placeOf(name);
   if ((await absentFrom(dir, [name])).length > 0) {
     await build(dir, { name, pinnedIn, ...rest }, log);
   }
   return join(dir, name);
 }
 
+/** Where the program is cached, and where its version is pinned. */
+async function placeOf(name: keyof typeof TOOLS): Promise<{ dir: string; pinnedIn: string }> {
+  const { folder, module } = TOOLS[name];
+  const pinnedIn = join(import.meta.dirname, 'tools', folder);
+  const pattern = new RegExp(`^\\s*(?:require )?${module} (v\\S+)`, 'm');
+  const version = await pinIn(pinnedIn, `version of ${name}`, pattern);
+  return { dir: join(cacheDir(), `${folder}-${version}`), pinnedIn };
+}
+
 export async function ensureAllTools(log: Log): Promise<void> {
   for (const name of Object.keys(TOOLS)) if (isTool(name)) await ensureTool(name, log);
 }
+
+/** What has to be installed before all of them can be built here, in one sentence. */
+export async function missingForTools(): Promise<string[]> {
+  const absent: { name: string; needed: string }[] = [];
+  for (const name of Object.keys(TOOLS).filter(isTool)) {
+    const { dir, pinnedIn } = await placeOf(name);
+    if ((await absentFrom(dir, [name])).length === 0) continue;
+    absent.push({ name, needed: await pinIn(pinnedIn, 'Go version', /^go (\S+)/m) });
+  }
+  const [newest] = absent.map(({ needed }) => needed).sort(byVersion);
+  const have = newest === undefined ? undefined : await goLacks(newest);
+  if (have === undefined) return [];
+  const names = absent.map(({ name }) => name).join(', ');
+  return [`Go ${newest} or newer builds ${names}, and ${have}: install it from https://go.dev/dl.`];
+}
+
+/** The newest first. */
+const byVersion = (a: string, b: string): number => b.localeCompare(a, 'en', { numeric: true });
 
 const isTool = (name: string): name is keyof typeof TOOLS => Object.hasOwn(TOOLS, name);
 
