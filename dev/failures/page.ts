@@ -8,9 +8,10 @@ Ten failures as \`kubectl\`, the log and the metrics show them, made on a real A
 Each is a ConvercusCredential \`loyalty\` in a namespace of its own. The log is at level \`info\`.
 `;
 
-const block = (text: string): string => `\`\`\`\n${text}\n\`\`\`\n`;
+const block = (text: string, language = 'text'): string => `\`\`\`${language}\n${text}\n\`\`\`\n`;
 
-const command = (words: string, output: string): string => block(`$ ${words}\n${output}`);
+const command = (words: string, output: string): string =>
+  block(`$ ${words}\n${output}`, 'console');
 
 /** `kubectl describe` from the status on: what precedes is what the user has written. */
 const relevant = (description: string): string =>

@@ -16,11 +16,14 @@ const FIRST = ['docs/quick-start.md', 'README.md'];
 const FRESH = [...FIRST, 'docs/grants.md'];
 const LAST = 'docs/uninstall.md';
 
+/** What a run of `npm run failures` has shown. */
+const SHOWN = 'docs/failures.md';
+
 const others = [
   ...(await pagesIn('docs')),
   ...(await pagesIn('docs/security')),
   ...(await pagesIn('docs/runbooks')),
-].filter((page) => page !== LAST && !FIRST.includes(page));
+].filter((page) => ![...FIRST, LAST, SHOWN].includes(page));
 const PAGES = [...FIRST, ...others, LAST];
 
 /** Commands in running text that can't be run as they stand there. */
