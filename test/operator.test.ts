@@ -156,7 +156,7 @@ describe('the operator', () => {
     api.forbidden.add('/api/v1/namespaces/shop/secrets').add(status);
     void run();
     await passes(seconds(10));
-    const message = expect.stringMatching(/may not (create|update|patch) /);
+    const message = expect.stringMatching(/not allowed to (create|update|patch) /);
     expect(readiness.results.get('writes')).toEqual({ degraded: message });
     await passes(minutes(5));
     expect(readiness.results.get('writes')).toEqual(message);
@@ -192,7 +192,7 @@ describe('the operator', () => {
     api.forbidden.add('/api/v1/namespaces/shop/secrets');
     void run();
     await passes(seconds(30));
-    const denied = 'may not create secrets in namespace "shop"';
+    const denied = 'is not allowed to create secrets in namespace "shop"';
     const warned = fields.filter((more, at) => lines[at]?.includes(denied) && more['verb']);
     expect(warned).toEqual([
       { verb: 'create', resource: 'secrets', code: '403', reconcileID: expect.any(String) },
@@ -205,7 +205,9 @@ describe('the operator', () => {
     );
     void run({}, 'leaderElection: {namespace: convercus}');
     await passes(seconds(5));
-    expect(readiness.results.get('lease')).toContain('may not get leases.coordination.k8s.io');
+    expect(readiness.results.get('lease')).toContain(
+      'is not allowed to get leases.coordination.k8s.io',
+    );
     expect(hosts.requests).toBe(0);
   });
 
@@ -370,7 +372,9 @@ describe('the operator', () => {
 
   describe('for listed namespaces of which one may not be read', () => {
     const watch = 'watch: {namespaces: [shop, elsewhere]}';
-    const message = expect.stringContaining('may not list secrets in namespace "elsewhere"');
+    const message = expect.stringContaining(
+      'is not allowed to list secrets in namespace "elsewhere"',
+    );
     const SECRETS = '/api/v1/namespaces/elsewhere/secrets';
     const CREDENTIALS = `${CREDENTIALS_IN}/elsewhere/convercuscredentials`;
     const targetsIn = () => api.written.filter((path) => path.endsWith('/secrets'));

@@ -150,7 +150,7 @@ const WORDS: Readonly<Record<string, string>> = {
 
 /** Texts that users may know, so they stay as they are. */
 const KEPT =
-  /nobody else (uses this session|logs in with it)|(edited by|no key that) somebody else|in a way that nobody expected|somebody else seems to use the same user|Somebody else changes Secret/g;
+  /nobody else (uses this session|logs in with it)|(edited by|no key that) somebody else|in a way that nobody expected/g;
 
 const ROOT = join(import.meta.dirname, '..');
 /** Of another release, and this file. */

@@ -74,10 +74,10 @@ function problemWith(value: string, field: SecretField): string | undefined {
   // What stands for bytes that are no UTF-8 text
   if (value.includes('\ufffd')) return `is not UTF-8 text; put ${name} there as it is`;
   if (value.length > MAX_VALUE) {
-    return `has more than ${MAX_VALUE} characters, which is hardly ${name}; put that there alone`;
+    return `has more than ${MAX_VALUE} characters, which is almost certainly not ${name} alone; put only that there`;
   }
   if (/[\r\n]$/.test(value)) {
-    return `ends with a line break, which is hardly part of ${name}; write it without one (echo -n, printf, --from-literal)`;
+    return `ends with a line break, which is almost certainly not part of ${name}; write it without one (echo -n, printf, --from-literal)`;
   }
   if (field === 'clientSecret' && value.trim().length < MIN_CLIENT_SECRET) {
     return `is shorter than ${MIN_CLIENT_SECRET} characters, which ${name} must not be; ask Convercus for another one`;

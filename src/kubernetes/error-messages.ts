@@ -49,7 +49,7 @@ function missingVerb(error: ApiError, call: ApiCall): string | undefined {
   const verb = named ?? call.verb;
   const scope =
     call.namespace === undefined ? 'in the whole cluster' : `in namespace "${call.namespace}"`;
-  return `The operator may not ${verb} ${nameOf(call.resource)} ${scope}; grant this to its service account (RBAC verb "${verb}")`;
+  return `The operator is not allowed to ${verb} ${nameOf(call.resource)} ${scope}; grant this to its service account (RBAC verb "${verb}")`;
 }
 
 function refusalText(error: ApiError, call: ApiCall): string {

@@ -171,7 +171,7 @@ export const MESSAGES: Messages<(typeof ERROR_TABLE)[number][0] | 'UnexpectedRes
     'There is no login endpoint',
     'Check loginUrl of the environment, or ask Convercus whether the program has moved to OAuth.',
   ],
-  RateLimited: ['The server asks for patience', 'The operator slows down by itself.'],
+  RateLimited: ['The server is rate limiting', 'The operator slows down by itself.'],
   UnexpectedRedirect: [
     'The endpoint redirects, which is never followed with a password in hand',
     'Correct loginUrl of the environment.',
@@ -182,7 +182,7 @@ export const MESSAGES: Messages<(typeof ERROR_TABLE)[number][0] | 'UnexpectedRes
   ],
   ServerUnavailable: ['The server is unavailable', 'The operator tries again.'],
   UnexpectedResponse: [
-    'The answer is none of a login endpoint',
+    'The response is not that of a login endpoint',
     'Check loginUrl of the environment and what stands in front of the server.',
   ],
 };

@@ -111,7 +111,7 @@ export const unusable = (
 ): Failure =>
   new Failure(
     'UnexpectedResponse',
-    `The answer ${defect} (${words}). ` +
+    `The response ${defect} (${words}). ` +
       `Check ${urlSetting} of the environment and what stands in front of the server.`,
   );
 
@@ -268,7 +268,7 @@ export const MESSAGES: Messages<(typeof ERROR_TABLE)[number][0] | 'UnexpectedRes
     'User name or password is wrong, or the account is locked for a while',
     'Check both in the credentials Secret; nothing is sent until they change.',
   ],
-  GrantNotAllowed: ['The client may not use this grant', ASK_CONVERCUS],
+  GrantNotAllowed: ['The client is not allowed to use this grant', ASK_CONVERCUS],
   UnsupportedByOperator: [
     'The server demands a way of proving the client that the operator does not speak',
     'Ask Convercus to allow a client secret sent as a form field.',
@@ -282,7 +282,7 @@ export const MESSAGES: Messages<(typeof ERROR_TABLE)[number][0] | 'UnexpectedRes
     'Check spec.clientId and the realm, or ask Convercus to enable it.',
   ],
   InvalidScope: ['The scope was refused', 'Correct spec.scope.'],
-  InsecureEndpoint: ['The server wants HTTPS', 'Correct tokenUrl of the environment.'],
+  InsecureEndpoint: ['The server requires HTTPS', 'Correct tokenUrl of the environment.'],
   InvalidRequest: ['The server calls the request invalid', 'Check spec.clientId and spec.scope.'],
   RealmDisabled: ['The realm is disabled', 'Ask Convercus to enable it.'],
   RealmNotFound: [
@@ -303,10 +303,10 @@ export const MESSAGES: Messages<(typeof ERROR_TABLE)[number][0] | 'UnexpectedRes
     'The endpoint redirects, which is never followed with a secret in hand',
     'Correct tokenUrl of the environment.',
   ],
-  RateLimited: ['The server asks for patience', 'The operator slows down by itself.'],
+  RateLimited: ['The server is rate limiting', 'The operator slows down by itself.'],
   ServerUnavailable: ['The server is unavailable', 'The operator tries again.'],
   UnexpectedResponse: [
-    'The answer is none of a token endpoint',
+    'The response is not a token response (RFC 6749, 5.1)',
     'Check tokenUrl of the environment and what stands in front of the server.',
   ],
 };

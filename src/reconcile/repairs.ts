@@ -48,7 +48,7 @@ export function repairConflict({ credential, state: { repairs } }: Subject): Fai
   const { namespace, target } = credential;
   return new Failure(
     'TargetNotOurs',
-    `Somebody else changes Secret "${target.name}" each time it has been repaired, so it is repaired ever more seldom; find out who: kubectl get secret ${target.name} -n ${namespace} -o yaml --show-managed-fields`,
+    `Another client changes Secret "${target.name}" after each repair, so it is repaired less and less often; find out which one: kubectl get secret ${target.name} -n ${namespace} -o yaml --show-managed-fields`,
   );
 }
 

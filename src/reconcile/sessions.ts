@@ -343,7 +343,7 @@ export class Sessions {
     if (state.sessionEnds.length < MAX_SESSION_ENDS) return undefined;
     return new Failure(
       'SessionContention',
-      `The session has ended ${MAX_SESSION_ENDS} times within an hour; somebody else seems to use the same user, or to end its sessions. ${ended.message}`,
+      `The session has ended ${MAX_SESSION_ENDS} times within an hour; another client seems to use the same user, or to end its sessions. ${ended.message}`,
     );
   }
 

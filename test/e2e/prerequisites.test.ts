@@ -39,7 +39,9 @@ describe('an operator that starts too early', () => {
   };
 
   it('names a permission that is missing', () =>
-    saysSo('The operator may not list convercuscredentials.convercus.io in the whole cluster'));
+    saysSo(
+      'The operator is not allowed to list convercuscredentials.convercus.io in the whole cluster',
+    ));
 
   it('names the missing CRD', async () => {
     await grant((kind) => kind.startsWith('ClusterRole'));
@@ -48,7 +50,7 @@ describe('an operator that starts too early', () => {
 
   it('names a permission on the Lease that is missing, while its caches are warm', async () => {
     await installCrd(testbed.controlPlane);
-    await saysSo('The operator may not get leases.coordination.k8s.io');
+    await saysSo('The operator is not allowed to get leases.coordination.k8s.io');
     const said = await eventually(readiness, (it) => !it.includes('credentials'));
     expect(said).not.toContain('credentials');
   });

@@ -94,9 +94,9 @@ describe('the operator', () => {
     await expect(rename('other')).rejects.toThrow("spec.target.name can't be changed");
 
     // As if the status of the first token had not been written
-    const untold = JSON.stringify({ status: { issuedAt: null } });
+    const withoutToken = JSON.stringify({ status: { issuedAt: null } });
     const patch = ['patch', 'convcred', 'loyalty', '--subresource=status', '--type=merge'];
-    await shop.kubectl(...patch, '-p', untold);
+    await shop.kubectl(...patch, '-p', withoutToken);
     await rename('other');
     expect(
       await eventually(

@@ -558,9 +558,11 @@ describe('against a real API server', () => {
   it('names the permission that is missing', async () => {
     const poor = open(controlPlane.userKubeconfig('without-rights'));
     const read = await clusterOn(poor).readSecretMeta('default', 'loyalty-token', never);
-    expect(isFailure(read) && read.message).toMatch(/may not get secrets in namespace "default"/);
+    expect(isFailure(read) && read.message).toMatch(
+      /is not allowed to get secrets in namespace "default"/,
+    );
     const list = secretListWatch(poor, {}).list(undefined, never);
-    await expect(list).rejects.toThrow('may not list secrets in the whole cluster');
+    await expect(list).rejects.toThrow('is not allowed to list secrets in the whole cluster');
     await poor.close();
   });
 

@@ -49,7 +49,10 @@ describe('an error of the API server', () => {
       'a missing permission to write',
       error(403, 'Forbidden', FORBIDDEN),
       writing,
-      { kind: 'PermissionDenied', text: /may not create secrets in namespace "shop".*"create"/ },
+      {
+        kind: 'PermissionDenied',
+        text: /is not allowed to create secrets in namespace "shop".*"create"/,
+      },
     ],
     [
       'a missing permission to read that the server does not explain',
@@ -57,7 +60,7 @@ describe('an error of the API server', () => {
       { verb: 'list', resource: CREDENTIALS },
       {
         kind: 'PermissionDenied',
-        text: /may not list convercuscredentials\.convercus\.io in the whole cluster/,
+        text: /is not allowed to list convercuscredentials\.convercus\.io in the whole cluster/,
       },
     ],
     [

@@ -148,7 +148,7 @@ describe('the Lease', () => {
     expect(await lease.read(never)).toBe('absent');
     answer = status(403, 'Forbidden');
     expect(await lease.read(never)).toMatchObject({
-      message: expect.stringContaining('may not get leases.coordination.k8s.io'),
+      message: expect.stringContaining('is not allowed to get leases.coordination.k8s.io'),
     });
   });
 });

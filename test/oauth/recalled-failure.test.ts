@@ -35,7 +35,7 @@ describe('a failure that is recalled', () => {
       REQUEST,
       'RateLimited',
       '429',
-      'The server asks for patience (realm "abc-staging" at auth.example, client "m2m"). The operator slows down by itself. The server answered HTTP 429.',
+      'The server is rate limiting (realm "abc-staging" at auth.example, client "m2m"). The operator slows down by itself. The server answered HTTP 429.',
     ],
     [
       LOGIN,
