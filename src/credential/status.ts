@@ -44,6 +44,9 @@ interface Failed {
 
 type ConditionDraft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
+/** The bound of the CRD; the address comes from the configuration, which has none. */
+const MAX_TOKEN_URL = 2_048;
+
 /** The whole status. It holds no countdown and no attempt count, so an equal outcome gives an equal status. */
 export function statusFor(outcome: Outcome, now: EpochMs): Status {
   const {
@@ -66,7 +69,7 @@ export function statusFor(outcome: Outcome, now: EpochMs): Status {
     conditions: drafts
       .filter((draft) => draft !== undefined)
       .map((draft) => dated(draft, resource, now)),
-    ...(tokenUrl === undefined ? {} : { tokenUrl }),
+    ...(tokenUrl === undefined ? {} : { tokenUrl: tokenUrl.slice(0, MAX_TOKEN_URL) }),
     ...(currentToken === undefined ? {} : times(currentToken)),
     ...claims(outcome),
     ...failureTimes(outcome, renewed, now),

@@ -234,4 +234,13 @@ describe('the CRD in a real API server', () => {
       expect(text).not.toContain('<empty>');
     }
   });
+
+  it('explains each value of an enum in a paragraph of its own', async () => {
+    const grants = await controlPlane.kubectl(['explain', 'convcred.spec.grantType']);
+    for (const grant of ['client_credentials', 'password', 'legacy_login']) {
+      expect(grants).toMatch(new RegExp(`^ {4}${grant}: with `, 'm'));
+    }
+    const policies = await controlPlane.kubectl(['explain', 'convcred.spec.target.creationPolicy']);
+    expect(policies).toMatch(/^ {4}Merge: the operator adds/m);
+  });
 });
