@@ -98,13 +98,11 @@ function workloadOf(pod: unknown): string {
   return `${SHORT[kind] ?? kind.toLowerCase()}/${name}`;
 }
 
-export const verdictOf = ({ neverUpdated }: Consumer, paint: Paint): string =>
-  neverUpdated.length === 0
-    ? paint('green', 'ok')
-    : paint(
-        'red',
-        `${neverUpdated.join(', ')}: will never see a new token; mount the Secret as a volume without subPath`,
-      );
+export function verdictOf({ uses, neverUpdated }: Consumer, paint: Paint): string {
+  if (neverUpdated.length === 0) return paint('green', 'ok');
+  const which = neverUpdated.length < uses.length ? `${neverUpdated.join(', ')} ` : '';
+  return `${paint('red', `${which}will never see a new token`)}: mount it as a volume without subPath`;
+}
 
 /** `kubectl convercus consumers NAME` */
 export async function consumers(context: Context, name: string): Promise<Result> {

@@ -84,6 +84,23 @@ export function clockTime(at: EpochMs, now: EpochMs): string {
   return text.slice(0, 10) === rfc3339(now).slice(0, 10) ? text.slice(11) : text;
 }
 
+const TEXT_WIDTH = 100;
+
+/** Lines of at most 100 columns; a longer word has a line of its own. */
+export function wrapped(text: string): string[] {
+  const lines: string[] = [];
+  let line = '';
+  for (const word of text.split(' ')) {
+    if (line !== '' && line.length + 1 + word.length > TEXT_WIDTH) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === '' ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line];
+}
+
 const UNITS: Readonly<Record<string, Ms>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 /** Of `90s`, `5m` or `1h30m`; undefined for anything else. */

@@ -8,7 +8,7 @@ import { oneCredential } from './credentials.ts';
 import { eventsOf, type SeenEvent } from './events.ts';
 import { ifAllowed } from './exit-code.ts';
 import { list, summaryOf } from './list.ts';
-import { clockTime, duration, field, plain, type Result, until } from './output.ts';
+import { clockTime, duration, field, plain, type Result, until, wrapped } from './output.ts';
 import { type SecretFacts, secretFacts } from './secret-facts.ts';
 import { nextTry, type State, stateOf } from './state.ts';
 
@@ -129,7 +129,7 @@ function renewalLines({ paint }: Context, { credential, state, now }: Seen): str
     case 'failing': {
       const since = failingSince === undefined ? '' : ` since ${clockTime(failingSince, now)}`;
       const head = `${paint('red', 'FAILING')}${since}: ${plain(reason, 60)}`;
-      return [head, plain(state.message), retryLine(credential, reason, now)];
+      return [head, ...wrapped(plain(state.message)), retryLine(credential, reason, now)];
     }
   }
 }
@@ -198,5 +198,5 @@ function doLines({ metadata }: ConvercusCredential, state: State): string[] {
     suspended: `go on: kubectl convercus resume ${of}`,
     failing: `check the whole way: kubectl convercus doctor ${of}; after the fix: kubectl convercus renew ${of} --wait 1m`,
   }[state.renewal];
-  return command === undefined ? [] : [field('Do', [command])];
+  return command === undefined ? [] : [field('Do', command.split('; '))];
 }

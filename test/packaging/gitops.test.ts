@@ -103,10 +103,30 @@ afterAll(async () => {
 });
 
 /** The script in docs/argocd.md. */
-async function healthScript(): Promise<string> {
+async function customization(of: 'health' | 'actions'): Promise<string> {
   const page = await readFile(join(ROOT, 'docs/argocd.md'), 'utf8');
   const { data } = parse(/```yaml\n([^]*?)```/.exec(page)?.[1] ?? '');
-  return data['resource.customizations.health.convercus.io_ConvercusCredential'];
+  return data[`resource.customizations.${of}.convercus.io_ConvercusCredential`];
+}
+
+interface Actions {
+  readonly 'discovery.lua': string;
+  readonly definitions: readonly { readonly name: string; readonly 'action.lua': string }[];
+}
+
+const argoActions = async (): Promise<Actions> => parse(await customization('actions'));
+
+/** With the two functions of `os` that Argo CD leaves to actions. @param print what is told of `result` */
+async function runAction(script: string, resource: object, print: string): Promise<string> {
+  const file = join(dir, 'action.lua');
+  const lines = [
+    'io, string, os = nil, nil, {date = os.date, time = os.time}',
+    `obj = ${luaOf(resource)}`,
+    `local result = (function()\n${script}\nend)()`,
+    `print(${print})`,
+  ];
+  await writeFile(file, lines.join('\n'));
+  return (await run(glua, [file])).trim();
 }
 
 /** Runs it as Argo CD does: the resource in the global `obj`, without the libraries that Argo CD disables. */
@@ -115,7 +135,7 @@ async function argoHealth(resource: object): Promise<string> {
   const lines = [
     'io, os, string = nil, nil, nil',
     `obj = ${luaOf(resource)}`,
-    `local health = (function()\n${await healthScript()}\nend)()`,
+    `local health = (function()\n${await customization('health')}\nend)()`,
     'print(health.status .. ": " .. health.message)',
   ];
   await writeFile(file, lines.join('\n'));
@@ -141,5 +161,36 @@ describe.each(SAMPLES)('%s', (_, resource, argo, expected) => {
       ...resource,
     };
     expect(await run(kstatus, [], JSON.stringify(object))).toBe(expected);
+  });
+});
+
+describe('actions of Argo CD', () => {
+  const suspended = after({ suspended: true });
+
+  const script = async (name: string): Promise<string> =>
+    (await argoActions()).definitions.find((each) => each.name === name)?.['action.lua'] ?? '';
+
+  it('are offered where they make sense', async () => {
+    const { 'discovery.lua': discovery } = await argoActions();
+    const offered = (resource: object) =>
+      runAction(
+        discovery,
+        resource,
+        'result.renew.disabled, result.suspend.disabled, result.resume.disabled',
+      );
+    expect(await offered(valid)).toBe('false\tfalse\ttrue');
+    expect(await offered(suspended)).toBe('true\ttrue\tfalse');
+  });
+
+  it('renew with a new value of the annotation', async () => {
+    const annotation = 'result.metadata.annotations["convercus.io/renew-requested-at"]';
+    const value = await runAction(await script('renew'), valid, annotation);
+    expect(value).toMatch(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+    expect(Math.abs(Date.parse(value) - Date.now())).toBeLessThan(minutes(5));
+  });
+
+  it('suspend and resume', async () => {
+    expect(await runAction(await script('suspend'), valid, 'result.spec.suspend')).toBe('true');
+    expect(await runAction(await script('resume'), suspended, 'result.spec.suspend')).toBe('false');
   });
 });

@@ -1,4 +1,4 @@
-import { field, type Paint } from '../output.ts';
+import { field, type Paint, wrapped } from '../output.ts';
 
 /** One step of the way from the spec to the pods. */
 export interface Check {
@@ -26,7 +26,8 @@ export function checkLines(checks: readonly Check[], paint: Paint): string {
   const lines = checks.map(({ name, result, text, help }) => {
     const mark = `[${result}]`;
     const painted = paint(COLOURS[result], mark) + ' '.repeat(WIDTH - mark.length);
-    const told = help === undefined ? [text] : [text, help];
+    // A command can be copied only from one line
+    const told = [...wrapped(text), ...(help === undefined ? [] : [help])];
     return painted + field(name, told).replaceAll('\n', `\n${' '.repeat(WIDTH)}`);
   });
   const failures = checks.filter(({ result }) => result === 'fail').length;
