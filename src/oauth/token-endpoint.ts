@@ -30,7 +30,14 @@ export const createTokenSource =
   (hosts: TokenHosts): EndpointSource =>
   (request, signal) => {
     const { environment, grantType, tokenUrl, realm, clientId, scope } = request;
-    const asked = { grantType, realm, clientId, scope, secrets: secretsOf(request) };
+    const asked = {
+      grantType,
+      realm,
+      clientId,
+      scope,
+      secrets: secretsOf(request),
+      isServiceAccount: isServiceAccount(request),
+    };
     return hosts.request(
       {
         environment,
@@ -43,6 +50,10 @@ export const createTokenSource =
       signal,
     );
   };
+
+/** Keycloak gives service accounts this name, and tells users apart without upper and lower case. */
+const isServiceAccount = (request: EndpointRequest): boolean =>
+  request.grantType === 'password' && /^service-account-/i.test(request.username.reveal());
 
 /**
  * Sends a grant as openid-client builds it: the client secret as a form field (RFC 6749, 2.3.1), JSON wanted.

@@ -121,6 +121,8 @@ export interface TokenRequestContext
   /** Host and port of the token endpoint. */
   readonly host: string;
   readonly secrets: readonly Sensitive[];
+  /** The user name of a password grant is that of a client's service account. */
+  readonly isServiceAccount?: boolean;
 }
 
 const sentIn = ({ secrets, realm, clientId, scope }: TokenRequestContext): Sent => ({
@@ -158,6 +160,7 @@ interface TokenError {
   /** `error_description`, or the prose that Keycloak puts into `error` when it is no OAuth error. */
   readonly description: string;
   readonly grantType: EndpointRequest['grantType'];
+  readonly isServiceAccount: boolean;
   /** The body can't be read, so there may have been an OAuth error. */
   readonly isUnreadable: boolean;
 }
@@ -174,6 +177,7 @@ const describedAs =
 const refreshing: Predicate<TokenError> = ({ grantType }) => grantType === 'refresh_token';
 const withoutUser: Predicate<TokenError> = ({ grantType }) => grantType === 'client_credentials';
 const withPassword: Predicate<TokenError> = ({ grantType }) => grantType === 'password';
+const asServiceAccount: Predicate<TokenError> = ({ isServiceAccount }) => isServiceAccount;
 const unreadable: Predicate<TokenError> = ({ isUnreadable }) => isUnreadable;
 const isOAuth: Predicate<TokenError> = (tokenError) => tokenError.error !== '';
 
@@ -237,7 +241,11 @@ const ERROR_TABLE = [
   ['RealmDisabled', error('access_denied'), describedAs(/realm not enabled/i)],
   ['AccessBlocked', error('access_denied')],
   ['RealmNotFound', describedAs(/^realm does not exist/i)],
-  ['SessionContention', describedAs(/^there are too many sessions/i)],
+  // The latter from Keycloak 22, with the code generic_authentication_error
+  ['SessionContention', describedAs(/^there are too many sessions|^sessionLimitExceeded/i)],
+
+  // A service account can't log in by password; Keycloak up to 26.0 breaks with 500 instead of saying so
+  ['CredentialsRejected', error('unknown_error'), withPassword, asServiceAccount],
 
   ['RateLimited', error('slow_down')],
   ['ServerUnavailable', error('temporarily_unavailable', 'server_error', 'unknown_error')],
@@ -335,7 +343,7 @@ export const isOAuthError = (body: unknown): boolean =>
 
 function tokenErrorFrom(
   response: HttpResponse,
-  { grantType }: Pick<TokenRequestContext, 'grantType'>,
+  { grantType, isServiceAccount = false }: TokenRequestContext,
 ): TokenError {
   const body = jsonBody(response);
   const error = textAt(body, 'error') ?? '';
@@ -343,5 +351,5 @@ function tokenErrorFrom(
     ? { error, description: textAt(body, 'error_description') ?? '' }
     : { error: '', description: error };
   const isUnreadable = response.bodyProblem !== undefined;
-  return { status: response.status, ...said, grantType, isUnreadable };
+  return { status: response.status, ...said, grantType, isServiceAccount, isUnreadable };
 }

@@ -49,6 +49,16 @@ describe('a token request', () => {
     });
   });
 
+  it.each(['service-account-app', 'Service-Account-App'])(
+    'by password for %s is rejected when an older Keycloak breaks at it',
+    async (username) => {
+      const { tokenUrl } = await serve(respondWith(500, '{"error":"unknown_error"}'));
+      const user = { username: new Sensitive(username), password: new Sensitive('mistyped') };
+      const request = { ...aRequest(tokenUrl), ...user, grantType: 'password' as const };
+      expect(kindOf(await aSource().obtain(request))).toBe('CredentialsRejected');
+    },
+  );
+
   it('yields a token and a report', async () => {
     const { tokenUrl, port } = await serve(respondWith(200, GOOD));
     const { obtain, reports, time } = aSource();

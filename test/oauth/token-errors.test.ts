@@ -41,6 +41,27 @@ it('a client id is told unless it comes from a Secret', () => {
   expect(echoed.message).not.toContain('secret-client');
 });
 
+describe('what older Keycloaks say', () => {
+  const password = { grantType: 'password' as const };
+  const broken = response(500, { error: 'unknown_error' });
+
+  it('up to 26.0 of a service account that logs in by password: rejected, not a server that is down', () => {
+    const kindOf = (isServiceAccount: boolean) =>
+      failureFromResponse(broken, context({ ...password, isServiceAccount })).kind;
+    expect(kindOf(true)).toBe('CredentialsRejected');
+    expect(kindOf(false)).toBe('ServerUnavailable');
+  });
+
+  it('in 22 of one session too many', () => {
+    const body = {
+      error: 'generic_authentication_error',
+      error_description: 'sessionLimitExceeded',
+    };
+    const { kind } = failureFromResponse(response(401, body), context(password));
+    expect(kind).toBe('SessionContention');
+  });
+});
+
 const BOTH = 'Invalid client or Invalid client credentials';
 
 type Row = readonly [
