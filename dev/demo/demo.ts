@@ -39,6 +39,8 @@ interface Reader {
   readonly seen: string[];
 }
 
+const times = (count: number): string => (count === 1 ? 'once' : `${count} times`);
+
 interface DemoOptions {
   readonly realKeycloak: boolean;
   readonly log: (line: string) => void;
@@ -136,7 +138,7 @@ Ctrl-C ends the demo and removes everything.
     this.#table = await this.#cluster.kubectl(['get', 'convcred', '-n', NAMESPACE]);
     const files = this.#readers.map(
       ({ name, file, seen }) =>
-        `${name}: ${file} ends in …${(seen.at(-1) ?? '').slice(-8)}, changed ${Math.max(seen.length - 1, 0)} times`,
+        `${name}: ${file} ends in …${(seen.at(-1) ?? '').slice(-8)}, changed ${times(Math.max(seen.length - 1, 0))}`,
     );
     return `${this.#table}\n${files.join('\n')}`;
   }
@@ -173,7 +175,7 @@ Ctrl-C ends the demo and removes everything.
 
   summary(): string {
     const counts = this.#readers.map(
-      ({ name, seen }) => `${name} was issued a token and renewed it ${seen.length - 1} times`,
+      ({ name, seen }) => `${name} was issued a token and renewed it ${times(seen.length - 1)}`,
     );
     return `${counts.join('; ')}.`;
   }

@@ -2,22 +2,27 @@
  * `npm run demo`: a real kube-apiserver and etcd, a server that speaks Keycloak's dialect (`--keycloak`: a real
  * Keycloak), the operator as its own process, and three credentials.
  * `--for 60s` ends after that time and exits 0 only if tokens were issued and renewed.
+ * `--record docs/demo.svg` writes what was on the terminal, for the README.
  */
+import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { missingForControlPlane } from '../envtest/binaries.ts';
 import { missingForKeycloak } from '../keycloak/server/distribution.ts';
 import { Demo } from './demo.ts';
+import { Recording } from './recording.ts';
 import { Screen } from './screen.ts';
 
-const HELP = `npm run demo -- [--keycloak] [--for 60s]
+const HELP = `npm run demo -- [--keycloak] [--for 60s] [--record FILE]
 
-  --keycloak   use a real Keycloak instead of the built-in identity provider (needs a JDK and Maven)
-  --for TIME   end after 90s, 5m, …; exit 0 only if tokens were issued and renewed`;
+  --keycloak     use a real Keycloak instead of the built-in identity provider (needs a JDK and Maven)
+  --for TIME     end after 90s, 5m, …; exit 0 only if tokens were issued and renewed
+  --record FILE  write an SVG that plays what was on the terminal, without the hints`;
 
 const { values } = parseArgs({
   options: {
     keycloak: { type: 'boolean', default: false },
     for: { type: 'string' },
+    record: { type: 'string' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -49,14 +54,25 @@ async function watch(milliseconds: number | undefined): Promise<number> {
   const ended = new AbortController();
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => ended.abort());
   const screen = new Screen(process.stdout);
-  const demo = new Demo({ realKeycloak: values.keycloak, log: (line) => screen.line(line) });
+  const recording = new Recording(() => performance.now());
+  recording.line(`$ npm run demo${milliseconds === undefined ? '' : ` -- --for ${values.for}`}`);
+  const line = (text: string): void => {
+    screen.line(text);
+    recording.line(text);
+  };
+  const demo = new Demo({ realKeycloak: values.keycloak, log: line });
   try {
     await demo.start(ended.signal);
     screen.line(demo.hints());
     if (milliseconds !== undefined) setTimeout(() => ended.abort(), milliseconds).unref();
-    while (!ended.signal.aborted) screen.show(await demo.look(ended.signal));
+    while (!ended.signal.aborted) {
+      const picture = await demo.look(ended.signal);
+      screen.show(picture);
+      recording.show(picture);
+    }
     const problems = demo.problems();
-    screen.line(problems.length === 0 ? demo.summary() : problems.join('\n'));
+    line(problems.length === 0 ? `\n${demo.summary()}` : problems.join('\n'));
+    if (values.record !== undefined) await writeFile(values.record, recording.svg());
     return problems.length === 0 || milliseconds === undefined ? 0 : 1;
   } catch (error) {
     if (ended.signal.aborted) return milliseconds === undefined ? 0 : 1;

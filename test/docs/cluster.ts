@@ -118,7 +118,7 @@ export class DocumentedCluster implements AsyncDisposable {
     return this.#testbed.controlPlane.kubectl(args, { input: manifest(objects) });
   }
 
-  /** A credential anew, whatever there was of its name, until it is Ready. */
+  /** Creates a credential, in place of one of its name, and waits until it is Ready. */
   async credential(object: AnyObject): Promise<void> {
     const { name, namespace = NAMESPACE } = object.metadata;
     const where = ['-n', namespace];
