@@ -92,7 +92,7 @@ export const FAILURES: readonly Failure[] = [
     },
   },
   {
-    title: 'The identity provider asks for patience',
+    title: 'The identity provider is rate limiting',
     story: 'A renewal is due, and the answer is 429 with `Retry-After: 300`.',
     reason: 'RateLimited',
     ready: 'TokenValid',
