@@ -18,7 +18,12 @@ const DATA: readonly Record<string, string>[] = [
   { token: '{{access_token}}' },
   { token: '{{access_token}}', header: 'Authorization: Bearer {{access_token}}' },
   // Too large for the cache, so that the operator reads it
-  { header: 'Bearer {{access_token}}', until: '{{expires_at}}', note: 'x'.repeat(5_000) },
+  {
+    header: 'Bearer {{access_token}}',
+    until: '{{expires_at}}',
+    note: 'x'.repeat(2_500),
+    more: 'x'.repeat(2_500),
+  },
 ];
 
 function newSpec(dice: Dice, name: string): Spec {

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
 import { Failure, isFailure } from '../lib/failure.ts';
+import { textAt } from '../lib/json.ts';
 import { sanitize } from '../lib/sensitive.ts';
 import {
   type Environment,
@@ -11,6 +12,7 @@ import {
 import { type CredentialsField, FIELDS_BY_GRANT } from '../oauth/grants.ts';
 import type { ConvercusCredential } from './api.ts';
 import type { RenewalPolicy } from './renewal.ts';
+import { specFault } from './spec-rules.ts';
 import {
   fill,
   isGoTemplate,
@@ -75,12 +77,15 @@ export const targetNameOf = ({ metadata, spec }: ConvercusCredential): string =>
 /** Name of the Secret that holds the session of a `password` credential. */
 export const sessionNameOf = (name: string): string => `${name}-session`;
 
-/** Checks what the schema of the CRD cannot check. Fails with `InvalidSpec`. */
+/** Checks what the schema of the CRD demands, and what it cannot check. Fails with `InvalidSpec`. */
 export function parseCredential(
   resource: ConvercusCredential,
   settings: Settings,
 ): Credential | Failure {
+  const fault = specFault(resource);
+  if (fault !== undefined) return fault;
   const { metadata, spec } = resource;
+  const renewRequest = textAt(metadata, 'annotations', RENEW_REQUEST_ANNOTATION);
   const environment = settings.environments.get(spec.environment);
   if (environment === undefined) return unknownEnvironment(spec.environment);
   const target = parseTarget(resource);
@@ -116,7 +121,7 @@ export function parseCredential(
     target,
     renewal: { ...settings.renewal, ...spec.renewal },
     suspended: spec.suspend,
-    renewRequest: metadata.annotations?.[RENEW_REQUEST_ANNOTATION],
+    renewRequest: renewRequest === undefined ? undefined : shortened(renewRequest),
     specHash: digest([request, [spec.renewal, target], data, ...org]),
     dataHash: digest([request, data, ...org]),
   };
@@ -192,6 +197,13 @@ function unknownPlaceholder(key: string, name: string): Failure {
     `spec.target.data.${key} has the unknown placeholder {{${sanitize(name, [])}}}${hint}; known are: ${PLACEHOLDERS.join(', ')}`,
   );
 }
+
+/** In characters. An annotation may have 256 KiB, and this one is kept in the cache, the status and the target. */
+const MAX_COMPARED = 64;
+
+/** For a text that is only compared: a digest does as well as a long one. */
+export const shortened = (text: string): string =>
+  text.length <= MAX_COMPARED ? text : digest(text);
 
 /** 128 bits of SHA-256 over a canonical form: the order of object keys does not matter, the order of lists does. */
 export function digest(value: unknown): string {

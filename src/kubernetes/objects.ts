@@ -1,8 +1,8 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import {
-  digest,
   RENEW_REQUEST_ANNOTATION,
   sessionNameOf,
+  shortened,
   targetNameOf,
 } from '../credential/credential.ts';
 import type { SecretMeta } from '../credential/secret.ts';
@@ -122,10 +122,6 @@ const isCondition = (condition: unknown): boolean =>
 const isFlat = (value: unknown): boolean => !Object.values(objectOf(value)).some(isStructure);
 
 const isStructure = (value: unknown): boolean => typeof value === 'object';
-
-/** Longer ones are only compared, so a digest does as well. */
-const MAX_TEXT = 64;
-const shortened = (text: string): string => (text.length <= MAX_TEXT ? text : digest(text));
 
 function optionalMeta(object: unknown): object {
   const resourceVersion = textAt(object, 'metadata', 'resourceVersion');

@@ -2,7 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import { digest, parseCredential, targetNameOf } from '../../src/credential/credential.ts';
 import { type Failure, isFailure } from '../../src/lib/failure.ts';
-import { BUILT_IN_ENVIRONMENTS } from '../../src/oauth/environment.ts';
+import { BUILT_IN_ENVIRONMENTS, tokenUrlOf } from '../../src/oauth/environment.ts';
 import {
   aCredential,
   aParsedCredential,
@@ -60,7 +60,8 @@ describe('a credential', () => {
   });
 
   it('cannot put more than a path segment into the token URL', () => {
-    const { tokenUrl } = aParsedCredential({ spec: { realm: '../../x?y#z' } });
+    const [staging] = BUILT_IN_ENVIRONMENTS;
+    const tokenUrl = tokenUrlOf(staging!, '../../x?y#z');
     expect(new URL(tokenUrl).pathname).toBe(
       '/realms/..%2F..%2Fx%3Fy%23z/protocol/openid-connect/token',
     );
@@ -76,15 +77,27 @@ describe('a credential', () => {
     ],
     [
       'an environment named like a prototype',
-      { spec: { environment: '__proto__' } },
+      { spec: { environment: 'constructor' } },
       'InvalidSpec',
-      /__proto__/,
+      /"constructor"/,
     ],
     [
       'an unknown placeholder',
       { target: { data: { ok: '{{realm}}', bad: '{{ password }}' } } },
       'InvalidSpec',
       /spec\.target\.data\.bad.*\{\{password\}\}.*access_token/,
+    ],
+    [
+      'a placeholder of control characters',
+      { target: { data: { token: '{{\u001b[31m\u202e\n}}' } } },
+      'InvalidSpec',
+      /\{\{\[31m\}\}/,
+    ],
+    [
+      'a very long placeholder',
+      { target: { data: { token: `{{${'x'.repeat(4_000)}}}` } } },
+      'InvalidSpec',
+      /\{\{x{199}…\}\}/,
     ],
     [
       'its source as its target',
@@ -123,6 +136,19 @@ describe('a credential', () => {
       expect(source.message).toMatch(/"loyalty-session".*spec\.credentialsSecretRef\.name/);
     },
   );
+
+  it('keeps a digest of a renew request of more than 64 characters', () => {
+    const requestOf = (value: string) => {
+      const annotations = { 'convercus.io/renew-requested-at': value };
+      return aParsedCredential({ metadata: { annotations } }).renewRequest;
+    };
+    expect(requestOf('')).toBe('');
+    expect(requestOf('x'.repeat(64))).toBe('x'.repeat(64));
+    const ofMany = requestOf('x'.repeat(1 << 18));
+    expect(ofMany).toMatch(/^[\w-]{22}$/);
+    expect(ofMany).not.toBe(requestOf('x'.repeat(65)));
+    expect(requestOf(ofMany ?? '')).toBe(ofMany);
+  });
 
   it('has a default target name, also before it is parsed', () => {
     expect(targetNameOf(aCredential())).toBe('loyalty-token');
