@@ -5,7 +5,7 @@ import type { Token } from '../oauth/token.ts';
 import { type Credential, digest } from './credential.ts';
 import { type Lifetime, renewalDate } from './renewal.ts';
 import type { DesiredSecret, SecretContents, SecretMeta, TokenAnnotations } from './secret.ts';
-import { fill, type Placeholder, uses } from './template.ts';
+import { fill, filledSize, type Placeholder, uses } from './template.ts';
 import { formatTokenAnnotations } from './token-annotations.ts';
 
 export const API_VERSION = 'convercus.io/v1alpha1';
@@ -71,6 +71,9 @@ function tokenAnnotationsFor(
   };
 }
 
+/** The API server takes no Secret with more. */
+const MAX_DATA_BYTES = 1 << 20;
+
 /** The values of the target's keys. Fails with `InvalidSpec` when a template uses an ID token and there is none. */
 function renderData(
   credential: Credential,
@@ -86,9 +89,24 @@ function renderData(
     );
   }
   const valueOf = (name: Placeholder): string => valueFor(name, credential, token);
+  if (renderedSize(templates, valueOf) > MAX_DATA_BYTES) {
+    return new Failure(
+      'InvalidSpec',
+      'spec.target.data would be more than 1 MiB with a token of this length, and a Secret holds no more; use fewer placeholders',
+    );
+  }
   return Object.fromEntries(
     templates.map(([key, template]) => [key, new Sensitive(fill(template, valueOf))]),
   );
+}
+
+/** Bytes of all values, counted before any is made: a template may ask for a hundred times as much as it is long. */
+function renderedSize(
+  templates: readonly (readonly [string, string])[],
+  valueOf: (name: Placeholder) => string,
+): number {
+  const sizeOf = (name: Placeholder): number => Buffer.byteLength(valueOf(name));
+  return templates.reduce((sum, [, template]) => sum + filledSize(template, sizeOf), 0);
 }
 
 function valueFor(name: Placeholder, credential: Credential, token: Token): string {

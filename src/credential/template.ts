@@ -54,3 +54,13 @@ export function uses(template: string, name: Placeholder): boolean {
   });
   return isUsed;
 }
+
+/** Length in bytes of the filled template, without filling it. */
+export function filledSize(template: string, sizeOf: (name: Placeholder) => number): number {
+  let size = 0;
+  const rest = fill(template, (name) => {
+    size += sizeOf(name);
+    return '';
+  });
+  return size + Buffer.byteLength(rest);
+}

@@ -227,6 +227,24 @@ describe('the target', () => {
     if (!isFailure(failure)) throw new Error('it rendered');
     expect(failure.kind).toBe('InvalidSpec');
     expect(failure.message).toMatch(/spec\.target\.data\.id .*"openid"/);
+    describe('of many placeholders', () => {
+      const text = '{{access_token}}'.repeat(31);
+      const data = Object.fromEntries(Array.from({ length: 32 }, (_, at) => [`k${at}`, text]));
+      const credential = aParsedCredential({ target: { data } });
+      const renderWith = (accessToken: string) => {
+        const token = aToken({ accessToken: new Sensitive(accessToken) });
+        return renderTarget(credential, token, PROVENANCE, 'absent');
+      };
+
+      it('is as large as a Secret may be, and no larger', () => {
+        const most = Math.floor((1 << 20) / (32 * 31));
+        expect(isFailure(renderWith('t'.repeat(most)))).toBe(false);
+        for (const failed of [renderWith('t'.repeat(most + 1)), renderWith('ü'.repeat(most))]) {
+          expect(failed).toMatchObject({ kind: 'InvalidSpec', retryAfter: undefined });
+          expect(isFailure(failed) && failed.message).toContain('more than 1 MiB');
+        }
+      });
+    });
   });
 });
 

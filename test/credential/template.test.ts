@@ -2,6 +2,7 @@ import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import {
   fill,
+  filledSize,
   isGoTemplate,
   PLACEHOLDERS,
   unknownPlaceholders,
@@ -37,6 +38,29 @@ describe('a template', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.constantFrom('$&', '$1', '{{realm}}')), (value) => {
         expect(fill('[{{access_token}}]', () => value)).toBe(`[${value}]`);
+      }),
+    );
+  });
+
+  it('has a size that is known before it is filled', () => {
+    const part = fc.oneof(
+      fc.constantFrom(
+        ...PLACEHOLDERS.map((name) => `{{ ${name}\t}}`),
+        ...PLACEHOLDERS.map((name) => `$(${name})`),
+        '$$(access_token)',
+        '$(x)',
+        '{{x}}',
+        '{{{realm}}}',
+        '{{',
+      ),
+      fc.string({ unit: 'grapheme' }),
+    );
+    fc.assert(
+      fc.property(fc.array(part), fc.string({ unit: 'grapheme' }), (parts, value) => {
+        const template = parts.join('');
+        const filled = fill(template, (name) => `${name}${value}`);
+        const sizeOf = (name: string) => Buffer.byteLength(`${name}${value}`);
+        expect(filledSize(template, sizeOf)).toBe(Buffer.byteLength(filled));
       }),
     );
   });
