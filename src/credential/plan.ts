@@ -1,5 +1,5 @@
 import { Failure } from '../lib/failure.ts';
-import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
+import type { EpochMs } from '../lib/time.ts';
 import type { Credential } from './credential.ts';
 import { loginAllowedAt, presentedDigest, REJECTED_BEFORE, type Rejection } from './lockout.ts';
 import { type KnownSecret, type SecretMeta, type TokenAnnotations, versionOf } from './secret.ts';
@@ -191,8 +191,7 @@ function renewRequested(seen: Observation, now: EpochMs): boolean {
 
 function requestableAt({ credential, target }: Observation, now: EpochMs): EpochMs {
   const issuedAt = tokenAnnotationsOf({ target })?.issuedAt;
-  if (issuedAt === undefined || isFromTheFuture(issuedAt, now)) return now;
-  return issuedAt + credential.renewal.minimum;
+  return issuedAt === undefined ? now : issuedAt + credential.renewal.minimum;
 }
 
 /** When the current token is due, or sooner when `renew-requested-at` asks for a renewal. */
@@ -203,17 +202,13 @@ function nextRenewal(seen: Observation, now: EpochMs): EpochMs | undefined {
 }
 
 function renewalDue({ target }: Observation, now: EpochMs): boolean {
-  const tokenAnnotations = tokenAnnotationsOf({ target });
-  return (
-    tokenAnnotations !== undefined &&
-    (tokenAnnotations.renewAt <= now || isFromTheFuture(tokenAnnotations.issuedAt, now))
-  );
+  const renewAt = tokenAnnotationsOf({ target })?.renewAt;
+  return renewAt !== undefined && renewAt <= now;
 }
 
 /** For `renew-requested-at` a token younger than `renewal.minimum` will do. */
 function freshnessFor(reason: RenewReason, seen: Observation, now: EpochMs): RequiredFreshness {
-  const issuedAt = tokenAnnotationsOf(seen)?.issuedAt ?? 0;
-  const current = isFromTheFuture(issuedAt, now) ? 0 : issuedAt;
+  const current = tokenAnnotationsOf(seen)?.issuedAt ?? 0;
   const requested = isRequestOpen(seen);
   if (requested)
     return { requested, newerThan: Math.max(current, now - seen.credential.renewal.minimum) };

@@ -1,5 +1,5 @@
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
-import type { Token } from '../oauth/token.ts';
+import { MAX_VALIDITY, type Token } from '../oauth/token.ts';
 
 /** Renew at `percent` ± `jitterPercent` of the validity, but not sooner than `minimum` after the renewal before. */
 export interface RenewalPolicy {
@@ -33,5 +33,24 @@ export function renewalDate(token: Lifetime, policy: RenewalPolicy): EpochMs {
   const isInTime = policy.minimum <= validity * LATEST_SHARE;
   return Math.round(
     issuedAt + Math.max(planned, isInTime ? policy.minimum : minRetryIntervalOf(policy)),
+  );
+}
+
+/** Dates are written in whole milliseconds. */
+const ROUNDING: Ms = 1;
+
+/** What `renewalDate` makes of some token and policy. Other dates are forged, and would put the renewal off for years. */
+export function isPlausible({
+  issuedAt,
+  expiresAt,
+  renewAt,
+}: Pick<Lifetime, 'issuedAt' | 'expiresAt'> & { readonly renewAt: EpochMs }): boolean {
+  const validity = expiresAt - issuedAt;
+  const latest = Math.max(expiresAt, issuedAt + MAX_KEPT_MINIMUM);
+  return (
+    validity >= 0 &&
+    validity <= MAX_VALIDITY + ROUNDING &&
+    renewAt >= issuedAt - ROUNDING &&
+    renewAt <= latest + ROUNDING
   );
 }

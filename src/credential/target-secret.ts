@@ -1,6 +1,6 @@
 import { Failure, isFailure } from '../lib/failure.ts';
 import { Sensitive } from '../lib/sensitive.ts';
-import { hours, rfc3339 } from '../lib/time.ts';
+import { type EpochMs, hours, isFromTheFuture, rfc3339 } from '../lib/time.ts';
 import type { Token } from '../oauth/token.ts';
 import { type Credential, digest } from './credential.ts';
 import { type Lifetime, renewalDate } from './renewal.ts';
@@ -277,15 +277,17 @@ export const isOwnedBy = (
 ): boolean => (controllerUid === undefined ? credentialName === name : controllerUid === uid);
 
 /**
- * The target without the token annotations of another credential, which may have left them there when it was deleted or
- * renamed.
+ * The target without token annotations that count for nothing: of another credential, which may have left them there
+ * when it was deleted or renamed, or of a token that was issued in the future.
  */
 export function asSeenBy(
   { name }: Pick<TargetUser, 'name'>,
   target: SecretMeta | 'absent',
+  now: EpochMs,
 ): SecretMeta | 'absent' {
-  const by = target === 'absent' ? undefined : target.tokenAnnotations?.credential;
-  if (target === 'absent' || by === undefined || by === name) return target;
+  if (target === 'absent' || target.tokenAnnotations === undefined) return target;
+  const { credential = name, issuedAt } = target.tokenAnnotations;
+  if (credential === name && !isFromTheFuture(issuedAt, now)) return target;
   const { tokenAnnotations: _, ...rest } = target;
   return rest;
 }

@@ -1,4 +1,6 @@
 import { type EpochMs, parseTime, rfc3339 } from '../lib/time.ts';
+import { shortened } from './credential.ts';
+import { isPlausible } from './renewal.ts';
 import type { TokenAnnotations } from './secret.ts';
 
 /** Names of the annotations. They are API: other tools may read them. */
@@ -35,7 +37,7 @@ const optional = (name: string, value: string | undefined): Record<string, strin
   value === undefined ? {} : { [name]: value };
 
 /**
- * Undefined when an annotation is missing or cannot be read.
+ * Undefined when an annotation is missing or cannot be read, or the dates are none that the operator writes.
  * @param writtenBy the credential that set them, for those of version 0.1.0, which do not say it
  */
 export function parseTokenAnnotations(
@@ -54,11 +56,12 @@ export function parseTokenAnnotations(
     sourceVersion: text('sourceVersion'),
     contentHash: text('contentHash'),
   };
-  if (!isComplete(tokenAnnotations)) return undefined;
+  const renewRequest = text('renewRequest');
+  if (!isComplete(tokenAnnotations) || !isPlausible(tokenAnnotations)) return undefined;
   return {
     ...tokenAnnotations,
     ...optional('dataHash', text('dataHash')),
-    ...optional('renewRequest', text('renewRequest')),
+    ...optional('renewRequest', renewRequest && shortened(renewRequest)),
     ...optional('credential', text('credential') ?? writtenBy),
   };
 }

@@ -17,7 +17,7 @@ type Readers = Pick<Dependencies, 'lister' | 'cluster'>;
  * had shown it, and for the contents of a target that others have written to. Fails with what the API server said.
  */
 export async function gather(
-  { lister, cluster, tokens }: Readers & Pick<Dependencies, 'tokens'>,
+  { lister, cluster, tokens, clock }: Readers & Pick<Dependencies, 'tokens' | 'clock'>,
   subject: Subject,
   signal: AbortSignal,
 ): Promise<Observation | Failure> {
@@ -28,7 +28,7 @@ export async function gather(
     secretMeta({ lister, cluster }, { namespace, name: secretName }, signal);
   const found = isToBeCreated(lister, subject) ? 'absent' : await meta(name);
   if (isFailure(found)) return found;
-  const target = asSeenBy(credential, found);
+  const target = asSeenBy(credential, found, clock.now());
   // Without a token in place the credentials Secret is read as a whole anyway
   const source =
     tokenAnnotationsOf({ target }) === undefined

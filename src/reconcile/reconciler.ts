@@ -250,7 +250,8 @@ export class Reconciler {
     const found = this.#deps.lister.secret(namespace, targetNameOf(resource));
     const targetUser = { uid, name, target: resource.spec.target };
     const isKnown = typeof found === 'object' && isOurs(targetUser, found);
-    const target = isKnown ? asSeenBy(targetUser, found) : 'absent';
+    const now = this.#deps.clock.now();
+    const target = isKnown ? asSeenBy(targetUser, found, now) : 'absent';
     return {
       currentToken: tokenAnnotationsOf({ target }),
       targetVersion: target === 'absent' ? undefined : intactVersionOf(target, resource, state),

@@ -147,13 +147,9 @@ describe('the plan', () => {
     ],
     ['RenewRequested', 'a request with another value', seen({ handledRenewRequest: 'b' }, REQUEST)],
     [
-      'RenewalDue',
-      'a token issued in the future',
-      seen({
-        target: aSecretMeta({
-          tokenAnnotations: aMark({ issuedAt: NOW + hours(1), renewAt: NOW + hours(2) }),
-        }),
-      }),
+      'InputInvalid',
+      'a source that is the target of another',
+      seen({ source: { ...SOURCE, credentialName: 'other' } }),
     ],
     [
       'nothing',
@@ -298,13 +294,6 @@ describe('the token that is needed', () => {
 
   it('is newer than the one held when that is due', () => {
     expect(needOf(seen(), RENEW_AT)).toEqual({ newerThan: START, requested: false });
-  });
-
-  it('is any that a right clock has dated when the one held comes from the future', () => {
-    const target = aSecretMeta({
-      tokenAnnotations: aMark({ issuedAt: NOW + hours(1), renewAt: NOW }),
-    });
-    expect(needOf(seen({ target }))).toEqual({ newerThan: 0, requested: false });
   });
 
   it('is newer than the least time between renewals when a person asks, and than the one held', () => {

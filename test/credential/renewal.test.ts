@@ -1,6 +1,6 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
-import { renewalDate } from '../../src/credential/renewal.ts';
+import { isPlausible, renewalDate } from '../../src/credential/renewal.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
 import { START } from '../support/builders.ts';
 
@@ -67,6 +67,15 @@ describe('the date of renewal', () => {
         const after = renewalDate(aToken(validity, jitter), policy) - START;
         expect(after).toBeGreaterThanOrEqual(Math.floor(validity * 0.5));
         expect(after).toBeLessThanOrEqual(Math.ceil(validity * 0.7));
+      }),
+    );
+  });
+
+  it('is plausible for every token and policy', () => {
+    fc.assert(
+      fc.property(aValidity, aJitter, aPolicy, (validity, jitter, policy) => {
+        const token = aToken(validity, jitter);
+        expect(isPlausible({ ...token, renewAt: renewalDate(token, policy) })).toBe(true);
       }),
     );
   });

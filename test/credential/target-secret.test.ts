@@ -1,8 +1,13 @@
 import { describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { Credential } from '../../src/credential/credential.ts';
-import type { DesiredSecret, SecretContents, SecretMeta } from '../../src/credential/secret.ts';
-import { isIntact, renderTarget } from '../../src/credential/target-secret.ts';
+import type {
+  DesiredSecret,
+  SecretContents,
+  SecretMeta,
+  TokenAnnotations,
+} from '../../src/credential/secret.ts';
+import { asSeenBy, isIntact, renderTarget } from '../../src/credential/target-secret.ts';
 import { PLACEHOLDERS } from '../../src/credential/template.ts';
 import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
 import { isFailure } from '../../src/lib/failure.ts';
@@ -10,6 +15,7 @@ import { Sensitive } from '../../src/lib/sensitive.ts';
 import { minutes } from '../../src/lib/time.ts';
 import type { Token } from '../../src/oauth/token.ts';
 import {
+  aMark,
   aParsedCredential,
   aSecretMeta,
   aToken,
@@ -221,30 +227,31 @@ describe('the target', () => {
     expect(isIntact(asRead(secret), aParsedCredential({ target: { data } }))).toBe(true);
   });
 
+  describe('of many placeholders', () => {
+    const text = '{{access_token}}'.repeat(31);
+    const data = Object.fromEntries(Array.from({ length: 32 }, (_, at) => [`k${at}`, text]));
+    const credential = aParsedCredential({ target: { data } });
+    const renderWith = (accessToken: string) => {
+      const token = aToken({ accessToken: new Sensitive(accessToken) });
+      return renderTarget(credential, token, PROVENANCE, 'absent');
+    };
+
+    it('is as large as a Secret may be, and no larger', () => {
+      const most = Math.floor((1 << 20) / (32 * 31));
+      expect(isFailure(renderWith('t'.repeat(most)))).toBe(false);
+      for (const failed of [renderWith('t'.repeat(most + 1)), renderWith('ü'.repeat(most))]) {
+        expect(failed).toMatchObject({ kind: 'InvalidSpec', retryAfter: undefined });
+        expect(isFailure(failed) && failed.message).toContain('more than 1 MiB');
+      }
+    });
+  });
+
   it('can not be made when the server sent no id_token', () => {
     const credential = aParsedCredential({ target: { data: { ok: 'x', id: '{{id_token}}' } } });
     const failure = renderTarget(credential, aToken(), PROVENANCE, 'absent');
     if (!isFailure(failure)) throw new Error('it rendered');
     expect(failure.kind).toBe('InvalidSpec');
     expect(failure.message).toMatch(/spec\.target\.data\.id .*"openid"/);
-    describe('of many placeholders', () => {
-      const text = '{{access_token}}'.repeat(31);
-      const data = Object.fromEntries(Array.from({ length: 32 }, (_, at) => [`k${at}`, text]));
-      const credential = aParsedCredential({ target: { data } });
-      const renderWith = (accessToken: string) => {
-        const token = aToken({ accessToken: new Sensitive(accessToken) });
-        return renderTarget(credential, token, PROVENANCE, 'absent');
-      };
-
-      it('is as large as a Secret may be, and no larger', () => {
-        const most = Math.floor((1 << 20) / (32 * 31));
-        expect(isFailure(renderWith('t'.repeat(most)))).toBe(false);
-        for (const failed of [renderWith('t'.repeat(most + 1)), renderWith('ü'.repeat(most))]) {
-          expect(failed).toMatchObject({ kind: 'InvalidSpec', retryAfter: undefined });
-          expect(isFailure(failed) && failed.message).toContain('more than 1 MiB');
-        }
-      });
-    });
   });
 });
 
@@ -305,5 +312,29 @@ describe('a target found', () => {
     ['its mark is gone', { meta: unmarked }],
   ])('is not intact when %s', (_, change) => {
     expect(isIntact({ ...found, ...change }, credential)).toBe(false);
+  });
+});
+
+describe('the token annotations of a target', () => {
+  const NOW = START + minutes(2);
+  const found = (annotations: Partial<TokenAnnotations>) =>
+    asSeenBy({ name: 'loyalty' }, aSecretMeta({ tokenAnnotations: aMark(annotations) }), NOW);
+
+  it.each<[string, Partial<TokenAnnotations>, boolean]>([
+    ['of another credential', { credential: 'other' }, false],
+    ['of this one', { credential: 'loyalty' }, true],
+    ['of version 0.1.0, which names none', {}, true],
+    ['of a token from the future', { issuedAt: NOW + minutes(1) + 1 }, false],
+    ['by a clock that is a little ahead', { issuedAt: NOW + minutes(1) }, true],
+  ])('%s count: %#', (_, annotations, counts) => {
+    const target = found(annotations);
+    expect(target !== 'absent' && target.tokenAnnotations !== undefined).toBe(counts);
+    expect(target).toMatchObject({ uid: 'target-uid', credentialName: 'loyalty' });
+  });
+
+  it('may be missing, as the target may', () => {
+    const { tokenAnnotations: _, ...bare } = aSecretMeta();
+    expect(asSeenBy({ name: 'loyalty' }, bare, NOW)).toEqual(bare);
+    expect(asSeenBy({ name: 'loyalty' }, 'absent', NOW)).toBe('absent');
   });
 });
