@@ -3,6 +3,7 @@ import { Sensitive } from '../lib/sensitive.ts';
 import type { CredentialsField, GrantRequest } from '../oauth/grants.ts';
 import { type Credential, requiredFields, requiredKeys, type SecretField } from './credential.ts';
 import type { SecretContents } from './secret.ts';
+import { sourceFault } from './source-type.ts';
 
 /** Values of the credentials Secret; those that are not read from it are empty, and the client id is absent. */
 export type CredentialsValues = Readonly<Record<CredentialsField, Sensitive>> & {
@@ -24,6 +25,8 @@ export function credentialsIn(
   contents: SecretContents,
   credential: Credential,
 ): CredentialsValues | Failure {
+  const fault = sourceFault(contents, credential.source.name);
+  if (fault !== undefined) return fault;
   const values: Record<CredentialsField, Sensitive> & { clientId?: Sensitive } = {
     clientSecret: EMPTY,
     username: EMPTY,

@@ -4,6 +4,7 @@ import type { Credential } from './credential.ts';
 import { loginAllowedAt, presentedDigest, REJECTED_BEFORE, type Rejection } from './lockout.ts';
 import { type KnownSecret, type SecretMeta, type TokenAnnotations, versionOf } from './secret.ts';
 import { isSessionSecret, sessionNotOurs } from './session-secret.ts';
+import { isWrittenByOperator, sourceIsTarget } from './source-type.ts';
 import { isMergeAllowed, isOurs, MERGE_ANNOTATION } from './target-secret.ts';
 
 /** Everything that `plan` decides from. */
@@ -77,6 +78,7 @@ const FAULT_CHECKS: readonly FaultCheck[] = [
   mergeNotAllowed,
   targetNotOurs,
   sessionTaken,
+  sourceTaken,
 ];
 
 type PublishCheck = (seen: Observation, now: EpochMs) => boolean;
@@ -153,6 +155,11 @@ function targetNotOurs({ credential, target }: Observation): Failure | undefined
 function sessionTaken({ credential, session }: Observation): Failure | undefined {
   const isTaken = session !== 'absent' && !isSessionSecret(session, credential.name);
   return isTaken ? sessionNotOurs(credential.name) : undefined;
+}
+
+function sourceTaken({ credential: { source: named }, source }: Observation): Failure | undefined {
+  const isTaken = typeof source === 'object' && isWrittenByOperator(source);
+  return isTaken ? sourceIsTarget(named.name) : undefined;
 }
 
 /**

@@ -2,6 +2,7 @@ import { sessionNameOf } from '../credential/credential.ts';
 import type { SecretContents, SecretMeta } from '../credential/secret.ts';
 import type { Session } from '../credential/session.ts';
 import { holdsSession, sessionFrom } from '../credential/session-secret.ts';
+import { sourceFault } from '../credential/source-type.ts';
 import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
 import { type Key, type ObjectName, splitKey } from '../lib/key.ts';
 import type { Sensitive } from '../lib/sensitive.ts';
@@ -142,7 +143,8 @@ export class SessionCleanup {
     const { name, key } = session.source;
     const contents = await this.#deps.cluster.readSecret(namespace, name, signal);
     if (isFailure(contents)) return contents;
-    const found = contents === 'absent' ? undefined : contents.data.get(key);
+    const isRefused = contents === 'absent' || sourceFault(contents, name) !== undefined;
+    const found = isRefused ? undefined : contents.data.get(key);
     const clientSecret = found ?? state.credentials?.values.clientSecret;
     return clientSecret && requestFrom(session, clientSecret);
   }

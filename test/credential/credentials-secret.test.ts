@@ -11,7 +11,9 @@ import { contentsFrom } from '../../src/kubernetes/secrets.ts';
 import { Failure, isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { type GrantType, secretsOf } from '../../src/oauth/grants.ts';
-import { aParsedCredential, aSecretMeta, CANARY } from '../support/builders.ts';
+import { aParsedCredential, CANARY } from '../support/builders.ts';
+
+const META = { uid: 'source-uid', resourceVersion: '1' };
 
 const GOOD = `${CANARY}-good`;
 
@@ -22,7 +24,7 @@ describe('the client secret', () => {
       ([key, value]) => [key, new Sensitive(value)] as const,
     );
     const contents = {
-      meta: aSecretMeta(),
+      meta: META,
       type: 'Opaque',
       labels: {},
       annotations: {},
@@ -123,7 +125,7 @@ const read = (grantType: GrantType, data: Record<string, string>) => {
   const credential = aParsedCredential({ spec: { grantType } });
   const entries = Object.entries(data).map(([key, value]) => [key, new Sensitive(value)] as const);
   const values = credentialsIn(
-    { meta: aSecretMeta(), type: 'Opaque', labels: {}, annotations: {}, data: new Map(entries) },
+    { meta: META, type: 'Opaque', labels: {}, annotations: {}, data: new Map(entries) },
     credential,
   );
   return isFailure(values) ? values : requestFrom(credential, values);

@@ -7,7 +7,7 @@ import {
 } from '../../src/credential/credentials-secret.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
-import { aCredential, aParsedCredential, aSecretMeta, SETTINGS } from '../support/builders.ts';
+import { aCredential, aParsedCredential, SETTINGS } from '../support/builders.ts';
 import { runs } from '../support/runs.ts';
 
 /** What no schema would let through: messages do not rely on one. */
@@ -23,6 +23,8 @@ const anyText = fc.oneof(
     '',
   ),
 );
+
+const META = { uid: 'source-uid', resourceVersion: '1' };
 
 function isFitToShow(result: unknown): void {
   if (!isFailure(result)) return;
@@ -75,7 +77,7 @@ describe('a message about a credentials Secret', () => {
         const keys = { ...source.keys, clientSecret: key };
         const credential = { ...rest, source: { name, keys } };
         const data = new Map(value === null ? [] : [[key, new Sensitive(value)]]);
-        const contents = { meta: aSecretMeta(), type: '', labels: {}, annotations: {}, data };
+        const contents = { meta: META, type: '', labels: {}, annotations: {}, data };
         isFitToShow(credentialsIn(contents, credential));
         isFitToShow(credentialsSecretMissing(credential));
       }),

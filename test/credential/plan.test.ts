@@ -152,13 +152,14 @@ describe('the plan', () => {
       seen({ source: { ...SOURCE, credentialName: 'other' } }),
     ],
     [
-      'nothing',
-      'a token issued by a clock that is a little ahead',
-      seen({
-        target: aSecretMeta({
-          tokenAnnotations: aMark({ issuedAt: NOW + minutes(1), renewAt: NOW + hours(2) }),
-        }),
-      }),
+      'InputInvalid',
+      'a source that another has merged its token into',
+      seen({ source: { ...SOURCE, tokenAnnotations: aMark() } }),
+    ],
+    [
+      'InputInvalid',
+      'a source that holds the session of another',
+      seen({ source: { ...SOURCE, isSession: true } }),
     ],
     ['TargetNotOurs', 'a rival', seen({ duplicate: 'other' })],
     [
