@@ -1,5 +1,5 @@
 import { Failure } from '../lib/failure.ts';
-import type { EpochMs } from '../lib/time.ts';
+import type { EpochMs, Ms } from '../lib/time.ts';
 import type { Credential } from './credential.ts';
 import { loginAllowedAt, presentedDigest, REJECTED_BEFORE, type Rejection } from './lockout.ts';
 import { type KnownSecret, type SecretMeta, type TokenAnnotations, versionOf } from './secret.ts';
@@ -24,6 +24,8 @@ export interface Observation {
   readonly rejection: Rejection | undefined;
   /** By the not-before policy of the realm, tokens requested before this moment are revoked. */
   readonly validFrom: EpochMs;
+  /** How long ago this process has published a token of the credential; undefined when it has not. */
+  readonly sincePublished: Ms | undefined;
 }
 
 /** Why a token is published. Condition reason, event reason and metric label. */
@@ -61,13 +63,16 @@ export function plan(seen: Observation, now: EpochMs): Plan {
     if (failure !== undefined) return { do: 'report', failure };
   }
   if (seen.credential.suspended) return { do: 'nothing', requeueAt: undefined };
-  for (const [reason, holds] of PUBLISH_CHECKS) {
-    if (!holds(seen, now)) continue;
-    if (!isLockedOut(seen, now))
-      return { do: 'publish', reason, freshness: freshnessFor(reason, seen, now) };
-    return { do: 'nothing', failure: REJECTED_BEFORE, requeueAt: lockedOutUntil(seen, now) };
+  const reasons = PUBLISH_CHECKS.filter(([, holds]) => holds(seen, now)).map(([reason]) => reason);
+  const heldUntil = publishableAt(seen, now);
+  const reason = reasons.find((each) => now >= heldUntil || !waitsForMinimum(each, seen));
+  if (reason === undefined) {
+    const nextAt = reasons.length === 0 ? tokenAnnotationsOf(seen)?.renewAt : heldUntil;
+    return { do: 'nothing', requeueAt: orAsRequested(nextAt, seen, now) };
   }
-  return { do: 'nothing', requeueAt: nextRenewal(seen, now) };
+  if (!isLockedOut(seen, now))
+    return { do: 'publish', reason, freshness: freshnessFor(reason, seen, now) };
+  return { do: 'nothing', failure: REJECTED_BEFORE, requeueAt: lockedOutUntil(seen, now) };
 }
 
 type FaultCheck = (seen: Observation) => Failure | undefined;
@@ -83,7 +88,7 @@ const FAULT_CHECKS: readonly FaultCheck[] = [
 
 type PublishCheck = (seen: Observation, now: EpochMs) => boolean;
 
-/** A check may assume that those above it do not hold. */
+/** In the order of precedence. A check counts only where those above it do not hold, or have to wait. */
 const PUBLISH_CHECKS: readonly (readonly [RenewReason, PublishCheck])[] = [
   ['TokenMissing', (seen) => tokenAnnotationsOf(seen) === undefined],
   ['CredentialChanged', credentialChanged],
@@ -152,14 +157,14 @@ function targetNotOurs({ credential, target }: Observation): Failure | undefined
   );
 }
 
-function sessionTaken({ credential, session }: Observation): Failure | undefined {
-  const isTaken = session !== 'absent' && !isSessionSecret(session, credential.name);
-  return isTaken ? sessionNotOurs(credential.name) : undefined;
-}
-
 function sourceTaken({ credential: { source: named }, source }: Observation): Failure | undefined {
   const isTaken = typeof source === 'object' && isWrittenByOperator(source);
   return isTaken ? sourceIsTarget(named.name) : undefined;
+}
+
+function sessionTaken({ credential, session }: Observation): Failure | undefined {
+  const isTaken = session !== 'absent' && !isSessionSecret(session, credential.name);
+  return isTaken ? sessionNotOurs(credential.name) : undefined;
 }
 
 /**
@@ -185,6 +190,38 @@ function credentialChanged({ source, target }: Observation): boolean {
   return tokenAnnotationsOf({ target })?.sourceVersion !== version;
 }
 
+/**
+ * From when on a token may be published again for a reason that waits: `renewal.minimum` after the last one, but not
+ * later than half of what was left of that, so that it does not expire for want of a try (ADR 16).
+ */
+function publishableAt({ credential, target, sincePublished }: Observation, now: EpochMs): EpochMs {
+  const token = tokenAnnotationsOf({ target });
+  if (sincePublished === undefined || token === undefined) return now;
+  const publishedAt = now - sincePublished;
+  const left = Math.max(token.expiresAt - publishedAt, 0);
+  return publishedAt + Math.min(credential.renewal.minimum, left / 2);
+}
+
+/**
+ * Reasons that a loop of writes can bring about again and again (ADR 28). The others don't wait: a person asks for a
+ * new spec or a renewal, pods need a missing or broken target, and repairs have waits of their own
+ * (reconcile/repairs.ts).
+ */
+const WAITING: ReadonlySet<RenewReason> = new Set([
+  'CredentialChanged',
+  'TokenRevoked',
+  'RenewalDue',
+]);
+
+const waitsForMinimum = (reason: RenewReason, seen: Observation): boolean =>
+  WAITING.has(reason) && !(reason === 'CredentialChanged' && isAnotherSource(seen));
+
+/** Not the same Secret written again: the spec names another one, or a person has deleted or made it. */
+function isAnotherSource({ source, target }: Observation): boolean {
+  const before = tokenAnnotationsOf({ target })?.sourceVersion ?? '';
+  return typeof source !== 'object' || !before.startsWith(`${source.uid}/`);
+}
+
 function isRequestOpen({ credential, target, handledRenewRequest }: Observation): boolean {
   const { renewRequest } = credential;
   if (renewRequest === undefined || renewRequest === handledRenewRequest) return false;
@@ -201,11 +238,13 @@ function requestableAt({ credential, target }: Observation, now: EpochMs): Epoch
   return issuedAt === undefined ? now : issuedAt + credential.renewal.minimum;
 }
 
-/** When the current token is due, or sooner when `renew-requested-at` asks for a renewal. */
-function nextRenewal(seen: Observation, now: EpochMs): EpochMs | undefined {
-  const renewAt = tokenAnnotationsOf(seen)?.renewAt;
-  if (renewAt === undefined || !isRequestOpen(seen)) return renewAt;
-  return Math.min(renewAt, requestableAt(seen, now));
+/** That moment, or sooner when `renew-requested-at` asks for a renewal. */
+function orAsRequested(
+  at: EpochMs | undefined,
+  seen: Observation,
+  now: EpochMs,
+): EpochMs | undefined {
+  return at === undefined || !isRequestOpen(seen) ? at : Math.min(at, requestableAt(seen, now));
 }
 
 function renewalDue({ target }: Observation, now: EpochMs): boolean {

@@ -5,10 +5,12 @@ import { type Observation, tokenAnnotationsOf } from '../credential/plan.ts';
 import { type SecretMeta, versionOf } from '../credential/secret.ts';
 import { readRejection } from '../credential/status.ts';
 import { asSeenBy, isIntact, isMergeAllowed, isOwnedBy } from '../credential/target-secret.ts';
+import type { Clock } from '../lib/clock.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import type { ObjectName } from '../lib/key.ts';
+import type { Ms } from '../lib/time.ts';
 import type { ClusterClient, Dependencies, Lister } from './dependencies.ts';
-import type { Subject } from './state.ts';
+import type { CredentialState, Subject } from './state.ts';
 
 type Readers = Pick<Dependencies, 'lister' | 'cluster'>;
 
@@ -50,8 +52,12 @@ export async function gather(
     handledRenewRequest: state.handledRequest ?? resource.status?.lastHandledRenewRequest,
     rejection: rejectionOf(lister, resource, credential),
     validFrom: tokens.validFrom(tokenUrl),
+    sincePublished: sincePublished(state, clock),
   };
 }
+
+const sincePublished = ({ publishedAt }: CredentialState, clock: Clock): Ms | undefined =>
+  publishedAt === undefined ? undefined : clock.monotonic() - publishedAt;
 
 /** What has been rejected for another credential with the same Secret is not tried again for this one. */
 function rejectionOf(

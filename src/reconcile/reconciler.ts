@@ -186,7 +186,7 @@ export class Reconciler {
     return { ...unchanged, handledRenewRequest, rejection, ...this.#synced(subject, reason, done) };
   }
 
-  #synced({ credential }: Subject, reason: RenewReason, done: SyncedTarget | TokenFailure) {
+  #synced({ credential, state }: Subject, reason: RenewReason, done: SyncedTarget | TokenFailure) {
     const { telemetry, tokens, clock } = this.#deps;
     if (isTokenFailure(done)) {
       if (!done.isCached) telemetry.renewal(reason, done.failure.kind);
@@ -199,6 +199,7 @@ export class Reconciler {
     // The request that we joined may have been sent before the provider revoked all earlier tokens
     const isVoid = tokenAnnotations.issuedAt < tokens.validFrom(credential.tokenUrl);
     const requeueAt = isVoid ? clock.now() : tokenAnnotations.renewAt;
+    state.publishedAt = isVoid ? undefined : clock.monotonic();
     return {
       currentToken: tokenAnnotations,
       targetVersion,

@@ -4,7 +4,7 @@ import type { CredentialsValues } from '../credential/credentials-secret.ts';
 import type { SecretMeta } from '../credential/secret.ts';
 import type { Session } from '../credential/session.ts';
 import type { Key } from '../lib/key.ts';
-import type { EpochMs } from '../lib/time.ts';
+import type { EpochMs, Ms } from '../lib/time.ts';
 import type { TokenFailure } from '../tokens/token-demand.ts';
 
 /** The values of a credentials Secret as they were read. */
@@ -32,6 +32,8 @@ export interface CredentialState {
   credentials: ReadCredentials | undefined;
   /** The version of the target that was last written by us or found as we wrote it. */
   intactVersion: string | undefined;
+  /** When a token was last published, by the monotonic clock. */
+  publishedAt: Ms | undefined;
   /** The renew request that was last acted upon, in case the status that says so could not be written. */
   handledRequest: string | undefined;
   /** When the first of several failed reconciles in a row ended. */
@@ -100,6 +102,7 @@ export class CredentialStates {
 /** What is known of its Secrets, sessions and logins holds for the next one of that name as well. */
 const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   intactVersion: undefined,
+  publishedAt: undefined,
   handledRequest: undefined,
   failingSince: undefined,
   repairs: undefined,
@@ -112,6 +115,7 @@ const blank = (): CredentialState => ({
   uid: undefined,
   credentials: undefined,
   intactVersion: undefined,
+  publishedAt: undefined,
   handledRequest: undefined,
   failedRequests: 0,
   failedLogouts: 0,

@@ -36,6 +36,7 @@ function seen(
     handledRenewRequest: undefined,
     rejection: undefined,
     validFrom: 0,
+    sincePublished: undefined,
     ...changes,
   };
 }
@@ -284,6 +285,72 @@ describe('the plan', () => {
         expect(reasonOf(seen(), START + passed)).toBe(expected);
       }),
     );
+  });
+});
+
+describe('the least time between two publications', () => {
+  const since = (passed: number, changes: Partial<Observation>, overrides?: CredentialOverrides) =>
+    plan(seen({ sincePublished: passed, ...changes }, overrides), NOW);
+  const touched: Partial<Observation> = { source: { ...SOURCE, resourceVersion: '2' } };
+
+  it.each<[string, Partial<Observation>]>([
+    ['a credentials Secret that was written again', touched],
+    ['tokens that were revoked', { validFrom: NOW }],
+    ['a token that is due', { target: aSecretMeta({ tokenAnnotations: aMark({ renewAt: NOW }) }) }],
+  ])('has to pass for %s', (_, changes) => {
+    expect(since(seconds(29), changes)).toEqual({ do: 'nothing', requeueAt: NOW + seconds(1) });
+    expect(since(seconds(30), changes)).toMatchObject({ do: 'publish' });
+    expect(since(hours(1), changes)).toMatchObject({ do: 'publish' });
+    expect(plan(seen(changes), NOW)).toMatchObject({ do: 'publish' });
+  });
+
+  it.each<[string, Partial<Observation>, CredentialOverrides]>([
+    ['TokenMissing', { target: 'absent' }, {}],
+    ['TokenMissing', { target: without('tokenAnnotations') }, {}],
+    ['SpecChanged', {}, { spec: { scope: 'openid profile' } }],
+    ['SpecChanged', touched, { spec: { scope: 'openid profile' } }],
+    ['CredentialChanged', { source: { ...SOURCE, uid: 'another' } }, {}],
+    ['CredentialChanged', { source: 'absent' }, {}],
+    ['TargetEdited', { targetIntact: false }, {}],
+    ['RenewRequested', {}, REQUEST],
+    ['RenewRequested', touched, REQUEST],
+  ])('does not count for %s', (reason, changes, overrides) => {
+    const target = aSecretMeta({ tokenAnnotations: aMark() });
+    expect(since(0, { target, ...changes }, overrides)).toMatchObject({ do: 'publish', reason });
+  });
+
+  it('is counted from the last publication, not from the issue of its token', () => {
+    expect(since(seconds(5), touched)).toEqual({ do: 'nothing', requeueAt: NOW + seconds(25) });
+  });
+
+  it('never lasts longer than half of what was left of the token when it was published', () => {
+    const aLength = fc.integer({ min: 0, max: minutes(10) });
+    fc.assert(
+      fc.property(aLength, aLength, aLength, (minimum, passed, left) => {
+        const tokenAnnotations = aMark({ expiresAt: NOW + left, renewAt: NOW });
+        const observation = seen({
+          sincePublished: passed,
+          target: aSecretMeta({ tokenAnnotations }),
+        });
+        const renewal = { ...observation.credential.renewal, minimum };
+        const credential = { ...observation.credential, renewal };
+        const next = plan({ ...observation, credential }, NOW);
+        if (next.do === 'publish') {
+          expect(passed).toBeGreaterThanOrEqual(Math.min(minimum, (left + passed) / 2));
+        } else {
+          expect(passed).toBeLessThan(minimum);
+          const at = next.do === 'nothing' ? (next.requeueAt ?? Infinity) : Infinity;
+          expect(at).toBeGreaterThan(NOW);
+          expect(at).toBeLessThanOrEqual(NOW - passed + Math.min(minimum, (left + passed) / 2));
+        }
+      }),
+    );
+  });
+
+  it('lets a renew request come before what has to wait', () => {
+    const observation = seen({ sincePublished: 0, ...touched }, REQUEST);
+    const until = START + seconds(30);
+    expect(plan(observation, until - 1)).toMatchObject({ do: 'nothing', requeueAt: until });
   });
 });
 

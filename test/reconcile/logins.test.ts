@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure, isFailure } from '../../src/lib/failure.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
-import { aCredential, CANARY, START } from '../support/builders.ts';
+import { aCredential, CANARY, SETTINGS, START } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
 import {
   GOOD_PASSWORD,
@@ -76,6 +76,7 @@ describe('a right password', () => {
 describe('a client secret', () => {
   it('is sent at once although the wrong one before it was still waiting for its turn', async () => {
     await world.pass();
+    world.clock.step(SETTINGS.renewal.minimum);
     world.cluster.putSecret(SOURCE, {
       data: { client_secret: WRONG_SECRET, username: USERNAME, password: GOOD_PASSWORD },
     });

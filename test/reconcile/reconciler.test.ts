@@ -8,6 +8,7 @@ import {
   aToken,
   CANARY,
   type CredentialOverrides,
+  SETTINGS,
   START,
 } from '../support/builders.ts';
 import { GOOD_SECRET, KEY, SOURCE, TARGET, until, World, WRONG_SECRET } from '../support/world.ts';
@@ -242,6 +243,7 @@ describe('a token in place', () => {
   });
 
   it('is not asked for again when the credentials Secret was touched without a change', async () => {
+    world.clock.step(SETTINGS.renewal.minimum);
     world.cluster.putSecret(SOURCE, { annotations: { team: 'shop' } });
     await world.pass();
     expect(requests()).toContain('readSecret convercus-abc');
@@ -252,11 +254,23 @@ describe('a token in place', () => {
   });
 
   it('is replaced at once when the client secret has changed', async () => {
+    world.clock.step(SETTINGS.renewal.minimum);
     world.cluster.putSecret(SOURCE, { data: { client_secret: `${GOOD_SECRET}-2` } });
     await world.pass();
 
     expect(token()).toBe(`${CANARY}-token-2`);
     expect(events()).toEqual(['Normal SecretRotated']);
+  });
+
+  it('is replaced after the least time between renewals when that has changed sooner', async () => {
+    world.cluster.putSecret(SOURCE, { data: { client_secret: `${GOOD_SECRET}-2` } });
+    const action = await world.pass();
+    expect(action).toEqual({ requeueAt: START + SETTINGS.renewal.minimum });
+    expect(requests()).toEqual([]);
+    await world.runFor(SETTINGS.renewal.minimum, action);
+
+    expect(token()).toBe(`${CANARY}-token-2`);
+    expect(world.tokenRequests).toBe(2);
   });
 
   it('outlives its credentials Secret, but not longer than it is valid', async () => {
@@ -456,12 +470,13 @@ describe('a failing renewal', () => {
 
   it('with a rejected secret says so at once, although the token is still good', async () => {
     world.idp.outage = undefined;
+    world.clock.step(minutes(1));
     world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
     const action = await world.pass();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Stalled')).toBe('True ClientSecretRejected');
-    expect(action).toEqual({ requeueAt: START + minutes(2.5) });
+    expect(action).toEqual({ requeueAt: START + minutes(3) });
   });
 
   it('with a secret that is not yet known to the server is tried again before the token expires', async () => {

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/lib/failure.ts';
 import { minutes, seconds } from '../../src/lib/time.ts';
-import { aCredential, CANARY, START } from '../support/builders.ts';
+import { aCredential, CANARY, SETTINGS, START } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
 import {
   GOOD_PASSWORD,
@@ -258,6 +258,8 @@ it('a login that is not waited for any more leaves no session behind when its cr
 });
 
 describe('the session of a former user', () => {
+  beforeEach(() => world.clock.step(SETTINGS.renewal.minimum));
+
   it('is logged out too when the credential goes before the new token is published', async () => {
     await changeWhileAnotherLogsIn(`${CANARY}-other`, () => world.cluster.remove(KEY));
     await world.pass();

@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
 import { Failure } from '../../src/lib/failure.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
-import { aCredential, CANARY, START } from '../support/builders.ts';
+import { aCredential, CANARY, SETTINGS, START } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
 import {
   GOOD_PASSWORD,
@@ -146,6 +146,7 @@ describe('a session', () => {
 
   it('is kept when the client secret was refused, and goes on when that is right again', async () => {
     const first = await world.pass();
+    world.clock.step(SETTINGS.renewal.minimum);
     presents({ client_secret: WRONG_SECRET });
     const action = await world.pass();
     expect(world.summary('Renewed')).toBe('False ClientSecretRejected');
@@ -176,6 +177,7 @@ describe('a session', () => {
   it('belongs to one user: another one logs in, and the old session is logged out afterwards', async () => {
     await world.pass();
     asked();
+    world.clock.step(SETTINGS.renewal.minimum);
     presents({ username: `${CANARY}-other` });
     await world.pass();
     await until(() => world.idp.logouts.length > 0);
