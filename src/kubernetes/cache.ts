@@ -15,6 +15,7 @@ import {
   keyOf,
   namesOf,
   sourceNameOf,
+  statusLost,
   type WatchedSecret,
 } from './objects.ts';
 import { newMergersOf, SecretIndex, sessionOwnerOf } from './secret-index.ts';
@@ -221,7 +222,7 @@ export class ClusterCache {
     const before = this.#credentials.get(key);
     this.#credentials.set(key, item);
     if (before !== undefined && !isRestored(item, before)) {
-      if (!generationOrAnnotationChanged(before, item)) return;
+      if (!generationOrAnnotationChanged(before, item) && !statusLost(before, item)) return;
     }
     this.#track(item, key);
     if (before !== undefined) this.#forget(before, key, namesOf(item));

@@ -161,6 +161,14 @@ export function generationOrAnnotationChanged(
   );
 }
 
+/** Predicate of an update: another client has replaced the report on this generation. */
+export const statusLost = (before: ConvercusCredential, after: ConvercusCredential): boolean =>
+  isReported(before) && !isReported(after);
+
+const isReported = ({ metadata, status }: ConvercusCredential): boolean =>
+  status?.observedGeneration === metadata.generation &&
+  (status.conditions ?? []).some(({ type }) => type === 'Ready');
+
 /** What the watch shows of a Secret. */
 export interface WatchedSecret {
   readonly namespace: string;

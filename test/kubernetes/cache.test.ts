@@ -2,6 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import * as fc from 'fast-check';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import type { SecretMeta } from '../../src/credential/secret.ts';
+import type { Status } from '../../src/credential/status.ts';
 import { ClusterCache } from '../../src/kubernetes/cache.ts';
 import type { WatchedSecret } from '../../src/kubernetes/objects.ts';
 import { aCredential } from '../support/builders.ts';
@@ -205,6 +206,37 @@ describe('the cache of the cluster', () => {
       credentials.apply(at('12', { metadata: { uid: 'another' } }));
       credentials.delete(at('11'));
       expect(cache.credential('shop/a')?.metadata.uid).toBe('another');
+    });
+
+    it('wakes one whose status another has taken away, once, and none whose status comes from us', () => {
+      const ours: Status = {
+        observedGeneration: 1,
+        conditions: [
+          {
+            type: 'Ready',
+            status: 'False',
+            reason: 'InvalidSpec',
+            message: 'm',
+            lastTransitionTime: '2026-11-24T00:00:00Z',
+          },
+        ],
+      };
+      const generation = { generation: 1 };
+      credentials.apply(at('9', { metadata: generation }));
+      wakeUps();
+      credentials.apply(at('10', { status: ours, metadata: generation }));
+      expect(wakeUps()).toEqual([]);
+      for (const status of [{}, { ...ours, observedGeneration: 7 }]) {
+        credentials.apply(at('11', { status: ours, metadata: generation }));
+        credentials.apply(at('12', { status, metadata: generation }));
+        expect(wakeUps()).toEqual(['shop/a']);
+        credentials.apply(at('13', { status, metadata: generation }));
+        credentials.apply(at('14', { status: ours, metadata: generation }));
+        expect(wakeUps()).toEqual([]);
+        credentials.delete(at('15', { metadata: generation }));
+        credentials.apply(at('8', { metadata: generation }));
+        wakeUps();
+      }
     });
 
     it('lets go of one that the watch does not select any more, though its status was written since', () => {
