@@ -249,8 +249,8 @@ export class Run {
       const unfounded = await this.#unfounded(credentials);
       const isOver = Date.now() > deadline || this.setting.signal.aborted;
       if (isOver || unanswered.length + unfounded.length === 0) {
-        this.unanswered.push(...unanswered.map(nameOf));
-        this.unfounded.push(...unfounded.map(nameOf));
+        this.unanswered.push(...unanswered.map(described));
+        this.unfounded.push(...unfounded.map(described));
         return;
       }
       await sleep(1_000);
@@ -301,5 +301,5 @@ function isAnswered({ metadata, status }: ConvercusCredential): boolean {
   return isReported && (status?.conditions ?? []).some(({ type }) => type === 'Ready');
 }
 
-const nameOf = ({ metadata }: ConvercusCredential): string =>
-  `${metadata.namespace}/${metadata.name}`;
+const described = ({ metadata, status }: ConvercusCredential): string =>
+  `${metadata.namespace}/${metadata.name}, generation ${metadata.generation}: ${JSON.stringify(status)?.slice(0, 500)}`;
