@@ -35,9 +35,7 @@ const STAND_IN = new RegExp(
 const PRELUDE = 'set -eu -o pipefail; grep() { command grep "$@" || [ $? = 1 ]; }\n';
 
 interface AnyObject {
-  readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string };
-  readonly [field: string]: unknown;
 }
 
 /** A reader's shell in a checkout, beside a cluster with an operator and an identity provider, but without nodes. */
@@ -57,7 +55,7 @@ export class DocumentedCluster implements AsyncDisposable {
     const testbed = await Testbed.start({
       release: 'none',
       operators: [],
-      namespaces: [NAMESPACE],
+      namespaces: [NAMESPACE, 'argocd'],
     });
     const { clientSecret, password } = await testbed.addRealm('abc-staging');
     testbed.provider.legacy.accounts.push({ org: 'ABC', userName: 'api-user', password });
@@ -113,18 +111,18 @@ export class DocumentedCluster implements AsyncDisposable {
     return this.#testbed.controlPlane.kubectl(args);
   }
 
-  apply(objects: readonly object[], ...flags: string[]): Promise<string> {
+  apply(input: string, ...flags: string[]): Promise<string> {
     const args = ['apply', '--server-side', '--force-conflicts', ...flags, '-f', '-'];
-    return this.#testbed.controlPlane.kubectl(args, { input: manifest(objects) });
+    return this.#testbed.controlPlane.kubectl(args, { input });
   }
 
   /** Creates a credential, in place of one of its name, and waits until it is Ready. */
-  async credential(object: AnyObject): Promise<void> {
-    const { name, namespace = NAMESPACE } = object.metadata;
+  async credential({ metadata }: AnyObject, text: string): Promise<void> {
+    const { name, namespace = NAMESPACE } = metadata;
     const where = ['-n', namespace];
     await this.kubectl('delete', 'convcred', name, ...where, '--ignore-not-found');
     await this.kubectl('delete', 'secret', `${name}-token`, ...where, '--ignore-not-found');
-    await this.apply([object]);
+    await this.apply(text);
     await this.ready(name, namespace);
   }
 
@@ -165,16 +163,18 @@ export class DocumentedCluster implements AsyncDisposable {
       metadata: { name, namespace: NAMESPACE },
       stringData,
     });
-    await this.apply([
+    const objects = [
       secret('convercus-abc', this.values),
       secret('convercus-wrong', { client_secret: 'not-the-client-secret' }),
       secret('convercus-token', { other: 'of the owner' }),
       credential('broken', 'convercus-wrong'),
       CRON_JOB,
       { ...POD, metadata: { name: 'holder', namespace: RELEASE } },
-    ]);
+    ];
+    await this.apply(manifest(objects));
     const present = await this.kubectl('get', 'convcred', '-n', NAMESPACE, '-o', 'name');
-    if (!present.includes('/loyalty')) await this.apply([credential('loyalty', 'convercus-abc')]);
+    if (!present.includes('/loyalty'))
+      await this.apply(manifest([credential('loyalty', 'convercus-abc')]));
     await this.ready('loyalty');
   }
 

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { parse, parseAllDocuments } from 'yaml';
-import { parseConfig } from '../../src/config.ts';
+import { parse } from 'yaml';
+import { type Config, configText, parseConfig } from '../../src/config.ts';
 import { isObject } from '../../src/lib/json.ts';
 import { BUILD_TIME, CHART, fromInput, helm } from '../packaging/render.ts';
-import { DocumentedCluster, NAMESPACE } from './cluster.ts';
+import { DocumentedCluster } from './cluster.ts';
 import { type Block, blocksOf, codeSpans, pagesIn, readPage } from './markdown.ts';
 
 /** Every command and every YAML block of the pages, in their order, as a reader would use them. */
@@ -37,9 +37,6 @@ const NOT_RUN: readonly [command: RegExp, reason: string][] = [
 /** Of other projects: there is no CRD for them here. */
 const FOREIGN =
   /\.(external-secrets|hashicorp|fluxcd|coreos|argoproj)\.(io|com)$|^external-secrets\.io$/;
-
-/** Kinds that change what the next block finds. */
-const APPLIED = ['ConvercusCredential', 'Secret'];
 
 const values: object = parse(await readFile(join(CHART, 'values.yaml'), 'utf8'));
 const counts = { run: 0, 'parsed only': 0, 'not run': 0 };
@@ -85,17 +82,42 @@ async function runConsole(session: string): Promise<void> {
 }
 
 async function runYaml({ page, text }: Block): Promise<void> {
-  const objects = parseAllDocuments(text).map((document) => document.toJS({ maxAliasCount: 0 }));
   if (page === 'docs/configuration.md') {
-    expect(parseConfig(text, { readFile: () => '' })).not.toBeInstanceOf(Array);
+    expectDefaults(text);
     counts.run += 1;
-  } else if (objects.every(isManifest)) {
-    for (const object of objects) await runManifest(object);
-  } else {
-    expect(Object.keys(values)).toEqual(expect.arrayContaining(objects.flatMap(Object.keys)));
-    for (const object of objects) await helm(['template', 'operator', CHART, ...fromInput], object);
-    counts.run += 1;
+    return;
   }
+  // Single documents as they stand there: kubectl may read a text in another way than the parser here.
+  for (const document of text.split(/^---\n/m)) {
+    const object: unknown = parse(document);
+    if (isManifest(object)) await runManifest(object, document);
+    else await runValues(object);
+  }
+}
+
+/** The block shows every key with its default, and the ports of the chart. */
+function expectDefaults(text: string): void {
+  const config = configOf(text);
+  const defaults = configOf(undefined);
+  const operations = { ...defaults.operations, probePort: 8081 };
+  expect(config).toEqual({ ...defaults, operations });
+  const { environments: _, ...keys } = parse(configText(config));
+  const leaderElection = { ...keys.leaderElection, namespace: '' };
+  expect(parse(text)).toMatchObject({ ...keys, leaderElection });
+}
+
+function configOf(text: string | undefined): Config {
+  const config = parseConfig(text, { readFile: () => '' });
+  if (Array.isArray(config)) throw new Error(config.join('\n'));
+  return config;
+}
+
+/** Values of the chart. */
+async function runValues(object: unknown): Promise<void> {
+  const given = isObject(object) ? object : {};
+  expect(Object.keys(values)).toEqual(expect.arrayContaining(Object.keys(given)));
+  await helm(['template', 'operator', CHART, ...fromInput], given);
+  counts.run += 1;
 }
 
 interface Manifest {
@@ -108,19 +130,15 @@ interface Manifest {
 const isManifest = (object: unknown): object is Manifest =>
   isObject(object) && 'apiVersion' in object && 'kind' in object;
 
-async function runManifest(object: Manifest): Promise<void> {
+async function runManifest(object: Manifest, text: string): Promise<void> {
   const [group = ''] = object.apiVersion.split('/');
   if (FOREIGN.test(group)) {
     counts['parsed only'] += 1;
     return;
   }
-  const filled = withValues(object);
-  if (object.kind === 'ConvercusCredential') await cluster.credential(filled);
-  else
-    await cluster.apply(
-      [inNamespace(filled)],
-      ...(APPLIED.includes(object.kind) ? [] : ['--dry-run=server']),
-    );
+  if (object.kind === 'ConvercusCredential') await cluster.credential(object, text);
+  else if (object.kind === 'Secret') await cluster.apply(JSON.stringify(withValues(object)));
+  else await cluster.apply(text, '--dry-run=server');
   counts.run += 1;
 }
 
@@ -131,12 +149,6 @@ function withValues(object: Manifest): Manifest {
   const known = Object.keys(stringData).map((key) => [key, cluster.values[key]]);
   return { ...object, stringData: Object.fromEntries(known) };
 }
-
-/** No namespace but one is there. */
-const inNamespace = (object: Manifest): Manifest => ({
-  ...object,
-  metadata: { ...object.metadata, namespace: NAMESPACE },
-});
 
 async function runBlock(block: Block): Promise<void> {
   const { language, text, excuse: reason, page, line } = block;

@@ -41,6 +41,16 @@ describe.each(PAGES)('%s', (page) => {
     expect(unknown).toEqual([]);
   });
 
+  it('writes YAML in block style', async () => {
+    const blocks = blocksOf(page, await readPage(page)).filter(
+      ({ language }) => language === 'yaml',
+    );
+    const inFlow = blocks.filter(({ text }) =>
+      /^ *(?:metadata|spec|data|stringData): \{/m.test(text),
+    );
+    expect(inFlow.map(({ line }) => line)).toEqual([]);
+  });
+
   it('names the language of each block', async () => {
     const blocks = blocksOf(page, await readPage(page));
     const without = blocks.filter(({ language }) => language === '');
