@@ -103,6 +103,10 @@ const asker =
 async function applied(context: Context, draft: Draft): Promise<Result> {
   const { cluster } = context;
   const { namespace, name, source } = draft;
+  const spec = specOf(draft);
+  const credential = { apiVersion: API_VERSION, kind: KIND, namespace, name, spec };
+  // What is refused is refused before there is a Secret
+  await cluster.create(CREDENTIALS, credential, { dryRun: 'All' });
   const facts = await secretFacts(context, source.name);
   const lines: string[] = [];
   if (facts === 'absent' || facts === 'forbidden') {
@@ -113,8 +117,7 @@ async function applied(context: Context, draft: Draft): Promise<Result> {
   } else {
     lines.push(`Secret ${source.name} exists and is used as it is`);
   }
-  const spec = specOf(draft);
-  await cluster.create(CREDENTIALS, { apiVersion: API_VERSION, kind: KIND, namespace, name, spec });
+  await cluster.create(CREDENTIALS, credential);
   lines.push(
     `ConvercusCredential ${name} created; see it: kubectl convercus status ${name} -n ${namespace} --watch`,
   );

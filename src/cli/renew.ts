@@ -37,9 +37,11 @@ export async function renew(context: Context, options: RenewOptions): Promise<Re
   const request = new Date(context.host.now()).toISOString();
   const outcomes: Outcome[] = [];
   const left = [...credentials];
+  const isOne = credentials.length === 1;
   const work = async (): Promise<void> => {
     for (let each = left.shift(); each !== undefined; each = left.shift()) {
-      outcomes.push(await renewOne(context, each, { request, wait: options.wait }));
+      const renewing = renewOne(context, each, { request, wait: options.wait });
+      outcomes.push(await (isOne ? renewing : renewing.catch(refusalOf(each))));
     }
   };
   await Promise.all(Array.from({ length: AT_ONCE }, work));
@@ -48,6 +50,14 @@ export async function renew(context: Context, options: RenewOptions): Promise<Re
     outcomes.sort((a, b) => (keyText(a) < keyText(b) ? -1 : 1)),
   );
 }
+
+/** One of many that was deleted meanwhile, or may not be changed, does not keep the others waiting. */
+const refusalOf =
+  ({ metadata: { namespace, name } }: ConvercusCredential) =>
+  (error: unknown): Outcome => {
+    if (!(error instanceof CliError)) throw error;
+    return { namespace, name, result: 'failed', message: error.message };
+  };
 
 const keyText = ({ namespace, name }: Outcome): string => `${namespace}/${name}`;
 

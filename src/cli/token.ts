@@ -1,6 +1,7 @@
 import type { Context } from './context.ts';
 import { oneCredential } from './credentials.ts';
 import type { Result } from './output.ts';
+import { stateOf } from './state.ts';
 import { tokenOf } from './token-in-target.ts';
 
 /** `kubectl convercus token NAME`: the only command that prints something of a Secret. */
@@ -13,6 +14,10 @@ export async function token(
   const found = await tokenOf(context, credential);
   if (context.host.isTerminal) {
     context.host.err('Warning: this is a secret. It stays in the scrollback of the terminal.\n');
+  }
+  const { expiresAt } = stateOf(credential, context.host.now());
+  if (expiresAt !== undefined && expiresAt <= context.host.now()) {
+    context.host.err(`Warning: it has expired; see why: kubectl convercus status ${name}\n`);
   }
   const value = found.token.reveal();
   const text = header ? `Authorization: Bearer ${value}` : value;

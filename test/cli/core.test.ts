@@ -79,6 +79,15 @@ describe('kubectl convercus', () => {
     expect((await editor.cli('status', 'loyalty', '-o', 'yaml')).out).toContain('\nready: true\n');
   });
 
+  it('watches until Ctrl-C', async () => {
+    const { code, out } = await viewer
+      .with({ signal: AbortSignal.timeout(5_000), types: [] })
+      .cli('status', 'loyalty', '--watch');
+    const screens = out.split('\u001b[H\u001b[2J').slice(1);
+    expect([code, screens.length > 1]).toEqual([0, true]);
+    for (const screen of screens) expect(screen).toMatch(/^loyalty \(shop-1\)/);
+  });
+
   it('renews, and waits for it', async () => {
     const before = await tenant.file('loyalty-token');
     const { code, out } = await editor.cli('renew', 'loyalty', '--wait', '90s');

@@ -76,10 +76,25 @@ spec:
       2,
       'create the Secret first and name it with --secret',
     ],
-    [['create', 'x', '--program', 'T 1', '--secret', 'piped', '--apply'], 3, 'spec.program'],
+    [['create', 'x', '--program', 'T 1', '--secret', 'never', '--apply'], 3, 'spec.program'],
   ])('refuses %j', async (args, exitCode, sentence) => {
     const { code, err } = await editor.cli(...args);
     expect([code, err]).toEqual([exitCode, expect.stringContaining(sentence)]);
+  });
+
+  it('makes no Secret for a credential that is refused', async () => {
+    const names = await tenant.kubectl('get', 'secrets', '-o', 'name');
+    expect(names).not.toMatch(/never|new/);
+  });
+
+  it('tells a viewer that the right to create is missing', async () => {
+    const { code, err } = await viewer.cli('create', 'x', '--program', 'T1', '--apply');
+    expect([code, err]).toEqual([
+      3,
+      expect.stringContaining(
+        'You may not create convercuscredentials.convercus.io in namespace "shop-1"',
+      ),
+    ]);
   });
 
   it('tells what replaces a CronJob, and in which order', async () => {

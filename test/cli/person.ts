@@ -28,6 +28,8 @@ export interface PersonOptions {
   readonly types?: readonly string[];
   readonly input?: string;
   readonly now?: () => number;
+  /** Ctrl-C. */
+  readonly signal?: AbortSignal;
   /** In place of other programs. */
   readonly run?: (command: string, args: readonly string[]) => Promise<Finished>;
 }
@@ -61,7 +63,7 @@ export class Person {
   }
 
   #host(told: { out: string; err: string }): Host {
-    const { types, input = '', now = Date.now, run } = this.#options;
+    const { types, input = '', now = Date.now, run, signal } = this.#options;
     const answers = [...(types ?? [])];
     return {
       out: (text) => {
@@ -74,14 +76,16 @@ export class Person {
       canAsk: types !== undefined,
       env: { NO_COLOR: '1' },
       now,
-      sleep: (time) => sleep(time),
+      sleep: async (time) => {
+        await sleep(time, undefined, signal === undefined ? {} : { signal });
+      },
       ask: async (question) => {
         told.err += question;
         return answers.shift() ?? '';
       },
       readInput: async () => input,
       run: run ?? (async () => ({ code: undefined, stdout: '', stderr: '' })),
-      signal: new AbortController().signal,
+      signal: signal ?? new AbortController().signal,
     };
   }
 }
