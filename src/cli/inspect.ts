@@ -1,3 +1,4 @@
+import type { ConvercusCredential } from '../credential/api.ts';
 import {
   type JsonObject,
   listAt,
@@ -34,7 +35,8 @@ const SHOWN = [
 export async function inspect(context: Context, name: string): Promise<Result> {
   const credential = await oneCredential(context, name);
   const { secret, key, token } = await tokenOf(context, credential);
-  const claims = claimsOf(token.reveal());
+  const all = claimsOf(token.reveal());
+  const claims = all && withoutClient(all, credential);
   const where = { namespace: context.namespace, name, secret, key };
   if (claims === undefined) {
     const text = `The token in Secret ${secret}, key ${key}, is opaque: no JWT, ${token.reveal().length} characters. Only its issuer can say what it holds.`;
@@ -59,6 +61,13 @@ export async function inspect(context: Context, name: string): Promise<Result> {
     text: textOf(context, { claims, header, others, now }),
     exitCode: exp <= now ? 1 : 0,
   };
+}
+
+/** A client id that comes from a Secret is shown nowhere. */
+function withoutClient(claims: JsonObject, { spec }: ConvercusCredential): JsonObject {
+  if (spec.credentialsSecretRef.keys.clientId === undefined) return claims;
+  const { azp: _, client_id: __, ...rest } = claims;
+  return rest;
 }
 
 /** Algorithm and key, which are public. */

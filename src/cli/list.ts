@@ -59,13 +59,14 @@ export function summaryOf({ credential, state }: Row): object {
     issuedAt: credential.status?.issuedAt,
     expiresAt: credential.status?.expiresAt,
     renewAt: credential.status?.renewAt,
+    nextAttemptAt: credential.status?.nextAttemptAt,
   };
 }
 
 function tableOf(context: Context, rows: readonly Row[], now: EpochMs): string {
   const withNamespace = context.isEverywhere ? ['NAMESPACE'] : [];
   return table(
-    [...withNamespace, 'NAME', 'PROGRAM', 'READY', 'RENEWAL', 'TOKEN', 'NEXT RENEWAL'],
+    [...withNamespace, 'NAME', 'PROGRAM', 'READY', 'RENEWAL', 'TOKEN', 'NEXT'],
     rows.map(({ credential, state }) => [
       ...(context.isEverywhere ? [credential.metadata.namespace] : []),
       credential.metadata.name,
@@ -91,7 +92,9 @@ function tokenText({ expiresAt }: State, now: EpochMs): string {
     : `expired ${duration(now - expiresAt)} ago`;
 }
 
-function nextText({ renewAt, renewal }: State, now: EpochMs): string {
-  if (renewAt === undefined || renewal === 'suspended' || renewal === 'failing') return '-';
-  return renewAt >= now ? `in ${duration(renewAt - now)}` : `${duration(now - renewAt)} ago`;
+function nextText({ renewAt, renewal, nextAttemptAt }: State, now: EpochMs): string {
+  if (renewal === 'suspended') return '-';
+  const at = renewal === 'failing' ? nextAttemptAt : renewAt;
+  if (at === undefined) return '-';
+  return at >= now ? `in ${duration(at - now)}` : `${duration(now - at)} ago`;
 }

@@ -8,8 +8,11 @@ import { duration } from './output.ts';
 export interface State {
   /** The target holds a token that is valid now. */
   readonly isReady: boolean;
-  /** `overdue`: the renewal was due more than a minute ago, and nothing was reported. */
-  readonly renewal: 'ok' | 'failing' | 'overdue' | 'suspended' | 'not seen yet';
+  /**
+   * `overdue`: the renewal was due more than a minute ago, and nothing was reported. `pending`: the first token is
+   * awaited.
+   */
+  readonly renewal: 'ok' | 'failing' | 'overdue' | 'pending' | 'suspended' | 'not seen yet';
   /** Of the condition that says most. */
   readonly reason: string;
   /** In words, with what to do. */
@@ -20,6 +23,8 @@ export interface State {
   readonly issuedAt: EpochMs | undefined;
   readonly expiresAt: EpochMs | undefined;
   readonly renewAt: EpochMs | undefined;
+  /** When a failed renewal is tried again, where the operator tells. */
+  readonly nextAttemptAt: EpochMs | undefined;
 }
 
 const LATE: Ms = minutes(1);
@@ -37,6 +42,7 @@ export function stateOf(credential: ConvercusCredential, now: EpochMs): State {
     renewal: renewalOf({
       isSeen: ready !== undefined && status?.observedGeneration === metadata.generation,
       isFailing: failed !== undefined,
+      isPending: times.renewAt === undefined,
       isLate: renewAt + LATE < now,
       isSuspended: spec.suspend,
     }),
@@ -55,6 +61,7 @@ const timesIn = (status: Status | undefined) => ({
   issuedAt: parseTime(status?.issuedAt),
   expiresAt: parseTime(status?.expiresAt),
   renewAt: parseTime(status?.renewAt),
+  nextAttemptAt: parseTime(status?.nextAttemptAt),
 });
 
 function wordsOf(told: Condition | undefined, isReady: boolean): Pick<State, 'reason' | 'message'> {
@@ -69,12 +76,14 @@ function wordsOf(told: Condition | undefined, isReady: boolean): Pick<State, 're
 function renewalOf(seen: {
   readonly isSeen: boolean;
   readonly isFailing: boolean;
+  readonly isPending: boolean;
   readonly isLate: boolean;
   readonly isSuspended: boolean;
 }): State['renewal'] {
   if (seen.isSuspended) return 'suspended';
   if (!seen.isSeen) return 'not seen yet';
   if (seen.isFailing) return 'failing';
+  if (seen.isPending) return 'pending';
   return seen.isLate ? 'overdue' : 'ok';
 }
 

@@ -118,6 +118,8 @@ function renewalLines({ paint }: Context, { credential, state, now }: Seen): str
   switch (renewal) {
     case 'ok':
       return [`${paint('green', 'ok')}, next ${due}`, ...lastRenewal(credential)];
+    case 'pending':
+      return [`${paint('yellow', 'pending')}: the first token is requested`];
     case 'suspended':
       return [
         `${paint('yellow', 'suspended')}: the token is not renewed and stays until it expires`,
@@ -129,7 +131,7 @@ function renewalLines({ paint }: Context, { credential, state, now }: Seen): str
     case 'failing': {
       const since = failingSince === undefined ? '' : ` since ${clockTime(failingSince, now)}`;
       const head = `${paint('red', 'FAILING')}${since}: ${plain(reason, 60)}`;
-      return [head, ...wrapped(plain(state.message)), retryLine(credential, reason, now)];
+      return [head, ...wrapped(plain(state.message)), retryLine(credential, state, now)];
     }
   }
 }
@@ -139,10 +141,10 @@ function lastRenewal({ status }: ConvercusCredential): string[] {
   return renewed?.status === 'True' ? [`last: ${plain(renewed.reason, 60)}`] : [];
 }
 
-function retryLine({ status }: ConvercusCredential, reason: string, now: EpochMs): string {
-  const retryAt = readRejection(status)?.retryAt;
-  if (reason !== 'CredentialsRejected' || retryAt === undefined) return nextTry(reason);
-  return `the login is tried again ${clockTime(retryAt, now)} (${until(retryAt, now)})`;
+function retryLine({ status }: ConvercusCredential, state: State, now: EpochMs): string {
+  const retryAt = state.nextAttemptAt ?? readRejection(status)?.retryAt;
+  if (retryAt === undefined || retryAt <= now) return nextTry(state.reason);
+  return `tried again ${clockTime(retryAt, now)} (${until(retryAt, now)})`;
 }
 
 function sourceLine(context: Context, { credential, source, now }: Seen): string {
@@ -194,6 +196,7 @@ function doLines({ metadata }: ConvercusCredential, state: State): string[] {
   const command = {
     ok: state.isReady ? undefined : `find out why: kubectl convercus doctor ${of}`,
     overdue: `find out whether the operator runs: kubectl convercus doctor ${of}`,
+    pending: `find out why it takes long: kubectl convercus doctor ${of}`,
     'not seen yet': `find out why: kubectl convercus doctor ${of}`,
     suspended: `go on: kubectl convercus resume ${of}`,
     failing: `check the whole way: kubectl convercus doctor ${of}; after the fix: kubectl convercus renew ${of} --wait 1m`,

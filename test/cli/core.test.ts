@@ -28,7 +28,7 @@ describe('kubectl convercus', () => {
 
   it('lists what a viewer may see', async () => {
     const { code, out } = await viewer.cli('list');
-    expect(out.split('\n')[0]).toMatch(/^NAME +PROGRAM +READY +RENEWAL +TOKEN +NEXT RENEWAL$/);
+    expect(out.split('\n')[0]).toMatch(/^NAME +PROGRAM +READY +RENEWAL +TOKEN +NEXT$/);
     expect(out).toMatch(/^loyalty +T1 staging +yes +ok +\d+m\d*s? left +in \d+m/m);
     expect(code).toBe(0);
     const all = await viewer.cli('list', '-A', '-o', 'json');
@@ -137,6 +137,26 @@ describe('kubectl convercus', () => {
       true,
       expect.stringContaining('this is a secret'),
     ]);
+  });
+
+  it('shows no client id that comes from a Secret', async () => {
+    const { clientSecret } = tenant;
+    await tenant.secret('with-id', { client_id: 'machine-2-machine', client_secret: clientSecret });
+    const keys = { clientSecret: 'client_secret', username: 'u', password: 'p', org: 'o' };
+    const ref = { name: 'with-id', keys: { ...keys, clientId: 'client_id' } };
+    await tenant.credential('hidden', { credentialsSecretRef: ref });
+    await tenant.ready('hidden');
+    for (const args of [
+      ['inspect', 'hidden'],
+      ['inspect', 'hidden', '-o', 'json'],
+      ['status', 'hidden'],
+    ]) {
+      const { code, out } = await editor.cli(...args);
+      expect([code, out]).toEqual([0, expect.not.stringContaining('machine-2-machine')]);
+    }
+    // The same text is no secret of the other credentials
+    await tenant.kubectl('delete', 'convercuscredential', 'hidden');
+    await tenant.kubectl('delete', 'secret', 'with-id');
   });
 
   it.each([

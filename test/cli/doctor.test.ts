@@ -252,7 +252,7 @@ describe('kubectl convercus', () => {
 
   it('lists those that are not ready', async () => {
     const { out } = await viewer.cli('list', '--not-ready');
-    expect(out).toMatch(/^failure-2 +T1 staging +no +ClientSecretRejected +none +-$/m);
+    expect(out).toMatch(/^failure-2 +T1 staging +no +ClientSecretRejected +none +in 1\dm/m);
     expect(out).not.toContain('well');
   });
 
