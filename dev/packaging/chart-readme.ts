@@ -40,8 +40,11 @@ function rowsOf(node: unknown, prefix: string): string[] {
 
 function row(path: string, value: unknown, comment: string): string {
   const fallback = JSON.stringify(plain(value)).replaceAll('|', '\\|');
-  return `| \`${path}\` | \`${fallback}\` | ${comment.replaceAll('|', '\\|')} |`;
+  return `| \`${path}\` | \`${fallback}\` | ${escaped(comment)} |`;
 }
+
+/** Markdown takes `<alert>` for a tag of HTML, which shows nothing, and a pipe for the end of the cell. */
+const escaped = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '\\<');
 
 const plain = (value: unknown): unknown =>
   typeof value === 'object' && value !== null && 'toJSON' in value

@@ -50,10 +50,4 @@ describe.each(PAGES)('%s', (page) => {
     );
     expect(inFlow.map(({ line }) => line)).toEqual([]);
   });
-
-  it('names the language of each block', async () => {
-    const blocks = blocksOf(page, await readPage(page));
-    const without = blocks.filter(({ language }) => language === '');
-    expect(without.map(({ line }) => line)).toEqual([]);
-  });
 });

@@ -2,14 +2,14 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, globSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from '@jest/globals';
-import { anchorsOf, codeSpans, ROOT, readPage, withoutBlocks } from './markdown.ts';
+import { anchorsOf, blocksOf, codeSpans, ROOT, readPage, withoutBlocks } from './markdown.ts';
 
 const PAGES = execFileSync('git', ['ls-files', '*.md'], { cwd: ROOT, encoding: 'utf8' })
   .trim()
   .split('\n');
 
 /** Folders of the repository: a `path` that begins with one of them is a file or a folder in it. */
-const FOLDERS = 'bundle|charts|crds|deploy|dev|docs|src|test|\\.ci|\\.github';
+const FOLDERS = 'bundle|charts|crds|deploy|dev|docs|examples|src|test|\\.ci|\\.github';
 const PATH = new RegExp(`^(?:${FOLDERS})/[\\w./*-]*$`);
 
 /** A page that is part of another one: its links are of that folder. */
@@ -39,6 +39,12 @@ describe.each(PAGES)('%s', (page) => {
       (span) => PATH.test(span) && !BUILT.test(span),
     );
     expect(paths.filter((path) => globSync(path, { cwd: ROOT }).length === 0)).toEqual([]);
+  });
+
+  it('names the language of each block, for its colours', async () => {
+    const blocks = blocksOf(page, await readPage(page));
+    const without = blocks.filter(({ language }) => language === '');
+    expect(without.map(({ line }) => line)).toEqual([]);
   });
 });
 

@@ -8,6 +8,8 @@ interface LockedPackage {
   readonly integrity?: string;
   readonly resolved?: string;
   readonly hasInstallScript?: boolean;
+  readonly dev?: boolean;
+  readonly engines?: { readonly node?: string };
 }
 
 const read = (path: string): Promise<string> => readFile(join(ROOT, path), 'utf8');
@@ -41,6 +43,49 @@ describe('package-lock.json', () => {
       packages[`node_modules/${name}`]?.version,
     ]);
     expect(Object.fromEntries(found)).toEqual(direct);
+  });
+});
+
+/** The lowest version of a range such as `>=22.19` or `^20.9 || >=22`, of those from the lowest that it may start at. */
+const lowest = (range: string): number[] => numbers(/\d[\d.]*/.exec(range)?.[0] ?? '0');
+const numbers = (version: string): number[] => version.split('.').map(Number);
+
+/** Whether one of the alternatives of the range takes the version, as npm reads `>=`, `^`, `~` and plain majors. */
+function takes(range: string, version: readonly number[]): boolean {
+  return range.split('||').some((alternative) => {
+    const floor = lowest(alternative);
+    const isOpen = />=/.test(alternative) || /^\s*\*?\s*$/.test(alternative);
+    return isAtLeast(version, floor) && (isOpen || version[0] === floor[0]);
+  });
+}
+
+function isAtLeast(version: readonly number[], floor: readonly number[]): boolean {
+  const at = floor.findIndex((part, index) => part !== (version[index] ?? 0));
+  return at < 0 || (version[at] ?? 0) > (floor[at] ?? 0);
+}
+
+describe('engines of package.json', () => {
+  const node: string = manifest.engines.node;
+  const production = locked.filter(([, { dev }]) => dev !== true);
+
+  it('takes no Node that a production dependency refuses', () => {
+    const refused = production.filter(
+      ([, { engines }]) => !takes(engines?.node ?? '*', lowest(node)),
+    );
+    expect(refused.map(([folder, { engines }]) => `${folder}: ${engines?.node}`)).toEqual([]);
+    expect(
+      production.filter(([, { engines }]) => engines?.node !== undefined).length,
+    ).toBeGreaterThan(10);
+  });
+
+  it.each([
+    ['>=22.19.0', '20.20.2', false],
+    ['>=22.19.0', '22.19', true],
+    ['>= 6', '22.19', true],
+    ['^20.9 || >=22.12', '22.19', true],
+    ['^20.9 || ^24', '22.19', false],
+  ])('%s and Node %s: %s', (range, version, expected) => {
+    expect(takes(range, numbers(version))).toBe(expected);
   });
 });
 
