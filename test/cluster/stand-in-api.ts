@@ -29,9 +29,12 @@ export class StandInApi {
   readonly #calls = new Map<string, Calls>();
   /** When a token was first presented, by its id. */
   readonly firstSeen = new Map<string, number>();
+  readonly #onExpired: () => void;
   #url = '';
 
-  constructor() {
+  /** @param onExpired called before an expired token is rejected */
+  constructor(onExpired = (): void => {}) {
+    this.#onExpired = onExpired;
     this.#server = createServer((request, response) => {
       const status = this.#judge(request);
       response.writeHead(status).end();
@@ -81,6 +84,7 @@ export class StandInApi {
     if (!this.firstSeen.has(claims.id)) this.firstSeen.set(claims.id, now);
     if (claims.expiresAt <= now) {
       calls.expired += 1;
+      this.#onExpired();
       return 401;
     }
     calls.accepted += 1;
