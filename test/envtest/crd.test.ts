@@ -8,6 +8,16 @@ const GOOD = {
   credentialsSecretRef: { name: 'convercus-abc' },
 };
 
+/** `count` keys with values so that all together have `total` characters. */
+function sized(total: number, count: number, unit = 'x'): Record<string, string> {
+  const keys = Array.from({ length: count }, (_, at) => `k${at.toString(32)}`);
+  const left = total - keys.join('').length;
+  const each = Math.floor(left / count);
+  return Object.fromEntries(
+    keys.map((key, at) => [key, unit.repeat(at === 0 ? left - each * (count - 1) : each)]),
+  );
+}
+
 describe('the CRD in a real API server', () => {
   let controlPlane: ControlPlane;
 
@@ -155,12 +165,46 @@ describe('the CRD in a real API server', () => {
       'a key of the Secret consists of letters',
     ],
     ['a huge template', { target: { data: { token: 'x'.repeat(5_000) } } }, 'Too long'],
+    [
+      'data of more than 16,384 characters, keys included',
+      { target: { data: sized(16_385, 5) } },
+      'keys and values have at most 16384 characters together',
+    ],
+    [
+      'annotations of more than 8,192 characters, keys included',
+      { target: { annotations: sized(8_193, 3) } },
+      'keys and values have at most 8192 characters together',
+    ],
+    ['33 keys', { target: { data: sized(200, 33) } }, 'must have at most 32 items'],
+    [
+      'a renewal that comes after the expiry with its jitter',
+      { renewal: { percent: 80, jitterPercent: 20 } },
+      'are at most 99 together',
+    ],
+    [
+      'a renewal that comes after the expiry with the default jitter',
+      { renewal: { percent: 95 } },
+      'are at most 99 together',
+    ],
     ['renewal after expiry', { renewal: { percent: 120 } }, 'less than or equal to 95'],
     ['a grace of text', { suspend: 'yes' }, 'must be of type boolean'],
   ];
 
   it.each(refusals)('refuses %s and says what to write', async (_, change, sentence) => {
     await expect(apply('bad', { ...GOOD, ...change })).rejects.toThrow(sentence);
+  });
+
+  it.each([
+    ['x', 5],
+    ['ü', 5],
+    ['😀', 5],
+    ['x', 32],
+  ])('takes the largest spec, of %j in %d keys', async (unit, count) => {
+    const target = { data: sized(16_384, count, unit), annotations: sized(8_192, 3, unit) };
+    const renewal = { percent: 79, jitterPercent: 20 };
+    expect(await apply('largest', { ...GOOD, target, renewal }, '--server-side')).toContain(
+      'largest',
+    );
   });
 
   it('refuses a field that it does not know', async () => {
