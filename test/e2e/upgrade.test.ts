@@ -25,6 +25,8 @@ const NAMES = Object.keys(GRANTS).flatMap((grant) =>
   Object.keys(targetsOf(grant)).map((target) => `${grant}-${target}`),
 );
 
+const LONG_REQUEST = `convercus.io/renew-requested-at=${'now'.repeat(100)}`;
+
 /** On one API server: release 0.1.0, then this checkout, each with its CRD and permissions. */
 describe('an upgrade from 0.1.0', () => {
   let old: UnpackedRelease;
@@ -33,6 +35,8 @@ describe('an upgrade from 0.1.0', () => {
   let shop: Tenant;
   /** Tokens of ten seconds by the grant password, which are renewed all the time. */
   let busy: Tenant;
+  /** A target beyond the limits of this version, and a renew request of 300 characters. */
+  let large: Tenant;
 
   beforeAll(async () => {
     old = await unpackRelease('0.1.0');
@@ -46,6 +50,18 @@ describe('an upgrade from 0.1.0', () => {
       }
     }
     await busy.credential('loyalty', GRANTS['user']);
+    large = await aTenant();
+    const note = 'x'.repeat(4_000);
+    const data = { token: '{{access_token}}', a: note, b: note, c: note, d: note, e: note };
+    await large.credential('data', { target: { data } });
+    await large.credential('asked');
+    await large.ready('asked');
+    await large.kubectl('annotate', 'convercuscredentials', 'asked', LONG_REQUEST);
+    await eventually(
+      () => large.get('asked'),
+      ({ status }) => status?.lastHandledRenewRequest !== undefined,
+    );
+    await large.ready('data');
     await allReady(shop);
     await busy.ready('loyalty');
   }, 600_000);
@@ -106,6 +122,7 @@ describe('an upgrade from 0.1.0', () => {
     const found = { secrets: await secrets(), specs: await specs(), requests: shop.requests() };
     expect(found.specs.map(({ name }) => name).sort()).toEqual([...NAMES].sort());
     const before = await testbed.audit.length();
+    const requestsOfLarge = large.requests();
 
     await testbed.upgrade();
     const fresh = await aTenant();
@@ -117,9 +134,12 @@ describe('an upgrade from 0.1.0', () => {
     );
 
     expect(shop.requests()).toEqual(found.requests);
+    expect(large.requests()).toEqual(requestsOfLarge);
     const writes = (await testbed.audit.since(before)).filter(
       ({ verb, resource, namespace }) =>
-        namespace === shop.namespace && resource === 'secrets' && !/^(get|list)$/.test(verb),
+        [shop.namespace, large.namespace].includes(namespace ?? '') &&
+        resource === 'secrets' &&
+        !/^(get|list)$/.test(verb),
     );
     expect(writes).toEqual([]);
     expect(await secrets()).toEqual(found.secrets);
@@ -130,6 +150,28 @@ describe('an upgrade from 0.1.0', () => {
         { Ready: 'True/TokenValid' },
       ]);
     }
+  });
+
+  it('refuses a spec beyond the limits with a reason, keeps its token, and serves it when it is corrected', async () => {
+    const conditions = await eventually(
+      () => large.conditions('data'),
+      ({ Stalled }) => Stalled !== undefined,
+    );
+    expect(conditions).toEqual({
+      Ready: 'True/TokenValid',
+      Renewed: 'False/InvalidSpec',
+      Stalled: 'True/InvalidSpec',
+    });
+    expect(await large.message('data', 'Renewed')).toBe(
+      'spec.target.data: keys and values have at most 16384 characters together',
+    );
+    expect(await large.conditions('asked')).toMatchObject({ Ready: 'True/TokenValid' });
+    await large.credential('data', { target: { data: { token: '{{access_token}}' } } });
+    const corrected = await eventually(
+      () => large.conditions('data'),
+      ({ Stalled }) => Stalled === undefined,
+    );
+    expect(corrected).toMatchObject({ Ready: 'True/TokenValid', Renewed: 'True/SpecChanged' });
   });
 
   it('tells those that merge to ask the owner of the Secret, whose consent costs nothing', async () => {
