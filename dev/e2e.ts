@@ -17,6 +17,7 @@ import { ensureTool } from './packaging/tools.ts';
  * `npm run e2e`: first what takes too long for `npm test` (`*.slow.ts`: a real Keycloak, soak runs, waits of a minute),
  * then the image, the chart, the alerts and high availability on a real cluster (`*.cluster.ts`, about 12 minutes), and
  * `npm run chaos` in short, which counts as one test.
+ * `--nodes` tests the failure of nodes instead, on a cluster of three (`*.nodes.ts`, about 6 minutes).
  * `--long` measures longer and with the alerts' own waiting times. `--json FILE` keeps the figures. `--no-cluster`
  * leaves the cluster out, which needs Linux and root. Other arguments go to jest, and then there is no chaos.
  * Ends with a line `N passed, N failed`.
@@ -28,6 +29,7 @@ const IMAGES = ['first', 'second'].map(operatorImage);
 const jestArguments = process.argv.slice(2);
 const isLong = takeFlag('--long');
 const hasCluster = !takeFlag('--no-cluster');
+const isOfNodes = takeFlag('--nodes');
 const figures = takeOption('--json');
 const isPart = jestArguments.length > 0;
 if (isPart) jestArguments.push('--passWithNoTests');
@@ -42,9 +44,9 @@ async function runParts(): Promise<Counts[]> {
   const missing = await missingForEndToEnd(hasCluster);
   if (missing.length > 0) console.error(missing.join('\n'));
   if ((await missingForEndToEnd(false)).length > 0) return [{ passed: 0, failed: 1 }];
-  const counts = [await slow()];
+  const counts = isOfNodes ? [] : [await slow()];
   if (hasCluster) counts.push(missing.length === 0 ? await onCluster() : { passed: 0, failed: 1 });
-  if (!isPart) counts.push(await chaos());
+  if (!isPart && !isOfNodes) counts.push(await chaos());
   return counts;
 }
 
@@ -87,7 +89,7 @@ async function testInside(isolation: Isolation, store: ImageStore) {
   const files = [
     '--runInBand',
     '--forceExit',
-    '--testMatch=<rootDir>/test/cluster/**/*.cluster.ts',
+    `--testMatch=<rootDir>/test/cluster/**/*.${isOfNodes ? 'nodes' : 'cluster'}.ts`,
   ];
   const jest = join(import.meta.dirname, '../node_modules/jest/bin/jest.js');
   const args = [jest, ...files, '--json', `--outputFile=${report}`, ...jestArguments];

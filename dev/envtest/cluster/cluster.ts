@@ -1,18 +1,24 @@
 import { execFile } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { readFile, writeFile } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { ensureBinaries, ensureNodeBinaries, type NodeBinaries } from '../binaries.ts';
 import { ControlPlane } from '../control-plane.ts';
 import { type Log, ServerProcess, silent } from '../server-process.ts';
+import {
+  addCgroup,
+  ClusterNode,
+  connect,
+  disconnect,
+  LIMIT_SECONDS,
+  type NodeOptions,
+} from './cluster-node.ts';
 import { serveDns } from './dns.ts';
 import {
   API_SERVICE_ADDRESS,
+  addressesOf,
+  BRIDGE,
   COVERED,
-  cniConfig,
-  containerdConfig,
-  kubeletConfig,
-  NODE,
   NODE_ADDRESS,
   POD_RANGE,
   SERVICES,
@@ -29,8 +35,8 @@ export interface ClusterOptions {
 }
 
 /**
- * A one-node cluster: API server, controllers, scheduler, kubelet, containerd, pod network and Services.
- * Call it inside an Isolation; it ends with the Isolation.
+ * A cluster of one node, to which two can be added: API server, controllers, scheduler, kubelet, containerd, pod
+ * network and Services. Call it inside an Isolation; it ends with the Isolation.
  */
 export async function startCluster(options: ClusterOptions): Promise<ClusterClient> {
   const log = options.log ?? silent;
@@ -39,7 +45,7 @@ export async function startCluster(options: ClusterOptions): Promise<ClusterClie
   await prepareMachine();
   const controlPlane = await ControlPlane.prepare(controlPlaneBinaries, {
     dataDir: join(options.dir, 'control-plane'),
-    users: [{ name: NODE_USER, groups: ['system:nodes'] }],
+    users: [1, 2, 3].map((node) => ({ name: nodeUser(nodeName(node)), groups: ['system:nodes'] })),
     node: { address: NODE_ADDRESS, serviceRange: SERVICES, ...(await certify(options.dir)) },
   });
   const cluster = new ClusterClient(controlPlane, binaries, options);
@@ -49,26 +55,19 @@ export async function startCluster(options: ClusterOptions): Promise<ClusterClie
 }
 
 const DEFAULT_SYNC_FREQUENCY = '5s';
-const NODE_USER = `system:node:${NODE}`;
-/** For one step of the start on a busy machine; usually a step takes seconds. */
-const LIMIT_SECONDS = 180;
+const nodeName = (number: number): string => `node${number}`;
+const nodeUser = (name: string): string => `system:node:${name}`;
 const run = promisify(execFile);
-
-/** @throws unless the status is 2xx within 5 s */
-async function expectOk(url: string): Promise<void> {
-  const { ok, status } = await fetch(url, { signal: AbortSignal.timeout(5_000) });
-  if (!ok) throw new Error(`${url} returned ${status}`);
-}
 
 /** Files that programs write outside `dir` go to a tmpfs, which ends with the mount namespace. */
 async function prepareMachine(): Promise<void> {
   for (const dir of COVERED) await run('mount', ['-t', 'tmpfs', 'tmpfs', dir]);
   await run('ip', ['link', 'set', 'lo', 'up']);
   // A bridge, because some kernels have no dummy devices.
-  await run('ip', ['link', 'add', 'node0', 'type', 'bridge']);
-  await run('ip', ['address', 'add', `${NODE_ADDRESS}/24`, 'dev', 'node0']);
-  await run('ip', ['link', 'set', 'node0', 'up']);
-  await run('ip', ['route', 'add', 'default', 'dev', 'node0']);
+  await run('ip', ['link', 'add', BRIDGE, 'type', 'bridge']);
+  await run('ip', ['address', 'add', `${NODE_ADDRESS}/24`, 'dev', BRIDGE]);
+  await run('ip', ['link', 'set', BRIDGE, 'up']);
+  await run('ip', ['route', 'add', 'default', 'dev', BRIDGE]);
   await writeFile('/proc/sys/net/ipv4/ip_forward', '1');
 }
 
@@ -88,13 +87,15 @@ export class ClusterClient {
   readonly dir: string;
   readonly #binaries: NodeBinaries;
   readonly #options: ClusterOptions;
-  #proxy: ServerProcess | undefined;
+  readonly #first: ClusterNode;
+  readonly #further = new Map<string, ClusterNode>();
 
   constructor(controlPlane: ControlPlane, binaries: NodeBinaries, options: ClusterOptions) {
     this.controlPlane = controlPlane;
     this.dir = options.dir;
     this.#binaries = binaries;
     this.#options = options;
+    this.#first = new ClusterNode(this.#nodeOptions(1));
   }
 
   get kubeconfig(): string {
@@ -115,25 +116,36 @@ export class ClusterClient {
   }
 
   /** Used by `startCluster`. */
-  async startContainerd(): Promise<void> {
-    await mkdir(join(this.dir, 'cni'));
-    await writeFile(join(this.dir, 'cni', 'pods.conflist'), cniConfig());
-    await writeFile(join(this.dir, 'containerd.toml'), containerdConfig(this.dir));
-    const config = join(this.dir, 'containerd.toml');
-    const containerd = this.#spawn('containerd', 'containerd', [`--config=${config}`]);
-    await containerd.untilReady(() => this.#ctr('version'), LIMIT_SECONDS);
-    for (const image of this.#options.images) await this.#ctr('images', 'import', image);
+  startContainerd(): Promise<void> {
+    return this.#first.startContainerd();
   }
 
   /** Used by `startCluster`. The node is Ready and accepts pods when the promise resolves. */
   async join(): Promise<void> {
     this.#startControllers();
     await serveDns(NODE_ADDRESS, (...service) => this.#addressOf(...service));
-    await this.#startKubelet();
-    await this.#wait('--for=create', `node/${NODE}`);
-    await this.#wait('--for=condition=Ready', `node/${NODE}`);
+    await this.#startKubelet(this.#first);
     await this.#wait('--for=create', 'serviceaccount/default');
-    await this.#proxy?.untilReady(() => expectOk('http://127.0.0.1:10256/healthz'), LIMIT_SECONDS);
+  }
+
+  /** One more node, from `node2` on, on the same machine with a network of its own. It is Ready. */
+  async addNode(): Promise<string> {
+    const number = this.#further.size + 2;
+    const name = nodeName(number);
+    const network = await connect({ name, ...addressesOf(number) }, BRIDGE);
+    const cgroup = await addCgroup(`/${basename(this.dir)}`, name);
+    const dir = join(this.dir, name);
+    const node = new ClusterNode({ ...this.#nodeOptions(number), dir, cgroup, network });
+    this.#further.set(name, node);
+    await node.startContainerd();
+    await this.#startKubelet(node);
+    return name;
+  }
+
+  /** As when its power is cut: connections do not end, they fall silent. It can't be started again. */
+  async cutNode(name: string): Promise<void> {
+    await disconnect(name);
+    await this.#further.get(name)?.kill();
   }
 
   async #wait(...what: string[]): Promise<void> {
@@ -156,27 +168,19 @@ export class ClusterClient {
     this.#spawn('kube-scheduler', kubeScheduler, [admin, '--leader-elect=false']);
   }
 
-  async #startKubelet(): Promise<void> {
+  async #startKubelet(node: ClusterNode): Promise<void> {
+    const { controlPlane } = this;
+    const kubelet = await this.#overNetwork(controlPlane.userKubeconfig(nodeUser(node.name)));
+    await node.startKubelet({ kubelet, proxy: await this.#overNetwork(this.kubeconfig) });
+    await this.#wait('--for=create', `node/${node.name}`);
+    await this.#wait('--for=condition=Ready', `node/${node.name}`);
+  }
+
+  #nodeOptions(number: number): NodeOptions {
+    const { images, syncFrequency = DEFAULT_SYNC_FREQUENCY } = this.#options;
     const { dir } = this;
-    const { kubelet, kubeProxy } = this.#binaries;
-    const config = join(dir, 'kubelet.yaml');
-    const syncFrequency = this.#options.syncFrequency ?? DEFAULT_SYNC_FREQUENCY;
-    await writeFile(config, kubeletConfig(dir, basename(dir), syncFrequency));
-    this.#spawn('kubelet', kubelet, [
-      `--config=${config}`,
-      `--kubeconfig=${await this.#overNetwork(this.controlPlane.userKubeconfig(NODE_USER))}`,
-      `--root-dir=${join(dir, 'kubelet')}`,
-      `--hostname-override=${NODE}`,
-      `--node-ip=${NODE_ADDRESS}`,
-    ]);
-    this.#proxy = this.#spawn('kube-proxy', kubeProxy, [
-      `--kubeconfig=${await this.#overNetwork(this.kubeconfig)}`,
-      `--hostname-override=${NODE}`,
-      '--proxy-mode=iptables',
-      `--cluster-cidr=${POD_RANGE}`,
-      // The default raises the machine's conntrack limit, which a process in a network namespace may not do.
-      '--conntrack-max-per-core=0',
-    ]);
+    const [name, cgroup, binaries] = [nodeName(number), `/${basename(dir)}`, this.#binaries];
+    return { name, ...addressesOf(number), dir, cgroup, images, syncFrequency, binaries };
   }
 
   /** A copy that names the node's address, so that a test can cut off the node and still reach the API server. */
@@ -191,12 +195,6 @@ export class ClusterClient {
     const args = ['get', 'service', service, '-n', namespace, '--ignore-not-found'];
     const address = await this.kubectl([...args, '-o', 'jsonpath={.spec.clusterIP}']);
     return /^[\d.]+$/.test(address) ? address : undefined;
-  }
-
-  async #ctr(...args: string[]): Promise<string> {
-    const address = ['--address', join(this.dir, 'containerd.sock'), '--namespace', 'k8s.io'];
-    const { stdout } = await run('ctr', [...address, ...args], { timeout: 600_000 });
-    return stdout;
   }
 
   #spawn(name: string, command: string, args: string[]): ServerProcess {

@@ -4,8 +4,13 @@ import { stringify } from 'yaml';
 
 export const NODE = 'node1';
 export const NODE_ADDRESS = '10.99.0.1';
-export const PODS = '10.244.0.0/24';
+export const BRIDGE = 'node0';
 export const POD_RANGE = '10.244.0.0/16';
+/** The first node is 1. */
+export const addressesOf = (node: number): { address: string; pods: string } => ({
+  address: `10.99.0.${node}`,
+  pods: `10.244.${node - 1}.0/24`,
+});
 export const SERVICES = '10.96.0.0/16';
 export const API_SERVICE_ADDRESS = '10.96.0.1';
 export const PAUSE_IMAGE = 'localhost/pause:1';
@@ -32,10 +37,11 @@ state = "${dir}/containerd-state"
     conf_dir = "${dir}/cni"
 `;
 
-export const cniConfig = (): string =>
+export const cniConfig = (node: string, pods: string): string =>
   JSON.stringify({
     cniVersion: '0.4.0',
-    name: 'pods',
+    // Addresses in use are kept in a folder of this name, which all nodes see.
+    name: `pods-${node}`,
     plugins: [
       {
         type: 'bridge',
@@ -45,7 +51,7 @@ export const cniConfig = (): string =>
         hairpinMode: true,
         ipam: {
           type: 'host-local',
-          ranges: [[{ subnet: PODS }]],
+          ranges: [[{ subnet: pods }]],
           routes: [{ dst: '0.0.0.0/0' }],
         },
       },
@@ -53,13 +59,13 @@ export const cniConfig = (): string =>
     ],
   });
 
-export const kubeletConfig = (dir: string, name: string, syncFrequency: string): string =>
+export const kubeletConfig = (dir: string, cgroup: string, syncFrequency: string): string =>
   stringify({
     apiVersion: 'kubelet.config.k8s.io/v1beta1',
     kind: 'KubeletConfiguration',
     containerRuntimeEndpoint: `unix://${dir}/containerd.sock`,
     cgroupDriver: 'cgroupfs',
-    cgroupRoot: `/${name}`,
+    cgroupRoot: cgroup,
     failCgroupV1: false,
     failSwapOn: false,
     // A full disk must neither delete images (100 turns the collection off) nor evict pods: images can't be pulled
