@@ -56,7 +56,8 @@ export interface ConvercusCredential {
      */
     credentialsSecretRef: {
       /**
-       * Name of the Secret. Neither the target of a ConvercusCredential nor a Secret of the types kubernetes.io/service-account-token, tls, dockercfg, dockerconfigjson, ssh-auth, bootstrap.kubernetes.io/*, helm.sh/* or convercus.io/*.
+       * Name of the Secret.
+       * It is neither the target of a ConvercusCredential nor a Secret of the types kubernetes.io/service-account-token, tls, dockercfg, dockerconfigjson, ssh-auth, bootstrap.kubernetes.io/*, helm.sh/* or convercus.io/*.
        */
       name: string;
       /**
@@ -112,15 +113,16 @@ export interface ConvercusCredential {
         [k: string]: string;
       };
       /**
-       * Additional annotations for the Secret, not with Merge. Unless it is set here, reloader.stakater.com/ignore is "true", so that Reloader does not restart pods after each renewal. At most 8192 characters with their keys.
+       * Additional annotations for the Secret, not with Merge. Keys and values have at most 8192 characters together. Unless it is set here, reloader.stakater.com/ignore is "true", so that Reloader does not restart pods after each renewal.
        */
       annotations?: {
         [k: string]: string;
       };
       /**
-       * Keys of the Secret and what to write there. Placeholders are replaced, and everything else is written as it is. Default: token: "{{access_token}}". At most 16384 characters with the keys, and 1 MiB as written.
+       * Keys of the Secret and what to write there. Placeholders are replaced, and everything else is written as it is. Default: token: "{{access_token}}".
        * Placeholders: access_token, id_token, token_type, scope, issued_at, expires_at (RFC 3339), expires_at_unix, program, environment, realm, api_url.
        * In a Helm chart write $(access_token), as in the arguments of a container. $$(access_token) is written as $(access_token), and other names in $(...) stay as they are.
+       * Keys and values have at most 16384 characters together, and 1 MiB as written.
        */
       data?: {
         [k: string]: string;
