@@ -27,9 +27,13 @@ describe('two operators with disjoint selectors', () => {
 
   afterAll(() => testbed?.stop());
 
-  async function apply(name: string, shard: string, target: object = {}): Promise<void> {
-    const object = credentialObject(name, { program: shop.program }, target);
-    await shop.apply({ ...object, metadata: { name, labels: { shard } } });
+  async function apply(
+    name: string,
+    shard: string,
+    { target = {}, tenant = shop }: { target?: object; tenant?: Tenant } = {},
+  ): Promise<void> {
+    const object = credentialObject(name, { program: tenant.program }, target);
+    await tenant.apply({ ...object, metadata: { name, labels: { shard } } });
   }
 
   const credentialsOf = async (operator: Operator): Promise<string[]> => {
@@ -66,7 +70,7 @@ describe('two operators with disjoint selectors', () => {
   });
 
   it('do not take each other the target, though neither sees the claim of the other', async () => {
-    await apply('c', 'two', { name: 'a-token' });
+    await apply('c', 'two', { target: { name: 'a-token' } });
     const conditions = await eventually(
       () => shop.conditions('c'),
       (seen) => seen['Ready'] !== undefined,
@@ -76,12 +80,13 @@ describe('two operators with disjoint selectors', () => {
   });
 
   it('hand a credential over when its label changes, without a token request', async () => {
-    await apply('d', 'one');
-    await shop.ready('d');
+    const depot = await testbed.tenant(); // its tokens outlast the test
+    await apply('d', 'one', { tenant: depot });
+    await depot.ready('d');
     const issuedAt = async () =>
-      (await shop.target('d-token'))?.metadata.annotations?.['convercus.io/issued-at'];
+      (await depot.target('d-token'))?.metadata.annotations?.['convercus.io/issued-at'];
     const before = await issuedAt();
-    await shop.kubectl('label', 'convcred', 'd', 'shard=two', '--overwrite');
+    await depot.kubectl('label', 'convcred', 'd', 'shard=two', '--overwrite');
     const known = () => credentialsOf(second);
     expect(await eventually(known, (names) => names.includes('d'))).toContain('d');
     const ofTheFirst = () => credentialsOf(testbed.operator);
