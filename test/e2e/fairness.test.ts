@@ -70,7 +70,7 @@ describe('one tenant', () => {
     const renewed = '{range .items[*]}{.status.conditions[?(@.type=="Renewed")]}{"\\n"}{end}';
     const conditions = await eventually(
       async () =>
-        (await crowd.kubectl('get', 'cvc', '-o', `jsonpath=${renewed}`)).trim().split('\n'),
+        (await crowd.kubectl('get', 'convcred', '-o', `jsonpath=${renewed}`)).trim().split('\n'),
       (lines) => lines.filter((line) => line.includes('"status":"False"')).length === 300,
       120,
     );
