@@ -38,7 +38,7 @@ it('1,500 new credentials of one tenant let no token of another expire', async (
   await using testbed = await Testbed.start();
   const shop = await testbed.tenant({ accessTokenLifespan: 300 });
   await shop.apply(...credentialsOf(shop, 20));
-  await shop.kubectl('wait', '--for=condition=Ready', 'cvc', '--all', '--timeout=90s');
+  await shop.kubectl('wait', '--for=condition=Ready', 'convcred', '--all', '--timeout=90s');
   const firstIssue = Math.min(...testbed.provider.log.entries.map(({ time }) => time));
   await new Promise((resolve) => setTimeout(resolve, 60_000));
 
@@ -72,7 +72,7 @@ it('1,500 new credentials of one tenant let no token of another expire', async (
   expect(new Set(crowd.requests())).toEqual(new Set(['client_credentials 200']));
   const all = await shop.kubectl(
     'get',
-    'cvc',
+    'convcred',
     '-o',
     'jsonpath={.items[*].status.conditions[*].reason}',
   );
