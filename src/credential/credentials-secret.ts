@@ -80,7 +80,7 @@ function problemWith(value: string, field: SecretField): string | undefined {
     return `has more than ${MAX_VALUE} characters, which is almost certainly not ${name} alone; put only that there`;
   }
   if (/[\r\n]$/.test(value)) {
-    return `ends with a line break, which is almost certainly not part of ${name}; write it without one (echo -n, printf, --from-literal)`;
+    return `ends with a line break, which is almost certainly not part of ${name}; write it without one (printf %s, echo -n)`;
   }
   if (field === 'clientSecret' && value.trim().length < MIN_CLIENT_SECRET) {
     return `is shorter than ${MIN_CLIENT_SECRET} characters, which ${name} must not be; ask Convercus for another one`;

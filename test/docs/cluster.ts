@@ -55,7 +55,7 @@ export class DocumentedCluster implements AsyncDisposable {
     const testbed = await Testbed.start({
       release: 'none',
       operators: [],
-      namespaces: [NAMESPACE, 'argocd'],
+      namespaces: ['argocd'], // the quick start creates `shop`
     });
     const { clientSecret, password } = await testbed.addRealm('abc-staging');
     testbed.provider.legacy.accounts.push({ org: 'ABC', userName: 'api-user', password });
@@ -168,6 +168,7 @@ export class DocumentedCluster implements AsyncDisposable {
       secret('convercus-wrong', { client_secret: 'not-the-client-secret' }),
       secret('convercus-token', { other: 'of the owner' }),
       credential('broken', 'convercus-wrong'),
+      credential('merging', 'convercus-abc', { creationPolicy: 'Merge' }),
       CRON_JOB,
       { ...POD, metadata: { name: 'holder', namespace: RELEASE } },
     ];
@@ -191,11 +192,11 @@ export class DocumentedCluster implements AsyncDisposable {
   }
 }
 
-const credential = (name: string, secret: string) => ({
+const credential = (name: string, secret: string, target: object = {}) => ({
   apiVersion: 'convercus.io/v1alpha1',
   kind: 'ConvercusCredential',
   metadata: { name, namespace: NAMESPACE },
-  spec: { program: 'ABC', environment: 'staging', credentialsSecretRef: { name: secret } },
+  spec: { program: 'ABC', environment: 'staging', credentialsSecretRef: { name: secret }, target },
 });
 
 const POD_SPEC = {
