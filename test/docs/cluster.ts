@@ -9,7 +9,7 @@ import { Testbed } from '../../dev/testbed/testbed.ts';
 import { ROOT } from './markdown.ts';
 
 /** Where the pages put their credentials. */
-export const NAMESPACE = 'shop';
+const NAMESPACE = 'shop';
 const RELEASE = 'convercus-operator';
 
 /** What stands in the pages for a name of the reader's. */
