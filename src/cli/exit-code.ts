@@ -9,6 +9,8 @@ export const EXIT = {
   /** `--wait` is over. */
   timeout: 4,
   unexpected: 5,
+  /** By Ctrl-C, as shells number it. */
+  interrupted: 130,
 } as const;
 
 export type ExitCode = (typeof EXIT)[keyof typeof EXIT];

@@ -12,12 +12,13 @@ import { cliVersion } from './version.ts';
 
 const HELP = `
 Exit codes:
-  0  done, and all is well
-  1  a credential is not well, or a check has failed
-  2  wrong arguments
-  3  the cluster can't be asked, refuses, or has no such object
-  4  --wait is over
-  5  an unforeseen error
+  0    done, and all is well
+  1    a credential is not well, or a check has failed
+  2    wrong arguments
+  3    the cluster can't be asked, refuses, or has no such object
+  4    --wait is over
+  5    an unforeseen error
+  130  ended by Ctrl-C, but for --watch and logs, which end so
 `;
 
 /** @param argv what follows the name of the program */
@@ -82,7 +83,7 @@ async function finish(
 
 function codeOf(error: unknown, host: Host): ExitCode {
   if (error instanceof CommanderError) return error.exitCode === 0 ? EXIT.done : EXIT.usage;
-  if (host.signal.aborted) return EXIT.done;
+  if (host.signal.aborted) return EXIT.interrupted;
   if (error instanceof CliError) {
     host.err(`${error.message}\n`);
     return error.exitCode;

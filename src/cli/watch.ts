@@ -10,7 +10,12 @@ export async function watched(context: Context, look: () => Promise<Result>): Pr
   const { host, format } = context;
   let before = '';
   while (!host.signal.aborted) {
-    const shown = printed(await look(), format);
+    const result = await look().catch((error: unknown) => {
+      if (host.signal.aborted) return undefined;
+      throw error;
+    });
+    if (result === undefined) break;
+    const shown = printed(result, format);
     if (host.isTerminal) host.out(CLEAR + shown);
     else if (shown !== before) host.out(shown);
     before = shown;

@@ -88,6 +88,12 @@ describe('kubectl convercus', () => {
     for (const screen of screens) expect(screen).toMatch(/^loyalty \(shop-1\)/);
   });
 
+  it('tells a script that it was ended by Ctrl-C', async () => {
+    const ended = viewer.with({ signal: AbortSignal.abort() });
+    const { code, out } = await ended.cli('list');
+    expect([code, out]).toEqual([130, '']);
+  });
+
   it('renews, and waits for it', async () => {
     const before = await tenant.file('loyalty-token');
     const { code, out } = await editor.cli('renew', 'loyalty', '--wait', '90s');
