@@ -2,7 +2,7 @@ import * as fc from 'fast-check';
 import type { ApiClient, ApiRequest } from '../lab/api-client.ts';
 import type { Canaries } from './canary.ts';
 import { anySpec } from './credentials.ts';
-import { credentialName, NAMESPACES, namespaceOf, secretName } from './names.ts';
+import { credentialName, namespaceOf, ROTATED, ROTATION, secretName, TENANTS } from './names.ts';
 import { anySecret, encoded, metadataPatch, RIGHT_SECRET, type SecretDraft } from './secrets.ts';
 
 /** What tenants do: they write and delete credentials and Secrets, and edit what the operator has written. */
@@ -15,7 +15,7 @@ export interface Action {
 
 const APPLY = 'application/apply-patch+yaml';
 const MERGE = 'application/merge-patch+json';
-const namespace = fc.constantFrom(...NAMESPACES);
+const namespace = fc.constantFrom(...TENANTS);
 
 const credentialsPath = (number: number, name: string): string =>
   `/apis/convercus.io/v1alpha1/namespaces/${namespaceOf(number)}/convercuscredentials/${name}`;
@@ -85,6 +85,35 @@ export const rightSecret = (number: number, name: string): Action => ({
   request: (canaries) =>
     applySecret(secretsPath(number, name), name, RIGHT_SECRET, canaries.of(number)),
 });
+
+const rotation = fc.tuple(fc.constantFrom(...ROTATED), fc.nat()).map(([name, value]): Action => {
+  const secret = `<canary>-${value}`;
+  const data = { ...RIGHT_SECRET.data, client_secret: secret, password: secret };
+  return {
+    kind: 'rotations',
+    request: (canaries) => {
+      const draft = { ...RIGHT_SECRET, data };
+      return applySecret(secretsPath(ROTATION, name), name, draft, canaries.of(ROTATION));
+    },
+  };
+});
+
+/** A credential whose Secret is rotated: every grant, each in a realm of its own. */
+export const rotatedCredential = (name: string, at: number): Action => ({
+  kind: 'credentials',
+  request: () =>
+    applyCredential(credentialsPath(ROTATION, name), name, {
+      program: 'ABC',
+      environment: 'staging',
+      ...GRANTS[at % GRANTS.length],
+      ...(at % GRANTS.length === 2 ? {} : { realm: `rotated-${name}` }),
+      credentialsSecretRef: { name },
+    }),
+});
+
+const GRANTS = ['client_credentials', 'password', 'legacy_login', 'client_credentials'].map(
+  (grantType) => ({ grantType }),
+);
 
 const deleteSecret = fc.tuple(namespace, secretName).map(
   ([number, name]): Action => ({
@@ -161,6 +190,7 @@ export const anyAction: fc.Arbitrary<Action> = fc.oneof(
   { weight: 8, arbitrary: writeCredential },
   { weight: 4, arbitrary: writeSecret },
   { weight: 4, arbitrary: writeRightSecret },
+  { weight: 8, arbitrary: rotation },
   { weight: 2, arbitrary: editSecret },
   { weight: 1, arbitrary: deleteCredential },
   { weight: 2, arbitrary: deleteSecret },

@@ -2,7 +2,16 @@ import * as fc from 'fast-check';
 
 /** Few names, so that credentials, their Secrets and their targets meet. */
 
-export const NAMESPACES = [1, 2, 3, 4];
+/** Of tenants that edit everything. */
+export const TENANTS = [1, 2, 3, 4];
+
+/** Here only client secrets and passwords change, so that every change is a token request. */
+export const ROTATION = 5;
+
+export const NAMESPACES = [...TENANTS, ROTATION];
+
+/** Name of a credential of that namespace, and of its credentials Secret. */
+export const ROTATED = Array.from({ length: 24 }, (_, number) => `r${number}`);
 
 export const namespaceOf = (number: number): string => `fuzz-${number}`;
 

@@ -6,11 +6,11 @@ import { AUDIT_OPERATOR } from '../testbed/audit.ts';
 import { openPlaces } from '../testbed/leaks.ts';
 import { installCrd, OPERATOR, type Operator, thisRelease } from '../testbed/operator.ts';
 import { Testbed } from '../testbed/testbed.ts';
-import { type Action, anyAction, perform, rightSecret } from './actions.ts';
+import { type Action, anyAction, perform, rightSecret, rotatedCredential } from './actions.ts';
 import { Bystander } from './bystander.ts';
 import { Canaries } from './canary.ts';
 import { unexpectedErrors } from './log-lines.ts';
-import { NAMESPACES, namespaceOf } from './names.ts';
+import { NAMESPACES, namespaceOf, ROTATED, ROTATION, TENANTS } from './names.ts';
 import { FuzzProvider } from './provider.ts';
 import { Samples } from './samples.ts';
 import { installAnySchema } from './schema.ts';
@@ -112,8 +112,12 @@ export class Run {
     const { crd } = await thisRelease();
     const { minutes } = this.setting;
     await this.bystander.create();
-    for (const number of NAMESPACES)
+    for (const number of TENANTS)
       for (const name of ['s1', 's2']) await this.#perform(rightSecret(number, name));
+    for (const [at, name] of ROTATED.entries()) {
+      await this.#perform(rightSecret(ROTATION, name));
+      await this.#perform(rotatedCredential(name, at));
+    }
     await this.#start();
     const half = minutes * 30;
     this.#enter('The schema of the CRD');
