@@ -7,6 +7,7 @@ import { apiReference } from './api-reference.ts';
 import { typesFromCrd } from './api-types.ts';
 import { ensureBinaries } from './envtest/binaries.ts';
 import { chartReadme } from './packaging/chart-readme.ts';
+import { chartSchema } from './packaging/chart-schema.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
@@ -19,6 +20,7 @@ const FILES: readonly [path: string, content: () => Promise<string>][] = [
   ['docs/reference.md', apiReference],
   ['charts/convercus-operator/files/crd.yaml', crd],
   ['charts/convercus-operator/README.md', chartReadme],
+  ['charts/convercus-operator/values.schema.json', chartSchema],
   ['deploy/base/crd.yaml', crd],
   ['deploy/install.yaml', installManifest],
 ];

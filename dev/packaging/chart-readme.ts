@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { isMap, isScalar, type Pair, parse, parseDocument, type YAMLMap } from 'yaml';
+import { parse } from 'yaml';
+import { type ChartValue, valueSections } from './chart-values.ts';
 
 /** The README of the chart: chart-readme.md with a table of all values from values.yaml. */
 
@@ -18,43 +19,18 @@ export async function chartReadme(): Promise<string> {
 
 /** A table for each heading `## …`, with a row for each key that has a comment. */
 function valueTables(yaml: string): string {
-  const [, ...sections] = yaml.split(/^## (?=\S)/m);
-  return sections
-    .map((section) => {
-      const end = section.indexOf('\n');
-      const rows = rowsOf(parseDocument(section.slice(end)).contents, '');
+  return valueSections(yaml)
+    .map(({ title, values }) => {
       const head = '| value | default | |\n|---|---|---|';
-      return `### ${section.slice(0, end)}\n\n${head}\n${rows.join('\n')}`;
+      return `### ${title}\n\n${head}\n${values.map(row).join('\n')}`;
     })
     .join('\n\n');
 }
 
-function rowsOf(node: unknown, prefix: string): string[] {
-  if (!isMap(node)) return [];
-  return node.items.flatMap((pair, index) => {
-    const path = `${prefix}${String(pair.key)}`;
-    const comment = commentOf(pair, node, index);
-    return comment === '' ? rowsOf(pair.value, `${path}.`) : [row(path, pair.value, comment)];
-  });
-}
-
-function row(path: string, value: unknown, comment: string): string {
-  const fallback = JSON.stringify(plain(value)).replaceAll('|', '\\|');
-  return `| \`${path}\` | \`${fallback}\` | ${escaped(comment)} |`;
+function row({ path, value, comment }: ChartValue): string {
+  const fallback = JSON.stringify(value).replaceAll('|', '\\|');
+  return `| \`${path.join('.')}\` | \`${fallback}\` | ${escaped(comment)} |`;
 }
 
 /** Markdown takes `<alert>` for a tag of HTML, which shows nothing, and a pipe for the end of the cell. */
 const escaped = (text: string): string => text.replaceAll('|', '\\|').replaceAll('<', '\\<');
-
-const plain = (value: unknown): unknown =>
-  typeof value === 'object' && value !== null && 'toJSON' in value
-    ? JSON.parse(JSON.stringify(value))
-    : value;
-
-/** The comment above the first key of a map belongs to the map. */
-function commentOf({ key }: Pair, map: YAMLMap, index: number): string {
-  const own = isScalar(key) ? key.commentBefore : undefined;
-  const text = (index === 0 ? (map.commentBefore ?? own) : own) ?? '';
-  const paragraph = text.split('\n\n').at(-1) ?? '';
-  return paragraph.replace(/\n/g, ' ').trim();
-}

@@ -2,7 +2,7 @@ import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { stringify } from 'yaml';
+import { parse, stringify } from 'yaml';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 import { credentialObject } from '../../dev/testbed/tenant.ts';
 import {
@@ -31,6 +31,9 @@ beforeAll(async () => {
   for (const namespace of ['shop', 'warehouse', 'elsewhere']) {
     await controlPlane.kubectl(['create', 'namespace', namespace]);
   }
+  const sandbox =
+    'apiVersion: node.k8s.io/v1\nkind: RuntimeClass\nmetadata: {name: gvisor}\nhandler: runsc';
+  await controlPlane.kubectl(['apply', '-f', '-'], { input: sandbox });
   const restricted = 'pod-security.kubernetes.io/enforce=restricted';
   await controlPlane.kubectl(['create', 'namespace', NAMESPACE]);
   await controlPlane.kubectl(['label', 'namespace', NAMESPACE, restricted]);
@@ -237,6 +240,47 @@ describe('a release', () => {
 
   it('comes back over the CRD that it has left', async () => {
     await release('install', [CHART, ...fromInput]);
-    await release('uninstall', []);
+  });
+
+  describe('beside another one', () => {
+    const second = (command: string, args: string[], values?: Values): Promise<string> =>
+      helm(
+        [command, 'shop', ...args, '-n', 'elsewhere', '--kubeconfig', controlPlane.adminKubeconfig],
+        values,
+      );
+
+    it('does not install what the first one has', async () => {
+      await expect(second('install', [CHART, ...fromInput])).rejects.toThrow(
+        'exists and cannot be imported into the current release',
+      );
+    });
+
+    it('installs without the CRD, and leaves it where it is', async () => {
+      const values = { crds: { enabled: false }, watch: { selector: 'team=shop' } };
+      await second('install', [CHART, ...fromInput], values);
+      const list = ['get', 'deploy', '-A', '-o', 'jsonpath={.items[*].metadata.name}'];
+      expect(await controlPlane.kubectl(list)).toBe('convercus-operator shop-convercus-operator');
+      await second('uninstall', []);
+      expect(await crd('.metadata.annotations.meta\\.helm\\.sh/release-name')).toBe(RELEASE);
+      await release('uninstall', []);
+    });
+  });
+
+  it('says which kinds of monitors the cluster does not know', async () => {
+    const file = join(import.meta.dirname, 'monitoring-crds.yaml');
+    await controlPlane.kubectl(['delete', '--wait', '-f', file]);
+    const values = { podMonitor: { enabled: true } };
+    await expect(release('install', [CHART, ...fromInput], values)).rejects.toThrow(
+      'podMonitor.enabled: this cluster does not know the kind PodMonitor',
+    );
+  });
+
+  it('has an example on the page of the chart that the API server accepts', async () => {
+    const { annotations } = parse(await readFile(join(CHART, 'Chart.yaml'), 'utf8'));
+    const examples = parse(annotations['artifacthub.io/crdsExamples']);
+    expect(examples).toHaveLength(1);
+    await dryRun(examples);
+    const [{ name }] = parse(annotations['artifacthub.io/crds']);
+    expect(await crd('.metadata.name')).toBe(name);
   });
 });

@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
-import { BUILD_TIME, CHART, helm, renderChart, type Values } from './render.ts';
+import { BUILD_TIME, CHART, fromInput, helm, renderChart, type Values } from './render.ts';
 
 beforeAll(async () => void (await helm(['version'])), BUILD_TIME);
 
@@ -126,6 +126,69 @@ describe('values that can not be right', () => {
       { serviceMonitor: { enabled: true }, podMonitor: { enabled: true } },
       'podMonitor.enabled: write true for serviceMonitor or for podMonitor, not both',
     ],
+    [
+      'a registry with a scheme',
+      { image: { registry: 'https://registry.example.com', repository: 'operator' } },
+      'image.registry or global.imageRegistry: write a host, such as registry.example.com',
+    ],
+    [
+      'two registries',
+      { global: { imageRegistry: 'mirror.example.com' } },
+      'image.repository: write it without a host, such as platform/convercus-operator',
+    ],
+    [
+      'the network of the node with user namespaces',
+      { hostNetwork: true, hostUsers: false },
+      'hostNetwork: write false, or leave hostUsers at null',
+    ],
+    [
+      'no name server at all',
+      { dnsPolicy: 'None' },
+      'dnsConfig.nameservers: write at least one, since dnsPolicy is None',
+    ],
+    [
+      'a second container called operator',
+      { extraContainers: [{ name: 'operator' }] },
+      'initContainers, extraContainers: there are two containers operator; write another name',
+    ],
+    [
+      'a second volume called config',
+      { volumes: [{ name: 'config', emptyDir: {} }] },
+      'volumes: there are two volumes config; write another name',
+    ],
+    [
+      'a variable of the chart',
+      { extraEnv: [{ name: 'POD_NAME', value: 'x' }] },
+      'extraEnv: leave POD_NAME out; the chart sets it',
+    ],
+    [
+      'two files of certificates',
+      {
+        caBundle: { configMapName: 'ca' },
+        extraEnv: [{ name: 'NODE_EXTRA_CA_CERTS', value: '/ca.crt' }],
+      },
+      'caBundle.configMapName: write it, or NODE_EXTRA_CA_CERTS in extraEnv, not both',
+    ],
+    [
+      'a path for the key of a ConfigMap',
+      { caBundle: { configMapName: 'ca', key: '/etc/ca.crt' } },
+      'caBundle.key: write the key of the ConfigMap, such as ca.crt',
+    ],
+    [
+      'an object without a kind',
+      { extraObjects: [{ apiVersion: 'v1', metadata: { name: 'x' } }] },
+      'extraObjects: number 0 (from 0) has no apiVersion, kind or metadata.name; write them',
+    ],
+    [
+      'a namespace that is none',
+      { namespaceOverride: 'My Team' },
+      'namespaceOverride: My Team is not the name of a namespace',
+    ],
+    [
+      'two families in one',
+      { metrics: { service: { ipFamilyPolicy: 'SingleStack', ipFamilies: ['IPv6', 'IPv4'] } } },
+      'metrics.service.ipFamilies: write one, or ipFamilyPolicy PreferDualStack or RequireDualStack',
+    ],
   ];
 
   it.each(refusals)('%s is refused', async (_, values, sentence) => {
@@ -135,6 +198,25 @@ describe('values that can not be right', () => {
   it('are all told at once', async () => {
     const values = { watch: { namespaces: ['A'] }, image: { digest: 'x' } };
     await expect(renderChart(values)).rejects.toThrow(/A is not the name[^]*image\.digest: write/);
+  });
+
+  it('are refused where the cluster does not know the kind of a monitor', async () => {
+    const values = {
+      serviceMonitor: { enabled: true },
+      prometheusRule: { enabled: true },
+    };
+    const render = (...kinds: string[]): Promise<string> => {
+      const versions = kinds.flatMap((kind) => ['--api-versions', kind]);
+      return helm(['template', 'x', CHART, ...versions, ...fromInput], values);
+    };
+    await expect(render('apps/v1/Deployment')).rejects.toThrow(
+      /prometheusRule\.enabled: this cluster does not know the kind PrometheusRule[^]*serviceMonitor\.enabled: this/,
+    );
+    const known = ['ServiceMonitor', 'PrometheusRule'].map(
+      (it) => `monitoring.coreos.com/v1/${it}`,
+    );
+    expect(await render('apps/v1/Deployment', ...known)).toContain('kind: PrometheusRule');
+    expect(await render()).toContain('kind: PrometheusRule');
   });
 
   it('can not hide: the schema knows every value, and no other', async () => {
@@ -155,9 +237,8 @@ interface Schema {
 }
 
 function shapeOfSchema(properties: Readonly<Record<string, Schema>>, values: Values): unknown {
-  const known = Object.entries(properties).filter(([key]) => key !== 'global');
   return Object.fromEntries(
-    known.map(([key, schema]) => {
+    Object.entries(properties).map(([key, schema]) => {
       const value = values[key];
       if (schema.properties !== undefined)
         return [key, shapeOfSchema(schema.properties, isSection(value) ? value : {})];

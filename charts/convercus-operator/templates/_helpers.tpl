@@ -8,9 +8,13 @@
 {{- default $both .Values.fullnameOverride | trunc 52 | trimSuffix "-" }}
 {{- end }}
 
+{{- define "convercus-operator.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride }}
+{{- end }}
+
 {{- define "convercus-operator.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "convercus-operator.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{- define "convercus-operator.labels" -}}
@@ -18,8 +22,17 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{ include "convercus-operator.selectorLabels" . }}
-{{- with .Values.commonLabels }}
-{{ toYaml . }}
+{{- end }}
+
+{{/* Labels and annotations of an object: root is the context, and labels and annotations are the object's own. */}}
+{{- define "convercus-operator.labelsAndAnnotations" -}}
+{{- $labels := include "convercus-operator.labels" .root | fromYaml }}
+{{- $labels = mergeOverwrite (deepCopy .root.Values.commonLabels) (deepCopy (.labels | default dict)) $labels }}
+labels:
+  {{- toYaml $labels | nindent 2 }}
+{{- with mergeOverwrite (deepCopy .root.Values.commonAnnotations) (deepCopy (.annotations | default dict)) }}
+annotations:
+  {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 
@@ -28,7 +41,14 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default $own .Values.serviceAccount.name }}
 {{- end }}
 
+{{- define "convercus-operator.imageRegistry" -}}
+{{- default .Values.image.registry (.Values.global | default dict).imageRegistry }}
+{{- end }}
+
 {{- define "convercus-operator.image" -}}
+{{- with include "convercus-operator.imageRegistry" . }}
+{{- trimSuffix "/" . }}/
+{{- end }}
 {{- with .Values.image }}
 {{- if .digest }}
 {{- printf "%s@%s" .repository .digest }}
@@ -36,6 +56,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- printf "%s:%s" .repository (default $.Chart.AppVersion .tag) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* Those of global may be names alone, as many charts have them. */}}
+{{- define "convercus-operator.imagePullSecrets" -}}
+{{- $all := list }}
+{{- range concat ((.Values.global | default dict).imagePullSecrets | default list) .Values.imagePullSecrets }}
+{{- $all = append $all (kindIs "string" . | ternary (dict "name" .) .) }}
+{{- end }}
+{{- toYaml (uniq $all) }}
 {{- end }}
 
 {{- define "convercus-operator.config" -}}
@@ -50,7 +79,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "convercus-operator.subject" -}}
 kind: ServiceAccount
 name: {{ include "convercus-operator.serviceAccountName" . }}
-namespace: {{ .Release.Namespace }}
+namespace: {{ include "convercus-operator.namespace" . }}
 {{- end }}
 
 {{/* What the operator may do where credentials are; the same for a cluster and for a namespace. */}}

@@ -5,7 +5,11 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- $problems := concat
   (include "convercus-operator.environmentProblems" . | fromYamlArray)
   (include "convercus-operator.configProblems" . | fromYamlArray)
+  (include "convercus-operator.imageProblems" . | fromYamlArray)
   (include "convercus-operator.podProblems" . | fromYamlArray)
+  (include "convercus-operator.containerProblems" . | fromYamlArray)
+  (include "convercus-operator.objectProblems" . | fromYamlArray)
+  (include "convercus-operator.monitorProblems" . | fromYamlArray)
   (include "convercus-operator.alertProblems" . | fromYamlArray) }}
 {{- if $problems }}
 {{- printf "\nThe values can't be used:\n  - %s" (join "\n  - " $problems) | fail }}
@@ -68,14 +72,31 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- end }}
 {{- end }}
 
-{{- define "convercus-operator.podProblems" -}}
+{{- define "convercus-operator.imageProblems" -}}
 {{- if not .Values.image.repository }}
 - "image.repository: write where you have pushed the image, such as registry.example.com/convercus-operator; none is published yet"
+{{- end }}
+{{- with include "convercus-operator.imageRegistry" . }}
+{{- if not (regexMatch "^[a-zA-Z0-9][-a-zA-Z0-9.]*(:[0-9]+)?(/[-a-zA-Z0-9._]+)*/?$" .) }}
+- "image.registry or global.imageRegistry: write a host, such as registry.example.com, without https://"
+{{- end }}
+{{- if regexMatch "^([^/]*[.:][^/]*|localhost)/" $.Values.image.repository }}
+- "image.repository: write it without a host, such as platform/convercus-operator, since image.registry or global.imageRegistry names one"
+{{- end }}
 {{- end }}
 {{- with .Values.image.digest }}
 {{- if not (regexMatch "^sha256:[0-9a-f]{64}$" .) }}
 - "image.digest: write sha256: and 64 hexadecimal digits"
 {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "convercus-operator.podProblems" -}}
+{{- if and .Values.hostNetwork (eq (toString .Values.hostUsers) "false") }}
+- "hostNetwork: write false, or leave hostUsers at null: a pod with user namespaces of its own can't use the node's network"
+{{- end }}
+{{- if and (eq .Values.dnsPolicy "None") (not .Values.dnsConfig.nameservers) }}
+- "dnsConfig.nameservers: write at least one, since dnsPolicy is None"
 {{- end }}
 {{- with .Values.podDisruptionBudget }}
 {{- if and (eq (toString .enabled) "true") (lt (int $.Values.replicaCount) 2) }}
@@ -90,6 +111,60 @@ What values.schema.json can't say, or not in words that help. All problems are t
 - "podDisruptionBudget.{{ $key }}: write a number or a percentage, such as 1 or 50%"
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{- define "convercus-operator.containerProblems" -}}
+{{- $used := list "operator" }}
+{{- range concat .Values.initContainers .Values.extraContainers }}
+{{- if has .name $used }}
+- "initContainers, extraContainers: there are two containers {{ .name }}; write another name"
+{{- end }}
+{{- $used = append $used .name }}
+{{- end }}
+{{- $used = list "config" "service-account" }}
+{{- if .Values.caBundle.configMapName }}
+{{- $used = append $used "ca-bundle" }}
+{{- end }}
+{{- range .Values.volumes }}
+{{- if has .name $used }}
+- "volumes: there are two volumes {{ .name }}; write another name"
+{{- end }}
+{{- $used = append $used .name }}
+{{- end }}
+{{- range .Values.extraEnv }}
+{{- if has .name (list "POD_NAME" "POD_NAMESPACE") }}
+- "extraEnv: leave {{ .name }} out; the chart sets it"
+{{- end }}
+{{- if and (eq (toString .name) "NODE_EXTRA_CA_CERTS") $.Values.caBundle.configMapName }}
+- "caBundle.configMapName: write it, or NODE_EXTRA_CA_CERTS in extraEnv, not both"
+{{- end }}
+{{- end }}
+{{- if not (regexMatch "^[-._a-zA-Z0-9]+$" .Values.caBundle.key) }}
+- "caBundle.key: write the key of the ConfigMap, such as ca.crt"
+{{- end }}
+{{- end }}
+
+{{- define "convercus-operator.objectProblems" -}}
+{{- range $at, $object := .Values.extraObjects }}
+{{- if kindIs "map" $object }}
+{{- if not (and $object.apiVersion $object.kind ($object.metadata | default dict).name) }}
+- "extraObjects: number {{ $at }} (from 0) has no apiVersion, kind or metadata.name; write them"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $key, $name := dict "namespaceOverride" .Values.namespaceOverride "serviceMonitor.namespace" .Values.serviceMonitor.namespace "podMonitor.namespace" .Values.podMonitor.namespace "prometheusRule.namespace" .Values.prometheusRule.namespace "grafanaDashboard.namespace" .Values.grafanaDashboard.namespace }}
+{{- if not (regexMatch "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$" $name) }}
+- "{{ $key }}: {{ $name }} is not the name of a namespace"
+{{- end }}
+{{- end }}
+{{- with .Values.metrics.service }}
+{{- if and (eq .ipFamilyPolicy "SingleStack") (gt (len .ipFamilies) 1) }}
+- "metrics.service.ipFamilies: write one, or ipFamilyPolicy PreferDualStack or RequireDualStack"
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "convercus-operator.monitorProblems" -}}
 {{- range $monitor := list "serviceMonitor" "podMonitor" }}
 {{- range $key := list "interval" "scrapeTimeout" }}
 {{- if not (regexMatch "^([0-9]+(ms|s|m|h))+$" (get (get $.Values $monitor) $key)) }}
@@ -99,6 +174,14 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- end }}
 {{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled }}
 - "podMonitor.enabled: write true for serviceMonitor or for podMonitor, not both, or all is counted twice"
+{{- end }}
+{{- /* Only a cluster names kinds here; without one, as in helm template, it is not known which CRDs there are. */}}
+{{- if .Capabilities.APIVersions.Has "apps/v1/Deployment" }}
+{{- range $key, $kind := dict "serviceMonitor" "ServiceMonitor" "podMonitor" "PodMonitor" "prometheusRule" "PrometheusRule" }}
+{{- if and (get $.Values $key).enabled (not ($.Capabilities.APIVersions.Has (printf "monitoring.coreos.com/v1/%s" $kind))) }}
+- "{{ $key }}.enabled: this cluster does not know the kind {{ $kind }} (monitoring.coreos.com/v1); install the Prometheus operator with its CRDs first, or write false"
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
 
