@@ -28,13 +28,27 @@ describe('kubectl convercus', () => {
     tenant = await testbed.tenant();
     admin = personWith(testbed, 'admin', tenant.namespace);
     viewer = personWith(testbed, 'viewer', tenant.namespace);
-    config = stringify(testConfig(testbed.provider.url));
+    config = stringify(withTrust(testConfig(testbed.provider.url)));
     await installed(await testbed.leader());
   }, 600_000);
 
   afterAll(async () => {
     await expectNoSecretIn(testbed, tenant);
     await testbed?.stop();
+  });
+
+  /** An environment whose certificates are in a file of the pod; the operator here does not have it. */
+  const withTrust = ({ environments, ...rest }: Record<string, unknown>) => ({
+    ...rest,
+    environments: {
+      ...Object(environments),
+      trusted: {
+        realm: '{program}',
+        tokenUrl: 'https://127.0.0.1:1/realms/{realm}/token',
+        apiUrl: 'https://127.0.0.1:1',
+        caFile: '/etc/trust/ca.pem',
+      },
+    },
   });
 
   /** What the chart makes, but for the pod's process, which runs beside the API server here. */
@@ -320,6 +334,15 @@ describe('kubectl convercus', () => {
       /\[fail] Operator {4}kubectl exec in pod \S+ failed: Error:\s+pods\s+"x"\s+is\s+forbidden\n +It needs the right to create pods\/exec: kubectl auth can-i create pods --subresource=exec -n convercus-operator$/m,
     );
     await rm(dir, { recursive: true });
+  });
+
+  it('leaves certificates of the pod to a check from there', async () => {
+    await tenant.credential('trusted', { environment: 'trusted' });
+    const { out } = await admin.cli('doctor', 'trusted');
+    expect(out).toContain(
+      '[skip] Network     its certificates are in /etc/trust/ca.pem, which is not here; check it with --from',
+    );
+    expect(out).not.toContain('Login');
   });
 
   it('checks the API after an installation', async () => {

@@ -1,3 +1,4 @@
+import { access } from 'node:fs/promises';
 import type { ConvercusCredential } from '../../credential/api.ts';
 import { type Credential, parseCredential } from '../../credential/credential.ts';
 import type { CredentialsValues } from '../../credential/credentials-secret.ts';
@@ -6,6 +7,7 @@ import { seconds } from '../../lib/time.ts';
 import { hostOf } from '../../oauth/grants.ts';
 import type { Context } from '../context.ts';
 import { DEFAULT_CONFIG, type OperatorConfig } from '../operator-config.ts';
+import { plain } from '../output.ts';
 import { cliVersion } from '../version.ts';
 import { type Check, fail, ok, skip } from './check.ts';
 import { loginCheck } from './login.ts';
@@ -38,7 +40,8 @@ export async function placeChecks(
   const { grantType, realm, tokenUrl } = credential;
   const spec = ok('Spec', `${grantType} for realm ${realm} at ${hostOf(tokenUrl)}`);
   const { check, values } = await sourceOf(context, credential);
-  const foreign = config === undefined ? foreignHost(resource, credential) : undefined;
+  const foreign =
+    config === undefined ? foreignHost(resource, credential) : await foreignTrust(credential);
   if (foreign !== undefined) return [spec, check, foreign];
   const network = await networkChecks(credential.environment, tokenUrl, {
     proxy: proxyOf(context).https,
@@ -57,6 +60,18 @@ function foreignHost({ status }: ConvercusCredential, { tokenUrl }: Credential):
     'Network',
     `the operator asks ${hostOf(asked)}, and its configuration can't be read from here; ${INSIDE}`,
   );
+}
+
+/** Certificates that are trusted only where the operator runs. */
+async function foreignTrust({ environment: { caFile } }: Credential): Promise<Check | undefined> {
+  const isReadable =
+    caFile === '' ||
+    (await access(caFile).then(
+      () => true,
+      () => false,
+    ));
+  if (isReadable) return undefined;
+  return skip('Network', `its certificates are in ${plain(caFile)}, which is not here; ${INSIDE}`);
 }
 
 interface Found {
