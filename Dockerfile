@@ -6,7 +6,8 @@
 ARG BUILD_IMAGE=docker.io/library/node:26-slim
 ARG RUNTIME_IMAGE=gcr.io/distroless/nodejs26-debian13:nonroot
 
-FROM ${BUILD_IMAGE} AS build
+# What is built is the same for every platform, so an image for another one needs no emulation.
+FROM --platform=$BUILDPLATFORM ${BUILD_IMAGE} AS build
 WORKDIR /build
 COPY package.json package-lock.json .npmrc LICENSE ./
 RUN npm ci --ignore-scripts

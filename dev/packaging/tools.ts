@@ -39,6 +39,13 @@ const TOOLS = {
     path: 'github.com/yuin/gopher-lua/cmd/glua',
     buildTime: 'under 1 minute',
   },
+  /** Checks workflows of GitHub. */
+  actionlint: {
+    folder: 'actionlint',
+    module: 'github.com/rhysd/actionlint',
+    path: 'github.com/rhysd/actionlint/cmd/actionlint',
+    buildTime: 'under 1 minute',
+  },
   kstatus: {
     folder: 'kstatus',
     module: 'sigs.k8s.io/cli-utils',
