@@ -24,6 +24,6 @@ export class ErrorReporter {
 
 /** For what should never throw. Only the name of the error is kept, for its text may hold anything. */
 export const unexpectedError = (what: string, error: unknown): Failure =>
-  new Failure('InternalError', `${what} failed in a way that nobody expected`, {
+  new Failure('InternalError', `${what} failed for a reason that was not foreseen`, {
     code: error instanceof Error ? error.name : typeof error,
   });

@@ -358,7 +358,7 @@ describe('an informer', () => {
     ]);
     expect(seen.problems).toEqual([
       'may not list',
-      'The watch failed in a way that nobody expected',
+      'The watch failed for a reason that was not foreseen',
     ]);
     await clock.advance(minutes(10));
     expect(seen.problems.at(-1)).toBeUndefined();

@@ -236,7 +236,7 @@ describe('one contender', () => {
     await clock.advance(seconds(2));
     expect(one.isLeading).toBe(true);
     expect(lines).toEqual([
-      'The request for the Lease failed in a way that nobody expected',
+      'The request for the Lease failed for a reason that was not foreseen',
       'The Lease can be reached again',
       'The Lease has a new holder one',
     ]);
