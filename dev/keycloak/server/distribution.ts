@@ -5,7 +5,8 @@ import { promisify } from 'node:util';
 import { cacheDir } from '../../envtest/cache-dir.ts';
 import { type Log, outputOf } from '../../envtest/server-process.ts';
 
-export const keycloakVersion = '26.7.3';
+/** `KEYCLOAK_VERSION` names another one; the contract is written for this one. */
+export const keycloakVersion = process.env['KEYCLOAK_VERSION'] || '26.7.3';
 
 /** What Keycloak is fetched and run with, and the Debian packages that bring it. */
 export const KEYCLOAK_PACKAGES = { java: 'default-jre-headless', mvn: 'maven' };
