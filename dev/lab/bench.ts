@@ -14,6 +14,7 @@ import { bigTenant, FAIRNESS_LIMIT, hangingHost, shortTokens } from './scenarios
 import { memory } from './scenarios/memory.ts';
 import { peer } from './scenarios/peer/peer.ts';
 import { firstToken, ownClients, sharedClient } from './scenarios/requests.ts';
+import { scrape } from './scenarios/scrape.ts';
 import { growth, speed } from './scenarios/speed.ts';
 import { wrongSecret } from './scenarios/wrong-secret.ts';
 import { LabTestbed, type Size } from './testbed.ts';
@@ -65,6 +66,7 @@ export const BENCH_SCENARIOS: Readonly<Record<string, Scenario>> = {
   },
   'big-tenant': { run: bigTenant, count: 1_000 },
   sustained: { run: shortTokens },
+  scrape: { run: scrape },
   peer: { run: peer, isOptional: true },
 };
 
