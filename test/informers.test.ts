@@ -22,7 +22,7 @@ const ODD: Readonly<Record<string, (request: ApiRequest) => Response>> = {
   'without a version': () => ({ status: 200, body: { items: [] } }),
   'that is no object': () => ({ status: 200, body: 'hello' }),
   'that never ends': ({ query }) => page([], `${Number(query?.['continue'] ?? 0) + 1}`),
-  'that sends one page for ever': () => page([], 'more'),
+  'that sends one page again and again': () => page([], 'more'),
   'that is always too old': () => new ApiError(410, { reason: 'Expired' }),
   'whose client throws': () => new TypeError('a bug'),
 };

@@ -51,7 +51,7 @@ export async function renew(context: Context, options: RenewOptions): Promise<Re
   );
 }
 
-/** One of many that was deleted meanwhile, or may not be changed, does not keep the others waiting. */
+/** One of many that has been deleted, or may not be changed, does not keep the others waiting. */
 const refusalOf =
   ({ metadata: { namespace, name } }: ConvercusCredential) =>
   (error: unknown): Outcome => {

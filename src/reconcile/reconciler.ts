@@ -212,10 +212,10 @@ export class Reconciler {
   #pending(subject: Subject, seen: Observation, reportAt: EpochMs): ReconcileOutcome | Action {
     const { state, resource } = subject;
     if ((resource.status?.conditions ?? []).length > 0) return { requeueAt: reportAt };
-    const now = this.#deps.clock.now();
-    state.pendingSince ??= now;
-    const showAt = state.pendingSince + PENDING_SHOWN_AFTER;
-    if (now < showAt) return { requeueAt: Math.min(showAt, reportAt) };
+    const { clock } = this.#deps;
+    state.pendingSince ??= clock.monotonic();
+    const left = state.pendingSince + PENDING_SHOWN_AFTER - clock.monotonic();
+    if (left > 0) return { requeueAt: Math.min(clock.now() + left, reportAt) };
     return { ...unchangedOutcome(subject, seen), attempt: 'pending', requeueAt: reportAt };
   }
 

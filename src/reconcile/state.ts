@@ -39,8 +39,8 @@ export interface CredentialState {
   /** When the first of several failed reconciles in a row ended. */
   failingSince?: EpochMs | undefined;
   repairs?: Repairs | undefined;
-  /** Since when the first token has been waited for. */
-  pendingSince?: EpochMs | undefined;
+  /** Since when the first token has been waited for, by the monotonic clock. */
+  pendingSince?: Ms | undefined;
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */

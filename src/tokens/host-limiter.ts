@@ -4,7 +4,7 @@ import { abortable } from '../lib/with-timeout.ts';
 import { CircuitBreaker } from './circuit-breaker.ts';
 import type { Ticket } from './deadline-queue.ts';
 import type { Outcome } from './outcome.ts';
-import { RealmLimiter } from './realm-limiter.ts';
+import { type HostReadiness, RealmLimiter } from './realm-limiter.ts';
 import { RequestQueue, type Waiter } from './request-queue.ts';
 import { type PauseCause, type RateLimits, Throttle } from './throttle.ts';
 
@@ -229,8 +229,9 @@ export class HostLimiter {
   #admit(now: Ms): void {
     const isPaused = this.#throttle.adaptiveRate.pauseLeft(now) > 0;
     for (const [name, realm] of this.#realms) {
-      for (const waiter of realm.admit(this.#stateFor(name, now))) this.#queue.set(waiter, now);
-      const bypass = realm.admitBypass(this.#stateFor(name, now));
+      const readiness = this.#readinessFor(name, now);
+      for (const waiter of realm.admit(readiness)) this.#queue.set(waiter, now);
+      const bypass = realm.admitBypass(readiness);
       if (bypass !== undefined) (isPaused ? this.#bypasses : this.#queue).set(bypass, now);
       const { circuitBreaker } = realm.throttle;
       const isHealthy = !realm.throttle.isRestricted(now) && circuitBreaker.failedCalls === 0;
@@ -238,7 +239,7 @@ export class HostLimiter {
     }
   }
 
-  #stateFor(name: string, now: Ms) {
+  #readinessFor(name: string, now: Ms): HostReadiness {
     const isRunning = [...this.#running.keys()].some(({ realm }) => realm === name);
     const delay = this.#delay(this.#queue, now);
     return { now, isRunning, delay, loginDelay: this.#delay(this.#queue, now, true) };
@@ -258,7 +259,7 @@ export class HostLimiter {
   #wait(now: Ms): void {
     let delay = Math.min(this.#startsIn(this.#bypasses, now), this.#startsIn(this.#queue, now));
     for (const [name, realm] of this.#realms) {
-      delay = Math.min(delay, realm.admitsIn(this.#stateFor(name, now)));
+      delay = Math.min(delay, realm.admitsIn(this.#readinessFor(name, now)));
     }
     if (delay < Infinity) return this.#wakeIn(delay);
     if (this.#waiters.size === 0 && this.#running.size === 0) this.#idle(now);

@@ -6,7 +6,7 @@ import type { Outcome } from './outcome.ts';
 
 /** When a request may go to a host: at most so many a second and at once, in the order of a RequestQueue. */
 export interface RequestLimiter {
-  /** Runs `task` in its turn. Each task has its own ticket. Rejects with the signal's reason if that fires first. */
+  /** Runs `task` when it is its turn. Each task has its own ticket. Rejects with the signal's reason if that fires first. */
   run<T>(host: string, ticket: Ticket, task: () => Promise<T>, signal: AbortSignal): Promise<T>;
   /** Call it after anything in a ticket has changed: if the ticket waits, it moves. */
   raisePriority(host: string, ticket: Ticket): void;

@@ -59,7 +59,7 @@ export class Throttle {
     if (login) this.#loginRate.acquire();
   }
 
-  /** Until the full rate is allowed and all permits are back, if no request goes meanwhile. */
+  /** Until the full rate is allowed and all permits are back, if no request goes before that. */
   recoversIn(now: Ms): Ms {
     return Math.max(
       this.adaptiveRate.recoversIn(now),

@@ -211,7 +211,7 @@ export class TokenClient {
     this.#requests.cancelUnsent(key);
   }
 
-  /** Ends a session, in its turn behind everything else. */
+  /** Ends a session, behind everything else. */
   logOut(key: Key, request: LogoutRequest): 'ended' | Failure | Pending {
     const id = this.digests.ofSession(request);
     if (this.#logouts.find(key)?.id !== id) this.#logouts.leave(key);

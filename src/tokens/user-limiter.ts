@@ -34,7 +34,7 @@ export class UserLimiter {
   }
 
   /**
-   * Runs `login` in its turn: that of its namespace, and there the smallest deadline first.
+   * Runs `login` when it is its turn: that of its namespace, and there the smallest deadline first.
    * @throws the signal's reason when that fires before the turn has come
    */
   async run<T>(user: string, ticket: Ticket, login: Login<T>, signal: AbortSignal): Promise<T> {

@@ -31,7 +31,7 @@ interface OperatorPod {
   readonly created: number;
 }
 
-/** Also those that are being deleted, as a pod on a dead node is for ever. */
+/** Also those that are being deleted, as a pod on a dead node is until the node is removed. */
 async function pods(): Promise<OperatorPod[]> {
   const args = ['get', 'pods', '-n', OPERATOR_NAMESPACE, '-o', 'json'];
   const { items } = JSON.parse(await lab.cluster.kubectl(args));

@@ -25,7 +25,11 @@ interface ServiceMonitor {
 
 export interface RuleGroup {
   readonly name: string;
-  readonly rules: readonly { readonly alert: string; readonly for?: string }[];
+  readonly rules: readonly {
+    readonly alert: string;
+    readonly for?: string;
+    readonly keep_firing_for?: string;
+  }[];
 }
 
 export interface Alert {
@@ -74,6 +78,9 @@ export class Prometheus {
         rules: group.rules.map((rule) => ({
           ...rule,
           ...(rule.for === undefined ? {} : { for: shorten(rule.for) }),
+          ...(rule.keep_firing_for === undefined
+            ? {}
+            : { keep_firing_for: shorten(rule.keep_firing_for) }),
         })),
       }));
     const file = (name: string): string => join(cluster.dir, name);

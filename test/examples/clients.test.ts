@@ -105,7 +105,7 @@ describe.each(LANGUAGES)(
       expect(api.calls('calls')).toEqual({ accepted: ROUNDS, expired: 0, other: 0 });
     });
 
-    test('survives a 401 when the file is replaced meanwhile', async () => {
+    test('survives a 401 when the file is replaced before it', async () => {
       onExpired = () => tokenFile.replace(LONG);
       for (let round = 0; round < ROUNDS; round += 1) {
         tokenFile.replace(EXPIRED);

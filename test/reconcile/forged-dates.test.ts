@@ -7,7 +7,7 @@ import type { Token } from '../../src/oauth/token.ts';
 import { aParsedCredential, aToken, CANARY, START } from '../support/builders.ts';
 import { SOURCE, TARGET, World } from '../support/world.ts';
 
-/** Who may write the target once could else keep a token of his own there for ever: annotations need no key. */
+/** Who may write the target once could else keep a token of their own there: annotations need no key. */
 describe('a forged token in the target', () => {
   const FAR: EpochMs = Date.parse('2099-01-01T00:00:00Z');
   const FORGED = `${CANARY}-forged`;

@@ -358,7 +358,7 @@ describe('what a credential has merged into a Secret', () => {
     expect(requests()).toEqual([]);
   });
 
-  it('goes when the operator was down meanwhile', async () => {
+  it('goes when the operator was down at that time', async () => {
     await merged();
     world.cluster.remove(KEY);
     world.restart();

@@ -46,10 +46,10 @@ const renewal = (namespace: string, left: Ms): Asked =>
   ask(namespace, { deadline: clock.now() + left, expiresAt: clock.now() + left });
 
 /** Tokens of 30 minutes, due for renewal 6 minutes before they expire, one each ten seconds. */
-async function renew180Tokens(meanwhile: () => void = () => undefined): Promise<void> {
+async function renew180Tokens(beside: () => void = () => undefined): Promise<void> {
   for (let second = 0; second < minutes(50) / 1_000; second += 1) {
     if (second < 1_800 && second % 10 === 0) renewal('shop', minutes(6) + second);
-    meanwhile();
+    beside();
     await clock.advance(seconds(1));
   }
 }
@@ -93,7 +93,7 @@ describe('the host limiter under the load of one namespace', () => {
     expect(sentWithin('shop', minutes(4))).toBeGreaterThanOrEqual(590);
   }, 60_000);
 
-  it('serves a new credential of another namespace in its turn, not behind 10,000', async () => {
+  it('serves a new credential of another namespace at its turn, not behind 10,000', async () => {
     for (let n = 0; n < 10_000; n += 1) newcomer('crowd');
     await clock.advance(minutes(1));
     for (const namespace of ['a', 'b', 'c']) {
