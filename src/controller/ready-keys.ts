@@ -20,9 +20,9 @@ export class ReadyKeys {
 
   /** A key that is there already stays in its place. */
   add(key: Key, since: EpochMs): void {
-    if (this.has(key)) return;
     const { namespace } = splitKey(key);
     const keys = this.#byNamespace.get(namespace) ?? new Map<Key, EpochMs>();
+    if (keys.has(key)) return;
     this.#byNamespace.set(namespace, keys.set(key, since));
     this.#size += 1;
   }
