@@ -17,14 +17,21 @@ export class FormerTargets {
   }
 
   /** Before the next target is written, so that none is forgotten. */
-  async remove({ key, resource }: Unparsed, signal: AbortSignal): Promise<Failure | undefined> {
+  async remove(
+    { key, resource, state }: Unparsed,
+    signal: AbortSignal,
+  ): Promise<Failure | undefined> {
     const { metadata, status } = resource;
-    if (metadata.generation <= 1 || status?.issuedAt !== undefined) return undefined;
+    const { generation } = metadata;
+    if (generation <= 1 || status?.issuedAt !== undefined) return undefined;
+    // The look goes through all Secrets of the cache, and a credential without a token is reconciled often
+    if (state.withoutFormerTargets === generation) return undefined;
     for (const name of this.#deps.lister.ownedSecrets(key, metadata.uid)) {
       if (!isFormer(resource, name)) continue;
       const failure = await this.#removeOne(resource, name, signal);
       if (failure !== undefined) return failure;
     }
+    state.withoutFormerTargets = generation;
     return undefined;
   }
 

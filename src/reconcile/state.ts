@@ -39,6 +39,8 @@ export interface CredentialState {
   /** When the first of several failed reconciles in a row ended. */
   failingSince?: EpochMs | undefined;
   repairs?: Repairs | undefined;
+  /** The generation of the spec for which no target under a former name is left. */
+  withoutFormerTargets?: number | undefined;
   /** Since when the first token has been waited for, by the monotonic clock. */
   pendingSince?: Ms | undefined;
   /** Requests to the API server that failed in a row. */
@@ -107,6 +109,7 @@ const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   failingSince: undefined,
   repairs: undefined,
   pendingSince: undefined,
+  withoutFormerTargets: undefined,
   failedRequests: 0,
 };
 
