@@ -31,6 +31,8 @@ export interface TenantOptions {
   readonly clientSecret: string;
   /** Of the user `api-user`. */
   readonly password: string;
+  /** Gets each token that a test has read. */
+  readonly tokens: string[];
 }
 
 /** A namespace and a realm of its own; what it does is done by the administrator. */
@@ -42,6 +44,7 @@ export class Tenant {
   readonly password: string;
   readonly #controlPlane: ControlPlane;
   readonly #provider: Convercus;
+  readonly #tokens: string[];
 
   constructor(options: TenantOptions) {
     this.namespace = options.namespace;
@@ -51,6 +54,7 @@ export class Tenant {
     this.password = options.password;
     this.#controlPlane = options.controlPlane;
     this.#provider = options.provider;
+    this.#tokens = options.tokens;
   }
 
   kubectl(...args: string[]): Promise<string> {
@@ -94,6 +98,13 @@ export class Tenant {
   async file(secret: string, key = 'token'): Promise<string | undefined> {
     const encoded = (await this.target(secret))?.data?.[key];
     return encoded === undefined ? undefined : Buffer.from(encoded, 'base64').toString();
+  }
+
+  /** The same; empty when there is none. It is kept in `Testbed.tokens`, for the search for secrets. */
+  async token(secret: string, key = 'token'): Promise<string> {
+    const text = (await this.file(secret, key)) ?? '';
+    if (text !== '') this.#tokens.push(text);
+    return text;
   }
 
   /** `Ready=True/TokenValid` and so on, as people read them. */

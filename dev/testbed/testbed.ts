@@ -48,6 +48,8 @@ export class Testbed<P extends Provider = Convercus> implements AsyncDisposable 
   readonly operators: Operator[] = [];
   /** Client secrets, passwords and so on that were put in: none may turn up outside Secrets. */
   readonly secrets: string[] = [];
+  /** Those that tests have read from targets. */
+  readonly tokens: string[] = [];
   readonly #started: Partial<OperatorOptions>[] = [];
   #parts = new AsyncDisposableStack();
   #tenants = 0;
@@ -147,6 +149,7 @@ export class Testbed<P extends Provider = Convercus> implements AsyncDisposable 
     const tenant = new Tenant({
       controlPlane: this.controlPlane,
       provider: this.provider,
+      tokens: this.tokens,
       namespace,
       program: `T${number}`,
       realm,

@@ -1,26 +1,18 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { eventually, expiryOf } from '../../dev/testbed/objects.ts';
-import { EARLY, type Tenant } from '../../dev/testbed/tenant.ts';
+import { EARLY } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import { expectNoLeaks } from './leaks.ts';
 
 /** Against a real API server, as a user with exactly the permissions of `deploy/base/rbac.yaml`. */
 describe('the operator', () => {
   let testbed: Testbed;
-  const seen: string[] = [];
 
   beforeAll(async () => {
     testbed = await Testbed.start();
   }, 600_000);
 
   afterAll(() => testbed?.stop());
-
-  /** Keeps the token in a target for the test at the end that searches for secrets. */
-  const token = async (tenant: Tenant, secret: string, key = 'token'): Promise<string> => {
-    const text = (await tenant.file(secret, key)) ?? '';
-    if (text !== '') seen.push(text);
-    return text;
-  };
 
   it('turns a credential into a token Secret, at the price of one read, two writes and an event', async () => {
     const shop = await testbed.tenant();
@@ -38,7 +30,7 @@ describe('the operator', () => {
     await shop.ready('loyalty');
 
     const { metadata, type } = (await shop.target('loyalty-token')) ?? {};
-    const text = await token(shop, 'loyalty-token');
+    const text = await shop.token('loyalty-token');
     expect(expiryOf(text)).toBeGreaterThan(Date.now());
     expect(await shop.file('loyalty-token', 'header')).toBe(`Authorization: Bearer ${text}`);
     expect(type).toBe('convercus.io/token');
@@ -109,7 +101,7 @@ describe('the operator', () => {
     await eventually(
       async () => {
         const readAt = Date.now();
-        const text = await token(shop, 'loyalty-token');
+        const text = await shop.token('loyalty-token');
         if (expiryOf(text) < readAt) throw new Error('an expired token was readable');
         tokens.add(text);
       },
@@ -237,13 +229,13 @@ describe('the operator', () => {
     const shop = await testbed.tenant();
     await shop.credential('loyalty');
     await shop.ready('loyalty');
-    const text = await token(shop, 'loyalty-token');
+    const text = await shop.token('loyalty-token');
     await shop.kubectl('annotate', 'convcred', 'loyalty', 'convercus.io/renew-requested-at=now');
     await eventually(
       () => shop.file('loyalty-token'),
       (file) => file !== text,
     );
-    expect(await token(shop, 'loyalty-token')).not.toBe(text);
+    expect(await shop.token('loyalty-token')).not.toBe(text);
     await eventually(
       () => shop.get('loyalty'),
       ({ status }) => status?.lastHandledRenewRequest === 'now',
@@ -321,8 +313,8 @@ describe('the operator', () => {
   });
 
   it('has let no secret and no token out of Secrets', async () => {
-    expect(seen.length).toBeGreaterThan(10);
-    await expectNoLeaks(testbed, seen);
+    expect(testbed.tokens.length).toBeGreaterThan(10);
+    await expectNoLeaks(testbed);
   });
 
   it('stops cleanly on SIGTERM and hands the Lease back', async () => {

@@ -1,27 +1,19 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { proxies } from '../../dev/keycloak/dialect/faults.ts';
 import { eventually } from '../../dev/testbed/objects.ts';
-import { EARLY, type Tenant } from '../../dev/testbed/tenant.ts';
+import { EARLY } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import { expectNoLeaks } from './leaks.ts';
 
 /** While the provider, the API server or the operator is away. */
 describe('the operator', () => {
   let testbed: Testbed;
-  const seen: string[] = [];
 
   beforeAll(async () => {
     testbed = await Testbed.start();
   }, 600_000);
 
   afterAll(() => testbed?.stop());
-
-  /** Keeps the token in a target for the test at the end that searches for secrets. */
-  const token = async (tenant: Tenant, secret: string, key = 'token'): Promise<string> => {
-    const text = (await tenant.file(secret, key)) ?? '';
-    if (text !== '') seen.push(text);
-    return text;
-  };
 
   it('keeps the last good token through an outage of the provider, says when it expires, and recovers', async () => {
     const shop = await testbed.tenant({ accessTokenLifespan: 15 });
@@ -33,7 +25,7 @@ describe('the operator', () => {
       ({ Renewed }) => Renewed?.startsWith('False') === true,
     );
     expect(failing).toMatchObject({ Ready: 'True/TokenValid', Renewed: 'False/ServerUnavailable' });
-    const text = await token(shop, 'loyalty-token');
+    const text = await shop.token('loyalty-token');
     const expired = await eventually(
       () => shop.conditions('loyalty'),
       ({ Ready }) => Ready === 'False/TokenExpired',
@@ -76,7 +68,7 @@ describe('the operator', () => {
     const shop = await testbed.tenant({ accessTokenLifespan: 8 });
     await shop.credential('loyalty');
     await shop.ready('loyalty');
-    const text = await token(shop, 'loyalty-token');
+    const text = await shop.token('loyalty-token');
     await testbed.controlPlane.stopApiServer(0);
     await new Promise((resolve) => setTimeout(resolve, 9_000));
     await testbed.controlPlane.startApiServer();
@@ -89,7 +81,7 @@ describe('the operator', () => {
   });
 
   it('has let no secret and no token out of Secrets', async () => {
-    expect(seen.length).toBeGreaterThan(0);
-    await expectNoLeaks(testbed, seen);
+    expect(testbed.tokens.length).toBeGreaterThan(0);
+    await expectNoLeaks(testbed);
   });
 });

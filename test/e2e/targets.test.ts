@@ -1,13 +1,11 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { eventually } from '../../dev/testbed/objects.ts';
-import type { Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import { expectNoLeaks } from './leaks.ts';
 
 /** Who owns a target Secret, and what happens to it. */
 describe('the operator', () => {
   let testbed: Testbed;
-  const seen: string[] = [];
 
   beforeAll(async () => {
     testbed = await Testbed.start();
@@ -15,18 +13,11 @@ describe('the operator', () => {
 
   afterAll(() => testbed?.stop());
 
-  /** Keeps the token in a target for the test at the end that searches for secrets. */
-  const token = async (tenant: Tenant, secret: string, key = 'token'): Promise<string> => {
-    const text = (await tenant.file(secret, key)) ?? '';
-    if (text !== '') seen.push(text);
-    return text;
-  };
-
   it('brings a deleted target back and undoes an edit', async () => {
     const shop = await testbed.tenant();
     await shop.credential('loyalty');
     await shop.ready('loyalty');
-    const text = await token(shop, 'loyalty-token');
+    const text = await shop.token('loyalty-token');
     await shop.kubectl('delete', 'secret', 'loyalty-token');
     expect(
       await eventually(
@@ -141,7 +132,7 @@ describe('the operator', () => {
   });
 
   it('has let no secret and no token out of Secrets', async () => {
-    expect(seen.length).toBeGreaterThan(0);
-    await expectNoLeaks(testbed, seen);
+    expect(testbed.tokens.length).toBeGreaterThan(0);
+    await expectNoLeaks(testbed);
   });
 });
