@@ -13,24 +13,31 @@ interface Waiting {
 
 const current = new AsyncLocalStorage<Waiting>();
 const crashed = new Map<string, number>();
-let next: { readonly place: string; readonly reached: (slot: string) => void } | undefined;
+let next:
+  | { readonly places: readonly string[]; readonly reached: (slot: string) => void }
+  | undefined;
+let only: ReadonlySet<string> | undefined;
 
 /** Files in which a crash may leave a partial result. */
 const WORTH_IT = /^src\/(reconcile|tokens|oauth|kubernetes)\//;
 
-/** Undefined without the hook. */
-export function pickAwait(dice: Dice): string | undefined {
-  const places: unknown = Reflect.get(globalThis, '__awaitPlaces');
-  if (!(places instanceof Set)) return undefined;
-  const choice = Array.from(places, String)
-    .filter((place) => WORTH_IT.test(place))
-    .sort();
-  return choice.length === 0 ? undefined : dice.pick(choice);
+/** Lets each crash happen at the first of these awaits (`file:line`) that is reached, for those that are rare. */
+export function crashOnlyAt(places: readonly string[]): void {
+  only = new Set(places);
 }
 
-/** Calls back once, with the replica that waits there next. Replaces an earlier call. */
-export function whenWaitingAt(place: string, reached: (slot: string) => void): void {
-  next = { place, reached };
+/** At which awaits to crash next: one of all, or any of `crashOnlyAt`. None without the hook. */
+export function pickAwaits(dice: Dice): readonly string[] {
+  const places: unknown = Reflect.get(globalThis, '__awaitPlaces');
+  if (!(places instanceof Set)) return [];
+  const choice = Array.from(places, String).filter((place) => WORTH_IT.test(place));
+  if (only !== undefined) return choice.filter((place) => only?.has(place));
+  return choice.length === 0 ? [] : [dice.pick(choice.sort())];
+}
+
+/** Calls back once, with the replica that waits at one of these next. Replaces an earlier call. */
+export function whenWaitingAt(places: readonly string[], reached: (slot: string) => void): void {
+  next = { places, reached };
 }
 
 export function forgetAwait(): void {
@@ -61,7 +68,7 @@ async function awaited(place: string, operand: unknown): Promise<unknown> {
     waiting?.places.set(place, (waiting.places.get(place) ?? 0) + by);
   };
   count(1);
-  if (waiting !== undefined && next?.place === place) {
+  if (waiting !== undefined && next?.places.includes(place)) {
     const { reached } = next;
     next = undefined;
     reached(waiting.slot);

@@ -1,6 +1,6 @@
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { type FaultEffect, proxies } from '../keycloak/dialect/faults.ts';
-import { pickAwait, whenWaitingAt } from './awaits.ts';
+import { pickAwaits, whenWaitingAt } from './awaits.ts';
 import { type Conditions, goodConditions } from './conditions.ts';
 import type { Dice } from './dice.ts';
 import type { Action } from './people.ts';
@@ -129,21 +129,20 @@ function pickProcess({ processes }: World, dice: Dice): Process | undefined {
 const crash: Action = (world, dice) => {
   const process = pickProcess(world, dice);
   if (process === undefined) return;
-  const place = pickAwait(dice);
-  if (place !== undefined) return crashAt(world, place, dice);
+  const places = pickAwaits(dice);
+  if (places.length > 0) return crashAt(world, places, dice);
   process.replica.crashAfter(dice.between(1, 12));
   world.scheduler.after(dice.pick([500, 4_000, 30_000]), () => process.replica.crash());
   startAgain(world, process, dice.between(600, 45_000) + 30_000);
 };
 
 /** Crashes at one await after another, until faults are ended; one that is not reached soon is skipped. */
-function crashAt(world: World, place: string, dice: Dice): void {
+function crashAt(world: World, places: readonly string[], dice: Dice): void {
   const goOn = (): void => {
-    const next = pickAwait(dice);
-    if (next !== undefined && !world.isCalm) crashAt(world, next, dice);
+    if (!world.isCalm) crashAt(world, pickAwaits(dice), dice);
   };
   const giveUp = world.scheduler.after(seconds(60), goOn);
-  whenWaitingAt(place, (slot) => {
+  whenWaitingAt(places, (slot) => {
     giveUp();
     world.scheduler.after(0, () => {
       const process = world.processes.get(slot);

@@ -14,6 +14,7 @@ const USAGE = `npm run simulate -- --seeds A..B [options]
   --shrink           make a failing run as short as it goes on failing
   --mutant NAME      put a known bug back first: ${mutantNames().join(', ')}
   --awaits           tell at which awaits of the operator it was crashed, and how often
+  --crash-at a,b     with --awaits: at these alone, such as src/reconcile/sessions.ts:290
   --until-failure    stop at the first run that fails
 `;
 
@@ -26,6 +27,7 @@ const { values } = parseArgs({
     shrink: { type: 'boolean', default: false },
     mutant: { type: 'string' },
     awaits: { type: 'boolean', default: false },
+    'crash-at': { type: 'string' },
     'until-failure': { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
@@ -50,6 +52,7 @@ async function main(): Promise<number> {
     mutant,
     faults,
     awaits: values.awaits,
+    crashAt: values['crash-at']?.split(','),
     untilFailure: values['until-failure'],
   });
 }

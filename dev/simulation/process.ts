@@ -1,5 +1,5 @@
 import { inspect } from 'node:util';
-import { crashedAwaits } from './awaits.ts';
+import { crashedAwaits, crashOnlyAt } from './awaits.ts';
 import { play, type Result } from './game.ts';
 import type { Report, Task } from './processes.ts';
 
@@ -7,7 +7,8 @@ import type { Report, Task } from './processes.ts';
 
 const BLOCK = 25;
 
-const { from, to, step, faults }: Task = JSON.parse(process.argv[2] ?? '{}');
+const { from, to, step, faults, crashAt }: Task = JSON.parse(process.argv[2] ?? '{}');
+if (crashAt !== undefined) crashOnlyAt(crashAt);
 let results: Result[] = [];
 let crashes: Report['failures'][number][] = [];
 /** Each of these would end an operator. */

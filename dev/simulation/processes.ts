@@ -10,6 +10,8 @@ export interface Campaign {
   readonly mutant: string | undefined;
   readonly faults: readonly FaultName[] | undefined;
   readonly awaits: boolean;
+  /** `file:line` of awaits. */
+  readonly crashAt: readonly string[] | undefined;
   readonly untilFailure: boolean;
 }
 
@@ -20,6 +22,7 @@ export interface Task {
   readonly step: number;
   readonly faults: readonly FaultName[] | undefined;
   readonly awaits: boolean;
+  readonly crashAt: readonly string[] | undefined;
 }
 
 export interface Report {
@@ -78,10 +81,10 @@ export async function playInProcesses(campaign: Campaign): Promise<number> {
 }
 
 function start(
-  { range, mutant, faults, awaits }: Campaign,
+  { range, mutant, faults, awaits, crashAt }: Campaign,
   { from, step }: { from: number; step: number },
 ) {
-  const task: Task = { from, to: range[1], step, faults, awaits };
+  const task: Task = { from, to: range[1], step, faults, awaits, crashAt };
   const execArgv = [
     ...mutantArguments(mutant),
     ...(awaits ? ['--import', join(import.meta.dirname, 'awaits-hook.ts')] : []),
