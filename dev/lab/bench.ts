@@ -148,7 +148,9 @@ async function run(scenario: string, { run, count }: Scenario, values: Values): 
   const { profile } = values;
   const { env, nodeArguments } = await imageSettings();
   const profiling =
-    profile === undefined ? [] : ['--allow-fs-write=*', '--cpu-prof', `--cpu-prof-dir=${profile}`];
+    profile === undefined
+      ? []
+      : ['--allow-fs-write=*', '--allow-inspector', '--cpu-prof', `--cpu-prof-dir=${profile}`];
   await using testbed = await LabTestbed.start({
     startProvider: () => BuiltInProvider.start(),
     log: (line) => console.log(`[${scenario} ${seconds()} s] ${line}`),
