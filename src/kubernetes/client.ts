@@ -11,6 +11,7 @@ import type { Status } from '../credential/status.ts';
 import { API_VERSION, FIELD_MANAGER, KIND } from '../credential/target-secret.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import { textAt } from '../lib/json.ts';
+import { keyOf } from '../lib/key.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import type { ClusterCache } from './cache.ts';
 import { toFailure } from './error-messages.ts';
@@ -164,7 +165,7 @@ export class KubernetesClient {
     status: Status,
     signal: AbortSignal,
   ): Promise<ApiResponse | ApiError> {
-    const known = this.#cache.credential(`${metadata.namespace}/${metadata.name}`);
+    const known = this.#cache.credential(keyOf(metadata));
     const version =
       known?.metadata.uid === metadata.uid ? known.metadata.resourceVersion : undefined;
     if (known !== undefined && version !== undefined) {

@@ -66,12 +66,14 @@ export function sanitize(text: string, secrets: readonly Sensitive[]): string {
  */
 export function holdsSecret(text: string, secrets: readonly Sensitive[]): boolean {
   const searched = text.toWellFormed().toLowerCase();
-  const words = new Set(searched.split(/[^\p{L}\p{N}]+/u));
   return secrets
     .flatMap((secret) => formsOf(secret.reveal().toWellFormed()))
     .map((form) => form.toLowerCase())
-    .some((form) => (SHORT_WORD.test(form) ? words.has(form) : searched.includes(form)));
+    .some((form) => (SHORT_WORD.test(form) ? holdsWord(searched, form) : searched.includes(form)));
 }
+
+const holdsWord = (text: string, word: string): boolean =>
+  text.split(/[^\p{L}\p{N}]+/u).includes(word);
 
 const SHORT_WORD = /^[\p{L}\p{N}]{1,3}$/u;
 

@@ -281,7 +281,8 @@ function loginHistoryOf(
   { credential, rejection, target }: Observation,
   version: string,
 ): LoginHistory {
-  const isSame = rejection?.presented === presentedDigest(credential, version);
+  const isSame =
+    rejection !== undefined && rejection.presented === presentedDigest(credential, version);
   return {
     ...(isSame && { rejection }),
     ...(rejection !== undefined && !isSame && { othersRejectedAt: rejection.at }),
@@ -300,10 +301,10 @@ export function rejectionOf(
 ): Rejection | undefined {
   if (credentials === undefined) return before;
   const failed = isTokenFailure(done) ? done : undefined;
-  const presented = presentedDigest(credential, versionOf(credentials.meta));
-  const known = rejected?.presented === presented ? rejected.tokenFailure : undefined;
-  const latest = failed?.failure.kind === 'CredentialsRejected' ? failed : known;
-  if (latest !== undefined) return rejectionFrom(presented, latest);
+  const presented = () => presentedDigest(credential, versionOf(credentials.meta));
+  if (failed?.failure.kind === 'CredentialsRejected') return rejectionFrom(presented(), failed);
+  const isLatest = rejected !== undefined && rejected.presented === presented();
+  if (isLatest) return rejectionFrom(rejected.presented, rejected.tokenFailure);
   return failed === undefined ? undefined : before;
 }
 
