@@ -3,7 +3,7 @@ import { decimalAt, type JsonObject, member, parseJson, textAt } from '../lib/js
 import { Sensitive } from '../lib/sensitive.ts';
 import { type EpochMs, type Ms, minutes, seconds } from '../lib/time.ts';
 import { type LoginRequest, secretsOf } from './grants.ts';
-import type { HttpRequest, TokenHosts } from './http-client.ts';
+import type { HttpRequest } from './http-client.ts';
 import {
   clockSkewOf,
   type HttpResponse,
@@ -21,6 +21,7 @@ import {
   status,
   unusable,
 } from './token-errors.ts';
+import type { TokenHosts } from './token-hosts.ts';
 
 type LoginSource = (request: LoginRequest, signal: AbortSignal) => Promise<Token | Failure>;
 

@@ -3,9 +3,10 @@ import { textAt } from '../lib/json.ts';
 import type { EpochMs } from '../lib/time.ts';
 import { type Environments, tokenUrlOf } from './environment.ts';
 import { clientIdOf, type LogoutRequest, secretsOf } from './grants.ts';
-import type { HttpRequest, TokenHosts } from './http-client.ts';
+import type { HttpRequest } from './http-client.ts';
 import { type HttpResponse, isSuccess, jsonBody } from './http-response.ts';
 import { failureFromResponse, isOAuthError, type TokenRequestContext } from './token-errors.ts';
+import type { TokenHosts } from './token-hosts.ts';
 
 /** Ends a session at the provider. Undefined when it is over. */
 export type LogOut = (request: LogoutRequest, signal: AbortSignal) => Promise<Failure | undefined>;

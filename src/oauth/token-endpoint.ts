@@ -12,7 +12,7 @@ import { decimalAt, type JsonObject, textAt } from '../lib/json.ts';
 import { Sensitive } from '../lib/sensitive.ts';
 import { type EpochMs, hours, type Ms, seconds } from '../lib/time.ts';
 import { clientIdOf, type EndpointRequest, secretsOf } from './grants.ts';
-import type { Exchange, Send, TokenHosts } from './http-client.ts';
+import type { Exchange } from './http-client.ts';
 import { type HttpResponse, isSuccess, jsonBody, type ResponseContext } from './http-response.ts';
 import { claimsOf, lifetimeOf, MAX_VALIDITY, type RefreshToken, type Token } from './token.ts';
 import {
@@ -22,6 +22,7 @@ import {
   type TokenRequestContext,
   unusable,
 } from './token-errors.ts';
+import type { Send, TokenHosts } from './token-hosts.ts';
 
 type EndpointSource = (request: EndpointRequest, signal: AbortSignal) => Promise<Token | Failure>;
 

@@ -5,13 +5,13 @@ import { Sensitive } from '../../src/lib/sensitive.ts';
 import type { ConnectionOptions } from '../../src/oauth/connections.ts';
 import type { Environment } from '../../src/oauth/environment.ts';
 import type { ClientCredentialsRequest, EndpointRequest } from '../../src/oauth/grants.ts';
+import { createHttpClient } from '../../src/oauth/http-client.ts';
+import { createTokenSource } from '../../src/oauth/token-endpoint.ts';
 import {
-  createHttpClient,
   type RequestReport,
   type TokenHostOptions,
   TokenHosts,
-} from '../../src/oauth/http-client.ts';
-import { createTokenSource } from '../../src/oauth/token-endpoint.ts';
+} from '../../src/oauth/token-hosts.ts';
 
 const cleanUps: (() => Promise<unknown>)[] = [];
 

@@ -4,12 +4,13 @@ import { isFailure } from '../../lib/failure.ts';
 import { systemClock as clock } from '../../lib/system-clock.ts';
 import { seconds } from '../../lib/time.ts';
 import type { GrantRequest } from '../../oauth/grants.ts';
-import { createHttpClient, TokenHosts } from '../../oauth/http-client.ts';
+import { createHttpClient } from '../../oauth/http-client.ts';
 import { createLoginSource } from '../../oauth/legacy-login.ts';
 import { createLogOut } from '../../oauth/logout.ts';
 import type { ProxySettings } from '../../oauth/proxy.ts';
 import type { Token } from '../../oauth/token.ts';
 import { createTokenSource } from '../../oauth/token-endpoint.ts';
+import { TokenHosts } from '../../oauth/token-hosts.ts';
 import { duration, plain } from '../output.ts';
 import { type Check, fail, ok } from './check.ts';
 
