@@ -64,6 +64,12 @@ export class ClusterCache {
     );
   }
 
+  referrers(namespace: string, name: string): readonly ConvercusCredential[] {
+    return [...this.#secrets.referrers({ namespace, name })]
+      .map((key) => this.#credentials.get(key))
+      .filter((credential) => credential !== undefined);
+  }
+
   hasSession(key: Key): boolean {
     return this.#secrets.hasSession(key);
   }
@@ -256,12 +262,6 @@ export class ClusterCache {
     }
     const others = this.credentialsWithTarget(namespace, targetNameOf(before)).map(keyOf);
     this.#enqueueKeys(others.filter((other) => other !== key));
-  }
-
-  referrers(namespace: string, name: string): readonly ConvercusCredential[] {
-    return [...this.#secrets.referrers({ namespace, name })]
-      .map((key) => this.#credentials.get(key))
-      .filter((credential) => credential !== undefined);
   }
 
   /** The credentials that have it as their credentials Secret. */
