@@ -57,6 +57,8 @@ export interface LockoutEvidence {
   readonly worked: boolean;
   /** Less than LOCKOUT_WINDOW before its first try another password was rejected: it may be right, but locked out. */
   readonly followedRejection: boolean;
+  /** Only the status of the response could be read: the provider itself may not have looked at the password. */
+  readonly isUnreadable: boolean;
 }
 
 /** After the first, second and any later rejection. Keycloak locks an account for 15 min at most by default. */
@@ -66,16 +68,17 @@ const LOCKOUT_BACKOFF: readonly [Ms, Ms, Ms] = [minutes(20), hours(2), hours(12)
 export const LOCKOUT_WINDOW: Ms = minutes(15);
 
 /**
- * When a rejected password may be tried again; undefined unless a locked account is likelier than a wrong password.
+ * When a rejected password may be tried again; undefined unless a locked account, or a proxy that has answered, is
+ * likelier than a wrong password.
  * @param random uniform in [0, 1): lengthens the wait by up to 10 %
  */
 export function nextLoginAt(
-  { count, worked, followedRejection }: LockoutEvidence,
+  { count, worked, followedRejection, isUnreadable }: LockoutEvidence,
   now: EpochMs,
   random: number,
 ): EpochMs | undefined {
   const [first, second, later] = LOCKOUT_BACKOFF;
-  const mayTry = worked || (followedRejection && count === 1);
+  const mayTry = worked || isUnreadable || (followedRejection && count === 1);
   if (!mayTry) return undefined;
   const wait = count === 1 ? first : count === 2 ? second : later;
   return now + wait * (1 + random / 10);

@@ -90,6 +90,13 @@ export const TOKEN_FAILURES: ReadonlySet<string> = new Set(
     .map(([kind]) => kind),
 );
 
+interface FailureDetails {
+  readonly code?: string;
+  readonly retryAfter?: Ms;
+  readonly managers?: readonly string[];
+  readonly isUnreadable?: boolean;
+}
+
 /** In characters. The longest messages have half of them. */
 const MAX_MESSAGE = 1_000;
 
@@ -108,17 +115,16 @@ export class Failure {
   readonly retryAfter: Ms | undefined;
   /** The field managers that an apply conflicts with. */
   readonly managers: readonly string[] | undefined;
+  /** Only the status of the response could be read, which may be that of a proxy before the server. */
+  readonly isUnreadable: boolean;
 
-  constructor(
-    kind: FailureKind,
-    message: string,
-    details: { code?: string; retryAfter?: Ms; managers?: readonly string[] } = {},
-  ) {
+  constructor(kind: FailureKind, message: string, details: FailureDetails = {}) {
     this.kind = kind;
     this.message = cleanText(message, MAX_MESSAGE);
     this.code = details.code;
     this.retryAfter = details.retryAfter;
     this.managers = details.managers;
+    this.isUnreadable = details.isUnreadable ?? false;
   }
 
   get isTerminal(): boolean {

@@ -68,14 +68,18 @@ export function failureFrom<Kind extends FailureKind>(
   const { response } = quoted;
   const { code, quote } = shownOf(quoted, endpoint);
   const said = [`HTTP ${response.status}`, code, quote && `"${quote}"`].filter(Boolean).join(', ');
-  const body =
-    response.bodyProblem === undefined ? '' : ` with a body that ${response.bodyProblem}`;
+  const isUnreadable = response.bodyProblem !== undefined;
+  const body = isUnreadable ? ` with a body that ${response.bodyProblem}` : '';
   const mayPass = kind === 'RateLimited' || kind === 'ServerUnavailable';
   const retryAfter = mayPass ? retryAfterOf(response, endpoint.receivedAt) : undefined;
   return new Failure(
     kind,
     `${what} (${endpoint.words}). ${todo} The server answered ${said}${body}.`,
-    { code: code || String(response.status), ...(retryAfter !== undefined && { retryAfter }) },
+    {
+      code: code || String(response.status),
+      ...(retryAfter !== undefined && { retryAfter }),
+      isUnreadable,
+    },
   );
 }
 

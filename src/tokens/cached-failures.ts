@@ -125,7 +125,8 @@ export class CachedFailures {
       return { retryAt: retryAt(failure, attempts, at, random()) };
     }
     const login = { user, password, at, attempts, namespaces };
-    const evidence = this.#logins.rejected(login, loginHistory);
+    const { isUnreadable } = failure;
+    const evidence = { ...this.#logins.rejected(login, loginHistory), isUnreadable };
     return { retryAt: nextLoginAt(evidence, at, random()), hadWorked: evidence.worked };
   }
 }

@@ -48,7 +48,10 @@ export class RejectedLogins {
   }
 
   /** What this rejection may mean, besides a wrong password. */
-  rejected(login: RejectedLogin, loginHistory: LoginHistory): LockoutEvidence {
+  rejected(
+    login: RejectedLogin,
+    loginHistory: LoginHistory,
+  ): Omit<LockoutEvidence, 'isUnreadable'> {
     const { user, password, at, attempts, namespaces } = login;
     const last = this.#rejected.get(user);
     const isOther = last !== undefined && last.password !== password;

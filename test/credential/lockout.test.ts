@@ -25,13 +25,25 @@ describe('a rejected password', () => {
     ],
     ['then after two hours', { count: 2, worked: true, followedRejection: false }, hours(2)],
     ['then every twelve hours', { count: 3, worked: true, followedRejection: false }, hours(12)],
+    [
+      'that something before the server may have refused is tried after 20 minutes',
+      { count: 1, worked: false, followedRejection: false, isUnreadable: true },
+      minutes(20),
+    ],
+    [
+      'and every twelve hours in the end',
+      { count: 3, worked: false, followedRejection: false, isUnreadable: true },
+      hours(12),
+    ],
     ['for ever', { count: 30, worked: true, followedRejection: true }, hours(12)],
   ])('%s', (_, evidence, wait) => {
-    expect(nextLoginAt(evidence, START, 0)).toBe(wait === undefined ? undefined : START + wait);
+    expect(nextLoginAt({ isUnreadable: false, ...evidence }, START, 0)).toBe(
+      wait === undefined ? undefined : START + wait,
+    );
   });
 
   it('is spread over another tenth of the wait', () => {
-    const evidence = { count: 1, worked: true, followedRejection: false };
+    const evidence = { count: 1, worked: true, followedRejection: false, isUnreadable: false };
     fc.assert(
       fc.property(fc.double({ min: 0, max: 0.999, noNaN: true }), (random) => {
         const at = nextLoginAt(evidence, START, random) ?? 0;

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import type { Settings } from '../../src/credential/credential.ts';
-import { hours } from '../../src/lib/time.ts';
+import { hours, minutes } from '../../src/lib/time.ts';
 import { createLoginSource } from '../../src/oauth/legacy-login.ts';
 import { createTokenSource } from '../../src/oauth/token-endpoint.ts';
 import { freeEverything, serve, someHosts } from '../oauth/lab.ts';
@@ -53,18 +53,46 @@ describe('a wrong password whose refusal can not be read', () => {
     (['legacy_login', 'password'] as const).flatMap((grantType) =>
       ROWS.map(([encoding, script]) => ({ grantType, encoding, script })),
     ),
-  )('is presented once: $grantType, encoding $encoding', async ({ grantType, script }) => {
-    const { world, seen } = await against(script);
-    const account = { org: `${CANARY}-org`, username: `${CANARY}-user`, password: WRONG_PASSWORD };
-    world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET, ...account } });
-    world.cluster.put(aCredential({ spec: { grantType } }));
-    await world.runFor(hours(24), await world.pass());
+  )(
+    'is presented so rarely that no account is locked: $grantType, $encoding',
+    async ({ grantType, script }) => {
+      const { world, seen } = await against(script);
+      const account = {
+        org: `${CANARY}-org`,
+        username: `${CANARY}-user`,
+        password: WRONG_PASSWORD,
+      };
+      world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET, ...account } });
+      world.cluster.put(aCredential({ spec: { grantType } }));
+      await world.runFor(hours(24), await world.pass());
 
-    expect(seen.requests).toBe(1);
-    expect(world.summary('Ready')).toBe('False CredentialsRejected');
-    expect(world.limiter.reports).not.toContainEqual([expect.anything(), 'unreachable']);
-    expect(world.shown).not.toContain(CANARY);
-  });
+      // After 20 minutes, 2 hours and 12 hours once more: a proxy may have refused the right one
+      expect(seen.requests).toBe(4);
+      expect(world.summary('Ready')).toBe('False CredentialsRejected');
+      expect(world.limiter.reports).not.toContainEqual([expect.anything(), 'unreachable']);
+      expect(world.shown).not.toContain(CANARY);
+    },
+  );
+});
+
+it('takes a password that a proxy has refused for the server when it is tried again', async () => {
+  const script: Script = (_request, response) => {
+    if (seen.requests === 1) {
+      response.writeHead(401, { 'content-length': '500' });
+      response.write('<html>', () => response.destroy());
+      return;
+    }
+    response.writeHead(200, { 'content-type': 'application/json' });
+    response.end(JSON.stringify({ access_token: 'x', token_type: 'Bearer', expires_in: 86_400 }));
+  };
+  const { world, seen } = await against((...call) => script(...call));
+  const account = { username: `${CANARY}-user`, password: GOOD_SECRET };
+  world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET, ...account } });
+  world.cluster.put(aCredential({ spec: { grantType: 'password' } }));
+  await world.runFor(minutes(25), await world.pass());
+
+  expect(seen.requests).toBe(2);
+  expect(world.summary('Ready')).toBe('True TokenValid');
 });
 
 /** Written where a tenant may write. */
