@@ -71,11 +71,15 @@ export class Expiry {
     );
   }
 
-  /** People wrote another expiry: a replica that did not receive the token can't know the right one. */
-  #isForged({ metadata }: StoredObject, token: string): boolean {
-    const expiresAt = parseTime(metadata.annotations?.['convercus.io/expires-at']) ?? 0;
+  /**
+   * People wrote another expiry, or a renewal that comes after it, so that all dates count for nothing: a replica that
+   * did not receive the token can't know the right ones.
+   */
+  #isForged({ metadata: { annotations = {} } }: StoredObject, token: string): boolean {
+    const expiresAt = parseTime(annotations['convercus.io/expires-at']) ?? 0;
+    const renewAt = parseTime(annotations['convercus.io/renew-at']) ?? Infinity;
     const trueExpiry = START + (this.#scene.provider.issued.get(token)?.expiresAt ?? 0);
-    return Math.abs(expiresAt - trueExpiry) > ALLOWANCE;
+    return Math.abs(expiresAt - trueExpiry) > ALLOWANCE || renewAt > trueExpiry + ALLOWANCE;
   }
 
   /** True if Ready with that target: neither suspended nor invalid. */
