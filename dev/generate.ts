@@ -11,17 +11,23 @@ import { chartSchema } from './packaging/chart-schema.ts';
 
 const ROOT = join(import.meta.dirname, '..');
 
-const crd = (): Promise<string> =>
-  readFile(join(ROOT, 'crds/convercus.io_convercuscredentials.yaml'), 'utf8');
+const CRD = 'crds/convercus.io_convercuscredentials.yaml';
+const CLUSTER_CRD = 'crds/convercus.io_clusterconvercuscredentials.yaml';
+
+const copyOf = (path: string) => (): Promise<string> => readFile(join(ROOT, path), 'utf8');
 
 /** In this order: the last one is generated from others in the list. */
 const FILES: readonly [path: string, content: () => Promise<string>][] = [
-  ['src/credential/api.ts', typesFromCrd],
-  ['docs/reference.md', apiReference],
-  ['charts/convercus-operator/files/crd.yaml', crd],
+  ['src/credential/api.ts', () => typesFromCrd(CRD)],
+  ['src/credential/cluster-api.ts', () => typesFromCrd(CLUSTER_CRD)],
+  ['docs/reference.md', () => apiReference(CRD)],
+  ['docs/cluster-reference.md', () => apiReference(CLUSTER_CRD)],
+  ['charts/convercus-operator/files/crd.yaml', copyOf(CRD)],
+  ['charts/convercus-operator/files/cluster-crd.yaml', copyOf(CLUSTER_CRD)],
   ['charts/convercus-operator/README.md', chartReadme],
   ['charts/convercus-operator/values.schema.json', chartSchema],
-  ['deploy/base/crd.yaml', crd],
+  ['deploy/base/crd.yaml', copyOf(CRD)],
+  ['deploy/base/cluster-crd.yaml', copyOf(CLUSTER_CRD)],
   ['deploy/install.yaml', installManifest],
 ];
 

@@ -21,7 +21,7 @@ export const readVersion = (): string =>
 const MORE_HELP = `
 Environment variables:
   POD_NAME                      name of this replica; default: HOSTNAME and random characters
-  POD_NAMESPACE                 namespace of the Lease; default: that of the service account, else "default"
+  POD_NAMESPACE                 namespace of the Lease and of cluster credentials; default: that of the service account
   KUBECONFIG                    used without --kubeconfig and outside of a pod
   HTTPS_PROXY, NO_PROXY         proxy for token hosts, and hosts without it
   NODE_EXTRA_CA_CERTS           PEM file with certificates that are trusted as well, for all connections
@@ -66,8 +66,8 @@ export function parseArguments(argv: readonly string[]): Arguments {
 }
 
 export interface ProcessEnvironment {
-  /** The namespace that the operator runs in. */
-  readonly namespace: string;
+  /** The namespace that the operator runs in, if it is known. */
+  readonly namespace: string | undefined;
   /** Unique among all replicas. */
   readonly identity: string;
   /** Proxy for the token hosts, and which hosts to reach without it; empty for none. */
@@ -85,7 +85,7 @@ export function fromEnvironment(
 ): ProcessEnvironment {
   const either = (name: string): string => env[name] || env[name.toLowerCase()] || '';
   return {
-    namespace: env['POD_NAMESPACE'] || contentOf(NAMESPACE_FILE, readFile) || 'default',
+    namespace: env['POD_NAMESPACE'] || contentOf(NAMESPACE_FILE, readFile) || undefined,
     identity: identityFrom(env),
     proxy: { https: either('HTTPS_PROXY'), except: either('NO_PROXY') },
   };

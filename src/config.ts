@@ -3,14 +3,14 @@ import { parseDocument, stringify } from 'yaml';
 import * as z from 'zod';
 import { timesTooLong } from './controller/lease.ts';
 import { selectorProblem } from './kubernetes/label-selector.ts';
-import { isObject } from './lib/json.ts';
+import { isObject, listAt, member } from './lib/json.ts';
 import { type Ms, seconds } from './lib/time.ts';
 import { BUILT_IN_ENVIRONMENTS, type Environments } from './oauth/environment.ts';
 
 export interface Checks {
   readonly readFile: (path: string) => string;
-  /** Where the Lease goes when none is configured; `default` when absent. */
-  readonly namespace?: string;
+  /** That the operator runs in: of the Lease and the credentials Secrets when none is configured. Absent: unknown. */
+  readonly namespace?: string | undefined;
 }
 
 /** The configuration with all defaults. Times are in milliseconds, without `Seconds` in their names. */
@@ -78,7 +78,7 @@ function withBuiltIns(raw: unknown): unknown {
   return { ...raw, environments: { ...written, ...Object.fromEntries(builtIn) } };
 }
 
-function schemaWith({ readFile, namespace = 'default' }: Checks) {
+function schemaWith({ readFile, namespace }: Checks) {
   return section({
     environments: environments(readFile),
     watch: section({
@@ -89,7 +89,8 @@ function schemaWith({ readFile, namespace = 'default' }: Checks) {
       selector: z.string(SELECTOR).check(isSelector).default(''),
     }).prefault({}),
     workers: wholeNumber(1, 1_000).default(16),
-    leaderElection: leaderElection(namespace).prefault({}),
+    leaderElection: leaderElection(namespace ?? 'default').prefault({}),
+    clusterCredentials: clusterCredentials(namespace ?? '').prefault({}),
     tokenHosts: section({
       requestsPerSecond: number(0, 10_000).default(5),
       burst: wholeNumber(1, 10_000).default(10),
@@ -116,6 +117,9 @@ function schemaWith({ readFile, namespace = 'default' }: Checks) {
       format: oneOf('json', 'text').default('json'),
       audit: flag.default(false),
     }).prefault({}),
+  }).refine((config) => !isForSomeNamespaces(config), {
+    ...rule('enabled', 'false, or leave watch.namespaces empty'),
+    path: ['clusterCredentials', 'enabled'],
   });
 }
 
@@ -193,6 +197,21 @@ const leaderElection = (namespace: string) =>
       renew: seconds(renewSeconds),
       retry: seconds(retrySeconds),
     }));
+
+/** Of the kind ClusterConvercusCredential: whether it is served, and where its credentials Secrets are. */
+const clusterCredentials = (namespace: string) =>
+  section({
+    enabled: flag.default(false),
+    namespace: text(LABEL, 'write the name of a namespace').or(z.literal('')).default(namespace),
+  }).refine(
+    (s) => !s.enabled || s.namespace !== '',
+    rule('namespace', 'the namespace of the credentials Secrets, or set POD_NAMESPACE'),
+  );
+
+/** Which namespaces there are is known from a watch of all, which a release for some of them may not have. */
+const isForSomeNamespaces = (config: unknown): boolean =>
+  member(config, 'clusterCredentials', 'enabled') === true &&
+  listAt(config, 'watch', 'namespaces').length > 0;
 
 const renewal = section({
   percent: number(10, 95).default(80),

@@ -59,7 +59,7 @@ async function main(args: Arguments): Promise<number> {
   return 0;
 }
 
-function readConfig(path: string | undefined, namespace: string): Config | string[] {
+function readConfig(path: string | undefined, namespace: string | undefined): Config | string[] {
   const readFile = (file: string) => readFileSync(file, 'utf8');
   try {
     return parseConfig(path === undefined ? undefined : readFile(path), { readFile, namespace });

@@ -57,6 +57,7 @@ describe('the configuration file', () => {
         renew: 10_000,
         retry: 2_000,
       },
+      clusterCredentials: { enabled: false, namespace: '' },
       tokenHosts: {
         requestsPerSecond: 5,
         burst: 10,
@@ -104,6 +105,34 @@ describe('the configuration file', () => {
     };
     expect(namespaceOf('leaderElection: {namespace: ""}')).toBe('shop');
     expect(namespaceOf('leaderElection: {namespace: other}')).toBe('other');
+  });
+
+  it('looks for cluster credentials where the configuration says, else where the operator runs', () => {
+    const where = (namespace: string, operatorNamespace?: string) =>
+      parseConfig(stringify({ clusterCredentials: { enabled: true, namespace } }), {
+        ...checks,
+        namespace: operatorNamespace,
+      });
+    const at = (namespace: string) => ({ clusterCredentials: { enabled: true, namespace } });
+    expect(where('', 'shop')).toMatchObject(at('shop'));
+    expect(where('other', 'shop')).toMatchObject(at('other'));
+    expect(where('other')).toMatchObject(at('other'));
+    expect(where('')).toEqual([
+      'clusterCredentials.namespace: write the namespace of the credentials Secrets, or set POD_NAMESPACE',
+    ]);
+  });
+
+  it('serves cluster credentials in the whole cluster alone, which is told with all other faults', () => {
+    const problems = parse({
+      workers: 0,
+      watch: { namespaces: ['shop'] },
+      clusterCredentials: { enabled: true },
+    });
+    expect(problems).toEqual([
+      'workers: write a number from 1 to 1000',
+      'clusterCredentials.namespace: write the namespace of the credentials Secrets, or set POD_NAMESPACE',
+      'clusterCredentials.enabled: write false, or leave watch.namespaces empty',
+    ]);
   });
 
   it('takes plain http only where it is allowed', () => {
@@ -265,7 +294,7 @@ describe('the effective configuration', () => {
     expect(keys.toSpliced(production, 7).filter((key) => key !== undefined)).toEqual(
       (
         'environments staging realm tokenUrl loginUrl apiUrl insecureHttp caFile ' +
-        'watch namespaces selector workers operations host port metrics perCredential log level format audit ' +
+        'watch namespaces selector workers clusterCredentials enabled namespace operations host port metrics perCredential log level format audit ' +
         'leaderElection enabled name namespace leaseSeconds renewSeconds retrySeconds ' +
         'tokenHosts requestsPerSecond burst concurrency passwordLoginsPerSecond connectTimeoutSeconds timeoutSeconds ' +
         'renewal percent jitterPercent minimumSeconds'
@@ -322,7 +351,7 @@ describe('the environment', () => {
 
   it('has the namespace of the service account, else default', () => {
     expect(fromEnvironment({}, () => 'mounted\n').namespace).toBe('mounted');
-    expect(fromEnvironment({}, noFile).namespace).toBe('default');
+    expect(fromEnvironment({}, noFile).namespace).toBeUndefined();
   });
 
   it('gives two replicas on one host different identities', () => {

@@ -8,7 +8,7 @@ import { buildCliExecutable } from '../cli-executable.ts';
 import { ensureTool } from '../packaging/tools.ts';
 import { releaseNotes } from './versions.ts';
 
-const CRD = 'crds/convercus.io_convercuscredentials.yaml';
+const CRDS = 'crds';
 const CHART = 'charts/convercus-operator';
 export const CHECKSUMS = 'SHA256SUMS';
 
@@ -53,7 +53,9 @@ export async function buildAssets({
   await rm(out, { recursive: true, force: true });
   await mkdir(out, { recursive: true });
   await addBundle(out);
-  await copyFile(join(root, CRD), join(out, basename(CRD)));
+  for (const crd of await readdir(join(root, CRDS))) {
+    await copyFile(join(root, CRDS, crd), join(out, crd));
+  }
   await copyFile(join(root, 'LICENSE'), join(out, 'LICENSE'));
   const manifests = await readFile(join(root, 'deploy/install.yaml'), 'utf8');
   await writeFile(join(out, 'install.yaml'), withImage(manifests, version, image));

@@ -10,7 +10,7 @@ import { manifest } from './objects.ts';
 /** The operator as its own process, with its CRD, permissions and configuration file. */
 
 const ROOT = join(import.meta.dirname, '../..');
-const CRD = join(ROOT, 'crds/convercus.io_convercuscredentials.yaml');
+const CRDS = join(ROOT, 'crds');
 export const OPERATOR_NAMESPACE = 'convercus-operator';
 
 /** The service account of deploy/: roles and policies that name it hold for its user, too. */
@@ -22,7 +22,7 @@ export const OPERATOR: User = {
 
 /** A version of the operator and what it needs in a cluster. */
 export interface Release {
-  /** Path of the CRD. */
+  /** Path of the CRD, or of the folder of several. */
   readonly crd: string;
   /** Roles, bindings and admission policies, for the service account of deploy/. */
   readonly permissions: readonly { readonly kind: string }[];
@@ -32,7 +32,7 @@ export interface Release {
 
 /** This checkout, with exactly the permissions of `deploy/`. */
 export const thisRelease = async (): Promise<Release> => ({
-  crd: CRD,
+  crd: CRDS,
   permissions: await permissions(),
   entry: 'src/main.ts',
 });
@@ -56,16 +56,17 @@ export async function permissions(): Promise<{ readonly kind: string }[]> {
   return texts.flatMap((text) => parseAllDocuments(text).map((document) => document.toJS()));
 }
 
-export async function installCrd(controlPlane: ControlPlane, crd = CRD): Promise<void> {
+export async function installCrd(controlPlane: ControlPlane, crd = CRDS): Promise<void> {
   await controlPlane.kubectl(['apply', '--server-side', '-f', crd]);
-  await untilServed(controlPlane);
+  await untilServed(controlPlane, 'convercuscredentials');
+  if (crd === CRDS) await untilServed(controlPlane, 'clusterconvercuscredentials');
 }
 
 /** The API server serves a CRD shortly after it is established. */
-async function untilServed(controlPlane: ControlPlane): Promise<void> {
+async function untilServed(controlPlane: ControlPlane, plural: string): Promise<void> {
   for (let tries = 0; ; tries += 1) {
     try {
-      await controlPlane.kubectl(['get', 'convercuscredentials', '-A']);
+      await controlPlane.kubectl(['get', plural, '-A']);
       return;
     } catch (error) {
       if (tries === 100) throw error;

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
@@ -39,6 +39,7 @@ describe('the files of a release', () => {
       'LICENSE',
       'NOTES.md',
       `convercus-operator-${version}.tgz`,
+      'convercus.io_clusterconvercuscredentials.yaml',
       'convercus.io_convercuscredentials.yaml',
       'install.yaml',
       'kubectl-convercus.js',
@@ -70,9 +71,10 @@ describe('the files of a release', () => {
     expect(container.image).toBe('mirror.example.com/operator:one');
   });
 
-  it('have the CRD of the checkout, the SBOM of this version, and notes', async () => {
-    const crd = 'convercus.io_convercuscredentials.yaml';
-    expect(await read(crd)).toBe(await readFile(join(ROOT, 'crds', crd), 'utf8'));
+  it('have the CRDs of the checkout, the SBOM of this version, and notes', async () => {
+    for (const crd of await readdir(join(ROOT, 'crds'))) {
+      expect(await read(crd)).toBe(await readFile(join(ROOT, 'crds', crd), 'utf8'));
+    }
     expect(JSON.parse(await read('sbom.cdx.json')).metadata.component.version).toBe(version);
     expect((await read('NOTES.md')).trim()).toBe(await releaseNotes(ROOT, version));
   });
