@@ -27,7 +27,7 @@ const FILES: readonly [path: string, content: () => Promise<string>][] = [
   ['charts/convercus-operator/README.md', chartReadme],
   ['charts/convercus-operator/values.schema.json', chartSchema],
   ['deploy/base/crd.yaml', copyOf(CRD)],
-  ['deploy/base/cluster-crd.yaml', copyOf(CLUSTER_CRD)],
+  ['deploy/components/cluster-credentials/crd.yaml', copyOf(CLUSTER_CRD)],
   ['deploy/install.yaml', installManifest],
 ];
 

@@ -8,13 +8,25 @@ export async function openPlaces(
 ): Promise<Map<string, string>> {
   const ofAll = async (read: (operator: Operator) => Promise<string>): Promise<string> =>
     (await Promise.all(operators.map(read))).join('\n');
-  const objects = ['get', 'convcred,events.v1.events.k8s.io,leases', '-A', '-o', 'json'];
+  const kinds = [
+    'convcred',
+    ...(await clusterKind(controlPlane)),
+    'events.v1.events.k8s.io',
+    'leases',
+  ];
+  const objects = ['get', kinds.join(), '-A', '-o', 'json'];
   return new Map([
     ['log', await ofAll((operator) => operator.log())],
     ['metrics', await ofAll((operator) => operator.get('/metrics'))],
     ['statuses, events and leases', await controlPlane.kubectl(objects)],
     ['metadata of our Secrets', await metadataOfSecrets(controlPlane)],
   ]);
+}
+
+/** Where its CRD is installed. */
+async function clusterKind(controlPlane: ControlPlane): Promise<string[]> {
+  const crd = ['crd', 'clusterconvercuscredentials.convercus.io', '--ignore-not-found'];
+  return (await controlPlane.kubectl(['get', ...crd])) === '' ? [] : ['cconvcred'];
 }
 
 async function metadataOfSecrets(controlPlane: ControlPlane): Promise<string> {

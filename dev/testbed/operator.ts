@@ -47,11 +47,15 @@ export async function installCluster(controlPlane: ControlPlane, release?: Relea
 
 const namespace = { apiVersion: 'v1', kind: 'Namespace', metadata: { name: OPERATOR_NAMESPACE } };
 
-/** Roles, bindings and admission policies of `deploy/`. */
-export async function permissions(): Promise<{ readonly kind: string }[]> {
-  const files = ['rbac.yaml', 'admission-policies.yaml'].map((name) =>
-    join(ROOT, 'deploy/base', name),
-  );
+/** What the component of `deploy/` grants the operator for ClusterConvercusCredentials. */
+export async function allowClusterCredentials(controlPlane: ControlPlane): Promise<void> {
+  const objects = await permissions('deploy/components/cluster-credentials');
+  await controlPlane.kubectl(['apply', '-f', '-'], { input: manifest(objects) });
+}
+
+/** Roles, bindings and admission policies in a folder of `deploy/`. */
+export async function permissions(folder = 'deploy/base'): Promise<{ readonly kind: string }[]> {
+  const files = ['rbac.yaml', 'admission-policies.yaml'].map((name) => join(ROOT, folder, name));
   const texts = await Promise.all(files.map((file) => readFile(file, 'utf8')));
   return texts.flatMap((text) => parseAllDocuments(text).map((document) => document.toJS()));
 }

@@ -4,6 +4,7 @@ import { abcRealm } from '../convercus/realm.ts';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
 import { AUDIT_OPERATOR, AuditLog } from './audit.ts';
 import {
+  allowClusterCredentials,
   installCluster,
   OPERATOR,
   OPERATOR_NAMESPACE,
@@ -30,6 +31,8 @@ export interface TestbedOptions<P extends Provider> {
   readonly namespaces?: readonly string[];
   /** What is installed and runs. Default: this checkout. `none`: the caller installs. */
   readonly release?: Release | 'none';
+  /** Whether the operator's account may do what `clusterCredentials.enabled` needs. */
+  readonly clusterCredentials?: boolean;
   /** Starts one operator for each entry, which goes over the defaults of `operatorConfig`. Default: one operator. */
   readonly operators?: readonly Readonly<Record<string, unknown>>[];
 }
@@ -73,6 +76,7 @@ export class Testbed<P extends Provider = Convercus> implements AsyncDisposable 
     parts.defer(() => testbed.#stopOperators());
     for (const name of namespaces) await controlPlane.kubectl(['create', 'namespace', name]);
     if (release !== 'none') await installCluster(controlPlane, release);
+    if (options.clusterCredentials === true) await allowClusterCredentials(controlPlane);
     const entry = release === 'none' ? {} : { entry: release.entry };
     for (const config of operators) await testbed.startOperator({ ...entry, config });
     testbed.#parts = parts.move();

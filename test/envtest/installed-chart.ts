@@ -29,9 +29,23 @@ export const serviceAccount = (namespace: string, name: string) => ({
   groups: ['system:serviceaccounts', `system:serviceaccounts:${namespace}`],
 });
 
-const COLLECTIONS: Readonly<Record<string, readonly [root: string, plural: string]>> = {
-  Secret: ['/api/v1', 'secrets'],
-  ConvercusCredential: ['/apis/convercus.io/v1alpha1', 'convercuscredentials'],
+interface Collection {
+  readonly root: string;
+  readonly plural: string;
+  readonly isNamespaced?: boolean;
+}
+
+const CREDENTIALS = '/apis/convercus.io/v1alpha1';
+
+const COLLECTIONS: Readonly<Record<string, Collection>> = {
+  Secret: { root: '/api/v1', plural: 'secrets' },
+  ConvercusCredential: { root: CREDENTIALS, plural: 'convercuscredentials' },
+  ClusterConvercusCredential: {
+    root: CREDENTIALS,
+    plural: 'clusterconvercuscredentials',
+    isNamespaced: false,
+  },
+  Namespace: { root: '/api/v1', plural: 'namespaces', isNamespaced: false },
 };
 
 export interface Named {
@@ -98,12 +112,13 @@ export class Account {
 
 function pathOf({ kind, metadata }: Named, options: Options = {}): string {
   const { dryRun = false, fieldManager, subresource } = options;
-  const [root, plural] = COLLECTIONS[kind] ?? [];
+  const { root = '', plural = '', isNamespaced = true } = COLLECTIONS[kind] ?? {};
   const { namespace = 'shop', name = '' } = metadata;
   const query = new URLSearchParams();
   if (dryRun) query.set('dryRun', 'All');
   if (fieldManager !== undefined) query.set('fieldManager', fieldManager);
-  const parts = [root, 'namespaces', namespace, plural, name, subresource].filter(Boolean);
+  const within = isNamespaced ? ['namespaces', namespace] : [];
+  const parts = [root, ...within, plural, name, subresource].filter(Boolean);
   return `${parts.join('/')}?${query.toString()}`;
 }
 

@@ -9,7 +9,11 @@ import { installChart, untilDenied } from './installed-chart.ts';
 /** What a token of the operator's service account is good for: docs/security/permissions.md says so, too. */
 
 const RELEASES = {
-  cluster: { name: 'convercus-operator', namespace: 'convercus-operator', values: {} },
+  cluster: {
+    name: 'convercus-operator',
+    namespace: 'convercus-operator',
+    values: { clusterCredentials: { enabled: true } },
+  },
   namespaces: {
     name: 'convercus-operator',
     namespace: 'team',
@@ -34,6 +38,8 @@ beforeAll(async () => {
     await untilDenied(() => controlPlane.kubectl(create, { input, kubeconfig }));
     kubeconfigs.push(kubeconfig);
   }
+  const input = JSON.stringify(clusterCredential);
+  await controlPlane.kubectl(['apply', '-f', '-'], { input });
   for (const namespace of ['shop', 'elsewhere']) {
     for (const object of [
       secret('Opaque', 'database'),
@@ -52,6 +58,21 @@ afterAll(() => controlPlane?.stop());
 
 const inShop = (args: readonly string[]): string[] => [...args, '-n', 'shop', '--dry-run=server'];
 
+const DRY_RUN = '--dry-run=server';
+
+const clusterCredential = {
+  apiVersion: 'convercus.io/v1alpha1',
+  kind: 'ClusterConvercusCredential',
+  metadata: { name: 'loyalty' },
+  spec: {
+    program: 'ABC',
+    environment: 'staging',
+    credentialsSecretRef: { name: 'convercus-abc' },
+    namespaces: ['shop'],
+    target: { name: 'convercus-access' },
+  },
+};
+
 function secret(type: string, name: string, annotations: Record<string, string> = {}): object {
   const metadata = { name, annotations };
   return { apiVersion: 'v1', kind: 'Secret', metadata, type, stringData: { key: 'value' } };
@@ -62,6 +83,14 @@ const tokenOf = (account: string): object =>
     'kubernetes.io/service-account.name': account,
   });
 
+const clusterSession = {
+  ...secret('convercus.io/session', 'loyalty-cluster-session'),
+  metadata: {
+    name: 'loyalty-cluster-session',
+    labels: { 'convercus.io/cluster-credential': 'loyalty' },
+  },
+};
+
 const patch = (resource: string, change: object): string[] => [
   'patch',
   ...resource.split(' '),
@@ -70,6 +99,7 @@ const patch = (resource: string, change: object): string[] => [
 ];
 
 const { spec: _, ...identity } = credentialObject('loyalty', { program: 'ABC' });
+const { spec: __, ...clusterIdentity } = clusterCredential;
 const replicated = { metadata: { annotations: { 'example.com/replicate-to': 'elsewhere' } } };
 const data = { stringData: { key: 'another' } };
 
@@ -124,6 +154,25 @@ const ATTEMPTS: readonly Attempt[] = [
     { ...identity, status: { observedGeneration: 1 } },
   ],
   ['create Events', ['auth', 'can-i', 'create', 'events.events.k8s.io', '-n', 'shop']],
+  [
+    'change a ClusterConvercusCredential',
+    [...patch('cconvcred loyalty', { spec: { program: 'XYZ' } }), DRY_RUN],
+  ],
+  [
+    'change the status of a ClusterConvercusCredential',
+    ['apply', '--server-side', '--subresource=status', DRY_RUN, '-f', '-'],
+    { ...clusterIdentity, status: { observedGeneration: 1 } },
+  ],
+  [
+    'store the session of a ClusterConvercusCredential where tenants read it',
+    inShop(['create', '-f', '-']),
+    clusterSession,
+  ],
+  ['list namespaces, with their labels', ['get', 'namespaces', '-o', 'yaml']],
+  [
+    'change the labels of a namespace',
+    [...patch('namespace shop', { metadata: { labels: { a: 'b' } } }), DRY_RUN],
+  ],
   [
     'read ConfigMaps, pods and everything else',
     ['auth', 'can-i', 'get', 'configmaps', '-n', 'shop'],

@@ -273,6 +273,70 @@ describe('a Secret that was merged into without consent', () => {
   });
 });
 
+describe('what belongs to a ClusterConvercusCredential', () => {
+  const SESSION = /denied request: the operator writes the session of a ClusterConvercusCredential/;
+  const OWNED = /denied request: what a ClusterConvercusCredential owns is of the type/;
+
+  interface Owned {
+    readonly type: string;
+    readonly owner?: string;
+    readonly label?: string;
+    readonly kind?: string;
+  }
+
+  function owned({ type, owner, label, kind = 'ClusterConvercusCredential' }: Owned): Content {
+    const reference = {
+      apiVersion: 'convercus.io/v1alpha1',
+      kind,
+      name: owner,
+      uid: '11111111-2222-3333-4444-555555555555',
+      controller: true,
+    };
+    const labels = label === undefined ? {} : { 'convercus.io/cluster-credential': label };
+    const ownerReferences = owner === undefined ? [] : [reference];
+    return { type: `convercus.io/${type}`, metadata: { labels, ownerReferences } };
+  }
+
+  const errorIn = (namespace: string, name: string, content: Content): Promise<string> => {
+    const object = secret(name, content);
+    const metadata = { ...object.metadata, namespace };
+    return errorOf(operator.create({ ...object, metadata }, { dryRun: true }));
+  };
+
+  it.each<[string, Owned, RegExp]>([
+    ['a target', { type: 'token', owner: 'abc', label: 'abc' }, /^$/],
+    ['a target that outlives it', { type: 'token', label: 'abc' }, /^$/],
+    ['a target with the label of another', { type: 'token', owner: 'abc', label: 'xyz' }, OWNED],
+    ['a target without the label', { type: 'token', owner: 'abc' }, OWNED],
+    ['a session', { type: 'session', owner: 'abc', label: 'abc' }, OWNED],
+    ['what another kind owns', { type: 'token', owner: 'abc', kind: 'ConvercusCredential' }, /^$/],
+  ])('is %s', async (_, content, error) => {
+    expect(await errorIn('convercus-operator', 'abc-cluster-session', owned(content))).toMatch(
+      error,
+    );
+  });
+
+  it.each([
+    ['convercus-operator', 'abc-cluster-session', /^$/],
+    ['convercus-operator', 'xyz-cluster-session', SESSION],
+    ['convercus-operator', 'abc-session', SESSION],
+    ['shop', 'abc-cluster-session', SESSION],
+  ])('is its session: %s/%s', async (namespace, name, error) => {
+    expect(await errorIn(namespace, name, owned({ type: 'session', label: 'abc' }))).toMatch(error);
+  });
+
+  it('does not become so later', async () => {
+    const object = await existing({ type: 'convercus.io/session' });
+    const metadata = { labels: { 'convercus.io/cluster-credential': 'abc' } };
+    expect(await errorOf(operator.patch(object, { metadata }))).toMatch(SESSION);
+  });
+
+  it('can be deleted, whatever others have made of it', async () => {
+    await operator.remove(await existing(owned({ type: 'token', owner: 'abc', label: 'xyz' })));
+    await operator.remove(await existing(owned({ type: 'session', label: 'abc' })));
+  });
+});
+
 describe('releases', () => {
   async function policies(): Promise<string[]> {
     const kind = 'validatingadmissionpolicies';

@@ -74,6 +74,36 @@ describe('the chart', () => {
     expect(await configOf(values)).toEqual(parseConfig(file, { readFile: readFileOf }));
   });
 
+  it('hands cluster credentials on, in the namespace of the release unless told otherwise', async () => {
+    const configured = async (clusterCredentials: object): Promise<unknown> => {
+      const { data } = the('ConfigMap', await renderChart({ clusterCredentials }));
+      return parse(data['config.yaml']).clusterCredentials;
+    };
+    expect(await configured({ enabled: true })).toEqual({
+      enabled: true,
+      namespace: 'convercus-operator',
+    });
+    const elsewhere = { enabled: true, namespace: 'platform' };
+    expect(await configured(elsewhere)).toEqual(elsewhere);
+  });
+
+  it('has nothing of cluster credentials by default', async () => {
+    const rules = (await renderChart()).filter(({ kind }) => /Role|Definition|Config/.test(kind));
+    expect(rules.length).toBeGreaterThan(5);
+    expect(JSON.stringify(rules)).not.toMatch(/cluster-?c(?:onvercusc)?redential/i);
+  });
+
+  it('gives rights on cluster credentials to the operator alone', async () => {
+    const objects = await renderChart({ clusterCredentials: { enabled: true } });
+    const roles = objects.filter(({ rules }) =>
+      JSON.stringify(rules ?? []).includes('clusterconvercuscredentials'),
+    );
+    expect(roles.map(({ metadata }) => metadata.name)).toEqual([
+      'convercus-operator-cluster-credentials',
+    ]);
+    expect(JSON.stringify(roles)).not.toContain('aggregate-to-');
+  });
+
   it('replaces the pods when the configuration changes', async () => {
     const checksum = async (values: Values): Promise<string> =>
       the('Deployment', await renderChart(values))['spec'].template.metadata.annotations[

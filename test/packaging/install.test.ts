@@ -64,11 +64,14 @@ describe('a real API server', () => {
     expect(response.trim().split('\n')).toHaveLength(objects.length);
   });
 
-  it.each(['cluster', 'namespaces'])('accepts the overlay %s', async (overlay) => {
-    const objects = await renderOverlay(overlay);
-    const response = await dryRun(objects);
-    expect(response.trim().split('\n')).toHaveLength(objects.length);
-  });
+  it.each(['cluster', 'cluster-credentials', 'namespaces'])(
+    'accepts the overlay %s',
+    async (overlay) => {
+      const objects = await renderOverlay(overlay);
+      const response = await dryRun(objects);
+      expect(response.trim().split('\n')).toHaveLength(objects.length);
+    },
+  );
 
   it('accepts install.yaml', async () => {
     const file = join(ROOT, 'deploy/install.yaml');
@@ -133,6 +136,17 @@ describe('what the operator may do', () => {
     await withPermissions({}, async () => {
       expect(await rightsIn('shop')).toEqual(FOR_CREDENTIALS);
       expect(await rightsIn(NAMESPACE)).toEqual([...FOR_CREDENTIALS, ...FOR_LEADING].sort());
+    });
+  });
+
+  it('for cluster credentials is to read these, and to list namespaces', async () => {
+    const more = [
+      'clusterconvercuscredentials.convercus.io []: get list watch',
+      'clusterconvercuscredentials.convercus.io/status []: patch',
+      'namespaces []: list watch',
+    ];
+    await withPermissions({ clusterCredentials: { enabled: true } }, async () => {
+      expect(await rightsIn('shop')).toEqual([...FOR_CREDENTIALS, ...more].sort());
     });
   });
 

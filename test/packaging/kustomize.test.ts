@@ -13,6 +13,7 @@ beforeAll(async () => void (await helm(['version'])), BUILD_TIME);
 
 const SAME: readonly [overlay: string, values: Values][] = [
   ['cluster', {}],
+  ['cluster-credentials', { clusterCredentials: { enabled: true } }],
   ['namespaces', { watch: { namespaces: ['shop'] } }],
 ];
 

@@ -32,6 +32,16 @@ describe('values that can not be right', () => {
       'Shop is not the name of a namespace',
     ],
     [
+      'cluster credentials in listed namespaces',
+      { clusterCredentials: { enabled: true }, watch: { namespaces: ['shop'] } },
+      'clusterCredentials.enabled: write false, or leave watch.namespaces empty',
+    ],
+    [
+      'a namespace of cluster credentials in upper case',
+      { clusterCredentials: { enabled: true, namespace: 'Platform' } },
+      'clusterCredentials.namespace: Platform is not the name of a namespace',
+    ],
+    [
       'a new environment without addresses',
       { environments: { local: { realm: '{program}' } } },
       'environments.local.tokenUrl: write it; only staging and production have one built in',

@@ -10,6 +10,11 @@ export const VALUE_SETS: Readonly<Record<string, Values>> = {
     priorityClassName: 'platform',
     resources: { requests: { cpu: '100m', memory: '256Mi' }, limits: { memory: '1Gi' } },
   },
+  'cluster credentials': {
+    clusterCredentials: { enabled: true, namespace: 'elsewhere' },
+    crds: { annotations: { 'argocd.argoproj.io/sync-options': 'ServerSideApply=true' } },
+    admissionPolicies: { authors: { validationActions: ['Warn', 'Audit'] } },
+  },
   'listed namespaces': { watch: { namespaces: ['shop', 'warehouse'] } },
   'one of several releases, by selector': {
     fullnameOverride: 'convercus-team-shop',

@@ -67,11 +67,19 @@ annotations:
 {{- toYaml (uniq $all) }}
 {{- end }}
 
+{{- define "convercus-operator.clusterCredentialsNamespace" -}}
+{{- default (include "convercus-operator.namespace" .) .Values.clusterCredentials.namespace }}
+{{- end }}
+
 {{- define "convercus-operator.config" -}}
 {{- $lease := merge (dict "name" (include "convercus-operator.fullname" .)) .Values.leaderElection }}
 {{- $config := pick .Values "environments" "watch" "workers" "tokenHosts" "renewal" "log" }}
 {{- if not .Values.metrics.perCredential }}
 {{- $_ := set $config "metrics" (dict "perCredential" false) }}
+{{- end }}
+{{- if .Values.clusterCredentials.enabled }}
+{{- $namespace := include "convercus-operator.clusterCredentialsNamespace" . }}
+{{- $_ := set $config "clusterCredentials" (dict "enabled" true "namespace" $namespace) }}
 {{- end }}
 {{- toYaml (merge (dict "leaderElection" $lease "operations" (dict "port" 8080 "probePort" 8081)) $config) }}
 {{- end }}

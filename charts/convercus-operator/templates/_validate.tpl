@@ -57,6 +57,9 @@ What values.schema.json can't say, or not in words that help. All problems are t
 - "watch.namespaces: {{ . }} is not the name of a namespace"
 {{- end }}
 {{- end }}
+{{- if and .Values.clusterCredentials.enabled .Values.watch.namespaces }}
+- "clusterCredentials.enabled: write false, or leave watch.namespaces empty: a cluster credential is served in all namespaces that it selects"
+{{- end }}
 {{- with .Values.leaderElection }}
 {{- if ge (float64 .renewSeconds) (float64 .leaseSeconds) }}
 - "leaderElection.renewSeconds: write less than leaseSeconds"
@@ -152,7 +155,7 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- end }}
 {{- end }}
 {{- end }}
-{{- range $key, $name := dict "namespaceOverride" .Values.namespaceOverride "serviceMonitor.namespace" .Values.serviceMonitor.namespace "podMonitor.namespace" .Values.podMonitor.namespace "prometheusRule.namespace" .Values.prometheusRule.namespace "grafanaDashboard.namespace" .Values.grafanaDashboard.namespace }}
+{{- range $key, $name := dict "namespaceOverride" .Values.namespaceOverride "clusterCredentials.namespace" .Values.clusterCredentials.namespace "serviceMonitor.namespace" .Values.serviceMonitor.namespace "podMonitor.namespace" .Values.podMonitor.namespace "prometheusRule.namespace" .Values.prometheusRule.namespace "grafanaDashboard.namespace" .Values.grafanaDashboard.namespace }}
 {{- if not (regexMatch "^([a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)?$" $name) }}
 - "{{ $key }}: {{ $name }} is not the name of a namespace"
 {{- end }}
