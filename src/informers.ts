@@ -1,7 +1,14 @@
 import type { Config } from './config.ts';
 import { runInformer } from './controller/informer.ts';
+import { clusterNameOf } from './credential/cluster-name.ts';
 import type { ClusterCache } from './kubernetes/cache.ts';
-import { credentialListWatch, secretListWatch } from './kubernetes/list-watch.ts';
+import type { ClusterCredentials } from './kubernetes/cluster-credentials.ts';
+import {
+  clusterCredentialListWatch,
+  credentialListWatch,
+  namespaceListWatch,
+  secretListWatch,
+} from './kubernetes/list-watch.ts';
 import type { RestClient } from './kubernetes/rest-client.ts';
 import type { Clock, Random } from './lib/clock.ts';
 import type { Failure } from './lib/failure.ts';
@@ -31,6 +38,12 @@ interface WatchMetrics {
 /** For the first lists. A namespace that takes longer joins later. */
 const MAX_WAIT: Ms = seconds(30);
 
+interface Caches {
+  readonly cache: ClusterCache;
+  /** Absent: they are not served. */
+  readonly clusterCredentials?: ClusterCredentials | undefined;
+}
+
 interface Informers {
   /** Resolves once each namespace has been listed or could not be listed at the first try, or after MAX_WAIT. */
   readonly tried: Promise<void>;
@@ -45,44 +58,96 @@ interface Informers {
  */
 export function startInformers(
   restClient: RestClient,
-  cache: ClusterCache,
+  { cache, clusterCredentials }: Caches,
   options: InformersOptions,
   signal: AbortSignal,
 ): Informers {
-  const { namespaces, selector } = options.config.watch;
+  const { namespaces } = options.config.watch;
+  const cluster =
+    clusterCredentials &&
+    startClusterInformers(restClient, clusterCredentials, { ...options, signal });
   const scopes = namespaces.length === 0 ? [undefined] : namespaces;
   const listed = new Set<string | undefined>();
-  const started = scopes.map((namespace) => {
-    const where = namespace === undefined ? {} : { namespace };
-    const labels = selector === '' ? {} : { labelSelector: selector };
-    const parts = { ...options, signal };
-    const credentials = startInformer(parts, {
-      watched: { resource: 'convercuscredentials', namespace },
-      listWatch: credentialListWatch(restClient, { ...where, ...labels }),
-      handler: cache.credentialHandler(namespace),
-    });
-    const secrets = credentials.synced.then(() =>
-      startInformer(parts, {
-        watched: { resource: 'secrets', namespace },
-        listWatch: secretListWatch(restClient, where),
-        handler: cache.secretHandler(namespace),
-      }),
-    );
-    const allListed = async (): Promise<void> => {
-      await (await secrets).synced;
-      listed.add(namespace);
-      options.onListed(namespace);
-    };
-    const failed = [credentials.failed, secrets.then((it) => it.failed)];
-    return { tried: Promise.race([allListed(), ...failed]), ended: credentials.ended };
-  });
+  const parts = { ...options, signal };
+  const started = scopes.map((namespace) =>
+    startScope(restClient, cache, { ...parts, namespace, isReady: cluster?.tried, listed }),
+  );
   return {
     tried: allOf(
       started.map(({ tried }) => tried),
       options.clock,
       signal,
     ),
-    isListed: (key) => listed.has(undefined) || listed.has(splitKey(key).namespace),
+    isListed: (key) => {
+      const { namespace, name } = splitKey(key);
+      const isOfCluster = clusterNameOf(name) !== undefined;
+      if (isOfCluster && clusterCredentials?.isListed !== true) return false;
+      return listed.has(undefined) || listed.has(namespace);
+    },
+    ended: Promise.all([...started.map(({ ended }) => ended), cluster?.ended]),
+  };
+}
+
+interface ScopeOptions extends InformersOptions {
+  readonly signal: AbortSignal;
+  readonly namespace: string | undefined;
+  /** Resolves when Secrets may be listed, because what names them is known. */
+  readonly isReady: Promise<unknown> | undefined;
+  /** Gets the namespace once it has been listed. */
+  readonly listed: Set<string | undefined>;
+}
+
+function startScope(restClient: RestClient, cache: ClusterCache, options: ScopeOptions) {
+  const { namespace, isReady, listed } = options;
+  const { selector } = options.config.watch;
+  const where = namespace === undefined ? {} : { namespace };
+  const labels = selector === '' ? {} : { labelSelector: selector };
+  const credentials = startInformer(options, {
+    watched: { resource: 'convercuscredentials', namespace },
+    listWatch: credentialListWatch(restClient, { ...where, ...labels }),
+    handler: cache.credentialHandler(namespace),
+  });
+  const secrets = Promise.all([credentials.synced, isReady]).then(() =>
+    startInformer(options, {
+      watched: { resource: 'secrets', namespace },
+      listWatch: secretListWatch(restClient, where),
+      handler: cache.secretHandler(namespace),
+    }),
+  );
+  const allListed = async (): Promise<void> => {
+    await (await secrets).synced;
+    listed.add(namespace);
+    options.onListed(namespace);
+  };
+  const failed = [credentials.failed, secrets.then((it) => it.failed)];
+  return { tried: Promise.race([allListed(), ...failed]), ended: credentials.ended };
+}
+
+/** Without them credentials of namespaces are served all the same. */
+function startClusterInformers(
+  restClient: RestClient,
+  clusterCredentials: ClusterCredentials,
+  options: InformersOptions & { readonly signal: AbortSignal },
+): Pick<StartedInformer, 'ended'> & { readonly tried: Promise<unknown> } {
+  const { selector: labelSelector } = options.config.watch;
+  const credentials = startInformer(options, {
+    watched: { resource: 'clusterconvercuscredentials', namespace: undefined },
+    listWatch: clusterCredentialListWatch(restClient, { labelSelector }),
+    handler: clusterCredentials.credentialHandler(),
+  });
+  const namespaces = startInformer(options, {
+    watched: { resource: 'namespaces', namespace: undefined },
+    listWatch: namespaceListWatch(restClient),
+    handler: clusterCredentials.namespaceHandler(),
+  });
+  const started = [credentials, namespaces];
+  const allListed = async (): Promise<void> => {
+    await Promise.all(started.map(({ synced }) => synced));
+    options.onListed(undefined);
+  };
+  void allListed();
+  return {
+    tried: Promise.all(started.map(({ synced, failed }) => Promise.race([synced, failed]))),
     ended: Promise.all(started.map(({ ended }) => ended)),
   };
 }
@@ -93,14 +158,28 @@ async function allOf(tried: readonly Promise<void>[], clock: Clock, signal: Abor
 }
 
 interface Watched {
-  readonly resource: 'convercuscredentials' | 'secrets';
+  readonly resource:
+    | 'convercuscredentials'
+    | 'secrets'
+    | 'clusterconvercuscredentials'
+    | 'namespaces';
   /** Undefined: the whole cluster. */
   readonly namespace: string | undefined;
 }
 
+const NAMES: Readonly<Record<Watched['resource'], string>> = {
+  convercuscredentials: 'credentials',
+  secrets: 'secrets',
+  clusterconvercuscredentials: 'cluster credentials',
+  namespaces: 'namespaces',
+};
+
+/** What is needed for every credential. */
+const NEEDED: ReadonlySet<string> = new Set(['convercuscredentials', 'secrets']);
+
 /** The name of its check of /readyz. */
 const nameOf = ({ resource, namespace }: Watched): string => {
-  const what = resource === 'secrets' ? 'secrets' : 'credentials';
+  const what = NAMES[resource];
   return namespace === undefined ? what : `${what} in ${namespace}`;
 };
 
@@ -123,7 +202,7 @@ function startInformer<T>(
 ): StartedInformer {
   const { readiness, log, clock, random, signal, metrics } = options;
   const name = nameOf(watched);
-  const check = readiness.watch(name, watched.namespace);
+  const check = readiness.watch(name, watched.namespace, NEEDED.has(watched.resource));
   const isUp = (value: boolean): void =>
     metrics.watch(watched.resource, watched.namespace ?? '', value);
   isUp(false);

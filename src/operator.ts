@@ -3,14 +3,17 @@ import { Controller } from './controller/controller.ts';
 import { type Leadership, runLeaderElection } from './controller/leader-election.ts';
 import type { LeaseRecord, LeaseStore } from './controller/lease.ts';
 import { WorkQueue } from './controller/work-queue.ts';
+import type { ConvercusCredential } from './credential/api.ts';
+import { isInstance } from './credential/instance.ts';
 import { startInformers } from './informers.ts';
 import { ApiError } from './kubernetes/api-error.ts';
 import { ClusterCache } from './kubernetes/cache.ts';
 import { KubernetesClient } from './kubernetes/client.ts';
+import { ClusterCredentials } from './kubernetes/cluster-credentials.ts';
 import { toFailure } from './kubernetes/error-messages.ts';
 import { EventRecorder } from './kubernetes/event-recorder.ts';
 import { leaseStore } from './kubernetes/lease.ts';
-import { CREDENTIALS, EVENTS, SECRETS } from './kubernetes/resources.ts';
+import { CLUSTER_CREDENTIALS, CREDENTIALS, EVENTS, SECRETS } from './kubernetes/resources.ts';
 import type { ApiRequest, RestClient } from './kubernetes/rest-client.ts';
 import type { Clock, Random } from './lib/clock.ts';
 import { Failure, isFailure, retryAt } from './lib/failure.ts';
@@ -25,7 +28,7 @@ import { createLogOut } from './oauth/logout.ts';
 import { createTokenSource } from './oauth/token-endpoint.ts';
 import { TokenHosts } from './oauth/token-hosts.ts';
 import type { Check, Readiness } from './readiness.ts';
-import type { Telemetry } from './reconcile/dependencies.ts';
+import type { Dependencies, Telemetry } from './reconcile/dependencies.ts';
 import { Reconciler } from './reconcile/reconciler.ts';
 import type { Metrics } from './telemetry/metrics.ts';
 import { ReconcileLog } from './telemetry/reconcile-log.ts';
@@ -75,21 +78,26 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
   const enqueue = (keys: Iterable<Key>): void => {
     for (const key of keys) if (informers.isListed(key)) queue?.add(key);
   };
-  const cache = new ClusterCache(enqueue);
-  metrics.observe({ credentials: () => cache.credentials() });
+  const { cache, clusterCredentials } = cachesFor(config, enqueue);
+  metrics.observe({ credentials: () => reported(cache, clusterCredentials), clusterCredentials });
   metrics.tokenHosts(tokenHostsOf(config));
 
   const informing = new AbortController();
-  const onListed = (namespace?: string) => enqueue(cache.keys(namespace));
-  const informers = startInformers(restClient, cache, { ...options, onListed }, informing.signal);
+  const onListed = (namespace?: string) => {
+    enqueue(cache.keys(namespace));
+    enqueue(clusterCredentials?.keys() ?? []);
+  };
+  const caches = { cache, clusterCredentials };
+  const informers = startInformers(restClient, caches, { ...options, onListed }, informing.signal);
 
   const term = async (leadership: Leadership): Promise<void> => {
     await untilAny(informers.tried, stop, leadership.lost);
     queue = new WorkQueue(clock, metrics.queueMetrics);
-    enqueue(cache.keys());
+    onListed();
     const lines = reconcileLog(options);
     const { assertHeld, lost } = leadership;
-    const parts = { ...options, log: lines.log, lines, cache, queue, enqueue, assertHeld };
+    const log = { log: lines.log, lines };
+    const parts = { ...options, ...log, ...caches, queue, enqueue, assertHeld };
     await lead(parts, { stop, lost }).finally(() => {
       lines.close();
       queue?.shutDown();
@@ -106,6 +114,31 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
     );
   }
   log.info('Stopped');
+}
+
+interface Caches {
+  readonly cache: ClusterCache;
+  /** Undefined: they are not served. */
+  readonly clusterCredentials: ClusterCredentials | undefined;
+}
+
+function cachesFor(
+  { clusterCredentials: { enabled, namespace } }: Config,
+  enqueue: (keys: readonly Key[]) => void,
+): Caches {
+  if (!enabled) return { cache: new ClusterCache(enqueue), clusterCredentials: undefined };
+  const cache = new ClusterCache(enqueue, namespace);
+  const clusterCredentials = new ClusterCredentials({ namespace, instances: cache, enqueue });
+  return { cache, clusterCredentials };
+}
+
+/** The objects in the cluster: instances have none, and are not shown one by one. */
+function* reported(
+  cache: ClusterCache,
+  clusterCredentials: ClusterCredentials | undefined,
+): Iterable<ConvercusCredential> {
+  for (const credential of cache.credentials()) if (!isInstance(credential)) yield credential;
+  if (clusterCredentials !== undefined) yield* clusterCredentials.reported();
 }
 
 function reconcileLog({ log, audit, clock, newReconcileID }: OperatorOptions): ReconcileLog {
@@ -169,9 +202,8 @@ function reportingTo(check: Check, store: LeaseStore): LeaseStore {
   };
 }
 
-interface TermParts extends OperatorOptions {
+interface TermParts extends OperatorOptions, Caches {
   readonly lines: ReconcileLog;
-  readonly cache: ClusterCache;
   readonly queue: WorkQueue;
   /** Of the keys those whose namespace has been listed. */
   readonly enqueue: (keys: Iterable<Key>) => void;
@@ -198,9 +230,8 @@ async function lead(
     reconciler.cleanup.logOutAbandoned(session, step, abort),
   );
   const cluster = new KubernetesClient(guarded(parts), parts.cache, events);
-  const { cache: lister, log, lines } = parts;
-  const deps = { lister, cluster, tokens, telemetry: telemetryOf(parts), clock, random, log };
-  const reconciler = new Reconciler(deps, config);
+  const { cache: lister, lines } = parts;
+  const reconciler = new Reconciler(dependencies(parts, cluster, tokens), config);
   const controller = new Controller({
     queue,
     workers: config.workers,
@@ -233,6 +264,22 @@ async function lead(
     limiter.close();
   }
 }
+
+const dependencies = (
+  parts: TermParts,
+  cluster: KubernetesClient,
+  tokens: TokenClient,
+): Dependencies => ({
+  lister: parts.cache,
+  clusterCredentials: parts.clusterCredentials,
+  cluster,
+  tokens,
+  telemetry: telemetryOf(parts),
+  clock: parts.clock,
+  random: parts.random,
+  log: parts.log,
+  enqueueFirst: (key) => parts.queue.addFirst(key),
+});
 
 const telemetryOf = ({ metrics, lines }: TermParts): Telemetry => ({
   renewal(reason, outcome) {
@@ -355,7 +402,9 @@ const VERBS = {
 
 function callOf({ method, path }: ApiRequest) {
   const [, namespace, plural] = /\/namespaces\/([^/]+)\/(\w+)/.exec(path) ?? [];
-  const resource = [CREDENTIALS, EVENTS].find((it) => it.plural === plural) ?? SECRETS;
+  const known = [CREDENTIALS, EVENTS].find((it) => it.plural === plural);
+  const isOfCluster = path.includes(`/${CLUSTER_CREDENTIALS.plural}/`);
+  const resource = known ?? (isOfCluster ? CLUSTER_CREDENTIALS : SECRETS);
   return { verb: VERBS[method], resource, namespace };
 }
 

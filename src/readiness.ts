@@ -57,7 +57,7 @@ export class Readiness {
   readonly #lease: Part;
   readonly #watches = new Map<
     string,
-    { readonly scope: string | undefined; readonly part: Part }
+    { readonly scope: string | undefined; readonly isNeeded: boolean; readonly part: Part }
   >();
   readonly #writes: Part;
   #needsLease = false;
@@ -80,10 +80,13 @@ export class Readiness {
     };
   }
 
-  /** @param scope the namespace; undefined: the cluster */
-  watch(name: string, scope: string | undefined): Check {
+  /**
+   * @param scope the namespace; undefined: the cluster
+   * @param isNeeded without it nothing of its scope can be served
+   */
+  watch(name: string, scope: string | undefined, isNeeded = true): Check {
     const part = new Part(this.#clock);
-    this.#watches.set(name, { scope, part });
+    this.#watches.set(name, { scope, isNeeded, part });
     return part;
   }
 
@@ -94,8 +97,8 @@ export class Readiness {
 
   get results(): ReadonlyMap<CheckResult[0], CheckResult[1]> {
     const isUnlisted = this.#isNothingListed;
-    const watches = Array.from(this.#watches, ([name, { part }]): CheckResult => {
-      return [name, resultOf(part, isUnlisted && part.isBroken)];
+    const watches = Array.from(this.#watches, ([name, { isNeeded, part }]): CheckResult => {
+      return [name, resultOf(part, isNeeded && isUnlisted && part.isBroken)];
     });
     const lease: CheckResult = ['lease', resultOf(this.#lease, true)];
     return new Map([...watches, ...(this.#needsLease ? [lease] : []), ['writes', this.#written]]);
@@ -103,7 +106,7 @@ export class Readiness {
 
   /** Of every scope a list or watch is broken. */
   get #isNothingListed(): boolean {
-    const all = [...this.#watches.values()];
+    const all = [...this.#watches.values()].filter(({ isNeeded }) => isNeeded);
     const broken = new Set(all.filter(({ part }) => part.isBroken).map(({ scope }) => scope));
     return all.every(({ scope }) => broken.has(scope));
   }

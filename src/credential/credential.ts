@@ -11,6 +11,8 @@ import {
 } from '../oauth/environment.ts';
 import { type CredentialsField, FIELDS_BY_GRANT } from '../oauth/grants.ts';
 import type { ConvercusCredential } from './api.ts';
+import { clusterNameOf } from './cluster-name.ts';
+import { type CredentialResource, credentialsNamespaceOf, isInstance } from './instance.ts';
 import type { RenewalPolicy } from './renewal.ts';
 import { specFault } from './spec-rules.ts';
 import {
@@ -41,7 +43,7 @@ export interface Credential {
   readonly realm: string;
   /** The token endpoint; for `legacy_login` the login endpoint. */
   readonly tokenUrl: string;
-  readonly source: { readonly name: string; readonly keys: Spec['credentialsSecretRef']['keys'] };
+  readonly source: Source;
   readonly target: Target;
   readonly renewal: RenewalPolicy;
   readonly suspended: boolean;
@@ -51,6 +53,13 @@ export interface Credential {
   readonly specHash: string;
   /** Digest of the parts of the spec that shape the target's data. If it stays, so may the token. */
   readonly dataHash: string;
+}
+
+/** The credentials Secret. */
+export interface Source {
+  readonly namespace: string;
+  readonly name: string;
+  readonly keys: Spec['credentialsSecretRef']['keys'];
 }
 
 export interface Target {
@@ -74,12 +83,15 @@ const DEFAULT_DATA = { token: '{{access_token}}' };
 export const targetNameOf = ({ metadata, spec }: ConvercusCredential): string =>
   spec.target.name ?? `${metadata.name}-token`;
 
-/** Name of the Secret that holds the session of a `password` credential. */
-export const sessionNameOf = (name: string): string => `${name}-session`;
+/** Name of the Secret that holds the session of a `password` credential, beside its credentials Secret. */
+export function sessionNameOf(name: string): string {
+  const clusterName = clusterNameOf(name);
+  return clusterName === undefined ? `${name}-session` : `${clusterName}-cluster-session`;
+}
 
 /** Checks what the schema of the CRD demands, and what it cannot check. Fails with `InvalidSpec`. */
 export function parseCredential(
-  resource: ConvercusCredential,
+  resource: CredentialResource,
   settings: Settings,
 ): Credential | Failure {
   const fault = specFault(resource);
@@ -91,7 +103,7 @@ export function parseCredential(
   const target = parseTarget(resource);
   if (isFailure(target)) return target;
 
-  const source = spec.credentialsSecretRef;
+  const source = { namespace: credentialsNamespaceOf(resource), ...spec.credentialsSecretRef };
   const realm = spec.realm ?? realmOf(environment, spec.program);
   const { grantType } = spec;
   const isLegacy = grantType === 'legacy_login';
@@ -130,7 +142,9 @@ export function parseCredential(
 /** What may be read from the credentials Secret. */
 export type SecretField = CredentialsField | 'clientId';
 
-type SecretUser = Pick<Credential, 'grantType' | 'source' | 'org'>;
+type SecretUser = Pick<Credential, 'grantType' | 'org'> & {
+  readonly source: Pick<Source, 'keys'>;
+};
 
 /** What is read from the credentials Secret, and under which keys. */
 export function requiredFields({
@@ -156,8 +170,9 @@ const withFixedValues = ({ data }: Target, fixed: Partial<Record<Placeholder, st
   );
 
 /** Credentials Secret, target and session need three names for every grant, because it may change to `password`. */
-function nameConflict(resource: ConvercusCredential): Failure | undefined {
+function nameConflict(resource: CredentialResource): Failure | undefined {
   const { metadata, spec } = resource;
+  if (credentialsNamespaceOf(resource) !== metadata.namespace) return undefined;
   const target = targetNameOf(resource);
   const source = spec.credentialsSecretRef.name;
   if (target === source) {
@@ -174,7 +189,7 @@ function nameConflict(resource: ConvercusCredential): Failure | undefined {
   );
 }
 
-function parseTarget(resource: ConvercusCredential): Target | Failure {
+function parseTarget(resource: CredentialResource): Target | Failure {
   const { target } = resource.spec;
   const name = targetNameOf(resource);
   const conflict = nameConflict(resource);
@@ -185,8 +200,14 @@ function parseTarget(resource: ConvercusCredential): Target | Failure {
     if (unknown !== undefined) return unknownPlaceholder(key, unknown);
   }
   const { creationPolicy, deletionPolicy, labels = {}, annotations = {} } = target;
+  if (isInstance(resource) && creationPolicy !== 'Owner') return MERGE_BY_CLUSTER_CREDENTIAL;
   return { name, creationPolicy, deletionPolicy, labels, annotations, data };
 }
+
+const MERGE_BY_CLUSTER_CREDENTIAL = new Failure(
+  'InvalidSpec',
+  'spec.target.creationPolicy: a ClusterConvercusCredential owns its targets; write Owner',
+);
 
 function unknownPlaceholder(key: string, name: string): Failure {
   const hint = isGoTemplate(name)

@@ -22,8 +22,8 @@ interface Change {
  * @param isTargetWritten the target was written in between
  */
 export function eventFor(
-  before: Status | undefined,
-  after: Status,
+  before: Pick<Status, 'conditions'> | undefined,
+  after: Pick<Status, 'conditions'>,
   isTargetWritten: boolean,
 ): CredentialEvent | undefined {
   const ready = conditionOf(after, 'Ready');

@@ -5,14 +5,7 @@ import { clientIdOf } from '../oauth/grants.ts';
 import { type Credential, sessionNameOf } from './credential.ts';
 import type { DesiredSecret, SecretContents, SecretMeta } from './secret.ts';
 import type { Session } from './session.ts';
-import {
-  CREDENTIAL_LABEL,
-  FIELD_MANAGER,
-  MANAGED_BY_LABEL,
-  managerFor,
-  SESSION_COMPONENT,
-  SESSION_LABEL,
-} from './target-secret.ts';
+import { managerFor, ownerLabels, SESSION_COMPONENT, SESSION_LABEL } from './target-secret.ts';
 
 /** As with TARGET_TYPE, the API server refuses to apply a session onto a Secret of another type. */
 const SESSION_TYPE = 'convercus.io/session';
@@ -39,8 +32,7 @@ export function sessionSecretFrom(
     ...(existing === 'absent' ? {} : { uid: existing.uid }),
     type: SESSION_TYPE,
     labels: {
-      [MANAGED_BY_LABEL]: FIELD_MANAGER,
-      [CREDENTIAL_LABEL]: name,
+      ...ownerLabels(name),
       [SESSION_LABEL]: SESSION_COMPONENT,
       ...EXCLUDED_FROM_BACKUPS,
     },

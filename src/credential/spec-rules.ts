@@ -1,5 +1,6 @@
 import { Failure } from '../lib/failure.ts';
 import { isObject, member } from '../lib/json.ts';
+import { clusterNameOf } from './cluster-name.ts';
 
 /**
  * What the schema of the CRD demands, checked once more: the object may have been stored under another schema, and a
@@ -236,7 +237,8 @@ const flagFault = (value: unknown): string | undefined =>
   typeof value === 'boolean' ? undefined : 'spec.suspend: write true or false';
 
 function nameFault(name: unknown): string | undefined {
-  const isName = typeof name === 'string' && name.length <= 63 && SECRET_NAME.test(name);
+  const own = typeof name === 'string' ? (clusterNameOf(name) ?? name) : '';
+  const isName = own.length <= 63 && SECRET_NAME.test(own);
   return isName ? undefined : 'metadata.name: at most 63 characters: it becomes a label value';
 }
 

@@ -42,7 +42,7 @@ interface Failed {
   readonly isCached?: boolean;
 }
 
-type ConditionDraft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
+export type ConditionDraft = Pick<Condition, 'type' | 'status' | 'reason' | 'message'>;
 
 /** The bound of the CRD; the address comes from the configuration, which has none. */
 const MAX_TOKEN_URL = 2_048;
@@ -192,7 +192,7 @@ function readyCondition(
 }
 
 /** No token so far, and the token endpoint has not answered yet. */
-const PENDING = {
+export const PENDING = {
   status: 'Unknown',
   reason: 'Pending',
   message: 'The first token has been asked for; the token endpoint has not answered yet',
@@ -302,9 +302,15 @@ function stalledCondition(
 export const failureOf = ({ attempt }: Pick<Outcome, 'attempt'>): Failure | undefined =>
   typeof attempt === 'object' && 'failed' in attempt ? attempt.failed : undefined;
 
-function dated(
+/** Of either kind. */
+interface Reported {
+  readonly metadata: Pick<ConvercusCredential['metadata'], 'generation'>;
+  readonly status?: Pick<Status, 'conditions'>;
+}
+
+export function dated(
   { type, status, reason, message }: ConditionDraft,
-  { metadata, status: before }: ConvercusCredential,
+  { metadata, status: before }: Reported,
   now: EpochMs,
 ): Condition {
   const previous = conditionOf(before, type);
@@ -320,5 +326,7 @@ function dated(
   };
 }
 
-export const conditionOf = (status: Status | undefined, type: string): Condition | undefined =>
-  status?.conditions?.find((condition) => condition.type === type);
+export const conditionOf = (
+  status: Pick<Status, 'conditions'> | undefined,
+  type: string,
+): Condition | undefined => status?.conditions?.find((condition) => condition.type === type);

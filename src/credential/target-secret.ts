@@ -2,6 +2,7 @@ import { Failure, isFailure } from '../lib/failure.ts';
 import { Sensitive } from '../lib/sensitive.ts';
 import { type EpochMs, hours, isFromTheFuture, rfc3339 } from '../lib/time.ts';
 import type { Token } from '../oauth/token.ts';
+import { CLUSTER_KIND, clusterNameOf } from './cluster-name.ts';
 import { type Credential, digest } from './credential.ts';
 import { type Lifetime, renewalDate } from './renewal.ts';
 import type { DesiredSecret, SecretContents, SecretMeta, TokenAnnotations } from './secret.ts';
@@ -19,7 +20,8 @@ export const managerFor = (credentialName: string): string => `${FIELD_MANAGER}.
 export const credentialOfManager = (manager: string): string | undefined =>
   OUR_MANAGER.exec(manager)?.[1];
 
-const OUR_MANAGER = /^convercus-operator\.([a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)$/;
+const OUR_MANAGER =
+  /^convercus-operator\.((?:ClusterConvercusCredential\/)?[a-z0-9](?:[-a-z0-9.]{0,251}[a-z0-9])?)$/;
 
 /**
  * Type of the targets that the operator creates. The type of a Secret cannot be changed, so the API server refuses to
@@ -38,6 +40,18 @@ export const DELETION_POLICY_ANNOTATION = 'convercus.io/deletion-policy';
 
 export const MANAGED_BY_LABEL = 'app.kubernetes.io/managed-by';
 export const CREDENTIAL_LABEL = 'convercus.io/credential';
+/** In its place on the Secrets of a ClusterConvercusCredential. */
+export const CLUSTER_CREDENTIAL_LABEL = 'convercus.io/cluster-credential';
+
+/** The labels that say whose Secret it is. */
+export function ownerLabels(name: string): Readonly<Record<string, string>> {
+  const clusterName = clusterNameOf(name);
+  const owner =
+    clusterName === undefined
+      ? { [CREDENTIAL_LABEL]: name }
+      : { [CLUSTER_CREDENTIAL_LABEL]: clusterName };
+  return { [MANAGED_BY_LABEL]: FIELD_MANAGER, ...owner };
+}
 
 /** Tells the Secret of a session by its metadata alone, which do not hold the type. */
 export const SESSION_LABEL = 'app.kubernetes.io/component';
@@ -209,15 +223,18 @@ function mergedSecret(
 const DEFAULT_ANNOTATIONS = { 'reloader.stakater.com/ignore': 'true' } as const;
 
 function ownedSecret({ target, name, uid }: Credential, secret: CommonFields): DesiredSecret {
-  const labels = {
-    ...labelsFrom(target),
-    [MANAGED_BY_LABEL]: FIELD_MANAGER,
-    [CREDENTIAL_LABEL]: name,
-  };
+  const labels = { ...labelsFrom(target), ...ownerLabels(name) };
   const annotations = { ...DEFAULT_ANNOTATIONS, ...target.annotations, ...secret.annotations };
   const owned = { ...secret, type: TARGET_TYPE, labels, annotations, force: true };
-  const owner = { apiVersion: API_VERSION, kind: KIND, name, uid };
-  return target.deletionPolicy === 'Delete' ? { ...owned, owner } : owned;
+  return target.deletionPolicy === 'Delete' ? { ...owned, owner: ownerFrom(name, uid) } : owned;
+}
+
+/** Its object in the cluster. */
+export function ownerFrom(name: string, uid: string): NonNullable<DesiredSecret['owner']> {
+  const clusterName = clusterNameOf(name);
+  return clusterName === undefined
+    ? { apiVersion: API_VERSION, kind: KIND, name, uid }
+    : { apiVersion: API_VERSION, kind: CLUSTER_KIND, name: clusterName, uid };
 }
 
 /** Nothing: an apply of it removes what the credential has merged, but for what others have set as well. */
@@ -240,6 +257,7 @@ export const releasedSecret = (
 const OUR_LABELS: ReadonlySet<string> = new Set([
   MANAGED_BY_LABEL,
   CREDENTIAL_LABEL,
+  CLUSTER_CREDENTIAL_LABEL,
   SESSION_LABEL,
 ]);
 

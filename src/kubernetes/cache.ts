@@ -1,5 +1,7 @@
 import type { ConvercusCredential } from '../credential/api.ts';
+import { clusterKeyOf, clusterNameOf } from '../credential/cluster-name.ts';
 import { targetNameOf } from '../credential/credential.ts';
+import { type CredentialResource, isInstance } from '../credential/instance.ts';
 import {
   isSameVersion,
   type KnownSecret,
@@ -7,18 +9,18 @@ import {
   type SecretMeta,
 } from '../credential/secret.ts';
 import type { Status } from '../credential/status.ts';
-import type { Key, ObjectName } from '../lib/key.ts';
+import { type Key, keyOf as keyAt, type ObjectName, splitKey } from '../lib/key.ts';
 import type { EventHandler } from '../lib/list-watch.ts';
 import { isOlderVersion } from '../lib/resource-version.ts';
 import {
   generationOrAnnotationChanged,
   keyOf,
-  namesOf,
-  sourceNameOf,
+  secretsOf,
+  sourceOf,
   statusLost,
   type WatchedSecret,
 } from './objects.ts';
-import { newMergersOf, SecretIndex, sessionOwnerOf } from './secret-index.ts';
+import { instanceOf, newMergersOf, SecretIndex, sessionOwnerOf } from './secret-index.ts';
 
 /** A list of credentials that is not complete yet. */
 interface CredentialList {
@@ -39,18 +41,22 @@ interface SecretList {
  */
 export class ClusterCache {
   readonly #enqueue: (keys: readonly Key[]) => void;
-  readonly #credentials = new Map<Key, ConvercusCredential>();
+  readonly #credentials = new Map<Key, CredentialResource>();
   readonly #secrets = new SecretIndex();
+  readonly #credentialsNamespace: string | undefined;
 
-  constructor(enqueue: (keys: readonly Key[]) => void) {
+  /** @param credentialsNamespace of ClusterConvercusCredentials; absent: they are not served */
+  constructor(enqueue: (keys: readonly Key[]) => void, credentialsNamespace?: string) {
     this.#enqueue = enqueue;
+    this.#credentialsNamespace = credentialsNamespace;
   }
 
-  credentials(): Iterable<ConvercusCredential> {
+  /** With the instances of ClusterConvercusCredentials. */
+  credentials(): Iterable<CredentialResource> {
     return this.#credentials.values();
   }
 
-  credential(key: Key): ConvercusCredential | undefined {
+  credential(key: Key): CredentialResource | undefined {
     return this.#credentials.get(key);
   }
 
@@ -60,18 +66,27 @@ export class ClusterCache {
 
   credentialsWithTarget(namespace: string, targetName: string): readonly ConvercusCredential[] {
     return this.referrers(namespace, targetName).filter(
-      (credential) => targetNameOf(credential) === targetName,
+      (credential) =>
+        credential.metadata.namespace === namespace && targetNameOf(credential) === targetName,
     );
   }
 
-  referrers(namespace: string, name: string): readonly ConvercusCredential[] {
+  referrers(namespace: string, name: string): readonly CredentialResource[] {
     return [...this.#secrets.referrers({ namespace, name })]
       .map((key) => this.#credentials.get(key))
       .filter((credential) => credential !== undefined);
   }
 
+  /** A session of a ClusterConvercusCredential is that of its own key, not of its instances. */
   hasSession(key: Key): boolean {
-    return this.#secrets.hasSession(key);
+    const { namespace, name } = splitKey(key);
+    if (clusterNameOf(name) === undefined) return this.#secrets.hasSession(key);
+    const at = this.#credentialsNamespace;
+    return (
+      namespace === '' &&
+      at !== undefined &&
+      this.#secrets.hasSession(keyAt({ namespace: at, name }))
+    );
   }
 
   ownedSecrets(key: Key, uid: string): readonly string[] {
@@ -83,12 +98,13 @@ export class ClusterCache {
   }
 
   /**
-   * Every credential of the namespace, or of all, and every one that is gone but has left a session Secret, or keys in a
-   * Secret that it has merged into.
+   * Every credential of the namespace, or of all, and every one that is gone but has left a session Secret, keys in a
+   * Secret that it has merged into, or a target in a namespace that it does not select any more.
    */
   *keys(namespace?: string): Iterable<Key> {
     for (const credential of this.#credentialsIn(namespace)) yield keyOf(credential);
-    const left = [this.#secrets.sessions(namespace), this.#secrets.mergers(namespace)];
+    const sessions = Array.from(this.#secrets.sessions(namespace), sessionKeyOf);
+    const left = [sessions, this.#secrets.mergers(namespace), this.#secrets.instances(namespace)];
     for (const key of left.flatMap((keys) => [...keys])) {
       if (!this.#credentials.has(key)) yield key;
     }
@@ -140,6 +156,29 @@ export class ClusterCache {
     this.#credentials.set(key, { ...replaced, metadata, status });
   }
 
+  /** Keeps the status of an instance, which is stored nowhere. Returns whether the instance is still there. */
+  learnInstanceStatus({ metadata }: CredentialResource, status: Status): boolean {
+    const key = keyOf({ metadata });
+    const known = this.#credentials.get(key);
+    if (known?.metadata.uid !== metadata.uid) return false;
+    this.#credentials.set(key, { ...known, status });
+    const clusterName = clusterNameOf(metadata.name);
+    if (clusterName !== undefined) this.#enqueueKeys([clusterKeyOf(clusterName)]);
+    return true;
+  }
+
+  /** Of an instance that is there the status stays. */
+  applyInstance(instance: CredentialResource): void {
+    const before = this.#credentials.get(keyOf(instance));
+    const isSame = before?.metadata.uid === instance.metadata.uid;
+    this.#applyCredential(isSame ? { ...instance, status: before.status ?? {} } : instance);
+  }
+
+  deleteInstance(key: Key): void {
+    const known = this.#credentials.get(key);
+    if (known !== undefined) this.#forgetCredential(known);
+  }
+
   /**
    * Takes in a credential as it is after our own write of its status.
    * @param known what was known before the write; if that has changed since, only what is not older counts
@@ -164,7 +203,7 @@ export class ClusterCache {
       },
       delete: (item) => this.#deleteCredential(item),
       initDone: () => {
-        for (const item of this.#credentialsIn(namespace)) {
+        for (const item of this.#watchedIn(namespace)) {
           if (list?.seen.has(keyOf(item)) === false) this.#forgetCredential(item);
         }
         list = undefined;
@@ -192,14 +231,17 @@ export class ClusterCache {
   }
 
   #applySecret(secret: WatchedSecret, asOf: string): void {
-    const owner = sessionOwnerOf(secret, secret.meta);
-    const isNewSession = owner !== undefined && !this.#secrets.hasSession(owner);
+    const user = sessionOwnerOf(secret, secret.meta);
+    const owner = user && sessionKeyOf(user);
+    const isNewSession = owner !== undefined && !this.hasSession(owner);
     const before = this.#secrets.apply(secret, asOf);
     if (before === undefined) return;
     this.#enqueueReferrers(secret);
     // Left by a credential that is gone or has another grant type or target by now: no other event enqueues its key
-    const user = isNewSession ? this.#credentials.get(owner) : undefined;
-    if (isNewSession && user?.spec.grantType !== 'password') this.#enqueueKeys([owner]);
+    const grantType = isNewSession && this.#credentials.get(owner)?.spec.grantType;
+    if (isNewSession && grantType !== 'password') this.#enqueueKeys([owner]);
+    const instance = instanceOf(secret, secret.meta);
+    if (instance !== undefined && !this.#credentials.has(instance)) this.#enqueueKeys([instance]);
     this.#enqueueKeys(newMergersOf(secret, before));
   }
 
@@ -209,7 +251,11 @@ export class ClusterCache {
     return asOf !== undefined && known !== undefined && isOlderVersion(asOf, known);
   }
 
-  *#credentialsIn(namespace: string | undefined): Iterable<ConvercusCredential> {
+  *#watchedIn(namespace: string | undefined): Iterable<CredentialResource> {
+    for (const item of this.#credentialsIn(namespace)) if (!isInstance(item)) yield item;
+  }
+
+  *#credentialsIn(namespace: string | undefined): Iterable<CredentialResource> {
     for (const item of this.#credentials.values()) {
       if (namespace === undefined || item.metadata.namespace === namespace) yield item;
     }
@@ -217,13 +263,13 @@ export class ClusterCache {
 
   /** Versions begin again: all that is shown of a credential without a version is new. */
   #forgetVersions(namespace: string | undefined): void {
-    for (const { metadata, ...rest } of this.#credentialsIn(namespace)) {
+    for (const { metadata, ...rest } of this.#watchedIn(namespace)) {
       const { resourceVersion: _, ...known } = metadata;
       this.#credentials.set(keyOf({ metadata }), { ...rest, metadata: known });
     }
   }
 
-  #applyCredential(item: ConvercusCredential): void {
+  #applyCredential(item: CredentialResource): void {
     const key = keyOf(item);
     const before = this.#credentials.get(key);
     this.#credentials.set(key, item);
@@ -231,7 +277,7 @@ export class ClusterCache {
       if (!generationOrAnnotationChanged(before, item) && !statusLost(before, item)) return;
     }
     this.#track(item, key);
-    if (before !== undefined) this.#forget(before, key, namesOf(item));
+    if (before !== undefined) this.#forget(before, key, secretsOf(item));
     this.#enqueueKeys([key]);
   }
 
@@ -242,23 +288,23 @@ export class ClusterCache {
     if (isKnown || !this.#isOld(item)) this.#forgetCredential(known);
   }
 
-  #forgetCredential(before: ConvercusCredential): void {
+  #forgetCredential(before: CredentialResource): void {
     const key = keyOf(before);
     this.#credentials.delete(key);
     this.#forget(before, key, []);
     this.#enqueueKeys([key]);
   }
 
-  #track(item: ConvercusCredential, key: Key): void {
-    const { namespace } = item.metadata;
-    for (const name of namesOf(item)) this.#secrets.track({ namespace, name }, key);
+  #track(item: CredentialResource, key: Key): void {
+    for (const secret of secretsOf(item)) this.#secrets.track(secret, key);
   }
 
   /** The credential does not name these Secrets any more, so another credential may have its target. */
-  #forget(before: ConvercusCredential, key: Key, stillNamed: readonly string[]): void {
+  #forget(before: CredentialResource, key: Key, stillNamed: readonly ObjectName[]): void {
     const { namespace } = before.metadata;
-    for (const name of namesOf(before)) {
-      if (!stillNamed.includes(name)) this.#secrets.untrack({ namespace, name }, key);
+    const still = new Set(stillNamed.map(keyAt));
+    for (const secret of secretsOf(before)) {
+      if (!still.has(keyAt(secret))) this.#secrets.untrack(secret, key);
     }
     const others = this.credentialsWithTarget(namespace, targetNameOf(before)).map(keyOf);
     this.#enqueueKeys(others.filter((other) => other !== key));
@@ -266,7 +312,10 @@ export class ClusterCache {
 
   /** The credentials that have it as their credentials Secret. */
   #enqueueReaders({ namespace, name }: ObjectName): void {
-    const readers = this.referrers(namespace, name).filter((it) => sourceNameOf(it) === name);
+    const readers = this.referrers(namespace, name).filter((it) => {
+      const source = sourceOf(it);
+      return source.name === name && source.namespace === namespace;
+    });
     this.#enqueueKeys(readers.map(keyOf));
   }
 
@@ -277,6 +326,12 @@ export class ClusterCache {
   #enqueueKeys(keys: readonly Key[]): void {
     if (keys.length > 0) this.#enqueue(keys);
   }
+}
+
+/** A ClusterConvercusCredential has one session for all its instances. @param owner the instance beside it */
+function sessionKeyOf(owner: Key): Key {
+  const clusterName = clusterNameOf(splitKey(owner).name);
+  return clusterName === undefined ? owner : clusterKeyOf(clusterName);
 }
 
 /** What is known has no version since versions began again, or a later one: then the status is as of the backup. */

@@ -1,5 +1,8 @@
 import type { ConvercusCredential } from '../credential/api.ts';
+import type { ClusterConvercusCredential } from '../credential/cluster-api.ts';
+import { clusterNameOf } from '../credential/cluster-name.ts';
 import type { CredentialEvent, EventSubject } from '../credential/events.ts';
+import { type CredentialResource, instanceIn, isInstance } from '../credential/instance.ts';
 import type {
   DesiredSecret,
   KnownSecret,
@@ -14,6 +17,7 @@ import { textAt } from '../lib/json.ts';
 import { keyOf } from '../lib/key.ts';
 import { ApiError, NO_OBJECT } from './api-error.ts';
 import type { ClusterCache } from './cache.ts';
+import { clusterCredentialFrom } from './cluster-objects.ts';
 import { toFailure } from './error-messages.ts';
 import type { EventRecorder } from './event-recorder.ts';
 import {
@@ -22,7 +26,7 @@ import {
   credentialFrom,
   withoutLargeTarget,
 } from './objects.ts';
-import { CREDENTIALS, METADATA, pathOf, SECRETS } from './resources.ts';
+import { CLUSTER_CREDENTIALS, CREDENTIALS, METADATA, pathOf, SECRETS } from './resources.ts';
 import type { ApiRequest, ApiResponse, RestClient } from './rest-client.ts';
 import {
   contentsFrom,
@@ -92,10 +96,14 @@ export class KubernetesClient {
   }
 
   async applyStatus(
-    { metadata }: ConvercusCredential,
+    resource: CredentialResource,
     status: Status,
     signal: AbortSignal,
   ): Promise<'written' | 'gone' | Failure> {
+    if (isInstance(resource)) {
+      return this.#cache.learnInstanceStatus(resource, status) ? 'written' : 'gone';
+    }
+    const { metadata } = resource;
     const { namespace, name } = metadata;
     const response = await this.#writeStatus(metadata, status, signal);
     if (!(response instanceof ApiError)) return 'written';
@@ -117,11 +125,46 @@ export class KubernetesClient {
     return toFailure(response, { verb: 'delete', resource: SECRETS, namespace, name });
   }
 
+  async applyClusterStatus(
+    { metadata: { name, uid } }: ClusterConvercusCredential,
+    status: ClusterStatus,
+    signal: AbortSignal,
+  ): Promise<'written' | 'gone' | Failure> {
+    const path = pathOf(CLUSTER_CREDENTIALS, undefined, name, 'status');
+    const request = { ...statusPatch(uid, status), path, accept: METADATA, signal };
+    const response = await this.#restClient.request(request);
+    if (!(response instanceof ApiError)) return 'written';
+    const found = response.code === 422 ? await this.readClusterCredential(name, signal) : 'absent';
+    const isGone = found === 'absent' || (!isFailure(found) && found.metadata.uid !== uid);
+    if (response.code === 404 || (response.code === 422 && isGone)) return 'gone';
+    return toFailure(response, { verb: 'patch', resource: CLUSTER_STATUS, name });
+  }
+
+  async readClusterCredential(
+    name: string,
+    signal: AbortSignal,
+  ): Promise<ClusterConvercusCredential | 'absent' | Failure> {
+    const path = pathOf(CLUSTER_CREDENTIALS, undefined, name);
+    const response = await this.#restClient.request({ method: 'GET', path, signal });
+    const found = this.#found(
+      response,
+      ({ body }) => clusterCredentialFrom(body) ?? ApiError.network(NO_OBJECT),
+    );
+    if (!(found instanceof ApiError)) return found;
+    return toFailure(found, { verb: 'get', resource: CLUSTER_CREDENTIALS, name });
+  }
+
   async readCredential(
     namespace: string,
     name: string,
     signal: AbortSignal,
-  ): Promise<ConvercusCredential | 'absent' | Failure> {
+  ): Promise<CredentialResource | 'absent' | Failure> {
+    const clusterName = clusterNameOf(name);
+    if (clusterName !== undefined) {
+      const found = await this.readClusterCredential(clusterName, signal);
+      if (found === 'absent' || isFailure(found)) return found;
+      return instanceIn(found, { name: namespace, isTerminating: false }, namespace);
+    }
     const path = pathOf(CREDENTIALS, namespace, name);
     const response = await this.#restClient.request({ method: 'GET', path, signal });
     const found = this.#found(
@@ -238,6 +281,9 @@ const versionKnown = ({ uid }: DesiredSecret, known: KnownSecret): string | unde
   typeof known === 'object' && known.uid === uid ? known.resourceVersion : undefined;
 
 const STATUS = { ...CREDENTIALS, plural: `${CREDENTIALS.plural}/status` };
+const CLUSTER_STATUS = { ...CLUSTER_CREDENTIALS, plural: `${CLUSTER_CREDENTIALS.plural}/status` };
+
+type ClusterStatus = NonNullable<ClusterConvercusCredential['status']>;
 
 type Metadata = ConvercusCredential['metadata'];
 
@@ -274,10 +320,16 @@ export function patchStatusRequest(
   status: Status,
   signal: AbortSignal,
 ): ApiRequest {
-  const body = [
-    { op: 'test', path: '/metadata/uid', value: metadata.uid },
-    { op: 'add', path: '/status', value: status },
-  ];
-  const contentType = 'application/json-patch+json';
-  return { ...statusRequest(metadata, signal), method: 'PATCH', contentType, body };
+  return { ...statusRequest(metadata, signal), ...statusPatch(metadata.uid, status) };
 }
+
+const statusPatch = (uid: string, status: object) =>
+  ({
+    method: 'PATCH',
+    contentType: 'application/json-patch+json',
+    query: { fieldManager: FIELD_MANAGER },
+    body: [
+      { op: 'test', path: '/metadata/uid', value: uid },
+      { op: 'add', path: '/status', value: status },
+    ],
+  }) as const;

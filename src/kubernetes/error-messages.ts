@@ -1,7 +1,7 @@
 import { Failure } from '../lib/failure.ts';
 import { type Sensitive, sanitize } from '../lib/sensitive.ts';
 import type { ApiError } from './api-error.ts';
-import { CREDENTIALS, type Resource } from './resources.ts';
+import { CLUSTER_CREDENTIALS, CREDENTIALS, type Resource } from './resources.ts';
 
 /** The request that failed. */
 export interface ApiCall {
@@ -80,11 +80,14 @@ function unavailableText(error: ApiError, call: ApiCall): string {
   if (error.code === 401) {
     return 'The API server does not accept the credentials of the operator; check its service account or kubeconfig';
   }
-  if (error.code === 404 && call.name === undefined && call.resource === CREDENTIALS) {
-    return `The API server does not know ${nameOf(CREDENTIALS)}; install the CRD: helm upgrade, or kubectl apply --server-side -f crds/`;
+  if (error.code === 404 && call.name === undefined && isOfACrd(call)) {
+    return `The API server does not know ${nameOf(call.resource)}; install the CRD: helm upgrade, or kubectl apply --server-side -f crds/`;
   }
   return `The API server cannot ${doing} for now (${error.code} ${wordOf(error.reason)})`;
 }
+
+const isOfACrd = ({ resource }: ApiCall): boolean =>
+  resource === CREDENTIALS || resource === CLUSTER_CREDENTIALS;
 
 function nameOf({ apiVersion, plural }: Resource): string {
   const [group, version] = apiVersion.split('/');

@@ -1,10 +1,14 @@
+import { clusterNameOf } from '../credential/cluster-name.ts';
 import type { CredentialEvent, EventSubject } from '../credential/events.ts';
-import { API_VERSION, FIELD_MANAGER, KIND } from '../credential/target-secret.ts';
+import { FIELD_MANAGER, ownerFrom } from '../credential/target-secret.ts';
 import { type EpochMs, microTime } from '../lib/time.ts';
 import { EVENTS } from './resources.ts';
 
 /** What events.k8s.io/v1 allows, in bytes. */
 const MAX_NOTE = 1_024;
+
+/** Where Kubernetes keeps events about objects that have no namespace. */
+const DEFAULT_NAMESPACE = 'default';
 
 /** An event about a credential that is not written yet, and its repetitions since: those of the same type and reason. */
 export interface EventSeries {
@@ -24,7 +28,9 @@ export function seriesOf(
   event: CredentialEvent,
   at: EpochMs,
 ): EventSeries {
-  return { namespace, name, uid, event, count: 1, firstAt: at, lastAt: at };
+  const isOfCluster = clusterNameOf(name) !== undefined;
+  const where = isOfCluster ? DEFAULT_NAMESPACE : namespace;
+  return { namespace: where, name, uid, event, count: 1, firstAt: at, lastAt: at };
 }
 
 /** What a series has in common. */
@@ -40,17 +46,19 @@ export function repeat(series: EventSeries, { event, lastAt }: EventSeries): voi
 /** An Event of events.k8s.io/v1. */
 export function eventFrom(series: EventSeries, instance: string): object {
   const { namespace, name, uid, event, count, firstAt, lastAt } = series;
+  const clusterName = clusterNameOf(name);
+  const regarding = { ...ownerFrom(name, uid), ...(clusterName === undefined && { namespace }) };
   return {
     apiVersion: EVENTS.apiVersion,
     kind: 'Event',
-    metadata: { namespace, generateName: prefixOf(name) },
+    metadata: { namespace, generateName: prefixOf(clusterName ?? name) },
     eventTime: microTime(firstAt),
     ...(count > 1 && { series: { count, lastObservedTime: microTime(lastAt) } }),
     type: event.type,
     reason: event.reason,
     note: noteOf(event.message),
     action: 'Reconcile',
-    regarding: { apiVersion: API_VERSION, kind: KIND, namespace, name, uid },
+    regarding,
     reportingController: `convercus.io/${FIELD_MANAGER}`,
     reportingInstance: instance.slice(0, 128),
   };

@@ -1,7 +1,10 @@
+import type { ClusterConvercusCredential } from '../credential/cluster-api.ts';
+import type { NamespaceMeta } from '../credential/instance.ts';
 import { listAt, member, textAt } from '../lib/json.ts';
 import { type ListWatch, type Page, WatchError, type WatchEvent } from '../lib/list-watch.ts';
 import type { Ms } from '../lib/time.ts';
 import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
+import { clusterCredentialFrom, namespaceFrom } from './cluster-objects.ts';
 import { type ApiCall, toFailure } from './error-messages.ts';
 import {
   type CachedCredential,
@@ -10,10 +13,12 @@ import {
   type WatchedSecret,
 } from './objects.ts';
 import {
+  CLUSTER_CREDENTIALS,
   CREDENTIALS,
   JSON_ONLY,
   METADATA,
   METADATA_LIST,
+  NAMESPACES,
   pathOf,
   type Resource,
   SECRETS,
@@ -60,6 +65,25 @@ export const secretListWatch = (
     resource: SECRETS,
     accept: { list: METADATA_LIST, watch: METADATA },
     project: secretFrom,
+  });
+
+export const clusterCredentialListWatch = (
+  restClient: RestClient,
+  { labelSelector = '' }: Pick<Scope, 'labelSelector'>,
+): ListWatch<ClusterConvercusCredential> =>
+  new ApiListWatch(restClient, {
+    labelSelector,
+    resource: CLUSTER_CREDENTIALS,
+    accept: { list: JSON_ONLY, watch: JSON_ONLY },
+    project: clusterCredentialFrom,
+  });
+
+/** Metadata only: the rest of a namespace says nothing that matters here. */
+export const namespaceListWatch = (restClient: RestClient): ListWatch<NamespaceMeta> =>
+  new ApiListWatch(restClient, {
+    resource: NAMESPACES,
+    accept: { list: METADATA_LIST, watch: METADATA },
+    project: namespaceFrom,
   });
 
 class ApiListWatch<T> implements ListWatch<T> {

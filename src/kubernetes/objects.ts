@@ -1,12 +1,16 @@
 import type { ConvercusCredential } from '../credential/api.ts';
+import { CLUSTER_KIND, instanceNameOf } from '../credential/cluster-name.ts';
 import {
   RENEW_REQUEST_ANNOTATION,
   sessionNameOf,
   shortened,
   targetNameOf,
 } from '../credential/credential.ts';
+import { type CredentialResource, credentialsNamespaceOf } from '../credential/instance.ts';
 import type { SecretMeta } from '../credential/secret.ts';
+import type { Status } from '../credential/status.ts';
 import {
+  CLUSTER_CREDENTIAL_LABEL,
   CREDENTIAL_LABEL,
   FIELD_MANAGER,
   MANAGED_BY_LABEL,
@@ -24,14 +28,16 @@ import {
   objectOf,
   textAt,
 } from '../lib/json.ts';
-import type { Key } from '../lib/key.ts';
+import type { Key, ObjectName } from '../lib/key.ts';
 import { annotatedBy, fieldOwnershipOf, mergedBy } from './managed-fields.ts';
 
-export const sourceNameOf = (credential: ConvercusCredential): string =>
-  credential.spec.credentialsSecretRef.name;
+export const sourceOf = (credential: CredentialResource): ObjectName => ({
+  namespace: credentialsNamespaceOf(credential),
+  name: credential.spec.credentialsSecretRef.name,
+});
 
 /** What the cache keeps of a ConvercusCredential: a few kB at most, however large the object is. */
-export type CachedCredential = ConvercusCredential & {
+export type CachedCredential = CredentialResource & {
   /** Labels, annotations and data of the target are left out; `KubernetesClient.wholeCredential` reads them. */
   readonly isTargetOmitted?: true;
 };
@@ -81,7 +87,7 @@ export function credentialFrom(object: unknown): ConvercusCredential | undefined
  * An object stored under another schema may lack what is required now, or hold something else there. It gets empty
  * texts, which `parseCredential` refuses.
  */
-function specFrom(spec: unknown): object {
+export function specFrom(spec: unknown): object {
   const source = member(spec, 'credentialsSecretRef');
   return {
     ...objectOf(spec),
@@ -99,7 +105,7 @@ function targetFrom(value: unknown): object {
 }
 
 /** Undefined when it has another shape than the operator's own: then it is written as if there was none. */
-function statusFrom(status: unknown): object | undefined {
+export function statusFrom(status: unknown): object | undefined {
   if (!isStatus(status)) return undefined;
   const handled = textAt(status, 'lastHandledRenewRequest');
   return {
@@ -123,7 +129,7 @@ const isFlat = (value: unknown): boolean => !Object.values(objectOf(value)).some
 
 const isStructure = (value: unknown): boolean => typeof value === 'object';
 
-function optionalMeta(object: unknown): object {
+export function optionalMeta(object: unknown): object {
   const resourceVersion = textAt(object, 'metadata', 'resourceVersion');
   const creationTimestamp = textAt(object, 'metadata', 'creationTimestamp');
   const deletionTimestamp = textAt(object, 'metadata', 'deletionTimestamp');
@@ -141,17 +147,25 @@ function optionalMeta(object: unknown): object {
 export const keyOf = ({ metadata }: Pick<ConvercusCredential, 'metadata'>): Key =>
   `${metadata.namespace}/${metadata.name}`;
 
-/** The names of its Secrets. */
-export const namesOf = (credential: ConvercusCredential): readonly string[] => [
-  sourceNameOf(credential),
-  targetNameOf(credential),
-  ...(credential.spec.grantType === 'password' ? [sessionNameOf(credential.metadata.name)] : []),
-];
+/** Its Secrets. */
+export function secretsOf(credential: CredentialResource): readonly ObjectName[] {
+  const { metadata, spec } = credential;
+  const source = sourceOf(credential);
+  const target = { namespace: metadata.namespace, name: targetNameOf(credential) };
+  if (spec.grantType !== 'password') return [source, target];
+  return [source, target, { namespace: source.namespace, name: sessionNameOf(metadata.name) }];
+}
+
+/** Of either kind. */
+interface Watched {
+  readonly metadata: Omit<ConvercusCredential['metadata'], 'namespace'>;
+  readonly status?: Pick<Status, 'observedGeneration' | 'conditions'>;
+}
 
 /** Predicate of an update: false when only the status has changed. */
 export function generationOrAnnotationChanged(
-  { metadata: a }: ConvercusCredential,
-  { metadata: b }: ConvercusCredential,
+  { metadata: a }: Watched,
+  { metadata: b }: Watched,
 ): boolean {
   return (
     a.uid !== b.uid ||
@@ -162,10 +176,10 @@ export function generationOrAnnotationChanged(
 }
 
 /** Predicate of an update: another client has replaced the report on this generation. */
-export const statusLost = (before: ConvercusCredential, after: ConvercusCredential): boolean =>
+export const statusLost = (before: Watched, after: Watched): boolean =>
   isReported(before) && !isReported(after);
 
-const isReported = ({ metadata, status }: ConvercusCredential): boolean =>
+const isReported = ({ metadata, status }: Watched): boolean =>
   status?.observedGeneration === metadata.generation &&
   (status.conditions ?? []).some(({ type }) => type === 'Ready');
 
@@ -228,17 +242,25 @@ function mergeMetaFrom(objectMeta: unknown): Pick<SecretMeta, 'allowsMergeBy' | 
   };
 }
 
+const ownerOf = (objectMeta: unknown): unknown =>
+  listAt(objectMeta, 'ownerReferences').find((owner) => member(owner, 'controller') === true);
+
 function controllerOf(objectMeta: unknown): string | undefined {
-  const owners = listAt(objectMeta, 'ownerReferences');
-  const controller = owners.find((owner) => member(owner, 'controller') === true);
-  const uid = textAt(controller, 'uid');
+  const uid = textAt(ownerOf(objectMeta), 'uid');
   return uid && shortened(uid);
 }
 
-const credentialOf = (objectMeta: unknown): string | undefined =>
-  textAt(objectMeta, 'labels', MANAGED_BY_LABEL) === FIELD_MANAGER
-    ? textAt(objectMeta, 'labels', CREDENTIAL_LABEL)
-    : undefined;
+const ownerKindOf = (objectMeta: unknown): string | undefined =>
+  textAt(ownerOf(objectMeta), 'kind');
+
+function credentialOf(objectMeta: unknown): string | undefined {
+  if (textAt(objectMeta, 'labels', MANAGED_BY_LABEL) !== FIELD_MANAGER) return undefined;
+  const name = textAt(objectMeta, 'labels', CREDENTIAL_LABEL);
+  const clusterName = textAt(objectMeta, 'labels', CLUSTER_CREDENTIAL_LABEL);
+  // Others may have added the label of the other kind
+  const isOfCluster = name === undefined || ownerKindOf(objectMeta) === CLUSTER_KIND;
+  return clusterName !== undefined && isOfCluster ? instanceNameOf(clusterName) : name;
+}
 
 const isSession = (objectMeta: unknown): boolean =>
   textAt(objectMeta, 'labels', SESSION_LABEL) === SESSION_COMPONENT &&

@@ -9,6 +9,11 @@ export interface Resource {
 
 export const SECRETS: Resource = { apiVersion: 'v1', plural: 'secrets' };
 export const CREDENTIALS: Resource = { apiVersion: API_VERSION, plural: 'convercuscredentials' };
+export const CLUSTER_CREDENTIALS: Resource = {
+  apiVersion: API_VERSION,
+  plural: 'clusterconvercuscredentials',
+};
+export const NAMESPACES: Resource = { apiVersion: 'v1', plural: 'namespaces' };
 export const EVENTS: Resource = { apiVersion: 'events.k8s.io/v1', plural: 'events' };
 export const LEASES: Resource = { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' };
 

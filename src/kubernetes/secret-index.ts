@@ -1,3 +1,4 @@
+import { clusterNameOf } from '../credential/cluster-name.ts';
 import { sessionNameOf } from '../credential/credential.ts';
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/secret.ts';
 import { isSessionSecret } from '../credential/session-secret.ts';
@@ -60,6 +61,14 @@ export class SecretIndex {
     for (const [key, { known }] of this.#trackedIn(namespace)) {
       const owner = typeof known === 'object' ? sessionOwnerOf(splitKey(key), known) : undefined;
       if (owner !== undefined) yield owner;
+    }
+  }
+
+  /** The instances of ClusterConvercusCredentials, existing or not, that have a target. */
+  *instances(namespace: string | undefined): Iterable<Key> {
+    for (const [at, { known }] of this.#trackedIn(namespace)) {
+      const key = typeof known === 'object' ? instanceOf(splitKey(at), known) : undefined;
+      if (key !== undefined) yield key;
     }
   }
 
@@ -275,4 +284,11 @@ export function sessionOwnerOf({ namespace, name }: ObjectName, meta: SecretMeta
   if (credentialName === undefined || !isSessionSecret(meta, credentialName)) return undefined;
   if (name !== sessionNameOf(credentialName)) return undefined;
   return keyOf({ namespace, name: credentialName });
+}
+
+/** The instance whose target that is, by its label; undefined when it is none. */
+export function instanceOf({ namespace }: ObjectName, meta: SecretMeta): Key | undefined {
+  const { credentialName: name, isSession } = meta;
+  const isTarget = name !== undefined && isSession !== true && clusterNameOf(name) !== undefined;
+  return isTarget ? keyOf({ namespace, name }) : undefined;
 }

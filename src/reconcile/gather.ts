@@ -1,5 +1,5 @@
-import type { ConvercusCredential } from '../credential/api.ts';
 import { type Credential, sessionNameOf } from '../credential/credential.ts';
+import type { CredentialResource } from '../credential/instance.ts';
 import { presentedDigest, type Rejection } from '../credential/lockout.ts';
 import { type Observation, tokenAnnotationsOf } from '../credential/plan.ts';
 import { type SecretMeta, versionOf } from '../credential/secret.ts';
@@ -26,19 +26,18 @@ export async function gather(
   const { resource, credential, state } = subject;
   const { namespace, tokenUrl } = credential;
   const { name } = credential.target;
-  const meta = (secretName: string) =>
-    secretMeta({ lister, cluster }, { namespace, name: secretName }, signal);
-  const found = isToBeCreated(lister, subject) ? 'absent' : await meta(name);
+  const meta = (at: ObjectName) => secretMeta({ lister, cluster }, at, signal);
+  const found = isToBeCreated(lister, subject) ? 'absent' : await meta({ namespace, name });
   if (isFailure(found)) return found;
   const target = asSeenBy(credential, found, clock.now());
   // Without a token in place the credentials Secret is read as a whole anyway
   const source =
     tokenAnnotationsOf({ target }) === undefined
-      ? lister.secret(namespace, credential.source.name)
-      : await meta(credential.source.name);
+      ? lister.secret(credential.source.namespace, credential.source.name)
+      : await meta(credential.source);
   if (isFailure(source)) return source;
   const session =
-    credential.grantType === 'password' ? await meta(sessionNameOf(credential.name)) : 'absent';
+    credential.grantType === 'password' ? await meta(sessionOf(credential)) : 'absent';
   if (isFailure(session)) return session;
   const targetIntact = await isUntouched(cluster, subject, target, signal);
   if (isFailure(targetIntact)) return targetIntact;
@@ -56,22 +55,28 @@ export async function gather(
   };
 }
 
+const sessionOf = ({ name, source }: Credential): ObjectName => ({
+  namespace: source.namespace,
+  name: sessionNameOf(name),
+});
+
 const sincePublished = ({ publishedAt }: CredentialState, clock: Clock): Ms | undefined =>
   publishedAt === undefined ? undefined : clock.monotonic() - publishedAt;
 
 /** What has been rejected for another credential with the same Secret is not tried again for this one. */
 function rejectionOf(
   lister: Lister,
-  { status }: ConvercusCredential,
+  { status }: CredentialResource,
   credential: Credential,
 ): Rejection | undefined {
   const own = readRejection(status);
-  const { grantType, namespace, source } = credential;
-  const meta = lister.secret(namespace, source.name);
+  const { grantType, source } = credential;
+  const meta = lister.secret(source.namespace, source.name);
   if (grantType === 'client_credentials' || typeof meta !== 'object') return own;
   const presented = presentedDigest(credential, versionOf(meta));
   if (own?.presented === presented) return own;
-  const others = lister.referrers(namespace, source.name).map((each) => readRejection(each.status));
+  const users = lister.referrers(source.namespace, source.name);
+  const others = users.map((each) => readRejection(each.status));
   return others.find((each) => each?.presented === presented) ?? own;
 }
 
@@ -119,11 +124,11 @@ async function isUntouched(
  * merge, then to the one that has published into it, then to the oldest, then to the first by name.
  */
 function duplicateOf(
-  { metadata: own }: ConvercusCredential,
-  candidates: readonly ConvercusCredential[],
+  { metadata: own }: CredentialResource,
+  candidates: readonly CredentialResource[],
   target: SecretMeta | 'absent',
 ): string | undefined {
-  const rank = (candidate: ConvercusCredential): string => {
+  const rank = (candidate: CredentialResource): string => {
     const { creationTimestamp = '', name } = candidate.metadata;
     return `${claimOn(target, candidate)} ${creationTimestamp} ${name}`;
   };
@@ -132,7 +137,7 @@ function duplicateOf(
 }
 
 /** The lower, the better. */
-function claimOn(target: SecretMeta | 'absent', { metadata, spec }: ConvercusCredential): number {
+function claimOn(target: SecretMeta | 'absent', { metadata, spec }: CredentialResource): number {
   if (target === 'absent') return 3;
   if (isOwnedBy(metadata, target)) return 0;
   if (spec.target.creationPolicy === 'Merge' && isMergeAllowed(metadata, target)) return 1;

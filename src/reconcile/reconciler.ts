@@ -1,3 +1,4 @@
+import { clusterNameIn } from '../credential/cluster-name.ts';
 import {
   type Credential,
   parseCredential,
@@ -19,6 +20,8 @@ import { type Failure, type FailureKind, isFailure, TOKEN_FAILURES } from '../li
 import type { Key } from '../lib/key.ts';
 import { type Action, type EpochMs, earlierAction, seconds } from '../lib/time.ts';
 import { isPending, isTokenFailure, type TokenFailure } from '../tokens/token-demand.ts';
+import { ClusterReconciler } from './cluster-reconciler.ts';
+import { ClusterSessions } from './cluster-sessions.ts';
 import type { Dependencies } from './dependencies.ts';
 import { FormerTargets } from './former-targets.ts';
 import { gather } from './gather.ts';
@@ -28,6 +31,7 @@ import { SessionCleanup } from './session-cleanup.ts';
 import { type IssuedToken, Sessions } from './sessions.ts';
 import { type CredentialState, CredentialStates, type Subject, type Unparsed } from './state.ts';
 import { rejectionOf, type SyncedTarget, TargetSync } from './sync-target.ts';
+import { UnselectedTargets } from './unselected-targets.ts';
 import { type ReconcileOutcome, retryInTime, StatusUpdater } from './update-status.ts';
 
 /** Most first tokens come sooner, and need no status of their own. */
@@ -51,21 +55,39 @@ export class Reconciler {
   readonly #mergedTargets: MergedTargets;
   readonly #formerTargets: FormerTargets;
   readonly #status: StatusUpdater;
+  readonly #clusterSessions: ClusterSessions;
+  readonly #unselected: UnselectedTargets;
+  /** Absent: ClusterConvercusCredentials are not served. */
+  readonly #cluster: ClusterReconciler | undefined;
 
   constructor(deps: Dependencies, settings: Settings) {
     this.#deps = deps;
     this.#settings = settings;
     this.cleanup = new SessionCleanup(deps);
     this.#sessions = new Sessions(deps);
-    this.#target = new TargetSync(deps, this.#sessions, this.cleanup);
+    this.#clusterSessions = new ClusterSessions(deps);
+    const sessionParts = {
+      sessions: this.#sessions,
+      clusterSessions: this.#clusterSessions,
+      cleanup: this.cleanup,
+    };
+    this.#target = new TargetSync(deps, sessionParts);
     this.#mergedTargets = new MergedTargets(deps);
     this.#formerTargets = new FormerTargets(deps);
     this.#status = new StatusUpdater(deps);
+    this.#unselected = new UnselectedTargets(deps);
+    const { clusterCredentials: lister } = deps;
+    const parts = { deps, settings, states: this.#states, ...sessionParts };
+    this.#cluster = lister && new ClusterReconciler({ ...parts, lister });
   }
 
   /** @param signal fires when nothing may be written any more: the Lease is lost or the process ends */
   async reconcile(key: Key, signal: AbortSignal): Promise<Action> {
     signal.throwIfAborted();
+    const clusterName = this.#cluster && clusterNameIn(key);
+    if (this.#cluster !== undefined && clusterName !== undefined) {
+      return this.#cluster.reconcile(clusterName, signal);
+    }
     const resource = this.#deps.lister.credential(key);
     const state = this.#states.of(key, resource?.metadata.uid);
     const action =
@@ -84,8 +106,11 @@ export class Reconciler {
 
   async #reconcileGone(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
     this.#deps.tokens.leave(key);
+    this.#clusterSessions.leave(key);
+    const removed = await this.#unselected.remove(key, state, signal);
     const released = await this.#mergedTargets.release(key, state, signal);
-    const action = earlierAction(released, await this.#cleanUpSession(key, state, signal));
+    const cleaned = earlierAction(released, await this.#cleanUpSession(key, state, signal));
+    const action = earlierAction(removed, cleaned);
     if (action !== 'await-change') return action;
     this.cleanup.logOutUnstored(key, state, signal);
     this.#states.forget(key);
@@ -97,6 +122,7 @@ export class Reconciler {
     const { tokens, clock } = this.#deps;
     if (resource.metadata.deletionTimestamp !== undefined) {
       tokens.leave(key);
+      this.#clusterSessions.leave(key);
       return 'await-change';
     }
     const issued = await this.#sessions.storeIssued(unparsed, signal);
@@ -144,6 +170,7 @@ export class Reconciler {
     if (next.do !== 'publish') {
       if (credential.grantType === 'password') {
         tokens.cancelUnsent(key);
+        this.#clusterSessions.leave(key);
         await this.#sessions.forgetEnded(subject, seen.session, signal);
       } else tokens.leave(key);
       return unsynced(subject, seen, next);

@@ -34,6 +34,16 @@ export class SessionCleanup {
     this.#deps = deps;
   }
 
+  /** Name of the credential, and namespace of its session: of a ClusterConvercusCredential, which has none, ours. */
+  #placeOf(key: Key): ObjectName {
+    const { namespace, name } = splitKey(key);
+    const { clusterCredentials } = this.#deps;
+    return {
+      namespace: namespace === '' ? (clusterCredentials?.namespace ?? '') : namespace,
+      name,
+    };
+  }
+
   /** There may be a session to clean up. */
   isNeeded(key: Key, state: CredentialState): boolean {
     return (
@@ -46,7 +56,7 @@ export class SessionCleanup {
 
   /** Logs the session out, then deletes its Secret. */
   async cleanUp(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
-    const { namespace, name } = splitKey(key);
+    const { namespace, name } = this.#placeOf(key);
     const { cluster, tokens } = this.#deps;
     const found = await cluster.readSecret(namespace, sessionNameOf(name), signal);
     if (isFailure(found)) return this.#retry(state, found);
@@ -85,7 +95,7 @@ export class SessionCleanup {
     if (state.unstoredSession !== undefined) {
       state.supersededSessions = [...(state.supersededSessions ?? []), state.unstoredSession];
     }
-    this.logOutSuperseded(splitKey(key), state, signal);
+    this.logOutSuperseded(this.#placeOf(key), state, signal);
   }
 
   /** A login or refresh that no credential wants any more has brought it. It is stored nowhere, so it ends now or idles. */
@@ -104,7 +114,7 @@ export class SessionCleanup {
     signal: AbortSignal,
   ): Promise<boolean | Failure> {
     if (meta === 'absent') return false;
-    const { namespace, name } = splitKey(key);
+    const { namespace, name } = this.#placeOf(key);
     const credential = await this.#deps.cluster.readCredential(namespace, name, signal);
     if (isFailure(credential)) return credential;
     if (credential === 'absent') return false;
@@ -119,7 +129,7 @@ export class SessionCleanup {
     signal: AbortSignal,
   ): Promise<Action | undefined> {
     const { tokens, clock } = this.#deps;
-    const at = splitKey(key);
+    const at = this.#placeOf(key);
     const request = await this.#requestFor(session, at.namespace, state, signal);
     if (request === undefined) return undefined;
     const outcome = isFailure(request) ? request : tokens.logOut(key, request);
@@ -189,7 +199,7 @@ export class SessionCleanup {
 
   async #remove({ key, meta, state }: LeftoverSession, signal: AbortSignal): Promise<Action> {
     const { cluster, log } = this.#deps;
-    const { namespace, name } = splitKey(key);
+    const { namespace, name } = this.#placeOf(key);
     if (meta !== 'absent') {
       const secret = { namespace, name: sessionNameOf(name), uid: meta.uid };
       const failure = await cluster.deleteSecret(secret, signal);

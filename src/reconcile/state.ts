@@ -1,6 +1,6 @@
-import type { ConvercusCredential } from '../credential/api.ts';
 import type { Credential } from '../credential/credential.ts';
 import type { CredentialsValues } from '../credential/credentials-secret.ts';
+import type { CredentialResource } from '../credential/instance.ts';
 import type { SecretMeta } from '../credential/secret.ts';
 import type { Session } from '../credential/session.ts';
 import type { Key } from '../lib/key.ts';
@@ -68,7 +68,7 @@ export interface CredentialState {
 /** One credential in the middle of a reconcile. */
 export interface Subject {
   readonly key: Key;
-  readonly resource: ConvercusCredential;
+  readonly resource: CredentialResource;
   readonly credential: Credential;
   readonly state: CredentialState;
 }

@@ -5,6 +5,7 @@ import {
   credentialsSecretMissing,
   requestFrom,
 } from '../credential/credentials-secret.ts';
+import { isInstance } from '../credential/instance.ts';
 import { presentedDigest, type Rejection } from '../credential/lockout.ts';
 import {
   type Observation,
@@ -16,6 +17,7 @@ import { minRetryIntervalOf } from '../credential/renewal.ts';
 import {
   type DesiredSecret,
   isSameVersion,
+  type KnownSecret,
   type SecretMeta,
   type TokenAnnotations,
   versionOf,
@@ -43,10 +45,12 @@ import {
   type Pending,
   type TokenFailure,
 } from '../tokens/token-demand.ts';
+import type { ClusterSessions } from './cluster-sessions.ts';
 import type { Dependencies } from './dependencies.ts';
 import { readBack } from './read-back.ts';
 import type { SessionCleanup } from './session-cleanup.ts';
 import type { IssuedToken, Sessions } from './sessions.ts';
+import { SharedCredentials } from './shared-credentials.ts';
 import type { CredentialState, ReadCredentials, Subject } from './state.ts';
 
 /** After so long without a response a credential without a token reports `Throttled`. */
@@ -58,6 +62,12 @@ export interface SyncedTarget {
   readonly tokenAnnotations: TokenAnnotations;
   readonly targetVersion: string;
   readonly claims: TokenClaims | undefined;
+}
+
+interface SessionParts {
+  readonly sessions: Sessions;
+  readonly clusterSessions: ClusterSessions;
+  readonly cleanup: SessionCleanup;
 }
 
 /** What the plan wants. */
@@ -73,11 +83,14 @@ export interface PlannedSync {
 export class TargetSync {
   readonly #deps: Dependencies;
   readonly #sessions: Sessions;
+  readonly #clusterSessions: ClusterSessions;
   readonly #cleanup: SessionCleanup;
+  readonly #shared = new SharedCredentials();
 
-  constructor(deps: Dependencies, sessions: Sessions, cleanup: SessionCleanup) {
+  constructor(deps: Dependencies, { sessions, clusterSessions, cleanup }: SessionParts) {
     this.#deps = deps;
     this.#sessions = sessions;
+    this.#clusterSessions = clusterSessions;
     this.#cleanup = cleanup;
   }
 
@@ -161,15 +174,26 @@ export class TargetSync {
     const keys = requiredFields(credential).flat().join(' ');
     const known = state.credentials?.keys === keys ? state.credentials : undefined;
     if (known !== undefined && isSameVersion(known.meta, source)) return known;
-    const { namespace } = credential;
-    const contents = await this.#deps.cluster.readSecret(namespace, credential.source.name, signal);
+    const read = () => this.#readSource(credential, source, signal);
+    const found = await this.#shared.read({ credential, keys, source }, read);
+    if (!isFailure(found)) state.credentials = found;
+    return found;
+  }
+
+  async #readSource(
+    credential: Credential,
+    source: KnownSecret,
+    signal: AbortSignal,
+  ): Promise<ReadCredentials | Failure> {
+    const keys = requiredFields(credential).flat().join(' ');
+    const { namespace, name } = credential.source;
+    const contents = await this.#deps.cluster.readSecret(namespace, name, signal);
     if (isFailure(contents)) return contents;
     if (contents === 'absent') return credentialsSecretMissing(credential);
     const values: CredentialsValues | Failure = credentialsIn(contents, credential);
     if (isFailure(values)) return values;
     const meta = isSameVersion(contents.meta, source) ? source : contents.meta;
-    state.credentials = { meta, keys, values };
-    return state.credentials;
+    return { meta, keys, values };
   }
 
   #obtain(
@@ -186,7 +210,7 @@ export class TargetSync {
     const request = requestFrom(credential, credentials.values);
     const credentialsVersion = versionOf(credentials.meta);
     const demand = {
-      namespace: credential.namespace,
+      namespace: credential.source.namespace,
       freshness,
       policy: credential.renewal,
       currentToken,
@@ -194,8 +218,12 @@ export class TargetSync {
       loginHistory: loginHistoryOf(seen, credentialsVersion),
     };
     if (!isPassword(request)) return Promise.resolve(tokens.get(key, { ...demand, request }));
-    const call = { demand: { ...demand, request }, credentialsVersion, existing: seen.session };
-    return this.#sessions.obtain(subject, { ...call, issued }, signal);
+    const { session: existing } = seen;
+    const call = { demand: { ...demand, request }, credentialsVersion, existing, issued };
+    if (isInstance(subject.resource)) {
+      return Promise.resolve(this.#clusterSessions.obtain(subject, call));
+    }
+    return this.#sessions.obtain(subject, call, signal);
   }
 
   /**

@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { ConvercusCredential } from '../credential/api.ts';
 import { targetNameOf } from '../credential/credential.ts';
 import { eventFor } from '../credential/events.ts';
+import { type CredentialResource, isInstance } from '../credential/instance.ts';
 import type { Rejection } from '../credential/lockout.ts';
 import type { TokenAnnotations } from '../credential/secret.ts';
 import { type Attempt, failureOf, statusFor } from '../credential/status.ts';
@@ -65,7 +65,7 @@ export class StatusUpdater {
   }
 
   async #write(
-    resource: ConvercusCredential,
+    resource: CredentialResource,
     outcome: ReconcileOutcome,
     signal: AbortSignal,
   ): Promise<Failure | undefined> {
@@ -78,7 +78,7 @@ export class StatusUpdater {
     const event =
       written === 'gone' ? undefined : eventFor(resource.status, status, isRenewed(outcome));
     if (event === undefined) return undefined;
-    cluster.recordEvent(resource, event);
+    if (!isInstance(resource)) cluster.recordEvent(resource, event); // else one tells it for all
     const { namespace, name } = resource.metadata;
     const level = event.type === 'Warning' ? 'warn' : 'debug'; // each renewal has a line of its own
     log[level](event.message, { namespace, name, reason: event.reason });

@@ -1,5 +1,6 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import { type EpochMs, parseTime } from '../lib/time.ts';
+import { inText, type Labels } from './text-format.ts';
 
 interface Gauge {
   readonly name: string;
@@ -9,8 +10,6 @@ interface Gauge {
   /** Those of every gauge when absent. */
   readonly labels?: (credential: ConvercusCredential) => Labels;
 }
-
-type Labels = Readonly<Record<string, string>>;
 
 const GAUGES: readonly Gauge[] = [
   {
@@ -121,14 +120,3 @@ function labelsOf({ metadata, spec }: ConvercusCredential): Labels {
   const { namespace, name } = metadata;
   return { namespace, name, program, environment, grant_type: grantType };
 }
-
-const inText = (labels: Labels): string =>
-  Object.entries(labels)
-    .map(([label, value]) => `${label}="${escaped(value)}"`)
-    .join();
-
-const ESCAPES: Readonly<Record<string, string>> = { '\\': '\\\\', '"': '\\"', '\n': '\\n' };
-
-/** Label values of the text format 0.0.4. */
-const escaped = (value: string): string =>
-  value.replace(/[\\"\n]/g, (found) => ESCAPES[found] ?? '');

@@ -4,6 +4,7 @@ import { RENEW_REASONS, type RenewReason } from '../credential/plan.ts';
 import type { Clock } from '../lib/clock.ts';
 import { FAILURE_KINDS, type FailureKind, TOKEN_FAILURES } from '../lib/failure.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
+import { type ClusterCredential, clusterGauge } from './cluster-gauge.ts';
 import {
   controllerMetrics,
   type QueueState,
@@ -26,6 +27,8 @@ export interface MetricsOptions {
 export interface Observed {
   /** All credentials; each call starts a new iteration. */
   readonly credentials?: () => Iterable<ConvercusCredential>;
+  /** Absent: they are not served. */
+  readonly clusterCredentials?: { reported(): Iterable<ClusterCredential> } | undefined;
   readonly queue?: { snapshot(): QueueState };
   readonly controller?: { readonly active: number };
   readonly limiter?: { snapshot(): readonly HostState[] };
@@ -99,7 +102,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
 
   async function* chunks(): AsyncGenerator<string> {
     // The leader alone: a standby that is cut off would go on showing old news
-    const { credentials = () => [] } = isLeader ? observed : {};
+    const { credentials = () => [], clusterCredentials } = isLeader ? observed : {};
     yield await make.text();
     const ofCredentials = perCredential
       ? credentialGauges(credentials, clock.now())
@@ -108,6 +111,8 @@ export function createMetrics(options: MetricsOptions): Metrics {
       yield chunk;
       await setImmediate();
     }
+    if (perCredential && clusterCredentials !== undefined)
+      yield clusterGauge(clusterCredentials.reported());
   }
 
   return {

@@ -75,7 +75,7 @@ describe('a message about a credentials Secret', () => {
       fc.property(anyText, anyText, fc.option(anyText), (name, key, value) => {
         const { source, ...rest } = aParsedCredential();
         const keys = { ...source.keys, clientSecret: key };
-        const credential = { ...rest, source: { name, keys } };
+        const credential = { ...rest, source: { ...source, name, keys } };
         const data = new Map(value === null ? [] : [[key, new Sensitive(value)]]);
         const contents = { meta: META, type: '', labels: {}, annotations: {}, data };
         isFitToShow(credentialsIn(contents, credential));

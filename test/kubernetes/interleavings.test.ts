@@ -5,7 +5,7 @@ import type { KnownSecret } from '../../src/credential/secret.ts';
 import { ClusterCache } from '../../src/kubernetes/cache.ts';
 import { KubernetesClient } from '../../src/kubernetes/client.ts';
 import { EventRecorder } from '../../src/kubernetes/event-recorder.ts';
-import { credentialFrom, namesOf, secretFrom } from '../../src/kubernetes/objects.ts';
+import { credentialFrom, secretFrom, secretsOf } from '../../src/kubernetes/objects.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import type { Key } from '../../src/lib/key.ts';
 import type { EventHandler } from '../../src/lib/list-watch.ts';
@@ -339,7 +339,8 @@ class Game {
     if (result === undefined || result === state || last?.isOurs === true) return;
     for (const [asker, before] of wakes) {
       const credential = this.cache.credential(`shop/${asker}`);
-      if (credential === undefined || !namesOf(credential).includes(name)) continue;
+      if (credential === undefined) continue;
+      if (!secretsOf(credential).some((it) => it.name === name)) continue;
       expect(this.#wakes.get(`shop/${asker}`)).toBeGreaterThan(before);
     }
   }

@@ -5,9 +5,9 @@ import { formatTokenAnnotations } from '../../src/credential/token-annotations.t
 import {
   cachedCredentialFrom,
   credentialFrom,
-  namesOf,
   secretFrom,
   secretMetaFrom,
+  secretsOf,
 } from '../../src/kubernetes/objects.ts';
 import { credentialGauges } from '../../src/telemetry/credential-gauges.ts';
 import { runs } from '../support/runs.ts';
@@ -387,7 +387,7 @@ describe('a credential that was stored under another schema', () => {
         (spec, status) => {
           const credential = cachedCredentialFrom({ metadata, spec, status });
           if (credential === undefined) throw new Error('it has a name, a namespace and a uid');
-          for (const name of namesOf(credential)) expect(name).toEqual(expect.any(String));
+          for (const { name } of secretsOf(credential)) expect(name).toEqual(expect.any(String));
           const lines = [...credentialGauges(() => [credential], 0)].join('');
           expect(lines).toContain('name="a"');
           expect(readRejection(credential.status)?.at ?? 0).toEqual(expect.any(Number));

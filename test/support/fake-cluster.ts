@@ -1,6 +1,15 @@
 import type { ConvercusCredential } from '../../src/credential/api.ts';
-import { targetNameOf } from '../../src/credential/credential.ts';
+import type { ClusterConvercusCredential } from '../../src/credential/cluster-api.ts';
+import { clusterNameOf, instanceNameOf } from '../../src/credential/cluster-name.ts';
+import { sessionNameOf, targetNameOf } from '../../src/credential/credential.ts';
 import type { CredentialEvent, EventSubject } from '../../src/credential/events.ts';
+import {
+  type CredentialResource,
+  credentialsNamespaceOf,
+  instanceIn,
+  isInstance,
+  type NamespaceMeta,
+} from '../../src/credential/instance.ts';
 import type {
   DesiredSecret,
   KnownSecret,
@@ -9,6 +18,7 @@ import type {
   SecretMeta,
 } from '../../src/credential/secret.ts';
 import {
+  CLUSTER_CREDENTIAL_LABEL,
   CREDENTIAL_LABEL,
   credentialOfManager,
   DELETION_POLICY_ANNOTATION,
@@ -19,6 +29,7 @@ import {
   SESSION_LABEL,
 } from '../../src/credential/target-secret.ts';
 import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
+import { ClusterCredentials } from '../../src/kubernetes/cluster-credentials.ts';
 import { Failure } from '../../src/lib/failure.ts';
 import { type Key, splitKey } from '../../src/lib/key.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
@@ -43,7 +54,12 @@ export type Call =
   | 'applySecret'
   | 'deleteSecret'
   | 'readCredential'
-  | 'applyStatus';
+  | 'applyStatus'
+  | 'readClusterCredential'
+  | 'applyClusterStatus';
+
+/** Where credentials Secrets and sessions of ClusterConvercusCredentials are. */
+export const CREDENTIALS_NAMESPACE = 'convercus';
 
 export interface RecordedEvent extends CredentialEvent {
   readonly about: Key;
@@ -56,7 +72,26 @@ export class FakeCluster implements ClusterClient, Lister {
   readonly requests: string[] = [];
   /** The Lister lacks labels, annotations and data of targets, as if all of them were large. */
   omitsTargets = false;
-  readonly #credentials = new Map<Key, ConvercusCredential>();
+  readonly #credentials = new Map<Key, CredentialResource>();
+  /** Keys of what has changed about ClusterConvercusCredentials. */
+  readonly changed = new Set<Key>();
+  readonly clusterCredentials = new ClusterCredentials({
+    namespace: CREDENTIALS_NAMESPACE,
+    instances: {
+      credential: (key) => this.#credentials.get(key),
+      applyInstance: (instance) => this.#applyInstance(instance),
+      deleteInstance: (key) => {
+        this.#credentials.delete(key);
+        this.changed.add(key);
+      },
+    },
+    enqueue: (keys) => {
+      for (const key of keys) this.changed.add(key);
+    },
+  });
+  readonly #clusterHandler = this.clusterCredentials.credentialHandler();
+  readonly #namespaceHandler = this.clusterCredentials.namespaceHandler();
+  readonly #clusters = new Map<string, ClusterConvercusCredential>();
   /** Credentials that exist, but that our watch does not show. */
   readonly #others = new Map<Key, ConvercusCredential>();
   readonly #secrets = new Map<Key, StoredSecret>();
@@ -65,9 +100,48 @@ export class FakeCluster implements ClusterClient, Lister {
   readonly #outages: { call: Call; holds: () => boolean; failure: Failure }[] = [];
   #count = 0;
 
+  constructor() {
+    for (const handler of [this.#clusterHandler, this.#namespaceHandler]) {
+      handler.init('1', false);
+      handler.initDone();
+    }
+  }
+
   // What people and other programs do
 
-  put(credential: ConvercusCredential): void {
+  putCluster(credential: ClusterConvercusCredential): void {
+    this.#clusters.set(credential.metadata.name, credential);
+    this.#clusterHandler.apply(credential);
+  }
+
+  /** With its Secrets, as the garbage collector does it. */
+  removeCluster(name: string): void {
+    const credential = this.#clusters.get(name);
+    if (credential === undefined) throw new Error(`no cluster credential ${name}`);
+    this.#clusters.delete(name);
+    this.#clusterHandler.delete(credential);
+    this.#collectGarbageOf(credential.metadata.uid);
+  }
+
+  cluster(name: string): ClusterConvercusCredential {
+    const found = this.#clusters.get(name);
+    if (found === undefined) throw new Error(`no cluster credential ${name}`);
+    return found;
+  }
+
+  putNamespace(name: string, more: Partial<NamespaceMeta> = {}): void {
+    this.#namespaceHandler.apply({ name, labels: {}, isTerminating: false, ...more });
+  }
+
+  /** With its Secrets. */
+  removeNamespace(name: string): void {
+    this.#namespaceHandler.delete({ name, labels: {}, isTerminating: true });
+    for (const key of this.#secrets.keys()) {
+      if (splitKey(key).namespace === name) this.#secrets.delete(key);
+    }
+  }
+
+  put(credential: CredentialResource): void {
     this.#credentials.set(keyOf(credential.metadata), credential);
   }
 
@@ -92,9 +166,7 @@ export class FakeCluster implements ClusterClient, Lister {
   remove(key: Key): void {
     const uid = this.#credentials.get(key)?.metadata.uid;
     this.#credentials.delete(key);
-    for (const [name, secret] of this.#secrets) {
-      if (uid !== undefined && secret.controllerUid === uid) this.#secrets.delete(name);
-    }
+    if (uid !== undefined) this.#collectGarbageOf(uid);
   }
 
   /** Changes a credential as `kubectl edit` would: a new generation. */
@@ -158,13 +230,37 @@ export class FakeCluster implements ClusterClient, Lister {
     return this.#credentials.get(key)?.status;
   }
 
+  /** Statuses of instances are lost with the process. */
+  forgetInstances(): void {
+    for (const instance of this.#credentials.values()) {
+      const name = clusterNameOf(instance.metadata.name);
+      if (name === undefined) continue;
+      const { namespace, deletionTimestamp } = instance.metadata;
+      const isTerminating = deletionTimestamp !== undefined;
+      this.put(
+        instanceIn(this.cluster(name), { name: namespace, isTerminating }, CREDENTIALS_NAMESPACE),
+      );
+    }
+  }
+
+  /** Of every credential and instance, and of targets of instances that are gone. */
+  keys(): Key[] {
+    const owners = [...this.#secrets.keys()].flatMap((key) => {
+      const meta = this.#metaOf(key);
+      const name = meta === 'absent' ? undefined : meta.credentialName;
+      if (name === undefined || clusterNameOf(name) === undefined) return [];
+      return [`${splitKey(key).namespace}/${name}`];
+    });
+    return [...new Set([...this.#credentials.keys(), ...owners])];
+  }
+
   get statuses(): unknown[] {
     return [...this.#credentials.values()].map(({ status }) => status);
   }
 
   // Lister
 
-  credential(key: Key): ConvercusCredential | undefined {
+  credential(key: Key): CredentialResource | undefined {
     const found = this.#credentials.get(key);
     if (found === undefined || !this.omitsTargets) return found;
     const { labels: _, annotations: __, data: ___, ...target } = found.spec.target;
@@ -176,21 +272,26 @@ export class FakeCluster implements ClusterClient, Lister {
     return this.#unknown.has(key) ? 'unknown' : this.#metaOf(key);
   }
 
-  credentialsWithTarget(namespace: string, targetName: string): readonly ConvercusCredential[] {
+  credentialsWithTarget(namespace: string, targetName: string): readonly CredentialResource[] {
     return [...this.#credentials.values()].filter(
       (each) => each.metadata.namespace === namespace && targetNameOf(each) === targetName,
     );
   }
 
-  referrers(namespace: string, secretName: string): readonly ConvercusCredential[] {
+  referrers(namespace: string, secretName: string): readonly CredentialResource[] {
     return [...this.#credentials.values()].filter(
-      ({ metadata, spec }) =>
-        metadata.namespace === namespace && spec.credentialsSecretRef.name === secretName,
+      (each) =>
+        credentialsNamespaceOf(each) === namespace &&
+        each.spec.credentialsSecretRef.name === secretName,
     );
   }
 
   hasSession(key: Key): boolean {
-    const meta = this.#metaOf(`${key}-session`);
+    const { namespace, name } = splitKey(key);
+    const isOfCluster = clusterNameOf(name) !== undefined;
+    if (isOfCluster && namespace !== '') return false;
+    const at = isOfCluster ? CREDENTIALS_NAMESPACE : namespace;
+    const meta = this.#metaOf(`${at}/${sessionNameOf(name)}`);
     return meta !== 'absent' && meta.isSession === true;
   }
 
@@ -241,10 +342,36 @@ export class FakeCluster implements ClusterClient, Lister {
     return this.#handle('applySecret', desired.name, () => this.#apply(desired));
   }
 
+  async readClusterCredential(
+    name: string,
+  ): Promise<ClusterConvercusCredential | 'absent' | Failure> {
+    return this.#handle('readClusterCredential', name, () => this.#clusters.get(name) ?? 'absent');
+  }
+
+  async applyClusterStatus(
+    { metadata }: ClusterConvercusCredential,
+    status: NonNullable<ClusterConvercusCredential['status']>,
+  ): Promise<'written' | 'gone' | Failure> {
+    return this.#handle('applyClusterStatus', metadata.name, () => {
+      const current = this.#clusters.get(metadata.name);
+      if (current === undefined || current.metadata.uid !== metadata.uid) return 'gone';
+      this.putCluster({ ...current, status: JSON.parse(JSON.stringify(status)) });
+      return 'written';
+    });
+  }
+
   async applyStatus(
-    { metadata }: ConvercusCredential,
+    resource: CredentialResource,
     status: NonNullable<ConvercusCredential['status']>,
   ): Promise<'written' | 'gone' | Failure> {
+    const { metadata } = resource;
+    if (isInstance(resource)) {
+      const current = this.#credentials.get(keyOf(metadata));
+      if (current?.metadata.uid !== metadata.uid) return 'gone';
+      this.put({ ...current, status });
+      this.changed.add(`/${metadata.name}`);
+      return 'written';
+    }
     return this.#handle('applyStatus', metadata.name, () => {
       const current = this.#credentials.get(keyOf(metadata));
       if (current === undefined || current.metadata.uid !== metadata.uid) return 'gone';
@@ -265,16 +392,20 @@ export class FakeCluster implements ClusterClient, Lister {
   async readCredential(
     namespace: string,
     name: string,
-  ): Promise<ConvercusCredential | 'absent' | Failure> {
+  ): Promise<CredentialResource | 'absent' | Failure> {
     return this.#handle('readCredential', name, () => {
+      const clusterName = clusterNameOf(name);
+      const cluster = clusterName === undefined ? undefined : this.#clusters.get(clusterName);
+      if (cluster !== undefined)
+        return instanceIn(cluster, { name: namespace, isTerminating: false }, namespace);
       const key = `${namespace}/${name}`;
       return this.#credentials.get(key) ?? this.#others.get(key) ?? 'absent';
     });
   }
 
   async wholeCredential(
-    cached: ConvercusCredential,
-  ): Promise<ConvercusCredential | 'superseded' | Failure> {
+    cached: CredentialResource,
+  ): Promise<CredentialResource | 'superseded' | Failure> {
     if (!this.omitsTargets) return cached;
     const { uid, generation, name } = cached.metadata;
     return this.#handle('readCredential', name, () => {
@@ -300,6 +431,20 @@ export class FakeCluster implements ClusterClient, Lister {
       if (planned === undefined) return result;
     }
     return planned.failure;
+  }
+
+  #applyInstance(instance: CredentialResource): void {
+    const key = keyOf(instance.metadata);
+    const before = this.#credentials.get(key);
+    const isSame = before?.metadata.uid === instance.metadata.uid;
+    this.put(isSame ? { ...instance, status: before.status ?? {} } : instance);
+    this.changed.add(key);
+  }
+
+  #collectGarbageOf(uid: string): void {
+    for (const [name, secret] of this.#secrets) {
+      if (secret.controllerUid === uid) this.#secrets.delete(name);
+    }
   }
 
   #apply(desired: DesiredSecret): SecretMeta | Failure {
@@ -333,7 +478,9 @@ export class FakeCluster implements ClusterClient, Lister {
     if (found === undefined) return 'absent';
     const { uid, resourceVersion, controllerUid, labels, annotations } = found;
     const isManaged = labels[MANAGED_BY_LABEL] === FIELD_MANAGER;
-    const credentialName = isManaged ? labels[CREDENTIAL_LABEL] : undefined;
+    const clusterName = labels[CLUSTER_CREDENTIAL_LABEL];
+    const label = labels[CREDENTIAL_LABEL] ?? (clusterName && instanceNameOf(clusterName));
+    const credentialName = isManaged ? label : undefined;
     const tokenAnnotations = parseTokenAnnotations(annotations, annotatedBy(found));
     const isLabelled = isManaged && labels[SESSION_LABEL] === SESSION_COMPONENT;
     const isSession = isLabelled && tokenAnnotations === undefined;
@@ -351,7 +498,7 @@ export class FakeCluster implements ClusterClient, Lister {
     };
   }
 
-  #existing(key: Key): ConvercusCredential {
+  #existing(key: Key): CredentialResource {
     const found = this.#credentials.get(key);
     if (found === undefined) throw new Error(`no credential ${key}`);
     return found;

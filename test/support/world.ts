@@ -410,7 +410,17 @@ export class World {
         reconciler.cleanup.logOutAbandoned(session, step, killed.signal),
     });
     this.#tokens = tokens;
-    const deps = { lister: cluster, cluster, tokens, telemetry, clock, random, log };
+    const deps = {
+      lister: cluster,
+      clusterCredentials: cluster.clusterCredentials,
+      cluster,
+      tokens,
+      telemetry,
+      clock,
+      random,
+      log,
+      enqueueFirst: (key: Key) => this.enqueue(key),
+    };
     const reconciler = new Reconciler(deps, settings);
     return reconciler;
   }

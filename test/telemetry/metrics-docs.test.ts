@@ -38,6 +38,7 @@ async function shown(perCredential: boolean): Promise<Map<string, Metric>> {
   metrics.leading(true);
   metrics.observe({
     credentials: () => [aCredential({ spec: { suspend: true }, status })],
+    clusterCredentials: { reported: () => [{ metadata: aCredential().metadata }] },
     limiter: { snapshot: () => [host] },
   });
   metrics.apiRequest('GET', 'api:443', '200');

@@ -1,0 +1,166 @@
+import type { ClusterConvercusCredential } from '../credential/cluster-api.ts';
+import { clusterKeyOf, instanceNameOf } from '../credential/cluster-name.ts';
+import { parseCredential, type Settings, sessionNameOf } from '../credential/credential.ts';
+import { instanceIn } from '../credential/instance.ts';
+import type { SecretMeta, TokenAnnotations } from '../credential/secret.ts';
+import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
+import type { Key } from '../lib/key.ts';
+import { type Action, asError, earlierAction, earliestRequeue } from '../lib/time.ts';
+import { isPending, isTokenFailure } from '../tokens/token-demand.ts';
+import type { ClusterSessions } from './cluster-sessions.ts';
+import { ClusterStatusUpdater } from './cluster-status-updater.ts';
+import type { ClusterLister, Dependencies } from './dependencies.ts';
+import type { SessionCleanup } from './session-cleanup.ts';
+import type { Sessions } from './sessions.ts';
+import type { CredentialState, CredentialStates, Subject, Unparsed } from './state.ts';
+
+interface Parts {
+  readonly deps: Dependencies;
+  readonly lister: ClusterLister;
+  readonly settings: Settings;
+  readonly states: CredentialStates;
+  readonly sessions: Sessions;
+  readonly clusterSessions: ClusterSessions;
+  readonly cleanup: SessionCleanup;
+}
+
+/**
+ * Reconciles the key of a ClusterConvercusCredential itself: its session, if its grant is `password`, and its status,
+ * which is made of those of its instances. Their tokens and targets are theirs (reconcile/reconciler.ts).
+ */
+export class ClusterReconciler {
+  readonly #parts: Parts;
+  readonly #status: ClusterStatusUpdater;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    this.#status = new ClusterStatusUpdater(parts.deps, parts.lister);
+  }
+
+  /** @param name of the ClusterConvercusCredential */
+  async reconcile(name: string, signal: AbortSignal): Promise<Action> {
+    const { deps, lister, states } = this.#parts;
+    const key = clusterKeyOf(name);
+    const resource = lister.credential(name);
+    const state = states.of(key, resource?.metadata.uid);
+    if (resource === undefined) return this.#reconcileGone(name, state, signal);
+    if (resource.metadata.deletionTimestamp !== undefined) {
+      deps.tokens.leave(key);
+      return 'await-change';
+    }
+    const session = await this.#reconcileSession(resource, state, signal);
+    const status = await this.#status.update(resource, signal);
+    states.tidy(key);
+    return earlierAction(session, status);
+  }
+
+  async #reconcileGone(name: string, state: CredentialState, signal: AbortSignal): Promise<Action> {
+    const { deps, clusterSessions, cleanup, states } = this.#parts;
+    const key = clusterKeyOf(name);
+    deps.tokens.leave(key);
+    clusterSessions.forget(key);
+    this.#status.forget(name);
+    const action = await this.#cleanUp(key, state, signal);
+    if (action !== 'await-change') return action;
+    cleanup.logOutUnstored(key, state, signal);
+    states.forget(key);
+    return action;
+  }
+
+  /** The session is held as by an instance beside the credentials Secret. */
+  async #reconcileSession(
+    cluster: ClusterConvercusCredential,
+    state: CredentialState,
+    signal: AbortSignal,
+  ): Promise<Action> {
+    const { lister, settings, sessions, clusterSessions } = this.#parts;
+    const { namespace } = lister;
+    const key = clusterKeyOf(cluster.metadata.name);
+    const resource = instanceIn(cluster, { name: namespace, isTerminating: false }, namespace);
+    const holder: Unparsed = { key, resource, state };
+    const issued = await sessions.storeIssued(holder, signal);
+    if (issued !== undefined && isTokenFailure(issued)) {
+      clusterSessions.settle(key, issued);
+      return asError(earliestRequeue(issued.retryAt));
+    }
+    if (issued !== undefined) clusterSessions.issued(key, issued);
+    const credential = parseCredential(resource, settings);
+    if (isFailure(credential)) return 'await-change'; // its instances tell it
+    if (credential.grantType === 'password') {
+      this.#logOutSuperseded(cluster, state, signal);
+      return this.#obtain({ ...holder, credential }, signal);
+    }
+    const isFormer = (token: TokenAnnotations) => token.specHash !== credential.specHash;
+    return this.#isHeld(cluster, isFormer) ? 'await-change' : this.#cleanUp(key, state, signal);
+  }
+
+  /** A token for the instances that wait. */
+  async #obtain(subject: Subject, signal: AbortSignal): Promise<Action> {
+    const { deps, sessions, clusterSessions } = this.#parts;
+    const { key, state } = subject;
+    const existing = await this.#sessionSecret(subject, signal);
+    if (isFailure(existing)) return this.#retry(state, existing);
+    const demanded = clusterSessions.mostUrgent(key);
+    if (demanded === undefined) {
+      deps.tokens.cancelUnsent(key);
+      await sessions.forgetEnded(subject, existing, signal);
+      return 'await-change';
+    }
+    const demand = { ...demanded, existing, issued: undefined };
+    const outcome = await sessions.obtain(subject, demand, signal);
+    if (isPending(outcome)) return { requeueAt: outcome.reportAt };
+    clusterSessions.settle(key, outcome);
+    return 'await-change';
+  }
+
+  #sessionSecret(
+    { credential: { name, source } }: Subject,
+    signal: AbortSignal,
+  ): SecretMeta | 'absent' | Promise<SecretMeta | 'absent' | Failure> {
+    const { lister, cluster } = this.#parts.deps;
+    const known = lister.secret(source.namespace, sessionNameOf(name));
+    if (known !== 'unknown') return known;
+    return cluster.readSecretMeta(source.namespace, sessionNameOf(name), signal);
+  }
+
+  /** Once no target holds a token that may be of a session before. */
+  #logOutSuperseded(
+    cluster: ClusterConvercusCredential,
+    state: CredentialState,
+    signal: AbortSignal,
+  ): void {
+    const { lister, cleanup } = this.#parts;
+    const startedAt = state.session?.session.startedAt;
+    if (state.supersededSessions === undefined || startedAt === undefined) return;
+    if (this.#isHeld(cluster, ({ issuedAt }) => issuedAt < startedAt)) return;
+    const at = { namespace: lister.namespace, name: instanceNameOf(cluster.metadata.name) };
+    cleanup.logOutSuperseded(at, state, signal);
+  }
+
+  /** Some target holds such a token, and it is valid. */
+  #isHeld(
+    { metadata: { name } }: ClusterConvercusCredential,
+    isSuch: (token: TokenAnnotations) => boolean,
+  ): boolean {
+    const { deps, lister } = this.#parts;
+    const now = deps.clock.now();
+    return lister.instances(name).some(({ metadata, spec }) => {
+      const target = deps.lister.secret(metadata.namespace, spec.target.name ?? '');
+      const token = typeof target === 'object' ? target.tokenAnnotations : undefined;
+      return token !== undefined && token.expiresAt > now && isSuch(token);
+    });
+  }
+
+  async #cleanUp(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
+    const { deps, cleanup } = this.#parts;
+    if (cleanup.isNeeded(key, state)) return cleanup.cleanUp(key, state, signal);
+    deps.tokens.leaveLogout(key);
+    return 'await-change';
+  }
+
+  #retry(state: CredentialState, failure: Failure): Action {
+    const { clock, random } = this.#parts.deps;
+    state.failedRequests += 1;
+    return asError(earliestRequeue(retryAt(failure, state.failedRequests, clock.now(), random())));
+  }
+}

@@ -1,0 +1,64 @@
+import { clusterNameOf } from '../credential/cluster-name.ts';
+import { isOwnTarget } from '../credential/target-secret.ts';
+import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
+import { type Key, splitKey } from '../lib/key.ts';
+import { type Action, asError, earliestRequeue } from '../lib/time.ts';
+import type { Dependencies } from './dependencies.ts';
+import type { CredentialState } from './state.ts';
+
+/**
+ * Deletes the target of a ClusterConvercusCredential in a namespace that it does not select any more. When the resource
+ * is gone itself, that is left to garbage collection. There is no finalizer: a Secret says by owner and label whose it
+ * is, also after a restart.
+ */
+export class UnselectedTargets {
+  readonly #deps: Dependencies;
+
+  constructor(deps: Dependencies) {
+    this.#deps = deps;
+  }
+
+  /** @param key of an instance that is gone */
+  async remove(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
+    const { lister, clusterCredentials } = this.#deps;
+    const clusterName = clusterNameOf(splitKey(key).name);
+    const known = clusterName && clusterCredentials?.credential(clusterName);
+    if (known === undefined || known === '') return 'await-change';
+    for (const secretName of lister.ownedSecrets(key, known.metadata.uid)) {
+      const failure = await this.#removeOne(key, { secretName, uid: known.metadata.uid }, signal);
+      if (failure !== undefined) return this.#retry(state, failure);
+    }
+    return 'await-change';
+  }
+
+  async #removeOne(
+    key: Key,
+    { secretName, uid }: { readonly secretName: string; readonly uid: string },
+    signal: AbortSignal,
+  ): Promise<Failure | undefined> {
+    const { lister, cluster, log } = this.#deps;
+    const { namespace, name } = splitKey(key);
+    // Metadata do not hold the type
+    const found = await cluster.readSecret(namespace, secretName, signal);
+    if (isFailure(found)) return found;
+    if (found === 'absent' || !isOwnTarget({ uid, name }, found)) return undefined;
+    if (lister.credential(key) !== undefined) return undefined; // selected again
+    const secret = { namespace, name: secretName, uid: found.meta.uid };
+    const failure = await cluster.deleteSecret(secret, signal);
+    if (failure !== undefined) return failure;
+    log.info('A target was deleted, for its namespace is not selected any more', {
+      namespace,
+      name,
+      secret: secretName,
+    });
+    return undefined;
+  }
+
+  #retry(state: CredentialState, failure: Failure): Action {
+    const { clock, random, log } = this.#deps;
+    state.failedRequests += 1;
+    const { kind: reason, code } = failure;
+    log.warn(failure.message, { reason, code, attempts: state.failedRequests });
+    return asError(earliestRequeue(retryAt(failure, state.failedRequests, clock.now(), random())));
+  }
+}
