@@ -1,9 +1,10 @@
 import { RENEW_REQUEST_ANNOTATION } from '../../src/credential/credential.ts';
 import { MERGE_ANNOTATION } from '../../src/credential/target-secret.ts';
-import { type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import { hours, type Ms, minutes, rfc3339, seconds } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
 import { decoded, encoded, keyOf, mergeAllowedTo, type StoredObject } from './objects.ts';
 import { CLIENTS } from './provider.ts';
+import { START } from './replica.ts';
 import { type Spec, specOf, targetNameOf } from './rules/rule.ts';
 import { clientOf, NAMESPACES, SOURCES, type World } from './world.ts';
 
@@ -212,11 +213,13 @@ const withData =
     data: { ...secret.data, ...encoded(data) },
   });
 
-const withAnnotation =
-  (name: string, value: string) =>
-  ({ metadata }: StoredObject) => ({
-    metadata: { ...metadata, annotations: { ...metadata.annotations, [name]: value } },
-  });
+/** Another date: one that a token may have, or one years ahead, which the operator takes for none. */
+const withDate =
+  (name: string) =>
+  ({ metadata }: StoredObject, dice: Dice) => {
+    const value = rfc3339(START + dice.pick([hours(3), hours(20_000)]));
+    return { metadata: { ...metadata, annotations: { ...metadata.annotations, [name]: value } } };
+  };
 
 const withLabel =
   (name: string) =>
@@ -408,14 +411,8 @@ export const SECRET_EDITS = {
   unlabelTarget: changingSecret(targetNameOf, ({ metadata }) => ({
     metadata: { ...metadata, labels: {} },
   })),
-  forgeExpiry: changingSecret(
-    targetNameOf,
-    withAnnotation('convercus.io/expires-at', '2030-01-01T00:00:00Z'),
-  ),
-  forgeRenewal: changingSecret(
-    targetNameOf,
-    withAnnotation('convercus.io/renew-at', '2029-01-01T00:00:00Z'),
-  ),
+  forgeExpiry: changingSecret(targetNameOf, withDate('convercus.io/expires-at')),
+  forgeRenewal: changingSecret(targetNameOf, withDate('convercus.io/renew-at')),
   dropTarget: removingSecret(targetNameOf),
   occupy,
   putMerged,
