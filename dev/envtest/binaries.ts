@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { cacheDir } from './cache-dir.ts';
 import { absentFrom, buildInto, goLacks, pinIn } from './go-build.ts';
+import { minorOf, requestedRelease, writeModuleOf } from './kubernetes-releases.ts';
 import type { Log } from './server-process.ts';
 
 export interface Binaries {
@@ -19,6 +20,8 @@ export interface NodeBinaries {
 
 interface Pins {
   kubernetes: string;
+  /** The same, unless KUBERNETES_VERSION asks for another API server. */
+  apiServer: string;
   etcd: string;
   go: string;
 }
@@ -48,7 +51,7 @@ export async function missingForControlPlane(): Promise<string[]> {
       : [`KUBEBUILDER_ASSETS is set, but ${assets} has no ${absent.join(', no ')}.`];
   }
   const pins = await readPins();
-  if ((await absentFrom(cacheOf(pins), controlPlaneNames)).length === 0) return [];
+  if ((await absentFromCache(pins)).length === 0) return [];
   const have = await goLacks(pins.go);
   if (have === undefined) return [];
   return [
@@ -58,7 +61,8 @@ export async function missingForControlPlane(): Promise<string[]> {
 }
 
 /**
- * The servers: from KUBEBUILDER_ASSETS, else from the cache, else built into the cache.
+ * The servers: from KUBEBUILDER_ASSETS, else from the cache, else built into the cache. KUBERNETES_VERSION names another
+ * kube-apiserver; etcd and kubectl stay the same.
  * @throws when something has to be installed first
  */
 export async function ensureBinaries(log: Log): Promise<Binaries> {
@@ -67,9 +71,14 @@ export async function ensureBinaries(log: Log): Promise<Binaries> {
   const assets = process.env['KUBEBUILDER_ASSETS'];
   if (assets) return binariesIn(assets);
   const pins = await readPins();
-  const dir = cacheOf(pins);
-  for (const name of await absentFrom(dir, controlPlaneNames)) await build(name, pins, log);
-  return binariesIn(dir);
+  for (const name of await absentFromCache(pins)) {
+    if (name === 'kube-apiserver') await buildApiServer(pins, log);
+    else await build(name, pins, log);
+  }
+  return {
+    ...binariesIn(cacheOf(pins)),
+    kubeApiserver: join(apiServerDir(pins), 'kube-apiserver'),
+  };
 }
 
 /**
@@ -97,6 +106,9 @@ export async function ensureControllerManager(log: Log): Promise<string> {
   return join(dir, name);
 }
 
+/** Of `tools/go.mod`, such as `1.37`. */
+export const newestMinor = async (): Promise<string> => minorOf((await readPins()).kubernetes);
+
 type Name = keyof typeof packages;
 
 const controlPlaneNames: readonly Name[] = ['kube-apiserver', 'kubectl', 'etcd'];
@@ -108,12 +120,11 @@ const nodeNames: readonly Name[] = [
 ];
 
 async function readPins(): Promise<Pins> {
+  const pattern = /^\s*(?:require )?k8s\.io\/kubernetes (v\S+)/m;
+  const kubernetes = await pinIn(toolsDir, 'Kubernetes version', pattern);
   return {
-    kubernetes: await pinIn(
-      toolsDir,
-      'Kubernetes version',
-      /^\s*(?:require )?k8s\.io\/kubernetes (v\S+)/m,
-    ),
+    kubernetes,
+    apiServer: requestedRelease(kubernetes) ?? kubernetes,
     etcd: await pinIn(
       toolsDir,
       'etcd version',
@@ -127,6 +138,19 @@ function cacheOf(pins: Pins): string {
   return join(cacheDir(), `kubernetes-${pins.kubernetes}-etcd-${pins.etcd}`);
 }
 
+const apiServerDir = (pins: Pins): string =>
+  pins.apiServer === pins.kubernetes
+    ? cacheOf(pins)
+    : join(cacheDir(), `kube-apiserver-${pins.apiServer}`);
+
+async function absentFromCache(pins: Pins): Promise<Name[]> {
+  const shared = controlPlaneNames.filter((name) => name !== 'kube-apiserver');
+  return [
+    ...(await absentFrom<Name>(apiServerDir(pins), ['kube-apiserver'])),
+    ...(await absentFrom(cacheOf(pins), shared)),
+  ];
+}
+
 function binariesIn(dir: string): Binaries {
   return {
     kubeApiserver: join(dir, 'kube-apiserver'),
@@ -138,6 +162,17 @@ function binariesIn(dir: string): Binaries {
 async function build(name: Name, pins: Pins, log: Log): Promise<void> {
   const flags = ['-ldflags', versionFlags(pins.kubernetes)];
   await buildInto(cacheOf(pins), { name, ...packages[name], pinnedIn: toolsDir, flags }, log);
+}
+
+/** Of the release that is asked for: its module is made from its own go.mod, and may be completed by go. */
+async function buildApiServer(pins: Pins, log: Log): Promise<void> {
+  if (pins.apiServer === pins.kubernetes) return build('kube-apiserver', pins, log);
+  const dir = apiServerDir(pins);
+  const pinnedIn = join(dir, 'module');
+  await writeModuleOf(pins.apiServer, pinnedIn);
+  const flags = ['-mod=mod', '-ldflags', versionFlags(pins.apiServer)];
+  const name = 'kube-apiserver';
+  await buildInto(dir, { name, ...packages[name], pinnedIn, flags }, log);
 }
 
 /** Without these the server reports version v0.0.0-master, which clients fail to parse. */
