@@ -12,12 +12,14 @@ import { ensureKeycloak } from './keycloak/server/distribution.ts';
 import { missingForEndToEnd } from './missing.ts';
 import { operatorImage } from './operator-image.ts';
 import { ensureTool } from './packaging/tools.ts';
+import { ON_ANY_CLUSTER } from './testbed/any-cluster.ts';
 
 /**
  * `npm run e2e`: first what takes too long for `npm test` (`*.slow.ts`: a real Keycloak, soak runs, waits of a minute),
  * then the image, the chart, the alerts and high availability on a real cluster (`*.cluster.ts`, about 12 minutes), and
  * `npm run chaos` in short, which counts as one test.
  * `--nodes` tests the failure of nodes instead, on a cluster of three (`*.nodes.ts`, about 6 minutes).
+ * `E2E_KUBECONFIG` names a cluster: then only the tests run that need neither a node nor an API server of ours, on it.
  * `--long` measures longer and with the alerts' own waiting times. `--json FILE` keeps the figures. `--no-cluster`
  * leaves the cluster out, which needs Linux and root. Other arguments go to jest, and then there is no chaos.
  * Ends with a line `N passed, N failed`.
@@ -41,6 +43,7 @@ printCounts(...(await runParts()));
  * and the cluster counts as one failure.
  */
 async function runParts(): Promise<Counts[]> {
+  if (process.env['E2E_KUBECONFIG']) return [onAnyCluster()];
   const missing = await missingForEndToEnd(hasCluster);
   if (missing.length > 0) console.error(missing.join('\n'));
   if ((await missingForEndToEnd(false)).length > 0) return [{ passed: 0, failed: 1 }];
@@ -48,6 +51,11 @@ async function runParts(): Promise<Counts[]> {
   if (hasCluster) counts.push(missing.length === 0 ? await onCluster() : { passed: 0, failed: 1 });
   if (!isPart && !isOfNodes) counts.push(await chaos());
   return counts;
+}
+
+/** One file after the other, for all install the operator. */
+function onAnyCluster(): Counts {
+  return runJest(['--runInBand', ...(isPart ? jestArguments : ON_ANY_CLUSTER)]);
 }
 
 async function slow(): Promise<Counts> {

@@ -72,17 +72,17 @@ export class ControlPlane implements AsyncDisposable {
   #etcd: ServerProcess | undefined;
   #apiServer: ServerProcess | undefined;
 
-  private constructor(
+  protected constructor(
     binaries: Binaries,
     options: ControlPlaneOptions,
     dir: string,
-    ports: number[],
+    { url, ports }: { readonly url: string; readonly ports: readonly number[] },
   ) {
     this.binaries = binaries;
     this.dir = dir;
     this.#options = options;
     this.#ports = ports;
-    this.url = `https://127.0.0.1:${ports[0]}`;
+    this.url = url;
     this.#tokens = new Map(this.#users.map((user) => [user.name, randomUUID()]));
   }
 
@@ -91,7 +91,11 @@ export class ControlPlane implements AsyncDisposable {
       ? resolve(options.dataDir)
       : await mkdtemp(join(tmpdir(), 'control-plane-'));
     await mkdir(dir, { recursive: true, mode: 0o700 });
-    return new ControlPlane(binaries, options, dir, await freePorts(3));
+    const ports = await freePorts(3);
+    return new ControlPlane(binaries, options, dir, {
+      url: `https://127.0.0.1:${ports[0]}`,
+      ports,
+    });
   }
 
   /** The certificate authority for clients. */

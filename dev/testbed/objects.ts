@@ -24,6 +24,6 @@ export function expiryOf(token: string): number {
   }
 }
 
-/** Input for `kubectl apply -f -`. */
-export const manifest = (objects: readonly object[]): string =>
-  objects.map((object) => JSON.stringify(object)).join('\n---\n');
+/** Input for `kubectl apply -f -`. One list, for kubectl 1.32 reads no documents of JSON. */
+export const manifest = (items: readonly object[]): string =>
+  JSON.stringify({ apiVersion: 'v1', kind: 'List', items });

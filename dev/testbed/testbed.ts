@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type Convercus, startConvercus } from '../convercus/convercus.ts';
 import { abcRealm } from '../convercus/realm.ts';
 import { type ControlPlane, startControlPlane } from '../envtest/control-plane.ts';
+import { clusterOfEnvironment, leaveCluster, namespacePrefix } from './any-cluster.ts';
 import { AUDIT_OPERATOR, AuditLog } from './audit.ts';
 import {
   allowClusterCredentials,
@@ -23,7 +24,7 @@ export interface Provider extends AsyncDisposable {
 }
 
 export interface TestbedOptions<P extends Provider> {
-  /** Default: with the operator's user alone, whose requests are audited. */
+  /** Default: the cluster of `E2E_KUBECONFIG`, else with the operator's user alone, whose requests are audited. */
   readonly controlPlane?: () => Promise<ControlPlane>;
   /** Default: the dialect server in this process. */
   readonly provider?: () => Promise<P>;
@@ -40,7 +41,8 @@ export interface TestbedOptions<P extends Provider> {
 /** Name of the Lease by default. */
 const LEASE = 'convercus-operator';
 
-const auditedControlPlane = (): Promise<ControlPlane> =>
+const auditedControlPlane = async (): Promise<ControlPlane> =>
+  (await clusterOfEnvironment()) ??
   startControlPlane({ users: [OPERATOR], auditPolicy: AUDIT_OPERATOR });
 
 /** A real API server, a token endpoint, and operators as processes of their own, as the service account of deploy/. */
@@ -55,12 +57,14 @@ export class Testbed<P extends Provider = Convercus> implements AsyncDisposable 
   readonly tokens: string[] = [];
   readonly #started: Partial<OperatorOptions>[] = [];
   #parts = new AsyncDisposableStack();
-  #tenants = 0;
+  readonly #tenants: string[] = [];
+  readonly #prefix: string;
 
   private constructor(controlPlane: ControlPlane, provider: P) {
     this.controlPlane = controlPlane;
     this.provider = provider;
     this.audit = new AuditLog(controlPlane);
+    this.#prefix = namespacePrefix(controlPlane);
   }
 
   static start(options?: Omit<TestbedOptions<Convercus>, 'provider'>): Promise<Testbed>;
@@ -73,6 +77,7 @@ export class Testbed<P extends Provider = Convercus> implements AsyncDisposable 
     const controlPlane = parts.use(await (options.controlPlane ?? auditedControlPlane)());
     const provider = parts.use(await (options.provider ?? startConvercus)());
     const testbed = new Testbed(controlPlane, provider);
+    parts.defer(() => leaveCluster(controlPlane, testbed.#tenants));
     parts.defer(() => testbed.#stopOperators());
     for (const name of namespaces) await controlPlane.kubectl(['create', 'namespace', name]);
     if (release !== 'none') await installCluster(controlPlane, release);
@@ -144,11 +149,11 @@ export class Testbed<P extends Provider = Convercus> implements AsyncDisposable 
    * @param settings of the realm, over those of `abcRealm`
    */
   async tenant(this: Testbed, settings: Readonly<Record<string, unknown>> = {}): Promise<Tenant> {
-    this.#tenants += 1;
-    const number = this.#tenants;
+    const number = this.#tenants.length + 1;
+    const namespace = `${this.#prefix}shop-${number}`;
+    this.#tenants.push(namespace);
     const realm = `t${number}-staging`;
     const { clientSecret, password } = await this.addRealm(realm, settings);
-    const namespace = `shop-${number}`;
     await this.controlPlane.kubectl(['create', 'namespace', namespace]);
     const tenant = new Tenant({
       controlPlane: this.controlPlane,
