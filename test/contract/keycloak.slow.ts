@@ -1,7 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Backend } from '../../dev/keycloak/contract/backend.ts';
+import { differencesOf, isBefore } from '../../dev/keycloak/contract/differences.ts';
 import { tokenEndpointContract } from '../../dev/keycloak/contract/token-endpoint.contract.ts';
 import { KeycloakAdmin } from '../../dev/keycloak/server/admin.ts';
+import { keycloakVersion } from '../../dev/keycloak/server/distribution.ts';
 import { startKeycloak } from '../../dev/keycloak/server/keycloak.ts';
 
 type Server = { url: string; admin: KeycloakAdmin; stop(): Promise<void> };
@@ -94,4 +96,7 @@ async function startBackend(): Promise<Backend> {
   };
 }
 
-tokenEndpointContract('a real Keycloak', startBackend);
+tokenEndpointContract(`a real Keycloak ${keycloakVersion}`, startBackend, {
+  rejected: isBefore(keycloakVersion, '26.6') ? 401 : 400,
+  differences: differencesOf(keycloakVersion),
+});
