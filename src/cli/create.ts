@@ -39,7 +39,7 @@ export async function create(
   const keys = FIELDS_BY_GRANT[grantType].map((field) => KEYS[field]);
   context.host.err(
     keys.length === 1
-      ? `It needs Secret "${source.name}": read -rs S; printf %s "$S" | kubectl create secret generic ${source.name} -n ${namespace} --from-file=${keys[0]}=/dev/stdin\n`
+      ? `It needs Secret "${source.name}": read -rs S && printf %s "$S" | kubectl create secret generic ${source.name} -n ${namespace} --from-file=${keys[0]}=/dev/stdin\n`
       : `It needs Secret "${source.name}" with the keys ${keys.join(', ')}; kubectl convercus create --apply asks for them\n`,
   );
   return { data: manifestOf(draft), text: yamlOf(draft) };

@@ -36,7 +36,7 @@ spec:
     name: convercus-t1
 `);
     expect(err).toBe(
-      'It needs Secret "convercus-t1": read -rs S; printf %s "$S" | kubectl create secret generic convercus-t1 -n shop-1 --from-file=client_secret=/dev/stdin\n',
+      'It needs Secret "convercus-t1": read -rs S && printf %s "$S" | kubectl create secret generic convercus-t1 -n shop-1 --from-file=client_secret=/dev/stdin\n',
     );
     expect(code).toBe(0);
   });

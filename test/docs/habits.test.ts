@@ -29,6 +29,13 @@ describe.each(PAGES)('%s', (page) => {
     expect((await commands()).filter((line) => line.includes('--from-literal'))).toEqual([]);
   });
 
+  it('reads a secret in the command that uses it, or a pasted line is taken for the secret', async () => {
+    const alone = (await commands()).filter(
+      (line) => /^ *read -r/.test(line) && !line.endsWith('&&'),
+    );
+    expect(alone).toEqual([]);
+  });
+
   it('reads logs by label, whatever the release is named', async () => {
     const logs = (await commands()).filter((line) => line.startsWith('kubectl logs '));
     const label = '-l app.kubernetes.io/name=convercus-operator';
