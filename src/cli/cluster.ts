@@ -2,7 +2,8 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { ApiError } from '../kubernetes/api-error.ts';
 import { kubeconfigProblem, loadKubeConfig } from '../kubernetes/kubeconfig.ts';
 import { pathOf, type Resource } from '../kubernetes/resources.ts';
-import { type ApiRequest, type RestClient, restClientFrom } from '../kubernetes/rest-client.ts';
+import { type ApiRequest, type RestClient, UndiciRestClient } from '../kubernetes/rest-client.ts';
+import { RestConfig } from '../kubernetes/rest-config.ts';
 import { listAt, textAt } from '../lib/json.ts';
 import { seconds } from '../lib/time.ts';
 import { cliErrorFrom, type Wanted } from './api-sentences.ts';
@@ -43,8 +44,9 @@ export class Cluster implements AsyncDisposable {
     const config = loadedConfig(options);
     const server = new URL(config.getCurrentCluster()?.server ?? '').origin;
     const context = config.getContextObject(config.getCurrentContext());
-    const load = () => loadedConfig(options);
-    const rest = restClientFrom(load, { userAgent: `kubectl-convercus/${options.version}` });
+    const connection = new RestConfig(() => loadedConfig(options));
+    const userAgent = `kubectl-convercus/${options.version}`;
+    const rest = new UndiciRestClient(connection, { userAgent });
     const namespace = context?.namespace || 'default';
     return new Cluster(rest, { server, namespace, signal: options.signal });
   }

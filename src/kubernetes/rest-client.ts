@@ -1,4 +1,3 @@
-import type { KubeConfig } from '@kubernetes/client-node';
 import type { Dispatcher } from 'undici';
 import { sendRequest, type WholeRequest, type WholeResponse } from '../lib/http.ts';
 import { member, textAt } from '../lib/json.ts';
@@ -56,16 +55,14 @@ export interface RestClient {
 
 /** @throws Error when there is no usable kubeconfig */
 export function createRestClient(options: RestClientOptions): RestClient {
-  return restClientFrom(() => loadKubeConfig(options.kubeconfigPath), options);
+  return new UndiciRestClient(
+    new RestConfig(() => loadKubeConfig(options.kubeconfigPath)),
+    options,
+  );
 }
 
-/** With a kubeconfig that the caller loads. @throws Error when it is not usable */
-export const restClientFrom = (
-  load: () => KubeConfig,
-  options: Omit<RestClientOptions, 'kubeconfigPath'>,
-): RestClient => new UndiciRestClient(new RestConfig(load), options);
-
-class UndiciRestClient implements RestClient {
+/** For a kubeconfig that the caller loads. */
+export class UndiciRestClient implements RestClient {
   readonly #restConfig: RestConfig;
   readonly #options: RestClientOptions;
 
