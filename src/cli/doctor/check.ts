@@ -6,6 +6,8 @@ export interface Check {
   readonly result: 'ok' | 'fail' | 'skip';
   /** What was found, in one line. */
   readonly text: string;
+  /** The reason of the failure, as the operator reports it. */
+  readonly reason?: string;
   /** What to do about it. */
   readonly help?: string;
 }
@@ -17,6 +19,12 @@ export const fail = (name: string, text: string, help?: string): Check => ({
   result: 'fail',
   text,
   ...(help === undefined ? {} : { help }),
+});
+
+/** A failure that the operator meets as well. */
+export const failure = (name: string, reason: string, text: string, help?: string): Check => ({
+  ...fail(name, text, help),
+  reason,
 });
 
 const COLOURS = { ok: 'green', fail: 'red', skip: 'yellow' } as const;

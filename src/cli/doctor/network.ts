@@ -7,8 +7,9 @@ import type { Failure } from '../../lib/failure.ts';
 import { type EpochMs, hours, type Ms, parseTime, seconds } from '../../lib/time.ts';
 import type { Environment } from '../../oauth/environment.ts';
 import { networkFailure, toFailure } from '../../oauth/network-errors.ts';
-import { duration, plain } from '../output.ts';
-import { type Check, fail, ok, skip } from './check.ts';
+import { duration } from '../output.ts';
+import { certificateText, nameOf, presentedCertificate } from './certificate.ts';
+import { type Check, fail, failure, ok, skip } from './check.ts';
 
 const TIMEOUT: Ms = seconds(10);
 const SKEW: Ms = seconds(30);
@@ -36,7 +37,7 @@ export async function networkChecks(
   const addresses = await lookup(url.hostname.replace(/^\[|\]$/g, ''), { all: true }).catch(
     (error: unknown) => toFailure(error, url.host),
   );
-  if (!Array.isArray(addresses)) return [fail('DNS', addresses.message)];
+  if (!Array.isArray(addresses)) return [failure('DNS', addresses.kind, addresses.message)];
   const named = ok(
     'DNS',
     `${url.hostname} is ${addresses.map(({ address }) => address).join(', ')}`,
@@ -44,10 +45,22 @@ export async function networkChecks(
   const probe = await probed(environment, url, now).catch((error: unknown) =>
     failureOf(error, url.host),
   );
-  if ('kind' in probe) {
-    return [named, fail(probe.kind === 'TLSError' ? 'TLS' : 'Connection', probe.message)];
-  }
+  if ('kind' in probe) return [named, await connectionFailure(probe, url, now())];
   return [named, tlsCheck(probe, now()), ...clockChecks(probe)];
+}
+
+async function connectionFailure(
+  { kind, message }: Failure,
+  url: URL,
+  now: EpochMs,
+): Promise<Check> {
+  if (kind !== 'TLSError') return failure('Connection', kind, message);
+  const presented = await presentedCertificate(url);
+  const help =
+    presented === undefined
+      ? undefined
+      : `The server presents the ${certificateText(presented, now)}.`;
+  return failure('TLS', kind, message, help);
 }
 
 function failureOf(error: unknown, host: string): Failure {
@@ -81,10 +94,9 @@ async function probed(environment: Environment, url: URL, now: () => EpochMs): P
 function certificateOf(socket: unknown): Pick<Probe, 'certificate'> {
   if (!(socket instanceof TLSSocket)) return {};
   const { subject, valid_to: validTo } = socket.getPeerCertificate();
-  const name = subject?.CN;
   return {
     certificate: {
-      subject: plain(String(name ?? 'no name'), 120),
+      subject: nameOf(subject),
       validTo: parseTime(validTo),
     },
   };
