@@ -113,7 +113,11 @@ export const FAILURES: readonly Failure[] = [
 ];
 
 /** A token is issued, then each token request of this realm is answered like this. */
-async function renewWith(tenant: Tenant, testbed: Testbed, effect: FaultEffect): Promise<void> {
+export async function renewWith(
+  tenant: Tenant,
+  testbed: Testbed,
+  effect: FaultEffect,
+): Promise<void> {
   await tenant.credential('loyalty');
   await tenant.ready('loyalty');
   testbed.provider.faults.add({ realm: tenant.realm, ...effect });

@@ -3,7 +3,7 @@ import type { Picture } from './picture.ts';
 
 const HEAD = `# What failures look like
 
-Ten failures as \`kubectl\`, the log and the metrics show them, made on a real API server. Written by \`npm run failures\`; times, ids and hosts are replaced, and \`describe\` is shown from the status on. What each reason means: [grants.md](grants.md). What to do: [troubleshooting.md](troubleshooting.md).
+Ten failures as \`kubectl\`, [\`kubectl convercus\`](cli.md), the log and the metrics show them, made on a real API server. Written by \`npm run failures\`; times, ids and hosts are replaced, and \`describe\` is shown from the status on. What each reason means: [grants.md](grants.md). What to do: [troubleshooting.md](troubleshooting.md).
 
 Each is a ConvercusCredential \`loyalty\` in a namespace of its own. The log is at level \`info\`.
 `;
@@ -38,6 +38,8 @@ const section = ({ title, story }: Failure, picture: Picture): string =>
     `${story}\n`,
     command('kubectl get convercuscredential', picture.get),
     command('kubectl describe convercuscredential loyalty', relevant(picture.describe)),
+    command('kubectl convercus status loyalty', picture.status),
+    command('kubectl convercus doctor loyalty', picture.doctor),
     'Log:\n',
     block(picture.log || '(nothing at level info)'),
     'Metrics:\n',

@@ -16,7 +16,9 @@ export function sanitize(text: string, hosts: Readonly<Record<string, string>>):
       .replaceAll(/(timestamp_seconds\{.*\}) [\d.e+]+/g, '$1 <time>')
       .replaceAll(/(resource ?version"?: *"?)\d+/gi, '$1<version>')
       .replaceAll(/(renew(-requested-at| request): *)\d+/gi, '$1<time>')
+      .replaceAll(/\b\d\d:\d\d:\d\dZ/g, '<time>')
+      .replaceAll(/\b(\d+[smhd])+(?= (ago|left|old)\b)|(?<=\b(in|for) )(\d+[smhd])+\b/g, '<age>')
       // Ages in tables
-      .replaceAll(/ (\d+[smh])+( {2,}|$)/gm, (age) => ' <age>'.padEnd(age.length))
+      .replaceAll(/(?<!--wait) (\d+[smh])+( {2,}|$)/gm, (age) => ' <age>'.padEnd(age.length))
   );
 }

@@ -2,7 +2,7 @@ import type { ConvercusCredential } from '../credential/api.ts';
 import { type Condition, conditionOf, type Status } from '../credential/status.ts';
 import { FAILURE_KINDS, RETRY_RULES } from '../lib/failure.ts';
 import { type EpochMs, type Ms, minutes, parseTime } from '../lib/time.ts';
-import { duration } from './output.ts';
+import { clockTime, duration, until } from './output.ts';
 
 /** What the status of a credential means now. Times that have passed since it was written count. */
 export interface State {
@@ -90,9 +90,15 @@ function renewalOf(seen: {
 const isKind = (reason: string): reason is keyof typeof FAILURE_KINDS =>
   Object.hasOwn(FAILURE_KINDS, reason);
 
-/** When the operator tries again by itself, by the retry rule of the failure. */
-export function nextTry(reason: string): string {
+/**
+ * When the operator tries again by itself, by the retry rule of the failure. A renewal that was asked for is tried once:
+ * the next one is due when the token says.
+ */
+export function nextTry({ reason, renewAt = 0 }: State, now: EpochMs): string {
   const rule = isKind(reason) ? RETRY_RULES[FAILURE_KINDS[reason].retry] : undefined;
   if (rule === undefined) return 'tried again after a change of the spec or the Secret only';
+  if (renewAt > now) {
+    return `tried again by itself, at the latest when the renewal is due: ${clockTime(renewAt, now)} (${until(renewAt, now)})`;
+  }
   return `tried again by itself, at the latest ${duration(rule.longest)} after the last try`;
 }

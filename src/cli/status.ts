@@ -7,6 +7,7 @@ import type { Context } from './context.ts';
 import { oneCredential } from './credentials.ts';
 import { eventsOf, type SeenEvent } from './events.ts';
 import { ifAllowed } from './exit-code.ts';
+import { type Faulty, fixFor } from './fixes.ts';
 import { list, summaryOf } from './list.ts';
 import { clockTime, duration, field, plain, type Result, until, wrapped } from './output.ts';
 import { type SecretFacts, secretFacts } from './secret-facts.ts';
@@ -62,6 +63,11 @@ function dataOf({ credential, state, source, target, ...rest }: Seen): object {
   };
 }
 
+const presenceOf = (facts: Facts): Faulty['source'] => {
+  if (typeof facts !== 'string') return 'there';
+  return facts === 'absent' ? 'absent' : 'unknown';
+};
+
 const secretData = (facts: Facts): object =>
   typeof facts === 'string'
     ? { state: facts }
@@ -71,7 +77,7 @@ const dateOf = (at: EpochMs | undefined): string | undefined =>
   at === undefined ? undefined : new Date(at).toISOString();
 
 function textOf(context: Context, seen: Seen): string {
-  const { credential, state, events } = seen;
+  const { credential, events } = seen;
   return [
     headerOf(context, credential),
     field('Token', tokenLines(context, seen)),
@@ -80,7 +86,7 @@ function textOf(context: Context, seen: Seen): string {
     field('Target', [targetLine(context, seen)]),
     field('Consumers', consumerLines(context, seen)),
     field('Events', eventLines(events, seen.now)),
-    ...doLines(credential, state),
+    ...doLines(seen),
   ].join('\n');
 }
 
@@ -143,7 +149,7 @@ function lastRenewal({ status }: ConvercusCredential): string[] {
 
 function retryLine({ status }: ConvercusCredential, state: State, now: EpochMs): string {
   const retryAt = state.nextAttemptAt ?? readRejection(status)?.retryAt;
-  if (retryAt === undefined || retryAt <= now) return nextTry(state.reason);
+  if (retryAt === undefined || retryAt <= now) return nextTry(state, now);
   return `tried again ${clockTime(retryAt, now)} (${until(retryAt, now)})`;
 }
 
@@ -191,15 +197,26 @@ function eventLines(events: readonly SeenEvent[] | undefined, now: EpochMs): str
 }
 
 /** The command that leads on, where there is one. */
-function doLines({ metadata }: ConvercusCredential, state: State): string[] {
-  const of = `${metadata.name} -n ${metadata.namespace}`;
-  const command = {
-    ok: state.isReady ? undefined : `find out why: kubectl convercus doctor ${of}`,
-    overdue: `find out whether the operator runs: kubectl convercus doctor ${of}`,
-    pending: `find out why it takes long: kubectl convercus doctor ${of}`,
-    'not seen yet': `find out why: kubectl convercus doctor ${of}`,
-    suspended: `go on: kubectl convercus resume ${of}`,
-    failing: `check the whole way: kubectl convercus doctor ${of}; after the fix: kubectl convercus renew ${of} --wait 1m`,
+function doLines(seen: Seen): string[] {
+  const { state } = seen;
+  const { namespace, name } = seen.credential.metadata;
+  const of = `${name} -n ${namespace}`;
+  const commands = {
+    ok: state.isReady ? [] : [`find out why: kubectl convercus doctor ${of}`],
+    overdue: [`find out whether the operator runs: kubectl convercus doctor ${of}`],
+    pending: [`find out why it takes long: kubectl convercus doctor ${of}`],
+    'not seen yet': [`find out why: kubectl convercus doctor ${of}`],
+    suspended: [`go on: kubectl convercus resume ${of}`],
+    failing: failingLines(seen, of),
   }[state.renewal];
-  return command === undefined ? [] : [field('Do', command.split('; '))];
+  return commands.length === 0 ? [] : [field('Do', commands)];
+}
+
+function failingLines({ credential, state, source }: Seen, of: string): string[] {
+  const fix = fixFor(state.reason, { credential, source: presenceOf(source) });
+  return [
+    ...(fix === undefined ? [] : [fix]),
+    `check the whole way: kubectl convercus doctor ${of}`,
+    `after the fix: kubectl convercus renew ${of} --wait 1m`,
+  ];
 }

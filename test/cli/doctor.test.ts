@@ -3,8 +3,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { stringify } from 'yaml';
-import { eventually, manifest } from '../../dev/testbed/objects.ts';
-import { OPERATOR_NAMESPACE, OPERATOR_USER } from '../../dev/testbed/operator.ts';
+import { showInstallation } from '../../dev/testbed/installed.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
+import { OPERATOR_USER } from '../../dev/testbed/operator.ts';
 import type { SpecOverrides, Tenant } from '../../dev/testbed/tenant.ts';
 import type { Testbed } from '../../dev/testbed/testbed.ts';
 import {
@@ -28,8 +29,9 @@ describe('kubectl convercus', () => {
     tenant = await testbed.tenant();
     admin = personWith(testbed, 'admin', tenant.namespace);
     viewer = personWith(testbed, 'viewer', tenant.namespace);
-    config = stringify(withTrust(testConfig(testbed.provider.url)));
-    await installed(await testbed.leader());
+    const configured = withTrust(testConfig(testbed.provider.url));
+    config = stringify(configured);
+    await showInstallation(testbed, configured);
   }, 600_000);
 
   afterAll(async () => {
@@ -50,48 +52,6 @@ describe('kubectl convercus', () => {
       },
     },
   });
-
-  /** What the chart makes, but for the pod's process, which runs beside the API server here. */
-  async function installed(pod: string): Promise<void> {
-    const labels = { 'app.kubernetes.io/name': 'convercus-operator' };
-    const containers = [{ name: 'operator', image: 'registry/convercus-operator:0.1.0' }];
-    const objects = [
-      {
-        apiVersion: 'v1',
-        kind: 'ConfigMap',
-        metadata: { name: 'convercus-operator', labels },
-        data: { 'config.yaml': config },
-      },
-      {
-        apiVersion: 'v1',
-        kind: 'Pod',
-        metadata: { name: podName(pod), labels },
-        spec: { containers },
-      },
-    ];
-    const { kubectl } = inOperatorNamespace();
-    await kubectl(['apply', '-f', '-'], manifest(objects));
-    const ready = JSON.stringify({
-      status: { phase: 'Running', conditions: [{ type: 'Ready', status: 'True' }] },
-    });
-    await kubectl([
-      'patch',
-      'pod',
-      podName(pod),
-      '--subresource=status',
-      '--type=merge',
-      '-p',
-      ready,
-    ]);
-  }
-
-  const inOperatorNamespace = () => ({
-    kubectl: (args: string[], input = '') =>
-      testbed.controlPlane.kubectl([...args, '-n', OPERATOR_NAMESPACE], { input }),
-  });
-
-  /** The identity of a process has an underscore, which no name may have. */
-  const podName = (identity: string): string => identity.toLowerCase().replaceAll('_', '-');
 
   /** Until the operator has reported this reason. */
   async function reported(name: string, reason: string): Promise<void> {
@@ -223,7 +183,7 @@ describe('kubectl convercus', () => {
       reason: 'MergeNotAllowed',
       status: /FAILING since \S+: MergeNotAllowed/,
       doctor:
-        /\[fail] Target {6}Secret closed does not allow to merge\n +Its owner can: kubectl annotate secret closed -n shop-1 convercus.io\/merge=/,
+        /\[fail] Target {6}Secret closed does not allow to merge; its owner can allow it\n +fix: kubectl annotate secret closed -n shop-1 convercus.io\/merge=/,
     },
     {
       what: 'a host that can not be reached',

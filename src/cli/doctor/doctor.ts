@@ -9,6 +9,7 @@ import { type Check, checkLines, ok } from './check.ts';
 import { checksInPod } from './in-pod.ts';
 import { operatorChecks, servedChecks } from './installation.ts';
 import { placeChecks } from './place.ts';
+import { renewalChecks } from './renewal.ts';
 import { targetChecks } from './target.ts';
 
 export interface DoctorOptions {
@@ -51,13 +52,13 @@ async function allChecks(
     options.from === 'operator'
       ? checksInPod(context, name, { ...options, flags: loginFlags(options) })
       : placeChecks(context, credential, config, options);
-  return [
+  const before = [
     ok('CRD', 'convercus.io/v1alpha1 is served'),
     ...(await operatorChecks(context)),
     ...(await servedChecks(context, credential, config)),
-    ...(await ofPlace()),
-    ...(await targetChecks(context, credential)),
   ];
+  const found = [...(await ofPlace()), ...(await targetChecks(context, credential))];
+  return [...before, ...renewalChecks(credential, found, context.host.now()), ...found];
 }
 
 const loginFlags = ({ login }: DoctorOptions): string[] => {

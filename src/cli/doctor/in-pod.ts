@@ -15,6 +15,9 @@ const PROGRAM = [
 /** Where the operator's Deployment mounts it. */
 const CONFIG_FILE = '/etc/convercus-operator/config.yaml';
 
+/** In characters; a command that stores three values of a Secret has 500 with short names. */
+const MAX_HELP = 2_000;
+
 export interface InPodOptions {
   readonly kubeconfig?: string | undefined;
   readonly context?: string | undefined;
@@ -84,7 +87,12 @@ function checkFrom(value: unknown): Check | undefined {
   const [name, result, text] = ['name', 'result', 'text'].map((key) => textAt(value, key));
   if (name === undefined || text === undefined) return undefined;
   if (result !== 'ok' && result !== 'fail' && result !== 'skip') return undefined;
-  const help = textAt(value, 'help');
-  const told = help === undefined ? {} : { help: plain(help) };
-  return { name: plain(name, 20), result, text: plain(text), ...told };
+  const [help, reason] = ['help', 'reason'].map((key) => textAt(value, key));
+  return {
+    name: plain(name, 20),
+    result,
+    text: plain(text),
+    ...(reason === undefined ? {} : { reason: plain(reason, 60) }),
+    ...(help === undefined ? {} : { help: plain(help, MAX_HELP) }),
+  };
 }

@@ -1,6 +1,6 @@
 import type { Credential } from '../../credential/credential.ts';
 import { type CredentialsValues, requestFrom } from '../../credential/credentials-secret.ts';
-import { isFailure } from '../../lib/failure.ts';
+import { type FailureKind, isFailure } from '../../lib/failure.ts';
 import { systemClock as clock } from '../../lib/system-clock.ts';
 import { seconds } from '../../lib/time.ts';
 import type { GrantRequest } from '../../oauth/grants.ts';
@@ -12,12 +12,14 @@ import type { Token } from '../../oauth/token.ts';
 import { createTokenSource } from '../../oauth/token-endpoint.ts';
 import { TokenHosts } from '../../oauth/token-hosts.ts';
 import { duration, plain } from '../output.ts';
-import { type Check, fail, ok } from './check.ts';
+import { type Check, failure, ok } from './check.ts';
 
 export interface LoginOptions {
   readonly proxy: ProxySettings;
   readonly version: string;
   readonly signal: AbortSignal;
+  /** What to do about a failure of this kind. */
+  readonly fixOf: (kind: FailureKind) => string | undefined;
 }
 
 const TIMEOUTS = { connect: seconds(5), total: seconds(15) };
@@ -26,7 +28,7 @@ const TIMEOUTS = { connect: seconds(5), total: seconds(15) };
 export async function loginCheck(
   credential: Credential,
   values: CredentialsValues,
-  { proxy, version, signal }: LoginOptions,
+  { proxy, version, signal, fixOf }: LoginOptions,
 ): Promise<Check> {
   const environments = new Map([[credential.environment.name, credential.environment]]);
   const client = createHttpClient({ timeouts: TIMEOUTS, perHost: 1, clock, proxy });
@@ -41,7 +43,10 @@ export async function loginCheck(
   const request = requestFrom(credential, values);
   try {
     const token = await requested(hosts, request, signal);
-    if (isFailure(token)) return fail('Login', `${token.kind}: ${token.message}`);
+    if (isFailure(token)) {
+      const { kind, message } = token;
+      return failure('Login', kind, `${kind}: ${message}`, fixOf(kind));
+    }
     const { refreshToken } = token;
     if (refreshToken !== undefined && request.grantType !== 'legacy_login') {
       const session = { ...request, refreshToken: refreshToken.value };

@@ -2,14 +2,15 @@ import { access } from 'node:fs/promises';
 import type { ConvercusCredential } from '../../credential/api.ts';
 import { type Credential, parseCredential } from '../../credential/credential.ts';
 import type { CredentialsValues } from '../../credential/credentials-secret.ts';
-import { isFailure } from '../../lib/failure.ts';
+import { type FailureKind, isFailure } from '../../lib/failure.ts';
 import { seconds } from '../../lib/time.ts';
 import { hostOf } from '../../oauth/grants.ts';
 import type { Context } from '../context.ts';
+import { fixFor } from '../fixes.ts';
 import { DEFAULT_CONFIG, type OperatorConfig } from '../operator-config.ts';
 import { plain } from '../output.ts';
 import { cliVersion } from '../version.ts';
-import { type Check, fail, ok, skip } from './check.ts';
+import { type Check, failure, ok, skip } from './check.ts';
 import { loginCheck } from './login.ts';
 import { networkChecks } from './network.ts';
 import { sourceOf } from './source.ts';
@@ -36,10 +37,14 @@ export async function placeChecks(
     return [skip('Spec', `only the operator knows the environment "${environment}"; ${INSIDE}`)];
   }
   const credential = parseCredential(resource, { environments, renewal: RENEWAL });
-  if (isFailure(credential)) return [fail('Spec', credential.message)];
+  const fixOf = (kind: FailureKind) => fixFor(kind, { credential: resource, source: 'there' });
+  if (isFailure(credential)) {
+    const { kind, message } = credential;
+    return [failure('Spec', kind, message, fixOf(kind))];
+  }
   const { grantType, realm, tokenUrl } = credential;
   const spec = ok('Spec', `${grantType} for realm ${realm} at ${hostOf(tokenUrl)}`);
-  const { check, values } = await sourceOf(context, credential);
+  const { check, values } = await sourceOf(context, resource, credential);
   const foreign =
     config === undefined ? foreignHost(resource, credential) : await foreignTrust(credential);
   if (foreign !== undefined) return [spec, check, foreign];
@@ -47,7 +52,8 @@ export async function placeChecks(
     proxy: proxyOf(context).https,
     now: () => context.host.now(),
   });
-  return [spec, check, ...network, await login(context, { credential, values, network }, options)];
+  const found = { credential, values, network, fixOf };
+  return [spec, check, ...network, await login(context, found, options)];
 }
 
 const INSIDE = 'check it with --from operator';
@@ -78,15 +84,16 @@ interface Found {
   readonly credential: Credential;
   readonly values: CredentialsValues | undefined;
   readonly network: readonly Check[];
+  readonly fixOf: (kind: FailureKind) => string | undefined;
 }
 
 async function login(context: Context, found: Found, options: LoginOption): Promise<Check> {
-  const { credential, values, network } = found;
+  const { credential, values, network, fixOf } = found;
   const why = noLogin(credential, network, options);
   if (why !== undefined) return skip('Login', why);
   if (values === undefined) return skip('Login', 'there is nothing to present');
   const { signal } = context.host;
-  const how = { proxy: proxyOf(context), version: cliVersion(), signal };
+  const how = { proxy: proxyOf(context), version: cliVersion(), signal, fixOf };
   return loginCheck(credential, values, how);
 }
 

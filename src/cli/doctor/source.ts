@@ -1,3 +1,4 @@
+import type { ConvercusCredential } from '../../credential/api.ts';
 import type { Credential } from '../../credential/credential.ts';
 import { requiredKeys } from '../../credential/credential.ts';
 import {
@@ -12,8 +13,9 @@ import { contentsFrom } from '../../kubernetes/secrets.ts';
 import { isFailure } from '../../lib/failure.ts';
 import type { Context } from '../context.ts';
 import { CliError } from '../exit-code.ts';
+import { fixFor } from '../fixes.ts';
 import { plain } from '../output.ts';
-import { type Check, fail, ok, skip } from './check.ts';
+import { type Check, failure, ok, skip } from './check.ts';
 
 interface Source {
   readonly check: Check;
@@ -22,7 +24,11 @@ interface Source {
 }
 
 /** The Secret with the client secret, by the rules of the operator. */
-export async function sourceOf(context: Context, credential: Credential): Promise<Source> {
+export async function sourceOf(
+  context: Context,
+  resource: ConvercusCredential,
+  credential: Credential,
+): Promise<Source> {
   const { name } = credential.source;
   const contents = await read(context, name);
   if (contents === 'forbidden') {
@@ -33,10 +39,15 @@ export async function sourceOf(context: Context, credential: Credential): Promis
       ),
     };
   }
-  if (contents === 'absent')
-    return { check: fail('Source', credentialsSecretMissing(credential).message) };
-  const values = credentialsIn(contents, credential);
-  if (isFailure(values)) return { check: fail('Source', values.message) };
+  const values =
+    contents === 'absent'
+      ? credentialsSecretMissing(credential)
+      : credentialsIn(contents, credential);
+  if (isFailure(values)) {
+    const source = contents === 'absent' ? 'absent' : 'there';
+    const fix = fixFor(values.kind, { credential: resource, source });
+    return { check: failure('Source', values.kind, values.message, fix) };
+  }
   const keys = requiredKeys(credential).map((key) => plain(key, 60));
   return {
     values,

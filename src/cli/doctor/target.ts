@@ -1,14 +1,16 @@
 import type { ConvercusCredential } from '../../credential/api.ts';
 import { targetNameOf } from '../../credential/credential.ts';
 import type { SecretMeta } from '../../credential/secret.ts';
-import { isMergeAllowed, isOurs, MERGE_ANNOTATION } from '../../credential/target-secret.ts';
+import { isMergeAllowed, isOurs } from '../../credential/target-secret.ts';
+import type { FailureKind } from '../../lib/failure.ts';
 import type { EpochMs } from '../../lib/time.ts';
 import { consumersAmong, PODS } from '../consumers.ts';
 import type { Context } from '../context.ts';
 import { ifAllowed } from '../exit-code.ts';
+import { fixFor } from '../fixes.ts';
 import { duration } from '../output.ts';
 import { secretFacts } from '../secret-facts.ts';
-import { type Check, fail, ok, skip } from './check.ts';
+import { type Check, fail, failure, ok, skip } from './check.ts';
 
 /** The Secret that pods read, and the pods. */
 export async function targetChecks(
@@ -36,19 +38,20 @@ function targetCheck(
   if (meta === 'absent') return fail('Target', `Secret ${name} does not exist`);
   const { metadata, spec } = credential;
   const user = { uid: metadata.uid, name: metadata.name, target: spec.target };
+  const refused = (reason: FailureKind, text: string): Check =>
+    failure('Target', reason, text, fixFor(reason, { credential, source: 'there' }));
   if (spec.target.creationPolicy === 'Merge' && !isMergeAllowed(user, meta)) {
-    return fail(
-      'Target',
-      `Secret ${name} does not allow to merge`,
-      `Its owner can: kubectl annotate secret ${name} -n ${namespace} ${MERGE_ANNOTATION}=${metadata.name}`,
+    return refused(
+      'MergeNotAllowed',
+      `Secret ${name} does not allow to merge; its owner can allow it`,
     );
   }
-  if (!isOurs(user, meta))
-    return fail(
-      'Target',
-      `Secret ${name} was not made for this credential`,
-      'Create the credential again with another spec.target.name.',
+  if (!isOurs(user, meta)) {
+    return refused(
+      'TargetNotOurs',
+      `Secret ${name} was not made for this credential; change spec.target.name, or delete the Secret if nothing uses it`,
     );
+  }
   return tokenCheck(name, meta, host.now());
 }
 
