@@ -194,6 +194,7 @@ export class ControlPlane implements AsyncDisposable {
           else resolve(stdout);
         },
       );
+      child.stdin?.on('error', () => {}); // it may end without reading
       child.stdin?.end(options.input ?? '');
     });
   }
