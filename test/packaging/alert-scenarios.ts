@@ -8,6 +8,8 @@ import { minutes, type Series } from './alert-timeline.ts';
  */
 export interface Credential {
   readonly name?: string;
+  /** Empty: a cluster credential. */
+  readonly namespace?: string;
   readonly environment?: string;
   /** Seconds. */
   readonly lifetime: number;
@@ -76,8 +78,13 @@ function credentialSeries(
   target: Readonly<Record<string, string>>,
   leads: (at: number) => boolean,
 ): Series[] {
-  const { name = 'loyalty', environment = 'production', reason = 'NetworkError' } = credential;
-  const labels = { ...target, namespace: 'shop', name, program: 'ABC', environment };
+  const {
+    name = 'loyalty',
+    namespace = 'shop',
+    environment = 'production',
+    reason = 'NetworkError',
+  } = credential;
+  const labels = { ...target, namespace, name, program: 'ABC', environment };
   const isShown = (at: number): boolean => leads(at) && at < (credential.deletedAt ?? Infinity);
   const token = (at: number): Token | undefined => currentToken(credential, at);
   const isFailing = (at: number): boolean => {

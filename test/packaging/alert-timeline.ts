@@ -125,8 +125,9 @@ function nameOf(text: string): string {
     Array.from(text.matchAll(/(\w+)="([^"]*)"/g), ([, label = '', value = '']) => [label, value]),
   );
   const { alertname, severity, cluster, namespace, job, host, name } = labels;
-  const credential = namespace !== undefined && name !== undefined && job === undefined;
-  const object = credential ? `${namespace}/${name}` : (job ?? host ?? namespace);
+  const credential = namespace === undefined ? name : `${namespace}/${name}`;
+  const isOfCredential = name !== undefined && job === undefined;
+  const object = isOfCredential ? credential : (job ?? host ?? namespace);
   return [alertname, severity, cluster, object].filter((part) => part !== undefined).join(' ');
 }
 

@@ -49,7 +49,7 @@ beforeAll(async () => {
 describe('the rules', () => {
   it('are valid', async () => {
     expect(await promtool('check', 'rules', '--lint=all', '--lint-fatal', RULES)).toContain(
-      '12 rules found',
+      '13 rules found',
     );
   });
 
@@ -323,6 +323,17 @@ const SCENARIOS: Readonly<Record<string, Scenario>> = {
       (at) => Math.min(at, minutes(10)),
     ),
   ]),
+  'a cluster credential fails in one namespace': scenario(10, undefined, 40, () => [
+    ...release({ credentials: [{ ...half, namespace: '' }] }),
+    clusterNamespaces('failing', (at) => Number(at >= minutes(10))),
+    clusterNamespaces('ready', (at) => (at < minutes(10) ? 3 : 2)),
+  ]),
+};
+
+/** How many namespaces of the cluster credential `loyalty` are in that state. */
+const clusterNamespaces = (state: string, value: (at: number) => number): Series => {
+  const labels = { ...operator, name: 'loyalty', state };
+  return series('convercus_cluster_credential_namespaces', labels, always, value);
 };
 
 interface Scenario {
@@ -384,6 +395,9 @@ const EXPECTED: Readonly<Record<string, readonly string[]>> = {
   'rate limit too small': ['20:00 ConvercusTokenHostSaturated warning'],
   'provider refuses with Retry-After': ['15:00 ConvercusTokenHostPaused warning'],
   'work queue stuck': ['16:30 ConvercusQueueStuck warning'],
+  'a cluster credential fails in one namespace': [
+    '20:00 ConvercusClusterCredentialFailing warning',
+  ],
 };
 
 describe('a fault', () => {
@@ -457,6 +471,42 @@ describe('what an alert says', () => {
     expect(await annotations(RULES, shown, alert, minutes(at))).toContain(
       `description="${description}"`,
     );
+  });
+});
+
+describe('a cluster credential, whose namespace is empty,', () => {
+  const failing = { ...half, namespace: '', failing: FOR_EVER };
+
+  it('has the alerts of a credential, and is told apart from one of its name', async () => {
+    const shown = release({ credentials: [failing, half] });
+    expect(starts(await firing(shown, minutes(60)))).toEqual({
+      'ConvercusRenewalOverdue warning loyalty': '28:00',
+      'ConvercusTokenExpired critical loyalty': '31:30',
+    });
+  });
+
+  it('is silent while it is suspended', async () => {
+    const credentials = [{ ...half, namespace: '', suspendedFrom: minutes(5) }];
+    const namespaces = clusterNamespaces('failing', () => 1);
+    expect(await firing([...release({ credentials }), namespaces], minutes(60))).toEqual({});
+  });
+
+  it('is named with the command that shows it', async () => {
+    const shown = release({ credentials: [failing] });
+    const text = await annotations(RULES, shown, 'ConvercusTokenExpired', minutes(35));
+    expect(text).toContain('summary="The token of loyalty has expired."');
+    const command =
+      'Reason: NetworkError. See: kubectl describe clusterconvercuscredential loyalty';
+    expect(text).toContain(`${command}"`);
+  });
+
+  it.each([
+    [1, 'The cluster credential loyalty fails in 1 namespace.'],
+    [7, 'The cluster credential loyalty fails in 7 namespaces.'],
+  ])('says in how many namespaces it fails: %d', async (count, summary) => {
+    const shown = [...release({}), clusterNamespaces('failing', () => count)];
+    const text = await annotations(RULES, shown, 'ConvercusClusterCredentialFailing', minutes(20));
+    expect(text).toContain(`summary="${summary}"`);
   });
 });
 

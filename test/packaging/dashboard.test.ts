@@ -115,6 +115,7 @@ function busyMetrics(): Metrics {
       aCredential({ metadata: { name: 'fine' }, status: status('True', now + 600_000) }),
       aCredential({ metadata: { name: 'broken' }, status: status('False', now - 600_000) }),
     ],
+    clusterCredentials: { reported: () => [clusterCredential] },
     queue: { snapshot: () => ({ ready: 1, unfinishedWork: 1, longestWork: 1 }) },
     limiter: {
       snapshot: () => [{ host: 'id.test', queued: 1, running: 1, pausedUntil: undefined }],
@@ -133,6 +134,11 @@ function busyMetrics(): Metrics {
   metrics.renewedOnSchedule({ lateness: 1_000, remaining: 300_000 });
   return metrics;
 }
+
+const clusterCredential = {
+  metadata: { name: 'shared', uid: 'u', generation: 1 },
+  status: { namespaces: { selected: 3, ready: 2, failing: 1 } },
+};
 
 const status = (ready: 'True' | 'False', expiresAt: number): ConvercusCredential['status'] => ({
   conditions: [
