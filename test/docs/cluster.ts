@@ -126,6 +126,13 @@ export class DocumentedCluster implements AsyncDisposable {
     await this.ready(name, namespace);
   }
 
+  /** Creates a cluster credential, and waits until it is Ready. */
+  async clusterCredential({ metadata: { name } }: AnyObject, text: string): Promise<void> {
+    await this.apply(text);
+    const flags = ['--for=condition=Ready', '--timeout=90s'];
+    await this.kubectl('wait', `clusterconvercuscredential/${name}`, ...flags);
+  }
+
   async ready(name: string, namespace = NAMESPACE): Promise<void> {
     const flags = ['--for=condition=Ready', '--timeout=90s', '-n', namespace];
     await this.kubectl('wait', `convcred/${name}`, ...flags);
@@ -133,19 +140,25 @@ export class DocumentedCluster implements AsyncDisposable {
 
   /** Nothing is left of the operator but its CRD. */
   async uninstall(): Promise<void> {
-    await this.#testbed.operators
-      .splice(0)
-      .reduce((before, operator) => before.then(() => operator.stop()), Promise.resolve());
+    await this.#stopOperators();
     await this.shell('helm uninstall RELEASE -n RELEASE --ignore-not-found');
   }
 
   /** As the service account that the chart has made. */
-  async startOperator(): Promise<void> {
-    if (this.#testbed.operators.length === 0) await this.#testbed.startOperator();
+  async startOperator(config: Readonly<Record<string, unknown>> = {}): Promise<void> {
+    if (this.#testbed.operators.length === 0) await this.#testbed.startOperator({ config });
+  }
+
+  /** As the chart has it started again with `clusterCredentials.enabled`. */
+  async serveClusterCredentials(): Promise<void> {
+    await this.#stopOperators();
+    const clusterCredentials = { enabled: true, namespace: RELEASE };
+    await this.startOperator({ clusterCredentials });
   }
 
   async clear(): Promise<void> {
-    const kinds = 'convercuscredentials.convercus.io,secrets,pods,cronjobs';
+    const kinds =
+      'clusterconvercuscredentials.convercus.io,convercuscredentials.convercus.io,secrets,pods,cronjobs';
     for (const kind of kinds.split(',')) {
       await this.kubectl('delete', kind, '--all', '-n', NAMESPACE, '--wait=false').catch(
         (error: unknown) => {
@@ -170,13 +183,41 @@ export class DocumentedCluster implements AsyncDisposable {
       credential('broken', 'convercus-wrong'),
       credential('merging', 'convercus-abc', { creationPolicy: 'Merge' }),
       CRON_JOB,
+      { apiVersion: 'v1', kind: 'Namespace', metadata: { name: 'warehouse' } },
       { ...POD, metadata: { name: 'holder', namespace: RELEASE } },
     ];
     await this.apply(manifest(objects));
     const present = await this.kubectl('get', 'convcred', '-n', NAMESPACE, '-o', 'name');
-    if (!present.includes('/loyalty'))
+    if (!present.includes('/loyalty')) {
+      // There is no garbage collection here
+      await this.kubectl(
+        'delete',
+        'secret',
+        'loyalty-token',
+        '-n',
+        NAMESPACE,
+        '--ignore-not-found',
+      );
       await this.apply(manifest([credential('loyalty', 'convercus-abc')]));
+    }
     await this.ready('loyalty');
+    await this.#furnishClusterCredential();
+  }
+
+  /** If the kind is served, and unless there is one of the page. */
+  async #furnishClusterCredential(): Promise<void> {
+    const kind = 'clusterconvercuscredentials';
+    const crd = ['get', 'crd', `${kind}.convercus.io`, '--ignore-not-found', '-o', 'name'];
+    if ((await this.kubectl(...crd)) === '') return;
+    if ((await this.kubectl('get', kind, '-o', 'name')).includes('/loyalty')) return;
+    const object = credential('loyalty', 'convercus-abc', { name: 'convercus-access' });
+    const spec = { ...object.spec, namespaces: [NAMESPACE] };
+    const metadata = { name: 'loyalty' };
+    await this.apply(manifest([{ ...object, kind: 'ClusterConvercusCredential', metadata, spec }]));
+  }
+
+  async #stopOperators(): Promise<void> {
+    for (const operator of this.#testbed.operators.splice(0)) await operator.stop();
   }
 
   /** The keys of the credentials Secret; none when there is no such Secret. */

@@ -26,6 +26,8 @@ const others = [
 ].filter((page) => ![...FIRST, LAST, SHOWN].includes(page));
 const PAGES = [...FIRST, ...others, LAST];
 
+const CLUSTER_PAGE = 'docs/cluster-credentials.md';
+
 /** Commands in running text that can't be run as they stand there. */
 const NOT_RUN: readonly [command: RegExp, reason: string][] = [
   [/^(kubectl|helm) \S+$/, 'names a command'],
@@ -79,6 +81,7 @@ async function runShell(commands: string): Promise<string> {
     if (pattern.test(commands)) expect(output).toContain(printed);
   }
   if (/helm install/.test(commands)) await cluster.startOperator();
+  if (/clusterCredentials\.enabled=true/.test(commands)) await cluster.serveClusterCredentials();
   counts.run += 1;
   return output;
 }
@@ -102,7 +105,7 @@ async function runYaml({ page, text }: Block): Promise<void> {
   // Single documents as they stand there: kubectl may read a text in another way than the parser here.
   for (const document of text.split(/^---\n/m)) {
     const object: unknown = parse(document);
-    if (isManifest(object)) await runManifest(object, document);
+    if (isManifest(object)) await runManifest(page, object, document);
     else await runValues(object);
   }
 }
@@ -142,13 +145,15 @@ interface Manifest {
 const isManifest = (object: unknown): object is Manifest =>
   isObject(object) && 'apiVersion' in object && 'kind' in object;
 
-async function runManifest(object: Manifest, text: string): Promise<void> {
+async function runManifest(page: string, object: Manifest, text: string): Promise<void> {
   const [group = ''] = object.apiVersion.split('/');
   if (FOREIGN.test(group)) {
     counts['parsed only'] += 1;
     return;
   }
+  const isCluster = page === CLUSTER_PAGE && object.kind === 'ClusterConvercusCredential';
   if (object.kind === 'ConvercusCredential') await cluster.credential(object, text);
+  else if (isCluster) await cluster.clusterCredential(object, text);
   else if (object.kind === 'Secret') await cluster.apply(JSON.stringify(withValues(object)));
   else await cluster.apply(text, '--dry-run=server');
   counts.run += 1;
