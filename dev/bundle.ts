@@ -41,7 +41,18 @@ const lean: Plugin = {
 };
 
 await rm(OUT, { recursive: true, force: true });
-const { version } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+const { version, engines } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
+
+/** Imports of Node's own modules come first in the file; what an older Node lacks is not imported by name. */
+const [major, minor] = engines.node.replace('>=', '').split('.').map(Number);
+const OLD_NODE = `{
+const [major, minor] = process.versions.node.split('.').map(Number);
+if (major < ${major} || (major === ${major} && minor < ${minor})) {
+console.error('kubectl convercus needs Node ${major}.${minor} or newer, and this one is ' + process.versions.node + ': install it from https://nodejs.org.');
+process.exit(5);
+}
+}`;
+
 const options = {
   absWorkingDir: ROOT,
   bundle: true,
@@ -71,7 +82,7 @@ const cli = await build({
   ...options,
   entryPoints: ['src/cli/main.ts'],
   outfile: join(OUT, 'kubectl-convercus.js'),
-  banner: { js: `#!/usr/bin/env node\n${options.banner.js}` },
+  banner: { js: `#!/usr/bin/env node\n${options.banner.js}\n${OLD_NODE}` },
   define: { CLI_VERSION: JSON.stringify(version) },
 });
 const metafile = {

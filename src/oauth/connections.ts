@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { createSecureContext, getCACertificates } from 'node:tls';
+// Node 20 lacks getCACertificates: by name, the import would fail before anything can say which Node is needed.
+import tls, { createSecureContext } from 'node:tls';
 import { type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import type { Clock } from '../lib/clock.ts';
 import { Failure } from '../lib/failure.ts';
@@ -87,7 +88,7 @@ const isDue = (environment: Environment, pool: Pool, now: Ms): boolean =>
 
 /** Made once and not for each connection: reading the default certificates takes a while. */
 const trusting = (pem: string) => ({
-  secureContext: createSecureContext({ ca: [...getCACertificates('default'), pem] }),
+  secureContext: createSecureContext({ ca: [...tls.getCACertificates('default'), pem] }),
 });
 
 async function readTrust({ name, caFile }: Environment): Promise<string | Failure> {

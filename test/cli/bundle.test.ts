@@ -41,6 +41,20 @@ describe('the bundle of kubectl convercus', () => {
     ]);
   });
 
+  it('tells in one sentence that Node is too old', () => {
+    const old =
+      "Object.defineProperty(process,'versions',{value:{...process.versions,node:'22.18.0'}})";
+    const { status, stderr } = run(['list'], ['--import', `data:text/javascript,${old}`]);
+    const needed = 'kubectl convercus needs Node 22.19 or newer, and this one is 22.18.0';
+    expect([status, stderr]).toEqual([5, `${needed}: install it from https://nodejs.org.\n`]);
+  });
+
+  it('imports nothing by name that Node 20 lacks', async () => {
+    const cli = await readFile(join(dir, 'kubectl-convercus.js'), 'utf8');
+    expect(cli).toContain('.getCACertificates(');
+    expect(cli).not.toMatch(/import[^;"]*getCACertificates/);
+  });
+
   it('adds nothing to that of the operator', async () => {
     const operator = await readFile(join(dir, 'main.js'), 'utf8');
     const cli = await readFile(join(dir, 'kubectl-convercus.js'), 'utf8');

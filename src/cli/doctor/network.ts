@@ -2,7 +2,7 @@ import { lookup } from 'node:dns/promises';
 import { readFile } from 'node:fs/promises';
 import { request as plainRequest } from 'node:http';
 import { request as tlsRequest } from 'node:https';
-import { getCACertificates, TLSSocket } from 'node:tls';
+import tls, { TLSSocket } from 'node:tls';
 import type { Failure } from '../../lib/failure.ts';
 import { type EpochMs, hours, type Ms, parseTime, seconds } from '../../lib/time.ts';
 import type { Environment } from '../../oauth/environment.ts';
@@ -75,7 +75,7 @@ async function probed(environment: Environment, url: URL, now: () => EpochMs): P
     method: 'HEAD',
     agent: false,
     signal: AbortSignal.timeout(TIMEOUT),
-    ...(ca === undefined ? {} : { ca: [...getCACertificates('default'), ca] }),
+    ...(ca === undefined ? {} : { ca: [...tls.getCACertificates('default'), ca] }),
   };
   return new Promise((resolve, reject) => {
     const send = url.protocol === 'https:' ? tlsRequest : plainRequest;
