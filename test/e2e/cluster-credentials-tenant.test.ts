@@ -189,6 +189,30 @@ describe('a migration from copies', () => {
     expect(isReady(await eventually(() => statusOf('migrated'), isReady))).toBe(true);
     expect(requests()).toBe(before);
   });
+
+  it('can keep the name of the target, which is then missing for a moment', async () => {
+    const tenant = await testbed.tenant();
+    await tenant.secret(SOURCE, { client_secret: secrets.clientSecret });
+    await tenant.credential('loyalty', { program: 'ABC', credentialsSecretRef: { name: SOURCE } });
+    await tenant.ready('loyalty');
+    const before = requests();
+    const old = await tenant.token('loyalty-token');
+    await clusterCredential('same-name', [tenant], { target: { name: 'loyalty-token' } });
+    const { failures } = await eventually(
+      () => statusOf('same-name'),
+      (status) => (status.failures ?? []).length > 0,
+    );
+    expect(failures).toMatchObject([{ namespace: tenant.namespace, reason: 'TargetNotOurs' }]);
+    expect(await tenant.token('loyalty-token')).toBe(old);
+
+    await tenant.kubectl('delete', 'convercuscredential', 'loyalty');
+    await tenant.kubectl('delete', 'secret', 'loyalty-token'); // as garbage collection does
+    const began = Date.now();
+    const read = () => tenant.token('loyalty-token');
+    expect(await eventually(read, (text) => text === old)).toBe(old);
+    console.log(`The target was back after ${Date.now() - began} ms.`);
+    expect(requests()).toBe(before);
+  });
 });
 
 it('no secret has left the Secrets', () => expectNoLeaks(testbed));

@@ -101,7 +101,8 @@ const scraping = (port: number) => ({
     {
       job_name: 'operator',
       honor_labels: true,
-      static_configs: [{ targets: [`127.0.0.1:${port}`] }],
+      // As a ServiceMonitor labels the pods of the operator
+      static_configs: [{ targets: [`127.0.0.1:${port}`], labels: { namespace: OPERATOR } }],
     },
   ],
 });
@@ -113,6 +114,10 @@ function busyMetrics(): Metrics {
   metrics.observe({
     credentials: () => [
       aCredential({ metadata: { name: 'fine' }, status: status('True', now + 600_000) }),
+      aCredential({
+        metadata: { namespace: '', name: 'shared' },
+        status: status('True', now + 600_000),
+      }),
       aCredential({ metadata: { name: 'broken' }, status: status('False', now - 600_000) }),
     ],
     clusterCredentials: { reported: () => [clusterCredential] },
@@ -134,6 +139,8 @@ function busyMetrics(): Metrics {
   metrics.renewedOnSchedule({ lateness: 1_000, remaining: 300_000 });
   return metrics;
 }
+
+const OPERATOR = 'convercus-operator';
 
 const clusterCredential = {
   metadata: { name: 'shared', uid: 'u', generation: 1 },
@@ -190,6 +197,13 @@ describe('the dashboard', () => {
   it.each(queries)('shows something in "%s": %s', async (_, query) => {
     const { result } = await queryPrometheus('query', query);
     expect(result).not.toEqual([]);
+  });
+
+  it('tells a cluster credential by its empty namespace, which honor_labels keeps', async () => {
+    const named = (labels: string) =>
+      queryPrometheus('query', `convercus_credential_ready{${labels}}`);
+    expect((await named('name="shared",namespace=""')).result).toHaveLength(1);
+    expect((await named(`namespace="${OPERATOR}"`)).result).toEqual([]);
   });
 
   it('asks in every query for the cluster and the release that were chosen', async () => {
