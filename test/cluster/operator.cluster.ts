@@ -6,6 +6,7 @@ import { imagesOf } from '../../dev/envtest/cluster/images.ts';
 import { NODE } from '../../dev/envtest/cluster/node.ts';
 import { CLUSTER_DIR } from '../../dev/envtest/cluster/prepare.ts';
 import { OPERATOR_REPOSITORY, operatorImage } from '../../dev/operator-image.ts';
+import { describeCli } from './cli.ts';
 import { cutApiAccess, disturb, leaderOf, signalLeader, type Watched } from './disturbance.ts';
 import { Lab, OPERATOR_NAMESPACE, PATIENCE, RELEASE, until } from './lab.ts';
 import { memoryOf, processOf, uptime } from './operator-processes.ts';
@@ -371,6 +372,8 @@ describe('alerts', () => {
     2 * LONG,
   );
 });
+
+describeCli(() => lab, report);
 
 describe('uninstalled', () => {
   it(

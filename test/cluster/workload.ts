@@ -31,7 +31,7 @@ export interface Workload {
 }
 
 /** A restricted pod that mounts token files and calls the API in a loop, about 20 times a second. */
-export const workloadPod = ({ name, namespace, api, credentials }: Workload): object => ({
+export const workloadPod = ({ name, namespace, api, credentials }: Workload) => ({
   apiVersion: 'v1',
   kind: 'Pod',
   metadata: { name, namespace },
