@@ -46,6 +46,13 @@ const TOOLS = {
     path: 'github.com/rhysd/actionlint/cmd/actionlint',
     buildTime: 'under 1 minute',
   },
+  /** Checks manifests of krew-index, by krew's own rules. */
+  'validate-krew-manifest': {
+    folder: 'krew',
+    module: 'sigs.k8s.io/krew',
+    path: 'sigs.k8s.io/krew/cmd/validate-krew-manifest',
+    buildTime: 'under 1 minute',
+  },
   kstatus: {
     folder: 'kstatus',
     module: 'sigs.k8s.io/cli-utils',
