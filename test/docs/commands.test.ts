@@ -39,8 +39,7 @@ const NOT_RUN: readonly [command: RegExp, reason: string][] = [
 ];
 
 /** Of other projects: there is no CRD for them here. */
-const FOREIGN =
-  /\.(external-secrets|hashicorp|fluxcd|coreos|argoproj)\.(io|com)$|^external-secrets\.io$/;
+const FOREIGN = /(?:^|\.)(?:external-secrets|hashicorp|fluxcd|coreos|argoproj)\.(?:io|com)$/;
 
 /** What commands print that would also succeed with nothing. */
 const PRINTED: readonly [command: RegExp, output: string][] = [
