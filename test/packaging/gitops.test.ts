@@ -5,10 +5,13 @@ import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
 import { ensureTool } from '../../dev/packaging/tools.ts';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
+import { clusterStatusFor } from '../../src/credential/cluster-status.ts';
+import { instanceIn } from '../../src/credential/instance.ts';
 import { type Attempt, type Outcome, statusFor } from '../../src/credential/status.ts';
 import { Failure, type FailureKind } from '../../src/lib/failure.ts';
 import { minutes } from '../../src/lib/time.ts';
 import { aCredential, aMark, START } from '../support/builders.ts';
+import { aClusterCredential } from '../support/cluster-world.ts';
 import { BUILD_TIME, ROOT, run } from './render.ts';
 
 const NOW = START + minutes(1);
@@ -161,6 +164,57 @@ describe.each(SAMPLES)('%s', (_, resource, argo, expected) => {
       ...resource,
     };
     expect(await run(kstatus, [], JSON.stringify(object))).toBe(expected);
+  });
+});
+
+/** The status of instances is that of a credential. */
+function clusterAfter(...outcomes: Partial<Outcome>[]): object {
+  const resource = aClusterCredential({ metadata: { generation: 3 } });
+  const instances = outcomes.map((outcome, at) => {
+    const namespace = { name: `shop-${at}`, isTerminating: false };
+    const { status = {} } = after(outcome);
+    return { ...instanceIn(resource, namespace, 'convercus-operator'), status };
+  });
+  const status = clusterStatusFor({ resource, instances, missing: [] }, NOW);
+  return {
+    apiVersion: 'convercus.io/v1alpha1',
+    kind: 'ClusterConvercusCredential',
+    ...resource,
+    status,
+  };
+}
+
+const RENEWED = { attempt: { renewed: 'RenewalDue' } } as const;
+
+describe.each<[what: string, resource: object, argo: string, kstatus: string]>([
+  [
+    'a cluster credential',
+    clusterAfter(RENEWED, RENEWED),
+    'Healthy: 2 of 2 namespaces hold a valid token',
+    'Current',
+  ],
+  [
+    'a cluster credential that has no token in one namespace yet',
+    clusterAfter(RENEWED, { currentToken: undefined, attempt: failed('TargetRefused') }),
+    'Progressing: In 1 of 2 namespaces: It is TargetRefused',
+    'InProgress',
+  ],
+  [
+    'a cluster credential whose target is not its own in one namespace',
+    clusterAfter(RENEWED, { currentToken: undefined, attempt: failed('TargetNotOurs') }),
+    'Degraded: In 1 of 2 namespaces: It is TargetNotOurs',
+    'Failed',
+  ],
+  [
+    'a cluster credential that selects nothing',
+    clusterAfter(),
+    'Progressing: No namespace matches: spec.namespaceSelector selects none, and of spec.namespaces none exists',
+    'InProgress',
+  ],
+])('%s', (_, resource, argo, expected) => {
+  it(`is ${argo.split(':')[0]} for Argo CD, and ${expected} for kstatus`, async () => {
+    expect(await argoHealth(resource)).toBe(argo);
+    expect(await run(kstatus, [], JSON.stringify(resource))).toBe(expected);
   });
 });
 
