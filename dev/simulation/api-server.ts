@@ -4,6 +4,7 @@ import { applied, type Conflict, updated } from './field-ownership.ts';
 import {
   API_VERSIONS,
   type Draft,
+  isClusterScoped,
   KINDS,
   type Kind,
   keyOf,
@@ -67,7 +68,7 @@ export interface Target {
 }
 
 const PATH =
-  /^\/apis?\/(?:[\w.]+\/)?v\w+(?:\/namespaces\/([^/]+))?\/(secrets|convercuscredentials|leases|events)(?:\/([^/]+))?(?:\/(status))?$/;
+  /^\/apis?\/(?:[\w.]+\/)?v\w+(?:\/namespaces\/([^/]+))?\/(secrets|convercuscredentials|clusterconvercuscredentials|namespaces|leases|events)(?:\/([^/]+))?(?:\/(status))?$/;
 
 /** @throws for a path that the operator does not use */
 export function targetOf(path: string): Target {
@@ -145,6 +146,8 @@ export class ApiServer {
     this.#objects = {
       secrets: new Map(),
       convercuscredentials: new Map(),
+      clusterconvercuscredentials: new Map(),
+      namespaces: new Map(),
       leases: new Map(),
       events: new Map(),
     };
@@ -225,12 +228,13 @@ export class ApiServer {
     draft: Draft & { metadata: { name: string; namespace: string } },
     manager: string,
   ): void {
-    if (this.namespaces.get(draft.metadata.namespace) !== 'active') return;
+    const isActive = this.namespaces.get(draft.metadata.namespace) === 'active';
+    if (!isActive && !isClusterScoped(kind)) return;
     const before = this.get(kind, keyOf(draft.metadata));
     const fields: Partial<Draft> = kind === 'secrets' ? updated(before, draft, manager) : {};
-    const generation =
-      kind === 'convercuscredentials' ? { generation: generationAfter(before, draft.spec) } : {};
-    const status = kind === 'convercuscredentials' ? { status: before?.status ?? NO_STATUS } : {};
+    const isCredential = isCredentialKind(kind);
+    const generation = isCredential ? { generation: generationAfter(before, draft.spec) } : {};
+    const status = isCredential ? { status: before?.status ?? NO_STATUS } : {};
     const metadata = {
       ...(fields.metadata ?? draft.metadata),
       ...generation,
@@ -500,6 +504,9 @@ function validate({ type, metadata }: Draft, before: StoredObject | undefined): 
     .map(([field]) => ({ reason: 'FieldValueInvalid', field }));
   if (causes.length > 0) throw new Refused(422, 'Invalid', causes);
 }
+
+const isCredentialKind = (kind: Kind): boolean =>
+  kind === 'convercuscredentials' || kind === 'clusterconvercuscredentials';
 
 /** The default of the CRD. */
 const NO_STATUS = { observedGeneration: -1 };

@@ -186,6 +186,7 @@ const restoreBackup: Action = (world, dice) => {
   world.later(dice.between(1_000, 60_000), () => {
     world.trace.add('fault', () => `etcd is restored to version ${backup.version}`);
     world.server.restore(backup, isBumped);
+    world.namespacesRestored();
     world.safety.restored();
     world.collectGarbage();
     for (const watch of world.watches) watch.cut();

@@ -11,8 +11,9 @@ import {
   putThingsRight,
   SECRET_EDITS,
 } from './people.ts';
+import { CLUSTER_EDITS, putClustersRight } from './people-of-clusters.ts';
 import { START } from './replica.ts';
-import { type Setting, World } from './world.ts';
+import { type Setting, settingFor, World } from './world.ts';
 
 /** A step. Its dice depend on its number only, so that other steps can be left out. */
 export interface Step {
@@ -68,6 +69,7 @@ const DELAYS_NEWS = new Set<FaultName>([
 
 const ACTIONS: Readonly<Record<string, Action>> = {
   ...CREDENTIAL_EDITS,
+  ...CLUSTER_EDITS,
   ...SECRET_EDITS,
   ...NAMESPACE_EDITS,
   ...Object.assign({}, ...Object.values(FAULTS)),
@@ -100,13 +102,34 @@ export function stepsFor(dice: Dice, faults: readonly FaultName[]): Step[] {
     .map((step, number) => ({ ...step, number }));
 }
 
+/** Further steps, about ClusterConvercusCredentials. The numbers of the others stay. */
+function withClusterSteps(dice: Dice, steps: readonly Step[]): Step[] {
+  const length = Math.max(steps.at(-1)?.at ?? 0, 10_000);
+  const more = Array.from({ length: dice.between(3, 14) }, (_, at) => {
+    const name =
+      at === 0 || dice.chance(0.2) ? 'createCluster' : dice.pick(Object.keys(CLUSTER_EDITS));
+    return {
+      number: steps.length + at,
+      at: at === 0 ? dice.below(3_000) : dice.below(length),
+      name,
+    };
+  });
+  return [...steps, ...more].sort((a, b) => a.at - b.at);
+}
+
 /** Runs one seed: faults and edits, then none, with all checks. */
 export async function play(options: GameOptions): Promise<Result> {
   const { seed, trace = false, setting = {} } = options;
   const name = `seed ${seed}`;
   const dice = new Dice(`${name}/game`);
   const faults = options.faults ?? faultsFor(dice.fork('faults'));
-  const steps = options.steps ?? stepsFor(dice.fork('steps'), faults);
+  const hasClusters =
+    setting.clusterCredentials ?? settingFor(new Dice(name).fork('setting')).clusterCredentials;
+  const steps =
+    options.steps ??
+    (hasClusters
+      ? withClusterSteps(dice.fork('clusters'), stepsFor(dice.fork('steps'), faults))
+      : stepsFor(dice.fork('steps'), faults));
   const world = new World(name, { trace, setting });
   if (faults.some((fault) => DELAYS_NEWS.has(fault))) world.safety.latestNews = minutes(12);
   for (const slot of world.slots)
@@ -114,7 +137,7 @@ export async function play(options: GameOptions): Promise<Result> {
   for (const step of steps) {
     world.scheduler.after(step.at, () => {
       world.trace.add('step', () => `${step.number} ${step.name}`);
-      if (!(step.name in CREDENTIAL_EDITS)) world.touched();
+      if (!(step.name in CREDENTIAL_EDITS) && !(step.name in CLUSTER_EDITS)) world.touched();
       ACTIONS[step.name]?.(world, new Dice(`${name}/step ${step.number}`));
     });
   }
@@ -157,6 +180,7 @@ async function calmDown(world: World, dice: Dice): Promise<void> {
   }
   world.touched();
   putThingsRight(world, dice);
+  putClustersRight(world, dice);
 }
 
 /** Runs until everything is right. */
@@ -189,8 +213,8 @@ async function checkQuiet(world: World): Promise<void> {
   const next = Math.min(...due.filter((at) => at > world.now), world.now + QUIET);
   if (due.some((at) => at <= world.now)) return;
   const until = next - seconds(2);
-  // The status of a renewal that was just due may not be written yet
-  await world.scheduler.runUntil(world.now + seconds(1));
+  // The status of a renewal that was just due may not be written yet; that of many namespaces waits for 5 s
+  await world.scheduler.runUntil(world.now + seconds(world.setting.clusterCredentials ? 7 : 1));
   if (until <= world.now) return;
   world.safety.activity = { apiRequests: 0, tokenRequests: 0, lines: [] };
   const since = world.now;

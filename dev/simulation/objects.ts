@@ -2,7 +2,14 @@ import { MERGE_ANNOTATION } from '../../src/credential/target-secret.ts';
 
 /** Objects as the API server stores them, with the fields that the operator reads or writes. */
 
-export const KINDS = ['secrets', 'convercuscredentials', 'leases', 'events'] as const;
+export const KINDS = [
+  'secrets',
+  'convercuscredentials',
+  'clusterconvercuscredentials',
+  'namespaces',
+  'leases',
+  'events',
+] as const;
 export type Kind = (typeof KINDS)[number];
 
 export interface OwnerReference {
@@ -31,6 +38,7 @@ export interface ObjectMeta {
   readonly resourceVersion: string;
   readonly generation?: number;
   readonly creationTimestamp?: string;
+  readonly deletionTimestamp?: string;
   readonly labels?: Readonly<Record<string, string>>;
   readonly annotations?: Readonly<Record<string, string>>;
   readonly ownerReferences?: readonly OwnerReference[];
@@ -56,9 +64,15 @@ export type Draft = Omit<Partial<StoredObject>, 'metadata'> & {
 export const API_VERSIONS: Readonly<Record<Kind, readonly [apiVersion: string, kind: string]>> = {
   secrets: ['v1', 'Secret'],
   convercuscredentials: ['convercus.io/v1alpha1', 'ConvercusCredential'],
+  clusterconvercuscredentials: ['convercus.io/v1alpha1', 'ClusterConvercusCredential'],
+  namespaces: ['v1', 'Namespace'],
   leases: ['coordination.k8s.io/v1', 'Lease'],
   events: ['events.k8s.io/v1', 'Event'],
 };
+
+/** Without a namespace: theirs is the empty one. */
+export const isClusterScoped = (kind: Kind): boolean =>
+  kind === 'clusterconvercuscredentials' || kind === 'namespaces';
 
 export const keyOf = ({ namespace, name }: Pick<ObjectMeta, 'namespace' | 'name'>): string =>
   `${namespace}/${name}`;

@@ -1,6 +1,15 @@
+import { clusterNameOf } from '../../src/credential/cluster-name.ts';
+import { sessionNameOf } from '../../src/credential/credential.ts';
 import { type Condition, conditionOf as conditionIn } from '../../src/credential/status.ts';
 import { credentialOfManager } from '../../src/credential/target-secret.ts';
 import { parseTime } from '../../src/lib/time.ts';
+import {
+  clusterProblems,
+  credentialsNamespaceOf,
+  instancesOf,
+  isInstance,
+  ownerNameIn,
+} from './clusters.ts';
 import {
   decoded,
   hasForeignAnnotations,
@@ -19,14 +28,16 @@ import type { World } from './world.ts';
  * @returns what is wrong; empty when everything is right
  */
 export function problemsOf(world: World): string[] {
-  const served = world.credentials().filter((credential) => isServed(world, credential));
+  const served = [...world.credentials(), ...instancesOf(world)].filter((credential) =>
+    isServed(world, credential),
+  );
   const problems = served.flatMap((credential) => {
     const problem = problemWith(world, credential, served);
     return problem === undefined
       ? []
       : [`${keyOf(credential.metadata)}: ${problem}; ${conditionsOf(credential)}`];
   });
-  return [...problems, ...strays(world)];
+  return [...problems, ...clusterProblems(world), ...strays(world)];
 }
 
 /** True if a release watches it. */
@@ -83,7 +94,7 @@ function isOthers(target: StoredObject | undefined, { metadata, ...rest }: Store
   if (target === undefined) return false;
   if (specOf(rest).target.creationPolicy === 'Merge') return hasForeignAnnotations(target);
   const { labels = {}, ownerReferences } = target.metadata;
-  return ownerReferences === undefined && labels['convercus.io/credential'] !== metadata.name;
+  return ownerReferences === undefined && ownerNameIn(labels) !== metadata.name;
 }
 
 function targetProblem(
@@ -94,7 +105,8 @@ function targetProblem(
   const spec = specOf(credential);
   const status = statusOf(credential);
   const { annotations = {}, resourceVersion, ownerReferences = [] } = target.metadata;
-  const { namespace, uid } = credential.metadata;
+  const { uid } = credential.metadata;
+  const namespace = credentialsNamespaceOf(credential);
   if (spec.target.creationPolicy === 'Owner') {
     if (target.type !== 'convercus.io/token') return `target is of the type ${target.type}`;
     const owner = ownerReferences[0]?.uid;
@@ -116,6 +128,7 @@ function targetProblem(
   const version = `${source?.uid}/${source?.resourceVersion}`;
   if (annotations['convercus.io/source-version'] !== version)
     return 'token of another version of the credentials Secret';
+  if (isInstance(credential)) return undefined; // one status for all
   if (status?.expiresAt !== seconds(annotations['convercus.io/expires-at']))
     return 'status has another expiry';
   const shown = status?.target?.resourceVersion;
@@ -146,8 +159,9 @@ function tokenProblem(world: World, spec: Spec, target: StoredObject): string | 
 }
 
 function sessionProblem(world: World, credential: StoredObject): string | undefined {
-  const { namespace, name, uid } = credential.metadata;
-  const secret = world.server.get('secrets', `${namespace}/${name}-session`);
+  const { name, uid } = credential.metadata;
+  const namespace = credentialsNamespaceOf(credential);
+  const secret = world.server.get('secrets', `${namespace}/${sessionNameOf(name)}`);
   const isPassword = specOf(credential).grantType === 'password';
   if (!isPassword)
     return secret?.type === 'convercus.io/session' ? 'session of another grant is left' : undefined;
@@ -161,13 +175,18 @@ const LATEST_RENEWAL = 0.86;
 
 /** Secrets of the operator that no credential needs. */
 function strays(world: World): string[] {
-  const exists = (namespace: string, name: string | undefined): StoredObject | undefined =>
-    world.server.get('convercuscredentials', `${namespace}/${name}`);
-  const owners = new Set(world.credentials().map(({ metadata }) => metadata.uid));
+  const exists = (namespace: string, name: string | undefined): StoredObject | undefined => {
+    const clusterName = clusterNameOf(name ?? '');
+    if (clusterName !== undefined)
+      return world.server.get('clusterconvercuscredentials', `/${clusterName}`);
+    return world.server.get('convercuscredentials', `${namespace}/${name}`);
+  };
+  const all = [...world.credentials(), ...world.clusterCredentials()];
+  const owners = new Set(all.map(({ metadata }) => metadata.uid));
   return [...world.server.all('secrets')].flatMap((secret) => {
     const { type, metadata, data } = secret;
     const { namespace, name, labels = {}, ownerReferences } = metadata;
-    const credential = exists(namespace, labels['convercus.io/credential']);
+    const credential = exists(namespace, ownerNameIn(labels));
     if (type === 'convercus.io/session' && credential === undefined) {
       return [
         `session ${namespace}/${name} (${sessionIn(decoded(data)['refresh_token'] ?? '').slice(0, 6)}) is left`,

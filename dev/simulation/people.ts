@@ -13,7 +13,7 @@ export type Action = (world: World, dice: Dice) => void;
 
 const NAMES = ['a', 'b', 'c'];
 const MERGED = 'merged';
-const SHARED = 'shared';
+export const SHARED = 'shared';
 
 const DATA: readonly Record<string, string>[] = [
   { token: '{{access_token}}' },
@@ -27,7 +27,7 @@ const DATA: readonly Record<string, string>[] = [
   },
 ];
 
-function newSpec(dice: Dice, name: string): Spec {
+export function newSpec(dice: Dice, name: string): Spec {
   const source = dice.pick(SOURCES);
   const kind = dice.weighted({ own: 65, shared: 15, merge: 20 });
   const target = {
@@ -336,7 +336,7 @@ function deleteNamespace(world: World, dice: Dice): void {
   const namespace = dice.pick(NAMESPACES);
   const { server, scheduler } = world;
   if (server.namespaces.get(namespace) !== 'active') return;
-  server.namespaces.set(namespace, 'terminating');
+  world.setNamespace(namespace, 'terminating');
   world.trace.add('people', () => `delete namespace ${namespace}`);
   const kinds = ['secrets', 'convercuscredentials'] as const;
   const everything = kinds.flatMap((kind) =>
@@ -354,7 +354,7 @@ function deleteNamespace(world: World, dice: Dice): void {
           server.remove(kind, keyOf(object.metadata), 'namespace controller');
       }
     }
-    server.namespaces.set(namespace, 'active');
+    world.setNamespace(namespace, 'active');
     for (const source of SOURCES) world.putSource(namespace, source);
   });
 }

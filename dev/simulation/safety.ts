@@ -92,7 +92,7 @@ export class Safety implements Scene {
       this.sessions.clientSecretGone(object.metadata.name.replace('source', 'user'));
     }
     if (change.by === 'kubectl-edit' && change.before) this.sessions.spoiltByPeople(change.before);
-    if (change.kind === 'convercuscredentials')
+    if (change.kind.endsWith('convercuscredentials'))
       this.#canary.look('status', JSON.stringify(object.status ?? {}));
     else this.#canary.look('annotations', JSON.stringify(object.metadata));
   }
@@ -102,6 +102,9 @@ export class Safety implements Scene {
     this.sessions.restored();
     for (const object of this.server.all('convercuscredentials')) {
       this.#targets.changed({ ...NO_CHANGE, object });
+    }
+    for (const object of this.server.all('clusterconvercuscredentials')) {
+      this.#targets.changed({ ...NO_CHANGE, kind: 'clusterconvercuscredentials', object });
     }
   }
 

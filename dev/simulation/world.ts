@@ -22,8 +22,12 @@ import { Scheduler } from './scheduler.ts';
 import { Trace } from './trace.ts';
 
 export const NAMESPACES = ['shop', 'ops'] as const;
+/** Labels of a namespace that ClusterConvercusCredentials select. */
+export const SELECTED: Readonly<Record<string, string>> = { cluster: 'yes' };
 /** Credentials Secrets: the first holds what client-1 presents, the second that of client-2. */
 export const SOURCES = ['source-1', 'source-2'] as const;
+/** Of credentials Secrets and sessions of ClusterConvercusCredentials. */
+export const CREDENTIALS_NAMESPACE = 'ops';
 export const clientOf = (source: string): string => source.replace('source', 'client');
 
 /** After SIGTERM. */
@@ -46,11 +50,13 @@ export interface Setting {
   readonly longestPage: number;
   /** Wrong passwords until Keycloak locks the user for a while. */
   readonly failureFactor: number;
+  /** The operator serves ClusterConvercusCredentials. */
+  readonly clusterCredentials: boolean;
 }
 
 export function settingFor(dice: Dice): Setting {
   const accessToken = dice.pick([90, 300, 300, 900, 1_800]);
-  return {
+  const drawn: Omit<Setting, 'clusterCredentials'> = {
     accessToken,
     sessionIdle: dice.pick([1_800, 7_200]),
     sessionMax: dice.pick([2_400, 36_000]),
@@ -66,6 +72,8 @@ export function settingFor(dice: Dice): Setting {
     longestPage: dice.pick([1, 3, 200]),
     failureFactor: dice.chance(0.06) ? 2 : 30,
   };
+  const clusterCredentials = dice.fork('clusters').chance(0.25) && !drawn.byNamespace;
+  return { ...drawn, clusterCredentials };
 }
 
 /** A process with its configuration. */
@@ -144,14 +152,35 @@ export class World {
     const calm = { since: (credential: StoredObject) => this.#calmSince(credential) };
     this.#expiry = new Expiry(this.safety, this.scheduler, calm);
     this.server.observe((change) => this.#changed(change));
+    this.server.namespaces.set('default', 'active'); // of events about cluster credentials
     for (const namespace of NAMESPACES) {
-      this.server.namespaces.set(namespace, 'active');
+      this.setNamespace(namespace, 'active');
       for (const source of SOURCES) this.putSource(namespace, source);
     }
   }
 
   get now(): Ms {
     return this.scheduler.now;
+  }
+
+  /** @param labels absent: as they are */
+  setNamespace(
+    name: string,
+    state: 'active' | 'terminating',
+    labels = this.server.get('namespaces', `/${name}`)?.metadata.labels ?? SELECTED,
+  ): void {
+    this.server.namespaces.set(name, state);
+    if (!this.setting.clusterCredentials) return;
+    const leaving = { deletionTimestamp: new Date(START + this.now).toISOString() };
+    const metadata = { namespace: '', name, labels, ...(state === 'terminating' ? leaving : {}) };
+    this.server.put('namespaces', { metadata }, 'namespace controller');
+  }
+
+  /** A restore of etcd brings back namespaces of before. */
+  namespacesRestored(): void {
+    for (const name of NAMESPACES) {
+      this.setNamespace(name, this.server.namespaces.get(name) ?? 'active');
+    }
   }
 
   /** Schedules the second part of an edit. */
@@ -241,6 +270,10 @@ export class World {
         },
         tokenHosts: { requestsPerSecond: 50, burst: 50, passwordLoginsPerSecond: 5 },
         renewal: { minimumSeconds },
+        clusterCredentials: {
+          enabled: this.setting.clusterCredentials,
+          namespace: CREDENTIALS_NAMESPACE,
+        },
       }),
       { readFile: () => '', namespace: 'operator' },
     );
@@ -333,6 +366,10 @@ export class World {
     return [...this.server.all('convercuscredentials')];
   }
 
+  clusterCredentials(): StoredObject[] {
+    return [...this.server.all('clusterconvercuscredentials')];
+  }
+
   #changed(change: Change): void {
     if (change.kind !== 'leases') {
       this.trace.add('API server', () => {
@@ -350,7 +387,7 @@ export class World {
   /** Deletes objects whose owner is gone, a little later. */
   #collectGarbage({ kind, type, object }: Change): void {
     if (kind === 'leases' || kind === 'events') return;
-    const isOwner = kind === 'convercuscredentials' && type === 'DELETED';
+    const isOwner = kind.endsWith('convercuscredentials') && type === 'DELETED';
     const isOwned = type !== 'DELETED' && object.metadata.ownerReferences !== undefined;
     if (!isOwner && !isOwned) return;
     this.collectGarbage();
@@ -360,7 +397,8 @@ export class World {
     const longest = this.dice.pick([20, 20, seconds(3), seconds(30)]);
     const wait = this.dice.between(0, longest);
     this.scheduler.after(wait, () => {
-      const owners = new Set(this.credentials().map(({ metadata }) => metadata.uid));
+      const all = [...this.credentials(), ...this.clusterCredentials()];
+      const owners = new Set(all.map(({ metadata }) => metadata.uid));
       for (const { metadata } of this.server.all('secrets')) {
         const { ownerReferences = [] } = metadata;
         const isDangling = ownerReferences.some(({ uid }) => !owners.has(uid));

@@ -17,6 +17,14 @@ export const instanceNameOf = (clusterName: string): string => PREFIX + clusterN
 export const clusterNameOf = (name: string): string | undefined =>
   name.startsWith(PREFIX) ? name.slice(PREFIX.length) : undefined;
 
+/** Kind and name in the words of messages. */
+export function kindAndNameOf(name: string): string {
+  const clusterName = clusterNameOf(name);
+  return clusterName === undefined
+    ? `ConvercusCredential "${name}"`
+    : `${CLUSTER_KIND} "${clusterName}"`;
+}
+
 /** The key of the instance in that namespace. */
 export const instanceKeyOf = (clusterName: string, namespace: string): Key =>
   keyOf({ namespace, name: instanceNameOf(clusterName) });

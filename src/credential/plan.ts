@@ -1,5 +1,6 @@
 import { Failure } from '../lib/failure.ts';
 import type { EpochMs, Ms } from '../lib/time.ts';
+import { CLUSTER_KIND, clusterNameOf, kindAndNameOf } from './cluster-name.ts';
 import type { Credential } from './credential.ts';
 import { loginAllowedAt, presentedDigest, REJECTED_BEFORE, type Rejection } from './lockout.ts';
 import { type KnownSecret, type SecretMeta, type TokenAnnotations, versionOf } from './secret.ts';
@@ -124,7 +125,7 @@ function takenByDuplicate({ credential, duplicate }: Observation): Failure | und
   if (duplicate === undefined) return undefined;
   return new Failure(
     'TargetNotOurs',
-    `Secret "${credential.target.name}" is already the target of ConvercusCredential "${duplicate}". Give this one a spec.target.name of its own.`,
+    `Secret "${credential.target.name}" is already the target of ${kindAndNameOf(duplicate)}. Give this one a spec.target.name of its own.`,
   );
 }
 
@@ -150,10 +151,12 @@ function mergeNotAllowed({ credential, target }: Observation): Failure | undefin
 function targetNotOurs({ credential, target }: Observation): Failure | undefined {
   if (target === 'absent' || isOurs(credential, target)) return undefined;
   const { name, creationPolicy } = credential.target;
-  const merge = creationPolicy === 'Owner' ? ', or creationPolicy to Merge to add to it' : '';
+  const isOfCluster = clusterNameOf(credential.name) !== undefined;
+  const mayMerge = creationPolicy === 'Owner' && !isOfCluster;
+  const merge = mayMerge ? ', or creationPolicy to Merge to add to it' : '';
   return new Failure(
     'TargetNotOurs',
-    `Secret "${name}" exists and was not made for this ConvercusCredential. Change spec.target.name${merge}; delete the Secret only if nothing uses it.`,
+    `Secret "${name}" exists and was not made for this ${isOfCluster ? CLUSTER_KIND : 'ConvercusCredential'}. Change spec.target.name${merge}; delete the Secret only if nothing uses it.`,
   );
 }
 

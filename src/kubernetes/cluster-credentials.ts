@@ -89,13 +89,15 @@ export class ClusterCredentials {
 
   credentialHandler(): EventHandler<ClusterConvercusCredential> {
     let seen: Set<string> | undefined;
+    let isNew = false;
     return {
-      init: () => {
+      init: (_, isRestored) => {
         seen = new Set();
+        isNew = isRestored; // generations begin again as well
       },
       apply: (item) => {
         seen?.add(item.metadata.name);
-        this.#applyCredential(item);
+        this.#applyCredential(item, isNew);
       },
       delete: (item) => this.#forgetCredential(item.metadata.name),
       initDone: () => {
@@ -103,6 +105,7 @@ export class ClusterCredentials {
           if (seen?.has(name) === false) this.#forgetCredential(name);
         }
         seen = undefined;
+        isNew = false;
         this.#noteListed('credentials');
       },
     };
@@ -135,14 +138,15 @@ export class ClusterCredentials {
     if (isNew && this.isListed) for (const served of this.#served.values()) this.#select(served);
   }
 
-  #applyCredential(resource: ClusterConvercusCredential): void {
+  #applyCredential(resource: ClusterConvercusCredential, isNew: boolean): void {
     const { name } = resource.metadata;
     const before = this.#served.get(name);
     const served = before ?? { resource, namespaces: new Set() };
     const { resource: known } = served;
     this.#served.set(name, served);
     served.resource = resource;
-    const isChanged = before === undefined || generationOrAnnotationChanged(known, resource);
+    const isChanged =
+      isNew || before === undefined || generationOrAnnotationChanged(known, resource);
     if (isChanged) this.#select(served);
     if (isChanged || statusLost(known, resource)) this.#enqueue(name);
   }

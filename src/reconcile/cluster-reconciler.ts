@@ -3,6 +3,7 @@ import { clusterKeyOf, instanceNameOf } from '../credential/cluster-name.ts';
 import { parseCredential, type Settings, sessionNameOf } from '../credential/credential.ts';
 import { instanceIn } from '../credential/instance.ts';
 import type { SecretMeta, TokenAnnotations } from '../credential/secret.ts';
+import { isOwnedBy } from '../credential/target-secret.ts';
 import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
 import type { Key } from '../lib/key.ts';
 import { type Action, asError, earlierAction, earliestRequeue } from '../lib/time.ts';
@@ -146,7 +147,8 @@ export class ClusterReconciler {
     const now = deps.clock.now();
     return lister.instances(name).some(({ metadata, spec }) => {
       const target = deps.lister.secret(metadata.namespace, spec.target.name ?? '');
-      const token = typeof target === 'object' ? target.tokenAnnotations : undefined;
+      if (typeof target !== 'object' || !isOwnedBy(metadata, target)) return false;
+      const token = target.tokenAnnotations;
       return token !== undefined && token.expiresAt > now && isSuch(token);
     });
   }

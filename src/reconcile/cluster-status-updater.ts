@@ -8,8 +8,10 @@ import { isFailure, retryAt } from '../lib/failure.ts';
 import { type Action, asError, earliestRequeue, type Ms, seconds } from '../lib/time.ts';
 import type { ClusterLister, Dependencies } from './dependencies.ts';
 
-/** Between two writes of one status: a renewal in hundreds of namespaces makes two of them. */
+/** Between two writes of one status. */
 const MIN_INTERVAL: Ms = seconds(5);
+/** From the first change to its write: a renewal reaches most namespaces within that time, and makes one write. */
+const DELAY: Ms = seconds(1);
 
 /** Until all instances have reported: before the first status, and after a restart, when that of before still holds. */
 const MAX_WAIT = { first: MIN_INTERVAL, next: seconds(30) };
@@ -26,6 +28,8 @@ export class ClusterStatusUpdater {
   readonly #deps: Dependencies;
   readonly #lister: ClusterLister;
   readonly #last = new Map<string, LastWrite>();
+  /** Since when the status differs from what is written, by the monotonic clock. */
+  readonly #changedSince = new Map<string, Ms>();
   /** Since when some instance has not reported, by the monotonic clock. */
   readonly #incompleteSince = new Map<string, Ms>();
 
@@ -37,6 +41,7 @@ export class ClusterStatusUpdater {
   forget(name: string): void {
     this.#last.delete(name);
     this.#incompleteSince.delete(name);
+    this.#changedSince.delete(name);
   }
 
   async update(resource: ClusterConvercusCredential, signal: AbortSignal): Promise<Action> {
@@ -44,11 +49,20 @@ export class ClusterStatusUpdater {
     const { name } = resource.metadata;
     const nextAt = (this.#last.get(name)?.at ?? -Infinity) + MIN_INTERVAL;
     const instances = this.#lister.instances(name);
-    const wait = Math.max(nextAt, this.#completeAt(resource, instances)) - clock.monotonic();
+    const dueAt = (this.#changedSince.get(name) ?? -Infinity) + DELAY;
+    const earliest = Math.max(nextAt, dueAt, this.#completeAt(resource, instances));
+    const wait = earliest - clock.monotonic();
     if (wait > 0) return { requeueAt: clock.now() + wait };
     const missing = this.#lister.missingNamespaces(name);
     const status = clusterStatusFor({ resource, instances, missing }, clock.now());
-    if (isDeepStrictEqual(status, resource.status)) return 'await-change';
+    if (isDeepStrictEqual(status, resource.status)) {
+      this.#changedSince.delete(name);
+      return 'await-change';
+    }
+    if (!this.#changedSince.delete(name)) {
+      this.#changedSince.set(name, clock.monotonic());
+      return { requeueAt: clock.now() + DELAY };
+    }
     return this.#write(resource, status, signal);
   }
 

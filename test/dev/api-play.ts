@@ -187,6 +187,11 @@ export class SimulatedSide implements Side {
 const RESOURCES = {
   secrets: { apiVersion: 'v1', plural: 'secrets' },
   convercuscredentials: { apiVersion: 'convercus.io/v1alpha1', plural: 'convercuscredentials' },
+  clusterconvercuscredentials: {
+    apiVersion: 'convercus.io/v1alpha1',
+    plural: 'clusterconvercuscredentials',
+  },
+  namespaces: { apiVersion: 'v1', plural: 'namespaces' },
   leases: { apiVersion: 'coordination.k8s.io/v1', plural: 'leases' },
   events: { apiVersion: 'events.k8s.io/v1', plural: 'events' },
 } as const satisfies Record<Kind, object>;

@@ -219,7 +219,15 @@ describe('what is in the way', () => {
     expect(world.clusterSummary('Stalled')).toBe('True TargetNotOurs');
     expect(world.status).toMatchObject({
       namespaces: { selected: 3, ready: 2, failing: 1 },
-      failures: [{ namespace: 'b', reason: 'TargetNotOurs' }],
+      failures: [
+        {
+          namespace: 'b',
+          reason: 'TargetNotOurs',
+          message: expect.stringMatching(
+            /this ClusterConvercusCredential. Change spec.target.name;/,
+          ),
+        },
+      ],
     });
   });
 
@@ -270,6 +278,9 @@ describe('what is in the way', () => {
     await world.workFor(seconds(10));
     expect(world.target('a')?.labels['convercus.io/cluster-credential']).toBe('loyalty');
     expect(world.summary('Renewed', 'a/younger')).toBe('False TargetNotOurs');
+    expect(world.condition('Renewed', 'a/younger')?.message).toContain(
+      'is already the target of ClusterConvercusCredential "loyalty".',
+    );
   });
 
   it('an outage of the provider: the tokens in place stay, one request is tried again', async () => {

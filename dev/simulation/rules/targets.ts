@@ -1,4 +1,6 @@
+import { CLUSTER_KIND, clusterNameOf } from '../../../src/credential/cluster-name.ts';
 import {
+  CLUSTER_CREDENTIAL_LABEL,
   DELETION_POLICY_ANNOTATION,
   MERGE_ANNOTATION,
 } from '../../../src/credential/target-secret.ts';
@@ -11,6 +13,12 @@ import { hostOf, realmOf, type Scene, type Spec, specOf, tokensIn } from './rule
 
 const OPERATOR = 'convercus-operator';
 const OURS = 'convercus.io/';
+
+/** The target of a ClusterConvercusCredential goes with the label of its namespace. */
+const isOfCluster = ({ type, metadata: { labels = {}, ownerReferences = [] } }: StoredObject) =>
+  type === 'convercus.io/token' &&
+  labels[CLUSTER_CREDENTIAL_LABEL] !== undefined &&
+  ownerReferences[0]?.kind === CLUSTER_KIND;
 
 interface SpecVersion {
   readonly name: string;
@@ -33,13 +41,15 @@ export class Targets {
   }
 
   changed(change: Change): void {
-    if (change.kind === 'convercuscredentials') this.#credentialChanged(change);
+    if (change.kind.endsWith('convercuscredentials')) this.#credentialChanged(change);
     else if (change.kind === 'secrets' && isByOperator(change)) this.#secretWritten(change);
   }
 
   /** Specs that the operator may still see as the current one. */
   #specsOf(namespace: string, name: string): Spec[] {
-    const versions = this.#specs.get(`${namespace}/${name}`) ?? [];
+    const clusterName = clusterNameOf(name);
+    const key = clusterName === undefined ? `${namespace}/${name}` : `/${clusterName}`;
+    const versions = this.#specs.get(key) ?? [];
     const oldest = this.#scene.now - this.#scene.latestNews;
     return versions.filter(({ until }) => (until ?? Infinity) > oldest).map(({ spec }) => spec);
   }
@@ -59,7 +69,7 @@ export class Targets {
     const { type, object, before, request } = change;
     const key = keyOf(object.metadata);
     if (type === 'DELETED') {
-      if (object.type === 'convercus.io/session') return;
+      if (object.type === 'convercus.io/session' || isOfCluster(object)) return;
       return this.#scene.violated('only sessions are deleted', `${key} of the type ${object.type}`);
     }
     if (object.type === 'convercus.io/session') return;

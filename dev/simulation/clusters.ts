@@ -1,0 +1,93 @@
+import { clusterNameOf, instanceNameOf } from '../../src/credential/cluster-name.ts';
+import { selects } from '../../src/credential/instance.ts';
+import { member, textAt } from '../../src/lib/json.ts';
+import type { StoredObject } from './objects.ts';
+import { specOf, targetNameOf } from './rules/rule.ts';
+import { CREDENTIALS_NAMESPACE, NAMESPACES, type World } from './world.ts';
+
+/** ClusterConvercusCredentials for the oracle: what is expected in each namespace. */
+
+/** Kind and name in one, of the credential whose Secret that is. */
+export function ownerNameIn(labels: Readonly<Record<string, string>>): string | undefined {
+  const clusterName = labels['convercus.io/cluster-credential'];
+  const name = labels['convercus.io/credential'];
+  return name ?? (clusterName === undefined ? undefined : instanceNameOf(clusterName));
+}
+
+export const isInstance = ({ metadata }: StoredObject): boolean =>
+  clusterNameOf(metadata.name) !== undefined;
+
+/** Of its credentials Secret and its session. */
+export const credentialsNamespaceOf = (credential: StoredObject): string =>
+  isInstance(credential) ? CREDENTIALS_NAMESPACE : credential.metadata.namespace;
+
+/** One for each namespace that a cluster credential selects, with what its status says of the namespace. */
+export const instancesOf = (world: World): StoredObject[] =>
+  world
+    .clusterCredentials()
+    .flatMap((cluster) =>
+      selectedBy(world, cluster).map((namespace) => instanceIn(cluster, namespace)),
+    );
+
+function selectedBy(world: World, cluster: StoredObject): readonly string[] {
+  return NAMESPACES.filter((name) => {
+    const labels = world.server.get('namespaces', `/${name}`)?.metadata.labels ?? {};
+    return selects({ ...cluster.spec }, { name, labels });
+  });
+}
+
+function instanceIn(cluster: StoredObject, namespace: string): StoredObject {
+  const { metadata, spec, status = {} } = cluster;
+  const failure = failuresIn(cluster).get(namespace);
+  const isSuspended = specOf(cluster).suspend;
+  const observedGeneration = member(status, 'observedGeneration');
+  const condition = (type: string) => ({
+    type,
+    status: failure === undefined ? 'True' : 'False',
+    reason: failure ?? (isSuspended ? 'Suspended' : 'TokenValid'),
+    message: '',
+    observedGeneration,
+  });
+  return {
+    ...cluster,
+    metadata: { ...metadata, namespace, name: instanceNameOf(metadata.name) },
+    spec: { ...spec },
+    status: { ...status, conditions: [condition('Ready'), condition('Renewed')] },
+  };
+}
+
+/** Reasons by namespace. */
+function failuresIn({ status = {} }: StoredObject): Map<string, string> {
+  const failures = member(status, 'failures');
+  const list: readonly unknown[] = Array.isArray(failures) ? failures : [];
+  return new Map(
+    list.map((each) => [textAt(each, 'namespace') ?? '', textAt(each, 'reason') ?? '']),
+  );
+}
+
+/** What is wrong with counts, and with targets where a cluster credential selects nothing. */
+export function clusterProblems(world: World): string[] {
+  const clusters = world.clusterCredentials();
+  return clusters.flatMap((cluster) => {
+    const { name, uid } = cluster.metadata;
+    const selected = selectedBy(world, cluster);
+    const isServed =
+      world.setting.releases === 1 ||
+      ['one', 'two'].includes(cluster.metadata.labels?.['release'] ?? '');
+    const counted = member(cluster.status, 'namespaces', 'selected');
+    const problems =
+      isServed && counted !== selected.length
+        ? [`cluster credential ${name}: ${String(counted)} namespaces, not ${selected.length}`]
+        : [];
+    const left = [...world.server.all('secrets')].filter(
+      ({ metadata: { namespace, ownerReferences = [] }, type }) =>
+        type === 'convercus.io/token' &&
+        ownerReferences.some((owner) => owner.uid === uid) &&
+        !selected.includes(namespace),
+    );
+    return [
+      ...problems,
+      ...left.map((it) => `target ${it.metadata.namespace}/${targetNameOf(cluster)} is left`),
+    ];
+  });
+}
