@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { ControlPlane } from '../envtest/control-plane.ts';
 import { ExistingCluster } from '../envtest/existing-cluster.ts';
 import { manifest } from './objects.ts';
-import { OPERATOR, OPERATOR_NAMESPACE, permissions } from './operator.ts';
+import { CRDS, OPERATOR, OPERATOR_NAMESPACE, permissions } from './operator.ts';
 
 /** Test files for `E2E_KUBECONFIG`: they stop no API server, read no audit log and share no name with a cluster. */
 export const ON_ANY_CLUSTER = ['grants', 'targets', 'merge', 'kept-tokens', 'fairness'].map(
@@ -44,7 +44,7 @@ export async function leaveCluster(
     await remove('convercuscredentials,secrets,configmaps', '--all', '-n', namespace);
     await remove('namespace', namespace, '--wait=false');
   }
-  await remove(CRD);
+  await remove('-f', CRDS);
   const input = manifest(await permissions());
   await controlPlane.kubectl(['delete', '--ignore-not-found', '-f', '-'], { input });
   await remove('leases,serviceaccounts', '--all', '-n', OPERATOR_NAMESPACE);

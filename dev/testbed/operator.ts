@@ -10,7 +10,7 @@ import { manifest } from './objects.ts';
 /** The operator as its own process, with its CRD, permissions and configuration file. */
 
 const ROOT = join(import.meta.dirname, '../..');
-const CRDS = join(ROOT, 'crds');
+export const CRDS = join(ROOT, 'crds');
 export const OPERATOR_NAMESPACE = 'convercus-operator';
 
 /** The service account of deploy/: roles and policies that name it hold for its user, too. */
