@@ -1,5 +1,5 @@
 import type { ApiError } from '../kubernetes/api-error.ts';
-import { CREDENTIALS, type Resource } from '../kubernetes/resources.ts';
+import { CLUSTER_CREDENTIALS, CREDENTIALS, type Resource } from '../kubernetes/resources.ts';
 import { sanitize } from '../lib/sensitive.ts';
 import { CliError, EXIT } from './exit-code.ts';
 
@@ -44,6 +44,8 @@ function forbidden(error: ApiError, wanted: Wanted): string {
 }
 
 function notFound(error: ApiError, wanted: Wanted): string {
+  if (wanted.resource.plural === CLUSTER_CREDENTIALS.plural)
+    return noClusterCredential(error, wanted);
   const isOurs = wanted.resource.plural === CREDENTIALS.plural;
   // The API server itself answers for an unknown resource, without a Status object
   if (isOurs && error.reason === '') return NO_CRD;
@@ -51,6 +53,11 @@ function notFound(error: ApiError, wanted: Wanted): string {
   const namespace = wanted.namespace ?? '';
   return `There is no ConvercusCredential "${wanted.name}" in namespace "${namespace}"; see those that are there: kubectl convercus list -n ${namespace}`;
 }
+
+const noClusterCredential = (error: ApiError, { name }: Wanted): string =>
+  error.reason === ''
+    ? 'This cluster does not know ClusterConvercusCredential: it is off by default; an administrator sets clusterCredentials.enabled of the chart'
+    : `There is no ClusterConvercusCredential "${name}"; see those that are there: kubectl convercus list cconvcred`;
 
 export const NO_CRD =
   'This cluster does not know ConvercusCredential: the operator is not installed; install its chart, then try: kubectl convercus check api --wait 2m';

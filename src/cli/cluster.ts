@@ -91,7 +91,7 @@ export class Cluster implements AsyncDisposable {
   }
 
   /** A merge patch (RFC 7386). */
-  patch(resource: Resource, { namespace, name }: Named, body: object): Promise<unknown> {
+  patch({ resource, namespace, name }: Address, body: object): Promise<unknown> {
     return this.send(
       { verb: 'patch', resource, namespace, name },
       { method: 'PATCH', contentType: 'application/merge-patch+json', query: MANAGER, body },
@@ -137,7 +137,14 @@ export class Cluster implements AsyncDisposable {
   }
 }
 
-export interface Named {
+/** Of an object; one of the cluster has no namespace. */
+export interface Address {
+  readonly resource: Resource;
+  readonly namespace: string | undefined;
+  readonly name: string;
+}
+
+interface Named {
   readonly namespace: string;
   readonly name: string;
 }

@@ -51,7 +51,7 @@ export function addCommands(
 type Options<T = object> = CommonOptions & T;
 
 function addReading(program: Command, run: WithContext): void {
-  command(program, 'list', 'ConvercusCredentials in a table')
+  command(program, 'list [type]', 'ConvercusCredentials in a table, or those of type cconvcred')
     .option(...ALL)
     .option(...SELECTOR)
     .option('--not-ready', 'only those without a valid token')
@@ -60,8 +60,11 @@ function addReading(program: Command, run: WithContext): void {
       'only those whose token expires within this time, such as 5m',
       time,
     )
-    .action((options: Options<{ notReady?: boolean; expiring?: Ms; selector?: string }>) =>
-      run(options, (context) => list(context, options)),
+    .action(
+      (
+        type: string | undefined,
+        options: Options<{ notReady?: boolean; expiring?: Ms; selector?: string }>,
+      ) => run(options, (context) => list(context, { ...options, type })),
     );
   command(
     program,

@@ -1,10 +1,13 @@
 import type { Command } from 'commander';
-import { CREDENTIALS, type Resource } from '../kubernetes/resources.ts';
+import {
+  CLUSTER_CREDENTIALS,
+  CREDENTIALS,
+  NAMESPACES,
+  type Resource,
+} from '../kubernetes/resources.ts';
 import { textAt } from '../lib/json.ts';
 import type { Cluster, ClusterOptions } from './cluster.ts';
 import { usageError } from './exit-code.ts';
-
-const NAMESPACES: Resource = { apiVersion: 'v1', plural: 'namespaces' };
 
 /** Tells the shell to complete no files (cobra, ShellCompDirectiveNoFileComp), as kubectl wants it of plugins. */
 const NO_FILES = ':4';
@@ -19,6 +22,7 @@ const FIXED: Readonly<Record<string, readonly string[]>> = {
 const ARGUMENTS: Readonly<Record<string, readonly string[]>> = {
   check: ['api'],
   completion: ['kubectl', 'bash', 'zsh', 'fish'],
+  list: ['convcred', 'cconvcred'],
   migrate: ['cronjob', 'external-secret'],
 };
 
@@ -56,7 +60,17 @@ function names(words: readonly string[], open: Open): Promise<string[]> | readon
   const opened = () => open({ kubeconfig, context });
   if (/^(-n|--namespace)$/.test(words.at(-2) ?? '')) return namesOf(opened, NAMESPACES);
   if (!TAKE_NAMES.test(first)) return rest.length === 1 ? (ARGUMENTS[first] ?? []) : [];
-  return namesOf(opened, CREDENTIALS, after(words, '-n') ?? after(words, '--namespace'));
+  return credentialNames(opened, words);
+}
+
+/** Of the cluster's, when the type is written before. */
+async function credentialNames(open: () => Cluster, words: readonly string[]): Promise<string[]> {
+  const type = /^(?:cconvcred|clusterconvercuscredentials?)\//.exec(words.at(-1) ?? '')?.[0];
+  if (type === undefined) {
+    return namesOf(open, CREDENTIALS, after(words, '-n') ?? after(words, '--namespace'));
+  }
+  const names = await namesOf(open, CLUSTER_CREDENTIALS);
+  return names.map((name) => type + name);
 }
 
 const isFlag = (word = ''): boolean => word.startsWith('-');
@@ -75,7 +89,7 @@ async function namesOf(
   namespace?: string,
 ): Promise<string[]> {
   await using cluster = open();
-  const scope = resource === NAMESPACES ? undefined : (namespace ?? cluster.namespace);
+  const scope = resource === CREDENTIALS ? (namespace ?? cluster.namespace) : undefined;
   const objects = await cluster.list(resource, scope);
   return objects.map((object) => textAt(object, 'metadata', 'name') ?? '');
 }

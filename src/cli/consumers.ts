@@ -1,11 +1,13 @@
 import { targetNameOf } from '../credential/credential.ts';
-import type { Resource } from '../kubernetes/resources.ts';
+import { selects } from '../credential/instance.ts';
+import { namespaceFrom } from '../kubernetes/cluster-objects.ts';
+import { NAMESPACES } from '../kubernetes/resources.ts';
 import { listAt, member, textAt } from '../lib/json.ts';
 import type { Context } from './context.ts';
 import { oneCredential } from './credentials.ts';
+import { identityOf, type Shown } from './kind.ts';
+import { PODS } from './operator-pods.ts';
 import { type Paint, plain, type Result, table } from './output.ts';
-
-export const PODS: Resource = { apiVersion: 'v1', plural: 'pods' };
 
 /** Pods of one workload that use a Secret. */
 export interface Consumer {
@@ -107,21 +109,55 @@ export function verdictOf({ uses, neverUpdated }: Consumer, paint: Paint): strin
 /** `kubectl convercus consumers NAME` */
 export async function consumers(context: Context, name: string): Promise<Result> {
   const { cluster, namespace, paint } = context;
-  const secret = targetNameOf(await oneCredential(context, name));
+  const credential = await oneCredential(context, name);
+  if (credential.cluster !== undefined) return consumersEverywhere(context, credential);
+  const secret = targetNameOf(credential);
   const found = consumersAmong(await cluster.list(PODS, namespace), secret);
   const data = { name, namespace, secret, consumers: found };
   if (found.length === 0)
     return { data, text: `No pod of namespace ${namespace} uses Secret ${secret}.` };
-  const rows = found.map((each) => [
-    each.workload,
-    String(each.pods),
-    each.uses.join(', '),
-    verdictOf(each, paint),
-  ]);
-  const isStale = found.some(({ neverUpdated }) => neverUpdated.length > 0);
-  return {
-    data,
-    text: table(['WORKLOAD', 'PODS', 'USES', 'SEES NEW TOKENS'], rows),
-    exitCode: isStale ? 1 : 0,
-  };
+  const rows = found.map((each) => cellsOf(each, paint));
+  const header = ['WORKLOAD', 'PODS', 'USES', 'SEES NEW TOKENS'];
+  return { data, text: table(header, rows), exitCode: found.some(isStale) ? 1 : 0 };
+}
+
+const isStale = ({ neverUpdated }: Consumer): boolean => neverUpdated.length > 0;
+
+const cellsOf = (each: Consumer, paint: Paint): string[] => [
+  each.workload,
+  String(each.pods),
+  each.uses.join(', '),
+  verdictOf(each, paint),
+];
+
+/** In all namespaces that a cluster credential selects. */
+async function consumersEverywhere(context: Context, credential: Shown): Promise<Result> {
+  const found = await clusterConsumers(context, credential);
+  const secret = targetNameOf(credential);
+  const data = { ...identityOf(credential), secret, consumers: found };
+  if (found.length === 0) {
+    return { data, text: `No pod of the selected namespaces uses Secret ${secret}.` };
+  }
+  const rows = found.map((each) => [each.namespace, ...cellsOf(each, context.paint)]);
+  const header = ['NAMESPACE', 'WORKLOAD', 'PODS', 'USES', 'SEES NEW TOKENS'];
+  return { data, text: table(header, rows), exitCode: found.some(isStale) ? 1 : 0 };
+}
+
+/** By the labels and names that the operator selects by. The person has to list namespaces and all pods. */
+export async function clusterConsumers(
+  { cluster }: Context,
+  credential: Shown,
+): Promise<(Consumer & { readonly namespace: string })[]> {
+  const { spec = {} } = credential.cluster ?? {};
+  const secret = targetNameOf(credential);
+  const namespaces = (await cluster.list(NAMESPACES, undefined))
+    .map(namespaceFrom)
+    .filter((namespace) => namespace !== undefined && selects(spec, namespace))
+    .map((namespace) => namespace?.name ?? '');
+  const pods = Map.groupBy(await cluster.list(PODS, undefined), (pod) =>
+    textAt(pod, 'metadata', 'namespace'),
+  );
+  return namespaces.flatMap((namespace) =>
+    consumersAmong(pods.get(namespace) ?? [], secret).map((each) => ({ namespace, ...each })),
+  );
 }

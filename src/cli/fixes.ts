@@ -1,11 +1,11 @@
-import type { ConvercusCredential } from '../credential/api.ts';
 import { requiredFields, type SecretField, targetNameOf } from '../credential/credential.ts';
 import { MERGE_ANNOTATION } from '../credential/target-secret.ts';
 import type { FailureKind } from '../lib/failure.ts';
+import { addressOf, type Shown } from './kind.ts';
 
 /** What a fix depends on, besides the failure. */
 export interface Faulty {
-  readonly credential: ConvercusCredential;
+  readonly credential: Shown;
   /** The credentials Secret; `unknown` when the person may not look. */
   readonly source: 'there' | 'absent' | 'unknown';
 }
@@ -21,8 +21,16 @@ export function fixFor(reason: string, faulty: Faulty): string | undefined {
   return fix?.(faulty);
 }
 
-const edit: Fix = ({ credential: { metadata } }) =>
-  `fix: kubectl edit convercuscredential ${metadata.name} -n ${metadata.namespace}`;
+const edit: Fix = ({ credential }) => {
+  const { namespace, name } = addressOf(credential);
+  return namespace === undefined
+    ? `fix: kubectl edit clusterconvercuscredential ${name}`
+    : `fix: kubectl edit convercuscredential ${name} -n ${namespace}`;
+};
+
+/** With a cluster credential it is for the owner of that namespace to rename or delete the Secret. */
+const editOne: Fix = (faulty) =>
+  faulty.credential.cluster === undefined ? edit(faulty) : undefined;
 
 const storeAll: Fix = (faulty) =>
   faulty.source === 'unknown' ? undefined : stored(faulty, () => true);
@@ -31,7 +39,7 @@ const FIXES: Partial<Record<FailureKind, Fix>> = {
   InvalidSpec: edit,
   InputMissing: storeAll,
   InputInvalid: storeAll,
-  TargetNotOurs: edit,
+  TargetNotOurs: editOne,
   TargetMissing: edit,
   MergeNotAllowed: ({ credential }) =>
     `fix: kubectl annotate secret ${targetNameOf(credential)} -n ${credential.metadata.namespace} ${MERGE_ANNOTATION}=${credential.metadata.name}`,

@@ -1,8 +1,8 @@
-import type { ConvercusCredential } from '../credential/api.ts';
 import type { EpochMs, Ms } from '../lib/time.ts';
 import { type Context, scopeOf } from './context.ts';
-import { credentialsIn } from './credentials.ts';
-import { duration, plain, type Result, table } from './output.ts';
+import { clusterCredentialsIn, credentialsIn } from './credentials.ts';
+import { addressOf, identityOf, isClusterType, type Shown } from './kind.ts';
+import { duration, type Paint, plain, type Result, table } from './output.ts';
 import { type State, stateOf } from './state.ts';
 
 export interface ListOptions {
@@ -10,23 +10,29 @@ export interface ListOptions {
   /** Only those whose token expires within this time, or has expired. */
   readonly expiring?: Ms;
   readonly selector?: string;
+  /** Which kind; ConvercusCredentials without it. */
+  readonly type?: string | undefined;
 }
 
 interface Row {
-  readonly credential: ConvercusCredential;
+  readonly credential: Shown;
   readonly state: State;
 }
 
 /** `kubectl convercus list` */
 export async function list(context: Context, options: ListOptions): Promise<Result> {
   const now = context.host.now();
-  const all = await credentialsIn(context, options.selector);
+  const isOfCluster = options.type !== undefined && isClusterType(options.type);
+  const all = await (isOfCluster ? clusterCredentialsIn : credentialsIn)(context, options.selector);
   const rows = all
     .map((credential) => ({ credential, state: stateOf(credential, now) }))
     .filter((row) => isWanted(row, options, now));
   const data = rows.map(summaryOf);
-  if (rows.length === 0) return { data, text: noneText(context, all.length) };
-  return { data, text: tableOf(context, rows, now) };
+  if (rows.length === 0) return { data, text: noneText(context, all.length, isOfCluster) };
+  return {
+    data,
+    text: isOfCluster ? clusterTable(context, rows, now) : tableOf(context, rows, now),
+  };
 }
 
 function isWanted({ state }: Row, { notReady, expiring }: ListOptions, now: EpochMs): boolean {
@@ -36,7 +42,12 @@ function isWanted({ state }: Row, { notReady, expiring }: ListOptions, now: Epoc
   );
 }
 
-function noneText(context: Context, all: number): string {
+function noneText(context: Context, all: number, isOfCluster: boolean): string {
+  if (isOfCluster) {
+    return all > 0
+      ? `None of the ${all} ClusterConvercusCredentials is like that.`
+      : 'There is no ClusterConvercusCredential.';
+  }
   const where = scopeOf(context) === undefined ? 'the cluster' : `namespace ${context.namespace}`;
   if (all > 0) return `None of the ${all} ConvercusCredentials of ${where} is like that.`;
   return `There is no ConvercusCredential in ${where}${context.isEverywhere ? '.' : '; of all namespaces: kubectl convercus list -A'}`;
@@ -44,11 +55,9 @@ function noneText(context: Context, all: number): string {
 
 /** What `--output` tells of each. */
 export function summaryOf({ credential, state }: Row): object {
-  const { namespace, name } = credential.metadata;
   const { program, environment, grantType } = credential.spec;
   return {
-    namespace,
-    name,
+    ...identityOf(credential),
     program,
     environment,
     grantType,
@@ -60,6 +69,7 @@ export function summaryOf({ credential, state }: Row): object {
     expiresAt: credential.status?.expiresAt,
     renewAt: credential.status?.renewAt,
     nextAttemptAt: credential.status?.nextAttemptAt,
+    ...(credential.cluster && { namespaces: credential.cluster.status?.namespaces }),
   };
 }
 
@@ -67,19 +77,42 @@ function tableOf(context: Context, rows: readonly Row[], now: EpochMs): string {
   const withNamespace = context.isEverywhere ? ['NAMESPACE'] : [];
   return table(
     [...withNamespace, 'NAME', 'PROGRAM', 'READY', 'RENEWAL', 'TOKEN', 'NEXT'],
-    rows.map(({ credential, state }) => [
-      ...(context.isEverywhere ? [credential.metadata.namespace] : []),
-      credential.metadata.name,
-      plain(`${credential.spec.program} ${credential.spec.environment}`, 60),
-      state.isReady ? context.paint('green', 'yes') : context.paint('red', 'no'),
-      renewalText(context, state),
-      tokenText(state, now),
-      nextText(state, now),
+    rows.map((row) => [
+      ...(context.isEverywhere ? [row.credential.metadata.namespace] : []),
+      row.credential.metadata.name,
+      ...cellsOf(context, row, now),
     ]),
   );
 }
 
-function renewalText({ paint }: Context, { renewal, reason }: State): string {
+function cellsOf({ paint }: Context, { credential, state }: Row, now: EpochMs): string[] {
+  return [
+    plain(`${credential.spec.program} ${credential.spec.environment}`, 60),
+    state.isReady ? paint('green', 'yes') : paint('red', 'no'),
+    renewalText(paint, state),
+    tokenText(state, now),
+    nextText(state, now),
+  ];
+}
+
+function clusterTable(context: Context, rows: readonly Row[], now: EpochMs): string {
+  return table(
+    ['NAME', 'PROGRAM', 'READY', 'RENEWAL', 'TOKEN', 'NEXT', 'NAMESPACES'],
+    rows.map((row) => [
+      addressOf(row.credential).name,
+      ...cellsOf(context, row, now),
+      namespacesText(row.credential),
+    ]),
+  );
+}
+
+/** How many of its namespaces have a valid token. */
+function namespacesText({ cluster }: Shown): string {
+  const { ready, selected } = cluster?.status?.namespaces ?? {};
+  return selected === undefined ? '-' : `${ready} of ${selected} ready`;
+}
+
+function renewalText(paint: Paint, { renewal, reason }: State): string {
   if (renewal === 'ok') return paint('green', renewal);
   if (renewal === 'failing') return paint('red', plain(reason, 60));
   return paint('yellow', renewal);

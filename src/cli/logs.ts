@@ -1,10 +1,11 @@
+import { instanceNameOf } from '../credential/cluster-name.ts';
 import { ApiError } from '../kubernetes/api-error.ts';
 import { isObject, textAt } from '../lib/json.ts';
 import { cliErrorFrom } from './api-sentences.ts';
-import { PODS } from './consumers.ts';
 import type { Context } from './context.ts';
 import { CliError, EXIT } from './exit-code.ts';
-import { isLeading, leaders, operatorNamespaceOf, operatorPods } from './operator-pods.ts';
+import { referenceFrom } from './kind.ts';
+import { isLeading, leaders, operatorNamespaceOf, operatorPods, PODS } from './operator-pods.ts';
 import { plain, type Result } from './output.ts';
 
 export interface LogsOptions {
@@ -53,9 +54,15 @@ async function leaderPod(context: Context, namespace: string): Promise<string> {
   );
 }
 
-const isAbout = (line: unknown, namespace: string, name: string): boolean =>
-  textAt(line, 'key') === `${namespace}/${name}` ||
-  (textAt(line, 'namespace') === namespace && textAt(line, 'name') === name);
+function isAbout(line: unknown, namespace: string, text: string): boolean {
+  const { isOfCluster, name } = referenceFrom(text);
+  const [key = '', said] = [textAt(line, 'key'), textAt(line, 'name')];
+  // In each of its namespaces, and the lines about its status
+  if (isOfCluster) return key.endsWith(`/${instanceNameOf(name)}`) || said === instanceNameOf(name);
+  return (
+    key === `${namespace}/${name}` || (textAt(line, 'namespace') === namespace && said === name)
+  );
+}
 
 function print({ host, format }: Context, line: unknown): void {
   host.out(`${format === 'text' ? textOf(line) : JSON.stringify(line)}\n`);

@@ -18,6 +18,11 @@ export interface OperatorConfig {
   readonly selector: string;
   readonly requestsPerSecond: number;
   readonly leaseName: string | undefined;
+  /** ClusterConvercusCredentials are served, with credentials Secrets in that namespace; undefined: in its own. */
+  readonly clusterCredentials: {
+    readonly enabled: boolean;
+    readonly namespace: string | undefined;
+  };
 }
 
 const DEFAULT_RATE = 5;
@@ -30,6 +35,10 @@ export function operatorConfigFrom(yaml: string): OperatorConfig {
     selector: textAt(file, 'watch', 'selector') ?? '',
     requestsPerSecond: numberAt(file, 'tokenHosts', 'requestsPerSecond') ?? DEFAULT_RATE,
     leaseName: textAt(file, 'leaderElection', 'name'),
+    clusterCredentials: {
+      enabled: member(file, 'clusterCredentials', 'enabled') === true,
+      namespace: textAt(file, 'clusterCredentials', 'namespace') || undefined,
+    },
   };
 }
 
@@ -73,6 +82,15 @@ export async function readOperatorConfig(context: Context): Promise<OperatorConf
     .map((map) => textAt(map, 'data', 'config.yaml'))
     .find((each) => each !== undefined);
   return text === undefined ? undefined : operatorConfigFrom(text);
+}
+
+/** Where the credentials Secrets of ClusterConvercusCredentials are. */
+export async function credentialsNamespaceOf(
+  context: Context,
+  known?: OperatorConfig,
+): Promise<string> {
+  const config = known ?? (await readOperatorConfig(context));
+  return config?.clusterCredentials.namespace ?? operatorNamespaceOf(context);
 }
 
 /** Of the operator to each token host; 0 for no limit. */

@@ -1,11 +1,11 @@
 import { LEASES, type Resource } from '../kubernetes/resources.ts';
 import { listAt, member, numberAt, textAt } from '../lib/json.ts';
 import { type EpochMs, parseTime, seconds } from '../lib/time.ts';
-import { PODS } from './consumers.ts';
 import type { Context } from './context.ts';
 import { ifAllowed } from './exit-code.ts';
 import { plain } from './output.ts';
 
+export const PODS: Resource = { apiVersion: 'v1', plural: 'pods' };
 export const DEPLOYMENTS: Resource = { apiVersion: 'apps/v1', plural: 'deployments' };
 export const OPERATOR_LABELS = { labelSelector: 'app.kubernetes.io/name=convercus-operator' };
 const DEFAULT_NAMESPACE = 'convercus-operator';

@@ -1,11 +1,10 @@
-import type { ConvercusCredential } from '../credential/api.ts';
 import { RENEW_REQUEST_ANNOTATION } from '../credential/credential.ts';
 import { conditionOf } from '../credential/status.ts';
-import { CREDENTIALS } from '../kubernetes/resources.ts';
 import { type Ms, seconds } from '../lib/time.ts';
 import type { Context } from './context.ts';
 import { oneCredential, type Selection, selected } from './credentials.ts';
 import { CliError, EXIT, usageError } from './exit-code.ts';
+import { addressOf, argumentOf, argumentsOf, identityOf, type Shown, titleOf } from './kind.ts';
 import { requestsPerSecond } from './operator-config.ts';
 import { duration, plain, type Result } from './output.ts';
 
@@ -19,8 +18,7 @@ export interface RenewOptions extends Selection {
 type Renewed = 'requested' | 'renewed' | 'suspended' | 'failed' | 'time is over';
 
 interface Outcome {
-  readonly namespace: string;
-  readonly name: string;
+  readonly credential: Shown;
   readonly result: Renewed;
   readonly message?: string;
 }
@@ -47,19 +45,17 @@ export async function renew(context: Context, options: RenewOptions): Promise<Re
   await Promise.all(Array.from({ length: AT_ONCE }, work));
   return resultOf(
     context,
-    outcomes.sort((a, b) => (keyText(a) < keyText(b) ? -1 : 1)),
+    outcomes.sort((a, b) => (titleOf(a.credential) < titleOf(b.credential) ? -1 : 1)),
   );
 }
 
 /** One of many that has been deleted, or may not be changed, does not keep the others waiting. */
 const refusalOf =
-  ({ metadata: { namespace, name } }: ConvercusCredential) =>
+  (credential: Shown) =>
   (error: unknown): Outcome => {
     if (!(error instanceof CliError)) throw error;
-    return { namespace, name, result: 'failed', message: error.message };
+    return { credential, result: 'failed', message: error.message };
   };
-
-const keyText = ({ namespace, name }: Outcome): string => `${namespace}/${name}`;
 
 async function confirm(context: Context, count: number): Promise<void> {
   const { host } = context;
@@ -76,41 +72,41 @@ async function confirm(context: Context, count: number): Promise<void> {
 
 async function renewOne(
   context: Context,
-  credential: ConvercusCredential,
+  credential: Shown,
   { request, wait }: { readonly request: string; readonly wait: Ms | undefined },
 ): Promise<Outcome> {
-  const { namespace, name } = credential.metadata;
   const annotations = { [RENEW_REQUEST_ANNOTATION]: request };
-  await context.cluster.patch(CREDENTIALS, { namespace, name }, { metadata: { annotations } });
-  if (credential.spec.suspend) return { namespace, name, result: 'suspended' };
-  if (wait === undefined) return { namespace, name, result: 'requested' };
-  return awaited({ ...context, namespace }, name, { request, wait });
+  await context.cluster.patch(addressOf(credential), { metadata: { annotations } });
+  if (credential.spec.suspend) return { credential, result: 'suspended' };
+  if (wait === undefined) return { credential, result: 'requested' };
+  return awaited(context, credential, { request, wait });
 }
 
 /** Until the operator says that it has handled the request. */
 async function awaited(
   context: Context,
-  name: string,
+  credential: Shown,
   { request, wait }: { readonly request: string; readonly wait: Ms },
 ): Promise<Outcome> {
-  const { host, namespace } = context;
+  const { host } = context;
+  const { namespace } = credential.metadata;
   const deadline = host.now() + wait;
   for (;;) {
-    const { status } = await oneCredential(context, name);
+    const { status } = await oneCredential({ ...context, namespace }, argumentOf(credential));
     if (status?.lastHandledRenewRequest === request) {
       const renewed = conditionOf(status, 'Renewed');
-      if (renewed?.status === 'True') return { namespace, name, result: 'renewed' };
+      if (renewed?.status === 'True') return { credential, result: 'renewed' };
       const message = `${renewed?.reason}: ${renewed?.message}`;
-      return { namespace, name, result: 'failed', message };
+      return { credential, result: 'failed', message };
     }
-    if (host.now() + POLL > deadline) return { namespace, name, result: 'time is over' };
+    if (host.now() + POLL > deadline) return { credential, result: 'time is over' };
     await host.sleep(POLL);
   }
 }
 
 function resultOf({ paint }: Context, outcomes: readonly Outcome[]): Result {
-  const lines = outcomes.map(({ namespace, name, result, message }) => {
-    const of = `${name} -n ${namespace}`;
+  const lines = outcomes.map(({ credential, result, message }) => {
+    const of = argumentsOf(credential);
     const words = {
       requested: `renewal requested; see it: kubectl convercus status ${of}`,
       renewed: paint('green', 'renewed'),
@@ -118,9 +114,10 @@ function resultOf({ paint }: Context, outcomes: readonly Outcome[]): Result {
       failed: `${paint('red', 'failed')}: ${plain(message ?? '')}`,
       'time is over': `${paint('red', 'not handled yet')}; find out why: kubectl convercus doctor ${of}`,
     }[result];
-    return `${namespace}/${name}: ${words}`;
+    return `${titleOf(credential)}: ${words}`;
   });
-  return { data: outcomes, text: lines.join('\n'), exitCode: exitCodeOf(outcomes) };
+  const data = outcomes.map(({ credential, ...rest }) => ({ ...identityOf(credential), ...rest }));
+  return { data, text: lines.join('\n'), exitCode: exitCodeOf(outcomes) };
 }
 
 function exitCodeOf(outcomes: readonly Outcome[]): 0 | 1 | 4 {

@@ -1,9 +1,13 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
-import { CREDENTIALS, LEASES, type Resource } from '../kubernetes/resources.ts';
+import {
+  CLUSTER_CREDENTIALS,
+  CREDENTIALS,
+  LEASES,
+  type Resource,
+} from '../kubernetes/resources.ts';
 import { rfc3339 } from '../lib/time.ts';
-import { PODS } from './consumers.ts';
 import { type Context, scopeOf } from './context.ts';
 import { CliError, EXIT, ifAllowed } from './exit-code.ts';
 import { CONFIG_MAPS } from './operator-config.ts';
@@ -12,6 +16,7 @@ import {
   OPERATOR_LABELS,
   operatorNamespaceOf,
   operatorPods,
+  PODS,
 } from './operator-pods.ts';
 import type { Result } from './output.ts';
 import {
@@ -63,6 +68,7 @@ async function collected(context: Context): Promise<Files> {
   const scope = scopeOf(context);
   const namespace = await operatorNamespaceOf(context);
   const credentials = await ifAllowed(cluster.list(CREDENTIALS, scope));
+  const ofCluster = await ifAllowed(cluster.list(CLUSTER_CREDENTIALS, undefined));
   const events = await ifAllowed(cluster.list(EVENTS, scope));
   const ofOperator = async (resource: Resource, labels = OPERATOR_LABELS) =>
     ifAllowed(cluster.list(resource, namespace, labels));
@@ -79,6 +85,7 @@ async function collected(context: Context): Promise<Files> {
       }),
     ],
     ['convercuscredentials.yaml', textOf(credentials?.map(shareableCredential))],
+    ['clusterconvercuscredentials.yaml', textOf(ofCluster?.map(shareableCredential))],
     ['events.yaml', textOf(events?.map(shareableEvent).filter((event) => event !== undefined))],
     ['operator-pods.yaml', textOf((await ofOperator(PODS))?.map(shareablePod))],
     [
@@ -91,7 +98,7 @@ async function collected(context: Context): Promise<Files> {
   ]);
 }
 
-const FORBIDDEN = '# You may not read these objects.\n';
+const FORBIDDEN = '# You may not read these objects, or the cluster does not know them.\n';
 
 const textOf = (objects: readonly unknown[] | undefined): string =>
   objects === undefined ? FORBIDDEN : stringify(objects, { lineWidth: 0 });

@@ -54,7 +54,8 @@ const placeholdersIn = (template: unknown): string =>
 
 /** Undefined for events about other kinds. */
 export function shareableEvent(event: unknown): object | undefined {
-  if (textAt(event, 'involvedObject', 'kind') !== 'ConvercusCredential') return undefined;
+  const kind = textAt(event, 'involvedObject', 'kind');
+  if (kind !== 'ConvercusCredential' && kind !== 'ClusterConvercusCredential') return undefined;
   const { type, reason, message, count, eventTime, lastTimestamp, series } = objectOf(event);
   const { namespace, name } = objectOf(member(event, 'involvedObject'));
   return objectOf(

@@ -1,4 +1,3 @@
-import type { ConvercusCredential } from '../credential/api.ts';
 import { targetNameOf } from '../credential/credential.ts';
 import type { SecretContents } from '../credential/secret.ts';
 import { uses } from '../credential/template.ts';
@@ -8,6 +7,7 @@ import { contentsFrom } from '../kubernetes/secrets.ts';
 import { Sensitive } from '../lib/sensitive.ts';
 import type { Context } from './context.ts';
 import { CliError, EXIT } from './exit-code.ts';
+import { argumentsOf, type Shown } from './kind.ts';
 
 export interface FoundToken {
   readonly secret: string;
@@ -16,11 +16,9 @@ export interface FoundToken {
 }
 
 /** The access token that pods read now. @throws when the person may not read Secrets, or there is none */
-export async function tokenOf(
-  context: Context,
-  credential: ConvercusCredential,
-): Promise<FoundToken> {
-  const { namespace, name } = credential.metadata;
+export async function tokenOf(context: Context, credential: Shown): Promise<FoundToken> {
+  // Of a cluster credential it is in each namespace
+  const { namespace } = context;
   const secret = targetNameOf(credential);
   const body = await context.cluster.get(SECRETS, namespace, secret);
   const contents = contentsFrom({ status: 200, body });
@@ -28,7 +26,7 @@ export async function tokenOf(
   if (found !== undefined) return { secret, ...found };
   throw new CliError(
     EXIT.problem,
-    `Secret "${secret}" holds no access token of this credential; see why: kubectl convercus status ${name} -n ${namespace}`,
+    `Secret "${secret}" holds no access token of this credential; see why: kubectl convercus status ${argumentsOf(credential)}`,
   );
 }
 
@@ -36,7 +34,7 @@ const ALONE = '{{access_token}}';
 
 /** From a key that holds the token alone, else from one with text before or behind it. */
 function tokenIn(
-  { spec }: ConvercusCredential,
+  { spec }: Shown,
   { data }: SecretContents,
 ): Omit<FoundToken, 'secret'> | undefined {
   const templates = Object.entries(spec.target.data ?? { token: ALONE })

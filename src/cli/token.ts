@@ -1,5 +1,6 @@
 import type { Context } from './context.ts';
 import { oneCredential } from './credentials.ts';
+import { argumentsOf } from './kind.ts';
 import type { Result } from './output.ts';
 import { stateOf } from './state.ts';
 import { tokenOf } from './token-in-target.ts';
@@ -17,7 +18,9 @@ export async function token(
   }
   const { expiresAt } = stateOf(credential, context.host.now());
   if (expiresAt !== undefined && expiresAt <= context.host.now()) {
-    context.host.err(`Warning: it has expired; see why: kubectl convercus status ${name}\n`);
+    context.host.err(
+      `Warning: it has expired; see why: kubectl convercus status ${argumentsOf(credential)}\n`,
+    );
   }
   const value = found.token.reveal();
   const text = header ? `Authorization: Bearer ${value}` : value;

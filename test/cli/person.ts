@@ -6,7 +6,7 @@ import { parseAllDocuments, stringify } from 'yaml';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 import { AUDIT_OPERATOR } from '../../dev/testbed/audit.ts';
 import { leaks } from '../../dev/testbed/leaks.ts';
-import { localStaging, OPERATOR_USER } from '../../dev/testbed/operator.ts';
+import { localStaging, OPERATOR_NAMESPACE, OPERATOR_USER } from '../../dev/testbed/operator.ts';
 import type { Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
 import type { Finished, Host } from '../../src/cli/host.ts';
@@ -94,19 +94,27 @@ export type Role = 'viewer' | 'editor' | 'stranger';
 const ROLES: readonly Role[] = ['viewer', 'editor', 'stranger'];
 
 /** An operator on a real API server, and users with the roles `view` and `edit` and with none. */
-export async function testbedWithPeople(): Promise<Testbed> {
+export async function testbedWithPeople(clusterCredentials = false): Promise<Testbed> {
   const users = [OPERATOR_USER, ...ROLES].map((name) => ({ name }));
   const testbed = await Testbed.start({
     controlPlane: () => startControlPlane({ users, auditPolicy: AUDIT_OPERATOR }),
     operators: [],
+    clusterCredentials,
   });
   await grantRoles(testbed.controlPlane);
-  await testbed.startOperator({ config: testConfig(testbed.provider.url) });
+  const config = testConfig(testbed.provider.url, clusterCredentials);
+  await testbed.startOperator({ config });
   return testbed;
 }
 
 /** The environment `down` has a host on which nothing listens. */
-export const testConfig = (providerUrl: string): Record<string, unknown> => ({
+export const testConfig = (
+  providerUrl: string,
+  clusterCredentials = false,
+): Record<string, unknown> => ({
+  ...(clusterCredentials
+    ? { clusterCredentials: { enabled: true, namespace: OPERATOR_NAMESPACE } }
+    : {}),
   environments: {
     ...localStaging(providerUrl),
     down: {

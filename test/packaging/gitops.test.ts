@@ -106,10 +106,13 @@ afterAll(async () => {
 });
 
 /** The script in docs/argocd.md. */
-async function customization(of: 'health' | 'actions'): Promise<string> {
+async function customization(
+  of: 'health' | 'actions',
+  kind = 'ConvercusCredential',
+): Promise<string> {
   const page = await readFile(join(ROOT, 'docs/argocd.md'), 'utf8');
   const { data } = parse(/```yaml\n([^]*?)```/.exec(page)?.[1] ?? '');
-  return data[`resource.customizations.${of}.convercus.io_ConvercusCredential`];
+  return data[`resource.customizations.${of}.convercus.io_${kind}`];
 }
 
 interface Actions {
@@ -216,6 +219,12 @@ describe.each<[what: string, resource: object, argo: string, kstatus: string]>([
     expect(await argoHealth(resource)).toBe(argo);
     expect(await run(kstatus, [], JSON.stringify(resource))).toBe(expected);
   });
+});
+
+it.each(['health', 'actions'] as const)('%s of both kinds is the same text', async (part) => {
+  const text = await customization(part);
+  expect(await customization(part, 'ClusterConvercusCredential')).toBe(text);
+  expect(text).toContain('spec.suspend');
 });
 
 describe('actions of Argo CD', () => {

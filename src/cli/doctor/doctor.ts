@@ -1,13 +1,14 @@
 import { readFile } from 'node:fs/promises';
-import type { ConvercusCredential } from '../../credential/api.ts';
 import type { Context } from '../context.ts';
 import { oneCredential } from '../credentials.ts';
 import { usageError } from '../exit-code.ts';
+import { argumentOf, identityOf, type Shown } from '../kind.ts';
 import { type OperatorConfig, operatorConfigFrom, readOperatorConfig } from '../operator-config.ts';
 import type { Result } from '../output.ts';
 import { type Check, checkLines, ok } from './check.ts';
 import { checksInPod } from './in-pod.ts';
 import { operatorChecks, servedChecks } from './installation.ts';
+import { namespaceChecks } from './namespaces.ts';
 import { placeChecks } from './place.ts';
 import { renewalChecks } from './renewal.ts';
 import { targetChecks } from './target.ts';
@@ -31,35 +32,43 @@ export async function doctor(
   const { from = 'here' } = options;
   if (from !== 'here' && from !== 'operator')
     throw usageError(`--from is here or operator, not "${from}"`);
-  const credential = await oneCredential(context, name);
+  const { inside } = options;
+  const config = await (inside === undefined ? readOperatorConfig(context) : configIn(inside));
+  const place = inside === undefined ? context : inPod(context);
+  const credential = await oneCredential(place, name, config);
   const checks =
-    options.inside !== undefined
-      ? await placeChecks(context, credential, await configIn(options.inside), options)
-      : await allChecks(context, credential, options);
+    inside !== undefined
+      ? await placeChecks(context, credential, config, options)
+      : await allChecks(context, credential, { ...options, config });
   const isWell = checks.every(({ result }) => result !== 'fail');
-  const data = { name, namespace: context.namespace, checks };
+  const data = { ...identityOf(credential), checks };
   return { data, text: checkLines(checks, context.paint), exitCode: isWell ? 0 : 1 };
 }
 
 async function allChecks(
   context: Context,
-  credential: ConvercusCredential,
-  options: DoctorOptions,
+  credential: Shown,
+  { config, ...options }: DoctorOptions & { readonly config: OperatorConfig | undefined },
 ): Promise<Check[]> {
-  const config = await readOperatorConfig(context);
-  const { name } = credential.metadata;
   const ofPlace = (): Promise<Check[]> =>
     options.from === 'operator'
-      ? checksInPod(context, name, { ...options, flags: loginFlags(options) })
+      ? checksInPod(context, argumentOf(credential), { ...options, flags: loginFlags(options) })
       : placeChecks(context, credential, config, options);
+  const ofTargets = credential.cluster === undefined ? targetChecks : namespaceChecks;
   const before = [
     ok('CRD', 'convercus.io/v1alpha1 is served'),
     ...(await operatorChecks(context)),
     ...(await servedChecks(context, credential, config)),
   ];
-  const found = [...(await ofPlace()), ...(await targetChecks(context, credential))];
+  const found = [...(await ofPlace()), ...(await ofTargets(context, credential))];
   return [...before, ...renewalChecks(credential, found, context.host.now()), ...found];
 }
+
+/** A pod of the operator knows where it runs. */
+const inPod = (context: Context): Context => ({
+  ...context,
+  operatorNamespace: context.operatorNamespace ?? (context.host.env['POD_NAMESPACE'] || undefined),
+});
 
 const loginFlags = ({ login }: DoctorOptions): string[] => {
   if (login === undefined) return [];

@@ -1,7 +1,6 @@
-import type { ConvercusCredential } from '../../credential/api.ts';
-import { CREDENTIALS } from '../../kubernetes/resources.ts';
 import type { EpochMs } from '../../lib/time.ts';
 import type { Context } from '../context.ts';
+import { addressOf, type Shown } from '../kind.ts';
 import type { OperatorConfig } from '../operator-config.ts';
 import {
   isLeading,
@@ -68,9 +67,10 @@ export function leaderCheck(
 /** Whether the operator serves this credential, and has seen its spec. */
 export async function servedChecks(
   context: Context,
-  { metadata, status }: ConvercusCredential,
+  credential: Shown,
   config: OperatorConfig | undefined,
 ): Promise<Check[]> {
+  const { metadata, status } = credential;
   // -1 by the schema: not seen at all
   const { observedGeneration = -1 } = status ?? {};
   const isSeen = observedGeneration === metadata.generation;
@@ -84,34 +84,41 @@ export async function servedChecks(
   if (config === undefined) {
     return [skip('Served', "you may not read the operator's configuration"), seen];
   }
-  return [await servedCheck(context, metadata.name, config), seen];
+  return [await servedCheck(context, credential, config), seen];
 }
 
 async function servedCheck(
   context: Context,
-  name: string,
-  { namespaces, selector }: OperatorConfig,
+  credential: Shown,
+  { namespaces, selector, clusterCredentials }: OperatorConfig,
 ): Promise<Check> {
-  const { namespace } = context;
-  if (namespaces.length > 0 && !namespaces.includes(namespace)) {
+  const { resource, namespace, name } = addressOf(credential);
+  if (namespace === undefined && !clusterCredentials.enabled) {
+    return fail(
+      'Served',
+      "clusterCredentials.enabled of the operator's configuration is not true",
+      'Ask its administrator to switch it on.',
+    );
+  }
+  if (namespace !== undefined && namespaces.length > 0 && !namespaces.includes(namespace)) {
     return fail(
       'Served',
       `namespace ${namespace} is not among watch.namespaces of the operator (${plain(namespaces.join(', '), 200)})`,
       'Ask its administrator to add it.',
     );
   }
-  if (selector === '') return ok('Served', `namespace ${namespace} is watched`);
+  const where = namespace === undefined ? 'the whole cluster' : `namespace ${namespace}`;
+  if (selector === '') return ok('Served', `${where} is watched`);
   // The API server alone knows the grammar of selectors
   const query = { labelSelector: selector, fieldSelector: `metadata.name=${name}` };
-  const matching = await context.cluster.list(CREDENTIALS, namespace, query);
+  const matching = await context.cluster.list(resource, namespace, query);
   if (matching.length > 0)
-    return ok(
-      'Served',
-      `namespace ${namespace} is watched; the labels match ${plain(selector, 200)}`,
-    );
+    return ok('Served', `${where} is watched; the labels match ${plain(selector, 200)}`);
   return fail(
     'Served',
     `its labels do not match the operator's selector ${plain(selector, 200)}`,
-    `Add them: kubectl label convercuscredential ${name} -n ${namespace} …`,
+    namespace === undefined
+      ? `Add them: kubectl label clusterconvercuscredential ${name} …`
+      : `Add them: kubectl label convercuscredential ${name} -n ${namespace} …`,
   );
 }

@@ -1,5 +1,4 @@
 import { access } from 'node:fs/promises';
-import type { ConvercusCredential } from '../../credential/api.ts';
 import { type Credential, parseCredential } from '../../credential/credential.ts';
 import type { CredentialsValues } from '../../credential/credentials-secret.ts';
 import { type FailureKind, isFailure } from '../../lib/failure.ts';
@@ -7,6 +6,7 @@ import { seconds } from '../../lib/time.ts';
 import { hostOf } from '../../oauth/grants.ts';
 import type { Context } from '../context.ts';
 import { fixFor } from '../fixes.ts';
+import type { Shown } from '../kind.ts';
 import { DEFAULT_CONFIG, type OperatorConfig } from '../operator-config.ts';
 import { plain } from '../output.ts';
 import { cliVersion } from '../version.ts';
@@ -27,7 +27,7 @@ type LoginOption = { readonly login?: boolean };
  */
 export async function placeChecks(
   context: Context,
-  resource: ConvercusCredential,
+  resource: Shown,
   config: OperatorConfig | undefined,
   options: LoginOption,
 ): Promise<Check[]> {
@@ -59,7 +59,7 @@ export async function placeChecks(
 const INSIDE = 'check it with --from operator';
 
 /** The client secret goes to no other host than the one that the operator asks. */
-function foreignHost({ status }: ConvercusCredential, { tokenUrl }: Credential): Check | undefined {
+function foreignHost({ status }: Shown, { tokenUrl }: Credential): Check | undefined {
   const asked = status?.tokenUrl ?? tokenUrl;
   if (hostOf(asked) === hostOf(tokenUrl)) return undefined;
   return skip(

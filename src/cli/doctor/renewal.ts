@@ -1,6 +1,6 @@
-import type { ConvercusCredential } from '../../credential/api.ts';
 import type { EpochMs } from '../../lib/time.ts';
 import { fixFor } from '../fixes.ts';
+import type { Shown } from '../kind.ts';
 import { clockTime, plain, until } from '../output.ts';
 import { stateOf } from '../state.ts';
 import { type Check, fail, failure, ok, skip } from './check.ts';
@@ -9,11 +9,7 @@ import { type Check, fail, failure, ok, skip } from './check.ts';
  * What the operator has reported of its last renewal; none while it has not seen the spec.
  * @param found by this program itself, which says more
  */
-export function renewalChecks(
-  credential: ConvercusCredential,
-  found: readonly Check[],
-  now: EpochMs,
-): Check[] {
+export function renewalChecks(credential: Shown, found: readonly Check[], now: EpochMs): Check[] {
   const { renewal, reason, message, failingSince = now, renewAt = now } = stateOf(credential, now);
   switch (renewal) {
     case 'ok':

@@ -1,4 +1,3 @@
-import type { ConvercusCredential } from '../../credential/api.ts';
 import type { Credential } from '../../credential/credential.ts';
 import { requiredKeys } from '../../credential/credential.ts';
 import {
@@ -14,6 +13,7 @@ import { isFailure } from '../../lib/failure.ts';
 import type { Context } from '../context.ts';
 import { CliError } from '../exit-code.ts';
 import { fixFor } from '../fixes.ts';
+import type { Shown } from '../kind.ts';
 import { plain } from '../output.ts';
 import { type Check, failure, ok, skip } from './check.ts';
 
@@ -26,16 +26,16 @@ interface Source {
 /** The Secret with the client secret, by the rules of the operator. */
 export async function sourceOf(
   context: Context,
-  resource: ConvercusCredential,
+  resource: Shown,
   credential: Credential,
 ): Promise<Source> {
-  const { name } = credential.source;
-  const contents = await read(context, name);
+  const { namespace, name } = credential.source;
+  const contents = await read(context, namespace, name);
   if (contents === 'forbidden') {
     return {
       check: skip(
         'Source',
-        `you may not get Secrets in namespace ${context.namespace}; --from operator can`,
+        `you may not get Secrets in namespace ${namespace}; --from operator can`,
       ),
     };
   }
@@ -57,10 +57,11 @@ export async function sourceOf(
 
 async function read(
   context: Context,
+  namespace: string,
   name: string,
 ): Promise<SecretContents | 'absent' | 'forbidden'> {
   try {
-    const body = await context.cluster.get(SECRETS, context.namespace, name);
+    const body = await context.cluster.get(SECRETS, namespace, name);
     const contents = contentsFrom({ status: 200, body });
     return contents instanceof ApiError ? 'absent' : contents;
   } catch (error) {

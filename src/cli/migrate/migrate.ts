@@ -1,9 +1,10 @@
 import type { Resource } from '../../kubernetes/resources.ts';
-import { consumersAmong, PODS } from '../consumers.ts';
+import { consumersAmong } from '../consumers.ts';
 import type { Context } from '../context.ts';
 import { ifAllowed, usageError } from '../exit-code.ts';
 import { type Draft, manifestOf, yamlOf } from '../manifest.ts';
 import { DEFAULT_CONFIG, readOperatorConfig } from '../operator-config.ts';
+import { PODS } from '../operator-pods.ts';
 import { plain, type Result } from '../output.ts';
 import { fromCronJob, type OldWriter } from './cron-job.ts';
 import { fromExternalSecret } from './external-secret.ts';
