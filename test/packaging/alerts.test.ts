@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { copyFile, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from '@jest/globals';
@@ -51,6 +51,23 @@ describe('the rules', () => {
     expect(await promtool('check', 'rules', '--lint=all', '--lint-fatal', RULES)).toContain(
       '13 rules found',
     );
+  });
+
+  it('are loaded by the example for a Prometheus without its operator, which finds the pods', async () => {
+    const dir = await mkdtemp(join(tmpdir(), 'prometheus-'));
+    await copyFile(RULES, join(dir, 'convercus-alerts.yaml'));
+    const example = join(dir, 'prometheus.yaml');
+    await copyFile(join(ROOT, 'examples/prometheus.yaml'), example);
+    expect(await promtool('check', 'config', example)).toContain('13 rules found');
+    await rm(dir, { recursive: true });
+
+    const [job] = parse(
+      await readFile(join(ROOT, 'examples/prometheus.yaml'), 'utf8'),
+    ).scrape_configs;
+    const { metadata, spec } = the('Deployment', await renderChart())['spec'].template;
+    const name = metadata.labels['app.kubernetes.io/name'];
+    expect(job.relabel_configs[0].regex).toBe(`${name};${spec.containers[0].ports[0].name}`);
+    expect(job.honor_labels).toBe(true);
   });
 
   it('put cluster first wherever they aggregate or match', () => {
