@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { cacheDir } from './cache-dir.ts';
 import { absentFrom, buildInto, goLacks, pinIn } from './go-build.ts';
-import { minorOf, requestedRelease, writeModuleOf } from './kubernetes-releases.ts';
+import { requestedRelease, writeModuleOf } from './kubernetes-releases.ts';
 import type { Log } from './server-process.ts';
 
 export interface Binaries {
@@ -106,8 +106,8 @@ export async function ensureControllerManager(log: Log): Promise<string> {
   return join(dir, name);
 }
 
-/** Of `tools/go.mod`, such as `1.37`. */
-export const newestMinor = async (): Promise<string> => minorOf((await readPins()).kubernetes);
+/** Of `tools/go.mod`, such as `v1.37.2`. */
+export const newestRelease = async (): Promise<string> => (await readPins()).kubernetes;
 
 type Name = keyof typeof packages;
 

@@ -5,11 +5,8 @@ import { promisify } from 'node:util';
 
 /** API servers of other minor versions than the one in `tools/go.mod`, which is the newest. */
 
-/** The newest patch of each, as of November 2026. Lower ones don't serve `selectableFields` of the CRD. */
-const OLDER_RELEASES = ['v1.32.13', 'v1.33.13', 'v1.34.4', 'v1.35.4', 'v1.36.3'];
-
-/** Such as `1.32`, lowest first. */
-export const OLDER_MINORS = OLDER_RELEASES.map(minorOf);
+/** The newest patch of each, as of November 2026, the lowest first. Lower minors don't serve `selectableFields` of the CRD. */
+export const OLDER_RELEASES = ['v1.32.13', 'v1.33.13', 'v1.34.4', 'v1.35.4', 'v1.36.3'];
 
 /**
  * The version that KUBERNETES_VERSION names, such as 1.32 or v1.32.13; undefined when it is unset.

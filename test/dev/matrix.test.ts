@@ -2,15 +2,19 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
-import { newestMinor } from '../../dev/envtest/binaries.ts';
+import { newestRelease } from '../../dev/envtest/binaries.ts';
 import {
+  minorOf,
   moduleFor,
-  OLDER_MINORS,
+  OLDER_RELEASES,
   requestedRelease,
 } from '../../dev/envtest/kubernetes-releases.ts';
+import { KEYCLOAK_VERSIONS } from '../../dev/keycloak/server/distribution.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const before = process.env['KUBERNETES_VERSION'];
+
+const releases = async (): Promise<string[]> => [...OLDER_RELEASES, await newestRelease()];
 
 afterEach(() => {
   if (before === undefined) delete process.env['KUBERNETES_VERSION'];
@@ -41,14 +45,34 @@ describe('KUBERNETES_VERSION', () => {
   });
 });
 
-describe('the matrix', () => {
-  it('begins with the lowest version that the chart claims, and leaves none out', async () => {
-    const chart = await readFile(join(ROOT, 'charts/convercus-operator/Chart.yaml'), 'utf8');
+describe('the versions of the matrix', () => {
+  const read = (path: string): Promise<string> => readFile(join(ROOT, path), 'utf8');
+
+  it('begin with the lowest that the chart claims, and leave none out', async () => {
+    const chart = await read('charts/convercus-operator/Chart.yaml');
     const [, lowest] = /^>=(1\.\d+)\.0-0$/.exec(parse(chart).kubeVersion) ?? [];
-    const all = [...OLDER_MINORS, await newestMinor()];
+    const all = (await releases()).map(minorOf);
     expect(all[0]).toBe(lowest);
     const numbers = all.map((minor) => Number(minor.split('.')[1]));
     expect(numbers).toEqual(numbers.map((_, index) => (numbers[0] ?? 0) + index));
+  });
+
+  it('are those of the workflow', async () => {
+    const { jobs } = parse(await read('.github/workflows/matrix.yaml'));
+    const { kubernetes, keycloak } = jobs;
+    expect(kubernetes.strategy.matrix.version).toEqual((await releases()).map(minorOf));
+    expect(keycloak.strategy.matrix.version).toEqual(KEYCLOAK_VERSIONS);
+  });
+
+  it('are those of docs/versions.md', async () => {
+    const page = await read('docs/versions.md');
+    const named = [...page.matchAll(/^\| (?:Kubernetes|Keycloak) ([\d.]+)/gm)].map(
+      ([, version]) => version,
+    );
+    expect(named).toEqual([
+      ...(await releases()).map((each) => each.slice(1)),
+      ...KEYCLOAK_VERSIONS,
+    ]);
   });
 });
 

@@ -5,8 +5,14 @@ import { promisify } from 'node:util';
 import { cacheDir } from '../../envtest/cache-dir.ts';
 import { type Log, outputOf } from '../../envtest/server-process.ts';
 
-/** `KEYCLOAK_VERSION` names another one; the contract is written for this one. */
-export const keycloakVersion = process.env['KEYCLOAK_VERSION'] || '26.7.3';
+/** The contract is written for this one. */
+const NEWEST = '26.7.3';
+
+/** Those that were tried: the newest patch of some minors that Maven has. */
+export const KEYCLOAK_VERSIONS = ['26.0.8', '26.5.6', NEWEST];
+
+/** `KEYCLOAK_VERSION` names another one. */
+export const keycloakVersion = process.env['KEYCLOAK_VERSION'] || NEWEST;
 
 /** What Keycloak is fetched and run with, and the Debian packages that bring it. */
 export const KEYCLOAK_PACKAGES = { java: 'default-jre-headless', mvn: 'maven' };
