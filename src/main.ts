@@ -112,11 +112,12 @@ function metricsFor({ workers, leaderElection, metrics }: Config, version: strin
 }
 
 /** What is served. */
-function shown({ watch: { namespaces, selector }, environments }: Config) {
+function shown({ watch: { namespaces, selector }, clusterCredentials, environments }: Config) {
   const scope = namespaces.length === 0 ? 'the cluster' : namespaces.join(', ');
   return {
     scope: selector === '' ? scope : `${scope}; ${selector}`,
     environments: [...environments.keys()].join(', '),
+    ...(clusterCredentials.enabled && { clusterCredentials: clusterCredentials.namespace }),
   };
 }
 

@@ -10,12 +10,15 @@
  * and Secrets are replaced. Outages add up to at most 45 s in any 2 minutes (for tokens of 5 minutes, which are renewed
  * at half their lifetime), so no token has to expire.
  *
+ * A ClusterConvercusCredential serves all namespaces with the token that some of the credentials share.
+ *
  * A reader checks every target each second. At the end each finding is explained by a rule (`explain.ts` for targets,
  * `requests.ts` for requests to the provider) or unexplained:
  *
  * - seconds in which a target had no token, or an expired or broken one, or one of another credential or scope
  * - failed refreshes, logins after the first, sessions that no credential has
- * - credentials that are not ready 90 s after the last fault, or that still need a person
+ * - credentials that are not ready 90 s after the last fault, or that still need a person; of the cluster credential
+ *   namespaces without a valid token, and targets elsewhere
  * - exit codes and durations after SIGTERM; operators that ended without a signal
  * - secrets in logs, events, statuses and metrics
  *

@@ -2,6 +2,16 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type ApiClient, type ApiRequest, eachLimit } from '../lab/api-client.ts';
 import type { BuiltInProvider } from '../lab/built-in-provider.ts';
+import {
+  CLUSTER_CLIENT,
+  CLUSTER_CREDENTIAL,
+  CLUSTER_LABELS,
+  CLUSTER_PATH,
+  CLUSTER_SOURCE_PATH,
+  CLUSTER_TARGETS_PATH,
+  clusterProblems,
+  clusterSource,
+} from './cluster-credential.ts';
 import type { CredentialObject } from './judge.ts';
 import { clientOf, LEGACY_ORG, type Member, sourceKeyOf } from './population.ts';
 import type { Edit, Order, TargetEdit } from './schedule.ts';
@@ -50,8 +60,24 @@ export class Person {
     for (const [realm, own] of Map.groupBy(members, (member) => member.realm))
       await this.#addRealm(realm, own, tokenSeconds);
     await this.#provider.call('setLegacyLifespan', tokenSeconds);
-    const namespaces = new Set(members.map(({ namespace }) => namespace));
-    await eachLimit([...namespaces], AT_ONCE, (namespace) => this.#createNamespace(namespace));
+    await eachLimit(this.#namespaces, AT_ONCE, (namespace) => this.#createNamespace(namespace));
+    const secret = clusterSource(this.#values.get(CLUSTER_CLIENT) ?? '');
+    await this.#create(CLUSTER_SOURCE_PATH.replace(/\/[^/]+$/, ''), secret);
+    await this.#create(CLUSTER_PATH, CLUSTER_CREDENTIAL);
+  }
+
+  get #namespaces(): string[] {
+    return [...new Set([...this.#members.values()].map(({ namespace }) => namespace))];
+  }
+
+  /** What is wrong with the ClusterConvercusCredential. */
+  async clusterProblems(): Promise<string[]> {
+    const read = (path: string) => this.#send({ method: 'GET', path });
+    const lists = {
+      credentials: await read(CLUSTER_PATH),
+      targets: await read(CLUSTER_TARGETS_PATH),
+    };
+    return clusterProblems(this.#namespaces, lists, Date.now());
   }
 
   /** Resolves when the edit is done and, for a suspension, undone. */
@@ -180,9 +206,10 @@ export class Person {
     const inSecrets = async (): Promise<void> => {
       const sources = new Map(members.map((member) => [sourceKeyOf(member), member]));
       const body = { stringData: { [key]: value } };
-      await eachLimit([...sources.values()], AT_ONCE, ({ namespace, source }) =>
-        this.#patch(secretPath(namespace, source), body),
-      );
+      const paths = Array.from(sources.values(), (it) => secretPath(it.namespace, it.source));
+      const isOfCluster = members.some((member) => clientOf(member) === CLUSTER_CLIENT);
+      if (isOfCluster && key === 'client_secret') paths.push(CLUSTER_SOURCE_PATH);
+      await eachLimit(paths, AT_ONCE, (path) => this.#patch(path, body));
     };
     const atFirst = order === 'provider-first' ? () => atProvider(value) : inSecrets;
     const atLast = order === 'provider-first' ? inSecrets : () => atProvider(value);
@@ -287,7 +314,8 @@ export class Person {
   }
 
   async #createNamespace(namespace: string): Promise<void> {
-    await this.#create('/api/v1/namespaces', { metadata: { name: namespace } });
+    const metadata = { name: namespace, labels: CLUSTER_LABELS };
+    await this.#create('/api/v1/namespaces', { metadata });
     const members = [...this.#members.values()].filter((each) => each.namespace === namespace);
     const sources = new Map(members.map((member) => [member.source, member]));
     await eachLimit([...sources.values()], AT_ONCE, (member) => this.#createSource(member));

@@ -154,6 +154,7 @@ function endRows(run: Run, lines: string[]): Row[] {
   const failures = run.replicas.flatMap((replica) => replica.failures);
   const badExits = terminations.filter(({ code }) => code !== 0);
   lines.push(...notReady.map((key) => `not ready at the end: ${key}`), ...failures);
+  lines.push(...run.clusterProblems.map((problem) => `at the end: ${problem}`));
   lines.push(
     ...badExits.map(({ replica, code }) => `${replica} ended with ${code} after a SIGTERM`),
     ...run.troubles.map((trouble) => `could not be done: ${trouble}`),
@@ -162,6 +163,7 @@ function endRows(run: Run, lines: string[]): Row[] {
   if (slowest > SLOWEST_STOP) lines.push(`a stop took ${rounded(slowest)} s`);
   return [
     row('credentials not ready, or stalled, at the end', notReady.length, exactly(0)),
+    row('faults of the cluster credential at the end', run.clusterProblems.length, exactly(0)),
     row('stops by SIGTERM', terminations.length),
     row('stops whose exit code was not 0', badExits.length, exactly(0)),
     row('longest stop (s)', slowest, atMost(SLOWEST_STOP)),

@@ -76,6 +76,8 @@ export class Run {
   readonly cuts: Span[] = [];
   /** Steps that failed because of an error in this program. */
   readonly troubles: string[] = [];
+  /** What was wrong with the ClusterConvercusCredential at the last look. */
+  clusterProblems: readonly string[] = [];
   /** The times in the schedule count from here. */
   start = 0;
   readonly #providerProxy: Proxy;
@@ -102,6 +104,7 @@ export class Run {
         controlPlane: () => startControlPlane({ users: [OPERATOR], log }),
         provider: () => BuiltInProvider.start(),
         operators: [],
+        clusterCredentials: true,
       }),
     );
     const controllers = await Controllers.start(controlPlane, log);
@@ -162,7 +165,8 @@ export class Run {
   async #untilReady(seconds: number, steady: number): Promise<string[]> {
     let since = Date.now();
     const look = async (): Promise<string[]> => {
-      const left = this.notReady();
+      this.clusterProblems = await this.person.clusterProblems();
+      const left = [...this.notReady(), ...this.clusterProblems];
       if (left.length > 0) since = Date.now();
       return left;
     };
@@ -315,7 +319,10 @@ async function startReplicas(
   const options = {
     kubeconfig: controlPlane.userKubeconfig(OPERATOR_USER),
     // Tokens live a sixth of the usual time, so the time between two attempts is a sixth too
-    config: operatorConfig(providerUrl, { renewal: { minimumSeconds: 5 } }),
+    config: operatorConfig(providerUrl, {
+      renewal: { minimumSeconds: 5 },
+      clusterCredentials: { enabled: true, namespace: OPERATOR_NAMESPACE },
+    }),
   };
   const [one, other] = REPLICAS;
   return [await Replica.start(one, options), await Replica.start(other, options)];

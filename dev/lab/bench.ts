@@ -11,6 +11,7 @@ import { BuiltInProvider } from './built-in-provider.ts';
 import { machine, missed, type Row, table } from './report.ts';
 import { idle } from './scenarios/idle.ts';
 import { bigTenant, FAIRNESS_LIMIT, hangingHost, shortTokens } from './scenarios/lateness.ts';
+import { manyNamespaces } from './scenarios/many-namespaces.ts';
 import { memory } from './scenarios/memory.ts';
 import { peer } from './scenarios/peer/peer.ts';
 import { firstToken, ownClients, sharedClient } from './scenarios/requests.ts';
@@ -67,6 +68,7 @@ export const BENCH_SCENARIOS: Readonly<Record<string, Scenario>> = {
   'big-tenant': { run: bigTenant, count: 1_000 },
   sustained: { run: shortTokens },
   scrape: { run: scrape },
+  'many-namespaces': { run: manyNamespaces, isOptional: true },
   peer: { run: peer, isOptional: true },
 };
 
@@ -83,7 +85,8 @@ const HELP = `npm run bench -- [--size 1000|10000|100000] [--only NAME,NAME] [--
 
   --size N       how many credentials for what is measured by size (default 1000; 100000 takes over an hour)
   --only NAMES   of: ${Object.keys(BENCH_SCENARIOS).join(', ')}
-                 (peer is not in the default set: it builds External Secrets Operator first, about 4 minutes)
+                 (not in the default set: peer, which builds External Secrets Operator first, about 4 minutes;
+                 many-namespaces, of at most 1,000)
   --check        a small size of what can be counted; exit 1 when a count is not what it has to be
   --json FILE    the results, for programs
   --profile DIR  leave CPU profiles of the operator there`;

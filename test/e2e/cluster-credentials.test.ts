@@ -149,6 +149,12 @@ describe('a ClusterConvercusCredential', () => {
       { type: 'Renewed', status: 'True', reason: 'Issued' },
     ]);
     expect(await tokenOf('shop-0')).toBe(await tokenOf(`shop-${N - 1}`));
+    const metrics = await testbed.operator.get('/metrics');
+    expect(metrics).toMatch(/^convercus_credential_ready\{namespace="",name="acme",.*\} 1$/m);
+    expect(metrics).toContain(
+      `convercus_cluster_credential_namespaces{name="acme",state="ready"} ${N}`,
+    );
+    expect(metrics).not.toContain('namespace="shop-0"');
     const counts = perVerb(await testbed.audit.since(before));
     figures.push(`first round: ${JSON.stringify(counts)}`);
     expect(counts['create secrets']).toBe(N);
