@@ -1,4 +1,3 @@
-import { clusterNameOf } from '../credential/cluster-name.ts';
 import type { Credential } from '../credential/credential.ts';
 import { isSameVersion, type KnownSecret } from '../credential/secret.ts';
 import type { Failure } from '../lib/failure.ts';
@@ -22,7 +21,6 @@ export class SharedCredentials {
 
   read({ credential, keys, source }: Wanted, read: () => Reading): Reading {
     const { name } = credential;
-    if (clusterNameOf(name) === undefined) return read();
     const known = this.#known.get(name)?.deref();
     if (known?.keys === keys && isSameVersion(known.meta, source)) return Promise.resolve(known);
     const id = `${name} ${keys}`;

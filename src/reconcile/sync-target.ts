@@ -167,7 +167,7 @@ export class TargetSync {
 
   /** Reads the credentials Secret only when it has changed since the last time. */
   async #readCredentials(
-    { credential, state }: Subject,
+    { resource, credential, state }: Subject,
     { source }: Observation,
     signal: AbortSignal,
   ): Promise<ReadCredentials | Failure> {
@@ -175,7 +175,8 @@ export class TargetSync {
     const known = state.credentials?.keys === keys ? state.credentials : undefined;
     if (known !== undefined && isSameVersion(known.meta, source)) return known;
     const read = () => this.#readSource(credential, source, signal);
-    const found = await this.#shared.read({ credential, keys, source }, read);
+    const isShared = isInstance(resource);
+    const found = await (isShared ? this.#shared.read({ credential, keys, source }, read) : read());
     if (!isFailure(found)) state.credentials = found;
     return found;
   }
