@@ -29,6 +29,13 @@ const LINES = [
     message: 'Reconciled',
     key: 'shop/loyalty',
   },
+  {
+    timestamp: '2026-11-26T01:00:04.000Z',
+    level: 'info',
+    message: 'Token renewed',
+    namespace: 'warehouse',
+    name: 'ClusterConvercusCredential/loyalty',
+  },
 ];
 
 /** Without kubelet no API server has logs. This one answers as it would. */
@@ -98,6 +105,13 @@ describe('kubectl convercus logs', () => {
       '/api/v1/namespaces/operators/pods/replica-2/log?container=operator&tailLines=1000',
     );
     expect(code).toBe(0);
+  });
+
+  it('shows those about a credential of the cluster, in all its namespaces', async () => {
+    const { out } = await person.cli('logs', 'cconvcred/loyalty');
+    expect(out).toBe(
+      '2026-11-26T01:00:04.000Z INFO  Token renewed namespace="warehouse" name="ClusterConvercusCredential/loyalty"\n',
+    );
   });
 
   it('shows all, as they were written', async () => {

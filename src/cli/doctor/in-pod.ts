@@ -32,12 +32,18 @@ export async function checksInPod(
   { kubeconfig, context: contextName, flags }: InPodOptions,
 ): Promise<Check[]> {
   const namespace = await operatorNamespaceOf(context);
-  const pod = (await operatorPods(context, namespace))?.find(({ isReady }) => isReady);
+  const pods = await operatorPods(context, namespace);
+  if (pods === undefined) {
+    return [
+      fail('Operator', `you may not list pods in namespace ${namespace}`, needsExec(namespace)),
+    ];
+  }
+  const pod = pods.find(({ isReady }) => isReady);
   if (pod === undefined) {
     return [
       fail(
         'Operator',
-        `no ready pod of the operator in namespace ${namespace} that you may see`,
+        `no ready pod of the operator in namespace ${namespace}`,
         'Add --operator-namespace, or check with --from here.',
       ),
     ];
@@ -66,14 +72,11 @@ export async function checksInPod(
     code === undefined
       ? 'kubectl was not found'
       : `kubectl exec in pod ${pod.name} failed: ${said}`;
-  return [
-    fail(
-      'Operator',
-      text,
-      `It needs the right to create pods/exec: kubectl auth can-i create pods --subresource=exec -n ${namespace}`,
-    ),
-  ];
+  return [fail('Operator', text, needsExec(namespace))];
 }
+
+const needsExec = (namespace: string): string =>
+  `It needs the right to create pods/exec: kubectl auth can-i create pods --subresource=exec -n ${namespace}`;
 
 /** Undefined when it is not what this program prints. */
 function checksFrom(stdout: string): Check[] | undefined {
