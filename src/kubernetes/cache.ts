@@ -140,9 +140,9 @@ export class ClusterCache {
     this.#enqueueReaders(secret);
   }
 
-  /** Takes in that the Secret of that uid does not exist any more. */
+  /** Takes in that the Secret of that uid does not exist any more. Another credential may wait for its name. */
   learnGone(secret: SecretIdentity): void {
-    if (this.#secrets.gone(secret, secret.uid) !== undefined) this.#enqueueReaders(secret);
+    if (this.#secrets.gone(secret, secret.uid) !== undefined) this.#enqueueReferrers(secret);
   }
 
   /**

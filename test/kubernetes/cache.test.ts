@@ -503,6 +503,15 @@ describe('the cache of the cluster', () => {
     });
   });
 
+  it('wakes a credential that waits for the name of a Secret that the operator has deleted', () => {
+    credentials.apply(shown('waiting', { target: 'taken' }));
+    list(aSecret('taken', '1', 'first'));
+    wakeUps();
+    cache.learnGone({ namespace: 'shop', name: 'taken', uid: 'first' });
+    secrets.delete(aSecret('taken', '2', 'first'));
+    expect(wakeUps()).toEqual(['shop/waiting']);
+  });
+
   describe('of sessions', () => {
     const session = (resourceVersion = '1', credentialName = 'a'): WatchedSecret => ({
       namespace: 'shop',
