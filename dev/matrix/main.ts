@@ -74,7 +74,7 @@ function onKubernetes(version: string): Row {
   }
   const patterns = Object.values(SUITES).map(({ source }) => source);
   const { result: files, minutes } = timed(() =>
-    runJestByFile(['--maxWorkers=2', ...patterns], env),
+    runJestByFile(['--maxWorkers=2', '--forceExit', ...patterns], env),
   );
   const suites = Object.entries(SUITES).map(([name, pattern]) => [name, sumOf(files, pattern)]);
   return { ...row, testMinutes: minutes, suites: Object.fromEntries(suites) };
@@ -83,7 +83,7 @@ function onKubernetes(version: string): Row {
 function onKeycloak(version: string): Row {
   console.log(`\n== Keycloak ${version}`);
   const { result: files, minutes } = timed(() =>
-    runJestByFile(['--testMatch=<rootDir>/test/contract/keycloak.slow.ts'], {
+    runJestByFile(['--forceExit', '--testMatch=<rootDir>/test/contract/keycloak.slow.ts'], {
       KEYCLOAK_VERSION: version,
     }),
   );

@@ -90,8 +90,11 @@ async function startBackend(): Promise<Backend> {
     clearBruteForce: async (realm) => void (await admin.delete(attacks(realm))),
     elapse: (seconds) => pause(seconds * 1000),
     stop: async () => {
-      for (const realm of created) await admin.delete(`/realms/${realm}`);
-      await server.stop();
+      try {
+        for (const realm of created) await admin.delete(`/realms/${realm}`);
+      } finally {
+        await server.stop();
+      }
     },
   };
 }

@@ -1,3 +1,6 @@
+/** A realm is created in 1 s on a quiet machine, and in half a minute on a very busy one. */
+const TIME_LIMIT = 120_000;
+
 /** Calls to Keycloak's admin REST API as the bootstrap administrator. */
 export class KeycloakAdmin {
   readonly #url: string;
@@ -50,7 +53,7 @@ export class KeycloakAdmin {
       method,
       headers: { authorization, 'content-type': 'application/json' },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      signal: AbortSignal.timeout(30_000),
+      signal: AbortSignal.timeout(TIME_LIMIT),
     });
     const text = await response.text();
     if (!response.ok) throw new Error(`${method} ${path} returned ${response.status}: ${text}`);
@@ -68,7 +71,7 @@ export class KeycloakAdmin {
         username: 'admin',
         password: this.#password,
       }),
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(TIME_LIMIT),
     });
     if (!response.ok) throw new Error(`The login of the administrator returned ${response.status}`);
     const token: { access_token: string; expires_in: number } = JSON.parse(await response.text());
