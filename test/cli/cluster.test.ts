@@ -200,7 +200,8 @@ describe('kubectl convercus with a ClusterConvercusCredential', () => {
     await create('taken');
     const { code, out } = await eventually(
       () => admin.cli('status', 'cconvcred/taken'),
-      ({ out }) => out.includes('TargetNotOurs') && out.includes('1 of 2'),
+      // The event may come before the status that was read
+      ({ out }) => /^Namespaces {2}1 of 2/m.test(out),
     );
     expect(out).toMatch(/^Token {7}valid, /m);
     expect(out).toMatch(/^Renewal {5}FAILING since \S+: TargetNotOurs$/m);
