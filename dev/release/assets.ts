@@ -4,7 +4,7 @@ import { copyFile, cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/p
 import { basename, join } from 'node:path';
 import { promisify } from 'node:util';
 import { bundleOperator } from '../bundled-operator.ts';
-import { buildCliExecutable } from '../cli-executable.ts';
+import { buildArm64Executable, buildCliExecutable } from '../cli-executable.ts';
 import { ensureTool } from '../packaging/tools.ts';
 import { releaseNotes } from './versions.ts';
 
@@ -34,7 +34,7 @@ export interface Release {
   readonly out: string;
   readonly version: string;
   readonly image: Image;
-  /** Whether to build `kubectl convercus` as an executable, too: 140 MB, for linux/amd64. */
+  /** Whether to build `kubectl convercus` as executables, too: 150 MB each, for linux on amd64 and arm64. */
   readonly executable: boolean;
 }
 
@@ -60,7 +60,10 @@ export async function buildAssets({
   const manifests = await readFile(join(root, 'deploy/install.yaml'), 'utf8');
   await writeFile(join(out, 'install.yaml'), withImage(manifests, version, image));
   await packageChart(join(root, CHART), out, image);
-  if (executable) await addExecutable(out);
+  if (executable) {
+    await addExecutable(out, 'amd64', buildCliExecutable);
+    await addExecutable(out, 'arm64', buildArm64Executable);
+  }
   await writeFile(join(out, 'NOTES.md'), `${(await releaseNotes(root, version)) ?? ''}\n`);
   return writeChecksums(out);
 }
@@ -76,10 +79,14 @@ async function addBundle(out: string): Promise<void> {
 }
 
 /** As deploy/krew/convercus.yaml expects it. */
-async function addExecutable(out: string): Promise<void> {
+async function addExecutable(
+  out: string,
+  architecture: string,
+  build: (dir: string) => Promise<string>,
+): Promise<void> {
   const dir = join(out, 'executable');
-  await buildCliExecutable(dir);
-  const archive = join(out, 'kubectl-convercus-linux-amd64.tar.gz');
+  await build(dir);
+  const archive = join(out, `kubectl-convercus-linux-${architecture}.tar.gz`);
   const files = ['-C', dir, 'kubectl-convercus', '-C', out, 'LICENSE', 'licenses.txt'];
   await promisify(execFile)('tar', ['--create', '--gzip', '--file', archive, ...files]);
   await rm(dir, { recursive: true });

