@@ -1,3 +1,4 @@
+import type { Caches } from './caches.ts';
 import type { Config } from './config.ts';
 import { runInformer } from './controller/informer.ts';
 import { clusterNameOf } from './credential/cluster-name.ts';
@@ -37,12 +38,6 @@ interface WatchMetrics {
 
 /** For the first lists. A namespace that takes longer joins later. */
 const MAX_WAIT: Ms = seconds(30);
-
-interface Caches {
-  readonly cache: ClusterCache;
-  /** Absent: they are not served. */
-  readonly clusterCredentials?: ClusterCredentials | undefined;
-}
 
 interface Informers {
   /** Resolves once each namespace has been listed or could not be listed at the first try, or after MAX_WAIT. */

@@ -1,15 +1,12 @@
+import { type Caches, cachesFor, credentialsWithTokenUrl, reported } from './caches.ts';
 import type { Config } from './config.ts';
 import { Controller } from './controller/controller.ts';
 import { type Leadership, runLeaderElection } from './controller/leader-election.ts';
 import type { LeaseRecord, LeaseStore } from './controller/lease.ts';
 import { WorkQueue } from './controller/work-queue.ts';
-import type { ConvercusCredential } from './credential/api.ts';
-import { isInstance } from './credential/instance.ts';
 import { startInformers } from './informers.ts';
 import { ApiError } from './kubernetes/api-error.ts';
-import { ClusterCache } from './kubernetes/cache.ts';
 import { KubernetesClient } from './kubernetes/client.ts';
-import { ClusterCredentials } from './kubernetes/cluster-credentials.ts';
 import { toFailure } from './kubernetes/error-messages.ts';
 import { EventRecorder } from './kubernetes/event-recorder.ts';
 import { leaseStore } from './kubernetes/lease.ts';
@@ -17,7 +14,7 @@ import { CLUSTER_CREDENTIALS, CREDENTIALS, EVENTS, SECRETS } from './kubernetes/
 import type { ApiRequest, RestClient } from './kubernetes/rest-client.ts';
 import type { Clock, Random } from './lib/clock.ts';
 import { Failure, isFailure, retryAt } from './lib/failure.ts';
-import { type Key, keyOf } from './lib/key.ts';
+import type { Key } from './lib/key.ts';
 import type { Log } from './lib/log.ts';
 import { type Action, earliestRequeue, seconds } from './lib/time.ts';
 import { kindAndPlaceOf } from './lib/unexpected-error.ts';
@@ -78,8 +75,9 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
   const enqueue = (keys: Iterable<Key>): void => {
     for (const key of keys) if (informers.isListed(key)) queue?.add(key);
   };
-  const { cache, clusterCredentials } = cachesFor(config, enqueue);
-  metrics.observe({ credentials: () => reported(cache, clusterCredentials), clusterCredentials });
+  const caches = cachesFor(config, enqueue);
+  const { cache, clusterCredentials } = caches;
+  metrics.observe({ credentials: () => reported(caches), clusterCredentials });
   metrics.tokenHosts(tokenHostsOf(config));
 
   const informing = new AbortController();
@@ -87,7 +85,6 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
     enqueue(cache.keys(namespace));
     enqueue(clusterCredentials?.keys() ?? []);
   };
-  const caches = { cache, clusterCredentials };
   const informers = startInformers(restClient, caches, { ...options, onListed }, informing.signal);
 
   const term = async (leadership: Leadership): Promise<void> => {
@@ -114,31 +111,6 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
     );
   }
   log.info('Stopped');
-}
-
-interface Caches {
-  readonly cache: ClusterCache;
-  /** Undefined: they are not served. */
-  readonly clusterCredentials: ClusterCredentials | undefined;
-}
-
-function cachesFor(
-  { clusterCredentials: { enabled, namespace } }: Config,
-  enqueue: (keys: readonly Key[]) => void,
-): Caches {
-  if (!enabled) return { cache: new ClusterCache(enqueue), clusterCredentials: undefined };
-  const cache = new ClusterCache(enqueue, namespace);
-  const clusterCredentials = new ClusterCredentials({ namespace, instances: cache, enqueue });
-  return { cache, clusterCredentials };
-}
-
-/** The objects in the cluster: instances have none, and are not shown one by one. */
-function* reported(
-  cache: ClusterCache,
-  clusterCredentials: ClusterCredentials | undefined,
-): Iterable<ConvercusCredential> {
-  for (const credential of cache.credentials()) if (!isInstance(credential)) yield credential;
-  if (clusterCredentials !== undefined) yield* clusterCredentials.reported();
 }
 
 function reconcileLog({ log, audit, clock, newReconcileID }: OperatorOptions): ReconcileLog {
@@ -265,21 +237,15 @@ async function lead(
   }
 }
 
-const dependencies = (
+function dependencies(
   parts: TermParts,
   cluster: KubernetesClient,
   tokens: TokenClient,
-): Dependencies => ({
-  lister: parts.cache,
-  clusterCredentials: parts.clusterCredentials,
-  cluster,
-  tokens,
-  telemetry: telemetryOf(parts),
-  clock: parts.clock,
-  random: parts.random,
-  log: parts.log,
-  enqueueFirst: (key) => parts.queue.addFirst(key),
-});
+): Dependencies {
+  const { cache: lister, clusterCredentials, clock, random, log, queue } = parts;
+  const given = { lister, clusterCredentials, cluster, tokens, clock, random, log };
+  return { ...given, telemetry: telemetryOf(parts), enqueueFirst: (key) => queue.addFirst(key) };
+}
 
 const telemetryOf = ({ metrics, lines }: TermParts): Telemetry => ({
   renewal(reason, outcome) {
@@ -296,7 +262,7 @@ function tokenClientFrom(
   { abort, closing }: { readonly abort: AbortSignal; readonly closing: AbortSignal },
   onSessionAbandoned: TokenClientOptions['onSessionAbandoned'],
 ): TokenClient {
-  const { config, clock, random, digestKey, cache, queue, enqueue } = parts;
+  const { config, clock, random, digestKey, queue, enqueue } = parts;
   return new TokenClient({
     ...protocols(parts, parts.assertHeld),
     environments: config.environments,
@@ -308,7 +274,7 @@ function tokenClientFrom(
     signal: abort,
     enqueue: (key) => queue.addFirst(key),
     // The provider has voided some of their tokens
-    onNotBeforeRaised: (tokenUrl) => enqueue(credentialsWithTokenUrl(tokenUrl, cache)),
+    onNotBeforeRaised: (tokenUrl) => enqueue(credentialsWithTokenUrl(tokenUrl, parts)),
     onSessionAbandoned,
   });
 }
@@ -414,13 +380,6 @@ function noteWrite(check: Check, failure: Failure | undefined): void {
   const { kind, code, message } = failure;
   const isOfObject = kind === 'TargetRefused' || code === '404' || code === '409';
   if (!isOfObject) check.fails(message);
-}
-
-/** All credentials whose tokens come from there. */
-function* credentialsWithTokenUrl(tokenUrl: string, cache: ClusterCache): Iterable<Key> {
-  for (const { metadata, status } of cache.credentials()) {
-    if (status?.tokenUrl === tokenUrl) yield keyOf(metadata);
-  }
 }
 
 interface ReconcileError {

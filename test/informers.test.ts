@@ -67,7 +67,7 @@ describe('the informers of several namespaces', () => {
     const warn = (message: string): void => void warnings.push(message);
     return startInformers(
       restClient,
-      { cache: new ClusterCache(() => undefined) },
+      { cache: new ClusterCache(() => undefined), clusterCredentials: undefined },
       {
         config: { watch: { namespaces: ['shop', 'odd'], selector: '' } },
         clock,
