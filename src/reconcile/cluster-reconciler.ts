@@ -101,7 +101,7 @@ export class ClusterReconciler {
     const { key, state } = subject;
     const existing = await this.#sessionSecret(subject, signal);
     if (isFailure(existing)) return this.#retry(state, existing);
-    const demanded = clusterSessions.mostUrgent(key);
+    const demanded = clusterSessions.mostUrgent(key, subject.credential);
     if (demanded === undefined) {
       deps.tokens.cancelUnsent(key);
       await sessions.forgetEnded(subject, existing, signal);
@@ -110,7 +110,9 @@ export class ClusterReconciler {
     const demand = { ...demanded, existing, issued: undefined };
     const outcome = await sessions.obtain(subject, demand, signal);
     if (isPending(outcome)) return { requeueAt: outcome.reportAt };
-    clusterSessions.settle(key, outcome);
+    const { request } = demanded.demand;
+    const presented = deps.tokens.digests.ofCredential(request, subject.credential.uid);
+    clusterSessions.settle(key, outcome, presented);
     return 'await-change';
   }
 

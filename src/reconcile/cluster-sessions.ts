@@ -1,5 +1,6 @@
 import { clusterKeyOf, clusterNameOf } from '../credential/cluster-name.ts';
-import type { Key } from '../lib/key.ts';
+import type { Credential } from '../credential/credential.ts';
+import { type Key, splitKey } from '../lib/key.ts';
 import type { EpochMs } from '../lib/time.ts';
 import type { Token } from '../oauth/token.ts';
 import {
@@ -16,8 +17,16 @@ import type { Subject } from './state.ts';
 /** What an instance waits for. */
 interface Wait {
   readonly demanded: SessionDemand;
+  /** Of the spec that it is for. */
+  readonly specHash: string;
   /** When the wait is long enough to be told. */
   reportAt: EpochMs;
+}
+
+interface Settled {
+  readonly outcome: Token | TokenFailure;
+  /** Digest of what was presented for it; undefined for a failure that concerns every request. */
+  readonly presented: string | undefined;
 }
 
 /**
@@ -30,7 +39,7 @@ export class ClusterSessions {
   /** By key of the ClusterConvercusCredential, then by that of the instance. */
   readonly #waits = new Map<Key, Map<Key, Wait>>();
   /** What has come for an instance, once. */
-  readonly #outcomes = new Map<Key, Token | TokenFailure>();
+  readonly #outcomes = new Map<Key, Settled>();
   /** By key of the ClusterConvercusCredential: digest of what was presented for the latest token. */
   readonly #presented = new Map<Key, string>();
 
@@ -43,32 +52,33 @@ export class ClusterSessions {
     const { tokens, clock } = this.#deps;
     const { demand } = demanded;
     const now = clock.now();
-    const outcome = this.#take(key);
+    const presented = tokens.digests.ofCredential(demand.request, credential.uid);
+    const outcome = this.#take(key, presented);
     if (outcome !== undefined && (isTokenFailure(outcome) || now < outcome.expiresAt)) {
       this.leave(key);
       return outcome;
     }
-    const presented = tokens.digests.ofCredential(demand.request, credential.uid);
     const isLatest = this.#presented.get(clusterKeyIn(key)) === presented;
     const cached = isLatest ? tokens.cached(presented, demand) : undefined;
     if (cached !== undefined) {
       this.leave(key);
       return cached;
     }
-    return this.#wait(key, demanded, now);
+    return this.#wait(key, demanded, credential);
   }
 
   /** The instance wants no token for now. */
   leave(key: Key): void {
     this.#outcomes.delete(key);
-    this.#waitsFor(key)?.delete(key);
+    this.#waits.get(clusterKeyIn(key))?.delete(key);
   }
 
-  /** The most urgent demand of those that wait. */
-  mostUrgent(clusterKey: Key): SessionDemand | undefined {
+  /** The most urgent demand of those that wait with the spec of now. One with a former spec will ask again. */
+  mostUrgent(clusterKey: Key, { specHash }: Credential): SessionDemand | undefined {
     const waits = [...(this.#waits.get(clusterKey)?.entries() ?? [])];
-    const present = waits.filter(([key]) => this.#deps.lister.credential(key) !== undefined);
-    const [first] = present
+    const [first] = waits
+      .filter(([key]) => this.#deps.lister.credential(key) !== undefined)
+      .filter(([, wait]) => wait.specHash === specHash)
       .map(([, { demanded }]) => demanded)
       .sort((a, b) => a.demand.deadline - b.demand.deadline);
     return first;
@@ -77,15 +87,18 @@ export class ClusterSessions {
   /** A login or refresh has brought a token, and its session is stored. */
   issued(clusterKey: Key, { token, presented }: IssuedToken): void {
     this.#presented.set(clusterKey, presented);
-    this.settle(clusterKey, token);
+    this.settle(clusterKey, token, presented);
   }
 
-  /** Each instance that waits gets it. */
-  settle(clusterKey: Key, outcome: Token | TokenFailure): void {
+  /**
+   * Each instance that waits gets it.
+   * @param presented digest; an instance that presents something else by now, as after an edit, waits on
+   */
+  settle(clusterKey: Key, outcome: Token | TokenFailure, presented?: string): void {
     const waits = this.#waits.get(clusterKey) ?? new Map<Key, Wait>();
     this.#waits.delete(clusterKey);
     for (const key of waits.keys()) {
-      this.#outcomes.set(key, outcome);
+      this.#outcomes.set(key, { outcome, presented });
       this.#deps.enqueueFirst(key);
     }
   }
@@ -96,33 +109,28 @@ export class ClusterSessions {
     this.#presented.delete(clusterKey);
   }
 
-  #take(key: Key): Token | TokenFailure | undefined {
-    const outcome = this.#outcomes.get(key);
+  #take(key: Key, presented: string): Token | TokenFailure | undefined {
+    const settled = this.#outcomes.get(key);
     this.#outcomes.delete(key);
-    return outcome;
+    const isForIt = (settled?.presented ?? presented) === presented;
+    return isForIt ? settled?.outcome : undefined;
   }
 
-  #wait(key: Key, demanded: SessionDemand, now: EpochMs): TokenFailure | Pending {
+  #wait(key: Key, demanded: SessionDemand, { specHash }: Credential): TokenFailure | Pending {
     const { demand } = demanded;
+    const now = this.#deps.clock.now();
     const clusterKey = clusterKeyIn(key);
     const waits = this.#waits.get(clusterKey) ?? new Map<Key, Wait>();
     this.#waits.set(clusterKey, waits);
     const known = waits.get(key);
     const isOverdue = known !== undefined && now >= known.reportAt;
     const reportAt = known === undefined || isOverdue ? now + demand.maxWait : known.reportAt;
-    waits.set(key, { demanded, reportAt });
+    waits.set(key, { demanded, specHash, reportAt });
     this.#deps.enqueueFirst(clusterKey);
     if (!isOverdue) return { reportAt };
     return { failure: throttled(hostOf(demand.request)), retryAt: reportAt };
   }
-
-  #waitsFor(key: Key): Map<Key, Wait> | undefined {
-    return this.#waits.get(clusterKeyIn(key));
-  }
 }
 
 /** The key of the ClusterConvercusCredential of an instance. */
-function clusterKeyIn(key: Key): Key {
-  const at = key.indexOf('/');
-  return clusterKeyOf(clusterNameOf(key.slice(at + 1)) ?? '');
-}
+const clusterKeyIn = (key: Key): Key => clusterKeyOf(clusterNameOf(splitKey(key).name) ?? '');

@@ -1,0 +1,53 @@
+import { afterEach, describe, expect, it } from '@jest/globals';
+import { seconds } from '../../src/lib/time.ts';
+import { CANARY } from '../support/builders.ts';
+import {
+  aClusterCredential,
+  type ClusterOverrides,
+  ClusterWorld,
+} from '../support/cluster-world.ts';
+import { settled } from '../support/world.ts';
+
+const THREE = ['a', 'b', 'c'];
+const PASSWORD = { grantType: 'password' } as const;
+
+let world: ClusterWorld;
+
+afterEach(() => {
+  expect(world.shown).not.toContain(CANARY);
+});
+
+function edit(change: ClusterOverrides): void {
+  const before = world.cluster.cluster('loyalty');
+  const { spec, metadata } = aClusterCredential(change);
+  const generation = before.metadata.generation + 1;
+  world.cluster.putCluster({ ...before, metadata: { ...metadata, generation }, spec });
+}
+
+/** `GRANT REALM` of each token request so far. */
+const asked = () =>
+  world.idp.requests.map((request) =>
+    'realm' in request ? `${request.grantType} ${request.realm}` : request.grantType,
+  );
+
+describe('an edit of a cluster credential', () => {
+  it.each([
+    ['login', 0, 'password abc-staging'],
+    ['refresh', 239, 'refresh_token abc-staging'],
+  ])('during a %s: no namespace gets a token of the former program', async (_, at, former) => {
+    world = ClusterWorld.serving(THREE, { spec: PASSWORD });
+    if (at > 0) await world.workFor(seconds(at));
+    const before = asked().length;
+    const release = world.idp.hold();
+    await world.workFor(seconds(2));
+    edit({ spec: { ...PASSWORD, program: 'XYZ' } });
+    release();
+    await settled(); // The response comes before the next reconcile
+    await world.workFor(seconds(10));
+
+    expect(asked().slice(before)).toEqual([former, 'password xyz-staging']);
+    const latest = `${CANARY}-token-${asked().length}`;
+    expect(world.tokens(...THREE)).toEqual(THREE.map(() => latest));
+    expect(world.idp.liveSessions).toBe(1);
+  });
+});
