@@ -57,6 +57,10 @@ export function instanceIn(
   };
 }
 
+/** What is known of the one holds for the other. The target may get another name until the status tells of a token. */
+export const isSameInstance = (one: CredentialResource, other: CredentialResource): boolean =>
+  one.metadata.uid === other.metadata.uid && one.spec.target.name === other.spec.target.name;
+
 type Selection = Pick<ClusterConvercusCredential['spec'], 'namespaces' | 'namespaceSelector'>;
 type Requirement = NonNullable<
   NonNullable<Selection['namespaceSelector']>['matchExpressions']

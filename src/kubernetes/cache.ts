@@ -1,7 +1,7 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import { clusterKeyOf, clusterNameOf } from '../credential/cluster-name.ts';
 import { targetNameOf } from '../credential/credential.ts';
-import { type CredentialResource, isInstance } from '../credential/instance.ts';
+import { type CredentialResource, isInstance, isSameInstance } from '../credential/instance.ts';
 import {
   isSameVersion,
   type KnownSecret,
@@ -157,20 +157,20 @@ export class ClusterCache {
   }
 
   /** Keeps the status of an instance, which is stored nowhere. Returns whether the instance is still there. */
-  learnInstanceStatus({ metadata }: CredentialResource, status: Status): boolean {
-    const key = keyOf({ metadata });
+  learnInstanceStatus(instance: CredentialResource, status: Status): boolean {
+    const key = keyOf(instance);
     const known = this.#credentials.get(key);
-    if (known?.metadata.uid !== metadata.uid) return false;
+    if (known === undefined || !isSameInstance(known, instance)) return false;
     this.#credentials.set(key, { ...known, status });
-    const clusterName = clusterNameOf(metadata.name);
+    const clusterName = clusterNameOf(instance.metadata.name);
     if (clusterName !== undefined) this.#enqueueKeys([clusterKeyOf(clusterName)]);
     return true;
   }
 
-  /** Of an instance that is there the status stays. */
+  /** The status stays while it is the same instance. */
   applyInstance(instance: CredentialResource): void {
     const before = this.#credentials.get(keyOf(instance));
-    const isSame = before?.metadata.uid === instance.metadata.uid;
+    const isSame = before !== undefined && isSameInstance(before, instance);
     this.#applyCredential(isSame ? { ...instance, status: before.status ?? {} } : instance);
   }
 

@@ -50,4 +50,17 @@ describe('an edit of a cluster credential', () => {
     expect(world.tokens(...THREE)).toEqual(THREE.map(() => latest));
     expect(world.idp.liveSessions).toBe(1);
   });
+
+  it('of the name of the target, before the status tells of a token, leaves no other Secret', async () => {
+    world = ClusterWorld.serving(THREE);
+    await world.work();
+    expect(world.status.issuedAt).toBeUndefined();
+    expect(world.target('a')).toBeDefined();
+    edit({ target: { name: 'other' } });
+    await world.workFor(seconds(20));
+
+    const others = THREE.map((namespace) => world.cluster.stored(`${namespace}/other`));
+    expect(others.map((it) => it?.data['token'])).toEqual(THREE.map(() => `${CANARY}-token-1`));
+    expect(world.tokens(...THREE)).toEqual(THREE.map(() => undefined));
+  });
 });

@@ -8,6 +8,7 @@ import {
   credentialsNamespaceOf,
   instanceIn,
   isInstance,
+  isSameInstance,
   type NamespaceMeta,
 } from '../../src/credential/instance.ts';
 import type {
@@ -367,7 +368,7 @@ export class FakeCluster implements ClusterClient, Lister {
     const { metadata } = resource;
     if (isInstance(resource)) {
       const current = this.#credentials.get(keyOf(metadata));
-      if (current?.metadata.uid !== metadata.uid) return 'gone';
+      if (current === undefined || !isSameInstance(current, resource)) return 'gone';
       this.put({ ...current, status });
       this.changed.add(`/${metadata.name}`);
       return 'written';
@@ -436,7 +437,7 @@ export class FakeCluster implements ClusterClient, Lister {
   #applyInstance(instance: CredentialResource): void {
     const key = keyOf(instance.metadata);
     const before = this.#credentials.get(key);
-    const isSame = before?.metadata.uid === instance.metadata.uid;
+    const isSame = before !== undefined && isSameInstance(before, instance);
     this.put(isSame ? { ...instance, status: before.status ?? {} } : instance);
     this.changed.add(key);
   }
