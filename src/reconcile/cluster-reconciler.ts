@@ -85,8 +85,11 @@ export class ClusterReconciler {
       return asError(earliestRequeue(issued.retryAt));
     }
     if (issued !== undefined) clusterSessions.issued(key, issued);
-    const credential = parseCredential(resource, settings);
-    if (isFailure(credential)) return 'await-change'; // its instances tell it
+    // Not as in that namespace, where the target would need another name than the Secrets beside it
+    const elsewhere = instanceIn(cluster, { name: '', isTerminating: false }, namespace);
+    const parsed = parseCredential(elsewhere, settings);
+    if (isFailure(parsed)) return 'await-change'; // its instances tell it
+    const credential = { ...parsed, namespace };
     if (credential.grantType === 'password') {
       this.#logOutSuperseded(cluster, state, signal);
       return this.#obtain({ ...holder, credential }, signal);

@@ -64,3 +64,15 @@ describe('an edit of a cluster credential', () => {
     expect(world.tokens(...THREE)).toEqual(THREE.map(() => undefined));
   });
 });
+
+describe('the name of the target', () => {
+  it.each(['convercus-abc', 'loyalty-cluster-session'])(
+    'may be %s, which is a Secret of another namespace',
+    async (name) => {
+      world = ClusterWorld.serving(THREE, { spec: PASSWORD, target: { name } });
+      await world.workFor(seconds(20));
+      expect(world.cluster.stored(`a/${name}`)?.data['token']).toBe(`${CANARY}-token-1`);
+      expect(world.clusterSummary('Ready')).toBe('True TokenValid');
+    },
+  );
+});
