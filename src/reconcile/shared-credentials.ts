@@ -1,5 +1,5 @@
 import type { Credential } from '../credential/credential.ts';
-import { isSameVersion, type KnownSecret } from '../credential/secret.ts';
+import { isSameVersion, type KnownSecret, versionOf } from '../credential/secret.ts';
 import type { Failure } from '../lib/failure.ts';
 import type { ReadCredentials } from './state.ts';
 
@@ -23,7 +23,7 @@ export class SharedCredentials {
     const { name } = credential;
     const known = this.#known.get(name)?.deref();
     if (known?.keys === keys && isSameVersion(known.meta, source)) return Promise.resolve(known);
-    const id = `${name} ${keys}`;
+    const id = readingId({ credential, keys, source });
     const reading = this.#inFlight.get(id) ?? this.#start(id, name, read);
     this.#inFlight.set(id, reading);
     return reading;
@@ -39,3 +39,7 @@ export class SharedCredentials {
     }
   }
 }
+
+/** One that began when the Secret was known as another version, or with another spec, may find what is out of date. */
+const readingId = ({ credential: { name, source: named }, keys, source }: Wanted): string =>
+  [name, named.name, keys, typeof source === 'object' ? versionOf(source) : source].join(' ');
