@@ -102,20 +102,19 @@ function startScope(restClient: RestClient, cache: ClusterCache, options: ScopeO
     listWatch: credentialListWatch(restClient, { ...where, ...labels }),
     handler: cache.credentialHandler(namespace),
   });
-  const secrets = Promise.all([credentials.synced, isReady]).then(() =>
-    startInformer(options, {
-      watched: { resource: 'secrets', namespace },
-      listWatch: secretListWatch(restClient, where),
-      handler: cache.secretHandler(namespace),
-    }),
-  );
+  const secrets = startInformer(options, {
+    watched: { resource: 'secrets', namespace },
+    listWatch: secretListWatch(restClient, where),
+    handler: cache.secretHandler(namespace),
+    after: Promise.all([credentials.synced, isReady]),
+  });
   const allListed = async (): Promise<void> => {
-    await (await secrets).synced;
+    await secrets.synced;
     listed.add(namespace);
     options.onListed(namespace);
   };
-  const failed = [credentials.failed, secrets.then((it) => it.failed)];
-  return { tried: Promise.race([allListed(), ...failed]), ended: credentials.ended };
+  const tried = Promise.race([allListed(), credentials.failed, secrets.failed]);
+  return { tried, ended: credentials.ended };
 }
 
 /** Without them credentials of namespaces are served all the same. */
@@ -182,6 +181,8 @@ interface InformerParts<T> {
   readonly watched: Watched;
   readonly listWatch: ListWatch<T>;
   readonly handler: EventHandler<T>;
+  /** Lists only then. Its check of /readyz fails from the start. */
+  readonly after?: Promise<unknown>;
 }
 
 interface StartedInformer {
@@ -193,7 +194,7 @@ interface StartedInformer {
 
 function startInformer<T>(
   options: InformersOptions & { readonly signal: AbortSignal },
-  { watched, listWatch, handler }: InformerParts<T>,
+  { watched, listWatch, handler, after }: InformerParts<T>,
 ): StartedInformer {
   const { readiness, log, clock, random, signal, metrics } = options;
   const name = nameOf(watched);
@@ -219,9 +220,10 @@ function startInformer<T>(
     check.fails(problem.message);
     log.warn(problem.message, { watch: name, reason: problem.kind });
   };
+  const run = () => runInformer({ listWatch, handler, clock, random, onSynced, onError }, signal);
   return {
     synced: synced.promise,
     failed: failed.promise,
-    ended: runInformer({ listWatch, handler, clock, random, onSynced, onError }, signal),
+    ended: after === undefined ? run() : after.then(run),
   };
 }

@@ -19,7 +19,11 @@ const LISTS: Readonly<Record<string, readonly object[]>> = {
 };
 
 /** An API server with these lists. */
-function start(isServed: boolean, isRefused: (plural: string) => boolean = () => false) {
+function start(
+  isServed: boolean,
+  isRefused: (plural: string) => boolean = () => false,
+  isHung: (plural: string) => boolean = () => false,
+) {
   const clock = new FakeClock();
   const stop = new AbortController();
   const asked: string[] = [];
@@ -29,9 +33,10 @@ function start(isServed: boolean, isRefused: (plural: string) => boolean = () =>
       signal.addEventListener('abort', () => reject(signal.reason), { once: true });
     });
   const restClient: RestClient = {
-    async request({ path, query = {} }) {
+    async request({ path, query = {}, signal }) {
       await new Promise<void>((resolve) => clock.after(10, resolve));
       const plural = path.split('/').at(-1) ?? '';
+      if (isHung(plural)) await never(signal);
       asked.push([plural, query['labelSelector']].filter((it) => it !== undefined).join(' '));
       if (isRefused(plural)) return new ApiError(403, { reason: 'Forbidden' });
       return { status: 200, body: { metadata: { resourceVersion: '1' }, items: LISTS[plural] } };
@@ -113,4 +118,16 @@ describe('the informers', () => {
       stop.abort();
     },
   );
+
+  it('are not ready while Secrets wait for a list that hangs', async () => {
+    const { clock, stop, asked, readiness } = start(
+      true,
+      () => false,
+      (plural) => plural === 'namespaces',
+    );
+    await clock.advance(seconds(20));
+    expect(asked).not.toContain('secrets');
+    expect(readiness.results.get('secrets')).toBe('the first list is not complete yet');
+    stop.abort();
+  });
 });

@@ -139,7 +139,7 @@ describe('the operator', () => {
     api.isFrozen = true;
     void run();
     await passes(seconds(1));
-    expect([...readiness.results.keys()]).toEqual(['credentials', 'lease', 'writes']);
+    expect([...readiness.results.keys()]).toEqual(['credentials', 'secrets', 'lease', 'writes']);
     expect([...readiness.results.values()].filter((it) => it === true)).toHaveLength(1);
     api.isFrozen = false;
     await passes(minutes(2));
