@@ -166,8 +166,8 @@ function sourceTaken({ credential: { source: named }, source }: Observation): Fa
 }
 
 function sessionTaken({ credential, session }: Observation): Failure | undefined {
-  const isTaken = session !== 'absent' && !isSessionSecret(session, credential.name);
-  return isTaken ? sessionNotOurs(credential.name) : undefined;
+  if (session === 'absent' || isSessionSecret(session, credential.name)) return undefined;
+  return sessionNotOurs(credential.name, session);
 }
 
 /**

@@ -2,6 +2,7 @@ import { Failure } from '../lib/failure.ts';
 import { decimalAt, parseJson, textAt } from '../lib/json.ts';
 import { Sensitive } from '../lib/sensitive.ts';
 import { clientIdOf } from '../oauth/grants.ts';
+import { kindAndNameOf } from './cluster-name.ts';
 import { type Credential, sessionNameOf } from './credential.ts';
 import type { DesiredSecret, SecretContents, SecretMeta } from './secret.ts';
 import type { Session } from './session.ts';
@@ -111,9 +112,18 @@ export const isSessionSecret = ({ isSession, credentialName }: SecretMeta, name:
 export const holdsSession = ({ meta, type }: SecretContents, name: string): boolean =>
   type === SESSION_TYPE && isSessionSecret(meta, name);
 
-export function sessionNotOurs(name: string): Failure {
+/** @param found the Secret that has the name */
+export function sessionNotOurs(name: string, found: SecretMeta): Failure {
+  const secretName = sessionNameOf(name);
+  const other = found.isSession === true ? found.credentialName : undefined;
+  if (other !== undefined && sessionNameOf(other) === secretName) {
+    return new Failure(
+      'TargetNotOurs',
+      `Secret "${secretName}" holds the session of ${kindAndNameOf(other)}, and that of this credential would have the same name; leave the Secret as it is, and replace one of the two credentials by one of another name`,
+    );
+  }
   return new Failure(
     'TargetNotOurs',
-    `Secret "${sessionNameOf(name)}" exists and was not made by the operator, which keeps the session of this credential under that name; delete or rename it, or rename the credential`,
+    `Secret "${secretName}" exists and was not made by the operator, which keeps the session of this credential under that name; delete or rename it, or rename the credential`,
   );
 }

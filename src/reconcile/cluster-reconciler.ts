@@ -3,6 +3,7 @@ import { clusterKeyOf, instanceNameOf } from '../credential/cluster-name.ts';
 import { parseCredential, type Settings, sessionNameOf } from '../credential/credential.ts';
 import { instanceIn } from '../credential/instance.ts';
 import type { SecretMeta, TokenAnnotations } from '../credential/secret.ts';
+import { isSessionSecret } from '../credential/session-secret.ts';
 import { isOwnedBy } from '../credential/target-secret.ts';
 import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
 import type { Key } from '../lib/key.ts';
@@ -101,10 +102,12 @@ export class ClusterReconciler {
   /** A token for the instances that wait. */
   async #obtain(subject: Subject, signal: AbortSignal): Promise<Action> {
     const { deps, sessions, clusterSessions } = this.#parts;
-    const { key, state } = subject;
+    const { key, state, credential } = subject;
     const existing = await this.#sessionSecret(subject, signal);
     if (isFailure(existing)) return this.#retry(state, existing);
-    const demanded = clusterSessions.mostUrgent(key, subject.credential);
+    // A Secret of others may have come since an instance began to wait, which will tell it
+    const isTaken = existing !== 'absent' && !isSessionSecret(existing, credential.name);
+    const demanded = isTaken ? undefined : clusterSessions.mostUrgent(key, credential);
     if (demanded === undefined) {
       deps.tokens.cancelUnsent(key);
       await sessions.forgetEnded(subject, existing, signal);
@@ -114,7 +117,7 @@ export class ClusterReconciler {
     const outcome = await sessions.obtain(subject, demand, signal);
     if (isPending(outcome)) return { requeueAt: outcome.reportAt };
     const { request } = demanded.demand;
-    const presented = deps.tokens.digests.ofCredential(request, subject.credential.uid);
+    const presented = deps.tokens.digests.ofCredential(request, credential.uid);
     clusterSessions.settle(key, outcome, presented);
     return 'await-change';
   }
