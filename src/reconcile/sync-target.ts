@@ -207,12 +207,12 @@ export class TargetSync {
   ): Promise<Token | TokenFailure | Pending> {
     const { tokens, clock } = this.#deps;
     const { credential, key } = subject;
-    const { seen, freshness, issued, credentials, currentToken } = planned;
+    const { seen, issued, credentials, currentToken } = planned;
     const request = requestFrom(credential, credentials.values);
     const credentialsVersion = versionOf(credentials.meta);
     const demand = {
       namespace: credential.source.namespace,
-      freshness,
+      freshness: freshnessFor(subject, planned),
       policy: credential.renewal,
       currentToken,
       ...waitOf(currentToken, clock.now()),
@@ -253,6 +253,18 @@ function isSuperseded(
   const now = lister.credential(key)?.metadata;
   const isSame = now?.uid === metadata.uid && now.generation === metadata.generation;
   return !isSame || now.deletionTimestamp !== undefined;
+}
+
+/**
+ * Owners of namespaces can forge the dates in a target, and have no say in when the token of a cluster credential is
+ * renewed: for an instance that is when the token is due that this process knows.
+ */
+function freshnessFor(
+  { resource }: Subject,
+  { reason, freshness }: PlannedSync,
+): RequiredFreshness {
+  const isByDate = reason === 'RenewalDue' && !freshness.requested;
+  return isByDate && isInstance(resource) ? { ...freshness, newerThan: 0 } : freshness;
 }
 
 /** Of the token that is kept. */
