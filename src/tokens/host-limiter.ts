@@ -37,7 +37,7 @@ export class HostLimiter {
   readonly #onIdle: () => void;
   readonly #throttle: Throttle;
   readonly #queue = new RequestQueue();
-  /** While the host is paused: renewals of paused realms that go all the same, and that must not be its only trials. */
+  /** While the host is paused: requests of restricted realms that go all the same, and must not be its only trials. */
   readonly #bypasses = new RequestQueue();
   /** Those that have met trouble, in that order. */
   readonly #realms = new Map<string, RealmLimiter>();
@@ -230,9 +230,10 @@ export class HostLimiter {
     const isPaused = this.#throttle.adaptiveRate.pauseLeft(now) > 0;
     for (const [name, realm] of this.#realms) {
       const readiness = this.#readinessFor(name, now);
-      for (const waiter of realm.admit(readiness)) this.#queue.set(waiter, now);
+      const queue = isPaused && realm.throttle.isRestricted(now) ? this.#bypasses : this.#queue;
+      for (const waiter of realm.admit(readiness)) queue.set(waiter, now);
       const bypass = realm.admitBypass(readiness);
-      if (bypass !== undefined) (isPaused ? this.#bypasses : this.#queue).set(bypass, now);
+      if (bypass !== undefined) queue.set(bypass, now);
       const { circuitBreaker } = realm.throttle;
       const isHealthy = !realm.throttle.isRestricted(now) && circuitBreaker.failedCalls === 0;
       if (isHealthy) this.#realms.delete(name);
