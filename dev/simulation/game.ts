@@ -199,8 +199,9 @@ async function settle(world: World): Promise<Ms> {
 
 /** Checks that nothing is sent before the next renewal is due. */
 async function checkQuiet(world: World): Promise<void> {
-  // Background work: logouts, events
-  await world.scheduler.runUntil(world.now + minutes(1));
+  // Background work: logouts, events; of cluster credentials also a status that was refused
+  const { clusterCredentials } = world.setting;
+  await world.scheduler.runUntil(world.now + (clusterCredentials ? LONGEST_RETRY : minutes(1)));
   const giveUpAt = world.now + LONGEST_RETRY;
   while (!world.safety.sessions.areAllStored && world.now < giveUpAt)
     await world.scheduler.runUntil(world.now + LOOK_EVERY);
@@ -214,7 +215,7 @@ async function checkQuiet(world: World): Promise<void> {
   if (due.some((at) => at <= world.now)) return;
   const until = next - seconds(2);
   // The status of a renewal that was just due may not be written yet; that of many namespaces waits for 5 s
-  await world.scheduler.runUntil(world.now + seconds(world.setting.clusterCredentials ? 7 : 1));
+  await world.scheduler.runUntil(world.now + seconds(clusterCredentials ? 7 : 1));
   if (until <= world.now) return;
   world.safety.activity = { apiRequests: 0, tokenRequests: 0, lines: [] };
   const since = world.now;
