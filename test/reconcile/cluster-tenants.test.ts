@@ -56,4 +56,26 @@ describe('the owner of a namespace', () => {
       expect(world.tokens(...THREE)).toEqual(THREE.map(() => `${CANARY}-token-2`));
     },
   );
+
+  it('has a Secret that looks like a target read once, however often it is written', async () => {
+    world = ClusterWorld.serving(['a']);
+    await world.workFor(seconds(10));
+    const target = world.target('a');
+    if (target === undefined) throw new Error('no target');
+    const forged = { ...target, type: 'Opaque' };
+    const write = (name: string, text: string) => {
+      const uid = `uid-of-${name}`;
+      world.cluster.putSecret(`other/${name}`, { ...forged, uid, data: { text } });
+      world.cluster.changed.add('other/ClusterConvercusCredential/loyalty');
+    };
+    for (const name of ['one', 'two', 'three']) write(name, '');
+    await world.work();
+    world.cluster.requests.length = 0;
+    for (let times = 0; times < 10; times += 1) {
+      write('one', `${times}`);
+      await world.work();
+    }
+    expect(world.cluster.requests).toEqual([]);
+    expect(world.cluster.stored('other/one')?.data).toEqual({ text: '9' });
+  });
 });
