@@ -1,4 +1,5 @@
 import type { ConvercusCredential } from '../credential/api.ts';
+import { clusterNameOf } from '../credential/cluster-name.ts';
 import { targetNameOf } from '../credential/credential.ts';
 import type { SecretMeta } from '../credential/secret.ts';
 import { isOwnedBy, releasedSecret } from '../credential/target-secret.ts';
@@ -21,13 +22,14 @@ export class MergedTargets {
 
   async release(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
     const { lister, cluster } = this.#deps;
+    const { namespace, name } = splitKey(key);
+    if (clusterNameOf(name) !== undefined) return 'await-change'; // it never merges
     const known = lister.credential(key);
     const secrets = this.#secretsOf(key).filter(([name, meta]) => !isTarget(known, name, meta));
     if (secrets.length === 0) {
       state.failedReleases = undefined;
       return 'await-change';
     }
-    const { namespace, name } = splitKey(key);
     // Another release may look after the credential, or a watch may be late: only the API server knows
     const credential = await cluster.readCredential(namespace, name, signal);
     if (isFailure(credential)) return this.#retry(key, state, credential);

@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { parseCredential } from '../../src/credential/credential.ts';
-import { renderTarget } from '../../src/credential/target-secret.ts';
+import { DELETION_POLICY_ANNOTATION, renderTarget } from '../../src/credential/target-secret.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
@@ -77,5 +77,19 @@ describe('the owner of a namespace', () => {
     }
     expect(world.cluster.requests).toEqual([]);
     expect(world.cluster.stored('other/one')?.data).toEqual({ text: '9' });
+  });
+
+  it('has nothing asked for a cluster credential that seems to have merged into a Secret', async () => {
+    world = ClusterWorld.serving(['a']);
+    await world.workFor(seconds(10));
+    world.cluster.requests.length = 0;
+    for (const name of ['loyalty', 'ghost']) {
+      const field = `annotations.${DELETION_POLICY_ANNOTATION}`;
+      const managers = { [field]: `convercus-operator.ClusterConvercusCredential/${name}` };
+      world.cluster.putSecret(`other/${name}`, { managers, data: { own: 'thing' } });
+      world.cluster.changed.add(`other/ClusterConvercusCredential/${name}`);
+    }
+    await world.workFor(minutes(1));
+    expect(world.cluster.requests).toEqual([]);
   });
 });
