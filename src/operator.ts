@@ -89,6 +89,7 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
 
   const term = async (leadership: Leadership): Promise<void> => {
     await untilAny(informers.tried, stop, leadership.lost);
+    clusterCredentials?.beginTerm();
     queue = new WorkQueue(clock, metrics.queueMetrics);
     onListed();
     const lines = reconcileLog(options);

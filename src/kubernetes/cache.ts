@@ -174,6 +174,11 @@ export class ClusterCache {
     this.#applyCredential(isSame ? { ...instance, status: before.status ?? {} } : instance);
   }
 
+  /** Of an instance that is there, with what is stored as its status. Enqueues nothing. */
+  resetInstance(instance: CredentialResource): void {
+    this.#credentials.set(keyOf(instance), instance);
+  }
+
   deleteInstance(key: Key): void {
     const known = this.#credentials.get(key);
     if (known !== undefined) this.#forgetCredential(known);

@@ -17,6 +17,8 @@ interface Instances {
   credential(key: Key): CredentialResource | undefined;
   /** Puts it there, with the status of the one before. */
   applyInstance(instance: CredentialResource): void;
+  /** Replaces it, status and all. */
+  resetInstance(instance: CredentialResource): void;
   deleteInstance(key: Key): void;
 }
 
@@ -84,6 +86,21 @@ export class ClusterCredentials {
   *reported(): Iterable<ConvercusCredential> {
     for (const { resource } of this.#served.values()) {
       yield { ...resource, metadata: { ...resource.metadata, namespace: '' } };
+    }
+  }
+
+  /**
+   * A term of leadership begins. What instances have come to in an earlier one is out of date, and another leader may
+   * have stored a rejected login since: without that a standby would present the password again.
+   */
+  beginTerm(): void {
+    const { instances, namespace: credentialsNamespace } = this.#options;
+    for (const { resource, namespaces } of this.#served.values()) {
+      for (const name of namespaces) {
+        const namespace = this.#namespaces.get(name);
+        if (namespace === undefined) continue;
+        instances.resetInstance(instanceIn(resource, namespace, credentialsNamespace));
+      }
     }
   }
 

@@ -109,6 +109,23 @@ describe('the cache of cluster credentials', () => {
     expect(cache.learnInstanceStatus(instance, status)).toBe(false);
   });
 
+  it('begins a term with what another leader has stored of them meanwhile', () => {
+    list({ credentials: [aClusterCredential()], namespaces: [namespace('a')] });
+    const instance = cache.credential(IN_A);
+    if (instance === undefined) throw new Error('no instance');
+    cache.learnInstanceStatus(instance, { observedGeneration: 1, conditions: [] });
+    const rejectedLogin = { presented: 'digest', at: '2026-09-21T12:00:00Z', count: 1 };
+    const status = { observedGeneration: 1, lastHandledRenewRequest: 'now', rejectedLogin };
+    list({ credentials: [aClusterCredential({ status })] });
+    keys();
+    clusters.beginTerm();
+    expect(cache.credential(IN_A)?.status).toEqual({
+      lastHandledRenewRequest: 'now',
+      rejectedLogin,
+    });
+    expect(keys()).toEqual(new Set());
+  });
+
   it('finds the targets that instances have left, and knows their sessions by the credential', () => {
     const meta = (more: object) => ({ uid: 'u', resourceVersion: '1', ...more });
     const secrets = cache.secretHandler();

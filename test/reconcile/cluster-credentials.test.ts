@@ -392,4 +392,20 @@ describe('a session', () => {
     expect(asked()).toEqual([]);
     expect(world.clusterSummary('Renewed')).toBe('False CredentialsRejected');
   });
+
+  it('is not begun so by a standby either, whose instances are older than the rejection', async () => {
+    world = ClusterWorld.serving(['a'], password);
+    const key = 'a/ClusterConvercusCredential/loyalty';
+    const atFirst = world.cluster.credential(key);
+    if (atFirst === undefined) throw new Error('no instance');
+    world.cluster.putSecret(CLUSTER_SOURCE, {
+      data: { client_secret: GOOD_SECRET, username: USERNAME, password: WRONG_PASSWORD },
+    });
+    await world.workFor(minutes(1));
+    expect(asked()).toEqual(['password']);
+    world.cluster.put(atFirst);
+    world.restartAll();
+    await world.workFor(minutes(10));
+    expect(asked()).toEqual([]);
+  });
 });

@@ -81,6 +81,7 @@ export class FakeCluster implements ClusterClient, Lister {
     instances: {
       credential: (key) => this.#credentials.get(key),
       applyInstance: (instance) => this.#applyInstance(instance),
+      resetInstance: (instance) => this.put(instance),
       deleteInstance: (key) => {
         this.#credentials.delete(key);
         this.changed.add(key);
@@ -233,15 +234,7 @@ export class FakeCluster implements ClusterClient, Lister {
 
   /** Statuses of instances are lost with the process. */
   forgetInstances(): void {
-    for (const instance of this.#credentials.values()) {
-      const name = clusterNameOf(instance.metadata.name);
-      if (name === undefined) continue;
-      const { namespace, deletionTimestamp } = instance.metadata;
-      const isTerminating = deletionTimestamp !== undefined;
-      this.put(
-        instanceIn(this.cluster(name), { name: namespace, isTerminating }, CREDENTIALS_NAMESPACE),
-      );
-    }
+    this.clusterCredentials.beginTerm();
   }
 
   /** Of every credential and instance, and of targets of instances that are gone. */
