@@ -1,6 +1,7 @@
 import { getEventListeners } from 'node:events';
-import { beforeEach, describe, expect, it } from '@jest/globals';
+import { beforeEach, describe, expect, it, jest } from '@jest/globals';
 import { type Config, parseConfig } from '../src/config.ts';
+import { ClusterCredentials } from '../src/kubernetes/cluster-credentials.ts';
 import type { LogFields } from '../src/lib/log.ts';
 import { type Ms, minutes, seconds } from '../src/lib/time.ts';
 import { runOperator } from '../src/operator.ts';
@@ -239,6 +240,20 @@ describe('the operator', () => {
     stop.abort();
     await settle();
     expect(terms).toEqual([true, false, true, false, true, false]);
+    expect(everything()).toEqual(NOTHING_OPEN);
+  });
+
+  it('forgets at the start of each term what instances of cluster credentials have come to', async () => {
+    const beginTerm = jest.spyOn(ClusterCredentials.prototype, 'beginTerm');
+    void run({}, 'clusterCredentials:\n  enabled: true\n  namespace: ops\n');
+    await passes(minutes(1));
+    expect(beginTerm).toHaveBeenCalledTimes(1);
+    api.takeLease('other', clock.now());
+    await passes(minutes(1));
+    expect(beginTerm).toHaveBeenCalledTimes(2);
+    beginTerm.mockRestore();
+    stop.abort();
+    await settle();
     expect(everything()).toEqual(NOTHING_OPEN);
   });
 
