@@ -1,4 +1,5 @@
 import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { parse, stringify } from 'yaml';
 import type { ControlPlane } from '../envtest/control-plane.ts';
 
@@ -6,7 +7,9 @@ import type { ControlPlane } from '../envtest/control-plane.ts';
 
 const ANY_OBJECT = { type: 'object', 'x-kubernetes-preserve-unknown-fields': true };
 
-export async function installAnySchema(controlPlane: ControlPlane, crd: string): Promise<void> {
+/** @param crds the folder of both CRDs */
+export async function installAnySchema(controlPlane: ControlPlane, crds: string): Promise<void> {
+  const crd = join(crds, 'convercus.io_convercuscredentials.yaml');
   const definition = parse(await readFile(crd, 'utf8'));
   for (const version of definition.spec.versions) {
     version.schema.openAPIV3Schema = {
