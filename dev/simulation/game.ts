@@ -199,9 +199,10 @@ async function settle(world: World): Promise<Ms> {
 
 /** Checks that nothing is sent before the next renewal is due. */
 async function checkQuiet(world: World): Promise<void> {
-  // Background work: logouts, events; of cluster credentials also a status that was refused
-  const { clusterCredentials } = world.setting;
-  await world.scheduler.runUntil(world.now + (clusterCredentials ? LONGEST_RETRY : minutes(1)));
+  // A new leader looks at all credentials. Logouts, events; of cluster credentials also a status that was refused
+  const { clusterCredentials, lease } = world.setting;
+  const background = clusterCredentials ? LONGEST_RETRY : minutes(1) + seconds(2 * lease.lease);
+  await world.scheduler.runUntil(world.now + background);
   const giveUpAt = world.now + LONGEST_RETRY;
   while (!world.safety.sessions.areAllStored && world.now < giveUpAt)
     await world.scheduler.runUntil(world.now + LOOK_EVERY);
