@@ -9,7 +9,7 @@ import {
 } from '../objects.ts';
 import { START } from '../replica.ts';
 import type { Scheduler } from '../scheduler.ts';
-import { type Scene, specOf, targetNameOf, tokensIn } from './rule.ts';
+import { type Scene, specOf, statusOf, targetNameOf, tokensIn } from './rule.ts';
 
 const ALLOWANCE: Ms = seconds(30);
 
@@ -62,13 +62,19 @@ export class Expiry {
     const since = credential === undefined ? undefined : this.#calm.since(credential);
     // The dates in a target are of a wall clock: a clock that is set back delays a renewal by as much
     if (credential === undefined || since === undefined || !this.#scene.clocksAgree) return;
-    if (this.#isForged(target, token)) return;
+    if (this.#isForged(target, token) || this.#isLockedOut(credential)) return;
     const calmFor = this.#scene.now - since;
     if (calmFor <= calmFor / 2 + ALLOWANCE) return;
     this.#scene.violated(
       'no token expires for want of a try',
       `${keyOf(credential.metadata)}, calm for ${calmFor / 1_000} s`,
     );
+  }
+
+  /** A proxy has refused the password in place of the provider: it is tried again as rarely as after a lock. */
+  #isLockedOut(credential: StoredObject): boolean {
+    const retryAt = parseTime(statusOf(credential)?.rejectedLogin?.retryAt) ?? 0;
+    return retryAt > START + this.#scene.now;
   }
 
   /**
