@@ -2,16 +2,16 @@ import type { ClusterConvercusCredential } from '../credential/cluster-api.ts';
 import { clusterKeyOf, instanceNameOf } from '../credential/cluster-name.ts';
 import { parseCredential, type Settings, sessionNameOf } from '../credential/credential.ts';
 import { instanceIn } from '../credential/instance.ts';
-import type { SecretMeta, TokenAnnotations } from '../credential/secret.ts';
+import type { TokenAnnotations } from '../credential/secret.ts';
 import { isSessionSecret } from '../credential/session-secret.ts';
 import { isOwnedBy } from '../credential/target-secret.ts';
 import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
-import type { Key } from '../lib/key.ts';
 import { type Action, asError, earlierAction, earliestRequeue } from '../lib/time.ts';
 import { isPending, isTokenFailure } from '../tokens/token-demand.ts';
 import type { ClusterSessions } from './cluster-sessions.ts';
 import { ClusterStatusUpdater } from './cluster-status-updater.ts';
 import type { ClusterLister, Dependencies } from './dependencies.ts';
+import { secretMeta } from './gather.ts';
 import type { SessionCleanup } from './session-cleanup.ts';
 import type { Sessions } from './sessions.ts';
 import type { CredentialState, CredentialStates, Subject, Unparsed } from './state.ts';
@@ -62,7 +62,7 @@ export class ClusterReconciler {
     deps.tokens.leave(key);
     clusterSessions.forget(key);
     this.#status.forget(name);
-    const action = await this.#cleanUp(key, state, signal);
+    const action = await cleanup.cleanUp(key, state, signal);
     if (action !== 'await-change') return action;
     cleanup.logOutUnstored(key, state, signal);
     states.forget(key);
@@ -75,7 +75,7 @@ export class ClusterReconciler {
     state: CredentialState,
     signal: AbortSignal,
   ): Promise<Action> {
-    const { lister, settings, sessions, clusterSessions } = this.#parts;
+    const { lister, settings, sessions, clusterSessions, cleanup } = this.#parts;
     const { namespace } = lister;
     const key = clusterKeyOf(cluster.metadata.name);
     const resource = instanceIn(cluster, { name: namespace, isTerminating: false }, namespace);
@@ -96,14 +96,15 @@ export class ClusterReconciler {
       return this.#obtain({ ...holder, credential }, signal);
     }
     const isFormer = (token: TokenAnnotations) => token.specHash !== credential.specHash;
-    return this.#isHeld(cluster, isFormer) ? 'await-change' : this.#cleanUp(key, state, signal);
+    return this.#isHeld(cluster, isFormer) ? 'await-change' : cleanup.cleanUp(key, state, signal);
   }
 
   /** A token for the instances that wait. */
   async #obtain(subject: Subject, signal: AbortSignal): Promise<Action> {
     const { deps, sessions, clusterSessions } = this.#parts;
     const { key, state, credential } = subject;
-    const existing = await this.#sessionSecret(subject, signal);
+    const at = { namespace: credential.source.namespace, name: sessionNameOf(credential.name) };
+    const existing = await secretMeta(deps, at, signal);
     if (isFailure(existing)) return this.#retry(state, existing);
     // A Secret of others may have come since an instance began to wait, which will tell it
     const isTaken = existing !== 'absent' && !isSessionSecret(existing, credential.name);
@@ -120,16 +121,6 @@ export class ClusterReconciler {
     const presented = deps.tokens.digests.ofCredential(request, credential.uid);
     clusterSessions.settle(key, outcome, presented);
     return 'await-change';
-  }
-
-  #sessionSecret(
-    { credential: { name, source } }: Subject,
-    signal: AbortSignal,
-  ): SecretMeta | 'absent' | Promise<SecretMeta | 'absent' | Failure> {
-    const { lister, cluster } = this.#parts.deps;
-    const known = lister.secret(source.namespace, sessionNameOf(name));
-    if (known !== 'unknown') return known;
-    return cluster.readSecretMeta(source.namespace, sessionNameOf(name), signal);
   }
 
   /** Once no target holds a token that may be of a session before. */
@@ -159,13 +150,6 @@ export class ClusterReconciler {
       const token = target.tokenAnnotations;
       return token !== undefined && token.expiresAt > now && isSuch(token);
     });
-  }
-
-  async #cleanUp(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
-    const { deps, cleanup } = this.#parts;
-    if (cleanup.isNeeded(key, state)) return cleanup.cleanUp(key, state, signal);
-    deps.tokens.leaveLogout(key);
-    return 'await-change';
   }
 
   #retry(state: CredentialState, failure: Failure): Action {

@@ -80,7 +80,8 @@ function rejectionOf(
   return others.find((each) => each?.presented === presented) ?? own;
 }
 
-async function secretMeta(
+/** As the watch has shown it, or as the API server says where it has not. */
+export async function secretMeta(
   { lister, cluster }: Readers,
   { namespace, name }: ObjectName,
   signal: AbortSignal,

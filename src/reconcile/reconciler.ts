@@ -109,7 +109,7 @@ export class Reconciler {
     this.#clusterSessions.leave(key);
     const removed = await this.#unselected.remove(key, state, signal);
     const released = await this.#mergedTargets.release(key, state, signal);
-    const cleaned = earlierAction(released, await this.#cleanUpSession(key, state, signal));
+    const cleaned = earlierAction(released, await this.cleanup.cleanUp(key, state, signal));
     const action = earlierAction(removed, cleaned);
     if (action !== 'await-change') return action;
     this.cleanup.logOutUnstored(key, state, signal);
@@ -148,7 +148,7 @@ export class Reconciler {
       tokens.leaveLogout(key);
       return action;
     }
-    return earlierAction(action, await this.#cleanUpSession(key, state, signal));
+    return earlierAction(action, await this.cleanup.cleanUp(key, state, signal));
   }
 
   /** What to write into the status, or just when to reconcile again. */
@@ -255,12 +255,6 @@ export class Reconciler {
       lateness: now - former.renewAt,
       remaining: former.expiresAt - now,
     });
-  }
-
-  async #cleanUpSession(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
-    if (this.cleanup.isNeeded(key, state)) return this.cleanup.cleanUp(key, state, signal);
-    this.#deps.tokens.leaveLogout(key);
-    return 'await-change';
   }
 
   /** A session that has come in could not be stored. */

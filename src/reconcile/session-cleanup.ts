@@ -44,18 +44,14 @@ export class SessionCleanup {
     };
   }
 
-  /** There may be a session to clean up. */
-  isNeeded(key: Key, state: CredentialState): boolean {
-    return (
-      this.#deps.lister.hasSession(key) ||
-      state.session !== undefined ||
-      state.supersededSessions !== undefined ||
-      state.unstoredSession !== undefined
-    );
+  /** Logs the session out, if there may be one, then deletes its Secret. */
+  async cleanUp(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
+    if (this.#isNeeded(key, state)) return this.#cleanUpLeftover(key, state, signal);
+    this.#deps.tokens.leaveLogout(key);
+    return 'await-change';
   }
 
-  /** Logs the session out, then deletes its Secret. */
-  async cleanUp(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
+  async #cleanUpLeftover(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
     const { namespace, name } = this.#placeOf(key);
     const { cluster, tokens } = this.#deps;
     const found = await cluster.readSecret(namespace, sessionNameOf(name), signal);
@@ -106,6 +102,16 @@ export class SessionCleanup {
   ): void {
     const logout = requestFrom(session, request.clientSecret);
     this.#logOutInBackground(credential, session, () => Promise.resolve(logout), signal);
+  }
+
+  /** There may be a session to clean up. */
+  #isNeeded(key: Key, state: CredentialState): boolean {
+    return (
+      this.#deps.lister.hasSession(key) ||
+      state.session !== undefined ||
+      state.supersededSessions !== undefined ||
+      state.unstoredSession !== undefined
+    );
   }
 
   /** Another release may look after the credential, or a watch may be late: only the API server knows. */

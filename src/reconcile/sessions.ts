@@ -28,6 +28,7 @@ import {
   type TokenFailure,
 } from '../tokens/token-demand.ts';
 import type { Dependencies } from './dependencies.ts';
+import { secretMeta } from './gather.ts';
 import type { CredentialState, Subject, Unparsed } from './state.ts';
 
 /** After so many ends within an hour another client seems to use the user: the two end each other's sessions. */
@@ -98,9 +99,11 @@ export class Sessions {
     const isPassword = resource.spec.grantType === 'password';
     const isToBeStored = issued !== undefined || state.unstoredSession !== undefined;
     if (!isPassword || !isToBeStored) return undefined;
-    const existing = await this.#existing(resource, signal);
+    const { namespace, name } = resource.metadata;
+    const at = { namespace, name: sessionNameOf(name) };
+    const existing = await secretMeta(this.#deps, at, signal);
     if (isFailure(existing)) return this.#failed(existing, state);
-    if (existing !== 'absent' && !isSessionSecret(existing, resource.metadata.name)) return issued;
+    if (existing !== 'absent' && !isSessionSecret(existing, name)) return issued;
     const failure = await this.#store(subject, existing, signal);
     return failure === undefined ? issued : this.#failed(failure, state);
   }
@@ -277,15 +280,6 @@ export class Sessions {
     const session = sessionFrom(contents);
     if (session !== undefined) state.session = { meta: contents.meta, session };
     return session;
-  }
-
-  #existing(
-    { metadata: { namespace, name } }: ConvercusCredential,
-    signal: AbortSignal,
-  ): SecretMeta | 'absent' | Promise<SecretMeta | 'absent' | Failure> {
-    const known = this.#deps.lister.secret(namespace, sessionNameOf(name));
-    if (known !== 'unknown') return known;
-    return this.#deps.cluster.readSecretMeta(namespace, sessionNameOf(name), signal);
   }
 
   /** Writes the session that has come in. A login that brought no refresh token leaves none to store. */

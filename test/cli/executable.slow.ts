@@ -32,7 +32,7 @@ describe('kubectl convercus as one executable', () => {
     readonly err: string;
   }
 
-  /** Without Node in PATH. The identity provider runs in this process, which must not be held up meanwhile. */
+  /** Without Node in PATH. The identity provider runs in this process, which must not be held up by it. */
   async function run(
     args: readonly string[],
     env: NodeJS.ProcessEnv = {},

@@ -84,7 +84,7 @@ export function describeCli(lab: () => Lab, report: Report): void {
       ]);
     }, LONG);
 
-    /** Bytes that the container of an operator has got more meanwhile. */
+    /** Bytes by which the container of an operator has grown until then. */
     async function mostMemoryDuring(running: Promise<unknown>): Promise<number> {
       const uids = (await lab().operatorPods()).map(({ metadata }) => metadata.uid);
       const pods = (await Promise.all(uids.map(processOf))).filter((pod) => pod !== undefined);

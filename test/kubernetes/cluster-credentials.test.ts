@@ -109,7 +109,7 @@ describe('the cache of cluster credentials', () => {
     expect(cache.learnInstanceStatus(instance, status)).toBe(false);
   });
 
-  it('begins a term with what another leader has stored of them meanwhile', () => {
+  it('begins a term with what another leader has stored of them', () => {
     list({ credentials: [aClusterCredential()], namespaces: [namespace('a')] });
     const instance = cache.credential(IN_A);
     if (instance === undefined) throw new Error('no instance');
