@@ -21,6 +21,8 @@ export interface Observation {
   readonly duplicate: string | undefined;
   /** The last renew request that led to a try, successful or not. */
   readonly handledRenewRequest: string | undefined;
+  /** A renew request whose last try failed for what may pass. It is tried again by the retry rule of that failure. */
+  readonly failedRenewRequest: string | undefined;
   /** The last login that the server has rejected. */
   readonly rejection: Rejection | undefined;
   /** By the not-before policy of the realm, tokens requested before this moment are revoked. */
@@ -225,15 +227,25 @@ function isAnotherSource({ source, target }: Observation): boolean {
   return typeof source !== 'object' || !before.startsWith(`${source.uid}/`);
 }
 
-function isRequestOpen({ credential, target, handledRenewRequest }: Observation): boolean {
-  const { renewRequest } = credential;
-  if (renewRequest === undefined || renewRequest === handledRenewRequest) return false;
-  return renewRequest !== tokenAnnotationsOf({ target })?.renewRequest;
+/** It has not been tried. */
+function isRequestOpen(seen: Observation): boolean {
+  const { credential, handledRenewRequest } = seen;
+  return credential.renewRequest !== handledRenewRequest && isWithoutToken(seen);
+}
+
+const isRequestFailed = (seen: Observation): boolean =>
+  seen.credential.renewRequest === seen.failedRenewRequest && isWithoutToken(seen);
+
+/** The renew request has not led to the token in place. */
+function isWithoutToken({ credential: { renewRequest }, target }: Observation): boolean {
+  return (
+    renewRequest !== undefined && renewRequest !== tokenAnnotationsOf({ target })?.renewRequest
+  );
 }
 
 /** A token younger than `renewal.minimum` stays until it is that old. */
 function renewRequested(seen: Observation, now: EpochMs): boolean {
-  return isRequestOpen(seen) && now >= requestableAt(seen, now);
+  return (isRequestOpen(seen) || isRequestFailed(seen)) && now >= requestableAt(seen, now);
 }
 
 function requestableAt({ credential, target }: Observation, now: EpochMs): EpochMs {
@@ -259,7 +271,7 @@ function renewalDue({ target }: Observation, now: EpochMs): boolean {
 function freshnessFor(reason: RenewReason, seen: Observation, now: EpochMs): RequiredFreshness {
   const current = tokenAnnotationsOf(seen)?.issuedAt ?? 0;
   const requested = isRequestOpen(seen);
-  if (requested)
+  if (requested || reason === 'RenewRequested')
     return { requested, newerThan: Math.max(current, now - seen.credential.renewal.minimum) };
   if (reason === 'TokenRevoked') return { requested, newerThan: seen.validFrom - 1 };
   return { requested, newerThan: reason === 'RenewalDue' ? current : 0 };

@@ -1,5 +1,6 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import { targetNameOf } from '../credential/credential.ts';
+import type { CredentialResource } from '../credential/instance.ts';
 import { isOwnTarget } from '../credential/target-secret.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -7,7 +8,8 @@ import type { Unparsed } from './state.ts';
 
 /**
  * Deletes the targets that a credential has made under another name. The CRD lets name and policy of a target change
- * until `status.issuedAt` exists, so only then there may be one: its token was published, but not told yet.
+ * until `status.issuedAt` exists. So there may be one while no token is told in the status, or when the status names
+ * another target than the spec, which was changed between the write of the target and that of the status.
  */
 export class FormerTargets {
   readonly #deps: Pick<Dependencies, 'lister' | 'cluster' | 'log'>;
@@ -21,18 +23,27 @@ export class FormerTargets {
     { key, resource, state }: Unparsed,
     signal: AbortSignal,
   ): Promise<Failure | undefined> {
-    const { metadata, status } = resource;
-    const { generation } = metadata;
-    if (generation <= 1 || status?.issuedAt !== undefined) return undefined;
+    const { generation } = resource.metadata;
+    if (generation <= 1) return undefined;
+    if (resource.status?.issuedAt !== undefined) return this.#removeTold(resource, signal);
     // The look goes through all Secrets of the cache, and a credential without a token is reconciled often
     if (state.withoutFormerTargets === generation) return undefined;
-    for (const name of this.#deps.lister.ownedSecrets(key, metadata.uid)) {
+    for (const name of this.#deps.lister.ownedSecrets(key, resource.metadata.uid)) {
       if (!isFormer(resource, name)) continue;
       const failure = await this.#removeOne(resource, name, signal);
       if (failure !== undefined) return failure;
     }
     state.withoutFormerTargets = generation;
     return undefined;
+  }
+
+  async #removeTold(
+    resource: CredentialResource,
+    signal: AbortSignal,
+  ): Promise<Failure | undefined> {
+    const told = resource.status?.target?.name;
+    const isRenamed = told !== undefined && told !== targetNameOf(resource);
+    return isRenamed ? this.#removeOne(resource, told, signal) : undefined;
   }
 
   async #removeOne(

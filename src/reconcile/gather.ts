@@ -49,6 +49,7 @@ export async function gather(
     targetIntact,
     duplicate: duplicateOf(resource, lister.credentialsWithTarget(namespace, name), found),
     handledRenewRequest: state.handledRequest ?? resource.status?.lastHandledRenewRequest,
+    failedRenewRequest: state.failedRequest,
     rejection: rejectionOf(lister, resource, credential),
     validFrom: tokens.validFrom(tokenUrl),
     sincePublished: sincePublished(state, clock),

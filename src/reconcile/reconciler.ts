@@ -204,10 +204,11 @@ export class Reconciler {
     if (isPending(done)) return this.#pending(subject, seen, done.reportAt);
     state.pendingSince = undefined;
     if (isRepaired && !isTokenFailure(done)) recordRepair(state, this.#deps.clock.now());
+    recordRequest(subject, reason, done);
     const unchanged = unchangedOutcome(subject, seen);
-    const { renewRequest } = credential;
-    if (isResponse(done)) state.handledRequest = renewRequest;
-    const handledRenewRequest = isResponse(done) ? renewRequest : unchanged.handledRenewRequest;
+    const handledRenewRequest = isResponse(done)
+      ? credential.renewRequest
+      : unchanged.handledRenewRequest;
     const rejection = rejectionOf(seen, state, done);
     if (reason === 'RenewalDue' && !isTokenFailure(done)) this.#recordSchedule(seen);
     return { ...unchanged, handledRenewRequest, rejection, ...this.#synced(subject, reason, done) };
@@ -338,6 +339,18 @@ const WITHOUT_RESPONSE: ReadonlySet<FailureKind> = new Set<FailureKind>([
   'PermissionDenied',
   'TargetRefused',
 ]);
+
+/** A renew request is handled by one response. What may pass is tried again, but not after a restart. */
+function recordRequest(
+  { credential: { renewRequest }, state }: Subject,
+  reason: RenewReason,
+  done: SyncedTarget | TokenFailure,
+): void {
+  if (isResponse(done)) state.handledRequest = renewRequest;
+  if (reason !== 'RenewRequested') return;
+  const mayPass = isTokenFailure(done) && !done.failure.isTerminal;
+  state.failedRequest = mayPass ? renewRequest : undefined;
+}
 
 const isResponse = (done: SyncedTarget | TokenFailure): boolean =>
   !isTokenFailure(done) || !(done.isCached || WITHOUT_RESPONSE.has(done.failure.kind));

@@ -36,6 +36,8 @@ export interface CredentialState {
   publishedAt: Ms | undefined;
   /** The renew request that was last acted upon, in case the status that says so could not be written. */
   handledRequest: string | undefined;
+  /** The renew request that is to be tried again, because it failed for what may pass. */
+  failedRequest?: string | undefined;
   /** When the first of several failed reconciles in a row ended. */
   failingSince?: EpochMs | undefined;
   repairs?: Repairs | undefined;
@@ -106,6 +108,7 @@ const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   intactVersion: undefined,
   publishedAt: undefined,
   handledRequest: undefined,
+  failedRequest: undefined,
   failingSince: undefined,
   repairs: undefined,
   pendingSince: undefined,

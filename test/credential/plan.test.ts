@@ -34,6 +34,7 @@ function seen(
     targetIntact: true,
     duplicate: undefined,
     handledRenewRequest: undefined,
+    failedRenewRequest: undefined,
     rejection: undefined,
     validFrom: 0,
     sincePublished: undefined,
@@ -136,6 +137,16 @@ describe('the plan', () => {
     ],
     ['RenewRequested', 'a request to renew', seen({}, REQUEST)],
     ['nothing', 'a request that was answered', seen({ handledRenewRequest: 'a' }, REQUEST)],
+    [
+      'RenewRequested',
+      'a request that failed for what may pass',
+      seen({ handledRenewRequest: 'a', failedRenewRequest: 'a' }, REQUEST),
+    ],
+    [
+      'nothing',
+      'another request that failed',
+      seen({ handledRenewRequest: 'a', failedRenewRequest: 'b' }, REQUEST),
+    ],
     [
       'nothing',
       'a request that led to this token',

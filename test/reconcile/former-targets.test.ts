@@ -78,6 +78,47 @@ describe('a target whose name is changed before its token was told', () => {
   });
 });
 
+describe('a target whose name is changed while it is written', () => {
+  /** @param shown the watch shows the change before the write has ended */
+  function renameDuringWrite(shown: boolean): void {
+    const { cluster } = world;
+    const apply = cluster.applySecret.bind(cluster);
+    cluster.applySecret = async (desired) => {
+      cluster.applySecret = apply;
+      const written = await apply(desired);
+      if (shown) {
+        editTarget({ name: 'other' });
+        return written;
+      }
+      const applyStatus = cluster.applyStatus.bind(cluster);
+      cluster.applyStatus = async (resource, status) => {
+        cluster.applyStatus = applyStatus;
+        editTarget({ name: 'other' });
+        return applyStatus(resource, status);
+      };
+      return written;
+    };
+  }
+
+  it.each([
+    ['before', true],
+    ['after', false],
+  ])('is deleted when the watch shows it %s the write has ended', async (_, shown) => {
+    world = World.with();
+    renameDuringWrite(shown);
+    await world.pass();
+    expect(world.cluster.stored(TARGET)).toBeDefined();
+    await world.pass();
+
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+    expect(world.cluster.stored(OTHER)?.controllerUid).toBe('uid-of-loyalty');
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.cluster.statusOf(KEY)?.target?.name).toBe('other');
+    await world.pass();
+    expect(deletions()).toEqual(['deleteSecret loyalty-token']);
+  });
+});
+
 describe('a former target', () => {
   it('that is merged into now is deleted, and the Secret of others is awaited', async () => {
     world = World.with();

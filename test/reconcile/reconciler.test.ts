@@ -520,17 +520,44 @@ describe('a renewal on request', () => {
     expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('b');
   });
 
-  it('that fails is answered by the failure, once per value', async () => {
+  it('that fails for a while is answered by the failure, and tried again until it succeeds', async () => {
+    world.idp.outage = OFFLINE;
+    world.cluster.annotate(KEY, { [REQUEST]: 'a' });
+    const failed = await world.pass();
+    expect(world.summary('Renewed')).toBe('False NetworkError');
+    expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('a');
+    await world.pass();
+    expect(world.tokenRequests).toBe(2);
+
+    const action = await world.runFor(minutes(2), failed);
+    world.idp.outage = undefined;
+    await world.runFor(minutes(4), action);
+    expect(world.summary('Renewed')).toBe('True RenewRequested');
+    expect(token()).toBe(`${CANARY}-token-${world.tokenRequests}`);
+    expect(world.tokenRequests).toBeLessThan(12);
+    const { tokenRequests } = world;
+    await world.pass();
+    expect(world.tokenRequests).toBe(tokenRequests);
+  });
+
+  it('that has failed is not tried at once after a restart', async () => {
     world.idp.outage = OFFLINE;
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
     await world.pass();
-    expect(world.summary('Renewed')).toBe('False NetworkError');
-    expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('a');
 
     world.clock.step(minutes(1));
-    await world.pass();
     world.restart();
     await world.pass();
+    expect(world.tokenRequests).toBe(2);
+  });
+
+  it('that is refused is tried once per value', async () => {
+    world.cluster.annotate(KEY, { [REQUEST]: 'a' });
+    world.idp.outage = new Failure('ClientSecretRejected', 'Wrong client secret');
+    await world.pass();
+    expect(world.summary('Renewed')).toBe('False ClientSecretRejected');
+
+    await world.runFor(minutes(1), await world.pass());
     expect(world.tokenRequests).toBe(2);
   });
 
