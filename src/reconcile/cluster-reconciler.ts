@@ -5,13 +5,14 @@ import { instanceIn } from '../credential/instance.ts';
 import type { TokenAnnotations } from '../credential/secret.ts';
 import { isSessionSecret } from '../credential/session-secret.ts';
 import { isOwnedBy } from '../credential/target-secret.ts';
-import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
+import { isFailure } from '../lib/failure.ts';
 import { type Action, asError, earlierAction, earliestRequeue } from '../lib/time.ts';
 import { isPending, isTokenFailure } from '../tokens/token-demand.ts';
 import type { ClusterSessions } from './cluster-sessions.ts';
 import { ClusterStatusUpdater } from './cluster-status-updater.ts';
 import type { ClusterLister, Dependencies } from './dependencies.ts';
 import { secretMeta } from './gather.ts';
+import { retryRequest } from './retry.ts';
 import type { SessionCleanup } from './session-cleanup.ts';
 import type { Sessions } from './sessions.ts';
 import type { CredentialState, CredentialStates, Subject, Unparsed } from './state.ts';
@@ -105,7 +106,7 @@ export class ClusterReconciler {
     const { key, state, credential } = subject;
     const at = { namespace: credential.source.namespace, name: sessionNameOf(credential.name) };
     const existing = await secretMeta(deps, at, signal);
-    if (isFailure(existing)) return this.#retry(state, existing);
+    if (isFailure(existing)) return retryRequest(this.#parts.deps, state, existing);
     // A Secret of others may have come since an instance began to wait, which will tell it
     const isTaken = existing !== 'absent' && !isSessionSecret(existing, credential.name);
     const demanded = isTaken ? undefined : clusterSessions.mostUrgent(key, credential);
@@ -150,11 +151,5 @@ export class ClusterReconciler {
       const token = target.tokenAnnotations;
       return token !== undefined && token.expiresAt > now && isSuch(token);
     });
-  }
-
-  #retry(state: CredentialState, failure: Failure): Action {
-    const { clock, random } = this.#parts.deps;
-    state.failedRequests += 1;
-    return asError(earliestRequeue(retryAt(failure, state.failedRequests, clock.now(), random())));
   }
 }

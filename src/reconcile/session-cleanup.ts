@@ -3,15 +3,16 @@ import type { SecretContents, SecretMeta } from '../credential/secret.ts';
 import type { Session } from '../credential/session.ts';
 import { holdsSession, sessionFrom } from '../credential/session-secret.ts';
 import { sourceFault } from '../credential/source-type.ts';
-import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
+import { type Failure, isFailure } from '../lib/failure.ts';
 import { type Key, type ObjectName, splitKey } from '../lib/key.ts';
 import type { Sensitive } from '../lib/sensitive.ts';
-import { type Action, asError, earliestRequeue, seconds } from '../lib/time.ts';
+import { type Action, seconds } from '../lib/time.ts';
 import { sleep } from '../lib/with-timeout.ts';
 import type { LogoutRequest } from '../oauth/grants.ts';
 import type { SessionStep } from '../tokens/token-client.ts';
 import { isPending } from '../tokens/token-demand.ts';
 import type { Dependencies } from './dependencies.ts';
+import { retryRequest } from './retry.ts';
 import type { CredentialState } from './state.ts';
 
 const MAX_LOGOUT_TRIES = 3;
@@ -55,10 +56,10 @@ export class SessionCleanup {
     const { namespace, name } = this.#placeOf(key);
     const { cluster, tokens } = this.#deps;
     const found = await cluster.readSecret(namespace, sessionNameOf(name), signal);
-    if (isFailure(found)) return this.#retry(state, found);
+    if (isFailure(found)) return retryRequest(this.#deps, state, found);
     const leftover = leftoverFrom(key, state, found);
     const isUsed = await this.#isUsed(leftover, signal);
-    if (isFailure(isUsed)) return this.#retry(state, isUsed);
+    if (isFailure(isUsed)) return retryRequest(this.#deps, state, isUsed);
     if (isUsed) {
       tokens.leaveLogout(key);
       return 'await-change';
@@ -209,17 +210,11 @@ export class SessionCleanup {
     if (meta !== 'absent') {
       const secret = { namespace, name: sessionNameOf(name), uid: meta.uid };
       const failure = await cluster.deleteSecret(secret, signal);
-      if (failure !== undefined) return this.#retry(state, failure);
+      if (failure !== undefined) return retryRequest(this.#deps, state, failure);
     }
     state.failedLogouts = 0;
     log.info('A session has been logged out and removed', { namespace, name });
     return 'await-change';
-  }
-
-  #retry(state: CredentialState, failure: Failure): Action {
-    const { clock, random } = this.#deps;
-    state.failedRequests += 1;
-    return asError(earliestRequeue(retryAt(failure, state.failedRequests, clock.now(), random())));
   }
 }
 

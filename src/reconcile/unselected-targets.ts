@@ -1,9 +1,10 @@
 import { clusterNameOf } from '../credential/cluster-name.ts';
 import { isOwnTarget, TARGET_TYPE } from '../credential/target-secret.ts';
-import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
+import { type Failure, isFailure } from '../lib/failure.ts';
 import { type Key, splitKey } from '../lib/key.ts';
-import { type Action, asError, earliestRequeue } from '../lib/time.ts';
+import type { Action } from '../lib/time.ts';
 import type { Dependencies } from './dependencies.ts';
+import { retryRequest } from './retry.ts';
 import type { CredentialState } from './state.ts';
 
 /**
@@ -82,10 +83,9 @@ export class UnselectedTargets {
   }
 
   #retry(state: CredentialState, failure: Failure): Action {
-    const { clock, random, log } = this.#deps;
-    state.failedRequests += 1;
+    const action = retryRequest(this.#deps, state, failure);
     const { kind: reason, code } = failure;
-    log.warn(failure.message, { reason, code, attempts: state.failedRequests });
-    return asError(earliestRequeue(retryAt(failure, state.failedRequests, clock.now(), random())));
+    this.#deps.log.warn(failure.message, { reason, code, attempts: state.failedRequests });
+    return action;
   }
 }
