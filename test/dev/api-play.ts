@@ -314,8 +314,15 @@ export class Play {
     return next === '' ? undefined : next;
   }
 
-  /** All lines of a watch. */
-  async watch(kind: Kind, from: string, query: Readonly<Record<string, string>> = {}) {
+  /**
+   * The lines of a watch.
+   * @param count after so many it is left, however busy the machine is; without it, when the server ends it
+   */
+  async watch(
+    kind: Kind,
+    from: string,
+    { query = {}, count }: { query?: Readonly<Record<string, string>>; count?: number } = {},
+  ) {
     const versions: number[] = [];
     const events: unknown[] = [];
     try {
@@ -326,7 +333,7 @@ export class Play {
           watch: '1',
           allowWatchBookmarks: 'true',
           resourceVersion: from,
-          ...LONG,
+          timeoutSeconds: count === undefined ? '3' : '60',
           ...query,
         },
         accept: kind === 'secrets' ? METADATA : JSON_ONLY,
@@ -339,6 +346,7 @@ export class Play {
           const { code, reason } = objectOf(object);
           events.push({ type, code, reason });
         } else events.push(eventFrom(type, object));
+        if (events.length === count) break;
       }
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -437,9 +445,6 @@ export class Play {
     };
   }
 }
-
-/** Seconds within which all events reach a watch, also on a busy machine. */
-const LONG = { timeoutSeconds: '3' };
 
 const eventFrom = (type: string | undefined, object: unknown): object => ({
   type,

@@ -883,7 +883,7 @@ const WATCHES: readonly Row[] = [
       await on.post('secrets', secret({ token: '1' }));
       await on.put('secrets', secret({ token: '2' }, { annotations: { n: '1' } }));
       await on.remove('secrets', 'a');
-      await on.watch('secrets', on.version('secrets', 'first'));
+      await on.watch('secrets', on.version('secrets', 'first'), { count: 3 });
       await on.post('secrets', secret({ token: '1' }, { name: 'last' }));
       await on.watch('secrets', on.version('secrets', 'last'));
     },
@@ -909,7 +909,8 @@ const SELECTIONS: readonly Row[] = [
         'b',
         withMetadata(() => ({ labels: {} })),
       );
-      await on.watch('convercuscredentials', on.version('convercuscredentials', 'first'), SELECTOR);
+      const from = on.version('convercuscredentials', 'first');
+      await on.watch('convercuscredentials', from, { query: SELECTOR, count: 5 });
     },
   },
   {
