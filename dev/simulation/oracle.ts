@@ -193,10 +193,18 @@ function strays(world: World): string[] {
       ];
     }
     const owner = type === 'convercus.io/token' ? ownerReferences?.[0]?.uid : undefined;
-    const isLeft = owner !== undefined && !owners.has(owner);
+    const isLeft = owner !== undefined && (!owners.has(owner) || isFormer(secret, credential));
     return isLeft ? [`target ${namespace}/${name} is left`] : keysLeft(world, secret);
   });
 }
+
+/** Its credential, which can be served, has another target by now. */
+const isFormer = ({ metadata }: StoredObject, credential: StoredObject | undefined): boolean =>
+  credential !== undefined &&
+  !isInstance(credential) &&
+  metadata.ownerReferences?.[0]?.uid === credential.metadata.uid &&
+  (specOf(credential).target.creationPolicy === 'Merge' ||
+    targetNameOf(credential) !== metadata.name);
 
 /** Fields of credentials that are gone or have another target, and that were to go with them. */
 function keysLeft({ server }: World, secret: StoredObject): string[] {

@@ -1,11 +1,15 @@
 import { RENEW_REQUEST_ANNOTATION } from '../../src/credential/credential.ts';
-import { MERGE_ANNOTATION } from '../../src/credential/target-secret.ts';
+import {
+  CREDENTIAL_LABEL,
+  MERGE_ANNOTATION,
+  TARGET_TYPE,
+} from '../../src/credential/target-secret.ts';
 import { hours, type Ms, minutes, rfc3339, seconds } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
 import { decoded, encoded, keyOf, mergeAllowedTo, type StoredObject } from './objects.ts';
 import { CLIENTS } from './provider.ts';
 import { START } from './replica.ts';
-import { type Spec, specOf, targetNameOf } from './rules/rule.ts';
+import { type Spec, specOf, statusOf, targetNameOf } from './rules/rule.ts';
 import { clientOf, NAMESPACES, SOURCES, type World } from './world.ts';
 
 /** Edits by people, of objects that the dice pick. Without a fitting object nothing happens. */
@@ -27,13 +31,20 @@ const DATA: readonly Record<string, string>[] = [
   },
 ];
 
+const mergeTarget = (name: string) =>
+  ({
+    name: MERGED,
+    creationPolicy: 'Merge',
+    data: { [`key-${name}`]: '{{access_token}}' },
+  }) as const;
+
 export function newSpec(dice: Dice, name: string): Spec {
   const source = dice.pick(SOURCES);
   const kind = dice.weighted({ own: 65, shared: 15, merge: 20 });
   const target = {
     own: { creationPolicy: 'Owner', data: dice.pick(DATA) },
     shared: { name: SHARED, creationPolicy: 'Owner', data: dice.pick(DATA) },
-    merge: { name: MERGED, creationPolicy: 'Merge', data: { [`key-${name}`]: '{{access_token}}' } },
+    merge: mergeTarget(name),
   } as const;
   return {
     program: dice.pick(['ABC', 'ABC', 'XYZ']),
@@ -177,6 +188,42 @@ function rename(world: World, dice: Dice): void {
   if (specOf(found).target.creationPolicy === 'Merge' && dice.chance(0.7)) {
     world.scheduler.after(dice.between(0, 5_000), () => allowMerge(world, namespace, name));
   }
+}
+
+/** The CRD lets name and policy of a target change until the status tells of a token. */
+const hasNoToken = (credential: StoredObject | undefined): credential is StoredObject =>
+  credential !== undefined && statusOf(credential)?.issuedAt === undefined;
+
+function changeTarget(world: World, dice: Dice): void {
+  if (!world.credentials().some(hasNoToken)) create(world, dice);
+  const all = world.credentials().filter(hasNoToken);
+  if (all.length === 0) return;
+  const key = keyOf(dice.pick(all).metadata);
+  const spec = newTarget(dice, key.split('/')[1]!);
+  const change = () => {
+    const found = world.server.get('convercuscredentials', key);
+    if (!hasNoToken(found)) return;
+    const { name: _, ...former } = specOf(found).target;
+    putCredential(world, found.metadata, { ...specOf(found), target: { ...former, ...spec } });
+  };
+  if (dice.chance(0.5)) return world.later(dice.between(0, 3_000), change);
+  // Between the write of the target and that of the status
+  let isWaiting = true;
+  world.server.observe(({ kind, type, object }) => {
+    const isTarget = kind === 'secrets' && type === 'ADDED' && object.type === TARGET_TYPE;
+    if (!isWaiting || !isTarget || ownerKeyOf(object) !== key) return;
+    isWaiting = false;
+    world.later(dice.between(0, 10), change);
+  });
+}
+
+const ownerKeyOf = ({ metadata: { namespace, labels } }: StoredObject): string =>
+  `${namespace}/${labels?.[CREDENTIAL_LABEL]}`;
+
+function newTarget(dice: Dice, owner: string): Partial<Spec['target']> {
+  if (dice.chance(0.2)) return mergeTarget(owner);
+  const name = dice.pick(['', 'renamed', SHARED]);
+  return { creationPolicy: 'Owner', ...(name !== '' && { name }) };
 }
 
 const changingSecret =
@@ -365,6 +412,7 @@ export const CREDENTIAL_EDITS = {
   recreate,
   recreateWithTarget,
   rename,
+  changeTarget,
   editData: editing(({ target }, dice) =>
     target.creationPolicy === 'Merge' ? {} : { target: { ...target, data: dice.pick(DATA) } },
   ),

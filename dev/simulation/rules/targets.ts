@@ -1,6 +1,7 @@
 import { CLUSTER_KIND, clusterNameOf } from '../../../src/credential/cluster-name.ts';
 import {
   CLUSTER_CREDENTIAL_LABEL,
+  CREDENTIAL_LABEL,
   DELETION_POLICY_ANNOTATION,
   MERGE_ANNOTATION,
 } from '../../../src/credential/target-secret.ts';
@@ -70,7 +71,11 @@ export class Targets {
     const key = keyOf(object.metadata);
     if (type === 'DELETED') {
       if (object.type === 'convercus.io/session' || isOfCluster(object)) return;
-      return this.#scene.violated('only sessions are deleted', `${key} of the type ${object.type}`);
+      if (this.#isFormer(object)) return;
+      return this.#scene.violated(
+        'only sessions and former targets are deleted',
+        `${key} of the type ${object.type}`,
+      );
     }
     if (object.type === 'convercus.io/session') return;
     const uid = textAt(request?.body, 'metadata', 'uid');
@@ -91,6 +96,16 @@ export class Targets {
     }
     this.#checkTokens(change, specs);
     if (before !== undefined) this.#checkGain(change, before);
+  }
+
+  /** Its credential names another target, or merges into one. */
+  #isFormer({ type, metadata: { namespace, name, labels = {} } }: StoredObject): boolean {
+    const owner = labels[CREDENTIAL_LABEL];
+    if (type !== 'convercus.io/token' || owner === undefined) return false;
+    return this.#specsOf(namespace, owner).some(
+      ({ target }) =>
+        target.creationPolicy === 'Merge' || (target.name ?? `${owner}-token`) !== name,
+    );
   }
 
   /** An apply of nothing removes what its manager has set, and never of a credential that still has this target. */
