@@ -119,7 +119,7 @@ export class TargetSync {
       planned.issued === undefined
         ? await readBack(this.#deps, subject, planned, signal)
         : undefined;
-    if (isSuperseded(this.#deps.lister, subject)) return 'superseded';
+    if (kept === 'superseded' || isSuperseded(this.#deps.lister, subject)) return 'superseded';
     if (isFailure(kept)) return this.#failed(kept, state.failedRequests);
     if (kept !== undefined)
       return this.#publish(subject, kept, claimsBefore(subject, kept), signal);

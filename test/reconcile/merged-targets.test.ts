@@ -63,6 +63,26 @@ describe('a Secret to merge into', () => {
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
 
+  it('stays as it is when its owner has passed it on, which the watch has not shown', async () => {
+    putTheirs();
+    allow('loyalty');
+    await world.pass();
+    const shown = world.cluster.secret('shop', 'loyalty-token');
+    allow('other');
+    const before = stored();
+    world.cluster.edit(KEY, (spec) => ({ ...spec, renewal: { percent: 50, jitterPercent: 0 } }));
+    const isShown = world.cluster.secret.bind(world.cluster);
+    world.cluster.secret = (namespace, name) =>
+      name === 'loyalty-token' ? shown : isShown(namespace, name);
+    await world.pass();
+    expect(stored()).toEqual(before);
+
+    world.cluster.secret = isShown;
+    await world.pass();
+    expect(stored()).toEqual(before);
+    expect(world.summary('Renewed')).toBe('False MergeNotAllowed');
+  });
+
   it.each<[string, string | undefined]>([
     ['no credential', undefined],
     ['another credential', 'other'],
