@@ -37,7 +37,7 @@ const NAMES: Readonly<Record<string, string>> = {
   Problems: 'ErrorReporter',
   WatchProblem: 'WatchError',
   WatchSink: 'EventHandler',
-  isNews: 'generationOrAnnotationChanged',
+  isNews: 'specOrAnnotationChanged',
   OwnWrites: 'the cache, which learns what was written',
   SessionKeys: 'the index of the cache',
   SharedParts: 'strings as they were parsed',

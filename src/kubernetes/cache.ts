@@ -13,10 +13,10 @@ import { type Key, keyOf as keyAt, type ObjectName, splitKey } from '../lib/key.
 import type { EventHandler } from '../lib/list-watch.ts';
 import { isOlderVersion } from '../lib/resource-version.ts';
 import {
-  generationOrAnnotationChanged,
   keyOf,
   secretsOf,
   sourceOf,
+  specOrAnnotationChanged,
   statusLost,
   type WatchedSecret,
 } from './objects.ts';
@@ -279,7 +279,7 @@ export class ClusterCache {
     const before = this.#credentials.get(key);
     this.#credentials.set(key, item);
     if (before !== undefined && !isRestored(item, before)) {
-      if (!generationOrAnnotationChanged(before, item) && !statusLost(before, item)) return;
+      if (!specOrAnnotationChanged(before, item) && !statusLost(before, item)) return;
     }
     this.#track(item, key);
     if (before !== undefined) this.#forget(before, key, secretsOf(item));

@@ -10,7 +10,7 @@ import {
 } from '../credential/instance.ts';
 import type { Key } from '../lib/key.ts';
 import type { EventHandler } from '../lib/list-watch.ts';
-import { generationOrAnnotationChanged, statusLost } from './objects.ts';
+import { specOrAnnotationChanged, statusLost } from './objects.ts';
 
 /** Where instances go: the cache of all credentials. */
 interface Instances {
@@ -162,8 +162,7 @@ export class ClusterCredentials {
     const { resource: known } = served;
     this.#served.set(name, served);
     served.resource = resource;
-    const isChanged =
-      isNew || before === undefined || generationOrAnnotationChanged(known, resource);
+    const isChanged = isNew || before === undefined || specOrAnnotationChanged(known, resource);
     if (isChanged) this.#select(served);
     if (isChanged || statusLost(known, resource)) this.#enqueue(name);
   }

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ConvercusCredential } from '../credential/api.ts';
 import { CLUSTER_KIND, instanceNameOf } from '../credential/cluster-name.ts';
 import {
@@ -159,19 +160,22 @@ export function secretsOf(credential: CredentialResource): readonly ObjectName[]
 /** Of either kind. */
 interface Watched {
   readonly metadata: Omit<ConvercusCredential['metadata'], 'namespace'>;
+  readonly spec: unknown;
   readonly status?: Pick<Status, 'observedGeneration' | 'conditions'>;
 }
 
-/** Predicate of an update: false when only the status has changed. */
-export function generationOrAnnotationChanged(
-  { metadata: a }: Watched,
-  { metadata: b }: Watched,
-): boolean {
+/**
+ * Predicate of an update: false when only the status has changed. After etcd was restored from a backup a generation may
+ * come again with another spec.
+ */
+export function specOrAnnotationChanged(before: Watched, after: Watched): boolean {
+  const [{ metadata: a }, { metadata: b }] = [before, after];
   return (
     a.uid !== b.uid ||
     a.generation !== b.generation ||
     a.deletionTimestamp !== b.deletionTimestamp ||
-    a.annotations?.[RENEW_REQUEST_ANNOTATION] !== b.annotations?.[RENEW_REQUEST_ANNOTATION]
+    a.annotations?.[RENEW_REQUEST_ANNOTATION] !== b.annotations?.[RENEW_REQUEST_ANNOTATION] ||
+    !isDeepStrictEqual(before.spec, after.spec)
   );
 }
 

@@ -113,6 +113,14 @@ describe('the cache of the cluster', () => {
       expect(wakeUps()).toEqual(['shop/a']);
     });
 
+    it('wakes for another spec of the same generation, from an etcd that was restored', () => {
+      credentials.apply(shown('a'));
+      wakeUps();
+      const { spec, ...rest } = shown('a');
+      credentials.apply({ ...rest, spec: { ...spec, suspend: true } });
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+
     it('wakes a deleted one and those who claim the same target', () => {
       credentials.apply(shown('a', { target: 't' }));
       credentials.apply(shown('b', { target: 't' }));
