@@ -10,7 +10,7 @@ import {
 } from '../credential/instance.ts';
 import type { Key } from '../lib/key.ts';
 import type { EventHandler } from '../lib/list-watch.ts';
-import { specOrAnnotationChanged, statusLost } from './objects.ts';
+import { specOrAnnotationChanged } from './objects.ts';
 
 /** Where instances go: the cache of all credentials. */
 interface Instances {
@@ -164,7 +164,8 @@ export class ClusterCredentials {
     served.resource = resource;
     const isChanged = isNew || before === undefined || specOrAnnotationChanged(known, resource);
     if (isChanged) this.#select(served);
-    if (isChanged || statusLost(known, resource)) this.#enqueue(name);
+    // Also for our own write: it may show a status that the instances have left since
+    if (isChanged || !isDeepStrictEqual(known.status, resource.status)) this.#enqueue(name);
   }
 
   #forgetCredential(name: string): void {
