@@ -24,8 +24,8 @@ export class FormerTargets {
     signal: AbortSignal,
   ): Promise<Failure | undefined> {
     const { generation } = resource.metadata;
-    if (generation <= 1) return undefined;
     if (resource.status?.issuedAt !== undefined) return this.#removeTold(resource, signal);
+    if (generation <= 1) return undefined;
     // The look goes through all Secrets of the cache, and a credential without a token is reconciled often
     if (state.withoutFormerTargets === generation) return undefined;
     for (const name of this.#deps.lister.ownedSecrets(key, resource.metadata.uid)) {

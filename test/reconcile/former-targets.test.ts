@@ -120,6 +120,21 @@ describe('a target whose name is changed while it is written', () => {
 });
 
 describe('a former target', () => {
+  it('that the status names is deleted, though a restored etcd holds the first generation', async () => {
+    world = World.with();
+    editTarget({ name: 'other' });
+    await world.pass();
+    const told = world.cluster.credential(KEY);
+    if (told === undefined) throw new Error('it is there');
+    const { name: _, ...target } = told.spec.target;
+    const metadata = { ...told.metadata, generation: 1 };
+    world.cluster.put({ ...told, metadata, spec: { ...told.spec, target } });
+    await world.pass();
+
+    expect(world.cluster.stored(OTHER)).toBeUndefined();
+    expect(world.cluster.stored(TARGET)).toBeDefined();
+  });
+
   it('that is merged into now is deleted, and the Secret of others is awaited', async () => {
     world = World.with();
     world.cluster.failNext('applyStatus', OUTAGE);
