@@ -24,10 +24,9 @@ export class FormerTargets {
     signal: AbortSignal,
   ): Promise<Failure | undefined> {
     const { generation } = resource.metadata;
-    const { issuedAt, conditions } = resource.status ?? {};
-    if (issuedAt !== undefined) return this.#removeTold(resource, signal);
-    // A new one has none. With a status it may have had another spec, which a restored etcd does not hold
-    if (generation <= 1 && conditions === undefined) return undefined;
+    if (resource.status?.issuedAt !== undefined) return this.#removeTold(resource, signal);
+    // A new one has none, unless a restored etcd has gone back to its first generation
+    if (generation <= 1 && state.withoutFormerTargets === undefined) return undefined;
     // The look goes through all Secrets of the cache, and a credential without a token is reconciled often
     if (state.withoutFormerTargets === generation) return undefined;
     for (const name of this.#deps.lister.ownedSecrets(key, resource.metadata.uid)) {

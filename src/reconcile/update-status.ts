@@ -1,7 +1,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { targetNameOf } from '../credential/credential.ts';
 import { eventFor } from '../credential/events.ts';
-import { type CredentialResource, isInstance } from '../credential/instance.ts';
+import { isInstance } from '../credential/instance.ts';
 import type { Rejection } from '../credential/lockout.ts';
 import type { TokenAnnotations } from '../credential/secret.ts';
 import { type Attempt, failureOf, statusFor } from '../credential/status.ts';
@@ -56,7 +56,7 @@ export class StatusUpdater {
     const isClusterError = failure !== undefined && isClusterFailure(failure);
     if (isClusterError && state.failedRequests === 0) return again(failure);
 
-    const written = await this.#write(resource, outcome, signal);
+    const written = await this.#write({ resource, state }, outcome, signal);
     if (isFailure(written)) return again(written);
     if (isClusterError) return again(failure);
     // A refused target (quota, admission) is tried again after longer waits; any other outcome starts from the first
@@ -65,15 +65,16 @@ export class StatusUpdater {
   }
 
   async #write(
-    resource: CredentialResource,
+    { resource, state }: Omit<Unparsed, 'key'>,
     outcome: ReconcileOutcome,
     signal: AbortSignal,
   ): Promise<Failure | undefined> {
     const { cluster, clock, log } = this.#deps;
     const targetName = targetNameOf(resource);
     const status = statusFor({ ...outcome, resource, targetName }, clock.now());
-    if (isDeepStrictEqual(status, resource.status)) return undefined;
+    if (!state.statusUnsure && isDeepStrictEqual(status, resource.status)) return undefined;
     const written = await cluster.applyStatus(resource, status, signal);
+    state.statusUnsure = isFailure(written) || undefined;
     if (isFailure(written)) return written;
     const event =
       written === 'gone' ? undefined : eventFor(resource.status, status, isRenewed(outcome));
