@@ -18,7 +18,7 @@ import {
   type StoredObject,
 } from './objects.ts';
 import { START } from './replica.ts';
-import { type Spec, specOf, statusOf, targetNameOf, tokensIn } from './rules/rule.ts';
+import { makesTarget, type Spec, specOf, statusOf, targetNameOf, tokensIn } from './rules/rule.ts';
 import { sessionIn } from './rules/sessions.ts';
 import { isFor, isReleasedWith } from './rules/targets.ts';
 import type { World } from './world.ts';
@@ -203,8 +203,7 @@ const isFormer = ({ metadata }: StoredObject, credential: StoredObject | undefin
   credential !== undefined &&
   !isInstance(credential) &&
   metadata.ownerReferences?.[0]?.uid === credential.metadata.uid &&
-  (specOf(credential).target.creationPolicy === 'Merge' ||
-    targetNameOf(credential) !== metadata.name);
+  !makesTarget(credential.metadata.name, specOf(credential), metadata.name);
 
 /** Fields of credentials that are gone or have another target, and that were to go with them. */
 function keysLeft({ server }: World, secret: StoredObject): string[] {

@@ -190,21 +190,22 @@ function rename(world: World, dice: Dice): void {
   }
 }
 
-/** The CRD lets name and policy of a target change until the status tells of a token. */
 const hasNoToken = (credential: StoredObject | undefined): credential is StoredObject =>
   credential !== undefined && statusOf(credential)?.issuedAt === undefined;
 
+/** The CRD lets name and policy of a target change until the status tells of a token. */
 function changeTarget(world: World, dice: Dice): void {
   if (!world.credentials().some(hasNoToken)) create(world, dice);
   const all = world.credentials().filter(hasNoToken);
   if (all.length === 0) return;
-  const key = keyOf(dice.pick(all).metadata);
-  const spec = newTarget(dice, key.split('/')[1]!);
+  const { metadata } = dice.pick(all);
+  const key = keyOf(metadata);
+  const target = newTarget(dice, metadata.name);
   const change = () => {
     const found = world.server.get('convercuscredentials', key);
     if (!hasNoToken(found)) return;
     const { name: _, ...former } = specOf(found).target;
-    putCredential(world, found.metadata, { ...specOf(found), target: { ...former, ...spec } });
+    putCredential(world, found.metadata, { ...specOf(found), target: { ...former, ...target } });
   };
   if (dice.chance(0.5)) return world.later(dice.between(0, 3_000), change);
   // Between the write of the target and that of the status

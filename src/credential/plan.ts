@@ -230,14 +230,14 @@ function isAnotherSource({ source, target }: Observation): boolean {
 /** It has not been tried. */
 function isRequestOpen(seen: Observation): boolean {
   const { credential, handledRenewRequest } = seen;
-  return credential.renewRequest !== handledRenewRequest && isWithoutToken(seen);
+  return credential.renewRequest !== handledRenewRequest && isUnfulfilled(seen);
 }
 
 const isRequestFailed = (seen: Observation): boolean =>
-  seen.credential.renewRequest === seen.failedRenewRequest && isWithoutToken(seen);
+  seen.credential.renewRequest === seen.failedRenewRequest && isUnfulfilled(seen);
 
 /** The renew request has not led to the token in place. */
-function isWithoutToken({ credential: { renewRequest }, target }: Observation): boolean {
+function isUnfulfilled({ credential: { renewRequest }, target }: Observation): boolean {
   return (
     renewRequest !== undefined && renewRequest !== tokenAnnotationsOf({ target })?.renewRequest
   );

@@ -106,7 +106,7 @@ export class ClusterReconciler {
     const { key, state, credential } = subject;
     const at = { namespace: credential.source.namespace, name: sessionNameOf(credential.name) };
     const existing = await secretMeta(deps, at, signal);
-    if (isFailure(existing)) return retryRequest(this.#parts.deps, state, existing);
+    if (isFailure(existing)) return retryRequest(deps, state, existing);
     // A Secret of others may have come since an instance began to wait, which will tell it
     const isTaken = existing !== 'absent' && !isSessionSecret(existing, credential.name);
     const demanded = isTaken ? undefined : clusterSessions.mostUrgent(key, credential);

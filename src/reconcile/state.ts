@@ -45,8 +45,8 @@ export interface CredentialState {
   withoutFormerTargets?: number | undefined;
   /** Since when the first token has been waited for, by the monotonic clock. */
   pendingSince?: Ms | undefined;
-  /** The last write of the status failed, and may have been carried out all the same: the watch is not proof enough. */
-  statusUnsure?: true | undefined;
+  /** Its last write failed, but may have been carried out. What the watch has shown may be older than that. */
+  isStatusUncertain?: true | undefined;
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */
@@ -111,7 +111,7 @@ const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   publishedAt: undefined,
   handledRequest: undefined,
   failedRequest: undefined,
-  statusUnsure: undefined,
+  isStatusUncertain: undefined,
   failingSince: undefined,
   repairs: undefined,
   pendingSince: undefined,

@@ -72,9 +72,9 @@ export class StatusUpdater {
     const { cluster, clock, log } = this.#deps;
     const targetName = targetNameOf(resource);
     const status = statusFor({ ...outcome, resource, targetName }, clock.now());
-    if (!state.statusUnsure && isDeepStrictEqual(status, resource.status)) return undefined;
+    if (!state.isStatusUncertain && isDeepStrictEqual(status, resource.status)) return undefined;
     const written = await cluster.applyStatus(resource, status, signal);
-    state.statusUnsure = isFailure(written) || undefined;
+    state.isStatusUncertain = isFailure(written) || undefined;
     if (isFailure(written)) return written;
     const event =
       written === 'gone' ? undefined : eventFor(resource.status, status, isRenewed(outcome));

@@ -11,6 +11,7 @@ import {
   SETTINGS,
   START,
 } from '../support/builders.ts';
+import { OUTAGE } from '../support/fake-cluster.ts';
 import { GOOD_SECRET, KEY, SOURCE, TARGET, until, World, WRONG_SECRET } from '../support/world.ts';
 
 const RENEW_AT = START + minutes(4);
@@ -595,6 +596,33 @@ describe('a renewal on request', () => {
     await world.pass();
     await world.pass();
     expect(world.tokenRequests).toBe(3);
+  });
+});
+
+describe('a status whose write was lost', () => {
+  it('is written again, though the next one equals what the watch has shown', async () => {
+    await world.pass();
+    const good = world.cluster.statusOf(KEY);
+    const apply = world.cluster.applyStatus.bind(world.cluster);
+    let stored = good;
+    let isLost = true;
+    // The API server carries it out, but neither its response nor the watch arrives
+    world.cluster.applyStatus = async (resource, status) => {
+      stored = status;
+      return isLost ? OUTAGE : apply(resource, status);
+    };
+    let isAway = true;
+    world.cluster.failWhile('readSecretMeta', () => isAway);
+    world.cluster.hide(TARGET);
+    await world.pass();
+    await world.pass();
+    expect(stored).not.toEqual(good);
+    expect(world.cluster.statusOf(KEY)).toEqual(good);
+
+    isAway = false;
+    isLost = false;
+    await world.pass();
+    expect(stored).toEqual(good);
   });
 });
 

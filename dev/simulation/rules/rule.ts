@@ -27,7 +27,14 @@ export const specOf = ({ spec }: Pick<StoredObject, 'spec'>): Spec =>
 export const statusOf = ({ status }: Pick<StoredObject, 'status'>): Status | undefined => status;
 
 export const targetNameOf = (credential: StoredObject): string =>
-  specOf(credential).target.name ?? `${credential.metadata.name}-token`;
+  nameOfTarget(credential.metadata.name, specOf(credential));
+
+const nameOfTarget = (credentialName: string, { target }: Spec): string =>
+  target.name ?? `${credentialName}-token`;
+
+/** The operator is to make a target of that name for it, and not to merge into one of others. */
+export const makesTarget = (credentialName: string, spec: Spec, secretName: string): boolean =>
+  spec.target.creationPolicy === 'Owner' && nameOfTarget(credentialName, spec) === secretName;
 
 export const realmOf = ({ realm, program, environment }: Spec): string =>
   realm ?? (environment === 'staging' ? `${program.toLowerCase()}-staging` : program.toLowerCase());

@@ -10,7 +10,7 @@ import type { Ms } from '../../../src/lib/time.ts';
 import type { Change } from '../api-server.ts';
 import { decoded, keyOf, mergeAllowedTo, type StoredObject } from '../objects.ts';
 import type { Issued } from '../provider.ts';
-import { hostOf, realmOf, type Scene, type Spec, specOf, tokensIn } from './rule.ts';
+import { hostOf, makesTarget, realmOf, type Scene, type Spec, specOf, tokensIn } from './rule.ts';
 
 const OPERATOR = 'convercus-operator';
 const OURS = 'convercus.io/';
@@ -102,10 +102,7 @@ export class Targets {
   #isFormer({ type, metadata: { namespace, name, labels = {} } }: StoredObject): boolean {
     const owner = labels[CREDENTIAL_LABEL];
     if (type !== 'convercus.io/token' || owner === undefined) return false;
-    return this.#specsOf(namespace, owner).some(
-      ({ target }) =>
-        target.creationPolicy === 'Merge' || (target.name ?? `${owner}-token`) !== name,
-    );
+    return this.#specsOf(namespace, owner).some((spec) => !makesTarget(owner, spec, name));
   }
 
   /** An apply of nothing removes what its manager has set, and never of a credential that still has this target. */
