@@ -20,7 +20,7 @@ import {
   statusLost,
   type WatchedSecret,
 } from './objects.ts';
-import { instanceOf, newMergersOf, SecretIndex, sessionOwnerOf } from './secret-index.ts';
+import { newMergersOf, SecretIndex, sessionOwnerOf } from './secret-index.ts';
 
 /** A list of credentials that is not complete yet. */
 interface CredentialList {
@@ -89,8 +89,8 @@ export class ClusterCache {
     );
   }
 
-  ownedSecrets(key: Key, uid: string): readonly string[] {
-    return [...this.#secrets.ownedSecrets(key, uid)];
+  formerTargets(key: Key): readonly string[] {
+    return [...this.#secrets.formerTargets(key)];
   }
 
   mergedSecrets(key: Key): readonly string[] {
@@ -104,8 +104,8 @@ export class ClusterCache {
   *keys(namespace?: string): Iterable<Key> {
     for (const credential of this.#credentialsIn(namespace)) yield keyOf(credential);
     const sessions = Array.from(this.#secrets.sessions(namespace), sessionKeyOf);
-    const left = [sessions, this.#secrets.mergers(namespace), this.#secrets.instances(namespace)];
-    for (const key of left.flatMap((keys) => [...keys])) {
+    const instances = [...this.#secrets.formerUsers(namespace)].filter(isOfInstance);
+    for (const key of [...sessions, ...this.#secrets.mergers(namespace), ...instances]) {
       if (!this.#credentials.has(key)) yield key;
     }
   }
@@ -245,9 +245,15 @@ export class ClusterCache {
     // Left by a credential that is gone or has another grant type or target by now: no other event enqueues its key
     const grantType = isNewSession && this.#credentials.get(owner)?.spec.grantType;
     if (isNewSession && grantType !== 'password') this.#enqueueKeys([owner]);
-    const instance = instanceOf(secret, secret.meta);
-    if (instance !== undefined && !this.#credentials.has(instance)) this.#enqueueKeys([instance]);
+    this.#enqueueFormerUser(secret);
     this.#enqueueKeys(newMergersOf(secret, before));
+  }
+
+  /** The credential that has to delete its former target. Garbage collection does so when it is gone. */
+  #enqueueFormerUser(secret: WatchedSecret): void {
+    const key = this.#secrets.formerUserOf(secret);
+    if (key === undefined) return;
+    if (this.#credentials.has(key) || isOfInstance(key)) this.#enqueueKeys([key]);
   }
 
   /** Whether a later version of the credential of that name is known. */
@@ -338,6 +344,8 @@ function sessionKeyOf(owner: Key): Key {
   const clusterName = clusterNameOf(splitKey(owner).name);
   return clusterName === undefined ? owner : clusterKeyOf(clusterName);
 }
+
+const isOfInstance = (key: Key): boolean => clusterNameOf(splitKey(key).name) !== undefined;
 
 /** What is known has no version since versions began again, or a later one: then the status is as of the backup. */
 function isRestored(item: ConvercusCredential, known: ConvercusCredential): boolean {

@@ -1,4 +1,3 @@
-import { clusterNameOf } from '../credential/cluster-name.ts';
 import { sessionNameOf } from '../credential/credential.ts';
 import { isSameVersion, type KnownSecret, type SecretMeta } from '../credential/secret.ts';
 import { isSessionSecret } from '../credential/session-secret.ts';
@@ -29,7 +28,9 @@ export class SecretIndex {
   /** By `namespace/name`. */
   readonly #tracked = new Map<string, Tracked>();
   /** By credential, existing or not: names of the Secrets that `mergedBy` names it for. */
-  readonly #merged = new Map<Key, Set<string>>();
+  readonly #merged: NamesByKey = new Map();
+  /** By credential, existing or not: names of the Secrets that carry its label and that it does not name. */
+  readonly #former: NamesByKey = new Map();
   #changes = 0;
 
   /** Number of changes so far. Noted before a request, it tells what has changed since that was sent. */
@@ -64,21 +65,21 @@ export class SecretIndex {
     }
   }
 
-  /** The instances of ClusterConvercusCredentials, existing or not, that have a target. */
-  *instances(namespace: string | undefined): Iterable<Key> {
-    for (const [at, { known }] of this.#trackedIn(namespace)) {
-      const key = typeof known === 'object' ? instanceOf(splitKey(at), known) : undefined;
-      if (key !== undefined) yield key;
-    }
+  /** Names of the Secrets that carry the label of the credential, existing or not, and that it does not name. */
+  formerTargets(key: Key): Iterable<string> {
+    return this.#former.get(key) ?? [];
   }
 
-  /** The Secrets with the label of the credential and the one of that uid as their owner. It looks at all of them. */
-  *ownedSecrets(key: Key, uid: string): Iterable<string> {
-    const { namespace, name } = splitKey(key);
-    for (const [at, { known }] of this.#trackedIn(namespace)) {
-      if (typeof known !== 'object' || known.controllerUid !== uid) continue;
-      if (known.credentialName === name) yield splitKey(at).name;
-    }
+  /** The credentials, existing or not, that have such Secrets. */
+  *formerUsers(namespace: string | undefined): Iterable<Key> {
+    for (const key of this.#former.keys()) if (isIn(namespace, key)) yield key;
+  }
+
+  /** The credential whose label the Secret carries and that does not name it. */
+  formerUserOf(at: ObjectName): Key | undefined {
+    const tracked = this.#find(at);
+    const user = tracked && userOf(tracked);
+    return user === undefined || tracked?.referrers.has(user) === true ? undefined : user;
   }
 
   /** The Secrets that the credential, existing or not, has merged into and whose fields there go with it. */
@@ -94,10 +95,14 @@ export class SecretIndex {
   track(at: ObjectName, key: Key): void {
     const tracked = this.#find(at) ?? this.#begin(at, 'unknown');
     tracked.referrers.add(key);
+    if (userOf(tracked) === key) remove(this.#former, key, at.name);
   }
 
   untrack(at: ObjectName, key: Key): void {
-    this.#find(at)?.referrers.delete(key);
+    const tracked = this.#find(at);
+    if (tracked === undefined) return;
+    tracked.referrers.delete(key);
+    if (userOf(tracked) === key) add(this.#former, key, at.name);
     this.#dropUnneeded(at);
   }
 
@@ -228,21 +233,25 @@ export class SecretIndex {
     tracked.known = known;
     tracked.change = this.#changes;
     this.#indexMergers(tracked, before);
+    this.#indexFormer(tracked, before);
     return before;
   }
 
   #indexMergers({ at, known }: Tracked, before: KnownSecret): void {
     const { namespace, name: secretName } = splitKey(at);
     for (const name of mergersOf(before)) {
-      const key = keyOf({ namespace, name });
-      const names = this.#merged.get(key);
-      names?.delete(secretName);
-      if (names?.size === 0) this.#merged.delete(key);
+      remove(this.#merged, keyOf({ namespace, name }), secretName);
     }
     for (const name of mergersOf(known)) {
-      const key = keyOf({ namespace, name });
-      this.#merged.set(key, (this.#merged.get(key) ?? new Set()).add(secretName));
+      add(this.#merged, keyOf({ namespace, name }), secretName);
     }
+  }
+
+  #indexFormer({ at, known, referrers }: Tracked, before: KnownSecret): void {
+    const { name } = splitKey(at);
+    const [userBefore, user] = [userOf({ at, known: before }), userOf({ at, known })];
+    if (userBefore !== undefined) remove(this.#former, userBefore, name);
+    if (user !== undefined && !referrers.has(user)) add(this.#former, user, name);
   }
 
   #found(tracked: Tracked, meta: SecretMeta): KnownSecret | undefined {
@@ -258,6 +267,18 @@ export class SecretIndex {
     tracked.asOf = NO_VERSION;
     return before;
   }
+}
+
+type NamesByKey = Map<Key, Set<string>>;
+
+function add(names: NamesByKey, key: Key, name: string): void {
+  names.set(key, (names.get(key) ?? new Set()).add(name));
+}
+
+/** A key without names takes no memory. */
+function remove(names: NamesByKey, key: Key, name: string): void {
+  names.get(key)?.delete(name);
+  if (names.get(key)?.size === 0) names.delete(key);
 }
 
 /** A target or a session Secret, of this or of another release. */
@@ -286,9 +307,9 @@ export function sessionOwnerOf({ namespace, name }: ObjectName, meta: SecretMeta
   return keyOf({ namespace, name: credentialName });
 }
 
-/** The instance whose target that is, by its label; undefined when it is none. */
-export function instanceOf({ namespace }: ObjectName, meta: SecretMeta): Key | undefined {
-  const { credentialName: name, isSession } = meta;
-  const isTarget = name !== undefined && isSession !== true && clusterNameOf(name) !== undefined;
-  return isTarget ? keyOf({ namespace, name }) : undefined;
+/** The credential whose target that is, by its label; undefined when it is none. */
+function userOf({ at, known }: Pick<Tracked, 'at' | 'known'>): Key | undefined {
+  if (typeof known !== 'object' || known.isSession === true) return undefined;
+  const { credentialName: name } = known;
+  return name === undefined ? undefined : keyOf({ namespace: splitKey(at).namespace, name });
 }

@@ -42,8 +42,8 @@ export interface Lister {
   referrers(namespace: string, secretName: string): readonly CredentialResource[];
   /** A Secret labelled as the session of that credential exists, whether the credential does or not. */
   hasSession(key: Key): boolean;
-  /** Names of the Secrets that carry the label of the credential and have the one of that uid as their owner. */
-  ownedSecrets(key: Key, uid: string): readonly string[];
+  /** Names of the Secrets that carry the label of the credential, existing or not, and that it does not name. */
+  formerTargets(key: Key): readonly string[];
   /** Names of the Secrets that the credential, existing or not, has merged into and whose fields there go with it. */
   mergedSecrets(key: Key): readonly string[];
 }

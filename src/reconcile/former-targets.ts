@@ -1,78 +1,133 @@
-import type { ConvercusCredential } from '../credential/api.ts';
+import { clusterNameOf } from '../credential/cluster-name.ts';
 import { targetNameOf } from '../credential/credential.ts';
 import type { CredentialResource } from '../credential/instance.ts';
-import { isOwnTarget } from '../credential/target-secret.ts';
+import { isOwnTarget, TARGET_TYPE } from '../credential/target-secret.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
+import { type Key, splitKey } from '../lib/key.ts';
+import type { Action } from '../lib/time.ts';
 import type { Dependencies } from './dependencies.ts';
-import type { Unparsed } from './state.ts';
+import { retryRequest } from './retry.ts';
+import type { CredentialState } from './state.ts';
+
+interface FormerTarget {
+  readonly key: Key;
+  /** Of the credential. */
+  readonly uid: string;
+  readonly secretName: string;
+}
 
 /**
- * Deletes the targets that a credential has made under another name. The CRD lets name and policy of a target change
- * until `status.issuedAt` exists. So there may be one while no token is told in the status, or when the status names
- * another target than the spec, which was changed between the write of the target and that of the status.
+ * Deletes the targets that a credential has made and does not name any more. The CRD lets name and policy of a target
+ * change until `status.issuedAt` exists, a restored etcd may bring an earlier spec, and a ClusterConvercusCredential may
+ * no longer select a namespace. When the resource is gone itself, that is left to garbage collection. There is no
+ * finalizer: a Secret says by owner and label whose it is, also after a restart.
  */
 export class FormerTargets {
-  readonly #deps: Pick<Dependencies, 'lister' | 'cluster' | 'log'>;
+  readonly #deps: Dependencies;
+  /**
+   * By key: uids of Secrets that look like targets and are of another type, which can't be changed. Each is read once:
+   * the owner of a namespace may make many of them, and every write of one enqueues the key.
+   */
+  readonly #others = new Map<Key, Set<string>>();
 
-  constructor(deps: Pick<Dependencies, 'lister' | 'cluster' | 'log'>) {
+  constructor(deps: Dependencies) {
     this.#deps = deps;
   }
 
-  /** Before the next target is written, so that none is forgotten. */
-  async remove(
-    { key, resource, state }: Unparsed,
-    signal: AbortSignal,
-  ): Promise<Failure | undefined> {
-    const { generation } = resource.metadata;
-    if (resource.status?.issuedAt !== undefined) return this.#removeTold(resource, signal);
-    // A new one has none, unless a restored etcd has gone back to its first generation
-    if (generation <= 1 && state.withoutFormerTargets === undefined) return undefined;
-    // The look goes through all Secrets of the cache, and a credential without a token is reconciled often
-    if (state.withoutFormerTargets === generation) return undefined;
-    for (const name of this.#deps.lister.ownedSecrets(key, resource.metadata.uid)) {
-      if (!isFormer(resource, name)) continue;
-      const failure = await this.#removeOne(resource, name, signal);
+  /** @param uid of the credential; an instance has that of its ClusterConvercusCredential */
+  async remove(key: Key, uid: string, signal: AbortSignal): Promise<Failure | undefined> {
+    for (const secretName of this.#namesOf(key, uid)) {
+      const failure = await this.#removeOne({ key, uid, secretName }, signal);
       if (failure !== undefined) return failure;
     }
-    state.withoutFormerTargets = generation;
     return undefined;
   }
 
-  async #removeTold(
-    resource: CredentialResource,
-    signal: AbortSignal,
-  ): Promise<Failure | undefined> {
-    const told = resource.status?.target?.name;
-    const isRenamed = told !== undefined && told !== targetNameOf(resource);
-    return isRenamed ? this.#removeOne(resource, told, signal) : undefined;
+  /** @param key of an instance that is gone */
+  async removeUnselected(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
+    const { clusterCredentials, log } = this.#deps;
+    const clusterName = clusterNameOf(splitKey(key).name);
+    const known = clusterName && clusterCredentials?.credential(clusterName);
+    if (known === undefined || known === '') return 'await-change';
+    const failure = await this.remove(key, known.metadata.uid, signal);
+    if (failure === undefined) return 'await-change';
+    const action = retryRequest(this.#deps, state, failure);
+    const { kind: reason, code } = failure;
+    log.warn(failure.message, { reason, code, attempts: state.failedRequests });
+    return action;
   }
 
-  async #removeOne(
-    { metadata: { namespace, name, uid } }: ConvercusCredential,
-    secretName: string,
-    signal: AbortSignal,
-  ): Promise<Failure | undefined> {
+  /** Of the Secrets that look like former targets, but for those that are known to be none. */
+  #namesOf(key: Key, uid: string): string[] {
+    const { lister } = this.#deps;
+    const { namespace, name } = splitKey(key);
+    const found = this.#candidates(key).flatMap((secretName) => {
+      const meta = lister.secret(namespace, secretName);
+      if (typeof meta !== 'object') return [];
+      const isOurs = meta.controllerUid === uid && meta.credentialName === name;
+      return isOurs ? [{ secretName, secretUid: meta.uid }] : [];
+    });
+    const others = this.#others.get(key) ?? new Set();
+    const still = found.map(({ secretUid }) => secretUid).filter((other) => others.has(other));
+    if (still.length === 0) this.#others.delete(key);
+    else this.#others.set(key, new Set(still));
+    return found
+      .filter(({ secretUid }) => !others.has(secretUid))
+      .map(({ secretName }) => secretName);
+  }
+
+  #candidates(key: Key): readonly string[] {
+    const { lister } = this.#deps;
+    const names = lister.formerTargets(key);
+    const resource = lister.credential(key);
+    // It merges into Secrets of others, and not into what it has made itself
+    const isMerge = resource?.spec.target.creationPolicy === 'Merge';
+    return isMerge ? [...names, targetNameOf(resource)] : names;
+  }
+
+  async #removeOne(former: FormerTarget, signal: AbortSignal): Promise<Failure | undefined> {
+    const { key, uid, secretName } = former;
     const { cluster, log } = this.#deps;
-    // A watch may be late: only the API server knows the spec, and only the whole Secret tells its type
-    const credential = await cluster.readCredential(namespace, name, signal);
-    if (isFailure(credential)) return credential;
-    if (credential === 'absent' || credential.metadata.uid !== uid) return undefined;
-    if (!isFormer(credential, secretName)) return undefined;
+    const { namespace, name } = splitKey(key);
+    // Metadata do not hold the type
     const found = await cluster.readSecret(namespace, secretName, signal);
     if (isFailure(found)) return found;
-    if (found === 'absent' || !isOwnTarget({ uid, name }, found)) return undefined;
+    if (found === 'absent') return undefined;
+    if (found.type !== TARGET_TYPE) this.#noteOther(key, found.meta.uid);
+    if (!isOwnTarget({ uid, name }, found)) return undefined;
+    const isUnwanted = await this.#isUnwanted(former, signal);
+    if (isFailure(isUnwanted)) return isUnwanted;
+    if (!isUnwanted) return undefined;
     const secret = { namespace, name: secretName, uid: found.meta.uid };
     const failure = await cluster.deleteSecret(secret, signal);
     if (failure !== undefined) return failure;
-    log.info('A target that has another name now was deleted', {
+    log.info('A target that its credential does not name any more was deleted', {
       namespace,
       name,
       secret: secretName,
     });
     return undefined;
   }
+
+  /** A watch may be late: only the API server knows the spec. */
+  async #isUnwanted(
+    { key, uid, secretName }: FormerTarget,
+    signal: AbortSignal,
+  ): Promise<boolean | Failure> {
+    const { lister, cluster } = this.#deps;
+    const { namespace, name } = splitKey(key);
+    if (lister.credential(key) === undefined) return true; // its namespace is not selected
+    const credential = await cluster.readCredential(namespace, name, signal);
+    if (isFailure(credential)) return credential;
+    if (credential === 'absent' || credential.metadata.uid !== uid) return false;
+    return isFormer(credential, secretName);
+  }
+
+  #noteOther(key: Key, uid: string): void {
+    this.#others.set(key, (this.#others.get(key) ?? new Set()).add(uid));
+  }
 }
 
 /** The spec names another target, or wants to merge into one that others make. */
-const isFormer = (resource: ConvercusCredential, secretName: string): boolean =>
+const isFormer = (resource: CredentialResource, secretName: string): boolean =>
   targetNameOf(resource) !== secretName || resource.spec.target.creationPolicy === 'Merge';

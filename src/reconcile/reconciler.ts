@@ -31,7 +31,6 @@ import { SessionCleanup } from './session-cleanup.ts';
 import { type IssuedToken, Sessions } from './sessions.ts';
 import { type CredentialState, CredentialStates, type Subject, type Unparsed } from './state.ts';
 import { rejectionOf, type SyncedTarget, TargetSync } from './sync-target.ts';
-import { UnselectedTargets } from './unselected-targets.ts';
 import { type ReconcileOutcome, retryInTime, StatusUpdater } from './update-status.ts';
 
 /** Most first tokens come sooner, and need no status of their own. */
@@ -56,7 +55,6 @@ export class Reconciler {
   readonly #formerTargets: FormerTargets;
   readonly #status: StatusUpdater;
   readonly #clusterSessions: ClusterSessions;
-  readonly #unselected: UnselectedTargets;
   /** Absent: ClusterConvercusCredentials are not served. */
   readonly #cluster: ClusterReconciler | undefined;
 
@@ -75,7 +73,6 @@ export class Reconciler {
     this.#mergedTargets = new MergedTargets(deps);
     this.#formerTargets = new FormerTargets(deps);
     this.#status = new StatusUpdater(deps);
-    this.#unselected = new UnselectedTargets(deps);
     const { clusterCredentials: lister } = deps;
     const parts = { deps, settings, states: this.#states, ...sessionParts };
     this.#cluster = lister && new ClusterReconciler({ ...parts, lister });
@@ -107,7 +104,7 @@ export class Reconciler {
   async #reconcileGone(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
     this.#deps.tokens.leave(key);
     this.#clusterSessions.leave(key);
-    const removed = await this.#unselected.remove(key, state, signal);
+    const removed = await this.#formerTargets.removeUnselected(key, state, signal);
     const released = await this.#mergedTargets.release(key, state, signal);
     const cleaned = earlierAction(released, await this.cleanup.cleanUp(key, state, signal));
     const action = earlierAction(removed, cleaned);
@@ -136,7 +133,7 @@ export class Reconciler {
       return this.#status.update(unparsed, this.#failed(unparsed, credential), signal);
     }
     const subject = { ...unparsed, credential };
-    const leftover = await this.#formerTargets.remove(unparsed, signal);
+    const leftover = await this.#formerTargets.remove(key, resource.metadata.uid, signal);
     if (leftover !== undefined) {
       return this.#status.update(unparsed, this.#failed(unparsed, leftover), signal);
     }

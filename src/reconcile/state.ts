@@ -41,8 +41,6 @@ export interface CredentialState {
   /** When the first of several failed reconciles in a row ended. */
   failingSince?: EpochMs | undefined;
   repairs?: Repairs | undefined;
-  /** The generation of the spec for which no target under a former name is left. */
-  withoutFormerTargets?: number | undefined;
   /** Since when the first token has been waited for, by the monotonic clock. */
   pendingSince?: Ms | undefined;
   /** Its last write failed, but may have been carried out. What the watch has shown may be older than that. */
@@ -115,7 +113,6 @@ const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   failingSince: undefined,
   repairs: undefined,
   pendingSince: undefined,
-  withoutFormerTargets: undefined,
   failedRequests: 0,
 };
 

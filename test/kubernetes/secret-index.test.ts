@@ -125,6 +125,33 @@ describe('the index of Secrets', () => {
     );
   });
 
+  it('finds former targets as a look through all Secrets does', () => {
+    const isFormer = (index: SecretIndex, place: ObjectName, key: Key): boolean => {
+      const known = index.get(place);
+      if (typeof known !== 'object' || known.isSession === true) return false;
+      const isLabelled = key === `${place.namespace}/${known.credentialName}`;
+      return isLabelled && ![...index.referrers(place)].includes(key);
+    };
+    fc.assert(
+      fc.property(fc.array(anOperation, { maxLength: 60, size: 'max' }), (operations) => {
+        const index = new SecretIndex();
+        for (const operation of operations) {
+          carryOut(index, operation);
+          const found = KEYS.map((key) => [...index.formerTargets(key)].sort());
+          const expected = KEYS.map((key) =>
+            PLACES.filter((place) => isFormer(index, place, key))
+              .map(({ name }) => name)
+              .sort(),
+          );
+          expect(found).toEqual(expected);
+          const users = KEYS.filter((_, at) => expected[at]?.length !== 0).sort();
+          expect([...index.formerUsers(undefined)].sort()).toEqual(expect.arrayContaining(users));
+        }
+      }),
+      { numRuns: runs(100) },
+    );
+  });
+
   it('keeps what a credential names and what the operator has written, and nothing else', () => {
     // What is forgotten goes with the list that follows
     const operations = fc.array(

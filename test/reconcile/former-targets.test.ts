@@ -13,6 +13,11 @@ let world: World;
 
 const editTarget = (change: Partial<Target>): void =>
   world.cluster.edit(KEY, (spec) => ({ ...spec, target: { ...spec.target, ...change } }));
+const storedTarget = () => {
+  const target = world.cluster.stored(TARGET);
+  if (target === undefined) throw new Error('it is there');
+  return target;
+};
 const deletions = () =>
   world.cluster.requests.splice(0).filter((request) => request.startsWith('deleteSecret'));
 
@@ -146,17 +151,31 @@ describe('a former target', () => {
     expect(world.summary('Ready')).toBe('False TargetMissing');
   });
 
-  it('is looked for only while status tells of no token', async () => {
+  it('is deleted by another leader, though status tells of a token in the other one', async () => {
     world = World.with();
     await world.pass();
-    world.cluster.edit(KEY, (spec) => ({ ...spec, scope: 'openid profile' }));
-    let isAsked = false;
-    world.cluster.ownedSecrets = () => {
-      isAsked = true;
-      return [];
-    };
+    const target = storedTarget();
+    editTarget({ name: 'other' });
     await world.pass();
-    expect(isAsked).toBe(false);
+    world.cluster.putSecret(TARGET, target); // etcd was restored to before it was deleted
+    world.restart();
+    await world.pass();
+
+    expect(world.cluster.statusOf(KEY)?.target?.name).toBe('other');
+    expect(world.cluster.stored(TARGET)).toBeUndefined();
+    expect(world.cluster.stored(OTHER)).toBeDefined();
+  });
+
+  it('whose type is another one stays, and is read once', async () => {
+    world = World.with();
+    await world.pass();
+    world.cluster.putSecret(OTHER, { ...storedTarget(), type: 'Opaque' });
+    await world.pass();
+    await world.pass();
+
+    const reads = world.cluster.requests.filter((request) => request === 'readSecret other');
+    expect(reads).toHaveLength(1);
+    expect(world.cluster.stored(OTHER)).toBeDefined();
   });
 
   it('of another credential stays', async () => {

@@ -289,15 +289,18 @@ export class FakeCluster implements ClusterClient, Lister {
     return meta !== 'absent' && meta.isSession === true;
   }
 
-  ownedSecrets(key: Key, uid: string): readonly string[] {
+  formerTargets(key: Key): readonly string[] {
     const { namespace, name } = splitKey(key);
+    const credential = this.#credentials.get(key);
+    const named = credential === undefined ? undefined : targetNameOf(credential);
     return [...this.#secrets.keys()]
       .filter((secret) => splitKey(secret).namespace === namespace)
       .filter((secret) => {
         const meta = this.#metaOf(secret);
-        return meta !== 'absent' && meta.controllerUid === uid && meta.credentialName === name;
+        return meta !== 'absent' && meta.credentialName === name && meta.isSession !== true;
       })
-      .map((secret) => splitKey(secret).name);
+      .map((secret) => splitKey(secret).name)
+      .filter((secretName) => secretName !== named);
   }
 
   mergedSecrets(key: Key): readonly string[] {
