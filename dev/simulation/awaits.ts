@@ -11,11 +11,12 @@ interface Waiting {
   readonly places: Map<string, number>;
 }
 
+/** @param isWaiting tells later whether the replica still waits there */
+type Reached = (slot: string, isWaiting: () => boolean) => void;
+
 const current = new AsyncLocalStorage<Waiting>();
 const crashed = new Map<string, number>();
-let next:
-  | { readonly places: readonly string[]; readonly reached: (slot: string) => void }
-  | undefined;
+let next: { readonly places: readonly string[]; readonly reached: Reached } | undefined;
 let only: ReadonlySet<string> | undefined;
 
 /** Files in which a crash may leave a partial result. */
@@ -36,7 +37,7 @@ export function pickAwaits(dice: Dice): readonly string[] {
 }
 
 /** Calls back once, with the replica that waits at one of these next. Replaces an earlier call. */
-export function whenWaitingAt(places: readonly string[], reached: (slot: string) => void): void {
+export function whenWaitingAt(places: readonly string[], reached: Reached): void {
   next = { places, reached };
 }
 
@@ -71,7 +72,7 @@ async function awaited(place: string, operand: unknown): Promise<unknown> {
   if (waiting !== undefined && next?.places.includes(place)) {
     const { reached } = next;
     next = undefined;
-    reached(waiting.slot);
+    reached(waiting.slot, () => (waiting.places.get(place) ?? 0) > 0);
   }
   try {
     return await operand;

@@ -142,15 +142,18 @@ function crashAt(world: World, places: readonly string[], dice: Dice): void {
     if (!world.isCalm) crashAt(world, pickAwaits(dice), dice);
   };
   const giveUp = world.scheduler.after(seconds(60), goOn);
-  whenWaitingAt(places, (slot) => {
-    giveUp();
+  const reached = (slot: string, isWaiting: () => boolean): void => {
     world.scheduler.after(0, () => {
+      // Most awaits may also go on in the same instant, when there is nothing to do
+      if (!isWaiting()) return whenWaitingAt(places, reached);
+      giveUp();
       const process = world.processes.get(slot);
       process?.replica.crash();
       if (process !== undefined) startAgain(world, process, dice.between(10, 20_000));
+      world.scheduler.after(dice.between(1_000, 30_000), goOn);
     });
-    world.scheduler.after(dice.between(1_000, 30_000), goOn);
-  });
+  };
+  whenWaitingAt(places, reached);
 }
 
 const crashNow: Action = (world, dice) => {

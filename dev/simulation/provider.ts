@@ -70,6 +70,7 @@ export class Provider {
   /** Until then a host paused clients (`Retry-After`): logouts wait. */
   pausedUntil: Ms = 0;
   readonly #now: () => Ms;
+  readonly #withoutLogout: boolean;
   /** The provider's clock minus virtual time. */
   #offset: Ms = 0;
   #secrets = 0;
@@ -77,9 +78,16 @@ export class Provider {
   constructor(
     now: () => Ms,
     dice: Dice,
-    limits: { accessToken: number; idle: number; max: number; failureFactor: number },
+    limits: {
+      accessToken: number;
+      idle: number;
+      max: number;
+      failureFactor: number;
+      withoutLogout: boolean;
+    },
   ) {
     this.#now = now;
+    this.#withoutLogout = limits.withoutLogout;
     const randomness = {
       number: dice.next,
       bytes: (size: number) => dice.bytes(size),
@@ -242,8 +250,8 @@ export class Provider {
     if (endpoint === 'login') return this.legacy.respond(body, 0);
     const wrong = routingError(method, path, accept, realm !== undefined);
     if (wrong !== undefined) return wrong;
-    if (realm === undefined || !(endpoint in ENDPOINTS))
-      return { status: 404, headers: {}, body: '' };
+    const isUnknown = !(endpoint in ENDPOINTS) || (endpoint === 'logout' && this.#withoutLogout);
+    if (realm === undefined || isUnknown) return { status: 404, headers: {}, body: '' };
     const handle = ENDPOINTS[endpoint === 'logout' || endpoint === 'revoke' ? endpoint : 'token'];
     return handle({
       realm,

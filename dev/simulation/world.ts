@@ -52,11 +52,13 @@ export interface Setting {
   readonly failureFactor: number;
   /** The operator serves ClusterConvercusCredentials. */
   readonly clusterCredentials: boolean;
+  /** A proxy before the provider does not pass `/logout` on, so that sessions are ended by `/revoke`. */
+  readonly withoutLogout: boolean;
 }
 
 export function settingFor(dice: Dice): Setting {
   const accessToken = dice.pick([90, 300, 300, 900, 1_800]);
-  const drawn: Omit<Setting, 'clusterCredentials'> = {
+  const drawn: Omit<Setting, 'clusterCredentials' | 'withoutLogout'> = {
     accessToken,
     sessionIdle: dice.pick([1_800, 7_200]),
     sessionMax: dice.pick([2_400, 36_000]),
@@ -73,7 +75,7 @@ export function settingFor(dice: Dice): Setting {
     failureFactor: dice.chance(0.06) ? 2 : 30,
   };
   const clusterCredentials = dice.fork('clusters').chance(0.25) && !drawn.byNamespace;
-  return { ...drawn, clusterCredentials };
+  return { ...drawn, clusterCredentials, withoutLogout: dice.fork('logout').chance(0.1) };
 }
 
 /** A process with its configuration. */
@@ -132,11 +134,13 @@ export class World {
       this.setting.longestPage,
     );
     const { accessToken, sessionIdle: idle, sessionMax: max, failureFactor } = this.setting;
+    const { withoutLogout } = this.setting;
     this.provider = new Provider(() => this.scheduler.now, this.dice.fork('provider'), {
       accessToken,
       idle,
       max,
       failureFactor,
+      withoutLogout,
     });
     const { scheduler, server, provider, trace } = this;
     this.safety = new Safety({
