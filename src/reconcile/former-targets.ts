@@ -67,7 +67,8 @@ export class FormerTargets {
       const isOurs = meta.controllerUid === uid && meta.credentialName === name;
       return isOurs ? [{ secretName, secretUid: meta.uid }] : [];
     });
-    const others = this.#others.get(key) ?? new Set();
+    const others = this.#others.get(key);
+    if (others === undefined) return found.map(({ secretName }) => secretName);
     const still = found.map(({ secretUid }) => secretUid).filter((other) => others.has(other));
     if (still.length === 0) this.#others.delete(key);
     else this.#others.set(key, new Set(still));
@@ -114,9 +115,13 @@ export class FormerTargets {
     { key, uid, secretName }: FormerTarget,
     signal: AbortSignal,
   ): Promise<boolean | Failure> {
-    const { lister, cluster } = this.#deps;
+    const { lister, clusterCredentials, cluster } = this.#deps;
     const { namespace, name } = splitKey(key);
-    if (lister.credential(key) === undefined) return true; // its namespace is not selected
+    const clusterName = clusterNameOf(name);
+    if (clusterName !== undefined && lister.credential(key) === undefined) {
+      // Its namespace is not selected, while this release looks after the resource
+      return clusterCredentials?.credential(clusterName)?.metadata.uid === uid;
+    }
     const credential = await cluster.readCredential(namespace, name, signal);
     if (isFailure(credential)) return credential;
     if (credential === 'absent' || credential.metadata.uid !== uid) return false;

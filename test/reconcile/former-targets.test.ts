@@ -81,6 +81,23 @@ describe('a target whose name is changed before its token was told', () => {
 
     expect(deletions()).toEqual([]);
   });
+
+  it('stays when its credential has moved to another release, which has changed the name back', async () => {
+    const { cluster } = world;
+    const shown = cluster.credential(KEY);
+    if (shown === undefined) throw new Error('it is there');
+    const target = { ...shown.spec.target, name: 'loyalty-token' };
+    cluster.readCredential = async () => ({ ...shown, spec: { ...shown.spec, target } });
+    const readSecret = cluster.readSecret.bind(cluster);
+    cluster.readSecret = async (...args) => {
+      cluster.credential = () => undefined;
+      return readSecret(...args);
+    };
+    await world.pass();
+
+    expect(deletions()).toEqual([]);
+    expect(cluster.stored(TARGET)).toBeDefined();
+  });
 });
 
 describe('a target whose name is changed while it is written', () => {
