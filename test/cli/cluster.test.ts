@@ -222,7 +222,7 @@ describe('kubectl convercus with a ClusterConvercusCredential', () => {
     await create('missing', { credentialsSecretRef: { name: 'nowhere' } });
     const { out } = await eventually(
       () => admin.cli('status', 'cconvcred/missing'),
-      ({ out }) => out.includes('InputMissing'),
+      ({ out }) => out.includes('FAILING since'), // the event comes before the status
     );
     expect(out).toMatch(
       /^Do {10}fix: .*create secret generic nowhere -n convercus-operator --from-file=/m,
