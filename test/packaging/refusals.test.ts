@@ -32,6 +32,31 @@ describe('values that can not be right', () => {
       'Shop is not the name of a namespace',
     ],
     [
+      'an account of others without a name',
+      { serviceAccount: { create: false } },
+      'serviceAccount.name: write the name of the account that you have made',
+    ],
+    [
+      'a disruption budget for all replicas',
+      { podDisruptionBudget: { minAvailable: 2 } },
+      'podDisruptionBudget.minAvailable: write less than replicaCount, or no node could be drained',
+    ],
+    [
+      'a timeout longer than the interval',
+      { podMonitor: { enabled: true, interval: '15s' } },
+      'podMonitor.scrapeTimeout: write at most 15s, the interval',
+    ],
+    [
+      'egress without a policy',
+      { networkPolicy: { enabled: false, egress: { enabled: true } } },
+      'networkPolicy.enabled: write true, since networkPolicy.egress.enabled is',
+    ],
+    [
+      'actions that exclude each other',
+      { admissionPolicies: { authors: { validationActions: ['Deny', 'Warn'] } } },
+      'admissionPolicies.authors.validationActions: write Deny or Warn, not both',
+    ],
+    [
       'cluster credentials in listed namespaces',
       { clusterCredentials: { enabled: true }, watch: { namespaces: ['shop'] } },
       'clusterCredentials.enabled: write false, or leave watch.namespaces empty',

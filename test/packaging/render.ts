@@ -56,7 +56,10 @@ export async function promtool(...args: string[]): Promise<string> {
 
 export function manifests(yaml: string): Manifest[] {
   return parseAllDocuments(yaml)
-    .map((document) => document.toJS())
+    .map((document) => {
+      if (document.errors[0] !== undefined) throw document.errors[0];
+      return document.toJS();
+    })
     .filter((object) => object !== null);
 }
 

@@ -37,8 +37,7 @@ annotations:
 {{- end }}
 
 {{- define "convercus-operator.serviceAccountName" -}}
-{{- $own := .Values.serviceAccount.create | ternary (include "convercus-operator.fullname" .) "default" }}
-{{- default $own .Values.serviceAccount.name }}
+{{- default (include "convercus-operator.fullname" .) .Values.serviceAccount.name }}
 {{- end }}
 
 {{- define "convercus-operator.imageRegistry" -}}

@@ -95,6 +95,9 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- end }}
 
 {{- define "convercus-operator.podProblems" -}}
+{{- if not (or .Values.serviceAccount.create .Values.serviceAccount.name) }}
+- "serviceAccount.name: write the name of the account that you have made, since serviceAccount.create is false; the account default is that of every other pod of the namespace"
+{{- end }}
 {{- if and .Values.hostNetwork (eq (toString .Values.hostUsers) "false") }}
 - "hostNetwork: write false, or leave hostUsers at null: a pod with user namespaces of its own can't use the node's network"
 {{- end }}
@@ -104,6 +107,9 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- with .Values.podDisruptionBudget }}
 {{- if and (eq (toString .enabled) "true") (lt (int $.Values.replicaCount) 2) }}
 - "podDisruptionBudget.enabled: write auto, or replicaCount 2 or more, or no node could be drained"
+{{- end }}
+{{- if and (regexMatch "^[0-9]+$" (toString .minAvailable)) (ge (int .minAvailable) (int $.Values.replicaCount)) }}
+- "podDisruptionBudget.minAvailable: write less than replicaCount, or no node could be drained"
 {{- end }}
 {{- if and (ne (toString .minAvailable) "") (ne (toString .maxUnavailable) "") }}
 - "podDisruptionBudget: write minAvailable or maxUnavailable, not both"
@@ -160,6 +166,14 @@ What values.schema.json can't say, or not in words that help. All problems are t
 - "{{ $key }}: {{ $name }} is not the name of a namespace"
 {{- end }}
 {{- end }}
+{{- if and .Values.networkPolicy.egress.enabled (not .Values.networkPolicy.enabled) }}
+- "networkPolicy.enabled: write true, since networkPolicy.egress.enabled is: without the policy nothing is limited"
+{{- end }}
+{{- with .Values.admissionPolicies.authors.validationActions }}
+{{- if and (has "Deny" .) (has "Warn" .) }}
+- "admissionPolicies.authors.validationActions: write Deny or Warn, not both: the API server refuses the pair"
+{{- end }}
+{{- end }}
 {{- with .Values.metrics.service }}
 {{- if and (eq .ipFamilyPolicy "SingleStack") (gt (len .ipFamilies) 1) }}
 - "metrics.service.ipFamilies: write one, or ipFamilyPolicy PreferDualStack or RequireDualStack"
@@ -172,6 +186,13 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- range $key := list "interval" "scrapeTimeout" }}
 {{- if not (regexMatch "^([0-9]+(ms|s|m|h))+$" (get (get $.Values $monitor) $key)) }}
 - "{{ $monitor }}.{{ $key }}: write a duration such as 30s"
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $monitor := list "serviceMonitor" "podMonitor" }}
+{{- with get $.Values $monitor }}
+{{- if and .enabled (regexMatch "^[0-9]+s$" .interval) (regexMatch "^[0-9]+s$" .scrapeTimeout) (gt (int (trimSuffix "s" .scrapeTimeout)) (int (trimSuffix "s" .interval))) }}
+- "{{ $monitor }}.scrapeTimeout: write at most {{ .interval }}, the interval: the Prometheus operator leaves out a monitor whose timeout is longer"
 {{- end }}
 {{- end }}
 {{- end }}
