@@ -66,14 +66,14 @@ export function sanitize(text: string, secrets: readonly Sensitive[]): string {
  */
 export function holdsSecret(text: string, secrets: readonly Sensitive[]): boolean {
   const searched = text.toWellFormed().toLowerCase();
-  return secrets
-    .flatMap((secret) => formsOf(secret.reveal().toWellFormed()))
-    .map((form) => form.toLowerCase())
-    .some((form) => (SHORT_WORD.test(form) ? holdsWord(searched, form) : searched.includes(form)));
+  const values = new Set(secrets.map((secret) => secret.reveal().toWellFormed()));
+  const forms = [...new Set([...values].flatMap(formsOf).map((form) => form.toLowerCase()))];
+  if (forms.some((form) => !SHORT_WORD.test(form) && searched.includes(form))) return true;
+  const short = forms.filter((form) => SHORT_WORD.test(form));
+  if (short.length === 0) return false;
+  const words = new Set(searched.split(/[^\p{L}\p{N}]+/u));
+  return short.some((form) => words.has(form));
 }
-
-const holdsWord = (text: string, word: string): boolean =>
-  text.split(/[^\p{L}\p{N}]+/u).includes(word);
 
 const SHORT_WORD = /^[\p{L}\p{N}]{1,3}$/u;
 
