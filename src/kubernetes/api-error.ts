@@ -50,8 +50,8 @@ export class ApiError extends Error {
   }
 }
 
-/** The API server writes `Retry-After` in seconds, never as a date. */
+/** The API server writes `Retry-After` in seconds, never as a date. What asks for no wait counts as nothing. */
 function maxWait(header: unknown, inStatus: number | undefined): Ms | undefined {
   const asked = typeof header === 'string' && /^\d+$/.test(header) ? Number(header) : inStatus;
-  return asked === undefined ? undefined : Math.min(seconds(asked), MAX_RETRY_AFTER);
+  return asked === undefined || asked <= 0 ? undefined : Math.min(seconds(asked), MAX_RETRY_AFTER);
 }

@@ -111,6 +111,7 @@ describe('an error of the API server', () => {
   it.each([
     ['30', 30_000],
     ['999999', 3_600_000],
+    ['0', undefined],
     ['Tue, 24 Nov 2026 02:28:26 GMT', undefined],
     [undefined, undefined],
   ])('asks with Retry-After %s for %s ms of patience', (header, retryAfter) => {
@@ -121,6 +122,11 @@ describe('an error of the API server', () => {
   it('takes the patience of the Status where there is no header', () => {
     const failure = toFailure(error(504, 'Timeout', '', { retryAfterSeconds: 5 }), reading);
     expect(failure.retryAfter).toBe(5_000);
+  });
+
+  it('takes no wait for patience, and none in the past either', () => {
+    const failure = toFailure(error(403, 'Forbidden', '', { retryAfterSeconds: -1 }), reading);
+    expect(failure.retryAfter).toBeUndefined();
   });
 
   it('never shows what was sent, nor a cut-off piece of it', () => {
