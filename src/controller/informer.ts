@@ -154,7 +154,10 @@ class Informer<T> {
     const { handler, onSynced, clock } = this.#options;
     handler.initDone();
     this.#heardAt = clock.monotonic();
-    if (!this.#isSynced) onSynced();
+    if (!this.#isSynced) {
+      onSynced();
+      this.#errors.clear(); // the same failure, if it comes again, is another one
+    }
     this.#isSynced = true;
     return { is: 'Watching', version };
   }

@@ -365,6 +365,14 @@ describe('an informer', () => {
     await finish(seen, listWatch);
   });
 
+  it('says a problem again that comes after the first list and was said before it', async () => {
+    const listWatch = new ScriptedSource([forbidden(), page('a')], [[[1_000, forbidden()]]]);
+    const seen = start(listWatch, () => 1);
+    await clock.advance(seconds(3));
+    expect(seen.problems).toEqual(['may not list', undefined, 'may not list']);
+    await finish(seen, listWatch);
+  });
+
   it('begins with a short pause again after a success', async () => {
     const listWatch = new ScriptedSource(
       [forbidden(), forbidden(), page()],
