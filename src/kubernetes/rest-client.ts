@@ -210,7 +210,10 @@ const openStream: Send<StatusResponse & { readonly body: AsyncIterable<Buffer> }
   const limits = { headersTimeout, bodyTimeout: 0 };
   const { statusCode: status, headers, body } = await dispatcher.request({ ...rest, ...limits });
   if (isSuccess(status)) return { status, body };
-  throw errorFrom({ status, headers, body: await collected(body) });
+  // A proxy may send the head of an error and then nothing more
+  const told = await withTimeout(() => collected(body), { ms: headersTimeout, clock: systemClock });
+  if (told === undefined) body.destroy();
+  throw errorFrom({ status, headers, body: told ?? Buffer.alloc(0) });
 };
 
 /** Leaving the loop closes the connection. */

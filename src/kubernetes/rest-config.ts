@@ -2,7 +2,8 @@ import { createHash } from 'node:crypto';
 import type { RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { Agent, type Dispatcher, ProxyAgent } from 'undici';
-import { type EpochMs, type Ms, minutes, seconds } from '../lib/time.ts';
+import { systemClock } from '../lib/system-clock.ts';
+import { type Ms, minutes, seconds } from '../lib/time.ts';
 
 /** client-go looks at token and certificate files as often as this. */
 const FRESH_FOR: Ms = minutes(1);
@@ -23,18 +24,21 @@ export class RestConfig {
   /** Path in front of every request, for servers behind a gateway. */
   readonly basePath: string;
   readonly #load: () => KubeConfig;
-  readonly #now: () => EpochMs;
+  readonly #now: () => Ms;
   #config: KubeConfig;
   #reading: Promise<ApiConnection> | undefined;
   #known: ApiConnection | undefined;
-  #readAt = 0;
+  #readAt = Number.NEGATIVE_INFINITY;
   #reloadedAt = Number.NEGATIVE_INFINITY;
   #current: { readonly fingerprint: string; readonly dispatcher: Dispatcher } | undefined;
   /** Among them are replaced ones whose last requests have not ended yet. */
   readonly #open = new Set<Dispatcher>();
 
-  /** @throws Error when there is no usable kubeconfig */
-  constructor(load: () => KubeConfig, now: () => EpochMs = Date.now) {
+  /**
+   * @param now the monotonic clock
+   * @throws Error when there is no usable kubeconfig
+   */
+  constructor(load: () => KubeConfig, now = (): Ms => systemClock.monotonic()) {
     this.#load = load;
     this.#now = now;
     this.#config = load();
