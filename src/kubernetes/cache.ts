@@ -93,6 +93,12 @@ export class ClusterCache {
     return [...this.#secrets.formerTargets(key)];
   }
 
+  /** The instances of a ClusterConvercusCredential that are gone and have left a target. */
+  enqueueFormer(clusterName: string): void {
+    const owners = [...this.#secrets.formerOwners(undefined)];
+    this.#enqueueKeys(owners.filter((key) => clusterNameOf(splitKey(key).name) === clusterName));
+  }
+
   mergedSecrets(key: Key): readonly string[] {
     return [...this.#secrets.mergedSecrets(key)];
   }
@@ -104,7 +110,7 @@ export class ClusterCache {
   *keys(namespace?: string): Iterable<Key> {
     for (const credential of this.#credentialsIn(namespace)) yield keyOf(credential);
     const sessions = Array.from(this.#secrets.sessions(namespace), sessionKeyOf);
-    const instances = [...this.#secrets.formerUsers(namespace)].filter(isOfInstance);
+    const instances = [...this.#secrets.formerOwners(namespace)].filter(isOfInstance);
     for (const key of [...sessions, ...this.#secrets.mergers(namespace), ...instances]) {
       if (!this.#credentials.has(key)) yield key;
     }
@@ -129,6 +135,10 @@ export class ClusterCache {
       return known;
     }
     const before = this.#secrets.read(at, response);
+    // The watch will show nothing new then
+    if (before !== undefined && response !== 'absent') {
+      this.#enqueueOwners({ ...at, meta: response }, before);
+    }
     // The first to read it has its result; other credentials to which it is unknown read for themselves
     if (before !== 'unknown' && before !== undefined) this.#enqueueReferrers(at);
     return this.#secrets.get(at);
@@ -245,15 +255,17 @@ export class ClusterCache {
     // Left by a credential that is gone or has another grant type or target by now: no other event enqueues its key
     const grantType = isNewSession && this.#credentials.get(owner)?.spec.grantType;
     if (isNewSession && grantType !== 'password') this.#enqueueKeys([owner]);
-    this.#enqueueFormerUser(secret);
-    this.#enqueueKeys(newMergersOf(secret, before));
+    this.#enqueueOwners(secret, before);
   }
 
-  /** The credential that has to delete its former target. Garbage collection does so when it is gone. */
-  #enqueueFormerUser(secret: WatchedSecret): void {
-    const key = this.#secrets.formerUserOf(secret);
-    if (key === undefined) return;
-    if (this.#credentials.has(key) || isOfInstance(key)) this.#enqueueKeys([key]);
+  /** Those that have left something in a Secret which they do not name. */
+  #enqueueOwners(secret: WatchedSecret, before: KnownSecret): void {
+    this.#enqueueKeys(newMergersOf(secret, before));
+    const key = this.#secrets.formerOwnerOf(secret);
+    // Garbage collection deletes the target of a credential that is gone
+    if (key !== undefined && (this.#credentials.has(key) || isOfInstance(key))) {
+      this.#enqueueKeys([key]);
+    }
   }
 
   /** Whether a later version of the credential of that name is known. */

@@ -20,6 +20,8 @@ interface Instances {
   /** Replaces it, status and all. */
   resetInstance(instance: CredentialResource): void;
   deleteInstance(key: Key): void;
+  /** Those that are gone and have left a target. */
+  enqueueFormer(clusterName: string): void;
 }
 
 interface Options {
@@ -164,6 +166,8 @@ export class ClusterCredentials {
     served.resource = resource;
     const isChanged = isNew || before === undefined || specOrAnnotationChanged(known, resource);
     if (isChanged) this.#select(served);
+    // Its targets in other namespaces may be of a selection that it had while this release did not look after it
+    if (before === undefined && this.isListed) this.#options.instances.enqueueFormer(name);
     // Also for our own write: it may show a status that the instances have left since
     if (isChanged || !isDeepStrictEqual(known.status, resource.status)) this.#enqueue(name);
   }

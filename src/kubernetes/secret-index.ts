@@ -71,15 +71,15 @@ export class SecretIndex {
   }
 
   /** The credentials, existing or not, that have such Secrets. */
-  *formerUsers(namespace: string | undefined): Iterable<Key> {
+  *formerOwners(namespace: string | undefined): Iterable<Key> {
     for (const key of this.#former.keys()) if (isIn(namespace, key)) yield key;
   }
 
   /** The credential whose label the Secret carries and that does not name it. */
-  formerUserOf(at: ObjectName): Key | undefined {
+  formerOwnerOf(at: ObjectName): Key | undefined {
     const tracked = this.#find(at);
-    const user = tracked && userOf(tracked);
-    return user === undefined || tracked?.referrers.has(user) === true ? undefined : user;
+    const owner = tracked && targetOwnerOf(tracked);
+    return owner === undefined || tracked?.referrers.has(owner) === true ? undefined : owner;
   }
 
   /** The Secrets that the credential, existing or not, has merged into and whose fields there go with it. */
@@ -95,14 +95,14 @@ export class SecretIndex {
   track(at: ObjectName, key: Key): void {
     const tracked = this.#find(at) ?? this.#begin(at, 'unknown');
     tracked.referrers.add(key);
-    if (userOf(tracked) === key) remove(this.#former, key, at.name);
+    if (targetOwnerOf(tracked) === key) remove(this.#former, key, at.name);
   }
 
   untrack(at: ObjectName, key: Key): void {
     const tracked = this.#find(at);
     if (tracked === undefined) return;
     tracked.referrers.delete(key);
-    if (userOf(tracked) === key) add(this.#former, key, at.name);
+    if (targetOwnerOf(tracked) === key) add(this.#former, key, at.name);
     this.#dropUnneeded(at);
   }
 
@@ -249,9 +249,12 @@ export class SecretIndex {
 
   #indexFormer({ at, known, referrers }: Tracked, before: KnownSecret): void {
     const { name } = splitKey(at);
-    const [userBefore, user] = [userOf({ at, known: before }), userOf({ at, known })];
-    if (userBefore !== undefined) remove(this.#former, userBefore, name);
-    if (user !== undefined && !referrers.has(user)) add(this.#former, user, name);
+    const [ownerBefore, owner] = [
+      targetOwnerOf({ at, known: before }),
+      targetOwnerOf({ at, known }),
+    ];
+    if (ownerBefore !== undefined) remove(this.#former, ownerBefore, name);
+    if (owner !== undefined && !referrers.has(owner)) add(this.#former, owner, name);
   }
 
   #found(tracked: Tracked, meta: SecretMeta): KnownSecret | undefined {
@@ -308,7 +311,7 @@ export function sessionOwnerOf({ namespace, name }: ObjectName, meta: SecretMeta
 }
 
 /** The credential whose target that is, by its label; undefined when it is none. */
-function userOf({ at, known }: Pick<Tracked, 'at' | 'known'>): Key | undefined {
+function targetOwnerOf({ at, known }: Pick<Tracked, 'at' | 'known'>): Key | undefined {
   if (typeof known !== 'object' || known.isSession === true) return undefined;
   const { credentialName: name } = known;
   return name === undefined ? undefined : keyOf({ namespace: splitKey(at).namespace, name });

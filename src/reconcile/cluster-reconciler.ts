@@ -6,7 +6,7 @@ import type { TokenAnnotations } from '../credential/secret.ts';
 import { isSessionSecret } from '../credential/session-secret.ts';
 import { isOwnedBy } from '../credential/target-secret.ts';
 import { isFailure } from '../lib/failure.ts';
-import { type Action, asError, earlierAction, earliestRequeue } from '../lib/time.ts';
+import { type Action, earlierAction } from '../lib/time.ts';
 import { isPending, isTokenFailure } from '../tokens/token-demand.ts';
 import type { ClusterSessions } from './cluster-sessions.ts';
 import { ClusterStatusUpdater } from './cluster-status-updater.ts';
@@ -76,7 +76,7 @@ export class ClusterReconciler {
     state: CredentialState,
     signal: AbortSignal,
   ): Promise<Action> {
-    const { lister, settings, sessions, clusterSessions, cleanup } = this.#parts;
+    const { deps, lister, settings, sessions, clusterSessions, cleanup } = this.#parts;
     const { namespace } = lister;
     const key = clusterKeyOf(cluster.metadata.name);
     const resource = instanceIn(cluster, { name: namespace, isTerminating: false }, namespace);
@@ -84,13 +84,16 @@ export class ClusterReconciler {
     const issued = await sessions.storeIssued(holder, signal);
     if (issued !== undefined && isTokenFailure(issued)) {
       clusterSessions.settle(key, issued);
-      return asError(earliestRequeue(issued.retryAt));
+      return retryRequest(deps, state, issued.failure, 'failedRequests');
     }
     if (issued !== undefined) clusterSessions.issued(key, issued);
-    // Not as in that namespace, where the target would need another name than the Secrets beside it
+    // In no namespace: beside the credentials Secret a target of that name would be refused, which concerns that one alone
     const elsewhere = instanceIn(cluster, { name: '', isTerminating: false }, namespace);
     const parsed = parseCredential(elsewhere, settings);
-    if (isFailure(parsed)) return 'await-change'; // its instances tell it
+    if (isFailure(parsed)) {
+      await sessions.leave(holder, signal);
+      return 'await-change'; // its instances tell it
+    }
     const credential = { ...parsed, namespace };
     if (credential.grantType === 'password') {
       this.#logOutSuperseded(cluster, state, signal);
@@ -106,7 +109,8 @@ export class ClusterReconciler {
     const { key, state, credential } = subject;
     const at = { namespace: credential.source.namespace, name: sessionNameOf(credential.name) };
     const existing = await secretMeta(deps, at, signal);
-    if (isFailure(existing)) return retryRequest(deps, state, existing);
+    if (isFailure(existing)) return retryRequest(deps, state, existing, 'failedRequests');
+    state.failedRequests = 0;
     // A Secret of others may have come since an instance began to wait, which will tell it
     const isTaken = existing !== 'absent' && !isSessionSecret(existing, credential.name);
     const demanded = isTaken ? undefined : clusterSessions.mostUrgent(key, credential);
@@ -131,9 +135,9 @@ export class ClusterReconciler {
     signal: AbortSignal,
   ): void {
     const { lister, cleanup } = this.#parts;
-    const startedAt = state.session?.session.startedAt;
-    if (state.supersededSessions === undefined || startedAt === undefined) return;
-    if (this.#isHeld(cluster, ({ issuedAt }) => issuedAt < startedAt)) return;
+    const { loggedInAt } = state;
+    if (state.supersededSessions === undefined || loggedInAt === undefined) return;
+    if (this.#isHeld(cluster, ({ issuedAt }) => issuedAt < loggedInAt)) return;
     const at = { namespace: lister.namespace, name: instanceNameOf(cluster.metadata.name) };
     cleanup.logOutSuperseded(at, state, signal);
   }

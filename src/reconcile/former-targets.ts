@@ -4,10 +4,13 @@ import type { CredentialResource } from '../credential/instance.ts';
 import { isOwnTarget, TARGET_TYPE } from '../credential/target-secret.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import { type Key, splitKey } from '../lib/key.ts';
-import type { Action } from '../lib/time.ts';
+import { type Action, seconds } from '../lib/time.ts';
 import type { Dependencies } from './dependencies.ts';
 import { retryRequest } from './retry.ts';
 import type { CredentialState } from './state.ts';
+
+/** The others wait for the next turn of their namespace: there may be thousands. */
+const REMOVED_AT_ONCE = 10;
 
 interface FormerTarget {
   readonly key: Key;
@@ -35,25 +38,38 @@ export class FormerTargets {
   }
 
   /** @param uid of the credential; an instance has that of its ClusterConvercusCredential */
-  async remove(key: Key, uid: string, signal: AbortSignal): Promise<Failure | undefined> {
-    for (const secretName of this.#namesOf(key, uid)) {
+  async remove(
+    key: Key,
+    uid: string,
+    state: CredentialState,
+    signal: AbortSignal,
+  ): Promise<Action> {
+    const names = this.#namesOf(key, uid);
+    for (const secretName of names.slice(0, REMOVED_AT_ONCE)) {
       const failure = await this.#removeOne({ key, uid, secretName }, signal);
-      if (failure !== undefined) return failure;
+      if (failure !== undefined) return this.#retry(key, state, failure);
     }
-    return undefined;
+    state.failedRemovals = undefined;
+    if (names.length <= REMOVED_AT_ONCE) return 'await-change';
+    return { requeueAt: this.#deps.clock.now() + seconds(1) };
   }
 
-  /** @param key of an instance that is gone */
+  /** @param key of a credential that is gone, or of an instance whose namespace may not be selected any more */
   async removeUnselected(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
-    const { clusterCredentials, log } = this.#deps;
+    const { clusterCredentials } = this.#deps;
     const clusterName = clusterNameOf(splitKey(key).name);
-    const known = clusterName && clusterCredentials?.credential(clusterName);
-    if (known === undefined || known === '') return 'await-change';
-    const failure = await this.remove(key, known.metadata.uid, signal);
-    if (failure === undefined) return 'await-change';
-    const action = retryRequest(this.#deps, state, failure);
+    const cluster =
+      clusterName === undefined ? undefined : clusterCredentials?.credential(clusterName);
+    if (cluster !== undefined) return this.remove(key, cluster.metadata.uid, state, signal);
+    this.#others.delete(key);
+    return 'await-change';
+  }
+
+  #retry(key: Key, state: CredentialState, failure: Failure): Action {
+    const action = retryRequest(this.#deps, state, failure, 'failedRemovals');
     const { kind: reason, code } = failure;
-    log.warn(failure.message, { reason, code, attempts: state.failedRequests });
+    const { failedRemovals: attempts } = state;
+    this.#deps.log.warn(failure.message, { ...splitKey(key), reason, code, attempts });
     return action;
   }
 

@@ -130,22 +130,28 @@ export class Reconciler {
     if (whole === 'superseded') return 'await-change';
     const credential = isFailure(whole) ? whole : parseCredential(whole, this.#settings);
     if (isFailure(credential)) {
+      await this.#leaveRequests(unparsed, signal);
       return this.#status.update(unparsed, this.#failed(unparsed, credential), signal);
     }
     const subject = { ...unparsed, credential };
-    const leftover = await this.#formerTargets.remove(key, resource.metadata.uid, signal);
-    if (leftover !== undefined) {
-      return this.#status.update(unparsed, this.#failed(unparsed, leftover), signal);
-    }
+    // One that can't be deleted keeps nothing from being renewed
+    const removed = await this.#formerTargets.remove(key, resource.metadata.uid, state, signal);
     const outcome = await this.#decide(subject, issued, signal);
-    const action = isAction(outcome)
-      ? outcome
-      : await this.#status.update(unparsed, outcome, signal);
+    const done = isAction(outcome) ? outcome : await this.#status.update(unparsed, outcome, signal);
+    const action = earlierAction(done, removed);
     if (needsSession(credential, outcome, clock.now())) {
       tokens.leaveLogout(key);
       return action;
     }
     return earlierAction(action, await this.cleanup.cleanUp(key, state, signal));
+  }
+
+  /** Under a spec that can't be used nothing else claims the response to what was asked for before. */
+  async #leaveRequests(unparsed: Unparsed, signal: AbortSignal): Promise<void> {
+    const { key, resource } = unparsed;
+    this.#clusterSessions.leave(key);
+    if (resource.spec.grantType === 'password') await this.#sessions.leave(unparsed, signal);
+    else this.#deps.tokens.leave(key);
   }
 
   /** What to write into the status, or just when to reconcile again. */

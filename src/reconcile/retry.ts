@@ -3,12 +3,17 @@ import { type Action, asError, earliestRequeue } from '../lib/time.ts';
 import type { Dependencies } from './dependencies.ts';
 import type { CredentialState } from './state.ts';
 
+/** Counted apart, for each begins again when its own work succeeds. */
+type Counter = 'failedRequests' | 'failedRemovals' | 'failedCleanups';
+
 /** Counts a failed request to the API server, and waits longer after each in a row. */
 export function retryRequest(
   { clock, random }: Pick<Dependencies, 'clock' | 'random'>,
   state: CredentialState,
   failure: Failure,
+  counter: Counter,
 ): Action {
-  state.failedRequests += 1;
-  return asError(earliestRequeue(retryAt(failure, state.failedRequests, clock.now(), random())));
+  const attempts = (state[counter] ?? 0) + 1;
+  state[counter] = attempts;
+  return asError(earliestRequeue(retryAt(failure, attempts, clock.now(), random())));
 }

@@ -49,6 +49,7 @@ export class SessionCleanup {
   async cleanUp(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
     if (this.#isNeeded(key, state)) return this.#cleanUpLeftover(key, state, signal);
     this.#deps.tokens.leaveLogout(key);
+    state.failedCleanups = undefined;
     return 'await-change';
   }
 
@@ -56,10 +57,10 @@ export class SessionCleanup {
     const { namespace, name } = this.#placeOf(key);
     const { cluster, tokens } = this.#deps;
     const found = await cluster.readSecret(namespace, sessionNameOf(name), signal);
-    if (isFailure(found)) return retryRequest(this.#deps, state, found);
+    if (isFailure(found)) return this.#retry(state, found);
     const leftover = leftoverFrom(key, state, found);
     const isUsed = await this.#isUsed(leftover, signal);
-    if (isFailure(isUsed)) return retryRequest(this.#deps, state, isUsed);
+    if (isFailure(isUsed)) return this.#retry(state, isUsed);
     if (isUsed) {
       tokens.leaveLogout(key);
       return 'await-change';
@@ -204,15 +205,20 @@ export class SessionCleanup {
     log.warn(message, { namespace, name, reason: 'LogoutFailed' });
   }
 
+  #retry(state: CredentialState, failure: Failure): Action {
+    return retryRequest(this.#deps, state, failure, 'failedCleanups');
+  }
+
   async #remove({ key, meta, state }: LeftoverSession, signal: AbortSignal): Promise<Action> {
     const { cluster, log } = this.#deps;
     const { namespace, name } = this.#placeOf(key);
     if (meta !== 'absent') {
       const secret = { namespace, name: sessionNameOf(name), uid: meta.uid };
       const failure = await cluster.deleteSecret(secret, signal);
-      if (failure !== undefined) return retryRequest(this.#deps, state, failure);
+      if (failure !== undefined) return this.#retry(state, failure);
     }
     state.failedLogouts = 0;
+    state.failedCleanups = undefined;
     log.info('A session has been logged out and removed', { namespace, name });
     return 'await-change';
   }

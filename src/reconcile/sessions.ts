@@ -201,7 +201,7 @@ export class Sessions {
 
   /** A refresh whose token is not wanted any more may have met the end of the session: its refresh token goes. */
   async forgetEnded(
-    subject: Subject,
+    subject: Unparsed,
     existing: SecretMeta | 'absent',
     signal: AbortSignal,
   ): Promise<void> {
@@ -212,9 +212,18 @@ export class Sessions {
     await this.#forget(subject, existing, signal);
   }
 
+  /** Asks for nothing more, and takes in what has come. */
+  async leave(subject: Unparsed, signal: AbortSignal): Promise<void> {
+    const { tokens, lister } = this.#deps;
+    tokens.cancelUnsent(subject.key);
+    const { namespace, name } = subject.resource.metadata;
+    const known = lister.secret(namespace, sessionNameOf(name));
+    await this.forgetEnded(subject, known === 'unknown' ? 'absent' : known, signal);
+  }
+
   /** A Failure when sessions end too often. */
-  #noteEnd({ state, credential }: Subject, ended: Session, failure: Failure): Failure | undefined {
-    const { namespace, name } = credential;
+  #noteEnd({ state, resource }: Unparsed, ended: Session, failure: Failure): Failure | undefined {
+    const { namespace, name } = resource.metadata;
     this.#deps.log.warn(failure.message, { namespace, name, reason: failure.kind });
     // A session lives on whose refresh token was taken for a used one; a log-out still ends it
     if (failure.kind === 'RefreshTokenReused') supersede(state, ended);
@@ -354,9 +363,11 @@ function keep(state: CredentialState, step: SessionStep, token: Token): void {
   state.endedSession = undefined;
   state.unstoredSession = sessionOf(step, token);
   if (step.supersedes !== undefined) supersede(state, step.supersedes);
+  if (step.refreshed === undefined) state.loggedInAt = token.issuedAt;
 }
 
 /** It is logged out once the new token is in place. */
 function supersede(state: CredentialState, session: Session): void {
+  state.loggedInAt = undefined;
   state.supersededSessions = [...(state.supersededSessions ?? []), session];
 }

@@ -55,6 +55,8 @@ export interface CredentialState {
   unstoredSession?: Session | undefined;
   /** A session that is over: its refresh token must not be sent again. */
   endedSession?: Session | undefined;
+  /** When the session of now began; undefined before the first login of the term, and once a session has ended. */
+  loggedInAt?: EpochMs | undefined;
   /** The latest login, if it was rejected, and what it had presented. */
   rejected?: { readonly presented: string; readonly tokenFailure: TokenFailure } | undefined;
   /** Sessions that were replaced, to be logged out when the new token is in place. */
@@ -65,6 +67,10 @@ export interface CredentialState {
   failedLogouts: number;
   /** How often in a row what was merged into a Secret could not be released. */
   failedReleases?: number | undefined;
+  /** How often in a row a former target could not be deleted. */
+  failedRemovals?: number | undefined;
+  /** How often in a row a session that is not needed could not be looked at or deleted. */
+  failedCleanups?: number | undefined;
 }
 
 /** One credential in the middle of a reconcile. */

@@ -77,6 +77,33 @@ describe('the cache of the cluster', () => {
     secrets = cache.secretHandler();
   });
 
+  describe('of what a credential has left in a Secret', () => {
+    const left = (change: Partial<SecretMeta>): SecretMeta => ({ ...meta('9'), ...change });
+
+    it.each([
+      ['a former target', left({ credentialName: 'a', controllerUid: 'uid-of-a' })],
+      ['merged keys', left({ mergedBy: ['a'] })],
+    ])('enqueues it when a read shows %s before the watch does', (_, found) => {
+      credentials.apply(shown('a'));
+      credentials.apply(shown('b', { target: 's' }));
+      list();
+      wakeUps();
+      read('s', found);
+      expect(wakeUps()).toContain('shop/a');
+      secrets.apply({ namespace: 'shop', name: 's', meta: found });
+      expect(wakeUps()).toEqual([]);
+    });
+
+    it('enqueues it when the watch shows it', () => {
+      credentials.apply(shown('a'));
+      list();
+      wakeUps();
+      secrets.apply({ namespace: 'shop', name: 's', meta: left({ credentialName: 'a' }) });
+      expect(wakeUps()).toEqual(['shop/a']);
+      expect(cache.formerTargets('shop/a')).toEqual(['s']);
+    });
+  });
+
   describe('of credentials', () => {
     it('knows those that are there', () => {
       const credential = shown('a');

@@ -48,6 +48,19 @@ interface Lists {
 }
 
 describe('the cache of cluster credentials', () => {
+  it('enqueues the target of a namespace that was left out while another release served it', () => {
+    list({ credentials: [], namespaces: [namespace('a'), namespace('b', {})] });
+    const meta = {
+      uid: 'u',
+      resourceVersion: '5',
+      credentialName: 'ClusterConvercusCredential/loyalty',
+    };
+    cache.secretHandler().apply({ namespace: 'b', name: 'convercus-token', meta });
+    enqueued.length = 0;
+    clusters.credentialHandler().apply(aClusterCredential());
+    expect(keys()).toEqual(new Set([IN_A, IN_B, ALL]));
+  });
+
   it('makes no instance before both kinds were listed', () => {
     list({ credentials: [aClusterCredential()] });
     expect(clusters.credential('loyalty')).toBeUndefined();

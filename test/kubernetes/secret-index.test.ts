@@ -144,8 +144,8 @@ describe('the index of Secrets', () => {
               .sort(),
           );
           expect(found).toEqual(expected);
-          const users = KEYS.filter((_, at) => expected[at]?.length !== 0).sort();
-          expect([...index.formerUsers(undefined)].sort()).toEqual(expect.arrayContaining(users));
+          const owners = KEYS.filter((_, at) => expected[at]?.length !== 0).sort();
+          expect([...index.formerOwners(undefined)].sort()).toEqual(expect.arrayContaining(owners));
         }
       }),
       { numRuns: runs(100) },

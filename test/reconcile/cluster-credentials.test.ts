@@ -368,6 +368,36 @@ describe('a session', () => {
     expect(world.clusterSummary('Ready')).toBe('True TokenValid');
   });
 
+  it('is logged out when the one that replaces it brings no refresh token', async () => {
+    world = ClusterWorld.serving(THREE, password);
+    await world.workFor(seconds(10));
+    world.idp.givesRefreshTokens = false;
+    edit({ spec: { grantType: 'password', scope: 'openid profile' } });
+    await world.workFor(minutes(1));
+    expect(asked()).toEqual(['password', 'password']);
+    expect(world.idp.liveSessions).toBe(1); // the new one, of which there is nothing to end it with
+    expect(world.cluster.stored(CLUSTER_SESSION)).toBeUndefined();
+  });
+
+  it('that can not be stored is tried again after longer and longer waits', async () => {
+    world = ClusterWorld.serving(['a'], password);
+    const { cluster } = world;
+    const apply = cluster.applySecret.bind(cluster);
+    let tries = 0;
+    cluster.applySecret = async (desired) => {
+      if (desired.name !== 'loyalty-cluster-session') return apply(desired);
+      tries += 1;
+      return new Failure('ClusterUnavailable', 'down');
+    };
+    await world.workFor(minutes(30));
+    expect(tries).toBeGreaterThan(3);
+    expect(tries).toBeLessThan(40);
+    cluster.applySecret = apply;
+    await world.workFor(minutes(6));
+    expect(cluster.stored(CLUSTER_SESSION)).toBeDefined();
+    expect(asked()).toContain('password');
+  });
+
   it('that has ended is followed by one login', async () => {
     world = ClusterWorld.serving(THREE, password);
     await world.workFor(seconds(10));

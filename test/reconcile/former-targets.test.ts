@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
-import { minutes } from '../../src/lib/time.ts';
+import { Failure } from '../../src/lib/failure.ts';
+import { hours, minutes, seconds } from '../../src/lib/time.ts';
 import { aCredential } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
 import { KEY, TARGET, World } from '../support/world.ts';
@@ -51,15 +52,16 @@ describe('a target whose name is changed before its token was told', () => {
     expect(world.cluster.stored(OTHER)).toBeDefined();
   });
 
-  it('is deleted later when that fails at first, and the other one is written then', async () => {
+  it('is deleted later when that fails at first, and keeps the other one from nothing', async () => {
     world.cluster.failNext('deleteSecret', OUTAGE);
     const action = await world.pass();
-    expect(world.cluster.stored(OTHER)).toBeUndefined();
+    expect(world.cluster.stored(TARGET)).toBeDefined();
+    expect(world.cluster.stored(OTHER)).toBeDefined();
+    expect(world.summary('Ready')).toBe('True TokenValid');
     await world.runFor(minutes(1), action);
 
     expect(world.cluster.stored(TARGET)).toBeUndefined();
     expect(world.cluster.stored(OTHER)).toBeDefined();
-    expect(world.summary('Ready')).toBe('True TokenValid');
   });
 
   it('stays when another client has put a Secret of another type in its place', async () => {
@@ -193,6 +195,32 @@ describe('a former target', () => {
     const reads = world.cluster.requests.filter((request) => request === 'readSecret other');
     expect(reads).toHaveLength(1);
     expect(world.cluster.stored(OTHER)).toBeDefined();
+  });
+
+  it('that can not be deleted keeps no token from being renewed', async () => {
+    world = World.with();
+    const action = await world.pass();
+    const target = storedTarget();
+    world.cluster.putSecret(OTHER, target);
+    world.cluster.deleteSecret = async () => new Failure('PermissionDenied', 'not allowed');
+    await world.runFor(hours(1), action);
+
+    expect(world.cluster.stored(OTHER)).toBeDefined();
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(storedTarget().data['token']).not.toBe(target.data['token']);
+  });
+
+  it('of thousands is one of ten that are deleted at once', async () => {
+    world = World.with();
+    await world.pass();
+    for (let each = 0; each < 25; each += 1) {
+      world.cluster.putSecret(`shop/copy-${each}`, storedTarget());
+    }
+    deletions();
+    const action = await world.pass();
+    expect(deletions()).toHaveLength(10);
+    await world.runFor(seconds(5), action);
+    expect(deletions()).toHaveLength(15);
   });
 
   it('of another credential stays', async () => {

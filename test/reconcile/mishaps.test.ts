@@ -282,3 +282,25 @@ describe('secrets', () => {
     expect(world.shown).not.toContain(CANARY);
   });
 });
+
+describe('a spec that becomes invalid while its token is on the way', () => {
+  it.each(['client_credentials', 'password'] as const)(
+    'leaves no response behind for which a stop would wait (%s)',
+    async (grantType) => {
+      world = World.withPassword({ spec: { grantType } });
+      const release = world.idp.hold();
+      await world.onePass(KEY);
+      await until(() => world.idp.requests.length > 0);
+      world.cluster.edit(KEY, (spec) => ({ ...spec, environment: 'nowhere' }));
+      await world.onePass(KEY);
+      world.enqueued.clear();
+      release();
+      const idle = world.idle();
+      if (grantType === 'password') await until(() => world.enqueued.has(KEY));
+      await world.onePass(KEY);
+      await idle;
+
+      expect(world.summary('Ready')).toBe('False InvalidSpec');
+    },
+  );
+});

@@ -82,6 +82,7 @@ export class FakeCluster implements ClusterClient, Lister {
       credential: (key) => this.#credentials.get(key),
       applyInstance: (instance) => this.#applyInstance(instance),
       resetInstance: (instance) => this.put(instance),
+      enqueueFormer: () => undefined,
       deleteInstance: (key) => {
         this.#credentials.delete(key);
         this.changed.add(key);
