@@ -157,7 +157,7 @@ const MANAGER = { fieldManager: 'kubectl-convercus' };
 function loadedConfig({ kubeconfig, context }: ClusterOptions): KubeConfig {
   const problem = context === undefined ? kubeconfigProblem(kubeconfig) : undefined;
   if (problem !== undefined) throw new CliError(EXIT.cluster, problem);
-  const config = kubeconfig === undefined ? fromEnvironment() : loadKubeConfig(kubeconfig);
+  const config = readConfig(kubeconfig);
   if (context === undefined) return config;
   if (config.getContextObject(context) === null) {
     throw new CliError(
@@ -167,6 +167,15 @@ function loadedConfig({ kubeconfig, context }: ClusterOptions): KubeConfig {
   }
   config.setCurrentContext(context);
   return config;
+}
+
+function readConfig(kubeconfig: string | undefined): KubeConfig {
+  try {
+    return kubeconfig === undefined ? fromEnvironment() : loadKubeConfig(kubeconfig);
+  } catch {
+    const problem = kubeconfigProblem(kubeconfig) ?? 'The kubeconfig can not be read';
+    throw new CliError(EXIT.cluster, problem);
+  }
 }
 
 /** As kubectl: KUBECONFIG or ~/.kube/config also inside of a pod, and the service account only without them. */

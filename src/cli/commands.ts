@@ -101,20 +101,22 @@ function addChanging(program: Command, run: WithContext): void {
           return renew(context, { ...rest, ...waits, names });
         }),
     );
-  for (const verb of ['suspend', 'resume'] as const) {
-    command(
-      program,
-      `${verb} [names...]`,
-      verb === 'suspend' ? 'stop renewals' : 'go on with renewals',
-    )
-      .option(...ALL)
-      .option(...SELECTOR)
-      .action((names: string[], options: Options<{ selector?: string }>) =>
-        run(options, (context) =>
-          setSuspend(context, { names, selector: options.selector }, verb === 'suspend'),
-        ),
-      );
-  }
+  command(program, 'suspend [names...]', 'stop renewals')
+    .option(...ALL)
+    .option(...SELECTOR)
+    .option('-y, --yes', 'do not ask')
+    .action(
+      (
+        names: string[],
+        { selector, yes, ...options }: Options<{ selector?: string; yes?: boolean }>,
+      ) => run(options, (context) => setSuspend(context, { names, selector, yes }, true)),
+    );
+  command(program, 'resume [names...]', 'go on with renewals')
+    .option(...ALL)
+    .option(...SELECTOR)
+    .action((names: string[], { selector, ...options }: Options<{ selector?: string }>) =>
+      run(options, (context) => setSuspend(context, { names, selector }, false)),
+    );
 }
 
 function addTokens(program: Command, run: WithContext): void {

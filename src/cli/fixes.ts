@@ -28,9 +28,15 @@ const edit: Fix = ({ credential }) => {
     : `fix: kubectl edit convercuscredential ${name} -n ${namespace}`;
 };
 
-/** With a cluster credential it is for the owner of that namespace to rename or delete the Secret. */
-const editOne: Fix = (faulty) =>
-  faulty.credential.cluster === undefined ? edit(faulty) : undefined;
+/**
+ * With a cluster credential it is for the owner of that namespace to rename or delete the Secret. After the first token the
+ * name of the target can't be changed.
+ */
+const rename: Fix = (faulty) => {
+  const { cluster, status } = faulty.credential;
+  const isChangeable = cluster === undefined && status?.issuedAt === undefined;
+  return isChangeable ? edit(faulty) : undefined;
+};
 
 const storeAll: Fix = (faulty) =>
   faulty.source === 'unknown' ? undefined : stored(faulty, () => true);
@@ -39,12 +45,12 @@ const FIXES: Partial<Record<FailureKind, Fix>> = {
   InvalidSpec: edit,
   InputMissing: storeAll,
   InputInvalid: storeAll,
-  TargetNotOurs: editOne,
+  TargetNotOurs: rename,
   TargetMissing: edit,
   MergeNotAllowed: ({ credential }) =>
     `fix: kubectl annotate secret ${targetNameOf(credential)} -n ${credential.metadata.namespace} ${MERGE_ANNOTATION}=${credential.metadata.name}`,
   PermissionDenied: () =>
-    "fix: an administrator restores the operator's roles: upgrade its Helm release, or apply deploy/install.yaml again",
+    "fix: an administrator restores the operator's roles: upgrade its Helm release, or apply deploy/base/rbac.yaml again",
   CredentialsRejected: (faulty) =>
     stored(faulty, (field) => field === 'username' || field === 'password'),
   ClientSecretRejected: (faulty) => stored(faulty, (field) => field === 'clientSecret'),

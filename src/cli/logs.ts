@@ -40,7 +40,7 @@ export async function logs(
 
 async function leaderPod(context: Context, namespace: string): Promise<string> {
   const pods = (await operatorPods(context, namespace)) ?? [];
-  const leading = (await leaders(context, namespace))?.find((each) =>
+  const leading = (await leaders(context, namespace, pods))?.find((each) =>
     isLeading(each, context.host.now()),
   );
   const pod =

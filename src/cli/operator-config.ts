@@ -8,7 +8,7 @@ import {
 } from '../oauth/environment.ts';
 import type { Context } from './context.ts';
 import { ifAllowed } from './exit-code.ts';
-import { OPERATOR_LABELS, operatorNamespaceOf } from './operator-pods.ts';
+import { mountedConfigMaps, OPERATOR_LABELS, operatorNamespaceOf } from './operator-pods.ts';
 
 /** What commands need of the operator's configuration. Problems with it are for the operator to tell. */
 export interface OperatorConfig {
@@ -17,7 +17,6 @@ export interface OperatorConfig {
   readonly namespaces: readonly string[];
   readonly selector: string;
   readonly requestsPerSecond: number;
-  readonly leaseName: string | undefined;
   /** ClusterConvercusCredentials are served, with credentials Secrets in that namespace; undefined: in its own. */
   readonly clusterCredentials: {
     readonly enabled: boolean;
@@ -34,7 +33,6 @@ export function operatorConfigFrom(yaml: string): OperatorConfig {
     namespaces: listAt(file, 'watch', 'namespaces').filter((each) => typeof each === 'string'),
     selector: textAt(file, 'watch', 'selector') ?? '',
     requestsPerSecond: numberAt(file, 'tokenHosts', 'requestsPerSecond') ?? DEFAULT_RATE,
-    leaseName: textAt(file, 'leaderElection', 'name'),
     clusterCredentials: {
       enabled: member(file, 'clusterCredentials', 'enabled') === true,
       namespace: textAt(file, 'clusterCredentials', 'namespace') || undefined,
@@ -74,14 +72,24 @@ function environmentFrom(
 
 export const CONFIG_MAPS: Resource = { apiVersion: 'v1', plural: 'configmaps' };
 
-/** From the ConfigMaps of the operator's namespace; undefined when there is none that the person may read. */
-export async function readOperatorConfig(context: Context): Promise<OperatorConfig | undefined> {
+/** Of the first release that is found; undefined when there is no configuration that the person may read. */
+export const readOperatorConfig = async (context: Context): Promise<OperatorConfig | undefined> =>
+  (await readOperatorConfigs(context))[0];
+
+/**
+ * From the ConfigMaps of the operator's namespace, one for each release. Those that no pod mounts are left out: kustomize
+ * gives a changed one another name, and the former stays.
+ */
+export async function readOperatorConfigs(context: Context): Promise<readonly OperatorConfig[]> {
   const namespace = await operatorNamespaceOf(context);
   const maps = await ifAllowed(context.cluster.list(CONFIG_MAPS, namespace, OPERATOR_LABELS));
-  const text = (maps ?? [])
-    .map((map) => textAt(map, 'data', 'config.yaml'))
-    .find((each) => each !== undefined);
-  return text === undefined ? undefined : operatorConfigFrom(text);
+  const found = (maps ?? []).flatMap((map) => {
+    const text = textAt(map, 'data', 'config.yaml');
+    return text === undefined ? [] : [{ name: textAt(map, 'metadata', 'name') ?? '', text }];
+  });
+  const mounted = found.length > 1 ? await mountedConfigMaps(context, namespace) : new Set();
+  const inUse = found.filter(({ name }) => mounted.has(name));
+  return (inUse.length > 0 ? inUse : found).map(({ text }) => operatorConfigFrom(text));
 }
 
 /** Where the credentials Secrets of ClusterConvercusCredentials are. */

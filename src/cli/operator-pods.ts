@@ -44,6 +44,16 @@ export async function operatorPods(
   }));
 }
 
+/** Names of the ConfigMaps that a pod of the operator mounts. */
+export async function mountedConfigMaps(
+  { cluster }: Context,
+  namespace: string,
+): Promise<ReadonlySet<string>> {
+  const pods = (await ifAllowed(cluster.list(PODS, namespace, OPERATOR_LABELS))) ?? [];
+  const volumes = pods.flatMap((pod) => listAt(pod, 'spec', 'volumes'));
+  return new Set(volumes.map((volume) => textAt(volume, 'configMap', 'name') ?? ''));
+}
+
 export interface Leader {
   readonly lease: string;
   /** Empty when no replica leads. */
@@ -53,20 +63,26 @@ export interface Leader {
   readonly duration: number;
 }
 
-/** One for each release of the operator. Undefined when the person may not list Leases there. */
+/**
+ * One for each release of the operator: by its name, or by a pod that holds it, since a release may have any name.
+ * Undefined when the person may not list Leases there.
+ */
 export async function leaders(
   { cluster }: Context,
   namespace: string,
+  pods: readonly OperatorPod[] | undefined,
 ): Promise<Leader[] | undefined> {
   const leases = await ifAllowed(cluster.list(LEASES, namespace));
-  return leases
-    ?.filter((lease) => /convercus/.test(textAt(lease, 'metadata', 'name') ?? ''))
-    .map((lease) => ({
-      lease: plain(textAt(lease, 'metadata', 'name') ?? '', 253),
-      holder: plain(textAt(lease, 'spec', 'holderIdentity') ?? '', 253),
-      renewedAt: parseTime(textAt(lease, 'spec', 'renewTime')) ?? 0,
-      duration: numberAt(member(lease, 'spec'), 'leaseDurationSeconds') ?? 0,
-    }));
+  const names = new Set(pods?.map(({ name }) => name));
+  const isOfOperator = (lease: unknown): boolean =>
+    /convercus/.test(textAt(lease, 'metadata', 'name') ?? '') ||
+    names.has(textAt(lease, 'spec', 'holderIdentity') ?? '');
+  return leases?.filter(isOfOperator).map((lease) => ({
+    lease: plain(textAt(lease, 'metadata', 'name') ?? '', 253),
+    holder: plain(textAt(lease, 'spec', 'holderIdentity') ?? '', 253),
+    renewedAt: parseTime(textAt(lease, 'spec', 'renewTime')) ?? 0,
+    duration: numberAt(member(lease, 'spec'), 'leaseDurationSeconds') ?? 0,
+  }));
 }
 
 /** A fresh Lease: it was renewed within twice its duration. */

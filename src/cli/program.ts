@@ -12,7 +12,7 @@ import { cliVersion } from './version.ts';
 
 const HELP = `
 Exit codes:
-  0    done, and all is well
+  0    done; of one credential: all is well
   1    a credential is not well, or a check has failed
   2    wrong arguments
   3    the cluster can't be asked, refuses, or has no such object

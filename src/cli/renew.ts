@@ -1,9 +1,10 @@
 import { RENEW_REQUEST_ANNOTATION } from '../credential/credential.ts';
 import { conditionOf } from '../credential/status.ts';
 import { type Ms, seconds } from '../lib/time.ts';
+import { confirm } from './confirm.ts';
 import type { Context } from './context.ts';
 import { oneCredential, type Selection, selected } from './credentials.ts';
-import { CliError, EXIT, usageError } from './exit-code.ts';
+import { CliError, EXIT } from './exit-code.ts';
 import { addressOf, argumentOf, argumentsOf, identityOf, type Shown, titleOf } from './kind.ts';
 import { requestsPerSecond } from './operator-config.ts';
 import { duration, plain, type Result } from './output.ts';
@@ -30,7 +31,7 @@ const POLL: Ms = seconds(1);
 /** `kubectl convercus renew`: sets the annotation that asks for a renewal now. */
 export async function renew(context: Context, options: RenewOptions): Promise<Result> {
   const credentials = await selected(context, options);
-  if (context.isEverywhere && options.yes !== true) await confirm(context, credentials.length);
+  if (context.isEverywhere && options.yes !== true) await confirmAll(context, credentials.length);
   // The operator compares it with the last one that it has handled; any other text is a new request
   const request = new Date(context.host.now()).toISOString();
   const outcomes: Outcome[] = [];
@@ -57,17 +58,14 @@ const refusalOf =
     return { credential, result: 'failed', message: error.message };
   };
 
-async function confirm(context: Context, count: number): Promise<void> {
-  const { host } = context;
+async function confirmAll(context: Context, count: number): Promise<void> {
   const rate = await requestsPerSecond(context);
   const time =
     rate === 0 ? 'as fast as the token host allows' : `about ${duration(seconds(count / rate))}`;
   const limit =
     rate === 0 ? 'without a limit' : `at most ${rate} requests a second to a token host`;
   const what = `This renews ${count} ${count === 1 ? 'credential' : 'credentials'} of the whole cluster. The operator sends ${limit}, so it takes ${time}.`;
-  if (!host.canAsk) throw usageError(`${what} There is no terminal to ask on; add --yes`);
-  const answer = await host.ask(`${what} Go on? [y/N] `);
-  if (!/^y(es)?$/i.test(answer.trim())) throw new CliError(EXIT.problem, 'Nothing was renewed');
+  await confirm(context, what, 'Nothing was renewed');
 }
 
 async function renewOne(

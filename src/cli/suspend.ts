@@ -1,4 +1,5 @@
 import { parseTime } from '../lib/time.ts';
+import { confirm } from './confirm.ts';
 import type { Context } from './context.ts';
 import { type Selection, selected } from './credentials.ts';
 import { addressOf, identityOf, titleOf } from './kind.ts';
@@ -7,11 +8,12 @@ import { clockTime, type Result } from './output.ts';
 /** `kubectl convercus suspend` and `resume`: set `spec.suspend`. */
 export async function setSuspend(
   context: Context,
-  selection: Selection,
+  selection: Selection & { readonly yes?: boolean | undefined },
   suspend: boolean,
 ): Promise<Result> {
   const { cluster, host } = context;
   const credentials = await selected(context, selection);
+  if (suspend && selection.yes !== true) await confirmAll(context, credentials.length);
   const data: object[] = [];
   const lines: string[] = [];
   for (const { metadata, spec, status } of credentials) {
@@ -26,4 +28,11 @@ export async function setSuspend(
     lines.push(`${titleOf({ metadata })}: ${word}`);
   }
   return { data, text: lines.join('\n') };
+}
+
+/** Nothing is asked for one namespace. */
+async function confirmAll(context: Context, count: number): Promise<void> {
+  if (!context.isEverywhere) return;
+  const what = `This suspends ${count} ${count === 1 ? 'credential' : 'credentials'} of the whole cluster. Tokens then expire without a renewal.`;
+  await confirm(context, what, 'Nothing was suspended');
 }

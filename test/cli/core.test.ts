@@ -113,6 +113,16 @@ describe('kubectl convercus', () => {
     expect([yes.code, yes.out]).toEqual([0, expect.stringContaining('renewal requested')]);
   });
 
+  it('asks before it suspends all', async () => {
+    const asked = await editor.with({ types: ['n'] }).cli('suspend', '-A');
+    expect(asked.err).toContain(
+      'This suspends 1 credential of the whole cluster. Tokens then expire without a renewal. Go on? [y/N] ',
+    );
+    const piped = await editor.cli('suspend', '-A');
+    expect([asked.code, piped.code]).toEqual([1, 2]);
+    expect((await editor.cli('status', 'loyalty')).out).not.toContain('suspended');
+  });
+
   it('suspends and resumes', async () => {
     const { out } = await editor.cli('suspend', 'loyalty');
     expect(out).toMatch(/^shop-1\/loyalty: suspended; its token expires /);

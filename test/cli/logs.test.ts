@@ -45,6 +45,7 @@ describe('kubectl convercus logs', () => {
   let person: Person;
   let log: string;
   let asked: string[];
+  let lease: string;
 
   beforeAll(async () => {
     server = createServer((request, response) => {
@@ -61,6 +62,7 @@ describe('kubectl convercus logs', () => {
   beforeEach(() => {
     log = LINES.map((line) => `${JSON.stringify(line)}\n`).join('');
     asked = [];
+    lease = 'convercus-operator';
   });
 
   afterAll(async () => {
@@ -92,7 +94,7 @@ describe('kubectl convercus logs', () => {
       renewTime: new Date().toISOString(),
       leaseDurationSeconds: 15,
     };
-    return [{ metadata: { name: 'convercus-operator' }, spec }];
+    return [{ metadata: { name: lease }, spec }];
   }
 
   it('shows those of the leader about one credential', async () => {
@@ -105,6 +107,12 @@ describe('kubectl convercus logs', () => {
       '/api/v1/namespaces/operators/pods/replica-2/log?container=operator&tailLines=1000',
     );
     expect(code).toBe(0);
+  });
+
+  it('shows those of the leader of a release with a name of its own', async () => {
+    lease = 'tokens';
+    await person.cli('logs');
+    expect(asked.at(-1)).toContain('/pods/replica-2/log?');
   });
 
   it('shows those about a credential of the cluster, in all its namespaces', async () => {

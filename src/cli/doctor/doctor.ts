@@ -3,11 +3,15 @@ import type { Context } from '../context.ts';
 import { oneCredential } from '../credentials.ts';
 import { usageError } from '../exit-code.ts';
 import { argumentOf, identityOf, type Shown } from '../kind.ts';
-import { type OperatorConfig, operatorConfigFrom, readOperatorConfig } from '../operator-config.ts';
+import {
+  type OperatorConfig,
+  operatorConfigFrom,
+  readOperatorConfigs,
+} from '../operator-config.ts';
 import type { Result } from '../output.ts';
 import { type Check, checkLines, ok } from './check.ts';
 import { checksInPod } from './in-pod.ts';
-import { operatorChecks, servedChecks } from './installation.ts';
+import { configFor, operatorChecks, servedChecks } from './installation.ts';
 import { namespaceChecks } from './namespaces.ts';
 import { placeChecks } from './place.ts';
 import { renewalChecks } from './renewal.ts';
@@ -33,9 +37,10 @@ export async function doctor(
   if (from !== 'here' && from !== 'operator')
     throw usageError(`--from is here or operator, not "${from}"`);
   const { inside } = options;
-  const config = await (inside === undefined ? readOperatorConfig(context) : configIn(inside));
+  const configs = await (inside === undefined ? readOperatorConfigs(context) : configIn(inside));
   const place = inside === undefined ? context : inPod(context);
-  const credential = await oneCredential(place, name, config);
+  const credential = await oneCredential(place, name, configs[0]);
+  const config = await configFor(context, credential, configs);
   const checks =
     inside !== undefined
       ? await placeChecks(context, credential, config, options)
@@ -75,7 +80,7 @@ const loginFlags = ({ login }: DoctorOptions): string[] => {
   return [login ? '--login' : '--no-login'];
 };
 
-async function configIn(file: string): Promise<OperatorConfig | undefined> {
+async function configIn(file: string): Promise<readonly OperatorConfig[]> {
   const text = await readFile(file, 'utf8').catch(() => undefined);
-  return text === undefined ? undefined : operatorConfigFrom(text);
+  return text === undefined ? [] : [operatorConfigFrom(text)];
 }

@@ -16,7 +16,7 @@ import { type Check, fail, ok, skip } from './check.ts';
 export async function operatorChecks(context: Context): Promise<Check[]> {
   const namespace = await operatorNamespaceOf(context);
   const pods = await operatorPods(context, namespace);
-  const found = await leaders(context, namespace);
+  const found = await leaders(context, namespace, pods);
   return [podsCheck(pods, namespace), leaderCheck(found, namespace, context.host.now())];
 }
 
@@ -62,6 +62,21 @@ export function leaderCheck(
     text,
     `Look at the operator: kubectl convercus logs --operator-namespace ${namespace}; kubectl get pods -n ${namespace}`,
   );
+}
+
+/** Of the release that serves the credential, or of the first; undefined when there is none. */
+export async function configFor(
+  context: Context,
+  credential: Shown,
+  configs: readonly OperatorConfig[],
+): Promise<OperatorConfig | undefined> {
+  if (configs.length > 1) {
+    for (const config of configs) {
+      const { result } = await servedCheck(context, credential, config);
+      if (result === 'ok') return config;
+    }
+  }
+  return configs[0];
 }
 
 /** Whether the operator serves this credential, and has seen its spec. */

@@ -46,7 +46,8 @@ export async function placeChecks(
   const spec = ok('Spec', `${grantType} for realm ${realm} at ${hostOf(tokenUrl)}`);
   const { check, values } = await sourceOf(context, resource, credential);
   const foreign =
-    config === undefined ? foreignHost(resource, credential) : await foreignTrust(credential);
+    foreignHost(resource, credential, config) ??
+    (config === undefined ? undefined : await foreignTrust(credential));
   if (foreign !== undefined) return [spec, check, foreign];
   const network = await networkChecks(credential.environment, tokenUrl, {
     proxy: proxyOf(context).https,
@@ -59,13 +60,18 @@ export async function placeChecks(
 const INSIDE = 'check it with --from operator';
 
 /** The client secret goes to no other host than the one that the operator asks. */
-function foreignHost({ status }: Shown, { tokenUrl }: Credential): Check | undefined {
+function foreignHost(
+  { status }: Shown,
+  { tokenUrl }: Credential,
+  config: OperatorConfig | undefined,
+): Check | undefined {
   const asked = status?.tokenUrl ?? tokenUrl;
   if (hostOf(asked) === hostOf(tokenUrl)) return undefined;
-  return skip(
-    'Network',
-    `the operator asks ${hostOf(asked)}, and its configuration can't be read from here; ${INSIDE}`,
-  );
+  const why =
+    config === undefined
+      ? "its configuration can't be read from here"
+      : `the configuration that was found names ${hostOf(tokenUrl)}`;
+  return skip('Network', `the operator asks ${hostOf(asked)}, and ${why}; ${INSIDE}`);
 }
 
 /** Certificates that are trusted only where the operator runs. */

@@ -48,9 +48,11 @@ function targetCheck(
     );
   }
   if (!isOurs(user, meta)) {
+    const change =
+      credential.status?.issuedAt === undefined ? 'change spec.target.name, or delete' : 'delete';
     return refused(
       'TargetNotOurs',
-      `Secret ${name} was not made for this credential; change spec.target.name, or delete the Secret if nothing uses it`,
+      `Secret ${name} was not made for this credential; ${change} the Secret if nothing uses it`,
     );
   }
   return tokenCheck(name, meta, host.now());

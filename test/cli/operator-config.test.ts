@@ -1,0 +1,43 @@
+import { describe, expect, it } from '@jest/globals';
+import type { Context } from '../../src/cli/context.ts';
+import { configFor } from '../../src/cli/doctor/installation.ts';
+import { readOperatorConfigs } from '../../src/cli/operator-config.ts';
+import { aCredential } from '../support/builders.ts';
+
+const mapOf = (name: string, namespace: string) => ({
+  metadata: { name },
+  data: { 'config.yaml': `watch: { namespaces: [${namespace}] }` },
+});
+const podOf = (configMap: string) => ({ spec: { volumes: [{ configMap: { name: configMap } }] } });
+
+/** A person who may list these in the operator's namespace. */
+const contextWith = (items: { readonly configmaps: object[]; readonly pods: object[] }): Context =>
+  // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the rest of a context is not used here
+  ({
+    operatorNamespace: 'operators',
+    cluster: {
+      list: async ({ plural }: { plural: 'configmaps' | 'pods' }) => items[plural],
+    },
+  }) as unknown as Context;
+
+describe('the configuration of the operator', () => {
+  it('is that of the ConfigMap which a pod mounts, not a former one', async () => {
+    const configmaps = [mapOf('config-old', 'former'), mapOf('config-new', 'shop')];
+    const context = contextWith({ configmaps, pods: [podOf('config-new')] });
+    const configs = await readOperatorConfigs(context);
+    expect(configs.map(({ namespaces }) => namespaces)).toEqual([['shop']]);
+  });
+
+  it('is any, where pods are not there or may not be listed', async () => {
+    const context = contextWith({ configmaps: [mapOf('a', 'a'), mapOf('b', 'b')], pods: [] });
+    expect(await readOperatorConfigs(context)).toHaveLength(2);
+  });
+
+  it('is that of the release which serves the credential', async () => {
+    const configmaps = [mapOf('one', 'warehouse'), mapOf('two', 'shop')];
+    const context = contextWith({ configmaps, pods: [podOf('one'), podOf('two')] });
+    const configs = await readOperatorConfigs(context);
+    const config = await configFor(context, aCredential(), configs);
+    expect(config?.namespaces).toEqual(['shop']);
+  });
+});
