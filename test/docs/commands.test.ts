@@ -32,7 +32,10 @@ const CLUSTER_PAGE = 'docs/cluster-credentials.md';
 const NOT_RUN: readonly [command: RegExp, reason: string][] = [
   [/^(kubectl|helm) \S+$/, 'names a command'],
   [/^kubectl edit /, 'opens an editor'],
-  [/^kubectl delete (namespace|-f deploy)/, 'a namespace ends by a controller, which is not here'],
+  [
+    /^kubectl delete (namespace|-[fk] deploy)/,
+    'a namespace ends by a controller, which is not here',
+  ],
   [/=FILE$/, 'reads a file of yours'],
   [/^kubectl convercus/, 'test/cli runs it'],
   [/^kubectl describe convcred$/, 'names a command'],
