@@ -171,7 +171,8 @@ export const CLUSTER_EDITS = {
     if (found === undefined) return;
     world.safety.sessions.hasMoved = world.setting.releases === 2;
     const labels = { ...found.metadata.labels, release: dice.pick(['one', 'two']) };
-    put(world, { ...found.metadata, labels }, specOf(found));
+    const selection = dice.chance(0.5) ? newSelection(dice) : {};
+    put(world, { ...found.metadata, labels }, { ...specOf(found), ...selection });
   },
   occupyClusterTarget: occupy,
   editClusterTarget: editTarget,
