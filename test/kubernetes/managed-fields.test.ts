@@ -87,6 +87,18 @@ describe('managed fields that are upgraded', () => {
 });
 
 describe('managed fields', () => {
+  it('name 16 mergers at most, each once', () => {
+    const entry = (name: string) => ({
+      manager: `convercus-operator.${name}`,
+      operation: 'Apply',
+      fieldsV1: { 'f:metadata': { 'f:annotations': { [POLICY]: {} } } },
+    });
+    const forged = Array.from({ length: 1_000 }, (_, each) => entry(`m-${each >> 1}`));
+    const found = mergedBy({ managedFields: forged });
+    expect(found).toHaveLength(16);
+    expect(new Set(found).size).toBe(16);
+  });
+
   const anything = fc.array(fc.oneof(fc.jsonValue(), entries)).map((each) => each.flat());
   it('of any shape are read without an error', () => {
     fc.assert(
