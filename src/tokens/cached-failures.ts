@@ -87,11 +87,14 @@ export class CachedFailures {
       : (this.#failures.get(password) ?? fromStatus(demand));
   }
 
-  /** Too many other passwords of its user were rejected for its namespace. */
-  #tooManyValues({ request, namespace, loginHistory }: TokenDemand): TokenFailure | undefined {
+  /**
+   * Too many other passwords of its user were rejected for its namespace. That this one has worked counts only where
+   * this process saw it: what target and session say of it the owner of the namespace may have written.
+   */
+  #tooManyValues({ request, namespace }: TokenDemand): TokenFailure | undefined {
     const { digests, clock } = this.#options;
     const [user, password] = [digests.ofUser(request), digests.ofPassword(request)];
-    if (user === undefined || password === undefined || loginHistory.hasWorked) return undefined;
+    if (user === undefined || password === undefined) return undefined;
     const now = clock.now();
     const allowedAt = this.#logins.allowedAt({ user, password, namespace }, now);
     if (allowedAt === undefined) return undefined;

@@ -32,8 +32,9 @@ interface RejectedLogin extends Login {
 
 type RejectedValue = Pick<RejectedLogin, 'password' | 'at'>;
 
-/** Which passwords were accepted, and which were rejected last for each user, for all credentials together. */
+/** Which passwords were accepted, and which were rejected last for each user. */
 export class RejectedLogins {
+  /** By namespace and password. */
   readonly #accepted = new FairLruMap<true>(MAX_USERS);
   /** The last of each user. */
   readonly #rejected = new FairLruMap<RejectedLogin>(MAX_USERS);
@@ -42,8 +43,8 @@ export class RejectedLogins {
 
   accepted({ user, password, namespaces }: Login): void {
     for (const namespace of namespaces) {
-      this.#accepted.set(password, true, namespace);
-      this.#values.delete(valuesKey(namespace, user));
+      this.#accepted.set(keyIn(namespace, password), true, namespace);
+      this.#values.delete(keyIn(namespace, user));
     }
   }
 
@@ -52,7 +53,8 @@ export class RejectedLogins {
     login: RejectedLogin,
     loginHistory: LoginHistory,
   ): Omit<LockoutEvidence, 'isUnreadable'> {
-    const { user, password, at, attempts, namespaces } = login;
+    const { user, password, at, attempts } = login;
+    const namespaces = [...login.namespaces];
     const last = this.#rejected.get(user);
     const isOther = last !== undefined && last.password !== password;
     const otherRejectedAt = isOther ? last.at : (loginHistory.othersRejectedAt ?? -Infinity);
@@ -60,11 +62,11 @@ export class RejectedLogins {
       this.#rejected.set(user, login, namespace);
       const others = this.#valuesOf(namespace, user).filter((value) => value.password !== password);
       const values = [...others, { password, at }].slice(-MAX_REJECTED_VALUES);
-      this.#values.set(valuesKey(namespace, user), values, namespace);
+      this.#values.set(keyIn(namespace, user), values, namespace);
     }
     return {
       count: attempts,
-      worked: loginHistory.hasWorked || this.#accepted.get(password) === true,
+      worked: loginHistory.hasWorked || namespaces.some((each) => this.#isAccepted(each, password)),
       followedRejection: at - otherRejectedAt < LOCKOUT_WINDOW,
     };
   }
@@ -77,7 +79,7 @@ export class RejectedLogins {
     { user, password, namespace }: Omit<Login, 'namespaces'> & { readonly namespace: string },
     now: EpochMs,
   ): EpochMs | undefined {
-    if (this.#accepted.get(password) === true) return undefined;
+    if (this.#isAccepted(namespace, password)) return undefined;
     const values = this.#valuesOf(namespace, user).filter(
       ({ at }) => at + LOCKOUT_WINDOW > now && !isFromTheFuture(at, now),
     );
@@ -88,8 +90,13 @@ export class RejectedLogins {
   }
 
   #valuesOf(namespace: string, user: string): readonly RejectedValue[] {
-    return this.#values.get(valuesKey(namespace, user)) ?? [];
+    return this.#values.get(keyIn(namespace, user)) ?? [];
+  }
+
+  /** For that namespace: of another one it would tell which of many guesses is right, without a login. */
+  #isAccepted(namespace: string, password: string): boolean {
+    return this.#accepted.get(keyIn(namespace, password)) === true;
   }
 }
 
-const valuesKey = (namespace: string, user: string): string => `${namespace}/${user}`;
+const keyIn = (namespace: string, digest: string): string => `${namespace}/${digest}`;

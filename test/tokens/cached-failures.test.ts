@@ -174,12 +174,24 @@ describe('three rejected passwords of a user from one namespace', () => {
     expect(found(withPassword('one', 'User'))).toBeUndefined();
   });
 
-  it('keep no password waiting that was accepted before', () => {
-    expect(found(withPassword('right'))?.failure.kind).toBe('Throttled');
-    const loginHistory = { hasWorked: true };
-    expect(failures.inForce({ ...aDemand(withPassword('right')), loginHistory })).toBeUndefined();
-    failures.clear(withPassword('right'), ['elsewhere']);
+  it('keep no password waiting that was accepted for that namespace', () => {
+    failures.clear(withPassword('right'), ['shop']);
+    for (const password of ['a', 'b', 'c']) {
+      failures.add(REJECTED, aDemand(withPassword(password)), ['shop']);
+    }
+    expect(found(withPassword('other'))?.failure.kind).toBe('Throttled');
     expect(found(withPassword('right'))).toBeUndefined();
+  });
+
+  it('do not tell which of many guesses another namespace has had accepted', () => {
+    failures.clear(withPassword('right'), ['elsewhere']);
+    expect(found(withPassword('right'))?.failure.kind).toBe('Throttled');
+  });
+
+  it('keep one waiting of which only target and session say that it has worked', () => {
+    const loginHistory = { hasWorked: true };
+    const demand = { ...aDemand(withPassword('right')), loginHistory };
+    expect(failures.inForce(demand)?.failure.kind).toBe('Throttled');
   });
 
   it('are forgotten when one is accepted from that namespace', () => {
