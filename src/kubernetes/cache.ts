@@ -300,7 +300,10 @@ export class ClusterCache {
       if (!specOrAnnotationChanged(before, item) && !statusLost(before, item)) return;
     }
     this.#track(item, key);
-    if (before !== undefined) this.#forget(before, key, secretsOf(item));
+    if (before !== undefined) {
+      this.#forget(before, key, secretsOf(item));
+      if (!haveSameClaim(before, item)) this.#enqueueRivals(before, key);
+    }
     this.#enqueueKeys([key]);
   }
 
@@ -315,6 +318,7 @@ export class ClusterCache {
     const key = keyOf(before);
     this.#credentials.delete(key);
     this.#forget(before, key, []);
+    this.#enqueueRivals(before, key);
     this.#enqueueKeys([key]);
   }
 
@@ -322,15 +326,19 @@ export class ClusterCache {
     for (const secret of secretsOf(item)) this.#secrets.track(secret, key);
   }
 
-  /** The credential does not name these Secrets any more, so another credential may have its target. */
-  #forget(before: CredentialResource, key: Key, stillNamed: readonly ObjectName[]): void {
+  /** Another credential may have its target now. */
+  #enqueueRivals(before: CredentialResource, key: Key): void {
     const { namespace } = before.metadata;
+    const rivals = this.credentialsWithTarget(namespace, targetNameOf(before)).map(keyOf);
+    this.#enqueueKeys(rivals.filter((rival) => rival !== key));
+  }
+
+  /** The credential does not name these Secrets any more. */
+  #forget(before: CredentialResource, key: Key, stillNamed: readonly ObjectName[]): void {
     const still = new Set(stillNamed.map(keyAt));
     for (const secret of secretsOf(before)) {
       if (!still.has(keyAt(secret))) this.#secrets.untrack(secret, key);
     }
-    const others = this.credentialsWithTarget(namespace, targetNameOf(before)).map(keyOf);
-    this.#enqueueKeys(others.filter((other) => other !== key));
   }
 
   /** The credentials that have it as their credentials Secret. */
@@ -356,6 +364,12 @@ function sessionKeyOf(owner: Key): Key {
   const clusterName = clusterNameOf(splitKey(owner).name);
   return clusterName === undefined ? owner : clusterKeyOf(clusterName);
 }
+
+/** To their target, among several credentials that name it. */
+const haveSameClaim = (one: CredentialResource, other: CredentialResource): boolean =>
+  one.metadata.uid === other.metadata.uid &&
+  targetNameOf(one) === targetNameOf(other) &&
+  one.spec.target.creationPolicy === other.spec.target.creationPolicy;
 
 const isOfInstance = (key: Key): boolean => clusterNameOf(splitKey(key).name) !== undefined;
 

@@ -130,12 +130,22 @@ function duplicateOf(
   candidates: readonly CredentialResource[],
   target: SecretMeta | 'absent',
 ): string | undefined {
-  const rank = (candidate: CredentialResource): string => {
-    const { creationTimestamp = '', name } = candidate.metadata;
-    return `${claimOn(target, candidate)} ${creationTimestamp} ${name}`;
-  };
-  const [best] = [...candidates].sort((a, b) => (rank(a) < rank(b) ? -1 : 1));
+  const [first, ...others] = candidates;
+  const best = others.reduce((a, b) => (isBetter(target, b, a) ? b : a), first);
   return best === undefined || best.metadata.uid === own.uid ? undefined : best.metadata.name;
+}
+
+function isBetter(
+  target: SecretMeta | 'absent',
+  one: CredentialResource,
+  other: CredentialResource | undefined,
+): boolean {
+  if (other === undefined) return true;
+  const claims = claimOn(target, one) - claimOn(target, other);
+  if (claims !== 0) return claims < 0;
+  const [a, b] = [one.metadata, other.metadata];
+  const [created = '', otherCreated = ''] = [a.creationTimestamp, b.creationTimestamp];
+  return created === otherCreated ? a.name < b.name : created < otherCreated;
 }
 
 /** The lower, the better. */

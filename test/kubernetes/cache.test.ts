@@ -77,6 +77,24 @@ describe('the cache of the cluster', () => {
     secrets = cache.secretHandler();
   });
 
+  describe('of credentials with one target', () => {
+    beforeEach(() => {
+      credentials.apply(shown('a', { target: 's' }));
+      credentials.apply(shown('b', { target: 's' }));
+      wakeUps();
+    });
+
+    it('enqueues the others when one has another target', () => {
+      credentials.apply(shown('a', { target: 't', metadata: { generation: 2 } }));
+      expect(wakeUps()).toEqual(['shop/a', 'shop/b']);
+    });
+
+    it('enqueues none of the others for an edit that changes no claim', () => {
+      credentials.apply(shown('a', { target: 's', source: 'other', metadata: { generation: 2 } }));
+      expect(wakeUps()).toEqual(['shop/a']);
+    });
+  });
+
   describe('of what a credential has left in a Secret', () => {
     const left = (change: Partial<SecretMeta>): SecretMeta => ({ ...meta('9'), ...change });
 
