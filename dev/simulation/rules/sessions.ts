@@ -3,7 +3,7 @@ import { decoded, hasForeignAnnotations, mergeAllowedTo, type StoredObject } fro
 import type { Handled, Presented } from '../provider.ts';
 import type { Replica } from '../replica.ts';
 import type { Leadership } from './leadership.ts';
-import { type Scene, specOf, targetNameOf } from './rule.ts';
+import { type Scene, specOf, targetNameOf, tokensIn } from './rule.ts';
 
 /** A request with a password or refresh token of a user. */
 interface Presentation {
@@ -144,6 +144,16 @@ export class Sessions {
     });
   }
 
+  /** The session of a cluster credential lives until each of its namespaces has a token of the next one. */
+  #isTokenHeld({ id }: SessionRecord): boolean {
+    const { server, provider, now } = this.#scene;
+    return [...server.all('secrets')]
+      .filter(({ metadata }) => metadata.labels?.['convercus.io/cluster-credential'] !== undefined)
+      .flatMap(({ data }) => Object.values(decoded(data)).flatMap(tokensIn))
+      .map((token) => provider.issued.get(token))
+      .some((issued) => issued?.sessionId === id && issued.expiresAt > now);
+  }
+
   /** A restore removes sessions that were stored after the backup, and brings back used refresh tokens. */
   restored(): void {
     this.#isRestored = true;
@@ -171,7 +181,8 @@ export class Sessions {
   checkEnd(isExcused: (record: { exchanges: readonly Presentation[] }) => boolean): void {
     if (this.#scene.now < this.#scene.provider.pausedUntil) return;
     for (const record of this.#unstored()) {
-      const isExplained = record.hasFailedLogout || this.#isTargetHeld() || isExcused(record);
+      const isHeld = this.#isTargetHeld() || this.#isTokenHeld(record);
+      const isExplained = record.hasFailedLogout || isHeld || isExcused(record);
       if (this.#isRestored || this.hasMoved || isExplained) this.lost += 1;
       else
         this.#scene.violated(
