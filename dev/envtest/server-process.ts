@@ -78,7 +78,7 @@ export class ServerProcess {
     this.#child = spawn(options.command, options.args, {
       detached: true,
       stdio: ['ignore', log, log],
-      env: { ...process.env, ...options.env },
+      env: { ...inherited(), ...options.env },
     });
     closeSync(log);
     const watchdog = watchOver(this.#child.pid);
@@ -161,4 +161,11 @@ async function succeeds(probe: () => Promise<unknown>): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+/** Of the person who runs it, without what an operator reads: a proxy, or the identity of a pod. */
+function inherited(): NodeJS.ProcessEnv {
+  const read =
+    /^(https?_proxy|no_proxy|pod_name|pod_namespace|kubeconfig|node_tls_reject_unauthorized)$/i;
+  return Object.fromEntries(Object.entries(process.env).filter(([name]) => !read.test(name)));
 }

@@ -67,7 +67,7 @@ export async function installCrd(controlPlane: ControlPlane, crd = CRDS): Promis
 }
 
 /** The API server serves a CRD shortly after it is established. */
-async function untilServed(controlPlane: ControlPlane, plural: string): Promise<void> {
+export async function untilServed(controlPlane: ControlPlane, plural: string): Promise<void> {
   for (let tries = 0; ; tries += 1) {
     try {
       await controlPlane.kubectl(['get', plural, '-A']);

@@ -44,8 +44,11 @@ describe('kubectl convercus with a ClusterConvercusCredential', () => {
   }, 600_000);
 
   afterAll(async () => {
-    for (const tenant of tenants) await expectNoSecretIn(testbed, tenant);
-    await testbed?.stop();
+    try {
+      for (const tenant of tenants ?? []) await expectNoSecretIn(testbed, tenant);
+    } finally {
+      await testbed?.stop();
+    }
   });
 
   const apply = (namespace: string, ...objects: object[]): Promise<string> =>

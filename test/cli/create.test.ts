@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
+import { untilServed } from '../../dev/testbed/operator.ts';
 import type { Tenant } from '../../dev/testbed/tenant.ts';
 import type { Testbed } from '../../dev/testbed/testbed.ts';
 import { expectNoSecretIn, Person, personWith, testbedWithPeople } from './person.ts';
@@ -18,8 +19,11 @@ describe('kubectl convercus', () => {
   }, 600_000);
 
   afterAll(async () => {
-    await expectNoSecretIn(testbed, tenant);
-    await testbed?.stop();
+    try {
+      if (tenant !== undefined) await expectNoSecretIn(testbed, tenant);
+    } finally {
+      await testbed?.stop();
+    }
   });
 
   it('prints YAML, and how to make the Secret', async () => {
@@ -162,13 +166,8 @@ spec:
   it('tells what replaces an ExternalSecret with a Webhook', async () => {
     await tenant.apply(crd('externalsecrets', 'ExternalSecret', 'external-secrets.io', 'v1'));
     await tenant.apply(crd('webhooks', 'Webhook', 'generators.external-secrets.io', 'v1alpha1'));
-    await testbed.controlPlane.kubectl([
-      'wait',
-      '--for=condition=Established',
-      'crd',
-      '--all',
-      '--timeout=60s',
-    ]);
+    await untilServed(testbed.controlPlane, 'externalsecrets');
+    await untilServed(testbed.controlPlane, 'webhooks');
     await tenant.apply(
       {
         apiVersion: 'generators.external-secrets.io/v1alpha1',

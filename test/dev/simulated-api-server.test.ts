@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
 import { type Draft, encoded, type OwnerReference } from '../../dev/simulation/objects.ts';
+import { installCrd } from '../../dev/testbed/operator.ts';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { patchStatusRequest, replaceStatusRequest } from '../../src/kubernetes/client.ts';
 import { upgradeManagedFieldsRequest } from '../../src/kubernetes/secrets.ts';
@@ -972,8 +973,7 @@ describe('the simulated API server is like a real one', () => {
 
   beforeAll(async () => {
     controlPlane = await startControlPlane();
-    await controlPlane.kubectl(['create', '-f', 'crds']);
-    await controlPlane.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
+    await installCrd(controlPlane);
     real = new RealSide(controlPlane.adminKubeconfig, () => compact(controlPlane));
     simulated = new SimulatedSide();
   }, 15 * 60_000);

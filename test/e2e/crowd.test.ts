@@ -56,9 +56,9 @@ describe('a crowd of clients', () => {
   ])('leaves probes unharmed by %d connections to %s, ports %s', async (...given) => {
     const [count, path, ports, seconds] = given;
     const [{ port, probePort }] = await once(await startProcess(ports), 'message');
-    await probes(probePort);
+    const calm = (await probes(probePort)).at(-2) ?? 0;
     await flood(path === '/metrics' ? port : probePort, count, path, 1_000);
-    // One may be late because of what else the machine does
-    expect((await probes(probePort)).at(-2)).toBeLessThan(seconds);
+    // One may be late because of what else the machine does, which delays those before as well
+    expect((await probes(probePort)).at(-2)).toBeLessThan(seconds + 20 * calm);
   });
 });

@@ -112,7 +112,7 @@ describe('credentials that are deleted and made again', () => {
       expect(await eventually(unfinished, (left) => left.length === 0)).toEqual([]);
       for (let round = 0; round < ROUNDS; round += 1) {
         await Promise.all(names.map(recreate));
-        expect(await eventually(unfinished, (left) => left.length === 0, 30)).toEqual([]);
+        expect(await eventually(unfinished, (left) => left.length === 0, 120)).toEqual([]);
         expect(await list('convercuscredentials')).toHaveLength(N);
       }
     },

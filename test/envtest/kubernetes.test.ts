@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
+import { installCrd } from '../../dev/testbed/operator.ts';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import type { DesiredSecret, SecretMeta } from '../../src/credential/secret.ts';
 import {
@@ -121,8 +122,7 @@ describe('against a real API server', () => {
   it('says that the CRD is missing, and after its installation lists and watches', async () => {
     const credentials = credentialListWatch(restClient, { namespace: 'default' });
     await expect(credentials.list(undefined, never)).rejects.toThrow('install the CRD');
-    await kubectl('create', '-f', 'crds');
-    await kubectl('wait', '--for=condition=Established', 'crd', '--all');
+    await installCrd(controlPlane);
     const { resourceVersion } = await credentials.list(undefined, never);
     const { metadata } = await createCredential('watched');
     const [event] = await collect(credentials.watch(resourceVersion, WATCH_TIME, never));

@@ -79,7 +79,8 @@ const loginAt = (loginUrl: string): LoginRequest => ({
 });
 
 async function kindsOf(sent: Sent) {
-  const { hosts } = someHosts({}, { timeouts: { connect: seconds(5), total: 500 } });
+  const total = sent.end === 'stall' ? 500 : seconds(30);
+  const { hosts } = someHosts({}, { timeouts: { connect: seconds(5), total } });
   const { signal } = new AbortController();
   const { seen, url } = await serve(sent);
   const results = [

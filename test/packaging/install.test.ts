@@ -28,6 +28,7 @@ beforeAll(async () => {
   await helm(['version']);
   controlPlane = await startControlPlane({ log: console.log });
   await controlPlane.kubectl(['apply', '-f', join(import.meta.dirname, 'monitoring-crds.yaml')]);
+  await controlPlane.kubectl(['wait', '--for=condition=Established', 'crd', '--all']);
   for (const namespace of ['shop', 'warehouse', 'elsewhere']) {
     await controlPlane.kubectl(['create', 'namespace', namespace]);
   }
