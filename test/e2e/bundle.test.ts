@@ -182,7 +182,7 @@ describe('the bundle, started as in the image', () => {
       const text = await (await fetch(`http://127.0.0.1:${metrics}/metrics`)).text();
       expect(text).toContain('nodejs_version_info');
       operator?.kill('SIGTERM');
-      if (operator !== undefined) expect(await once(operator, 'exit')).toEqual([0, null]);
+      if (operator !== undefined) expect(await once(operator, 'close')).toEqual([0, null]);
     }
   });
 

@@ -47,7 +47,9 @@ describe('the operator', () => {
 
     await shop.secret('other', { password: 'theirs' }, { 'convercus.io/merge': 'greedy' });
     await shop.credential('greedy', into('other', { data: { password: '{{access_token}}' } }));
-    await told(shop, 'greedy', 'TargetNotOurs');
+    expect(await told(shop, 'greedy', 'TargetNotOurs')).toMatchObject({
+      Renewed: 'False/TargetNotOurs',
+    });
     expect(await shop.file('other', 'password')).toBe('theirs');
   });
 

@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -177,6 +178,7 @@ describe('a stop', () => {
   /** A client of the operations server that has sent this text and waits. */
   async function open(operator: Operator, text: string): Promise<void> {
     const socket = connect(Number(new URL(operator.url).port), '127.0.0.1');
+    await once(socket, 'connect');
     socket.on('error', () => undefined).resume();
     stops.later(() => socket.destroy());
     await new Promise<void>((resolve) => socket.write(text === '' ? '' : text, () => resolve()));
