@@ -144,11 +144,13 @@ export class Sessions {
     });
   }
 
-  /** The session of a cluster credential lives until each of its namespaces has a token of the next one. */
+  /**
+   * A target holds a valid token of it, which may be good for nothing once it has ended: one of a credential that was
+   * suspended, or in a namespace of a cluster credential that has not needed a token of the next session yet.
+   */
   #isTokenHeld({ id }: SessionRecord): boolean {
     const { server, provider, now } = this.#scene;
     return [...server.all('secrets')]
-      .filter(({ metadata }) => metadata.labels?.['convercus.io/cluster-credential'] !== undefined)
       .flatMap(({ data }) => Object.values(decoded(data)).flatMap(tokensIn))
       .map((token) => provider.issued.get(token))
       .some((issued) => issued?.sessionId === id && issued.expiresAt > now);
