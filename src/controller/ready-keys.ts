@@ -2,8 +2,9 @@ import { type Key, splitKey } from '../lib/key.ts';
 import type { EpochMs } from '../lib/time.ts';
 
 /**
- * Keys that are due, and since when. Namespaces take turns, so that one with thousands of keys, or with slow ones, does
- * not keep the others waiting; the keys of one go in the order in which they became due.
+ * Keys that are due, and since when. Namespaces take turns, so that one with thousands of keys does not keep the others
+ * waiting, and one with slow keys, which has several in work, comes after those with fewer. The keys of one go in the
+ * order in which they became due.
  */
 export class ReadyKeys {
   /** The namespace whose turn it is comes first. */
@@ -36,9 +37,12 @@ export class ReadyKeys {
     return true;
   }
 
-  /** The next key, which goes; the next turn is another namespace's. */
-  take(): readonly [Key, EpochMs] | undefined {
-    const [turn] = this.#byNamespace;
+  /**
+   * The next key, which goes; the next turn is another namespace's.
+   * @param processingIn how many keys of a namespace are in work
+   */
+  take(processingIn: (namespace: string) => number): readonly [Key, EpochMs] | undefined {
+    const turn = this.#turn(processingIn);
     if (turn === undefined) return undefined;
     const [namespace, keys] = turn;
     const [next] = keys;
@@ -48,6 +52,18 @@ export class ReadyKeys {
     this.#size -= 1;
     if (keys.size > 0) this.#byNamespace.set(namespace, keys);
     return next;
+  }
+
+  /** Looks at no more namespaces than have keys in work, and one. */
+  #turn(processingIn: (namespace: string) => number): [string, Map<Key, EpochMs>] | undefined {
+    let best: [string, Map<Key, EpochMs>] | undefined;
+    let least = Infinity;
+    for (const turn of this.#byNamespace) {
+      const count = processingIn(turn[0]);
+      if (count < least) [best, least] = [turn, count];
+      if (count === 0) break;
+    }
+    return best;
   }
 
   clear(): void {

@@ -1,5 +1,5 @@
 import type { Clock } from '../lib/clock.ts';
-import type { Key } from '../lib/key.ts';
+import { type Key, splitKey } from '../lib/key.ts';
 import { PriorityMap } from '../lib/priority-map.ts';
 import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
 import { ReadyKeys } from './ready-keys.ts';
@@ -51,6 +51,8 @@ export class WorkQueue {
   readonly #readyFirst = new ReadyKeys();
   /** In work, and since when. */
   readonly #processing = new Map<Key, EpochMs>();
+  /** By namespace: how many keys are in work. */
+  readonly #processingIn = new Map<string, number>();
   /** In work and due again as soon as that is done; the value: whether it then goes first. A subset of `#processing`. */
   readonly #dirty = new Map<Key, boolean>();
   /** Due later: wall-clock moments, to which is added by how much the clock had been set back before. */
@@ -102,11 +104,13 @@ export class WorkQueue {
 
   /** The next key, now in work, or undefined. Its wake-up is dropped: the reconcile decides when the next is due. */
   get(): Key | undefined {
-    const next = this.#readyFirst.take() ?? this.#ready.take();
+    const processingIn = (namespace: string): number => this.#processingIn.get(namespace) ?? 0;
+    const next = this.#readyFirst.take(processingIn) ?? this.#ready.take(processingIn);
     if (next === undefined) return undefined;
     const [key, since] = next;
     this.#waiting.delete(key);
     this.#processing.set(key, this.#clock.now());
+    this.#countProcessing(key, 1);
     this.#metrics.get(this.#since(since));
     return key;
   }
@@ -115,6 +119,7 @@ export class WorkQueue {
     const since = this.#processing.get(key);
     if (since === undefined) return;
     this.#processing.delete(key);
+    this.#countProcessing(key, -1);
     this.#metrics.done(this.#since(since));
     const isFirst = this.#dirty.get(key);
     if (isFirst === undefined) return;
@@ -139,6 +144,13 @@ export class WorkQueue {
       unfinishedWork: work.reduce((sum, worked) => sum + worked, 0),
       longestWork: work.reduce((most, worked) => Math.max(most, worked), 0),
     };
+  }
+
+  #countProcessing(key: Key, by: 1 | -1): void {
+    const { namespace } = splitKey(key);
+    const count = (this.#processingIn.get(namespace) ?? 0) + by;
+    if (count === 0) this.#processingIn.delete(namespace);
+    else this.#processingIn.set(namespace, count);
   }
 
   #isReady(key: Key): boolean {

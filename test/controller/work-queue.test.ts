@@ -42,7 +42,19 @@ describe('a work queue', () => {
   it('lets namespaces take turns among keys that go first, which go before all others', () => {
     for (const key of ['a/1', 'a/2', 'b/1']) queue.add(key);
     for (const key of ['a/3', 'a/4', 'b/2']) queue.addFirst(key);
-    expect(takeAll()).toEqual(['a/3', 'b/2', 'a/4', 'a/1', 'b/1', 'a/2']);
+    expect(takeAll()).toEqual(['a/3', 'b/2', 'a/4', 'b/1', 'a/1', 'a/2']);
+  });
+
+  it('hands out a key of a namespace with fewer keys in work first, so that slow ones hold no worker from others', () => {
+    for (let n = 0; n < 9; n += 1) queue.add(`slow/${n}`);
+    expect([queue.get(), queue.get(), queue.get()]).toEqual(['slow/0', 'slow/1', 'slow/2']);
+    for (let n = 0; n < 3; n += 1) queue.add(`shop/${n}`);
+    for (let n = 0; n < 3; n += 1) {
+      const key = queue.get() ?? '';
+      expect(key).toBe(`shop/${n}`);
+      queue.done(key);
+    }
+    expect(queue.get()).toBe('slow/3');
   });
 
   it('keeps no key waiting for longer than the others have a turn each', () => {
