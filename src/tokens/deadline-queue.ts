@@ -5,7 +5,7 @@ import type { EpochMs } from '../lib/time.ts';
 export interface Ticket {
   /** The realm that the request goes to. Its name is the token URL, because environments may have realms of one name. */
   readonly realm: string;
-  /** Of the credentials that wait for the request. Without any, as for a log-out, it goes behind all others. */
+  /** In whose turns it may go: those that wait for it. Without any, as for a log-out, it goes behind all others. */
   readonly namespaces: Set<string>;
   /** Smaller goes first: the moment at which a credential would be left without a token. */
   deadline: EpochMs;

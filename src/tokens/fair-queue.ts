@@ -13,6 +13,10 @@ export class FairQueue<T extends Queued> {
     return this.#items.size;
   }
 
+  items(): Iterable<T> {
+    return this.#items;
+  }
+
   has(item: T): boolean {
     return this.#items.has(item);
   }

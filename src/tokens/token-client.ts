@@ -77,6 +77,8 @@ export interface SessionStep {
 /** Of a request in flight. Until it is sent, demand and step are those of the key that asked last. */
 interface RequestState {
   readonly ticket: Ticket;
+  /** Of the credentials that wait for it. Its ticket may have the turns of others as well. */
+  readonly namespaces: Set<string>;
   demand: TokenDemand;
   step: SessionStep | undefined;
   isSent: boolean;
@@ -258,7 +260,8 @@ export class TokenClient {
   #request(key: Key, id: string, demand: TokenDemand, step?: SessionStep): TokenFailure | Pending {
     const known = this.#requests.stateOf(id);
     if (known !== undefined) this.#join(known, demand, step);
-    const state = { ticket: this.#ticketFor(demand), demand, step, isSent: false };
+    const namespaces = new Set([demand.namespace]);
+    const state = { ticket: this.#ticketFor(demand), demand, step, isSent: false, namespaces };
     const { isOverdue, reportAt } = this.#requests.request(key, id, {
       state,
       maxWait: demand.maxWait,
@@ -277,6 +280,7 @@ export class TokenClient {
     ticket.deadline = Math.min(ticket.deadline, demand.deadline);
     ticket.expiresAt = ahead.length === 0 ? undefined : Math.min(...ahead);
     ticket.namespaces.add(demand.namespace);
+    state.namespaces.add(demand.namespace);
     this.#options.limiter.raisePriority(hostOf(demand.request), ticket);
     const user = this.digests.ofUser(demand.request);
     if (user !== undefined) this.#users.raisePriority(user, ticket);
@@ -287,10 +291,11 @@ export class TokenClient {
   async #send(state: RequestState, cancelled: AbortSignal): Promise<Token | TokenFailure> {
     const { ticket } = state;
     const user = this.digests.ofUser(state.demand.request);
+    const onLent = () => this.#options.limiter.raisePriority(hostOf(state.demand.request), ticket);
     const send = (onSent?: () => void) => this.#sendToHost(state, cancelled, onSent);
     const response = await (user === undefined
       ? send()
-      : this.#users.run(user, ticket, send, cancelled));
+      : this.#users.run(user, { ticket, onLent }, send, cancelled));
     if (!isTokenFailure(response) && state.step === undefined) {
       this.#tokens.set(this.digests.of(state.demand.request), response);
     }
@@ -318,14 +323,14 @@ export class TokenClient {
     const response = await limiter.run(host, ticket, send, cancelled);
     if (isFailure(response)) return this.#failed(response, state);
     const { request } = state.demand;
-    this.#failures.clear(request, ticket.namespaces);
+    this.#failures.clear(request, state.namespaces);
     this.#notBeforePolicies.learn(urlOf(request), response);
     return response;
   }
 
-  #failed(failure: Failure, { demand, ticket }: RequestState): TokenFailure {
+  #failed(failure: Failure, { demand, ticket, namespaces }: RequestState): TokenFailure {
     const { limiter, clock } = this.#options;
-    const tokenFailure = this.#failures.add(failure, demand, ticket.namespaces);
+    const tokenFailure = this.#failures.add(failure, demand, namespaces);
     if (pausesRealm(failure)) {
       limiter.pause(hostOf(demand.request), ticket, tokenFailure.retryAt ?? clock.now());
     }

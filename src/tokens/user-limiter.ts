@@ -7,7 +7,13 @@ import { FairQueue } from './fair-queue.ts';
 /** Keycloak locks a user who fails twice within a second (quickLoginCheckMilliSeconds); twice that is safe. */
 const LOGIN_INTERVAL: Ms = seconds(2);
 
-interface Waiter extends Queued {
+export interface LoginTicket {
+  readonly ticket: Ticket;
+  /** Others wait for this login: its ticket has their deadlines and the turns of their namespaces as well now. */
+  readonly onLent: () => void;
+}
+
+interface Waiter extends Queued, LoginTicket {
   readonly start: () => void;
 }
 
@@ -23,6 +29,8 @@ export class UserLimiter {
   readonly #clock: Clock;
   /** The logins that wait, of users who log in or have just done so. */
   readonly #queues = new Map<string, FairQueue<Waiter>>();
+  /** By user: the login whose turn it is. */
+  readonly #turns = new Map<string, LoginTicket>();
   readonly #waiters = new Map<Ticket, Waiter>();
   readonly #closing: AbortSignal;
   #order = 0;
@@ -37,7 +45,12 @@ export class UserLimiter {
    * Runs `login` when it is its turn: that of its namespace, and there the smallest deadline first.
    * @throws the signal's reason when that fires before the turn has come
    */
-  async run<T>(user: string, ticket: Ticket, login: Login<T>, signal: AbortSignal): Promise<T> {
+  async run<T>(
+    user: string,
+    ticket: LoginTicket,
+    login: Login<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
     await this.#acquire(user, ticket, signal);
     let isSent = false;
     try {
@@ -45,6 +58,7 @@ export class UserLimiter {
         isSent = true;
       });
     } finally {
+      this.#turns.delete(user);
       void this.#release(user, isSent ? LOGIN_INTERVAL : 0);
     }
   }
@@ -52,14 +66,33 @@ export class UserLimiter {
   /** Call it after the deadline or the namespaces of a ticket have changed: if its login waits, it moves. */
   raisePriority(user: string, ticket: Ticket): void {
     const waiter = this.#waiters.get(ticket);
-    if (waiter !== undefined) this.#queues.get(user)?.set(waiter);
+    if (waiter === undefined) return;
+    this.#queues.get(user)?.set(waiter);
+    this.#lend(user, waiter);
   }
 
-  async #acquire(user: string, ticket: Ticket, signal: AbortSignal): Promise<void> {
+  /**
+   * The login whose turn it is may wait at the host, in the long line of its own namespace. What waits for it lends it
+   * its turns there: else the user of one namespace would wait for all logins of another.
+   */
+  #lend(user: string, { ticket: { namespaces, deadline, expiresAt } }: LoginTicket): void {
+    const turn = this.#turns.get(user);
+    if (turn === undefined) return;
+    const { ticket } = turn;
+    for (const namespace of namespaces) ticket.namespaces.add(namespace);
+    ticket.deadline = Math.min(ticket.deadline, deadline);
+    if (expiresAt !== undefined)
+      ticket.expiresAt = Math.min(ticket.expiresAt ?? Infinity, expiresAt);
+    turn.onLent();
+  }
+
+  async #acquire(user: string, login: LoginTicket, signal: AbortSignal): Promise<void> {
+    const { ticket } = login;
     signal.throwIfAborted();
     const queue = this.#queues.get(user);
     if (queue === undefined) {
       this.#queues.set(user, new FairQueue());
+      this.#turns.set(user, login);
       return;
     }
     const leave = () => {
@@ -67,10 +100,11 @@ export class UserLimiter {
       this.#waiters.delete(ticket);
     };
     const { promise, resolve: start } = abortable(signal, leave);
-    const waiter = { ticket, order: this.#order, start };
+    const waiter = { ...login, order: this.#order, start };
     this.#order += 1;
     this.#waiters.set(ticket, waiter);
     queue.set(waiter);
+    this.#lend(user, waiter);
     await promise;
   }
 
@@ -86,6 +120,8 @@ export class UserLimiter {
     }
     queue?.take(next);
     this.#waiters.delete(next.ticket);
+    this.#turns.set(user, next);
+    for (const waiter of queue?.items() ?? []) this.#lend(user, waiter);
     next.start();
   }
 }

@@ -1,8 +1,11 @@
 import { beforeEach, describe, expect, it } from '@jest/globals';
 import { type Ms, seconds } from '../../src/lib/time.ts';
+import type { Ticket } from '../../src/tokens/deadline-queue.ts';
 import { UserLimiter } from '../../src/tokens/user-limiter.ts';
 import { aTicket } from '../support/builders.ts';
 import { FakeClock } from '../support/fake-clock.ts';
+
+const turnOf = (ticket: Ticket, onLent = () => undefined) => ({ ticket, onLent });
 
 describe('a user limiter', () => {
   let clock: FakeClock;
@@ -29,7 +32,7 @@ describe('a user limiter', () => {
       return name;
     };
     const ticket = aTicket({ deadline, namespaces: new Set(namespaces) });
-    return users.run(name.charAt(0), ticket, login, signal);
+    return users.run(name.charAt(0), turnOf(ticket), login, signal);
   }
 
   it('runs logins of one user one after the other, two seconds after the end of the one before', async () => {
@@ -47,7 +50,7 @@ describe('a user limiter', () => {
   it('keeps the distance after a login that fails', async () => {
     const failed = users.run(
       'a',
-      aTicket(),
+      turnOf(aTicket()),
       (onSent) => {
         onSent();
         return Promise.reject(new Error('no'));
@@ -94,7 +97,7 @@ describe('a user limiter', () => {
     const tickets = [9, 8, 7].map((deadline) => aTicket({ deadline }));
     void logIn('a1');
     for (const [n, ticket] of tickets.entries()) {
-      void users.run('a', ticket, async () => started.push([`${n}`, 0]), closing.signal);
+      void users.run('a', turnOf(ticket), async () => started.push([`${n}`, 0]), closing.signal);
     }
     const [first, second] = tickets;
     if (first === undefined || second === undefined) throw new Error();
@@ -106,6 +109,27 @@ describe('a user limiter', () => {
     await clock.advance(seconds(2));
     users.raisePriority('a', first);
     expect(started.map(([name]) => name)).toEqual(['a1', '0', '1', '2']);
+  });
+
+  it('lends the login whose turn it is the turns and deadlines of those that wait for it', async () => {
+    const ofCrowd = () => aTicket({ deadline: 9_000, namespaces: new Set(['crowd']) });
+    const [first, second, third] = [ofCrowd(), ofCrowd(), ofCrowd()];
+    let lent = 0;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const onLent = () => void (lent += 1);
+    void users.run('a', { ticket: first, onLent }, () => promise, closing.signal);
+    void users.run('a', turnOf(second), async () => undefined, closing.signal);
+    const shop = aTicket({ deadline: 5, expiresAt: 7, namespaces: new Set(['shop']) });
+    void users.run('a', turnOf(shop), async () => undefined, closing.signal);
+    expect(first).toMatchObject({ deadline: 5, expiresAt: 7 });
+    expect([...first.namespaces]).toEqual(['crowd', 'shop']);
+    expect([...shop.namespaces]).toEqual(['shop']);
+    expect(lent).toBe(2);
+    void users.run('b', turnOf(third), async () => undefined, closing.signal);
+    resolve();
+    await clock.advance(seconds(1));
+    expect([...second.namespaces]).toEqual(['crowd', 'shop']);
+    expect([...third.namespaces]).toEqual(['crowd']);
   });
 
   it('keeps no distance to a login that was not sent after all', async () => {
@@ -148,7 +172,7 @@ describe('a user limiter', () => {
 
   it('sets no timer after a login that outlasts the closing', async () => {
     const { promise, resolve } = Promise.withResolvers<void>();
-    const login = users.run('one', aTicket(), () => promise, closing.signal);
+    const login = users.run('one', turnOf(aTicket()), () => promise, closing.signal);
     closing.abort();
     resolve();
     await login;
