@@ -1,5 +1,11 @@
-import type { EpochMs } from '../lib/time.ts';
+import { type EpochMs, hours, type Ms } from '../lib/time.ts';
 import type { Token } from '../oauth/token.ts';
+
+/**
+ * The server's clock may be ahead of ours by so much. A policy further ahead voids tokens that do not exist yet; it is
+ * left out, for it would hide a later one: the administrator of one client may set any for that.
+ */
+const MAX_LEAD: Ms = hours(1);
 
 interface RealmPolicy {
   /** As the server says it, by its clock. */
@@ -26,7 +32,7 @@ export class NotBeforePolicies {
 
   learn(tokenUrl: string, { notBefore, issuedAt, clockLag = 0 }: Token): void {
     const known = this.#byUrl.get(tokenUrl);
-    if (notBefore <= (known?.policy ?? 0)) return;
+    if (notBefore <= (known?.policy ?? 0) || notBefore > issuedAt + MAX_LEAD) return;
     const validFrom = Math.min(notBefore + clockLag, issuedAt);
     this.#byUrl.set(tokenUrl, { policy: notBefore, validFrom });
     this.#onRaised(tokenUrl);

@@ -21,6 +21,17 @@ describe('a not-before policy', () => {
     expect(notBeforePolicies.validFrom('https://auth.test/realms/xyz/token', START)).toBe(0);
   });
 
+  it('far in the future hides no later one', () => {
+    const raised: string[] = [];
+    const notBeforePolicies = new NotBeforePolicies((url) => raised.push(url));
+    const issuedAt = START + minutes(1);
+    notBeforePolicies.learn(URL, aToken({ issuedAt, notBefore: START + hours(1_000) }));
+    expect(notBeforePolicies.validFrom(URL, issuedAt)).toBe(0);
+    notBeforePolicies.learn(URL, aToken({ issuedAt, notBefore: START + seconds(30) }));
+    expect(raised).toEqual([URL]);
+    expect(notBeforePolicies.validFrom(URL, issuedAt)).toBe(START + seconds(30));
+  });
+
   it('of a clock behind ours voids what was asked for before it was raised', () => {
     const notBeforePolicies = new NotBeforePolicies(() => undefined);
     const lag = minutes(10);
