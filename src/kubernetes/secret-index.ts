@@ -77,6 +77,7 @@ export class SecretIndex {
 
   /** The credential whose label the Secret carries and that does not name it. */
   formerOwnerOf(at: ObjectName): Key | undefined {
+    if (this.#former.size === 0) return undefined; // as at rest, for each change of a Secret
     const tracked = this.#find(at);
     const owner = tracked && targetOwnerOf(tracked);
     return owner === undefined || tracked?.referrers.has(owner) === true ? undefined : owner;
@@ -248,6 +249,7 @@ export class SecretIndex {
   }
 
   #indexFormer({ at, known, referrers }: Tracked, before: KnownSecret): void {
+    if (haveSameOwner(before, known)) return;
     const { name } = splitKey(at);
     const [ownerBefore, owner] = [
       targetOwnerOf({ at, known: before }),
@@ -309,6 +311,12 @@ export function sessionOwnerOf({ namespace, name }: ObjectName, meta: SecretMeta
   if (name !== sessionNameOf(credentialName)) return undefined;
   return keyOf({ namespace, name: credentialName });
 }
+
+const haveSameOwner = (one: KnownSecret, other: KnownSecret): boolean =>
+  typeof one === 'object' &&
+  typeof other === 'object' &&
+  one.credentialName === other.credentialName &&
+  one.isSession === other.isSession;
 
 /** The credential whose target that is, by its label; undefined when it is none. */
 function targetOwnerOf({ at, known }: Pick<Tracked, 'at' | 'known'>): Key | undefined {

@@ -75,9 +75,11 @@ export class FormerTargets {
 
   /** Of the Secrets that look like former targets, but for those that are known to be none. */
   #namesOf(key: Key, uid: string): string[] {
+    const candidates = this.#candidates(key);
+    if (candidates.length === 0 && !this.#others.has(key)) return []; // as in each renewal
     const { lister } = this.#deps;
     const { namespace, name } = splitKey(key);
-    const found = this.#candidates(key).flatMap((secretName) => {
+    const found = candidates.flatMap((secretName) => {
       const meta = lister.secret(namespace, secretName);
       if (typeof meta !== 'object') return [];
       const isOurs = meta.controllerUid === uid && meta.credentialName === name;
