@@ -15,6 +15,17 @@ export interface Ticket {
   readonly login?: boolean;
 }
 
+/** A request is as urgent as the most urgent of those who wait for it. A token that has expired makes none urgent. */
+export function raiseUrgency(
+  ticket: Ticket,
+  { deadline, expiresAt }: Pick<Ticket, 'deadline' | 'expiresAt'>,
+  now: EpochMs,
+): void {
+  const ahead = [ticket.expiresAt ?? 0, expiresAt ?? 0].filter((at) => at > now);
+  ticket.deadline = Math.min(ticket.deadline, deadline);
+  ticket.expiresAt = ahead.length === 0 ? undefined : Math.min(...ahead);
+}
+
 /** What waits in a queue. */
 export interface Queued {
   readonly ticket: Ticket;

@@ -15,7 +15,7 @@ import { type Environments, tokenUrlOf } from '../oauth/environment.ts';
 import { type LogoutRequest, type PasswordRequest, urlOf } from '../oauth/grants.ts';
 import type { Token } from '../oauth/token.ts';
 import { CachedFailures, isLoginRequest } from './cached-failures.ts';
-import type { Ticket } from './deadline-queue.ts';
+import { raiseUrgency, type Ticket } from './deadline-queue.ts';
 import type { RequestLimiter } from './host-limiters.ts';
 import { InFlight } from './in-flight.ts';
 import { NotBeforePolicies } from './not-before-policies.ts';
@@ -271,14 +271,14 @@ export class TokenClient {
     return { failure: throttled(hostOf(demand.request)), retryAt: reportAt };
   }
 
-  /** A request is as urgent as the most urgent of those who wait for it. */
   #join(state: RequestState, demand: TokenDemand, step: SessionStep | undefined): void {
     const { ticket } = state;
-    const now = this.#options.clock.now();
-    const expiries = [ticket.expiresAt ?? 0, demand.currentToken?.expiresAt ?? 0];
-    const ahead = expiries.filter((at) => at > now);
-    ticket.deadline = Math.min(ticket.deadline, demand.deadline);
-    ticket.expiresAt = ahead.length === 0 ? undefined : Math.min(...ahead);
+    const { deadline, currentToken } = demand;
+    raiseUrgency(
+      ticket,
+      { deadline, expiresAt: currentToken?.expiresAt },
+      this.#options.clock.now(),
+    );
     ticket.namespaces.add(demand.namespace);
     state.namespaces.add(demand.namespace);
     this.#options.limiter.raisePriority(hostOf(demand.request), ticket);

@@ -1,7 +1,7 @@
 import type { Clock } from '../lib/clock.ts';
 import { type Ms, seconds } from '../lib/time.ts';
 import { abortable, sleep } from '../lib/with-timeout.ts';
-import type { Queued, Ticket } from './deadline-queue.ts';
+import { type Queued, raiseUrgency, type Ticket } from './deadline-queue.ts';
 import { FairQueue } from './fair-queue.ts';
 
 /** Keycloak locks a user who fails twice within a second (quickLoginCheckMilliSeconds); twice that is safe. */
@@ -75,14 +75,11 @@ export class UserLimiter {
    * The login whose turn it is may wait at the host, in the long line of its own namespace. What waits for it lends it
    * its turns there: else the user of one namespace would wait for all logins of another.
    */
-  #lend(user: string, { ticket: { namespaces, deadline, expiresAt } }: LoginTicket): void {
+  #lend(user: string, { ticket: waiting }: LoginTicket): void {
     const turn = this.#turns.get(user);
     if (turn === undefined) return;
-    const { ticket } = turn;
-    for (const namespace of namespaces) ticket.namespaces.add(namespace);
-    ticket.deadline = Math.min(ticket.deadline, deadline);
-    if (expiresAt !== undefined)
-      ticket.expiresAt = Math.min(ticket.expiresAt ?? Infinity, expiresAt);
+    for (const namespace of waiting.namespaces) turn.ticket.namespaces.add(namespace);
+    raiseUrgency(turn.ticket, waiting, this.#clock.now());
     turn.onLent();
   }
 

@@ -119,9 +119,10 @@ describe('a user limiter', () => {
     const onLent = () => void (lent += 1);
     void users.run('a', { ticket: first, onLent }, () => promise, closing.signal);
     void users.run('a', turnOf(second), async () => undefined, closing.signal);
-    const shop = aTicket({ deadline: 5, expiresAt: 7, namespaces: new Set(['shop']) });
+    const expiresAt = clock.now() + 7;
+    const shop = aTicket({ deadline: 5, expiresAt, namespaces: new Set(['shop']) });
     void users.run('a', turnOf(shop), async () => undefined, closing.signal);
-    expect(first).toMatchObject({ deadline: 5, expiresAt: 7 });
+    expect(first).toMatchObject({ deadline: 5, expiresAt });
     expect([...first.namespaces]).toEqual(['crowd', 'shop']);
     expect([...shop.namespaces]).toEqual(['shop']);
     expect(lent).toBe(2);
@@ -130,6 +131,15 @@ describe('a user limiter', () => {
     await clock.advance(seconds(1));
     expect([...second.namespaces]).toEqual(['crowd', 'shop']);
     expect([...third.namespaces]).toEqual(['crowd']);
+  });
+
+  it('keeps a renewal a renewal that another waits for whose token has expired', () => {
+    const expiresAt = clock.now() + 7;
+    const [renewal, expired] = [aTicket({ expiresAt }), aTicket({ expiresAt: clock.now() - 1 })];
+    const { promise } = Promise.withResolvers<void>();
+    void users.run('a', turnOf(renewal), () => promise, closing.signal);
+    void users.run('a', turnOf(expired), () => promise, closing.signal);
+    expect(renewal.expiresAt).toBe(expiresAt);
   });
 
   it('keeps no distance to a login that was not sent after all', async () => {
