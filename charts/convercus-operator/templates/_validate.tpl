@@ -108,7 +108,7 @@ What values.schema.json can't say, or not in words that help. All problems are t
 {{- if and (eq (toString .enabled) "true") (lt (int $.Values.replicaCount) 2) }}
 - "podDisruptionBudget.enabled: write auto, or replicaCount 2 or more, or no node could be drained"
 {{- end }}
-{{- if and (regexMatch "^[0-9]+$" (toString .minAvailable)) (ge (int .minAvailable) (int $.Values.replicaCount)) }}
+{{- if and (ne (toString .enabled) "false") (ge (int $.Values.replicaCount) 2) (regexMatch "^[0-9]+$" (toString .minAvailable)) (ge (int .minAvailable) (int $.Values.replicaCount)) }}
 - "podDisruptionBudget.minAvailable: write less than replicaCount, or no node could be drained"
 {{- end }}
 {{- if and (ne (toString .minAvailable) "") (ne (toString .maxUnavailable) "") }}
