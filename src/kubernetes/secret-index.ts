@@ -29,7 +29,7 @@ export class SecretIndex {
   readonly #tracked = new Map<string, Tracked>();
   /** By credential, existing or not: names of the Secrets that `mergedBy` names it for. */
   readonly #merged: NamesByKey = new Map();
-  /** By credential, existing or not: names of the Secrets that carry its label and that it does not name. */
+  /** By credential, existing or not: names of the Secrets that carry its label, have an owner, and that it does not name. */
   readonly #former: NamesByKey = new Map();
   #changes = 0;
 
@@ -77,7 +77,7 @@ export class SecretIndex {
 
   /** The credential whose label the Secret carries and that does not name it. */
   formerOwnerOf(at: ObjectName): Key | undefined {
-    if (this.#former.size === 0) return undefined; // as at rest, for each change of a Secret
+    if (this.#former.size === 0) return undefined; // as for each renewal, where one release has all credentials
     const tracked = this.#find(at);
     const owner = tracked && targetOwnerOf(tracked);
     return owner === undefined || tracked?.referrers.has(owner) === true ? undefined : owner;
@@ -316,11 +316,13 @@ const haveSameOwner = (one: KnownSecret, other: KnownSecret): boolean =>
   typeof one === 'object' &&
   typeof other === 'object' &&
   one.credentialName === other.credentialName &&
+  one.controllerUid === other.controllerUid &&
   one.isSession === other.isSession;
 
-/** The credential whose target that is, by its label; undefined when it is none. */
+/** The credential whose target that is, by its label and owner; undefined when it is none. */
 function targetOwnerOf({ at, known }: Pick<Tracked, 'at' | 'known'>): Key | undefined {
   if (typeof known !== 'object' || known.isSession === true) return undefined;
-  const { credentialName: name } = known;
+  const { credentialName: name, controllerUid } = known;
+  if (controllerUid === undefined) return undefined; // kept (`Retain`) by one that is gone
   return name === undefined ? undefined : keyOf({ namespace: splitKey(at).namespace, name });
 }

@@ -33,9 +33,13 @@ export class PriorityMap<K> {
     return this.#heap[0];
   }
 
-  /** @throws RangeError for NaN, which has no order */
+  /**
+   * A key with another priority goes behind those that have it already; with the same it keeps its place.
+   * @throws RangeError for NaN, which has no order
+   */
   set(key: K, priority: number): void {
     if (Number.isNaN(priority)) throw new RangeError('a priority must be a number');
+    if (this.get(key) === priority) return;
     this.delete(key);
     const entry = { key, priority, order: this.#order, index: this.#heap.length };
     this.#order += 1;

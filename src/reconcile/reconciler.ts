@@ -130,7 +130,7 @@ export class Reconciler {
     if (whole === 'superseded') return 'await-change';
     const credential = isFailure(whole) ? whole : parseCredential(whole, this.#settings);
     if (isFailure(credential)) {
-      await this.#leaveRequests(unparsed, signal);
+      if (!isFailure(whole)) await this.#leaveRequests(unparsed, signal);
       return this.#status.update(unparsed, this.#failed(unparsed, credential), signal);
     }
     const subject = { ...unparsed, credential };

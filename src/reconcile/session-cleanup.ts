@@ -61,6 +61,7 @@ export class SessionCleanup {
     const leftover = leftoverFrom(key, state, found);
     const isUsed = await this.#isUsed(leftover, signal);
     if (isFailure(isUsed)) return this.#retry(state, isUsed);
+    state.failedCleanups = undefined;
     if (isUsed) {
       tokens.leaveLogout(key);
       return 'await-change';
@@ -218,7 +219,6 @@ export class SessionCleanup {
       if (failure !== undefined) return this.#retry(state, failure);
     }
     state.failedLogouts = 0;
-    state.failedCleanups = undefined;
     log.info('A session has been logged out and removed', { namespace, name });
     return 'await-change';
   }

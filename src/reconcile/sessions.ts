@@ -171,7 +171,9 @@ export class Sessions {
     const isRefreshing = tokens.isRequesting(subject.key, tokens.digests.ofSession(session));
     if (isRefreshing || !isReauthenticationDue(session, now)) return undefined;
     const login = this.#login(subject, demanded, previous);
-    const isRefused = !isPending(login) && TOKEN_FAILURES.has(login.failure.kind);
+    if (isPending(login)) return login;
+    // Or held back, after other passwords of the user were rejected
+    const isRefused = TOKEN_FAILURES.has(login.failure.kind) || login.isCached === true;
     return isRefused ? undefined : login;
   }
 

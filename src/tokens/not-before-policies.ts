@@ -5,7 +5,7 @@ import type { Token } from '../oauth/token.ts';
  * The server's clock may be ahead of ours by so much. A policy further ahead voids tokens that do not exist yet; it is
  * left out, for it would hide a later one: the administrator of one client may set any for that.
  */
-const MAX_LEAD: Ms = hours(1);
+const MAX_LEAD: Ms = hours(24);
 
 interface RealmPolicy {
   /** As the server says it, by its clock. */

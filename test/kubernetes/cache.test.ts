@@ -116,7 +116,11 @@ describe('the cache of the cluster', () => {
       credentials.apply(shown('a'));
       list();
       wakeUps();
-      secrets.apply({ namespace: 'shop', name: 's', meta: left({ credentialName: 'a' }) });
+      secrets.apply({
+        namespace: 'shop',
+        name: 's',
+        meta: left({ credentialName: 'a', controllerUid: 'uid-of-a' }),
+      });
       expect(wakeUps()).toEqual(['shop/a']);
       expect(cache.formerTargets('shop/a')).toEqual(['s']);
     });

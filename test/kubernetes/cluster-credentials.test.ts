@@ -53,6 +53,7 @@ describe('the cache of cluster credentials', () => {
     const meta = {
       uid: 'u',
       resourceVersion: '5',
+      controllerUid: 'uid-of-cluster-loyalty',
       credentialName: 'ClusterConvercusCredential/loyalty',
     };
     cache.secretHandler().apply({ namespace: 'b', name: 'convercus-token', meta });
@@ -151,7 +152,8 @@ describe('the cache of cluster credentials', () => {
     const secrets = cache.secretHandler();
     secrets.init('1', false);
     const credentialName = 'ClusterConvercusCredential/loyalty';
-    secrets.apply({ namespace: 'a', name: 'token', meta: meta({ credentialName }) });
+    const target = meta({ credentialName, controllerUid: 'uid-of-cluster-loyalty' });
+    secrets.apply({ namespace: 'a', name: 'token', meta: target });
     const session = meta({ credentialName, isSession: true });
     secrets.apply({ namespace: 'ops', name: 'loyalty-cluster-session', meta: session });
     secrets.initDone();

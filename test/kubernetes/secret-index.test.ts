@@ -22,6 +22,7 @@ const aMeta: fc.Arbitrary<SecretMeta> = fc.record(
     resourceVersion: fc.integer({ min: 1, max: 30 }).map(String),
     credentialName: fc.constantFrom('c', 'b-c'),
     isSession: fc.constant(true as const),
+    controllerUid: fc.constantFrom('c1', 'c2'),
   },
   { requiredKeys: ['uid', 'resourceVersion'] },
 );
@@ -129,6 +130,7 @@ describe('the index of Secrets', () => {
     const isFormer = (index: SecretIndex, place: ObjectName, key: Key): boolean => {
       const known = index.get(place);
       if (typeof known !== 'object' || known.isSession === true) return false;
+      if (known.controllerUid === undefined) return false;
       const isLabelled = key === `${place.namespace}/${known.credentialName}`;
       return isLabelled && ![...index.referrers(place)].includes(key);
     };

@@ -276,6 +276,35 @@ describe('the maximum of a session', () => {
     expect(world.summary('Ready')).toBe('False TokenExpired');
     expect(world.summary('Renewed')).toBe('False CredentialsRejected');
   });
+
+  it('is no reason to give it up when the planned login has to wait for other rejected passwords', async () => {
+    world.idp.sessionMax = hours(1);
+    const first = await world.pass();
+    await world.runFor(minutes(50), first);
+    const action = await world.pass();
+    world.restart(); // what has worked is not known any more
+    for (const [name, password] of [
+      ['one', 'a'],
+      ['two', 'b'],
+      ['three', 'c'],
+    ] as const) {
+      world.cluster.putSecret(`shop/source-${name}`, {
+        data: { client_secret: GOOD_SECRET, username: USERNAME, password },
+      });
+      world.cluster.put(
+        aCredential({
+          metadata: { name, uid: `uid-of-${name}` },
+          spec: { grantType: 'password', credentialsSecretRef: { name: `source-${name}` } },
+        }),
+      );
+      await world.pass(`shop/${name}`);
+      world.clock.step(seconds(3));
+    }
+    asked();
+    await world.runFor(minutes(8), action);
+    expect(asked()).toContain('refresh_token');
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
 });
 
 describe('the maximum of a session, met by a planned login that outlasts its pass', () => {

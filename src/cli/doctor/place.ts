@@ -19,7 +19,7 @@ import { sourceOf } from './source.ts';
 const RENEWAL = { percent: 80, jitterPercent: 5, minimum: seconds(30) };
 
 /** True: also for user names and passwords. False: never. */
-type LoginOption = { readonly login?: boolean };
+type LoginOption = { readonly login?: boolean; readonly inside?: string };
 
 /**
  * Spec, Secret, network and login: what may differ between this computer and the operator's pod.
@@ -45,8 +45,9 @@ export async function placeChecks(
   const { grantType, realm, tokenUrl } = credential;
   const spec = ok('Spec', `${grantType} for realm ${realm} at ${hostOf(tokenUrl)}`);
   const { check, values } = await sourceOf(context, resource, credential);
+  const isInside = options.inside !== undefined; // its file is what the operator has
   const foreign =
-    foreignHost(resource, credential, config) ??
+    (isInside ? undefined : foreignHost(resource, credential, config)) ??
     (config === undefined ? undefined : await foreignTrust(credential));
   if (foreign !== undefined) return [spec, check, foreign];
   const network = await networkChecks(credential.environment, tokenUrl, {
@@ -61,10 +62,13 @@ const INSIDE = 'check it with --from operator';
 
 /** The client secret goes to no other host than the one that the operator asks. */
 function foreignHost(
-  { status }: Shown,
+  { metadata, status }: Shown,
   { tokenUrl }: Credential,
   config: OperatorConfig | undefined,
 ): Check | undefined {
+  // After an edit the status may still name the host of before
+  const isCurrent = status?.observedGeneration === metadata.generation;
+  if (config !== undefined && !isCurrent) return undefined;
   const asked = status?.tokenUrl ?? tokenUrl;
   if (hostOf(asked) === hostOf(tokenUrl)) return undefined;
   const why =
