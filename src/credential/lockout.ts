@@ -34,7 +34,9 @@ export function loginAllowedAt(
   now: EpochMs,
   requested: Pick<RenewalPolicy, 'minimum'> | undefined,
 ): EpochMs | undefined {
-  if (requested === undefined) return retryAt;
+  // The clock has been set back since: nothing tells how long ago it was
+  if (requested === undefined)
+    return retryAt !== undefined && isFromTheFuture(at, now) ? now : retryAt;
   const allowedAt = isFromTheFuture(at, now) ? now : at + requested.minimum;
   return Math.min(allowedAt, retryAt ?? allowedAt);
 }

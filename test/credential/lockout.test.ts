@@ -57,6 +57,8 @@ describe('a rejected password', () => {
     ['before its time', { retryIn: minutes(20), after: minutes(19) }, false],
     ['at its time', { retryIn: minutes(20), after: minutes(20) }, true],
     ['without one', { after: hours(1000) }, false],
+    ['after the clock was set back', { retryIn: minutes(20), after: -hours(3) }, true],
+    ['without one after the clock was set back', { after: -hours(3) }, false],
     ['at the request of a person', { after: seconds(30), requested }, true],
     ['at a request that comes too soon', { after: seconds(29), requested }, false],
   ])('may be presented %s: %j', (_, { retryIn = 0, after, requested }, expected) => {
