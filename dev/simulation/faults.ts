@@ -144,6 +144,7 @@ function crashAt(world: World, places: readonly string[], dice: Dice): void {
   const giveUp = world.scheduler.after(seconds(60), goOn);
   const reached = (slot: string, isWaiting: () => boolean): void => {
     world.scheduler.after(0, () => {
+      if (world.isCalm) return; // another world may be played by now
       // Most awaits may also go on in the same instant, when there is nothing to do
       if (!isWaiting()) return whenWaitingAt(places, reached);
       giveUp();

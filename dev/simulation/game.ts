@@ -120,6 +120,7 @@ function withClusterSteps(dice: Dice, steps: readonly Step[]): Step[] {
 /** Runs one seed: faults and edits, then none, with all checks. */
 export async function play(options: GameOptions): Promise<Result> {
   const { seed, trace = false, setting = {} } = options;
+  forgetAwait();
   const name = `seed ${seed}`;
   const dice = new Dice(`${name}/game`);
   const faults = options.faults ?? faultsFor(dice.fork('faults'));
