@@ -17,6 +17,8 @@ import type { CredentialState } from './state.ts';
 
 const MAX_LOGOUT_TRIES = 3;
 const LOGOUT_RETRY_INTERVAL = seconds(10);
+/** Of the client secret: an API server that is away for five minutes leaves no session. */
+const MAX_READS = 30;
 
 /** The session of a credential that is gone, or has another grant by now. */
 interface LeftoverSession {
@@ -184,11 +186,16 @@ export class SessionCleanup {
     signal: AbortSignal,
   ): Promise<Failure | undefined> {
     const { tokens, clock } = this.#deps;
-    for (let tries = 1; ; tries += 1) {
+    let [tries, reads] = [0, 0];
+    for (;;) {
       const logout = await request();
       if (logout === undefined) return undefined;
-      const failure = isFailure(logout) ? logout : await tokens.logOutInBackground(logout);
-      if (failure === undefined || tries === MAX_LOGOUT_TRIES) return failure;
+      const isRead = !isFailure(logout);
+      if (isRead) tries += 1;
+      else reads += 1;
+      const failure = isRead ? await tokens.logOutInBackground(logout) : logout;
+      if (failure === undefined || tries === MAX_LOGOUT_TRIES || reads === MAX_READS)
+        return failure;
       await sleep({ ms: LOGOUT_RETRY_INTERVAL, clock, signal });
       signal.throwIfAborted();
     }

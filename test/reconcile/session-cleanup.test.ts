@@ -291,6 +291,32 @@ describe('the session of a former user', () => {
     expect(world.idp.liveSessions).toBe(1);
   });
 
+  it('is logged out after an API server was away for a minute, which does not tell the client secret', async () => {
+    user(`${CANARY}-other`);
+    const { cluster } = world;
+    const readSecret = cluster.readSecret.bind(cluster);
+    let isAway = false;
+    cluster.readSecret = async (...args) => (isAway ? OUTAGE : readSecret(...args));
+    const apply = cluster.applySecret.bind(cluster);
+    cluster.applySecret = async (desired) => {
+      isAway = desired.name === 'loyalty-token'; // from the write of the new token on
+      return apply(desired);
+    };
+    await world.pass();
+    for (let times = 0; times < 6; times += 1) {
+      await settled();
+      world.clock.step(seconds(10));
+    }
+    expect(loggedOut()).toEqual([]);
+    isAway = false;
+    await settled();
+    world.clock.step(seconds(10));
+    await settled();
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
+    expect(world.idp.liveSessions).toBe(1);
+  });
+
   it('is given up after three tries, and people are told', async () => {
     world.idp.logoutFailure = OFFLINE;
     user(`${CANARY}-other`);
