@@ -91,7 +91,7 @@ export class ClusterReconciler {
     const elsewhere = instanceIn(cluster, { name: '', isTerminating: false }, namespace);
     const parsed = parseCredential(elsewhere, settings);
     if (isFailure(parsed)) {
-      await sessions.leave(holder, signal);
+      await sessions.leave(holder, sessions.knownSecret(resource), signal);
       return 'await-change'; // its instances tell it
     }
     const credential = { ...parsed, namespace };
@@ -115,8 +115,7 @@ export class ClusterReconciler {
     const isTaken = existing !== 'absent' && !isSessionSecret(existing, credential.name);
     const demanded = isTaken ? undefined : clusterSessions.mostUrgent(key, credential);
     if (demanded === undefined) {
-      deps.tokens.cancelUnsent(key);
-      await sessions.forgetEnded(subject, existing, signal);
+      await sessions.leave(subject, existing, signal);
       return 'await-change';
     }
     const demand = { ...demanded, existing, issued: undefined };

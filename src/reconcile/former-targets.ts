@@ -1,3 +1,4 @@
+import type { ClusterConvercusCredential } from '../credential/cluster-api.ts';
 import { clusterNameOf } from '../credential/cluster-name.ts';
 import { targetNameOf } from '../credential/credential.ts';
 import type { CredentialResource } from '../credential/instance.ts';
@@ -6,7 +7,7 @@ import { type Failure, isFailure } from '../lib/failure.ts';
 import { type Key, splitKey } from '../lib/key.ts';
 import { type Action, seconds } from '../lib/time.ts';
 import type { Dependencies } from './dependencies.ts';
-import { retryRequest } from './retry.ts';
+import { retryAndLog } from './retry.ts';
 import type { CredentialState } from './state.ts';
 
 /** The others wait for the next turn of their namespace: there may be thousands. */
@@ -47,7 +48,9 @@ export class FormerTargets {
     const names = this.#namesOf(key, uid);
     for (const secretName of names.slice(0, REMOVED_AT_ONCE)) {
       const failure = await this.#removeOne({ key, uid, secretName }, signal);
-      if (failure !== undefined) return this.#retry(key, state, failure);
+      if (failure !== undefined) {
+        return retryAndLog(this.#deps, { key, state }, failure, 'failedRemovals');
+      }
     }
     state.failedRemovals = undefined;
     if (names.length <= REMOVED_AT_ONCE) return 'await-change';
@@ -56,21 +59,17 @@ export class FormerTargets {
 
   /** @param key of a credential that is gone, or of an instance whose namespace may not be selected any more */
   async removeUnselected(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
-    const { clusterCredentials } = this.#deps;
-    const clusterName = clusterNameOf(splitKey(key).name);
-    const cluster =
-      clusterName === undefined ? undefined : clusterCredentials?.credential(clusterName);
+    const cluster = this.#clusterOf(key);
     if (cluster !== undefined) return this.remove(key, cluster.metadata.uid, state, signal);
     this.#others.delete(key);
     return 'await-change';
   }
 
-  #retry(key: Key, state: CredentialState, failure: Failure): Action {
-    const action = retryRequest(this.#deps, state, failure, 'failedRemovals');
-    const { kind: reason, code } = failure;
-    const { failedRemovals: attempts } = state;
-    this.#deps.log.warn(failure.message, { ...splitKey(key), reason, code, attempts });
-    return action;
+  /** Undefined for a ConvercusCredential, and where another release looks after the resource. */
+  #clusterOf(key: Key): ClusterConvercusCredential | undefined {
+    const clusterName = clusterNameOf(splitKey(key).name);
+    if (clusterName === undefined) return undefined;
+    return this.#deps.clusterCredentials?.credential(clusterName);
   }
 
   /** Of the Secrets that look like former targets, but for those that are known to be none. */
@@ -133,12 +132,11 @@ export class FormerTargets {
     { key, uid, secretName }: FormerTarget,
     signal: AbortSignal,
   ): Promise<boolean | Failure> {
-    const { lister, clusterCredentials, cluster } = this.#deps;
+    const { lister, cluster } = this.#deps;
     const { namespace, name } = splitKey(key);
-    const clusterName = clusterNameOf(name);
-    if (clusterName !== undefined && lister.credential(key) === undefined) {
+    if (clusterNameOf(name) !== undefined && lister.credential(key) === undefined) {
       // Its namespace is not selected, while this release looks after the resource
-      return clusterCredentials?.credential(clusterName)?.metadata.uid === uid;
+      return this.#clusterOf(key)?.metadata.uid === uid;
     }
     const credential = await cluster.readCredential(namespace, name, signal);
     if (isFailure(credential)) return credential;

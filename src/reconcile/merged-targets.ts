@@ -3,10 +3,11 @@ import { clusterNameOf } from '../credential/cluster-name.ts';
 import { targetNameOf } from '../credential/credential.ts';
 import type { SecretMeta } from '../credential/secret.ts';
 import { isOwnedBy, releasedSecret } from '../credential/target-secret.ts';
-import { type Failure, isFailure, retryAt } from '../lib/failure.ts';
+import { type Failure, isFailure } from '../lib/failure.ts';
 import { type Key, splitKey } from '../lib/key.ts';
-import { type Action, earliestRequeue } from '../lib/time.ts';
+import type { Action } from '../lib/time.ts';
 import type { Dependencies } from './dependencies.ts';
+import { retryAndLog } from './retry.ts';
 import type { CredentialState } from './state.ts';
 
 /**
@@ -55,12 +56,7 @@ export class MergedTargets {
   }
 
   #retry(key: Key, state: CredentialState, failure: Failure): Action {
-    const { clock, random, log } = this.#deps;
-    const attempts = (state.failedReleases ?? 0) + 1;
-    state.failedReleases = attempts;
-    const { kind: reason, code } = failure;
-    log.warn(failure.message, { ...splitKey(key), reason, code, attempts });
-    return earliestRequeue(retryAt(failure, attempts, clock.now(), random()));
+    return retryAndLog(this.#deps, { key, state }, failure, 'failedReleases');
   }
 }
 

@@ -130,7 +130,9 @@ export class Reconciler {
     if (whole === 'superseded') return 'await-change';
     const credential = isFailure(whole) ? whole : parseCredential(whole, this.#settings);
     if (isFailure(credential)) {
-      if (!isFailure(whole)) await this.#leaveRequests(unparsed, signal);
+      // Nothing else claims the response to what was asked for before
+      const known = this.#sessions.knownSecret(resource);
+      if (!isFailure(whole)) await this.#leaveRequests(unparsed, known, signal);
       return this.#status.update(unparsed, this.#failed(unparsed, credential), signal);
     }
     const subject = { ...unparsed, credential };
@@ -146,12 +148,16 @@ export class Reconciler {
     return earlierAction(action, await this.cleanup.cleanUp(key, state, signal));
   }
 
-  /** Under a spec that can't be used nothing else claims the response to what was asked for before. */
-  async #leaveRequests(unparsed: Unparsed, signal: AbortSignal): Promise<void> {
+  /** No token is wanted for now. @param session its Secret */
+  async #leaveRequests(
+    unparsed: Unparsed,
+    session: SecretMeta | 'absent',
+    signal: AbortSignal,
+  ): Promise<void> {
     const { key, resource } = unparsed;
+    if (resource.spec.grantType !== 'password') return this.#deps.tokens.leave(key);
     this.#clusterSessions.leave(key);
-    if (resource.spec.grantType === 'password') await this.#sessions.leave(unparsed, signal);
-    else this.#deps.tokens.leave(key);
+    await this.#sessions.leave(unparsed, session, signal);
   }
 
   /** What to write into the status, or just when to reconcile again. */
@@ -160,8 +166,8 @@ export class Reconciler {
     issued: IssuedToken | undefined,
     signal: AbortSignal,
   ): Promise<ReconcileOutcome | Action> {
-    const { clock, tokens } = this.#deps;
-    const { key, credential } = subject;
+    const { clock } = this.#deps;
+    const { credential } = subject;
     const seen = await gather(this.#deps, subject, signal);
     if (isFailure(seen)) {
       return { ...this.#failed(subject, seen), tokenUrl: credential.tokenUrl };
@@ -171,11 +177,7 @@ export class Reconciler {
     if (!holdsToken(seen, now)) this.cleanup.logOutSuperseded(credential, subject.state, signal);
     const next = plan(seen, now);
     if (next.do !== 'publish') {
-      if (credential.grantType === 'password') {
-        tokens.cancelUnsent(key);
-        this.#clusterSessions.leave(key);
-        await this.#sessions.forgetEnded(subject, seen.session, signal);
-      } else tokens.leave(key);
+      await this.#leaveRequests(subject, seen.session, signal);
       return unsynced(subject, seen, next);
     }
     const repair = repairAt(subject, { seen, ...next }, now);

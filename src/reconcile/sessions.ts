@@ -201,12 +201,16 @@ export class Sessions {
     return this.#failed(contention, state);
   }
 
-  /** A refresh whose token is not wanted any more may have met the end of the session: its refresh token goes. */
-  async forgetEnded(
+  /**
+   * No token is wanted any more. A refresh that was sent may have met the end of the session: its refresh token goes.
+   * @param existing the Secret of the session
+   */
+  async leave(
     subject: Unparsed,
     existing: SecretMeta | 'absent',
     signal: AbortSignal,
   ): Promise<void> {
+    this.#deps.tokens.cancelUnsent(subject.key);
     const end = this.#deps.tokens.takeSessionEnd(subject.key);
     if (end === undefined) return;
     subject.state.endedSession = end.session;
@@ -214,13 +218,10 @@ export class Sessions {
     await this.#forget(subject, existing, signal);
   }
 
-  /** Asks for nothing more, and takes in what has come. */
-  async leave(subject: Unparsed, signal: AbortSignal): Promise<void> {
-    const { tokens, lister } = this.#deps;
-    tokens.cancelUnsent(subject.key);
-    const { namespace, name } = subject.resource.metadata;
-    const known = lister.secret(namespace, sessionNameOf(name));
-    await this.forgetEnded(subject, known === 'unknown' ? 'absent' : known, signal);
+  /** As far as it is known without a read. */
+  knownSecret({ metadata: { namespace, name } }: Unparsed['resource']): SecretMeta | 'absent' {
+    const known = this.#deps.lister.secret(namespace, sessionNameOf(name));
+    return known === 'unknown' ? 'absent' : known;
   }
 
   /** A Failure when sessions end too often. */

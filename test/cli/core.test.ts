@@ -140,7 +140,7 @@ describe('kubectl convercus', () => {
     );
     expect((await editor.cli('suspend', 'loyalty')).out).toContain('was suspended before');
     expect((await editor.cli('resume', 'loyalty')).out).toBe('shop-1/loyalty: resumed\n');
-    // Also the renewal that was asked for meanwhile: later tests read one token twice
+    // Also the renewal that was asked for during the suspension: later tests read one token twice
     await eventually(
       () => tenant.get('loyalty'),
       ({ metadata, status }) =>
