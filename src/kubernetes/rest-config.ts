@@ -33,6 +33,7 @@ export class RestConfig {
   #current: { readonly fingerprint: string; readonly dispatcher: Dispatcher } | undefined;
   /** Among them are replaced ones whose last requests have not ended yet. */
   readonly #open = new Set<Dispatcher>();
+  readonly #closing = new AbortController();
 
   /**
    * @param now the monotonic clock
@@ -81,6 +82,8 @@ export class RestConfig {
   /** Ends all connections, requests in flight included. */
   async close(): Promise<void> {
     await Promise.all([...this.#open].map((dispatcher) => dispatcher.destroy()));
+    // undici leaves open what is still connecting
+    this.#closing.abort();
   }
 
   #readAgain(): Promise<ApiConnection> {
@@ -115,7 +118,7 @@ export class RestConfig {
       .digest('hex');
     if (this.#current?.fingerprint === fingerprint) return this.#current.dispatcher;
     if (this.#current !== undefined) this.#retire(this.#current.dispatcher);
-    const dispatcher = connect(tls, proxy);
+    const dispatcher = connect(tls, proxy, this.#closing.signal);
     this.#current = { fingerprint, dispatcher };
     this.#open.add(dispatcher);
     return dispatcher;
@@ -129,12 +132,18 @@ export class RestConfig {
 }
 
 /** HTTP/1.1, so no watch shares a connection. Idle connections are closed before a load balancer drops them (60 s). */
-function connect(tls: object, proxy: string | undefined): Dispatcher {
+function connect(tls: object, proxy: string | undefined, signal: AbortSignal): Dispatcher {
   const pool = { allowH2: false, keepAliveTimeout: seconds(30), keepAliveMaxTimeout: seconds(50) };
-  const socket = { keepAlive: true, keepAliveInitialDelay: seconds(30), timeout: seconds(10) };
+  const keepAlive = { keepAlive: true, keepAliveInitialDelay: seconds(30) };
+  const socket = { ...keepAlive, timeout: seconds(10), signal };
   if (proxy === undefined) return new Agent({ ...pool, connect: { ...socket, ...tls } });
   if (!/^https?:/.test(proxy)) throw new Error('proxy-url of the kubeconfig must be http or https');
-  return new ProxyAgent({ ...pool, uri: proxy, connect: socket, requestTls: tls });
+  return new ProxyAgent({
+    ...pool,
+    uri: proxy,
+    proxyTls: socket,
+    requestTls: { ...socket, ...tls },
+  });
 }
 
 function headersOf(options: RequestOptions): Record<string, string> {

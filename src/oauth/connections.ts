@@ -33,6 +33,7 @@ export class Connections {
   readonly #pools = new Map<string, Pool>();
   /** Replaced ones too: requests that began before may still use them. A certificate changes every few months. */
   readonly #opened: Dispatcher[] = [];
+  readonly #closing = new AbortController();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -58,11 +59,14 @@ export class Connections {
   async close(): Promise<void> {
     this.#pools.clear();
     await Promise.all(this.#opened.splice(0).map((dispatcher) => dispatcher.destroy()));
+    // undici leaves open what is still connecting
+    this.#closing.abort();
   }
 
   #open(environment: Environment, trust: string): Dispatcher {
     const { timeouts, proxy, perHost } = this.#options;
-    const tls = { ...(trust !== '' && trusting(trust)), timeout: timeouts.connect };
+    const { signal } = this.#closing;
+    const tls = { ...(trust !== '' && trusting(trust)), timeout: timeouts.connect, signal };
     const dispatcher = new EnvHttpProxyAgent({
       httpProxy: '',
       httpsProxy: proxy.https,

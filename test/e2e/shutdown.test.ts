@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { connect, createServer, type Server, type Socket } from 'node:net';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -10,6 +10,7 @@ import { eventually } from '../../dev/testbed/objects.ts';
 import type { Operator } from '../../dev/testbed/operator.ts';
 import type { Tenant } from '../../dev/testbed/tenant.ts';
 import type { Testbed } from '../../dev/testbed/testbed.ts';
+import { startSilentServer } from '../support/silent-server.ts';
 import { AT_ONCE, IN_TIME, Stops } from './stops.ts';
 
 const NO_TLS = { 'insecure-skip-tls-verify': true };
@@ -148,25 +149,25 @@ describe('a stop', () => {
     await stops.stops(standby, AT_ONCE);
   });
 
-  it('before the first list and the Lease were reached', async () => {
-    const silent = await silence();
-    stops.later(() => silent.close());
-    const operator = await stops.startAnother({
-      kubeconfig: await kubeconfigFor(portOf(silent), {}),
-    });
-    await sleep(1_000);
-    await stops.stops(operator, AT_ONCE);
-  });
+  it.each(['http', 'https'])(
+    'before the first list and the Lease were reached, by %s',
+    async (protocol) => {
+      await using silent = await startSilentServer();
+      const kubeconfig = await kubeconfigFor(`${protocol}://127.0.0.1:${silent.port}`, {});
+      const operator = await stops.startAnother({ kubeconfig });
+      await sleep(1_000);
+      await stops.stops(operator, AT_ONCE);
+    },
+  );
 
   it('while the credential plugin of the kubeconfig hangs', async () => {
-    const silent = await silence();
-    stops.later(() => silent.close());
+    await using silent = await startSilentServer();
     const exec = {
       apiVersion: 'client.authentication.k8s.io/v1',
       command: 'sleep',
       args: ['600'],
     };
-    const kubeconfig = await kubeconfigFor(portOf(silent), { exec });
+    const kubeconfig = await kubeconfigFor(`http://127.0.0.1:${silent.port}`, { exec });
     const operator = await stops.startAnother({ kubeconfig });
     await sleep(1_000);
     const last = await stops.ends(operator, AT_ONCE);
@@ -185,10 +186,10 @@ describe('a stop', () => {
     await sleep(300);
   }
 
-  async function kubeconfigFor(port: number, user: object): Promise<string> {
-    const path = join(dir, `kubeconfig-${port}`);
+  async function kubeconfigFor(server: string, user: object): Promise<string> {
+    const path = join(dir, 'kubeconfig');
     const config = {
-      clusters: [{ name: 'c', cluster: { server: `http://127.0.0.1:${port}`, ...NO_TLS } }],
+      clusters: [{ name: 'c', cluster: { server, ...NO_TLS } }],
       users: [{ name: 'u', user }],
       contexts: [{ name: 'x', context: { cluster: 'c', user: 'u' } }],
       'current-context': 'x',
@@ -197,22 +198,3 @@ describe('a stop', () => {
     return path;
   }
 });
-
-/** Accepts connections and sends nothing. */
-async function silence(): Promise<{ readonly server: Server; readonly close: () => void }> {
-  const sockets = new Set<Socket>();
-  const server = createServer((socket) => {
-    sockets.add(socket.on('error', () => undefined));
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const close = (): void => {
-    server.close();
-    for (const socket of sockets) socket.destroy();
-  };
-  return { server, close };
-}
-
-function portOf({ server }: { readonly server: Server }): number {
-  const address = server.address();
-  return typeof address === 'object' ? (address?.port ?? 0) : 0;
-}

@@ -6,6 +6,8 @@ import { KubeConfig } from '@kubernetes/client-node';
 import { ProxyAgent } from 'undici';
 import { loadKubeConfig } from '../../src/kubernetes/kubeconfig.ts';
 import { RestConfig } from '../../src/kubernetes/rest-config.ts';
+import { startSilentServer } from '../support/silent-server.ts';
+import { until } from '../support/world.ts';
 
 describe('access to the API server', () => {
   let dir: string;
@@ -118,6 +120,19 @@ describe('access to the API server', () => {
     await writeFile(file('ca.crt'), 'second');
     expect((await access.get()).headers).toEqual({ authorization: 'Bearer t' });
   });
+
+  it('closes also the connections whose TLS handshake hangs', async () => {
+    await using server = await startSilentServer();
+    const origin = `https://127.0.0.1:${server.port}`;
+    await writeKubeconfig({ token: 't' }, { server: origin });
+    const config = open();
+    const { dispatcher } = await config.get();
+    const request = dispatcher.request({ origin, path: '/', method: 'GET' });
+    await until(() => server.connections() === 1);
+    await Promise.all([config.close(), expect(request).rejects.toThrow('destroyed')]);
+    await until(() => server.connections() === 0);
+    // Before the time-out of a connection, 10 s
+  }, 8_000);
 
   it('takes the proxy of the kubeconfig, if it speaks HTTP', async () => {
     await writeKubeconfig({ token: 't' }, { 'proxy-url': 'http://localhost:2' });

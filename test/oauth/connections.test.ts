@@ -5,6 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { minutes, seconds } from '../../src/lib/time.ts';
+import { createTokenSource } from '../../src/oauth/token-endpoint.ts';
+import { startSilentServer } from '../support/silent-server.ts';
+import { until } from '../support/world.ts';
 import {
   aRequest,
   aSource,
@@ -14,6 +17,7 @@ import {
   listening,
   respondWith,
   serve,
+  someHosts,
 } from './lab.ts';
 import { selfSigned } from './self-signed.ts';
 
@@ -44,6 +48,33 @@ it('are as many to a host as may be asked of it at once', async () => {
 
   expect(results).toEqual(results.map(() => A_TOKEN));
   expect(seen.connections).toBe(6);
+});
+
+describe('connections in the middle of a TLS handshake', () => {
+  it.each([
+    ['the server', false],
+    ['a proxy', true],
+  ])(
+    'with %s are closed, long before their time-out',
+    async (_, isProxy) => {
+      await using server = await startSilentServer();
+      const origin = `https://localhost:${server.port}`;
+      const { hosts, client } = someHosts(
+        {},
+        {
+          timeouts: { connect: minutes(10), total: minutes(10) },
+          proxy: { https: isProxy ? origin : '', except: '' },
+        },
+      );
+      const { signal } = new AbortController();
+      const request = createTokenSource(hosts)(aRequest(`${origin}/token`), signal);
+      await until(() => server.connections() === 1);
+      await client.close();
+      expect(await request).toMatchObject({ kind: 'NetworkError' });
+      await until(() => server.connections() === 0);
+    },
+    20_000,
+  );
 });
 
 describe('a server with a certificate of an unknown authority', () => {

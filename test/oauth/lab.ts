@@ -122,7 +122,7 @@ export function someHosts(
     onRequest: (report) => reports.push(report),
     ...options,
   });
-  return { hosts, reports, time };
+  return { hosts, client, reports, time };
 }
 
 /** A token source over such hosts. */
