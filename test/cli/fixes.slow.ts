@@ -137,7 +137,7 @@ describe('kubectl convercus says what to do, and it helps:', () => {
   it('The operator may not write Secrets', async () => {
     const [failure] = FAILURES.slice(-1);
     await make(failure!);
-    expect(await advice(failure!)).toMatch(/apply deploy\/install\.yaml again$/);
+    expect(await advice(failure!)).toMatch(/apply deploy\/base\/rbac\.yaml again$/);
     await installCluster(testbed.controlPlane);
     await renew();
     await expectWell();
