@@ -68,6 +68,10 @@ export class Safety implements Scene {
     return this.#parts.releases;
   }
 
+  get caches(): number {
+    return Math.max(this.#parts.releases, this.leadership.leaders);
+  }
+
   get server(): ApiServer {
     return this.#parts.server;
   }

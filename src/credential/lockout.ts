@@ -57,7 +57,7 @@ export interface LockoutEvidence {
   readonly count: number;
   /** It has logged in before: a locked account is likelier than a wrong password. */
   readonly worked: boolean;
-  /** Less than LOCKOUT_WINDOW before its first try another password was rejected: it may be right, but locked out. */
+  /** Less than LOCKOUT_WINDOW before it another password was rejected: it may be right, but locked out. */
   readonly followedRejection: boolean;
   /** Only the status of the response could be read: the provider itself may not have looked at the password. */
   readonly isUnreadable: boolean;
@@ -80,7 +80,7 @@ export function nextLoginAt(
   random: number,
 ): EpochMs | undefined {
   const [first, second, later] = LOCKOUT_BACKOFF;
-  const mayTry = worked || isUnreadable || (followedRejection && count === 1);
+  const mayTry = worked || isUnreadable || followedRejection;
   if (!mayTry) return undefined;
   const wait = count === 1 ? first : count === 2 ? second : later;
   return now + wait * (1 + random / 10);

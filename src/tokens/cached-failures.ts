@@ -3,7 +3,7 @@ import { isSessionOver } from '../credential/session.ts';
 import type { Clock, Random } from '../lib/clock.ts';
 import { Failure, haveSameRetryRule, retryAt, retryBeforeExpiry } from '../lib/failure.ts';
 import { FairLruMap } from '../lib/fair-lru-map.ts';
-import { type EpochMs, isFromTheFuture, rfc3339 } from '../lib/time.ts';
+import { type EpochMs, isFromTheFuture, type Ms, rfc3339 } from '../lib/time.ts';
 import type { TokenRequest } from '../oauth/grants.ts';
 import { type FailureRecord, recalledFailure } from '../oauth/recalled-failure.ts';
 import { MAX_REJECTED_VALUES, RejectedLogins } from './rejected-logins.ts';
@@ -32,10 +32,11 @@ interface Options {
 export class CachedFailures {
   readonly #options: Options;
   readonly #failures = new FairLruMap<CachedFailure>(MAX_CACHED_FAILURES);
-  readonly #logins = new RejectedLogins();
+  readonly #logins: RejectedLogins;
 
   constructor(options: Options) {
     this.#options = options;
+    this.#logins = new RejectedLogins(options.clock);
   }
 
   /** How many are remembered. */
@@ -95,10 +96,10 @@ export class CachedFailures {
     const { digests, clock } = this.#options;
     const [user, password] = [digests.ofUser(request), digests.ofPassword(request)];
     if (user === undefined || password === undefined) return undefined;
-    const now = clock.now();
-    const allowedAt = this.#logins.allowedAt({ user, password, namespace }, now);
-    if (allowedAt === undefined) return undefined;
-    const failure = tooManyValues(hostOf(request), allowedAt, now);
+    const wait = this.#logins.waitOf({ user, password, namespace });
+    if (wait === undefined) return undefined;
+    const allowedAt = clock.now() + wait;
+    const failure = tooManyValues(hostOf(request), allowedAt, wait);
     return { failure, retryAt: allowedAt, isCached: true };
   }
 
@@ -135,11 +136,11 @@ export class CachedFailures {
 }
 
 /** Told instead of sending one more password of the user. */
-function tooManyValues(host: string, allowedAt: EpochMs, now: EpochMs): Failure {
+function tooManyValues(host: string, allowedAt: EpochMs, retryAfter: Ms): Failure {
   return new Failure(
     'Throttled',
     `${MAX_REJECTED_VALUES} different passwords of this user were rejected within 15 minutes (login at ${host}), so no other one is presented before ${rfc3339(allowedAt)}: more would lock the account. Make sure that the password in the credentials Secret is right.`,
-    { retryAfter: allowedAt - now },
+    { retryAfter },
   );
 }
 

@@ -1,6 +1,7 @@
 import { LOCKOUT_WINDOW, type LockoutEvidence, type Rejection } from '../credential/lockout.ts';
+import type { Clock } from '../lib/clock.ts';
 import { FairLruMap } from '../lib/fair-lru-map.ts';
-import { type EpochMs, isFromTheFuture } from '../lib/time.ts';
+import type { EpochMs, Ms } from '../lib/time.ts';
 
 const MAX_USERS = 10_000;
 /** Different values of a user that may be rejected within LOCKOUT_WINDOW before all further ones have to wait. */
@@ -30,16 +31,29 @@ interface RejectedLogin extends Login {
   readonly attempts: number;
 }
 
-type RejectedValue = Pick<RejectedLogin, 'password' | 'at'>;
+interface RejectedValue {
+  /** A digest. */
+  readonly password: string;
+  /** By the monotonic clock. */
+  readonly at: Ms;
+}
 
-/** Which passwords were accepted, and which were rejected last for each user. */
+/**
+ * Which passwords were accepted, and which were rejected last for each user. How long ago that was is measured by the
+ * monotonic clock, for a lock does not end when the clock of this machine is set.
+ */
 export class RejectedLogins {
+  readonly #clock: Clock;
   /** By namespace and password. */
   readonly #accepted = new FairLruMap<true>(MAX_USERS);
   /** The last of each user. */
-  readonly #rejected = new FairLruMap<RejectedLogin>(MAX_USERS);
+  readonly #rejected = new FairLruMap<RejectedValue>(MAX_USERS);
   /** The last values of each user and namespace, the oldest first. */
   readonly #values = new FairLruMap<readonly RejectedValue[]>(MAX_USERS);
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
 
   accepted({ user, password, namespaces }: Login): void {
     for (const namespace of namespaces) {
@@ -55,38 +69,40 @@ export class RejectedLogins {
   ): Omit<LockoutEvidence, 'isUnreadable'> {
     const { user, password, at, attempts } = login;
     const namespaces = [...login.namespaces];
+    const now = this.#clock.monotonic();
     const last = this.#rejected.get(user);
     const isOther = last !== undefined && last.password !== password;
-    const otherRejectedAt = isOther ? last.at : (loginHistory.othersRejectedAt ?? -Infinity);
+    const sinceOther = isOther ? now - last.at : at - (loginHistory.othersRejectedAt ?? -Infinity);
+    const value = { password, at: now };
     for (const namespace of namespaces) {
-      this.#rejected.set(user, login, namespace);
-      const others = this.#valuesOf(namespace, user).filter((value) => value.password !== password);
-      const values = [...others, { password, at }].slice(-MAX_REJECTED_VALUES);
+      this.#rejected.set(user, value, namespace);
+      const others = this.#valuesOf(namespace, user).filter((other) => other.password !== password);
+      const values = [...others, value].slice(-MAX_REJECTED_VALUES);
       this.#values.set(keyIn(namespace, user), values, namespace);
     }
     return {
       count: attempts,
       worked: loginHistory.hasWorked || namespaces.some((each) => this.#isAccepted(each, password)),
-      followedRejection: at - otherRejectedAt < LOCKOUT_WINDOW,
+      followedRejection: sinceOther < LOCKOUT_WINDOW,
     };
   }
 
   /**
-   * Too many other values of the user were rejected for the namespace: when this one may be presented. Undefined when
-   * it may be now, as one that has been accepted before, and one that was rejected and has rules of its own.
+   * Too many other values of the user were rejected for the namespace: how long this one has to wait. Undefined when it
+   * may be presented now, as one that has been accepted before, and one that was rejected and has rules of its own.
    */
-  allowedAt(
-    { user, password, namespace }: Omit<Login, 'namespaces'> & { readonly namespace: string },
-    now: EpochMs,
-  ): EpochMs | undefined {
+  waitOf({
+    user,
+    password,
+    namespace,
+  }: Omit<Login, 'namespaces'> & { readonly namespace: string }): Ms | undefined {
     if (this.#isAccepted(namespace, password)) return undefined;
-    const values = this.#valuesOf(namespace, user).filter(
-      ({ at }) => at + LOCKOUT_WINDOW > now && !isFromTheFuture(at, now),
-    );
+    const end = this.#clock.monotonic() - LOCKOUT_WINDOW;
+    const values = this.#valuesOf(namespace, user).filter(({ at }) => at > end);
     const isKnown = values.some((value) => value.password === password);
     const [oldest] = values;
     if (isKnown || oldest === undefined || values.length < MAX_REJECTED_VALUES) return undefined;
-    return oldest.at + LOCKOUT_WINDOW;
+    return oldest.at - end;
   }
 
   #valuesOf(namespace: string, user: string): readonly RejectedValue[] {

@@ -13,11 +13,15 @@ describe('a rejected password', () => {
       undefined,
     ],
     [
-      'is tried once more after another rejection',
+      'is tried again after 20 minutes when it followed another rejection',
       { count: 1, worked: false, followedRejection: true },
       minutes(20),
     ],
-    ['but only once', { count: 2, worked: false, followedRejection: true }, undefined],
+    [
+      'and after two hours when it did again',
+      { count: 2, worked: false, followedRejection: true },
+      hours(2),
+    ],
     [
       'that had worked is tried after 20 minutes',
       { count: 1, worked: true, followedRejection: false },

@@ -199,8 +199,10 @@ describe('three rejected passwords of a user from one namespace', () => {
     expect(found(withPassword('four'))).toBeUndefined();
   });
 
-  it('are forgotten when the clock is set back behind them', () => {
-    clock.jump(-hours(1));
+  it.each([-1, 1])('keep waiting as long when the clock is set by %i hours', (by) => {
+    clock.jump(hours(by));
+    expect(found(withPassword('four'))?.retryAt).toBe(clock.now() + minutes(12));
+    clock.step(minutes(12));
     expect(found(withPassword('four'))).toBeUndefined();
   });
 
@@ -211,6 +213,13 @@ describe('three rejected passwords of a user from one namespace', () => {
     }
     expect(found(withPassword('d'), 'second')?.failure.kind).toBe('Throttled');
   });
+});
+
+it('a password that may only be locked out is tried again, also when the clock was set since', () => {
+  reject('wrong', 'elsewhere');
+  clock.jump(minutes(20));
+  const { retryAt } = failures.add(REJECTED, aDemand(withPassword('right')), ['shop']);
+  expect(retryAt).toBe(clock.now() + minutes(20) * 1.05);
 });
 
 it('no namespace has more than three different passwords of a user rejected within 15 minutes', () => {

@@ -32,6 +32,11 @@ export class Leadership {
     return (this.#terms.get(replica)?.endsAt ?? -1) > this.#scene.now && !replica.isDead;
   }
 
+  /** How many replicas lead. */
+  get leaders(): number {
+    return [...this.#terms.keys()].filter((replica) => this.leads(replica)).length;
+  }
+
   begins(replica: Replica): void {
     this.#term(replica).number += 1;
   }
