@@ -1,10 +1,10 @@
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
-import { eventually, manifest } from '../../dev/testbed/objects.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
 import { credentialObject } from '../../dev/testbed/tenant.ts';
 import { BUILD_TIME, ROOT } from '../packaging/render.ts';
-import { Account, errorOf, installChart, type Named, untilDenied } from './installed-chart.ts';
+import { Authors, type Right } from './authors.ts';
+import { type Account, errorOf, installChart, type Named, untilDenied } from './installed-chart.ts';
 
 /** The policy that asks what the author of a credential may do, and the example for production. */
 
@@ -17,59 +17,28 @@ const AUTHORS = {
   creator: [{ verbs: ['create'] }],
   owner: [{ verbs: ['get'], resourceNames: ['source'] }, { verbs: ['create'] }],
   merger: [{ verbs: ['get', 'patch'], resourceNames: ['source', 'app'] }],
-} satisfies Record<string, object[]>;
+} satisfies Record<string, readonly Right[]>;
 
 type Author = keyof typeof AUTHORS;
 
-let controlPlane: ControlPlane;
+let authors: Authors<Author>;
 let admin: Account;
-const accounts = new Map<string, Account>();
+const as = (name: Author): Account => authors.as(name);
 
 beforeAll(async () => {
-  const users = Object.keys(AUTHORS).map((name) => ({ name }));
-  controlPlane = await startControlPlane({ users, log: console.log });
-  for (const name of ['shop', 'lab', RELEASE.namespace]) {
-    await controlPlane.kubectl(['create', 'namespace', name]);
-  }
-  await installChart(controlPlane, RELEASE);
-  admin = await Account.of(controlPlane.adminKubeconfig);
-  for (const [name, rights] of Object.entries(AUTHORS)) {
-    accounts.set(name, await Account.of(controlPlane.userKubeconfig(name)));
-    const input = manifest(grantOf(name, rights));
-    await controlPlane.kubectl(['apply', '-f', '-'], { input });
-  }
+  authors = await Authors.start({
+    release: RELEASE,
+    namespaces: ['shop', 'lab'],
+    resource: 'convercuscredentials',
+    authors: AUTHORS,
+  });
+  admin = authors.admin;
   await untilDenied(() => as('credentials-only').create(loyalty(), { dryRun: true }));
 }, BUILD_TIME);
 
-afterAll(async () => {
-  for (const account of accounts.values()) await account.close();
-  await admin?.close();
-  await controlPlane?.stop();
-});
+afterAll(() => authors?.stop());
 
-afterEach(async () => {
-  await errorOf(admin.remove(loyalty()));
-});
-
-function as(name: Author): Account {
-  const account = accounts.get(name);
-  if (account === undefined) throw new Error(`no account ${name}`);
-  return account;
-}
-
-function grantOf(user: string, rights: readonly object[]): object[] {
-  const apiVersion = 'rbac.authorization.k8s.io/v1';
-  const secrets = rights.map((right) => ({ apiGroups: [''], resources: ['secrets'], ...right }));
-  const verbs = ['get', 'list', 'create', 'update', 'patch', 'delete'];
-  const credentials = { apiGroups: ['convercus.io'], resources: ['convercuscredentials'], verbs };
-  const role = { apiGroup: 'rbac.authorization.k8s.io', kind: 'ClusterRole', name: user };
-  const subjects = [{ apiGroup: 'rbac.authorization.k8s.io', kind: 'User', name: user }];
-  const metadata = { name: user };
-  return [
-    { apiVersion, kind: 'ClusterRole', metadata, rules: [credentials, ...secrets] },
-    { apiVersion, kind: 'ClusterRoleBinding', metadata, roleRef: role, subjects },
-  ];
-}
+afterEach(async () => void (await errorOf(admin.remove(loyalty()))));
 
 const loyalty = (spec: object = {}, target: object = {}): Named =>
   credentialObject('loyalty', { program: 'ABC', ...spec }, target);
@@ -167,8 +136,11 @@ describe('who changes a credential of others, without rights on Secrets', () => 
 });
 
 describe('the values', () => {
-  const install = (authors: object): Promise<void> =>
-    installChart(controlPlane, { ...RELEASE, values: { admissionPolicies: { authors } } });
+  const install = (values: object): Promise<void> =>
+    installChart(authors.controlPlane, {
+      ...RELEASE,
+      values: { admissionPolicies: { authors: values } },
+    });
   const create = (object: Named): Promise<string> =>
     errorOf(as('credentials-only').create(object, { dryRun: true }));
   const untilAllowed = async (): Promise<void> => {
@@ -176,10 +148,10 @@ describe('the values', () => {
     expect(await eventually(() => create(loyalty()), isAllowed)).toBe('');
   };
 
-  afterEach(() => installChart(controlPlane, RELEASE));
+  afterEach(() => installChart(authors.controlPlane, RELEASE));
 
   it('limit the question to some namespaces', async () => {
-    await controlPlane.kubectl(['label', 'namespace', 'lab', 'tenants=yes']);
+    await authors.controlPlane.kubectl(['label', 'namespace', 'lab', 'tenants=yes']);
     await install({ namespaceSelector: { matchLabels: { tenants: 'yes' } } });
     await untilAllowed();
     expect(await create(inLab(loyalty()))).toContain('denied request');
@@ -196,11 +168,11 @@ describe('production from listed namespaces only', () => {
   const production = loyalty({ environment: 'production' });
 
   beforeAll(async () => {
-    await controlPlane.kubectl(['apply', '-f', file]);
+    await authors.controlPlane.kubectl(['apply', '-f', file]);
     await untilDenied(() => admin.create(inLab(production), { dryRun: true }));
   });
 
-  afterAll(async () => void (await controlPlane.kubectl(['delete', '-f', file])));
+  afterAll(async () => void (await authors.controlPlane.kubectl(['delete', '-f', file])));
 
   it('lets those in', async () => {
     await admin.create(production, { dryRun: true });

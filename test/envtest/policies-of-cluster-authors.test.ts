@@ -1,8 +1,8 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/globals';
-import { type ControlPlane, startControlPlane } from '../../dev/envtest/control-plane.ts';
-import { eventually, manifest } from '../../dev/testbed/objects.ts';
+import { eventually } from '../../dev/testbed/objects.ts';
 import { BUILD_TIME } from '../packaging/render.ts';
-import { Account, errorOf, installChart, type Named, untilDenied } from './installed-chart.ts';
+import { Authors, type Right } from './authors.ts';
+import { type Account, errorOf, installChart, type Named, untilDenied } from './installed-chart.ts';
 
 /** The policy that asks what the author of a ClusterConvercusCredential may do. */
 
@@ -11,13 +11,6 @@ const RELEASE = {
   namespace: 'convercus-operator',
   values: { clusterCredentials: { enabled: true, namespace: 'platform' } },
 };
-
-interface Right {
-  readonly verbs: readonly string[];
-  readonly resourceNames?: readonly string[];
-  /** In all namespaces when absent. */
-  readonly namespace?: string;
-}
 
 const READS: Right = { verbs: ['get'], resourceNames: ['source'], namespace: 'platform' };
 
@@ -33,69 +26,24 @@ const AUTHORS = {
 
 type Author = keyof typeof AUTHORS;
 
-let controlPlane: ControlPlane;
+let authors: Authors<Author>;
 let admin: Account;
-const accounts = new Map<string, Account>();
+const as = (name: Author): Account => authors.as(name);
 
 beforeAll(async () => {
-  const users = Object.keys(AUTHORS).map((name) => ({ name }));
-  controlPlane = await startControlPlane({ users, log: console.log });
-  for (const name of ['shop', 'platform', RELEASE.namespace]) {
-    await controlPlane.kubectl(['create', 'namespace', name]);
-  }
-  await installChart(controlPlane, RELEASE);
-  admin = await Account.of(controlPlane.adminKubeconfig);
-  for (const [name, rights] of Object.entries<readonly Right[]>(AUTHORS)) {
-    accounts.set(name, await Account.of(controlPlane.userKubeconfig(name)));
-    const input = manifest(grantsOf(name, rights));
-    await controlPlane.kubectl(['apply', '-f', '-'], { input });
-  }
+  authors = await Authors.start({
+    release: RELEASE,
+    namespaces: ['shop', 'platform'],
+    resource: 'clusterconvercuscredentials',
+    authors: AUTHORS,
+  });
+  admin = authors.admin;
   await untilDenied(() => as('credentials-only').create(loyalty(), { dryRun: true }));
 }, BUILD_TIME);
 
-afterAll(async () => {
-  for (const account of accounts.values()) await account.close();
-  await admin?.close();
-  await controlPlane?.stop();
-});
+afterAll(() => authors?.stop());
 
 afterEach(async () => void (await errorOf(admin.remove(loyalty()))));
-
-function as(name: Author): Account {
-  const account = accounts.get(name);
-  if (account === undefined) throw new Error(`no account ${name}`);
-  return account;
-}
-
-const RBAC = { apiVersion: 'rbac.authorization.k8s.io/v1' };
-const GROUP = { apiGroup: 'rbac.authorization.k8s.io' };
-
-function grantsOf(user: string, rights: readonly Right[]): object[] {
-  const verbs = ['get', 'create', 'update', 'patch', 'delete'];
-  const credentials = { apiGroups: ['convercus.io'], resources: ['clusterconvercuscredentials'] };
-  return [
-    ...grantOf(user, user, { ...credentials, verbs }),
-    ...rights.flatMap(({ namespace, ...right }, at) =>
-      grantOf(
-        user,
-        `${user}-${at}`,
-        { apiGroups: [''], resources: ['secrets'], ...right },
-        namespace,
-      ),
-    ),
-  ];
-}
-
-/** @param namespace absent: in the whole cluster */
-function grantOf(user: string, name: string, rule: object, namespace?: string): object[] {
-  const kind = namespace === undefined ? 'ClusterRoleBinding' : 'RoleBinding';
-  const roleRef = { ...GROUP, kind: 'ClusterRole', name };
-  const subjects = [{ ...GROUP, kind: 'User', name: user }];
-  return [
-    { ...RBAC, kind: 'ClusterRole', metadata: { name }, rules: [rule] },
-    { ...RBAC, kind, metadata: { name, namespace }, roleRef, subjects },
-  ];
-}
 
 const loyalty = (spec: object = {}): Named =>
   ({
@@ -156,9 +104,9 @@ describe('who changes one of others, without rights on Secrets', () => {
 });
 
 it('is a warning, if the values say so', async () => {
-  const authors = { validationActions: ['Warn'] };
-  const values = { ...RELEASE.values, admissionPolicies: { authors } };
-  await installChart(controlPlane, { ...RELEASE, values });
+  const admissionPolicies = { authors: { validationActions: ['Warn'] } };
+  const values = { ...RELEASE.values, admissionPolicies };
+  await installChart(authors.controlPlane, { ...RELEASE, values });
   const create = () => errorOf(as('credentials-only').create(loyalty(), { dryRun: true }));
   expect(await eventually(create, (error) => error === '')).toBe('');
 });
