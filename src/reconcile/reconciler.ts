@@ -214,7 +214,7 @@ export class Reconciler {
     const handledRenewRequest = isResponse(done)
       ? credential.renewRequest
       : unchanged.handledRenewRequest;
-    const rejection = rejectionOf(seen, state, done);
+    const rejection = rejectionOf(seen, state, done, freshness);
     if (reason === 'RenewalDue' && !isTokenFailure(done)) this.#recordSchedule(seen);
     return { ...unchanged, handledRenewRequest, rejection, ...this.#synced(subject, reason, done) };
   }

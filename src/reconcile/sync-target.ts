@@ -6,7 +6,7 @@ import {
   requestFrom,
 } from '../credential/credentials-secret.ts';
 import { isInstance } from '../credential/instance.ts';
-import { presentedDigest, type Rejection } from '../credential/lockout.ts';
+import { isUnanswered, presentedDigest, type Rejection } from '../credential/lockout.ts';
 import {
   type Observation,
   type RenewReason,
@@ -339,6 +339,7 @@ export function rejectionOf(
   { credential, rejection: before }: Observation,
   { rejected, credentials }: CredentialState,
   done: SyncedTarget | TokenFailure,
+  { requested }: RequiredFreshness,
 ): Rejection | undefined {
   if (credentials === undefined) return before;
   const failed = isTokenFailure(done) ? done : undefined;
@@ -346,7 +347,9 @@ export function rejectionOf(
   if (failed?.failure.kind === 'CredentialsRejected') return rejectionFrom(presented(), failed);
   const isLatest = rejected !== undefined && rejected.presented === presented();
   if (isLatest) return rejectionFrom(rejected.presented, rejected.tokenFailure);
-  return failed === undefined ? undefined : before;
+  if (failed === undefined) return undefined;
+  const isAllowed = before !== undefined && isUnanswered(failed.failure, requested);
+  return isAllowed ? { ...before, retryAt: failed.retryAt } : before;
 }
 
 const rejectionFrom = (presented: string, rejected: TokenFailure): Rejection => ({

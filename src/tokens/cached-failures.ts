@@ -1,4 +1,4 @@
-import { nextLoginAt, REJECTED_BEFORE } from '../credential/lockout.ts';
+import { isUnanswered, nextLoginAt, REJECTED_BEFORE } from '../credential/lockout.ts';
 import { isSessionOver } from '../credential/session.ts';
 import type { Clock, Random } from '../lib/clock.ts';
 import { Failure, haveSameRetryRule, retryAt, retryBeforeExpiry } from '../lib/failure.ts';
@@ -67,6 +67,7 @@ export class CachedFailures {
     const tried = { failure, attempts: (isNext ? before.attempts : 0) + 1, at: clock.now() };
     const tokenFailure = { ...tried, ...this.#nextTry(demand, tried, namespaces) };
     this.#set(demand, tokenFailure);
+    if (isUnanswered(failure, demand.freshness.requested)) this.#allowAgain(demand, tokenFailure);
     return tokenFailure;
   }
 
@@ -78,6 +79,14 @@ export class CachedFailures {
     if (user === undefined || password === undefined) return;
     this.#failures.delete(password);
     this.#logins.accepted({ user, password, namespaces });
+  }
+
+  /** Its password, which was rejected before, may be presented when this request is tried again. */
+  #allowAgain(demand: TokenDemand, { retryAt }: TokenFailure): void {
+    const password = this.#options.digests.ofPassword(demand.request);
+    const rejected = this.#ofPassword(demand);
+    if (password === undefined || rejected === undefined) return;
+    this.#failures.set(password, { ...rejected, retryAt }, demand.namespace);
   }
 
   /** The rejection of its password, whatever request presented it; a restart knows it from the status. */

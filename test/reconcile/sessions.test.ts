@@ -595,6 +595,27 @@ describe('a rejected password', () => {
     expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('now');
   });
 
+  it.each([
+    ['', () => undefined],
+    ['also after a restart', () => world.restart()],
+  ])('is tried until there is an answer when a person asks for it %s', async (_, happens) => {
+    asked();
+    world.clock.step(minutes(1));
+    world.idp.goodPassword = WRONG_PASSWORD;
+    world.idp.outage = new Failure('NetworkError', 'offline');
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    await world.pass();
+    happens();
+    // Logins of one user are two seconds apart
+    world.clock.step(seconds(2));
+    world.idp.outage = undefined;
+    await world.runFor(minutes(2), await world.pass());
+
+    expect(asked()).toEqual(['password', 'password']);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.cluster.statusOf(KEY)?.rejectedLogin).toBeUndefined();
+  });
+
   it('that follows another rejection closely is tried once more after the longest lock', async () => {
     asked();
     world.clock.step(minutes(5));
