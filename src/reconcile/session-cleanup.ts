@@ -17,7 +17,7 @@ import type { CredentialState } from './state.ts';
 
 const MAX_LOGOUT_TRIES = 3;
 const LOGOUT_RETRY_INTERVAL = seconds(10);
-/** Of the client secret: an API server that is away for five minutes leaves no session. */
+/** Of the client secret in the background: an API server that is away for five minutes leaves no session. */
 const MAX_READS = 30;
 
 /** The session of a credential that is gone, or has another grant by now. */
@@ -29,7 +29,10 @@ interface LeftoverSession {
   readonly session: Session | undefined;
 }
 
-/** Logs out sessions that no credential needs any more. Best effort: a log-out is given up after three tries. */
+/**
+ * Logs out sessions that no credential needs any more. Best effort: a log-out is given up after three tries. One that
+ * can't be tried, because the API server does not let its client secret be read, is not.
+ */
 export class SessionCleanup {
   readonly #deps: Dependencies;
 
@@ -63,8 +66,8 @@ export class SessionCleanup {
     const leftover = leftoverFrom(key, state, found);
     const isUsed = await this.#isUsed(leftover, signal);
     if (isFailure(isUsed)) return this.#retry(state, isUsed);
-    state.failedCleanups = undefined;
     if (isUsed) {
+      state.failedCleanups = undefined;
       tokens.leaveLogout(key);
       return 'await-change';
     }
@@ -143,7 +146,8 @@ export class SessionCleanup {
     const at = this.#placeOf(key);
     const request = await this.#requestFor(session, at.namespace, state, signal);
     if (request === undefined) return undefined;
-    const outcome = isFailure(request) ? request : tokens.logOut(key, request);
+    if (isFailure(request)) return this.#retry(state, request);
+    const outcome = tokens.logOut(key, request);
     if (outcome === 'ended') return undefined;
     if (isPending(outcome)) return { requeueAt: outcome.reportAt };
     state.failedLogouts += 1;
@@ -226,6 +230,7 @@ export class SessionCleanup {
       if (failure !== undefined) return this.#retry(state, failure);
     }
     state.failedLogouts = 0;
+    state.failedCleanups = undefined;
     log.info('A session has been logged out and removed', { namespace, name });
     return 'await-change';
   }

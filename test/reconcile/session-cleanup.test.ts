@@ -98,6 +98,27 @@ describe('the session of a deleted credential', () => {
     expect(loggedOut()).toHaveLength(1);
   });
 
+  it('is logged out however long its client secret could not be read, less and less often', async () => {
+    const { cluster } = world;
+    const readSecret = cluster.readSecret.bind(cluster);
+    let [isAway, reads] = [true, 0];
+    cluster.readSecret = async (namespace, name) => {
+      if (name !== 'convercus-abc') return readSecret(namespace, name);
+      reads += 1;
+      return isAway ? OUTAGE : readSecret(namespace, name);
+    };
+    cluster.remove(KEY);
+    const action = await world.runFor(minutes(10), await world.pass());
+    expect(loggedOut()).toEqual([]);
+    expect(cluster.stored(SESSION)).toBeDefined();
+    expect(reads).toBeLessThan(20);
+    isAway = false;
+    await world.runFor(minutes(10), action);
+
+    expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
+    expect(cluster.stored(SESSION)).toBeUndefined();
+  });
+
   it('is logged out too when the credential took its time to go, as with foreground deletion', async () => {
     const deletionTimestamp = '2026-09-21T12:00:00Z';
     world.cluster.put(
