@@ -42,13 +42,6 @@ export function loginAllowedAt(
 }
 
 /**
- * A renew request allows a rejected password one more try. Until that has an answer the password stays allowed, over
- * restarts as well.
- */
-export const isUnanswered = (failure: Failure, requested: boolean): boolean =>
-  requested && !failure.isTerminal;
-
-/**
  * Identifies what is presented, and to which endpoint, by the version of the credentials Secret, not by its values.
  * @param version of the credentials Secret
  */

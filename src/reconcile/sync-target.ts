@@ -6,7 +6,7 @@ import {
   requestFrom,
 } from '../credential/credentials-secret.ts';
 import { isInstance } from '../credential/instance.ts';
-import { isUnanswered, presentedDigest, type Rejection } from '../credential/lockout.ts';
+import { presentedDigest, type Rejection } from '../credential/lockout.ts';
 import {
   type Observation,
   type RenewReason,
@@ -348,7 +348,8 @@ export function rejectionOf(
   const isLatest = rejected !== undefined && rejected.presented === presented();
   if (isLatest) return rejectionFrom(rejected.presented, rejected.tokenFailure);
   if (failed === undefined) return undefined;
-  const isAllowed = before !== undefined && isUnanswered(failed.failure, requested);
+  // The try that a renew request allows has brought no answer: the password stays allowed, over restarts as well
+  const isAllowed = before !== undefined && requested && !failed.failure.isTerminal;
   return isAllowed ? { ...before, retryAt: failed.retryAt } : before;
 }
 

@@ -1,4 +1,4 @@
-import { isUnanswered, nextLoginAt, REJECTED_BEFORE } from '../credential/lockout.ts';
+import { nextLoginAt, REJECTED_BEFORE } from '../credential/lockout.ts';
 import { isSessionOver } from '../credential/session.ts';
 import type { Clock, Random } from '../lib/clock.ts';
 import { Failure, haveSameRetryRule, retryAt, retryBeforeExpiry } from '../lib/failure.ts';
@@ -67,7 +67,7 @@ export class CachedFailures {
     const tried = { failure, attempts: (isNext ? before.attempts : 0) + 1, at: clock.now() };
     const tokenFailure = { ...tried, ...this.#nextTry(demand, tried, namespaces) };
     this.#set(demand, tokenFailure);
-    if (isUnanswered(failure, demand.freshness.requested)) this.#allowAgain(demand, tokenFailure);
+    if (demand.freshness.requested && !failure.isTerminal) this.#allowAgain(demand, tokenFailure);
     return tokenFailure;
   }
 
@@ -81,7 +81,10 @@ export class CachedFailures {
     this.#logins.accepted({ user, password, namespaces });
   }
 
-  /** Its password, which was rejected before, may be presented when this request is tried again. */
+  /**
+   * A renew request allows a rejected password one more try. It has brought no answer, so the password may be presented
+   * when the request is tried again.
+   */
   #allowAgain(demand: TokenDemand, { retryAt }: TokenFailure): void {
     const password = this.#options.digests.ofPassword(demand.request);
     const rejected = this.#ofPassword(demand);
