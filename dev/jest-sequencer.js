@@ -1,11 +1,15 @@
 import { statSync } from 'node:fs';
 
 /** Folders in the order in which their tests start; all others come last. */
-const FOLDERS = [/\/test\/e2e\//, /\/test\/(dev|packaging|envtest)\//, /\/test\/main\.test\.ts$/];
+const FOLDERS = [
+  /\/test\/(e2e|docs)\//,
+  /\/test\/(dev|packaging|envtest|cli|examples)\//,
+  /\/test\/main\.test\.ts$/,
+];
 
 /**
- * Runs the files first that wait for servers, so that the others run meanwhile. By default jest starts with the
- * largest files as long as it has not measured them, and a short file of 60 s is the last.
+ * Runs the files first that wait for servers, while other processes work on the others. By default jest starts with the
+ * largest files as long as it has not measured them, and a short file that takes a minute is the last.
  */
 export default class ServersFirst {
   sort(tests) {
