@@ -152,6 +152,8 @@ export class Run {
       acts.push(this.#carryOut(event));
     }
     await Promise.all(acts);
+    // Those that wait for a number of requests
+    await this.provider.call('clearFaults');
     this.#say('the schedule is over');
     const left = await this.#untilReady(CALM, STEADY);
     this.#say(left.length === 0 ? 'all credentials are ready' : `not ready: ${left.join(', ')}`);

@@ -49,6 +49,7 @@ const operations = {
   /** @param name for `removeFault` */
   addFault: (fault: Fault, name = '') => void removals.set(name, faults.add(fault)),
   removeFault: (name: string) => removals.get(name)?.(),
+  clearFaults: (): void => faults.clear(),
   /** All requests, as far as they are kept. */
   entries: () => log.entries,
   clearLog: () => log.clear(),
