@@ -17,6 +17,8 @@ const MAX_CACHED_FAILURES = 10_000;
 interface CachedFailure extends FailureRecord, Omit<TokenFailure, 'failure'> {
   readonly at: EpochMs;
   readonly attempts: number;
+  /** The same moment by the monotonic clock; undefined when it comes from a status. */
+  readonly since?: Ms;
 }
 
 interface Options {
@@ -49,7 +51,9 @@ export class CachedFailures {
     const { clock, digests } = this.#options;
     const now = clock.now();
     const known = [this.#ofPassword(demand), this.#failures.get(digests.of(demand.request))];
-    const cached = known.find((each) => each !== undefined && isInForce(each, demand, now));
+    const isKept = (each: CachedFailure): boolean =>
+      isInForce(each, demand, now) && !isWaitOver(each, demand, clock.monotonic());
+    const cached = known.find((each) => each !== undefined && isKept(each));
     return cached === undefined ? this.#tooManyValues(demand) : fromCache(cached, demand);
   }
 
@@ -125,7 +129,7 @@ export class CachedFailures {
     const password = isRejection ? digests.ofPassword(request) : undefined;
     if (password !== undefined) this.#failures.delete(digests.of(request));
     const { kind, code, retryAfter } = failure;
-    const cached = { kind, code, retryAfter, ...rest };
+    const cached = { kind, code, retryAfter, ...rest, since: this.#options.clock.monotonic() };
     this.#failures.set(password ?? digests.of(request), cached, namespace);
   }
 
@@ -180,6 +184,13 @@ function isInForce(cached: CachedFailure, demand: TokenDemand, now: EpochMs): bo
   if (demand.freshness.requested && cached.at <= now - demand.policy.minimum) return false;
   const retry = retryFor(cached, demand);
   return retry === undefined || now < retry;
+}
+
+/** When the wall clock was set back in between, it would keep the failure in force for longer by as much. */
+function isWaitOver(cached: CachedFailure, demand: TokenDemand, monotonic: Ms): boolean {
+  const retry = retryFor(cached, demand);
+  if (cached.since === undefined || retry === undefined) return false;
+  return monotonic - cached.since >= retry - cached.at && !isEndOfSession(demand.request, cached);
 }
 
 /** The refresh token of a session that is over is never sent again. */

@@ -215,6 +215,17 @@ describe('three rejected passwords of a user from one namespace', () => {
   });
 });
 
+it('a failure is in force for as long as it was to be when the clock is set back later', () => {
+  add(withSecret('a'), 'shop', new Failure('RateLimited', 'wait', { retryAfter: hours(1) }));
+  clock.step(minutes(30));
+  clock.jump(-minutes(20));
+  // The wait is up to a tenth longer
+  clock.step(minutes(33) - 1);
+  expect(found(withSecret('a'))).toBeDefined();
+  clock.step(1);
+  expect(found(withSecret('a'))).toBeUndefined();
+});
+
 it('a password that may only be locked out is tried again, also when the clock was set since', () => {
   reject('wrong', 'elsewhere');
   clock.jump(minutes(20));
