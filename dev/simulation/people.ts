@@ -503,13 +503,16 @@ export function putThingsRight(world: World, dice: Dice): void {
   const claimed = new Set(
     world.credentials().map((each) => `${each.metadata.namespace}/${targetNameOf(each)}`),
   );
+  const ofClusters = new Set(world.clusterCredentials().map((each) => specOf(each).target.name));
   for (const secret of server.all('secrets')) {
     const key = keyOf(secret.metadata);
     const isForeign =
       secret.type === 'Opaque' && decoded(secret.data)['theirs'] === 'x' && !key.endsWith(MERGED);
     const isKept =
       secret.type === 'convercus.io/token' && secret.metadata.ownerReferences === undefined;
-    if (isForeign || (isKept && (!claimed.has(key) || dice.chance(0.5))))
+    // The label of one keeps it from the other, which goes first
+    const isBetween = claimed.has(key) && ofClusters.has(secret.metadata.name);
+    if (isForeign || (isKept && (!claimed.has(key) || isBetween || dice.chance(0.5))))
       server.remove('secrets', key, 'people');
   }
 }

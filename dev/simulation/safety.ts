@@ -68,8 +68,8 @@ export class Safety implements Scene {
     return this.#parts.releases;
   }
 
-  get caches(): number {
-    return Math.max(this.#parts.releases, this.leadership.leaders);
+  get severalLead(): boolean {
+    return this.leadership.severalLead;
   }
 
   get server(): ApiServer {

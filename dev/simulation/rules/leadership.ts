@@ -1,10 +1,13 @@
 import type { ApiRequest } from '../../../src/kubernetes/rest-client.ts';
 import { textAt } from '../../../src/lib/json.ts';
-import type { Ms } from '../../../src/lib/time.ts';
+import { type Ms, seconds } from '../../../src/lib/time.ts';
 import type { Outcome } from '../api-network.ts';
 import { targetOf, valuesIn } from '../api-server.ts';
 import type { Replica } from '../replica.ts';
 import type { Scene } from './rule.ts';
+
+/** The longest time-out of a request. */
+const IN_FLIGHT = seconds(30);
 
 interface Term {
   number: number;
@@ -17,6 +20,7 @@ export class Leadership {
   readonly #scene: Scene;
   readonly #renewDeadline: Ms;
   readonly #terms = new Map<Replica, Term>();
+  #severalUntil: Ms = -1;
 
   constructor(scene: Scene, renewDeadline: Ms) {
     this.#scene = scene;
@@ -32,9 +36,12 @@ export class Leadership {
     return (this.#terms.get(replica)?.endsAt ?? -1) > this.#scene.now && !replica.isDead;
   }
 
-  /** How many replicas lead. */
-  get leaders(): number {
-    return [...this.#terms.keys()].filter((replica) => this.leads(replica)).length;
+  /**
+   * After a restore of etcd to before the Lease two replicas of one release lead for the rest of a term, and what they
+   * have sent by then arrives later.
+   */
+  get severalLead(): boolean {
+    return this.#scene.now < this.#severalUntil;
   }
 
   begins(replica: Replica): void {
@@ -69,6 +76,9 @@ export class Leadership {
       if (!isWritten || seen === 'unknown') return;
       const term = this.#term(replica);
       term.endsAt = Math.max(term.endsAt, sentAt + this.#renewDeadline);
+      const others = [...this.#terms].filter(([other]) => other !== replica && this.leads(other));
+      const ends = others.map(([, { endsAt }]) => endsAt + IN_FLIGHT);
+      this.#severalUntil = Math.max(this.#severalUntil, ...ends);
     };
   }
 

@@ -11,11 +11,8 @@ export interface Scene {
   readonly server: ApiServer;
   readonly provider: Provider;
   readonly releases: number;
-  /**
-   * Leaders with a memory of their own: one for each release, and two of one release for the rest of a term when etcd was
-   * restored to before the Lease.
-   */
-  readonly caches: number;
+  /** Two replicas of one release publish, each what it has in memory. */
+  readonly severalLead: boolean;
   readonly clocksAgree: boolean;
   /** Maximum delay of a watch: the operator may act on a spec that is this old. */
   readonly latestNews: Ms;

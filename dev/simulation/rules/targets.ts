@@ -212,8 +212,9 @@ export class Targets {
       old.scope === fresh.scope &&
       (old.grantType === 'client_credentials') === (fresh.grantType === 'client_credentials');
     if (!isSame || !this.#scene.clocksAgree || old.secret !== fresh.secret) return;
-    // For a repair or a new spec a leader takes what it has cached, and another may have published a newer one
-    const isOfOneCache = this.#scene.caches === 1 || isScheduled(before, object);
+    // For a repair or a new spec a release takes what it has cached, and the other may have published a newer one
+    const isOfOneRelease = this.#scene.releases === 1 || isScheduled(before, object);
+    const isOfOneCache = isOfOneRelease && !this.#scene.severalLead;
     if (isOfOneCache && fresh.issuedAt < old.issuedAt) {
       this.#scene.violated('no valid token is replaced by one issued earlier', key);
     }
