@@ -214,7 +214,8 @@ export class Reconciler {
     const handledRenewRequest = isResponse(done)
       ? credential.renewRequest
       : unchanged.handledRenewRequest;
-    const rejection = rejectionOf(seen, state, done, freshness);
+    const failed = isTokenFailure(done) ? done : undefined;
+    const rejection = rejectionOf(seen, state, failed, freshness);
     if (reason === 'RenewalDue' && !isTokenFailure(done)) this.#recordSchedule(seen);
     return { ...unchanged, handledRenewRequest, rejection, ...this.#synced(subject, reason, done) };
   }

@@ -338,25 +338,18 @@ function loginHistoryOf(
 export function rejectionOf(
   { credential, rejection: before }: Observation,
   { rejected, credentials }: CredentialState,
-  done: SyncedTarget | TokenFailure,
+  failed: TokenFailure | undefined,
   { requested }: RequiredFreshness,
 ): Rejection | undefined {
   if (credentials === undefined) return before;
-  const failed = isTokenFailure(done) ? done : undefined;
   const presented = () => presentedDigest(credential, versionOf(credentials.meta));
   if (failed?.failure.kind === 'CredentialsRejected') return rejectionFrom(presented(), failed);
   const isLatest = rejected !== undefined && rejected.presented === presented();
   if (isLatest) return rejectionFrom(rejected.presented, rejected.tokenFailure);
-  return failed && afterTry(before, failed, requested);
-}
-
-/** The try that a renew request allows has brought no answer: the password stays allowed, over restarts as well. */
-function afterTry(
-  before: Rejection | undefined,
-  { failure, retryAt }: TokenFailure,
-  requested: boolean,
-): Rejection | undefined {
-  return before && requested && !failure.isTerminal ? { ...before, retryAt } : before;
+  if (failed === undefined) return undefined;
+  // The try that a renew request allows has brought no answer: the password stays allowed, over restarts as well
+  const isAllowed = before !== undefined && requested && !failed.failure.isTerminal;
+  return isAllowed ? { ...before, retryAt: failed.retryAt } : before;
 }
 
 const rejectionFrom = (presented: string, rejected: TokenFailure): Rejection => ({
