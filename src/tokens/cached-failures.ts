@@ -49,11 +49,8 @@ export class CachedFailures {
   /** The failure of an equal request, if asking again makes no sense yet. */
   inForce(demand: TokenDemand): TokenFailure | undefined {
     const { clock, digests } = this.#options;
-    const now = clock.now();
     const known = [this.#ofPassword(demand), this.#failures.get(digests.of(demand.request))];
-    const isKept = (each: CachedFailure): boolean =>
-      isInForce(each, demand, now) && !isWaitOver(each, demand, clock.monotonic());
-    const cached = known.find((each) => each !== undefined && isKept(each));
+    const cached = known.find((each) => each !== undefined && isInForce(each, demand, clock));
     return cached === undefined ? this.#tooManyValues(demand) : fromCache(cached, demand);
   }
 
@@ -178,20 +175,18 @@ const retryFor = (cached: CachedFailure, { currentToken }: TokenDemand): EpochMs
   retryBeforeExpiry(cached, cached.retryAt, cached.at, currentToken);
 
 /** `renew-requested-at` overrides a failure that is older than `renewal.minimum`, but not the end of a session. */
-function isInForce(cached: CachedFailure, demand: TokenDemand, now: EpochMs): boolean {
+function isInForce(cached: CachedFailure, demand: TokenDemand, clock: Clock): boolean {
+  const now = clock.now();
   if (isEndOfSession(demand.request, cached)) return true;
   if (isFromTheFuture(cached.at, now)) return false;
   if (demand.freshness.requested && cached.at <= now - demand.policy.minimum) return false;
   const retry = retryFor(cached, demand);
-  return retry === undefined || now < retry;
+  return retry === undefined || (now < retry && !isWaitOver(cached, retry, clock));
 }
 
-/** When the wall clock was set back in between, it would keep the failure in force for longer by as much. */
-function isWaitOver(cached: CachedFailure, demand: TokenDemand, monotonic: Ms): boolean {
-  const retry = retryFor(cached, demand);
-  if (cached.since === undefined || retry === undefined) return false;
-  return monotonic - cached.since >= retry - cached.at && !isEndOfSession(demand.request, cached);
-}
+/** When the wall clock was set back in between, it alone would keep the failure in force for longer by as much. */
+const isWaitOver = ({ at, since }: CachedFailure, retry: EpochMs, clock: Clock): boolean =>
+  since !== undefined && clock.monotonic() - since >= retry - at;
 
 /** The refresh token of a session that is over is never sent again. */
 const isEndOfSession = (
