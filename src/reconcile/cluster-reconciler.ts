@@ -15,6 +15,7 @@ import { secretMeta } from './gather.ts';
 import { retryRequest } from './retry.ts';
 import type { SessionCleanup } from './session-cleanup.ts';
 import type { Sessions } from './sessions.ts';
+import type { SharedCredentials } from './shared-credentials.ts';
 import type { CredentialState, CredentialStates, Subject, Unparsed } from './state.ts';
 
 interface Parts {
@@ -25,6 +26,7 @@ interface Parts {
   readonly sessions: Sessions;
   readonly clusterSessions: ClusterSessions;
   readonly cleanup: SessionCleanup;
+  readonly shared: SharedCredentials;
 }
 
 /**
@@ -58,10 +60,11 @@ export class ClusterReconciler {
   }
 
   async #reconcileGone(name: string, state: CredentialState, signal: AbortSignal): Promise<Action> {
-    const { deps, clusterSessions, cleanup, states } = this.#parts;
+    const { deps, clusterSessions, cleanup, shared, states } = this.#parts;
     const key = clusterKeyOf(name);
     deps.tokens.leave(key);
     clusterSessions.forget(key);
+    shared.forget(instanceNameOf(name));
     this.#status.forget(name);
     const action = await cleanup.cleanUp(key, state, signal);
     if (action !== 'await-change') return action;

@@ -29,6 +29,7 @@ import { MergedTargets } from './merged-targets.ts';
 import { isRepair, recordRepair, repairAt, repairConflict } from './repairs.ts';
 import { SessionCleanup } from './session-cleanup.ts';
 import { type IssuedToken, Sessions } from './sessions.ts';
+import { SharedCredentials } from './shared-credentials.ts';
 import { type CredentialState, CredentialStates, type Subject, type Unparsed } from './state.ts';
 import { rejectionOf, type SyncedTarget, TargetSync } from './sync-target.ts';
 import { type ReconcileOutcome, retryInTime, StatusUpdater } from './update-status.ts';
@@ -64,18 +65,19 @@ export class Reconciler {
     this.cleanup = new SessionCleanup(deps);
     this.#sessions = new Sessions(deps);
     this.#clusterSessions = new ClusterSessions(deps);
-    const sessionParts = {
+    const parts = {
       sessions: this.#sessions,
       clusterSessions: this.#clusterSessions,
       cleanup: this.cleanup,
+      shared: new SharedCredentials(),
     };
-    this.#target = new TargetSync(deps, sessionParts);
+    this.#target = new TargetSync(deps, parts);
     this.#mergedTargets = new MergedTargets(deps);
     this.#formerTargets = new FormerTargets(deps);
     this.#status = new StatusUpdater(deps);
     const { clusterCredentials: lister } = deps;
-    const parts = { deps, settings, states: this.#states, ...sessionParts };
-    this.#cluster = lister && new ClusterReconciler({ ...parts, lister });
+    this.#cluster =
+      lister && new ClusterReconciler({ deps, settings, states: this.#states, ...parts, lister });
   }
 
   /** @param signal fires when nothing may be written any more: the Lease is lost or the process ends */

@@ -13,30 +13,41 @@ interface Wanted {
   readonly source: KnownSecret;
 }
 
+/** Of one ClusterConvercusCredential. */
+interface Shared {
+  latest: ReadCredentials | undefined;
+  readonly inFlight: Map<string, Reading>;
+}
+
 /** The instances of a ClusterConvercusCredential present the same: their credentials Secret is read once for all. */
 export class SharedCredentials {
-  /** By name of the instances. Their states hold what was read. */
-  readonly #known = new Map<string, WeakRef<ReadCredentials>>();
-  readonly #inFlight = new Map<string, Reading>();
+  readonly #byName = new Map<string, Shared>();
 
   read({ credential, keys, source }: Wanted, read: () => Reading): Reading {
     const { name } = credential;
-    const known = this.#known.get(name)?.deref();
-    if (known?.keys === keys && isSameVersion(known.meta, source)) return Promise.resolve(known);
+    const shared = this.#byName.get(name) ?? { latest: undefined, inFlight: new Map() };
+    this.#byName.set(name, shared);
+    const { latest, inFlight } = shared;
+    if (latest?.keys === keys && isSameVersion(latest.meta, source)) return Promise.resolve(latest);
     const id = readingId({ credential, keys, source });
-    const reading = this.#inFlight.get(id) ?? this.#start(id, name, read);
-    this.#inFlight.set(id, reading);
+    const reading = inFlight.get(id) ?? startReading(shared, id, read);
+    inFlight.set(id, reading);
     return reading;
   }
 
-  async #start(id: string, name: string, read: () => Reading): Reading {
-    try {
-      const found = await read();
-      if ('values' in found) this.#known.set(name, new WeakRef(found));
-      return found;
-    } finally {
-      this.#inFlight.delete(id);
-    }
+  /** @param name of a ClusterConvercusCredential that is gone */
+  forget(name: string): void {
+    this.#byName.delete(name);
+  }
+}
+
+async function startReading(shared: Shared, id: string, read: () => Reading): Reading {
+  try {
+    const found = await read();
+    if ('values' in found) shared.latest = found;
+    return found;
+  } finally {
+    shared.inFlight.delete(id);
   }
 }
 

@@ -50,7 +50,7 @@ import type { Dependencies } from './dependencies.ts';
 import { readBack } from './read-back.ts';
 import type { SessionCleanup } from './session-cleanup.ts';
 import type { IssuedToken, Sessions } from './sessions.ts';
-import { SharedCredentials } from './shared-credentials.ts';
+import type { SharedCredentials } from './shared-credentials.ts';
 import type { CredentialState, ReadCredentials, Subject } from './state.ts';
 
 /** After so long without a response a credential without a token reports `Throttled`. */
@@ -64,10 +64,11 @@ export interface SyncedTarget {
   readonly claims: TokenClaims | undefined;
 }
 
-interface SessionParts {
+interface Parts {
   readonly sessions: Sessions;
   readonly clusterSessions: ClusterSessions;
   readonly cleanup: SessionCleanup;
+  readonly shared: SharedCredentials;
 }
 
 /** What the plan wants. */
@@ -85,13 +86,14 @@ export class TargetSync {
   readonly #sessions: Sessions;
   readonly #clusterSessions: ClusterSessions;
   readonly #cleanup: SessionCleanup;
-  readonly #shared = new SharedCredentials();
+  readonly #shared: SharedCredentials;
 
-  constructor(deps: Dependencies, { sessions, clusterSessions, cleanup }: SessionParts) {
+  constructor(deps: Dependencies, { sessions, clusterSessions, cleanup, shared }: Parts) {
     this.#deps = deps;
     this.#sessions = sessions;
     this.#clusterSessions = clusterSessions;
     this.#cleanup = cleanup;
+    this.#shared = shared;
   }
 
   /** `superseded`: the credential has changed or gone since the reconcile began; the next one decides. */

@@ -51,6 +51,20 @@ it('reads again for one that has seen a later version than when the read began',
   expect(await Promise.all([before, after])).toEqual([found('1'), found('2')]);
 });
 
+it('reads again after the ClusterConvercusCredential was gone', async () => {
+  const { open, read } = reads();
+  const shared = new SharedCredentials();
+  const wanted = { credential, keys: KEYS, source: metaOf('1') };
+  const before = shared.read(wanted, read);
+  shared.forget(credential.name);
+  open[0]?.resolve(found('1'));
+  const after = before.then(() => shared.read(wanted, read));
+  await before;
+  expect(open).toHaveLength(2);
+  open[1]?.resolve(found('1'));
+  expect(await after).toEqual(found('1'));
+});
+
 it('reads again for one whose spec names another Secret by now', async () => {
   const { open, read } = reads();
   const shared = new SharedCredentials();
