@@ -1,6 +1,7 @@
 import { type EpochMs, hours, type Ms, minutes, parseTime, seconds } from '../../src/lib/time.ts';
 import { forgetAwait } from './awaits.ts';
 import { Dice } from './dice.ts';
+import { requestForLatecomers, setPasswordEarly } from './early-password.ts';
 import { FAULT_NAMES, FAULTS, type FaultName } from './faults.ts';
 import { mergeAllowedTo, type StoredObject } from './objects.ts';
 import { problemsOf } from './oracle.ts';
@@ -68,6 +69,7 @@ const DELAYS_NEWS = new Set<FaultName>([
 ]);
 
 const ACTIONS: Readonly<Record<string, Action>> = {
+  setPasswordEarly,
   ...CREDENTIAL_EDITS,
   ...CLUSTER_EDITS,
   ...SECRET_EDITS,
@@ -102,6 +104,12 @@ export function stepsFor(dice: Dice, faults: readonly FaultName[]): Step[] {
     .map((step, number) => ({ ...step, number }));
 }
 
+function allSteps(dice: Dice, faults: readonly FaultName[], hasClusters: boolean): Step[] {
+  const steps = stepsFor(dice.fork('steps'), faults);
+  const all = hasClusters ? withClusterSteps(dice.fork('clusters'), steps) : steps;
+  return withEarlyPasswords(dice.fork('early passwords'), all);
+}
+
 /** Further steps, about ClusterConvercusCredentials. The numbers of the others stay. */
 function withClusterSteps(dice: Dice, steps: readonly Step[]): Step[] {
   const length = Math.max(steps.at(-1)?.at ?? 0, 10_000);
@@ -117,6 +125,18 @@ function withClusterSteps(dice: Dice, steps: readonly Step[]): Step[] {
   return [...steps, ...more].sort((a, b) => a.at - b.at);
 }
 
+/** Further ones, in some runs, so that the steps of the others stay. */
+function withEarlyPasswords(dice: Dice, steps: readonly Step[]): Step[] {
+  const length = Math.max(steps.at(-1)?.at ?? 0, 10_000);
+  const count = dice.chance(0.2) ? dice.between(1, 2) : 0;
+  const more = Array.from({ length: count }, (_, at) => ({
+    number: steps.length + at,
+    at: dice.below(length),
+    name: 'setPasswordEarly',
+  }));
+  return [...steps, ...more].sort((a, b) => a.at - b.at);
+}
+
 /** Runs one seed: faults and edits, then none, with all checks. */
 export async function play(options: GameOptions): Promise<Result> {
   const { seed, trace = false, setting = {} } = options;
@@ -126,11 +146,7 @@ export async function play(options: GameOptions): Promise<Result> {
   const faults = options.faults ?? faultsFor(dice.fork('faults'));
   const hasClusters =
     setting.clusterCredentials ?? settingFor(new Dice(name).fork('setting')).clusterCredentials;
-  const steps =
-    options.steps ??
-    (hasClusters
-      ? withClusterSteps(dice.fork('clusters'), stepsFor(dice.fork('steps'), faults))
-      : stepsFor(dice.fork('steps'), faults));
+  const steps = options.steps ?? allSteps(dice, faults, hasClusters);
   const world = new World(name, { trace, setting });
   if (faults.some((fault) => DELAYS_NEWS.has(fault))) world.safety.latestNews = minutes(12);
   for (const slot of world.slots)
@@ -182,6 +198,7 @@ async function calmDown(world: World, dice: Dice): Promise<void> {
   world.touched();
   putThingsRight(world, dice);
   putClustersRight(world, dice);
+  requestForLatecomers(world);
 }
 
 /** Runs until everything is right. */

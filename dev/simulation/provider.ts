@@ -142,9 +142,8 @@ export class Provider {
   }
 
   /** Gives the user of that client a new password, in all realms and at the legacy login. */
-  changePassword(clientId: string): string {
-    this.#secrets += 1;
-    const [username, password] = [userOf(clientId), `CaNaRy-password-${this.#secrets}`];
+  changePassword(clientId: string, password = this.nextPassword()): string {
+    const username = userOf(clientId);
     for (const realm of this.realms.values()) {
       realm.putUser({
         username,
@@ -161,6 +160,11 @@ export class Provider {
       password,
     });
     return password;
+  }
+
+  nextPassword(): string {
+    this.#secrets += 1;
+    return `CaNaRy-password-${this.#secrets}`;
   }
 
   /** The right content of the credentials Secret for that client. */

@@ -107,6 +107,8 @@ export class World {
   readonly faults = new Map<string, () => void>();
   /** When the second part of the last edit with two parts is due. */
   lastEditAt: Ms = 0;
+  /** By name of a credentials Secret whose password has become right: the credentials that were asked to renew since. */
+  readonly renewedSince = new Map<string, Set<string>>();
   /** True when all faults and edits have ended. */
   isCalm = false;
   /** Time of the last change by people, faults or processes of the operator. */

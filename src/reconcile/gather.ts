@@ -9,6 +9,7 @@ import type { Clock } from '../lib/clock.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import type { ObjectName } from '../lib/key.ts';
 import type { Ms } from '../lib/time.ts';
+import type { AcceptedLogins } from './accepted-logins.ts';
 import type { ClusterClient, Dependencies, Lister } from './dependencies.ts';
 import type { CredentialState, Subject } from './state.ts';
 
@@ -20,6 +21,7 @@ type Readers = Pick<Dependencies, 'lister' | 'cluster'>;
  */
 export async function gather(
   { lister, cluster, tokens, clock }: Readers & Pick<Dependencies, 'tokens' | 'clock'>,
+  acceptedLogins: AcceptedLogins,
   subject: Subject,
   signal: AbortSignal,
 ): Promise<Observation | Failure> {
@@ -50,7 +52,7 @@ export async function gather(
     duplicate: duplicateOf(resource, lister.credentialsWithTarget(namespace, name), found),
     handledRenewRequest: state.handledRequest ?? resource.status?.lastHandledRenewRequest,
     failedRenewRequest: state.failedRequest,
-    rejection: rejectionOf(lister, resource, credential),
+    rejection: rejectionOf(lister, acceptedLogins, resource, credential),
     validFrom: tokens.validFrom(tokenUrl),
     sincePublished: sincePublished(state, clock),
   };
@@ -67,6 +69,7 @@ const sincePublished = ({ publishedAt }: CredentialState, clock: Clock): Ms | un
 /** What has been rejected for another credential with the same Secret is not tried again for this one. */
 function rejectionOf(
   lister: Lister,
+  acceptedLogins: AcceptedLogins,
   { status }: CredentialResource,
   credential: Credential,
 ): Rejection | undefined {
@@ -75,10 +78,12 @@ function rejectionOf(
   const meta = lister.secret(source.namespace, source.name);
   if (grantType === 'client_credentials' || typeof meta !== 'object') return own;
   const presented = presentedDigest(credential, versionOf(meta));
-  if (own?.presented === presented) return own;
   const users = lister.referrers(source.namespace, source.name);
-  const others = users.map((each) => readRejection(each.status));
-  return others.find((each) => each?.presented === presented) ?? own;
+  const found =
+    own?.presented === presented
+      ? own
+      : users.map((each) => readRejection(each.status)).find((it) => it?.presented === presented);
+  return found !== undefined && acceptedLogins.isOver(found) ? undefined : (found ?? own);
 }
 
 /** As the watch has shown it, or as the API server says where it has not. */

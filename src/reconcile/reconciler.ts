@@ -20,6 +20,7 @@ import { type Failure, type FailureKind, isFailure, TOKEN_FAILURES } from '../li
 import type { Key } from '../lib/key.ts';
 import { type Action, type EpochMs, earlierAction, seconds } from '../lib/time.ts';
 import { isPending, isTokenFailure, type TokenFailure } from '../tokens/token-demand.ts';
+import { AcceptedLogins } from './accepted-logins.ts';
 import { ClusterReconciler } from './cluster-reconciler.ts';
 import { ClusterSessions } from './cluster-sessions.ts';
 import type { Dependencies } from './dependencies.ts';
@@ -50,6 +51,7 @@ export class Reconciler {
   readonly #deps: Dependencies;
   readonly #settings: Settings;
   readonly #states = new CredentialStates();
+  readonly #acceptedLogins: AcceptedLogins;
   readonly #sessions: Sessions;
   readonly #target: TargetSync;
   readonly #mergedTargets: MergedTargets;
@@ -63,13 +65,15 @@ export class Reconciler {
     this.#deps = deps;
     this.#settings = settings;
     this.cleanup = new SessionCleanup(deps);
-    this.#sessions = new Sessions(deps);
+    this.#acceptedLogins = new AcceptedLogins(deps);
+    this.#sessions = new Sessions(deps, this.#acceptedLogins);
     this.#clusterSessions = new ClusterSessions(deps);
     const parts = {
       sessions: this.#sessions,
       clusterSessions: this.#clusterSessions,
       cleanup: this.cleanup,
       shared: new SharedCredentials(),
+      acceptedLogins: this.#acceptedLogins,
     };
     this.#target = new TargetSync(deps, parts);
     this.#mergedTargets = new MergedTargets(deps);
@@ -170,7 +174,7 @@ export class Reconciler {
   ): Promise<ReconcileOutcome | Action> {
     const { clock } = this.#deps;
     const { credential } = subject;
-    const seen = await gather(this.#deps, subject, signal);
+    const seen = await gather(this.#deps, this.#acceptedLogins, subject, signal);
     if (isFailure(seen)) {
       return { ...this.#failed(subject, seen), tokenUrl: credential.tokenUrl };
     }

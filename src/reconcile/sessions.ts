@@ -27,6 +27,7 @@ import {
   type TokenDemand,
   type TokenFailure,
 } from '../tokens/token-demand.ts';
+import type { AcceptedLogins } from './accepted-logins.ts';
 import type { Dependencies } from './dependencies.ts';
 import { secretMeta } from './gather.ts';
 import type { CredentialState, Subject, Unparsed } from './state.ts';
@@ -81,9 +82,11 @@ type PreviousSession = Pick<SessionStep, 'supersedes'> & {
  */
 export class Sessions {
   readonly #deps: Dependencies;
+  readonly #acceptedLogins: AcceptedLogins;
 
-  constructor(deps: Dependencies) {
+  constructor(deps: Dependencies, acceptedLogins: AcceptedLogins) {
     this.#deps = deps;
+    this.#acceptedLogins = acceptedLogins;
   }
 
   /**
@@ -116,6 +119,9 @@ export class Sessions {
     if (taken === undefined) return undefined;
     const { step, token } = taken;
     keep(state, step, token);
+    if (step.refreshed === undefined) {
+      this.#acceptedLogins.add(step.credential, step.credentialsVersion, token.issuedAt);
+    }
     return { token, presented: step.presented };
   }
 
@@ -169,7 +175,11 @@ export class Sessions {
     // Logged out as well: it has expired by our clock alone
     if (!isRefreshable(session, now)) return this.#login(subject, demanded, previous);
     const isRefreshing = tokens.isRequesting(subject.key, tokens.digests.ofSession(session));
-    if (isRefreshing || !isReauthenticationDue(session, now)) return undefined;
+    if (isRefreshing) return undefined;
+    if (!isReauthenticationDue(session, now)) {
+      if (demanded.demand.freshness.requested) this.#allowLogin(subject, demanded);
+      return undefined;
+    }
     const login = this.#login(subject, demanded, previous);
     if (isPending(login)) return login;
     // Or held back, after other passwords of the user were rejected
@@ -199,6 +209,15 @@ export class Sessions {
     if (contention === undefined) return this.#loginAfterEnd(subject, demanded, session, signal);
     await this.#forget(subject, demanded.existing, signal);
     return this.#failed(contention, state);
+  }
+
+  /** A refresh answers a renew request without the password: one that was rejected may be presented at the next login. */
+  #allowLogin({ state }: Subject, { demand }: SessionDemand): void {
+    const now = this.#deps.clock.now();
+    this.#deps.tokens.allowPassword(demand, now);
+    const { rejected } = state;
+    if (rejected === undefined) return;
+    state.rejected = { ...rejected, tokenFailure: { ...rejected.tokenFailure, retryAt: now } };
   }
 
   /**

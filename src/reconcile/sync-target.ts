@@ -45,6 +45,7 @@ import {
   type Pending,
   type TokenFailure,
 } from '../tokens/token-demand.ts';
+import type { AcceptedLogins } from './accepted-logins.ts';
 import type { ClusterSessions } from './cluster-sessions.ts';
 import type { Dependencies } from './dependencies.ts';
 import { readBack } from './read-back.ts';
@@ -69,6 +70,7 @@ interface Parts {
   readonly clusterSessions: ClusterSessions;
   readonly cleanup: SessionCleanup;
   readonly shared: SharedCredentials;
+  readonly acceptedLogins: AcceptedLogins;
 }
 
 /** What the plan wants. */
@@ -87,13 +89,18 @@ export class TargetSync {
   readonly #clusterSessions: ClusterSessions;
   readonly #cleanup: SessionCleanup;
   readonly #shared: SharedCredentials;
+  readonly #acceptedLogins: AcceptedLogins;
 
-  constructor(deps: Dependencies, { sessions, clusterSessions, cleanup, shared }: Parts) {
+  constructor(
+    deps: Dependencies,
+    { sessions, clusterSessions, cleanup, shared, acceptedLogins }: Parts,
+  ) {
     this.#deps = deps;
     this.#sessions = sessions;
     this.#clusterSessions = clusterSessions;
     this.#cleanup = cleanup;
     this.#shared = shared;
+    this.#acceptedLogins = acceptedLogins;
   }
 
   /** `superseded`: the credential has changed or gone since the reconcile began; the next one decides. */
@@ -143,10 +150,11 @@ export class TargetSync {
     if (isExpiringEarlier(token, freshness, seen)) {
       return this.#failed(expiresEarlier(credential), 0);
     }
-    const provenance = {
-      sourceVersion: versionOf(credentials.meta),
-      renewRequest: credential.renewRequest,
-    };
+    const sourceVersion = versionOf(credentials.meta);
+    if (credential.grantType === 'legacy_login') {
+      this.#acceptedLogins.add(credential, sourceVersion, token.issuedAt);
+    }
+    const provenance = { sourceVersion, renewRequest: credential.renewRequest };
     const rendered = renderTarget(credential, token, provenance, seen.target);
     if (isFailure(rendered)) return this.#failed(rendered, 0);
     const claims = tokenClaimsOf(token.accessToken, Object.values(credentials.values));
@@ -349,9 +357,9 @@ export function rejectionOf(
   const isLatest = rejected !== undefined && rejected.presented === presented();
   if (isLatest) return rejectionFrom(rejected.presented, rejected.tokenFailure);
   if (failed === undefined) return undefined;
+  if (before === undefined || !requested) return before;
   // The try that a renew request allows has brought no answer: the password stays allowed, over restarts as well
-  const isAllowed = before !== undefined && requested && !failed.failure.isTerminal;
-  return isAllowed ? { ...before, retryAt: failed.retryAt } : before;
+  return { ...before, retryAt: failed.failure.isTerminal ? failed.at : failed.retryAt };
 }
 
 const rejectionFrom = (presented: string, rejected: TokenFailure): Rejection => ({

@@ -68,7 +68,10 @@ export class CachedFailures {
     const tried = { failure, attempts: (isNext ? before.attempts : 0) + 1, at: clock.now() };
     const tokenFailure = { ...tried, ...this.#nextTry(demand, tried, namespaces) };
     this.#set(demand, tokenFailure);
-    if (demand.freshness.requested && !failure.isTerminal) this.#allowAgain(demand, tokenFailure);
+    if (demand.freshness.requested && !isRejection) {
+      // What is terminal for this request, as a wrong client secret, says nothing of the password
+      this.allowPassword(demand, failure.isTerminal ? tried.at : tokenFailure.retryAt);
+    }
     return tokenFailure;
   }
 
@@ -83,10 +86,10 @@ export class CachedFailures {
   }
 
   /**
-   * A renew request allows a rejected password one more try. It has brought no answer, so the password may be presented
-   * when the request is tried again.
+   * A renew request allows a rejected password one more try. Until one has an answer, the password stays allowed.
+   * @param retryAt from when on it may be presented
    */
-  #allowAgain(demand: TokenDemand, { retryAt }: TokenFailure): void {
+  allowPassword(demand: TokenDemand, retryAt: EpochMs | undefined): void {
     const password = this.#options.digests.ofPassword(demand.request);
     const rejected = this.#ofPassword(demand);
     if (password === undefined || rejected === undefined) return;

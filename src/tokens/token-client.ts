@@ -226,6 +226,11 @@ export class TokenClient {
     return { reportAt };
   }
 
+  /** @param from when on its password may be presented once more, if it was rejected before */
+  allowPassword(demand: TokenDemand, from: EpochMs): void {
+    this.#failures.allowPassword(demand, from);
+  }
+
   /** The outcome of a log-out does not matter to the key any more. */
   leaveLogout(key: Key): void {
     this.#logouts.leave(key);

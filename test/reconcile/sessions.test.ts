@@ -616,6 +616,71 @@ describe('a rejected password', () => {
     expect(world.cluster.statusOf(KEY)?.rejectedLogin).toBeUndefined();
   });
 
+  describe('that another credential presents as well', () => {
+    const OTHER = 'shop/other';
+    const password = { spec: { grantType: 'password' } } as const;
+
+    beforeEach(async () => {
+      world.cluster.put(aCredential({ metadata: { name: 'other' }, ...password }));
+      await world.pass(OTHER);
+      world.idp.goodPassword = WRONG_PASSWORD;
+      world.clock.step(minutes(1));
+      asked();
+      world.cluster.annotate(OTHER, { [REQUEST]: 'now' });
+    });
+
+    it('is presented for this one, too, once a login of the other has succeeded', async () => {
+      await world.pass(OTHER);
+      expect(world.enqueued).toContain(KEY);
+      world.clock.step(seconds(2));
+      await world.pass();
+
+      expect(asked()).toEqual(['password', 'password']);
+      expect(world.summary('Ready')).toBe('True TokenValid');
+      expect(world.cluster.statusOf(KEY)?.rejectedLogin).toBeUndefined();
+    });
+
+    it('is presented again for the other when its session has ended', async () => {
+      const action = await world.pass(OTHER);
+      world.idp.loseSessions();
+      await world.runFor(minutes(10), action, OTHER);
+
+      expect(asked().slice(0, 3)).toEqual(['password', 'refresh_token', 'password']);
+      expect(world.summary('Ready', OTHER)).toBe('True TokenValid');
+    });
+  });
+
+  it('is presented after the end of a session whose refresh was the answer to a renew request', async () => {
+    presents({});
+    world.clock.step(minutes(16));
+    await world.pass();
+    presents({ password: WRONG_PASSWORD });
+    world.idp.goodPassword = WRONG_PASSWORD;
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    await world.runFor(minutes(1), await world.pass());
+    expect(asked()).toEqual(['password', 'password', 'refresh_token']);
+    const action = await world.pass();
+    world.idp.loseSessions();
+    await world.runFor(minutes(10), action);
+
+    expect(asked().slice(0, 2)).toEqual(['refresh_token', 'password']);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('is presented when a renew request has met a client secret that was wrong as well', async () => {
+    world.clock.step(minutes(16));
+    world.idp.goodPassword = WRONG_PASSWORD;
+    world.idp.outage = new Failure('ClientSecretRejected', 'wrong client secret');
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    await world.pass();
+    world.idp.outage = undefined;
+    world.clock.step(seconds(2));
+    presents({ password: WRONG_PASSWORD, client_secret: `${CANARY}-client-secret-2` });
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
   it('that follows another rejection closely is tried once more after the longest lock', async () => {
     asked();
     world.clock.step(minutes(5));

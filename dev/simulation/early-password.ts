@@ -1,0 +1,65 @@
+import { RENEW_REQUEST_ANNOTATION } from '../../src/credential/credential.ts';
+import { type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import type { Dice } from './dice.ts';
+import type { StoredObject } from './objects.ts';
+import { CLIENTS } from './provider.ts';
+import { specOf } from './rules/rule.ts';
+import { NAMESPACES, type World } from './world.ts';
+
+/**
+ * A password that is in the credentials Secrets before the provider has it, so that it is rejected at first and right
+ * later, while the Secrets stay as they are. Then people request a renewal, as the condition tells them to.
+ */
+
+const KINDS = ['convercuscredentials', 'clusterconvercuscredentials'] as const;
+
+export function setPasswordEarly(world: World, dice: Dice): void {
+  const client = dice.pick(CLIENTS);
+  const source = client.replace('client', 'source');
+  const password = world.provider.nextPassword();
+  world.renewedSince.delete(source);
+  for (const namespace of NAMESPACES) {
+    if (world.server.get('secrets', `${namespace}/${source}`) !== undefined)
+      world.putSource(namespace, source, { password });
+  }
+  const gap = dice.pick<Ms>([seconds(5), seconds(40), minutes(3), minutes(25)]);
+  if (dice.chance(0.5)) world.later(dice.below(gap), () => request(world, source));
+  const pause = dice.pick<Ms>([0, seconds(3), seconds(30)]);
+  world.later(gap, () => world.provider.changePassword(client, password));
+  world.later(gap + pause, () => {
+    world.renewedSince.set(source, new Set());
+    request(world, source);
+  });
+}
+
+/** For those that were created or edited, or whose Secret was, since: the password may be known as a rejected one. */
+export function requestForLatecomers(world: World): void {
+  world.later(seconds(20), () => {
+    for (const source of world.renewedSince.keys()) request(world, source);
+  });
+}
+
+function request(world: World, source: string): void {
+  const requested = world.renewedSince.get(source);
+  const versions = NAMESPACES.map(
+    (namespace) => world.server.get('secrets', `${namespace}/${source}`)?.metadata.resourceVersion,
+  );
+  for (const kind of KINDS) {
+    for (const object of world.server.all(kind)) {
+      const { uid, generation } = object.metadata;
+      const id = [uid, generation, ...versions].join('/');
+      if (specOf(object).credentialsSecretRef.name !== source || requested?.has(id)) continue;
+      requested?.add(id);
+      requestRenewal(world, kind, object);
+    }
+  }
+}
+
+function requestRenewal(world: World, kind: (typeof KINDS)[number], object: StoredObject): void {
+  world.safety.sessions.renewRequestedAt = world.now;
+  const annotations = {
+    ...object.metadata.annotations,
+    [RENEW_REQUEST_ANNOTATION]: `at ${world.now}`,
+  };
+  world.server.put(kind, { ...object, metadata: { ...object.metadata, annotations } }, 'kubectl');
+}
