@@ -1,9 +1,10 @@
 import { RENEW_REQUEST_ANNOTATION } from '../../src/credential/credential.ts';
-import { type Ms, minutes, seconds } from '../../src/lib/time.ts';
+import { type Ms, minutes, parseTime, seconds } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
 import type { StoredObject } from './objects.ts';
 import { CLIENTS } from './provider.ts';
-import { specOf } from './rules/rule.ts';
+import { START } from './replica.ts';
+import { specOf, statusOf } from './rules/rule.ts';
 import { NAMESPACES, type World } from './world.ts';
 
 /**
@@ -16,8 +17,8 @@ const KINDS = ['convercuscredentials', 'clusterconvercuscredentials'] as const;
 export function setPasswordEarly(world: World, dice: Dice): void {
   const client = dice.pick(CLIENTS);
   const source = client.replace('client', 'source');
+  world.renewRequests.delete(source);
   const password = world.provider.nextPassword();
-  world.renewedSince.delete(source);
   for (const namespace of NAMESPACES) {
     if (world.server.get('secrets', `${namespace}/${source}`) !== undefined)
       world.putSource(namespace, source, { password });
@@ -27,20 +28,23 @@ export function setPasswordEarly(world: World, dice: Dice): void {
   const pause = dice.pick<Ms>([0, seconds(3), seconds(30)]);
   world.later(gap, () => world.provider.changePassword(client, password));
   world.later(gap + pause, () => {
-    world.renewedSince.set(source, new Set());
+    world.renewRequests.set(source, { made: new Set(), at: -Infinity });
     request(world, source);
   });
 }
 
-/** For those that were created or edited, or whose Secret was, since: the password may be known as a rejected one. */
+/**
+ * For those that were created or edited, or whose Secret was, since: the password may be known as a rejected one. Also
+ * for those that have been told of a rejection since the last request, by a response that had been on its way.
+ */
 export function requestForLatecomers(world: World): void {
   world.later(seconds(20), () => {
-    for (const source of world.renewedSince.keys()) request(world, source);
+    for (const source of world.renewRequests.keys()) request(world, source);
   });
 }
 
 function request(world: World, source: string): void {
-  const requested = world.renewedSince.get(source);
+  const requests = world.renewRequests.get(source) ?? { made: new Set(), at: -Infinity };
   const versions = NAMESPACES.map(
     (namespace) => world.server.get('secrets', `${namespace}/${source}`)?.metadata.resourceVersion,
   );
@@ -48,11 +52,19 @@ function request(world: World, source: string): void {
     for (const object of world.server.all(kind)) {
       const { uid, generation } = object.metadata;
       const id = [uid, generation, ...versions].join('/');
-      if (specOf(object).credentialsSecretRef.name !== source || requested?.has(id)) continue;
-      requested?.add(id);
+      const isMade = requests.made.has(id) && !isRejectedSince(object, requests.at);
+      if (specOf(object).credentialsSecretRef.name !== source || isMade) continue;
+      requests.made.add(id);
       requestRenewal(world, kind, object);
     }
   }
+  requests.at = world.now;
+}
+
+function isRejectedSince(credential: StoredObject, moment: Ms): boolean {
+  const { rejectedLogin } = statusOf(credential) ?? {};
+  const at = rejectedLogin === undefined ? undefined : parseTime(rejectedLogin.at);
+  return at !== undefined && at >= START + moment - seconds(1);
 }
 
 function requestRenewal(world: World, kind: (typeof KINDS)[number], object: StoredObject): void {

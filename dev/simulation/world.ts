@@ -91,6 +91,14 @@ export interface Process {
   wasFrozen: boolean;
 }
 
+/** Of a credentials Secret whose password has become right: the requests that people have made since. */
+interface RenewRequests {
+  /** Credentials, with the versions that they and their Secret had. */
+  readonly made: Set<string>;
+  /** When the last one was made. */
+  at: Ms;
+}
+
 /** The cluster, the provider, the replicas and the people, with one virtual clock. */
 export class World {
   readonly setting: Setting;
@@ -107,8 +115,8 @@ export class World {
   readonly faults = new Map<string, () => void>();
   /** When the second part of the last edit with two parts is due. */
   lastEditAt: Ms = 0;
-  /** By name of a credentials Secret whose password has become right: the credentials that were asked to renew since. */
-  readonly renewedSince = new Map<string, Set<string>>();
+  /** By name of the credentials Secret. */
+  readonly renewRequests = new Map<string, RenewRequests>();
   /** True when all faults and edits have ended. */
   isCalm = false;
   /** Time of the last change by people, faults or processes of the operator. */
