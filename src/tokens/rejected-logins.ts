@@ -36,6 +36,8 @@ interface RejectedValue {
   readonly password: string;
   /** By the monotonic clock. */
   readonly at: Ms;
+  /** When another value of the user was rejected last before it. */
+  readonly otherAt: Ms | undefined;
 }
 
 /**
@@ -71,9 +73,10 @@ export class RejectedLogins {
     const namespaces = [...login.namespaces];
     const now = this.#clock.monotonic();
     const last = this.#rejected.get(user);
-    const isOther = last !== undefined && last.password !== password;
-    const sinceOther = isOther ? now - last.at : at - (loginHistory.othersRejectedAt ?? -Infinity);
-    const value = { password, at: now };
+    const otherAt = last?.password === password ? last.otherAt : last?.at;
+    const sinceOther =
+      otherAt === undefined ? at - (loginHistory.othersRejectedAt ?? -Infinity) : now - otherAt;
+    const value = { password, at: now, otherAt };
     for (const namespace of namespaces) {
       this.#rejected.set(user, value, namespace);
       const others = this.#valuesOf(namespace, user).filter((other) => other.password !== password);

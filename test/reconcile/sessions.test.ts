@@ -616,6 +616,21 @@ describe('a rejected password', () => {
     expect(world.cluster.statusOf(KEY)?.rejectedLogin).toBeUndefined();
   });
 
+  it('that follows another rejection is tried after the lock, whatever people ask for before', async () => {
+    const right = `${WRONG_PASSWORD}-2`;
+    world.clock.step(minutes(5));
+    presents({ password: right }); // the account is locked
+    await world.pass();
+    world.clock.step(minutes(1));
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    const action = await world.pass();
+    expect(asked()).toEqual(['password', 'password', 'password']);
+    world.idp.goodPassword = right;
+    await world.runFor(hours(3), action);
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
   describe('that another credential presents as well', () => {
     const OTHER = 'shop/other';
     const password = { spec: { grantType: 'password' } } as const;
