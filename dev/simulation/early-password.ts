@@ -28,7 +28,7 @@ export function setPasswordEarly(world: World, dice: Dice): void {
   const pause = dice.pick<Ms>([0, seconds(3), seconds(30)]);
   world.later(gap, () => world.provider.changePassword(client, password));
   world.later(gap + pause, () => {
-    world.renewRequests.set(source, { made: new Set(), at: -Infinity });
+    world.renewRequests.set(source, none());
     request(world, source);
   });
 }
@@ -43,8 +43,10 @@ export function requestForLatecomers(world: World): void {
   });
 }
 
+const none = () => ({ made: new Set<string>(), at: -Infinity });
+
 function request(world: World, source: string): void {
-  const requests = world.renewRequests.get(source) ?? { made: new Set(), at: -Infinity };
+  const requests = world.renewRequests.get(source) ?? none();
   const versions = NAMESPACES.map(
     (namespace) => world.server.get('secrets', `${namespace}/${source}`)?.metadata.resourceVersion,
   );

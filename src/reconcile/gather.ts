@@ -78,12 +78,19 @@ function rejectionOf(
   const meta = lister.secret(source.namespace, source.name);
   if (grantType === 'client_credentials' || typeof meta !== 'object') return own;
   const presented = presentedDigest(credential, versionOf(meta));
-  const users = lister.referrers(source.namespace, source.name);
-  const found =
-    own?.presented === presented
-      ? own
-      : users.map((each) => readRejection(each.status)).find((it) => it?.presented === presented);
+  const isSame = own?.presented === presented;
+  const found = isSame ? own : rejectionElsewhere(lister, source, presented);
   return found !== undefined && acceptedLogins.isOver(found) ? undefined : (found ?? own);
+}
+
+function rejectionElsewhere(
+  lister: Lister,
+  { namespace, name }: ObjectName,
+  presented: string,
+): Rejection | undefined {
+  const users = lister.referrers(namespace, name);
+  const rejections = users.map(({ status }) => readRejection(status));
+  return rejections.find((each) => each?.presented === presented);
 }
 
 /** As the watch has shown it, or as the API server says where it has not. */

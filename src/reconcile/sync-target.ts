@@ -43,6 +43,7 @@ import {
   isPending,
   isTokenFailure,
   type Pending,
+  passwordAllowedFrom,
   type TokenFailure,
 } from '../tokens/token-demand.ts';
 import type { AcceptedLogins } from './accepted-logins.ts';
@@ -359,7 +360,7 @@ export function rejectionOf(
   if (failed === undefined) return undefined;
   if (before === undefined || !requested) return before;
   // The try that a renew request allows has brought no answer: the password stays allowed, over restarts as well
-  return { ...before, retryAt: failed.failure.isTerminal ? failed.at : failed.retryAt };
+  return { ...before, retryAt: passwordAllowedFrom(failed) ?? before.retryAt };
 }
 
 const rejectionFrom = (presented: string, rejected: TokenFailure): Rejection => ({

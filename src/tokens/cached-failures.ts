@@ -8,7 +8,12 @@ import type { TokenRequest } from '../oauth/grants.ts';
 import { type FailureRecord, recalledFailure } from '../oauth/recalled-failure.ts';
 import { MAX_REJECTED_VALUES, RejectedLogins } from './rejected-logins.ts';
 import type { RequestDigests } from './request-digests.ts';
-import { hostOf, type TokenDemand, type TokenFailure } from './token-demand.ts';
+import {
+  hostOf,
+  passwordAllowedFrom,
+  type TokenDemand,
+  type TokenFailure,
+} from './token-demand.ts';
 
 /** One costs about 0.5 kB. Namespaces share them: none pushes out what others have, up to an equal share. */
 const MAX_CACHED_FAILURES = 10_000;
@@ -69,8 +74,7 @@ export class CachedFailures {
     const tokenFailure = { ...tried, ...this.#nextTry(demand, tried, namespaces) };
     this.#set(demand, tokenFailure);
     if (demand.freshness.requested && !isRejection) {
-      // What is terminal for this request, as a wrong client secret, says nothing of the password
-      this.allowPassword(demand, failure.isTerminal ? tried.at : tokenFailure.retryAt);
+      this.allowPassword(demand, passwordAllowedFrom(tokenFailure));
     }
     return tokenFailure;
   }

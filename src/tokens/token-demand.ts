@@ -34,6 +34,13 @@ export interface TokenFailure {
   readonly isCached?: boolean;
 }
 
+/**
+ * When a renew request was not answered with regard to its password: from when on that may be presented. What is
+ * terminal for the request, as a wrong client secret, says nothing of the password.
+ */
+export const passwordAllowedFrom = ({ failure, at, retryAt }: TokenFailure): EpochMs | undefined =>
+  failure.isTerminal ? at : retryAt;
+
 export const isTokenFailure = (outcome: object): outcome is TokenFailure => 'failure' in outcome;
 
 /** No response yet: the key is enqueued when it is in. */
