@@ -68,6 +68,7 @@ class ApiCall {
     this.response = promise;
     this.#resolve = resolve;
     this.#report = () => undefined;
+    if (replica.isDead) return; // it crashed while its code ran
     try {
       request.signal.throwIfAborted();
       request.beforeSend?.();

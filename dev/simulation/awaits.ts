@@ -11,8 +11,7 @@ interface Waiting {
   readonly places: Map<string, number>;
 }
 
-/** @param isWaiting tells later whether the replica still waits there */
-type Reached = (slot: string, isWaiting: () => boolean) => void;
+type Reached = (slot: string) => void;
 
 const current = new AsyncLocalStorage<Waiting>();
 const crashed = new Map<string, number>();
@@ -36,8 +35,8 @@ export function pickAwaits(dice: Dice): readonly string[] {
   return choice.length === 0 ? [] : [dice.pick(choice.sort())];
 }
 
-/** Calls back once, with the replica that waits at one of these next. Replaces an earlier call. */
-export function whenWaitingAt(places: readonly string[], reached: Reached): void {
+/** Calls back once, with the replica that reaches one of these next, before it goes on. Replaces an earlier call. */
+export function whenReached(places: readonly string[], reached: Reached): void {
   next = { places, reached };
 }
 
@@ -72,7 +71,7 @@ async function awaited(place: string, operand: unknown): Promise<unknown> {
   if (waiting !== undefined && next?.places.includes(place)) {
     const { reached } = next;
     next = undefined;
-    reached(waiting.slot, () => (waiting.places.get(place) ?? 0) > 0);
+    reached(waiting.slot);
   }
   try {
     return await operand;

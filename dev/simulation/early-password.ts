@@ -33,14 +33,21 @@ export function setPasswordEarly(world: World, dice: Dice): void {
   });
 }
 
+/** By then Keycloak has ended each lock: `maxFailureWaitSeconds` is 15 minutes by default. */
+const AFTER_LOCK: Ms = minutes(16);
+
 /**
  * For those that were created or edited, or whose Secret was, since: the password may be known as a rejected one. Also
- * for those that have been told of a rejection since the last request, by a response that had been on its way.
+ * for those that have been told of a rejection since the last request, by a response that had been on its way, or
+ * because the tries of this very password had locked the account.
  */
 export function requestForLatecomers(world: World): void {
-  world.later(seconds(20), () => {
-    for (const source of world.renewRequests.keys()) request(world, source);
-  });
+  const waits = world.setting.failureFactor < 30 ? [seconds(20), AFTER_LOCK] : [seconds(20)];
+  for (const wait of waits) {
+    world.later(wait, () => {
+      for (const source of world.renewRequests.keys()) request(world, source);
+    });
+  }
 }
 
 const none = () => ({ made: new Set<string>(), at: -Infinity });

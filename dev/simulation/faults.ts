@@ -1,6 +1,6 @@
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { type FaultEffect, proxies } from '../keycloak/dialect/faults.ts';
-import { pickAwaits, whenWaitingAt } from './awaits.ts';
+import { pickAwaits, whenReached } from './awaits.ts';
 import { type Conditions, goodConditions } from './conditions.ts';
 import type { Dice } from './dice.ts';
 import type { Action } from './people.ts';
@@ -142,19 +142,13 @@ function crashAt(world: World, places: readonly string[], dice: Dice): void {
     if (!world.isCalm) crashAt(world, pickAwaits(dice), dice);
   };
   const giveUp = world.scheduler.after(seconds(60), goOn);
-  const reached = (slot: string, isWaiting: () => boolean): void => {
-    world.scheduler.after(0, () => {
-      if (world.isCalm) return; // another world may be played by now
-      // Most awaits may also go on in the same instant, when there is nothing to do
-      if (!isWaiting()) return whenWaitingAt(places, reached);
-      giveUp();
-      const process = world.processes.get(slot);
-      process?.replica.crash();
-      if (process !== undefined) startAgain(world, process, dice.between(10, 20_000));
-      world.scheduler.after(dice.between(1_000, 30_000), goOn);
-    });
-  };
-  whenWaitingAt(places, reached);
+  whenReached(places, (slot) => {
+    giveUp();
+    const process = world.processes.get(slot);
+    process?.replica.crash();
+    if (process !== undefined) startAgain(world, process, dice.between(10, 20_000));
+    world.scheduler.after(dice.between(1_000, 30_000), goOn);
+  });
 }
 
 const crashNow: Action = (world, dice) => {

@@ -39,6 +39,7 @@ function exchange(
 ): Promise<Exchange> {
   const { scheduler, dice, conditions, provider, trace } = network;
   return new Promise((resolve, reject) => {
+    if (replica.isDead) return; // it crashed while its code ran
     signal.throwIfAborted();
     request.beforeSend?.();
     const requestedAt = replica.clock.now();
