@@ -207,9 +207,15 @@ export class TokenClient {
     return { failure: value.failure, session };
   }
 
-  /** The key wants no token for now: what has not been sent is not sent, what is in flight is still taken. */
+  /**
+   * The key wants no token for now: what has not been sent is not sent, and a token or the end of a session that comes
+   * is still taken. Another failure is dropped: it would answer what the key asks for later. It is cached all the same.
+   */
   cancelUnsent(key: Key): void {
     this.#requests.cancelUnsent(key);
+    const { value } = this.#requests.find(key) ?? {};
+    const isFailed = value !== undefined && isTokenFailure(value);
+    if (isFailed && !isSessionOver(value.failure)) this.#requests.leave(key);
   }
 
   /** Ends a session, behind everything else. */

@@ -159,6 +159,28 @@ describe('a rejected password', () => {
   });
 });
 
+describe('a rejection that comes in while the credential is suspended', () => {
+  it('does not answer a renew request that is made when it is resumed', async () => {
+    presents(WRONG_PASSWORD);
+    const release = world.idp.hold();
+    await world.onePass();
+    world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
+    await world.onePass();
+    release();
+    await until(() => world.enqueued.has(KEY));
+    await world.onePass();
+    asked();
+    world.clock.step(hours(1));
+    world.idp.goodPassword = WRONG_PASSWORD;
+    world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    await world.pass();
+
+    expect(asked()).toEqual(['password']);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+});
+
 describe('a session', () => {
   it('from a planned login is not given up because it could not be stored at once', async () => {
     world.idp.sessionMax = minutes(40);
