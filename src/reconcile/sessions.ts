@@ -16,8 +16,8 @@ import {
   sessionFrom,
   sessionSecretFrom,
 } from '../credential/session-secret.ts';
-import { Failure, isFailure, retryAt, TOKEN_FAILURES } from '../lib/failure.ts';
-import { hours } from '../lib/time.ts';
+import { Failure, isFailure, retryAt, retryBeforeExpiry, TOKEN_FAILURES } from '../lib/failure.ts';
+import { hours, isFromTheFuture } from '../lib/time.ts';
 import type { PasswordRequest } from '../oauth/grants.ts';
 import type { Token } from '../oauth/token.ts';
 import { type SessionStep, sessionOf } from '../tokens/token-client.ts';
@@ -207,8 +207,28 @@ export class Sessions {
     state.endedSession = session;
     const contention = isCached ? undefined : this.#noteEnd(subject, session, failure);
     if (contention === undefined) return this.#loginAfterEnd(subject, demanded, session, signal);
+    const held = { ...this.#failed(contention, state), at: this.#deps.clock.now() };
+    state.heldLogin = { ...held, presented: step.presented };
     await this.#forget(subject, demanded.existing, signal);
-    return this.#failed(contention, state);
+    return held;
+  }
+
+  /** After too many ends of sessions a login waits, unless a renewal is requested. */
+  #heldLogin(
+    { state }: Subject,
+    { demand }: SessionDemand,
+    presented: string,
+  ): TokenFailure | undefined {
+    const { heldLogin } = state;
+    if (heldLogin === undefined) return undefined;
+    const { failure, retryAt: retry, at } = heldLogin;
+    const now = this.#deps.clock.now();
+    const until = retryBeforeExpiry(failure, retry, at, demand.currentToken) ?? now;
+    const isOver = now >= until || isFromTheFuture(at, now);
+    if (!isOver && !demand.freshness.requested && heldLogin.presented === presented)
+      return { failure, at, retryAt: until, isCached: true };
+    state.heldLogin = undefined;
+    return undefined;
   }
 
   /** A refresh answers a renew request without the password: one that was rejected may be presented at the next login. */
@@ -275,6 +295,8 @@ export class Sessions {
       demand.loginHistory.hasWorked || ended?.credentialsVersion === credentialsVersion;
     const login = { ...demand, loginHistory: { ...demand.loginHistory, hasWorked } };
     const step = { ...this.#step(subject, demanded), supersedes };
+    const held = this.#heldLogin(subject, demanded, step.presented);
+    if (held !== undefined) return held;
     const id = tokens.digests.ofLogin(demand.request, credential.uid);
     const outcome = tokens.requestSession(key, id, login, step);
     if (isPending(outcome) || outcome.failure.kind === 'Throttled') return outcome;

@@ -63,6 +63,13 @@ export interface CredentialState {
   supersededSessions?: readonly Session[] | undefined;
   /** When the session has ended before its time, within the last hour. */
   sessionEnds?: readonly EpochMs[];
+  /** Why the next login waits, since when, and what it would present. */
+  heldLogin?:
+    | (Pick<TokenFailure, 'failure' | 'retryAt'> & {
+        readonly at: EpochMs;
+        readonly presented: string;
+      })
+    | undefined;
   /** Log-outs that failed in a row. */
   failedLogouts: number;
   /** How often in a row what was merged into a Secret could not be released. */
@@ -119,6 +126,7 @@ const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   failingSince: undefined,
   repairs: undefined,
   pendingSince: undefined,
+  heldLogin: undefined,
   failedRequests: 0,
 };
 

@@ -138,6 +138,7 @@ describe('a session', () => {
       action = await world.runFor(minutes(4), action);
     }
 
+    await world.pass(); // the deletion of the Secret of its session enqueues it
     expect(asked()).toEqual(['refresh_token']);
     expect(world.summary('Renewed')).toBe('False SessionContention');
     await world.runFor(minutes(20), action);
