@@ -7,7 +7,8 @@ import { isSessionSecret } from '../credential/session-secret.ts';
 import { isOwnedBy } from '../credential/target-secret.ts';
 import { isFailure } from '../lib/failure.ts';
 import { type Action, earlierAction } from '../lib/time.ts';
-import { isPending, isTokenFailure } from '../tokens/token-demand.ts';
+import type { Token } from '../oauth/token.ts';
+import { isPending, isTokenFailure, type TokenFailure } from '../tokens/token-demand.ts';
 import type { ClusterSessions } from './cluster-sessions.ts';
 import { ClusterStatusUpdater } from './cluster-status-updater.ts';
 import type { ClusterLister, Dependencies } from './dependencies.ts';
@@ -124,6 +125,8 @@ export class ClusterReconciler {
     const demand = { ...demanded, existing, issued: undefined };
     const outcome = await sessions.obtain(subject, demand, signal);
     if (isPending(outcome)) return { requeueAt: outcome.reportAt };
+    // It keeps its place in the queue; each instance tells of its own wait
+    if (isWaiting(outcome) && outcome.retryAt !== undefined) return { requeueAt: outcome.retryAt };
     const { request } = demanded.demand;
     const presented = deps.tokens.digests.ofCredential(request, credential.uid);
     clusterSessions.settle(key, outcome, presented);
@@ -159,3 +162,7 @@ export class ClusterReconciler {
     });
   }
 }
+
+/** For its turn, for so long that it is told. */
+const isWaiting = (outcome: Token | TokenFailure): outcome is TokenFailure =>
+  isTokenFailure(outcome) && outcome.failure.kind === 'Throttled' && outcome.isCached !== true;

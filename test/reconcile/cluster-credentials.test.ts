@@ -329,6 +329,18 @@ describe('a session', () => {
     expect(world.idp.liveSessions).toBe(1);
   });
 
+  it('keeps its place in the queue of the host, however long it waits', async () => {
+    world = ClusterWorld.serving(THREE, password);
+    const release = world.limiter.hold();
+    await world.workFor(minutes(5));
+    expect(world.clusterSummary('Renewed')).toBe('False Throttled');
+    expect(world.limiter.turns).toHaveLength(1);
+    release();
+    await world.workFor(seconds(10));
+    expect(asked()).toEqual(['password']);
+    expect(world.clusterSummary('Ready')).toBe('True TokenValid');
+  });
+
   it('goes on after a restart', async () => {
     world = ClusterWorld.serving(THREE, password);
     await world.workFor(seconds(10));
