@@ -1,5 +1,6 @@
 import { type EpochMs, parseTime } from '../lib/time.ts';
 import type { ClusterConvercusCredential } from './cluster-api.ts';
+import { renewRequestOf } from './credential.ts';
 import type { CredentialResource } from './instance.ts';
 import { type Condition, type ConditionDraft, conditionOf, dated, PENDING } from './status.ts';
 
@@ -35,11 +36,13 @@ export function clusterStatusFor(outcome: ClusterOutcome, now: EpochMs): Cluster
   const { selected, ready, failing, terminating } = groups;
   const renewed = renewedCondition(groups, resource);
   const drafts = [readyCondition(groups), renewed, stalledCondition(groups)];
+  const generation = observedGeneration(resource, selected);
+  const reported = { ...resource, metadata: { generation } };
   return {
-    observedGeneration: observedGeneration(resource, selected),
+    observedGeneration: generation,
     conditions: drafts
       .filter((draft) => draft !== undefined)
-      .map((draft) => dated(draft, resource, now)),
+      .map((draft) => dated(draft, reported, now)),
     namespaces: {
       selected: selected.length,
       ready: ready.length,
@@ -50,8 +53,8 @@ export function clusterStatusFor(outcome: ClusterOutcome, now: EpochMs): Cluster
     ...firstOf(selected, 'tokenUrl'),
     ...tokenOf(selected, resource),
     ...failureTimes(failing),
-    ...firstOf(selected, 'lastHandledRenewRequest'),
-    ...firstOf(selected, 'rejectedLogin'),
+    ...handledRenewRequest(resource, groups),
+    ...latestRejection(selected),
   };
 }
 
@@ -216,14 +219,35 @@ const timesOf = (
     .filter((at) => at !== undefined)
     .sort();
 
-type Shared =
-  | 'tokenUrl'
-  | 'issuedAt'
-  | 'expiresAt'
-  | 'renewAt'
-  | 'token'
-  | 'lastHandledRenewRequest'
-  | 'rejectedLogin';
+/**
+ * The request of now once every instance has handled it, but for those in which something else is in the way: after a
+ * restart none asks again for what the status says is handled.
+ */
+function handledRenewRequest(
+  { metadata, status: before }: ClusterConvercusCredential,
+  { selected, failing }: Groups,
+): Pick<ClusterStatus, 'lastHandledRenewRequest'> {
+  const request = renewRequestOf(metadata);
+  const isHandled = ({ status }: CredentialResource): boolean =>
+    request !== undefined && status?.lastHandledRenewRequest === request;
+  const isOpen = selected.some((each) => !isHandled(each) && !failing.includes(each));
+  const isDone = selected.some(isHandled) && !isOpen;
+  const handled = isDone ? request : before?.lastHandledRenewRequest;
+  return handled === undefined ? {} : { lastHandledRenewRequest: handled };
+}
+
+function latestRejection(
+  selected: readonly CredentialResource[],
+): Pick<ClusterStatus, 'rejectedLogin'> {
+  const latest = selected
+    .map(({ status }) => status?.rejectedLogin)
+    .filter((rejection) => rejection !== undefined)
+    .sort((a, b) => (parseTime(a.at) ?? 0) - (parseTime(b.at) ?? 0))
+    .at(-1);
+  return latest === undefined ? {} : { rejectedLogin: latest };
+}
+
+type Shared = 'tokenUrl' | 'issuedAt' | 'expiresAt' | 'renewAt' | 'token';
 
 /** That of the first instance that has one. */
 function firstOf<F extends Shared>(

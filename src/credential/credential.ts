@@ -97,7 +97,6 @@ export function parseCredential(
   const fault = specFault(resource);
   if (fault !== undefined) return fault;
   const { metadata, spec } = resource;
-  const renewRequest = textAt(metadata, 'annotations', RENEW_REQUEST_ANNOTATION);
   const environment = settings.environments.get(spec.environment);
   if (environment === undefined) return unknownEnvironment(spec.environment);
   const target = parseTarget(resource);
@@ -110,12 +109,12 @@ export function parseCredential(
   const tokenUrl = isLegacy ? environment.loginUrl : tokenUrlOf(environment, realm);
   const keys = requiredKeys({ grantType, source, org: spec.org });
   const request = [grantType, tokenUrl, spec.clientId, spec.scope, ...keys];
-  const data = withFixedValues(target, {
+  const fixed = {
     program: spec.program,
     environment: environment.name,
     realm,
     api_url: environment.apiUrl,
-  });
+  };
   const org = spec.org === undefined ? [] : [spec.org];
   return {
     namespace: metadata.namespace,
@@ -133,10 +132,22 @@ export function parseCredential(
     target,
     renewal: { ...settings.renewal, ...spec.renewal },
     suspended: spec.suspend,
-    renewRequest: renewRequest === undefined ? undefined : shortened(renewRequest),
-    specHash: digest([request, [spec.renewal, target], data, ...org]),
-    dataHash: digest([request, data, ...org]),
+    renewRequest: renewRequestOf(metadata),
+    // As 0.1.0 writes it. It holds the templates as well, so a name and its placeholder differ
+    specHash: digest([
+      request,
+      [spec.renewal, target],
+      filled(target, fixed, (name) => name),
+      ...org,
+    ]),
+    dataHash: digest([request, filled(target, fixed, (name) => `{{${name}}}`), ...org]),
   };
+}
+
+/** What `renew-requested-at` asks for, as it is compared: any other text is another request. */
+export function renewRequestOf(metadata: object): string | undefined {
+  const written = textAt(metadata, 'annotations', RENEW_REQUEST_ANNOTATION);
+  return written === undefined ? undefined : shortened(written);
 }
 
 /** What may be read from the credentials Secret. */
@@ -163,10 +174,17 @@ export function requiredFields({
 export const requiredKeys = (secretUser: SecretUser): string[] =>
   requiredFields(secretUser).map(([, key]) => key);
 
-/** The target's data with all placeholders filled in that do not depend on the token. */
-const withFixedValues = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>
+/** The target's data with the values that do not depend on the token. @param rest what the other placeholders become */
+const filled = (
+  { data }: Target,
+  fixed: Partial<Record<Placeholder, string>>,
+  rest: (name: Placeholder) => string,
+) =>
   Object.fromEntries(
-    Object.entries(data).map(([key, text]) => [key, fill(text, (name) => fixed[name] ?? name)]),
+    Object.entries(data).map(([key, text]) => [
+      key,
+      fill(text, (name) => fixed[name] ?? rest(name)),
+    ]),
   );
 
 /** Credentials Secret, target and session need three names for every grant, because it may change to `password`. */

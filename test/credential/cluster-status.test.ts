@@ -98,9 +98,46 @@ describe('the status of a cluster credential', () => {
   it('is of the generation that every instance has reported on, but for new ones', () => {
     const resource = aClusterCredential({ metadata: { generation: 3 } });
     const instances = [instance('a', { ...READY, observedGeneration: 2 }), instance('new')];
-    expect(clusterStatusFor({ resource, instances, missing: [] }, START).observedGeneration).toBe(
-      2,
-    );
+    const status = clusterStatusFor({ resource, instances, missing: [] }, START);
+    expect(status.observedGeneration).toBe(2);
+    expect(status.conditions).toMatchObject([{ observedGeneration: 2 }, { observedGeneration: 2 }]);
+  });
+
+  describe('with a renew request', () => {
+    const resource = {
+      ...aClusterCredential({
+        metadata: { annotations: { 'convercus.io/renew-requested-at': 'second' } },
+      }),
+      status: { lastHandledRenewRequest: 'first' },
+    };
+    const handled = (status: Status, request: string): Status => ({
+      ...status,
+      lastHandledRenewRequest: request,
+    });
+    const handledOf = (instances: readonly CredentialResource[]) =>
+      clusterStatusFor({ resource, instances, missing: [] }, START).lastHandledRenewRequest;
+
+    it('tells that it is handled once it is so in every namespace', () => {
+      const renewed = instance('a', handled(READY, 'second'));
+      expect(handledOf([renewed, instance('b', handled(READY, 'first'))])).toBe('first');
+      expect(handledOf([renewed, instance('b', handled(READY, 'second'))])).toBe('second');
+    });
+
+    it('does not wait for a namespace in which something is in the way', () => {
+      const renewed = instance('b', handled(READY, 'second'));
+      const inTheWay = instance('a', handled(failing('TargetNotOurs'), 'first'));
+      expect(handledOf([inTheWay, renewed])).toBe('second');
+      expect(handledOf([inTheWay])).toBe('first');
+    });
+  });
+
+  it('keeps the latest rejection of a login', () => {
+    const rejected = (at: number) => ({
+      ...failing('CredentialsRejected'),
+      rejectedLogin: { presented: `${at}`, at: rfc3339(START + at), count: 1 },
+    });
+    const status = statusOf([instance('a', rejected(0)), instance('b', rejected(60_000))]);
+    expect(status.rejectedLogin?.presented).toBe('60000');
   });
 
   const anyInstanceStatus: fc.Arbitrary<Status> = fc.oneof(
