@@ -73,8 +73,8 @@ export function plan(seen: Observation, now: EpochMs): Plan {
     const nextAt = reasons.length === 0 ? tokenAnnotationsOf(seen)?.renewAt : heldUntil;
     return { do: 'nothing', requeueAt: orAsRequested(nextAt, seen, now) };
   }
-  if (!isLockedOut(seen, now))
-    return { do: 'publish', reason, freshness: freshnessFor(reason, seen, now) };
+  const publish = { do: 'publish', reason, freshness: freshnessFor(reason, seen, now) } as const;
+  if (!isLockedOut(seen, now) || keepsToken(seen, publish)) return publish;
   return { do: 'nothing', failure: REJECTED_BEFORE, requeueAt: lockedOutUntil(seen, now) };
 }
 
@@ -275,6 +275,22 @@ function freshnessFor(reason: RenewReason, seen: Observation, now: EpochMs): Req
     return { requested, newerThan: Math.max(current, now - seen.credential.renewal.minimum) };
   if (reason === 'TokenRevoked') return { requested, newerThan: seen.validFrom - 1 };
   return { requested, newerThan: reason === 'RenewalDue' ? current : 0 };
+}
+
+/** The target is to be written with the token that it holds: an edit that asks for no other one. */
+export function keepsToken(
+  seen: Observation,
+  { reason, freshness }: { readonly reason: RenewReason; readonly freshness: RequiredFreshness },
+): boolean {
+  const { credential, validFrom } = seen;
+  const current = tokenAnnotationsOf(seen);
+  const isSame = reason === 'SpecChanged' || reason === 'TargetEdited';
+  return (
+    isSame &&
+    !freshness.requested &&
+    current?.dataHash === credential.dataHash &&
+    current.issuedAt >= validFrom
+  );
 }
 
 /** Annotations of the token that pods read now; undefined when the target is not as it was published. */

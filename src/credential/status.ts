@@ -223,7 +223,7 @@ function renewedCondition({ attempt, suspended, resource }: Outcome): ConditionD
     };
   }
   const before = conditionOf(resource.status, 'Renewed');
-  if (before?.status === 'True' || isLasting(before)) return before;
+  if (before?.status === 'True' || isLasting(before, resource)) return before;
   return {
     type: 'Renewed',
     status: 'True',
@@ -278,17 +278,25 @@ function originOf({ kind }: Failure, { spec }: ConvercusCredential): string {
   return '';
 }
 
-/** A failure of the token endpoint stays until its next response; each reconcile finds all other failures again. */
-const isLasting = (before: Condition | undefined): before is Condition =>
-  before !== undefined && TOKEN_FAILURES.has(before.reason);
+/**
+ * A failure of the token endpoint stays until its next response, or until the spec that met it is changed; each reconcile
+ * finds all other failures again.
+ */
+const isLasting = (
+  before: Condition | undefined,
+  { metadata }: ConvercusCredential,
+): before is Condition =>
+  before !== undefined &&
+  TOKEN_FAILURES.has(before.reason) &&
+  before.observedGeneration === metadata.generation;
 
 /** Abnormal-true, as kstatus wants it: absent unless a person has to act. */
 function stalledCondition(
-  { attempt, resource }: Outcome,
+  { attempt, suspended, resource }: Outcome,
   renewed: ConditionDraft,
 ): ConditionDraft | undefined {
   const before = conditionOf(resource.status, 'Stalled');
-  if (attempt === undefined && isLasting(before)) return before;
+  if (attempt === undefined && !suspended && isLasting(before, resource)) return before;
   if (failureOf({ attempt })?.isTerminal !== true) return undefined;
   const { reason } = renewed;
   return {

@@ -1,8 +1,8 @@
 import {
+  keepsToken,
   type Observation,
   type RenewReason,
   type RequiredFreshness,
-  tokenAnnotationsOf,
 } from '../credential/plan.ts';
 import { isSameVersion } from '../credential/secret.ts';
 import { type RenderedTarget, renderAgain } from '../credential/target-secret.ts';
@@ -28,7 +28,7 @@ export async function readBack(
   planned: PlannedWrite,
   signal: AbortSignal,
 ): Promise<RenderedTarget | Failure | 'superseded' | undefined> {
-  if (!keepsToken(planned)) return undefined;
+  if (!keepsToken(planned.seen, planned)) return undefined;
   const { namespace, target } = credential;
   const found = await cluster.readSecret(namespace, target.name, signal);
   if (isFailure(found)) return found;
@@ -37,16 +37,4 @@ export async function readBack(
   const rendered = renderAgain(credential, found, random() * 2 - 1);
   const isDue = rendered !== undefined && rendered.tokenAnnotations.renewAt <= clock.now();
   return isDue ? undefined : rendered;
-}
-
-function keepsToken({ seen, reason, freshness }: PlannedWrite): boolean {
-  const { credential, validFrom } = seen;
-  const current = tokenAnnotationsOf(seen);
-  const isSame = reason === 'SpecChanged' || reason === 'TargetEdited';
-  return (
-    isSame &&
-    !freshness.requested &&
-    current?.dataHash === credential.dataHash &&
-    current.issuedAt >= validFrom
-  );
 }

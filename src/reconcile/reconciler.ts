@@ -331,18 +331,26 @@ function unsynced(
   if (next.do === 'report') {
     return { ...unchanged, attempt: { failed: next.failure }, requeueAt: undefined };
   }
-  const attempt = unreportedFailure(subject, next.failure);
+  const isReported = next.failure === undefined || isFailureReported(subject, next.failure);
+  const attempt = isReported ? undefined : rejectedBefore(seen, next.failure, next.requeueAt);
   return { ...unchanged, attempt, requeueAt: next.requeueAt };
 }
 
-/** Another failure may have hidden in the meantime what still stands in the way. */
-function unreportedFailure(
-  { resource: { status } }: Subject,
-  failure: Failure | undefined,
-): Attempt | undefined {
-  const isReported = conditionOf(status, 'Renewed')?.reason === failure?.kind;
-  return failure === undefined || isReported ? undefined : { failed: failure };
+/** Another failure, or an edit, may have hidden in the meantime what still stands in the way. */
+function isFailureReported(
+  { resource: { status, metadata } }: Subject,
+  { kind }: Failure,
+): boolean {
+  const renewed = conditionOf(status, 'Renewed');
+  return renewed?.reason === kind && renewed.observedGeneration === metadata.generation;
 }
+
+/** With the times of the rejection, which may be that of another credential. */
+const rejectedBefore = (
+  { rejection }: Observation,
+  failed: Failure,
+  retryAt: EpochMs | undefined,
+): Attempt => ({ failed, at: rejection?.at, retryAt });
 
 /** What stops us before the token endpoint has responded, or before its token is in place. */
 const WITHOUT_RESPONSE: ReadonlySet<FailureKind> = new Set<FailureKind>([

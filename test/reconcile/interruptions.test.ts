@@ -24,6 +24,36 @@ describe('what happens in the middle of something else', () => {
     expect(world.summary('Stalled')).toBe('True ClientSecretRejected');
   });
 
+  it('a failure that needs a person is not told any more of a suspended credential', async () => {
+    await world.pass();
+    world.clock.step(minutes(1));
+    world.idp.outage = new Failure('ClientSecretRejected', 'no');
+    world.cluster.annotate(KEY, REQUEST);
+    await world.pass();
+    for (const suspend of [true, false]) {
+      world.cluster.edit(KEY, (spec) => ({ ...spec, suspend }));
+      await world.pass();
+      expect(world.summary('Stalled')).toBe('absent');
+    }
+    expect(world.summary('Renewed')).toBe('True TokenValid');
+  });
+
+  it('a failure of an edited spec ends when the edit is taken back', async () => {
+    await world.pass();
+    world.clock.step(minutes(1));
+    world.idp.outage = new Failure('InvalidScope', 'no');
+    const { scope } = world.cluster.credential(KEY)?.spec ?? { scope: '' };
+    world.cluster.edit(KEY, (spec) => ({ ...spec, scope: 'unknown' }));
+    await world.pass();
+    expect(world.summary('Renewed')).toBe('False InvalidScope');
+    world.cluster.edit(KEY, (spec) => ({ ...spec, scope }));
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.summary('Renewed')).toBe('True TokenValid');
+    expect(world.summary('Stalled')).toBe('absent');
+  });
+
   it('a request soon after a refusal leads to an attempt, if later', async () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
     await world.pass();

@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from '@jest/globals';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { hours, minutes } from '../../src/lib/time.ts';
 import { aCredential, CANARY } from '../support/builders.ts';
-import { KEY, SESSION, SOURCE, TARGET, World } from '../support/world.ts';
+import { GOOD_PASSWORD, KEY, SESSION, SOURCE, TARGET, USERNAME, World } from '../support/world.ts';
 
 type Target = ConvercusCredential['spec']['target'];
 
@@ -114,6 +114,33 @@ describe.each(['client_credentials', 'password'] as const)(
     const aCredentialOf = () => aCredential({ spec: { grantType } });
   },
 );
+
+it('an edit of a word to the placeholder of that name publishes the token', async () => {
+  world = World.with({ target: { data: { token: 'access_token' } } });
+  await world.pass();
+  editTarget({ data: { token: '{{access_token}}' } });
+  await world.pass();
+
+  expect(stored()?.data['token']).toBe(`${CANARY}-token-1`);
+});
+
+it('an edit of labels is written although the login is rejected', async () => {
+  world = World.with({ spec: { grantType: 'legacy_login' } });
+  const data = { username: USERNAME, password: GOOD_PASSWORD, org: 'abc' };
+  world.cluster.putSecret(SOURCE, { data });
+  await world.pass();
+  world.clock.step(minutes(1));
+  world.idp.goodPassword = 'another';
+  world.cluster.annotate(KEY, { 'convercus.io/renew-requested-at': '1' });
+  await world.pass();
+  expect(world.summary('Renewed')).toBe('False CredentialsRejected');
+  grants();
+  editTarget({ labels: { team: 'shop' } });
+  await world.pass();
+
+  expect(stored()?.labels).toMatchObject({ team: 'shop' });
+  expect(grants()).toEqual([]);
+});
 
 describe('a target of version 0.1.0, which does not say what its data were made from', () => {
   it('is written with a new token after an edit', async () => {

@@ -561,6 +561,25 @@ describe('a rejected password', () => {
     expect(world.summary('Ready', 'shop/other')).toBe('False CredentialsRejected');
   });
 
+  it('is told to another credential that presents the same with its times', async () => {
+    presents({ password: GOOD_PASSWORD });
+    world.clock.step(minutes(16));
+    await world.pass();
+    world.idp.loseSessions();
+    world.idp.goodPassword = 'another';
+    world.clock.step(minutes(4));
+    await world.pass();
+    const { lastFailureTime, nextAttemptAt } = world.cluster.statusOf(KEY) ?? {};
+    expect(nextAttemptAt).toBeDefined();
+    world.clock.step(minutes(1));
+    world.cluster.put(
+      aCredential({ metadata: { name: 'other' }, spec: { grantType: 'password' } }),
+    );
+    await world.pass('shop/other');
+
+    expect(world.cluster.statusOf('shop/other')).toMatchObject({ lastFailureTime, nextAttemptAt });
+  });
+
   it('is not tried again for a credential that is new after a restart', async () => {
     asked();
     world.restart();
