@@ -4,6 +4,7 @@ import { Controller } from './controller/controller.ts';
 import { type Leadership, runLeaderElection } from './controller/leader-election.ts';
 import type { LeaseRecord, LeaseStore } from './controller/lease.ts';
 import { WorkQueue } from './controller/work-queue.ts';
+import { clusterNameIn } from './credential/cluster-name.ts';
 import { startInformers } from './informers.ts';
 import { ApiError } from './kubernetes/api-error.ts';
 import { KubernetesClient } from './kubernetes/client.ts';
@@ -203,13 +204,13 @@ async function lead(
     reconciler.cleanup.logOutAbandoned(session, step, abort),
   );
   const cluster = new KubernetesClient(guarded(parts), parts.cache, events);
-  const { cache: lister, lines } = parts;
+  const { lines } = parts;
   const reconciler = new Reconciler(dependencies(parts, cluster, tokens), config);
   const controller = new Controller({
     queue,
     workers: config.workers,
     reconcile: (key, signal) =>
-      lines.run(key, lister.credential(key), () => reconciler.reconcile(key, signal)),
+      lines.run(key, resourceOf(parts, key), () => reconciler.reconcile(key, signal)),
     onError: (error, key, attempts) => onReconcileError(parts, { error, key, attempts }),
     clock,
     onReconciled: (...reconcile) => metrics.reconciled(...reconcile),
@@ -296,12 +297,20 @@ function protocols(options: TermParts, beforeSend: () => void) {
   return { source, logOut: createLogOut(hosts, environments) };
 }
 
+/** A ConvercusCredential, an instance, or the ClusterConvercusCredential that has the key. */
+function resourceOf({ cache, clusterCredentials }: Caches, key: Key) {
+  const clusterName = clusterNameIn(key);
+  if (clusterName === undefined) return cache.credential(key);
+  return clusterCredentials?.credential(clusterName);
+}
+
 /** The hosts that the configuration names, each with the grants that it serves. */
 function* tokenHostsOf({ environments }: Config): Iterable<{ host: string; grantType: string }> {
   for (const { tokenUrl, loginUrl } of environments.values()) {
     const { host } = new URL(tokenUrl);
     yield { host, grantType: 'client_credentials' };
     yield { host, grantType: 'password' };
+    yield { host, grantType: 'refresh_token' };
     if (loginUrl !== '') yield { host: new URL(loginUrl).host, grantType: 'legacy_login' };
   }
 }

@@ -140,8 +140,8 @@ export class ClusterReconciler {
     signal: AbortSignal,
   ): void {
     const { lister, cleanup } = this.#parts;
-    const { loggedInAt } = state;
-    if (state.supersededSessions === undefined || loggedInAt === undefined) return;
+    const { loggedInAt = Infinity } = state;
+    if (state.supersededSessions === undefined) return;
     if (this.#isHeld(cluster, ({ issuedAt }) => issuedAt < loggedInAt)) return;
     const at = { namespace: lister.namespace, name: instanceNameOf(cluster.metadata.name) };
     cleanup.logOutSuperseded(at, state, signal);

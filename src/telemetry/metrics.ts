@@ -165,13 +165,14 @@ function scheduleMetrics(make: Instruments): Metrics['renewedOnSchedule'] {
   );
   const remaining = make.histogram(
     'convercus_token_remaining_seconds_at_renewal',
-    'What was left of the former token when it was renewed; 0 or less: it had expired.',
+    'What was left of the former token when it was renewed; 0: it had expired.',
     [],
     REMAINING_SECONDS,
   );
   return (times) => {
     lateness([], inSeconds(Math.max(times.lateness, 0)));
-    remaining([], inSeconds(times.remaining));
+    // A sum that falls looks like a restart to Prometheus
+    remaining([], inSeconds(Math.max(times.remaining, 0)));
   };
 }
 

@@ -1,6 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { createHash } from 'node:crypto';
 import type { ConvercusCredential } from '../credential/api.ts';
+import type { ClusterConvercusCredential } from '../credential/cluster-api.ts';
 import type { RenewReason } from '../credential/plan.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { FailureKind } from '../lib/failure.ts';
@@ -53,7 +54,7 @@ export class ReconcileLog {
   /** @param resource undefined: it is gone */
   async run(
     key: string,
-    resource: ConvercusCredential | undefined,
+    resource: ConvercusCredential | ClusterConvercusCredential | undefined,
     reconcile: () => Promise<Action>,
   ): Promise<Action> {
     const { newID, clock } = this.#options;
@@ -113,11 +114,14 @@ export class ReconcileLog {
   }
 }
 
-function fieldsOf(resource: ConvercusCredential | undefined): LogFields {
+function fieldsOf(
+  resource: ConvercusCredential | ClusterConvercusCredential | undefined,
+): LogFields {
   if (resource === undefined) return {};
-  const { namespace, name } = resource.metadata;
+  const { name } = resource.metadata;
   const { program, environment } = resource.spec;
-  return { namespace, name, program, environment };
+  const place = 'namespace' in resource.metadata ? { namespace: resource.metadata.namespace } : {};
+  return { ...place, name, program, environment };
 }
 
 function withReconcileID(log: Log): Log {

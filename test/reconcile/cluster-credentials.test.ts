@@ -391,6 +391,18 @@ describe('a session', () => {
     expect(world.cluster.stored(CLUSTER_SESSION)).toBeUndefined();
   });
 
+  it('whose refresh token was refused as reused is logged out once no token of it is valid', async () => {
+    world = ClusterWorld.serving(THREE, password);
+    await world.workFor(seconds(10));
+    world.source = async ({ grantType }) =>
+      grantType === 'password'
+        ? new Failure('CredentialsRejected', 'no')
+        : new Failure('RefreshTokenReused', 'no');
+    await world.workFor(minutes(10));
+
+    expect(world.idp.logouts).toHaveLength(1);
+  });
+
   it('that can not be stored is tried again after longer and longer waits', async () => {
     world = ClusterWorld.serving(['a'], password);
     const { cluster } = world;

@@ -130,6 +130,7 @@ describe('the metrics', () => {
       convercus_renewal_lateness_seconds_sum: 402,
       'convercus_token_remaining_seconds_at_renewal_bucket{le="0"}': 1,
       'convercus_token_remaining_seconds_at_renewal_bucket{le="300"}': 2,
+      convercus_token_remaining_seconds_at_renewal_sum: 300,
     });
   });
 

@@ -1,5 +1,7 @@
 import { createHash } from 'node:crypto';
 import { beforeEach, describe, expect, it } from '@jest/globals';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
+import type { ClusterConvercusCredential } from '../../src/credential/cluster-api.ts';
 import type { LogFields } from '../../src/lib/log.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { minutes, seconds } from '../../src/lib/time.ts';
@@ -7,6 +9,7 @@ import type { TokenRequest } from '../../src/oauth/grants.ts';
 import type { Token } from '../../src/oauth/token.ts';
 import { ReconcileLog } from '../../src/telemetry/reconcile-log.ts';
 import { aCredential, CANARY, START } from '../support/builders.ts';
+import { aClusterCredential } from '../support/cluster-world.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 
 interface Line extends LogFields {
@@ -69,7 +72,10 @@ describe('the log of reconciles', () => {
     });
   });
 
-  const reconcile = (work: () => unknown, credential = CREDENTIAL): Promise<unknown> =>
+  const reconcile = (
+    work: () => unknown,
+    credential: ConvercusCredential | ClusterConvercusCredential = CREDENTIAL,
+  ): Promise<unknown> =>
     reconciles.run(KEY, credential, async () => {
       await work();
       return { requeueAt: START + seconds(90) };
@@ -159,6 +165,11 @@ describe('the log of reconciles', () => {
       },
     ]);
     expect(JSON.stringify([audited, lines])).not.toContain(CANARY);
+  });
+
+  it('tells the program of a cluster credential, whose key logs in for all its namespaces', async () => {
+    await reconcile(() => reconciles.tokenIssued(REQUEST, tokenOf(CANARY)), aClusterCredential());
+    expect(audited).toMatchObject([{ program: 'ABC' }]);
   });
 
   it('tells of a token that is no JWT all but its jti', () => {
