@@ -69,10 +69,11 @@ function tokenAnnotationsFor(
   data: Readonly<Record<string, Sensitive>>,
   { sourceVersion, renewRequest }: Provenance,
 ): TokenAnnotations {
+  // As they are written: a provider may send fractions (RFC 7519, NumericDate)
   const times = {
-    issuedAt: token.issuedAt,
-    expiresAt: token.expiresAt,
-    renewAt: renewalDate(token, credential.renewal),
+    issuedAt: Math.trunc(token.issuedAt),
+    expiresAt: Math.trunc(token.expiresAt),
+    renewAt: Math.trunc(renewalDate(token, credential.renewal)),
   };
   return {
     ...times,

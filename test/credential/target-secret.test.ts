@@ -108,6 +108,11 @@ describe('the target', () => {
     expect(isIntact(asRead({ ...secret, annotations }), aParsedCredential())).toBe(true);
   });
 
+  it('is intact although its token expires at a fraction of a millisecond', () => {
+    const { secret } = render({}, { token: { ...aToken(), expiresAt: aToken().expiresAt + 0.25 } });
+    expect(isIntact(asRead(secret), aParsedCredential())).toBe(true);
+  });
+
   it('has no owner when it is to be kept', () => {
     const { secret } = render({ target: { deletionPolicy: 'Retain' } });
     expect(secret.owner).toBeUndefined();
