@@ -65,7 +65,7 @@ export function startInformers(
   const listed = new Set<string | undefined>();
   const parts = { ...options, signal };
   const started = scopes.map((namespace) =>
-    startScope(restClient, cache, { ...parts, namespace, isReady: cluster?.tried, listed }),
+    startScope(restClient, cache, { ...parts, namespace, secretsAfter: cluster?.tried, listed }),
   );
   return {
     tried: allOf(
@@ -86,14 +86,14 @@ export function startInformers(
 interface ScopeOptions extends InformersOptions {
   readonly signal: AbortSignal;
   readonly namespace: string | undefined;
-  /** Resolves when Secrets may be listed, because what names them is known. */
-  readonly isReady: Promise<unknown> | undefined;
+  /** Secrets are listed after it, because then what names them is known. */
+  readonly secretsAfter: Promise<unknown> | undefined;
   /** Gets the namespace once it has been listed. */
   readonly listed: Set<string | undefined>;
 }
 
 function startScope(restClient: RestClient, cache: ClusterCache, options: ScopeOptions) {
-  const { namespace, isReady, listed } = options;
+  const { namespace, secretsAfter, listed } = options;
   const { selector } = options.config.watch;
   const where = namespace === undefined ? {} : { namespace };
   const labels = selector === '' ? {} : { labelSelector: selector };
@@ -106,7 +106,7 @@ function startScope(restClient: RestClient, cache: ClusterCache, options: ScopeO
     watched: { resource: 'secrets', namespace },
     listWatch: secretListWatch(restClient, where),
     handler: cache.secretHandler(namespace),
-    after: Promise.all([credentials.synced, isReady]),
+    after: Promise.all([credentials.synced, secretsAfter]),
   });
   const allListed = async (): Promise<void> => {
     await secrets.synced;
@@ -114,7 +114,7 @@ function startScope(restClient: RestClient, cache: ClusterCache, options: ScopeO
     options.onListed(namespace);
   };
   const tried = Promise.race([allListed(), credentials.failed, secrets.failed]);
-  return { tried, ended: credentials.ended };
+  return { tried, ended: credentials.ended }; // the informer of the Secrets may never begin, and then never ends
 }
 
 /** Without them credentials of namespaces are served all the same. */
@@ -199,19 +199,19 @@ function startInformer<T>(
   const { readiness, log, clock, random, signal, metrics } = options;
   const name = nameOf(watched);
   const check = readiness.watch(name, watched.namespace, NEEDED.has(watched.resource));
-  const isUp = (value: boolean): void =>
-    metrics.watch(watched.resource, watched.namespace ?? '', value);
-  isUp(false);
+  const reportUp = (isUp: boolean): void =>
+    metrics.watch(watched.resource, watched.namespace ?? '', isUp);
+  reportUp(false);
   const synced = Promise.withResolvers<void>();
   const failed = Promise.withResolvers<void>();
   check.fails('the first list is not complete yet');
   const onSynced = () => {
-    isUp(true);
+    reportUp(true);
     check.works();
     synced.resolve();
   };
   const onError = (problem: Failure | undefined) => {
-    isUp(problem === undefined);
+    reportUp(problem === undefined);
     if (problem === undefined) {
       check.works();
       return log.info('The watch works', { watch: name });

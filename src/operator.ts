@@ -95,8 +95,8 @@ export async function runOperator(options: OperatorOptions, stop: AbortSignal): 
     onListed();
     const lines = reconcileLog(options);
     const { assertHeld, lost } = leadership;
-    const log = { log: lines.log, lines };
-    const parts = { ...options, ...log, ...caches, queue, enqueue, assertHeld };
+    const { log } = lines;
+    const parts = { ...options, ...caches, log, lines, queue, enqueue, assertHeld };
     await lead(parts, { stop, lost }).finally(() => {
       lines.close();
       queue?.shutDown();

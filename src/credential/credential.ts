@@ -115,7 +115,6 @@ export function parseCredential(
     realm,
     api_url: environment.apiUrl,
   };
-  const org = spec.org === undefined ? [] : [spec.org];
   return {
     namespace: metadata.namespace,
     name: metadata.name,
@@ -133,14 +132,27 @@ export function parseCredential(
     renewal: { ...settings.renewal, ...spec.renewal },
     suspended: spec.suspend,
     renewRequest: renewRequestOf(metadata),
-    // As 0.1.0 writes it. It holds the templates as well, so a name and its placeholder differ
-    specHash: digest([
-      request,
-      [spec.renewal, target],
-      filled(target, fixed, (name) => name),
-      ...org,
-    ]),
-    dataHash: digest([request, filled(target, fixed, (name) => `{{${name}}}`), ...org]),
+    ...digestsOf(spec, target, request, fixed),
+  };
+}
+
+/**
+ * @param request what is asked for, and with which keys of the credentials Secret
+ * @param fixed values of placeholders that do not depend on the token
+ */
+function digestsOf(
+  spec: Spec,
+  target: Target,
+  request: readonly string[],
+  fixed: Partial<Record<Placeholder, string>>,
+): Pick<Credential, 'specHash' | 'dataHash'> {
+  const org = spec.org === undefined ? [] : [spec.org];
+  // As 0.1.0 writes it. It holds the templates as well, so a name and its placeholder differ
+  const data = filled(target, fixed, (name) => name);
+  const templates = filled(target, fixed, (name) => `{{${name}}}`);
+  return {
+    specHash: digest([request, [spec.renewal, target], data, ...org]),
+    dataHash: digest([request, templates, ...org]),
   };
 }
 

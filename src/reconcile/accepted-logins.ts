@@ -22,7 +22,7 @@ export class AcceptedLogins {
   }
 
   /**
-   * Credentials that wait because of a rejection before are reconciled.
+   * Notes an accepted login. Credentials that wait because the same was rejected before are reconciled.
    * @param version of the credentials Secret
    * @param at when its token was issued
    */

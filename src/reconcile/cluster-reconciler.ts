@@ -1,6 +1,11 @@
 import type { ClusterConvercusCredential } from '../credential/cluster-api.ts';
 import { clusterKeyOf, instanceNameOf } from '../credential/cluster-name.ts';
-import { parseCredential, type Settings, sessionNameOf } from '../credential/credential.ts';
+import {
+  parseCredential,
+  type Settings,
+  sessionNameOf,
+  targetNameOf,
+} from '../credential/credential.ts';
 import { instanceIn } from '../credential/instance.ts';
 import type { TokenAnnotations } from '../credential/secret.ts';
 import { isSessionSecret } from '../credential/session-secret.ts';
@@ -69,7 +74,7 @@ export class ClusterReconciler {
     this.#status.forget(name);
     const action = await cleanup.cleanUp(key, state, signal);
     if (action !== 'await-change') return action;
-    cleanup.logOutUnstored(key, state, signal);
+    cleanup.logOutRemaining(key, state, signal);
     states.forget(key);
     return action;
   }
@@ -91,7 +96,8 @@ export class ClusterReconciler {
       return retryRequest(deps, state, issued.failure, 'failedRequests');
     }
     if (issued !== undefined) clusterSessions.issued(key, issued);
-    // In no namespace: beside the credentials Secret a target of that name would be refused, which concerns that one alone
+    // Parsed for no namespace: in that of the credentials Secret a target with the name of that Secret or of the session
+    // is refused, which concerns only the instance there
     const elsewhere = instanceIn(cluster, { name: '', isTerminating: false }, namespace);
     const parsed = parseCredential(elsewhere, settings);
     if (isFailure(parsed)) {
@@ -115,7 +121,7 @@ export class ClusterReconciler {
     const existing = await secretMeta(deps, at, signal);
     if (isFailure(existing)) return retryRequest(deps, state, existing, 'failedRequests');
     state.failedRequests = 0;
-    // A Secret of others may have come since an instance began to wait, which will tell it
+    // Others may have made a Secret of that name since an instance began to wait; the instance reports that
     const isTaken = existing !== 'absent' && !isSessionSecret(existing, credential.name);
     const demanded = isTaken ? undefined : clusterSessions.mostUrgent(key, credential);
     if (demanded === undefined) {
@@ -155,7 +161,7 @@ export class ClusterReconciler {
     const { deps, lister } = this.#parts;
     const now = deps.clock.now();
     return lister.instances(name).some(({ metadata, spec }) => {
-      const target = deps.lister.secret(metadata.namespace, spec.target.name ?? '');
+      const target = deps.lister.secret(metadata.namespace, targetNameOf({ metadata, spec }));
       if (typeof target !== 'object' || !isOwnedBy(metadata, target)) return false;
       const token = target.tokenAnnotations;
       return token !== undefined && token.expiresAt > now && isSuch(token);

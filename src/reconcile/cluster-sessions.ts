@@ -104,7 +104,6 @@ export class ClusterSessions {
   }
 
   forget(clusterKey: Key): void {
-    for (const key of this.#waits.get(clusterKey)?.keys() ?? []) this.#outcomes.delete(key);
     this.#waits.delete(clusterKey);
     this.#presented.delete(clusterKey);
   }

@@ -59,10 +59,11 @@ export class ClusterStatusUpdater {
       this.#changedSince.delete(name);
       return 'await-change';
     }
-    if (!this.#changedSince.delete(name)) {
+    if (!this.#changedSince.has(name)) {
       this.#changedSince.set(name, clock.monotonic());
       return { requeueAt: clock.now() + DELAY };
     }
+    this.#changedSince.delete(name);
     return this.#write(resource, status, signal);
   }
 

@@ -26,7 +26,9 @@ export class MergedTargets {
     const { namespace, name } = splitKey(key);
     if (clusterNameOf(name) !== undefined) return 'await-change'; // it never merges
     const known = lister.credential(key);
-    const secrets = this.#secretsOf(key).filter(([name, meta]) => !isTarget(known, name, meta));
+    const secrets = this.#secretsOf(key).filter(
+      ([secretName, meta]) => !isTarget(known, secretName, meta),
+    );
     if (secrets.length === 0) {
       state.failedReleases = undefined;
       return 'await-change';
@@ -39,7 +41,7 @@ export class MergedTargets {
       const desired = releasedSecret({ namespace, name }, secretName, meta);
       const released = await cluster.applySecret(desired, signal);
       if (isFailure(released)) return this.#retry(key, state, released);
-      const message = 'The keys of a credential that is gone were removed from a Secret';
+      const message = 'What a credential had merged into a Secret was removed';
       this.#deps.log.info(message, { namespace, name, secret: secretName });
     }
     state.failedReleases = undefined;

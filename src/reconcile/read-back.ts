@@ -1,20 +1,10 @@
-import {
-  keepsToken,
-  type Observation,
-  type RenewReason,
-  type RequiredFreshness,
-} from '../credential/plan.ts';
+import { keepsToken } from '../credential/plan.ts';
 import { isSameVersion } from '../credential/secret.ts';
 import { type RenderedTarget, renderAgain } from '../credential/target-secret.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import type { Dependencies } from './dependencies.ts';
+import type { PlannedWrite } from './repairs.ts';
 import type { Subject } from './state.ts';
-
-interface PlannedWrite {
-  readonly seen: Observation;
-  readonly reason: RenewReason;
-  readonly freshness: RequiredFreshness;
-}
 
 /**
  * The target under the labels, annotations and renewal date of the spec, with the data that it holds: an edit of these

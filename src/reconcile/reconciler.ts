@@ -32,7 +32,7 @@ import { SessionCleanup } from './session-cleanup.ts';
 import { type IssuedToken, Sessions } from './sessions.ts';
 import { SharedCredentials } from './shared-credentials.ts';
 import { type CredentialState, CredentialStates, type Subject, type Unparsed } from './state.ts';
-import { rejectionOf, type SyncedTarget, TargetSync } from './sync-target.ts';
+import { rejectionToKeep, type SyncedTarget, TargetSync } from './sync-target.ts';
 import { type ReconcileOutcome, retryInTime, StatusUpdater } from './update-status.ts';
 
 /** Most first tokens come sooner, and need no status of their own. */
@@ -115,7 +115,7 @@ export class Reconciler {
     const cleaned = earlierAction(released, await this.cleanup.cleanUp(key, state, signal));
     const action = earlierAction(removed, cleaned);
     if (action !== 'await-change') return action;
-    this.cleanup.logOutUnstored(key, state, signal);
+    this.cleanup.logOutRemaining(key, state, signal);
     this.#states.forget(key);
     return action;
   }
@@ -221,7 +221,7 @@ export class Reconciler {
       ? credential.renewRequest
       : unchanged.handledRenewRequest;
     const failed = isTokenFailure(done) ? done : undefined;
-    const rejection = rejectionOf(seen, state, failed, freshness);
+    const rejection = rejectionToKeep(seen, state, failed, freshness);
     if (reason === 'RenewalDue' && !isTokenFailure(done)) this.#recordSchedule(seen);
     return { ...unchanged, handledRenewRequest, rejection, ...this.#synced(subject, reason, done) };
   }
@@ -248,7 +248,7 @@ export class Reconciler {
     };
   }
 
-  /** The status stays as it is, but of a credential that has none: after 5 s it says what is waited for. */
+  /** The status stays as it is. A credential without one gets one after 5 s, which says what it waits for. */
   #pending(subject: Subject, seen: Observation, reportAt: EpochMs): ReconcileOutcome | Action {
     const { state, resource } = subject;
     if ((resource.status?.conditions ?? []).length > 0) return { requeueAt: reportAt };
@@ -302,7 +302,10 @@ export class Reconciler {
 const isAction = (outcome: ReconcileOutcome | Action): outcome is Action =>
   outcome === 'await-change' || !('attempt' in outcome);
 
-/** The token in place may come from a former grant, and be good for nothing once its session has ended. */
+/**
+ * A session has to stay: the grant wants one, the reconcile is not done, or the valid token in place is of a former grant
+ * and may be good for nothing without it.
+ */
 function needsSession(
   { grantType, specHash }: Credential,
   outcome: ReconcileOutcome | Action,
@@ -366,10 +369,10 @@ function recordRequest(
   reason: RenewReason,
   done: SyncedTarget | TokenFailure,
 ): void {
-  if (isResponse(done)) state.handledRequest = renewRequest;
+  if (isResponse(done)) state.handledRenewRequest = renewRequest;
   if (reason !== 'RenewRequested') return;
   const mayPass = isTokenFailure(done) && !done.failure.isTerminal;
-  state.failedRequest = mayPass ? renewRequest : undefined;
+  state.failedRenewRequest = mayPass ? renewRequest : undefined;
 }
 
 const isResponse = (done: SyncedTarget | TokenFailure): boolean =>

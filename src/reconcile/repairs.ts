@@ -18,7 +18,7 @@ const RESET_AFTER: Ms = minutes(10);
 const REPORTED_FROM: Ms = seconds(30);
 
 /** What is to be published, and why. */
-interface PlannedSync {
+export interface PlannedWrite {
   readonly seen: Observation;
   readonly reason: RenewReason;
   readonly freshness: RequiredFreshness;
@@ -28,7 +28,7 @@ interface PlannedSync {
  * When a target may be repaired that another client changes again and again: without a wait the two would undo each
  * other's writes at the speed of the API server. Undefined: now.
  */
-export function repairAt(subject: Subject, due: PlannedSync, now: EpochMs): EpochMs | undefined {
+export function repairAt(subject: Subject, due: PlannedWrite, now: EpochMs): EpochMs | undefined {
   const { repairs } = subject.state;
   if (repairs === undefined || !isRepair(subject, due) || isOver(repairs, now)) return undefined;
   const renewAt = tokenAnnotationsOf(due.seen)?.renewAt ?? Infinity;
@@ -61,7 +61,7 @@ const isOver = ({ at }: Repairs, now: EpochMs): boolean =>
 /** The same was written before, so another client has changed the target. To be called before the target is written. */
 export function isRepair(
   { resource, state }: Subject,
-  { seen, reason }: Omit<PlannedSync, 'freshness'>,
+  { seen, reason }: Omit<PlannedWrite, 'freshness'>,
 ): boolean {
   switch (reason) {
     case 'TargetEdited':

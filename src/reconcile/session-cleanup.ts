@@ -52,7 +52,7 @@ export class SessionCleanup {
 
   /** Logs the session out, if there may be one, then deletes its Secret. */
   async cleanUp(key: Key, state: CredentialState, signal: AbortSignal): Promise<Action> {
-    if (this.#isNeeded(key, state)) return this.#cleanUpLeftover(key, state, signal);
+    if (this.#mayHaveSession(key, state)) return this.#cleanUpLeftover(key, state, signal);
     this.#deps.tokens.leaveLogout(key);
     state.failedCleanups = undefined;
     return 'await-change';
@@ -94,8 +94,8 @@ export class SessionCleanup {
     }
   }
 
-  /** What is known to this process alone is lost with its state of the credential. */
-  logOutUnstored(key: Key, state: CredentialState, signal: AbortSignal): void {
+  /** Sessions that only this process knows, before it forgets the credential. */
+  logOutRemaining(key: Key, state: CredentialState, signal: AbortSignal): void {
     if (state.unstoredSession !== undefined) {
       state.supersededSessions = [...(state.supersededSessions ?? []), state.unstoredSession];
     }
@@ -113,7 +113,7 @@ export class SessionCleanup {
   }
 
   /** There may be a session to clean up. */
-  #isNeeded(key: Key, state: CredentialState): boolean {
+  #mayHaveSession(key: Key, state: CredentialState): boolean {
     return (
       this.#deps.lister.hasSession(key) ||
       state.session !== undefined ||
@@ -228,10 +228,13 @@ export class SessionCleanup {
       const secret = { namespace, name: sessionNameOf(name), uid: meta.uid };
       const failure = await cluster.deleteSecret(secret, signal);
       if (failure !== undefined) return this.#retry(state, failure);
+      log.info('The Secret of a session that is not needed any more was removed', {
+        namespace,
+        name,
+      });
     }
     state.failedLogouts = 0;
     state.failedCleanups = undefined;
-    log.info('A session has been logged out and removed', { namespace, name });
     return 'await-change';
   }
 }

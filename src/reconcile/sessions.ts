@@ -1,5 +1,6 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import { sessionNameOf } from '../credential/credential.ts';
+import { credentialsNamespaceOf } from '../credential/instance.ts';
 import { presentedDigest } from '../credential/lockout.ts';
 import type { SecretMeta } from '../credential/secret.ts';
 import {
@@ -257,13 +258,14 @@ export class Sessions {
     await this.#forget(subject, existing, signal);
   }
 
-  /** As far as it is known without a read. */
-  knownSecret({ metadata: { namespace, name } }: Unparsed['resource']): SecretMeta | 'absent' {
-    const known = this.#deps.lister.secret(namespace, sessionNameOf(name));
+  /** The Secret of its session, as far as it is known without a read. */
+  knownSecret(resource: Unparsed['resource']): SecretMeta | 'absent' {
+    const namespace = credentialsNamespaceOf(resource);
+    const known = this.#deps.lister.secret(namespace, sessionNameOf(resource.metadata.name));
     return known === 'unknown' ? 'absent' : known;
   }
 
-  /** A Failure when sessions end too often. */
+  /** Logs the end of a session, and counts it. A Failure when there were too many. */
   #noteEnd({ state, resource }: Unparsed, ended: Session, failure: Failure): Failure | undefined {
     const { namespace, name } = resource.metadata;
     this.#deps.log.warn(failure.message, { namespace, name, reason: failure.kind });
@@ -335,7 +337,7 @@ export class Sessions {
     return session;
   }
 
-  /** Writes the session that has come in. A login that brought no refresh token leaves none to store. */
+  /** Writes the session that has come in. After a login without a refresh token the Secret of the one before is deleted. */
   async #store(
     subject: Unparsed,
     existing: SecretMeta | 'absent',
@@ -383,7 +385,7 @@ export class Sessions {
     );
   }
 
-  /** Notes that a session has ended before its time. A Failure when that happens too often. */
+  /** Counts the end of a session before its time. A Failure from the third within an hour on. */
   #contention(state: CredentialState, ended: Failure): Failure | undefined {
     const now = this.#deps.clock.now();
     state.sessionEnds = [...(state.sessionEnds ?? []), now].filter((at) => at > now - hours(1));
@@ -402,12 +404,13 @@ export class Sessions {
 }
 
 function keep(state: CredentialState, step: SessionStep, token: Token): void {
-  if (step.refreshed === undefined) state.rejected = undefined;
   state.presented = step.presented;
   state.endedSession = undefined;
   state.unstoredSession = sessionOf(step, token);
   if (step.supersedes !== undefined) supersede(state, step.supersedes);
-  if (step.refreshed === undefined) state.loggedInAt = token.issuedAt;
+  if (step.refreshed !== undefined) return;
+  state.rejected = undefined;
+  state.loggedInAt = token.issuedAt;
 }
 
 /** It is logged out once the new token is in place. */

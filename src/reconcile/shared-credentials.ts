@@ -52,5 +52,5 @@ async function startReading(shared: Shared, id: string, read: () => Reading): Re
 }
 
 /** One that began when the Secret was known as another version, or with another spec, may find what is out of date. */
-const readingId = ({ credential: { name, source: named }, keys, source }: Wanted): string =>
-  [name, named.name, keys, typeof source === 'object' ? versionOf(source) : source].join(' ');
+const readingId = ({ credential: { source: named }, keys, source }: Wanted): string =>
+  [named.name, keys, typeof source === 'object' ? versionOf(source) : source].join(' ');

@@ -22,8 +22,8 @@ export interface Repairs {
 }
 
 /**
- * What is worth keeping of a credential between reconciles. All of it can be lost at any time: it saves a read or
- * spreads retries, and nothing is decided from it alone.
+ * What is worth keeping of a credential between reconciles. All of it can be lost at any time. At worst that costs a
+ * login, and a session that is not logged out; all else saves a read or spreads retries.
  */
 export interface CredentialState {
   /** Of the credential at its last reconcile. */
@@ -35,9 +35,9 @@ export interface CredentialState {
   /** When a token was last published, by the monotonic clock. */
   publishedAt: Ms | undefined;
   /** The renew request that was last acted upon, in case the status that says so could not be written. */
-  handledRequest: string | undefined;
+  handledRenewRequest: string | undefined;
   /** The renew request that is to be tried again, because it failed for what may pass. */
-  failedRequest?: string | undefined;
+  failedRenewRequest?: string | undefined;
   /** When the first of several failed reconciles in a row ended. */
   failingSince?: EpochMs | undefined;
   repairs?: Repairs | undefined;
@@ -55,7 +55,10 @@ export interface CredentialState {
   unstoredSession?: Session | undefined;
   /** A session that is over: its refresh token must not be sent again. */
   endedSession?: Session | undefined;
-  /** When the session of now began; undefined before the first login of the term, and once a session has ended. */
+  /**
+   * When the session of now began; undefined before the first login of the term, and after its refresh token was refused
+   * as reused, until the next login.
+   */
   loggedInAt?: EpochMs | undefined;
   /** The latest login, if it was rejected, and what it had presented. */
   rejected?: { readonly presented: string; readonly tokenFailure: TokenFailure } | undefined;
@@ -120,8 +123,8 @@ export class CredentialStates {
 const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   intactVersion: undefined,
   publishedAt: undefined,
-  handledRequest: undefined,
-  failedRequest: undefined,
+  handledRenewRequest: undefined,
+  failedRenewRequest: undefined,
   isStatusUncertain: undefined,
   failingSince: undefined,
   repairs: undefined,
@@ -136,7 +139,7 @@ const blank = (): CredentialState => ({
   credentials: undefined,
   intactVersion: undefined,
   publishedAt: undefined,
-  handledRequest: undefined,
+  handledRenewRequest: undefined,
   failedRequests: 0,
   failedLogouts: 0,
 });

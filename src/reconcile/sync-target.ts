@@ -9,7 +9,6 @@ import { isInstance } from '../credential/instance.ts';
 import { presentedDigest, type Rejection } from '../credential/lockout.ts';
 import {
   type Observation,
-  type RenewReason,
   type RequiredFreshness,
   tokenAnnotationsOf,
 } from '../credential/plan.ts';
@@ -50,6 +49,7 @@ import type { AcceptedLogins } from './accepted-logins.ts';
 import type { ClusterSessions } from './cluster-sessions.ts';
 import type { Dependencies } from './dependencies.ts';
 import { readBack } from './read-back.ts';
+import type { PlannedWrite } from './repairs.ts';
 import type { SessionCleanup } from './session-cleanup.ts';
 import type { IssuedToken, Sessions } from './sessions.ts';
 import type { SharedCredentials } from './shared-credentials.ts';
@@ -75,10 +75,7 @@ interface Parts {
 }
 
 /** What the plan wants. */
-export interface PlannedSync {
-  readonly seen: Observation;
-  readonly reason: RenewReason;
-  readonly freshness: RequiredFreshness;
+interface PlannedSync extends PlannedWrite {
   /** Came in for this reconcile, from a login or a refresh. */
   readonly issued: IssuedToken | undefined;
 }
@@ -346,7 +343,7 @@ function loginHistoryOf(
 }
 
 /** What the status is to keep of a rejected login, also of a planned one that was not needed yet. */
-export function rejectionOf(
+export function rejectionToKeep(
   { credential, rejection: before }: Observation,
   { rejected, credentials }: CredentialState,
   failed: TokenFailure | undefined,
