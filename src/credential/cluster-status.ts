@@ -2,7 +2,14 @@ import { type EpochMs, parseTime } from '../lib/time.ts';
 import type { ClusterConvercusCredential } from './cluster-api.ts';
 import { renewRequestOf } from './credential.ts';
 import type { CredentialResource } from './instance.ts';
-import { type Condition, type ConditionDraft, conditionOf, dated, PENDING } from './status.ts';
+import {
+  type Condition,
+  type ConditionDraft,
+  conditionOf,
+  dated,
+  isReady,
+  PENDING,
+} from './status.ts';
 
 export type ClusterStatus = NonNullable<ClusterConvercusCredential['status']>;
 type NamespaceFailure = NonNullable<ClusterStatus['failures']>[number];
@@ -29,7 +36,7 @@ interface Groups {
   readonly terminating: readonly CredentialResource[];
 }
 
-/** The whole status, of those of all instances. */
+/** The whole status, aggregated from those of all instances. */
 export function clusterStatusFor(outcome: ClusterOutcome, now: EpochMs): ClusterStatus {
   const { resource, instances } = outcome;
   const groups = groupsOf(instances, now);
@@ -63,16 +70,11 @@ function groupsOf(instances: readonly CredentialResource[], now: EpochMs): Group
   const selected = instances.filter((each) => !isLeaving(each));
   return {
     selected,
-    ready: selected.filter((each) => isReady(each, now)),
-    notReady: selected.filter((each) => !isReady(each, now)),
+    ready: selected.filter(({ status }) => isReady(status, now)),
+    notReady: selected.filter(({ status }) => !isReady(status, now)),
     failing: selected.filter((each) => conditionOf(each.status, 'Renewed')?.status === 'False'),
     terminating: instances.filter(isLeaving),
   };
-}
-
-function isReady({ status }: CredentialResource, now: EpochMs): boolean {
-  const isTrue = conditionOf(status, 'Ready')?.status === 'True';
-  return isTrue && now < (parseTime(status?.expiresAt) ?? 0);
 }
 
 /** Of the instance that lags most. One that is new has nothing to report yet. */
@@ -95,7 +97,7 @@ function readyCondition({ selected, ready, notReady, failing }: Groups): Conditi
   const type = 'Ready';
   if (selected.length === 0) return { type, status: 'False', ...NONE_SELECTED };
   const message = `${ready.length} of ${selected.length} namespaces hold a valid token`;
-  const [first] = [...notReady.filter((each) => failing.includes(each)), ...notReady];
+  const first = notReady.find((each) => failing.includes(each)) ?? notReady[0];
   if (first === undefined) {
     const reason = conditionOf(ready[0]?.status, type)?.reason ?? 'TokenValid';
     return { type, status: 'True', reason, message };
@@ -154,7 +156,7 @@ function failuresOf(
   { failing, terminating }: Groups,
 ): Pick<ClusterStatus, 'failures'> {
   const failures = [
-    ...failing.map(failureOf),
+    ...failing.map(namespaceFailureOf),
     ...terminating.map(({ metadata: { namespace } }) => ({ namespace, ...TERMINATING })),
     ...missing.map((namespace) => ({ namespace, ...NOT_FOUND })),
   ].sort((a, b) => (a.namespace < b.namespace ? -1 : 1));
@@ -171,12 +173,18 @@ const NOT_FOUND = {
   message: 'spec.namespaces lists it, and it does not exist; it gets the token when it is made',
 } as const;
 
-function failureOf({ metadata: { namespace }, status }: CredentialResource): NamespaceFailure {
+function namespaceFailureOf({
+  metadata: { namespace },
+  status,
+}: CredentialResource): NamespaceFailure {
   const { reason = '', message = '' } = conditionOf(status, 'Renewed') ?? {};
   return { namespace, reason, message: message.slice(0, MAX_MESSAGE) };
 }
 
-/** Of the token that expires first. What it says of itself an instance does not know after a restart. */
+/**
+ * Of the token that expires first. After a restart instances do not know its claims: those of the status are kept while
+ * it is the same token.
+ */
 function tokenOf(
   selected: readonly CredentialResource[],
   { status: before }: ClusterConvercusCredential,

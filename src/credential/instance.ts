@@ -36,7 +36,8 @@ export function instanceIn(
   credentialsNamespace: string,
 ): CredentialResource {
   const { name, uid, generation, creationTimestamp, deletionTimestamp, annotations } = metadata;
-  const leaving = deletionTimestamp ?? (isTerminating ? (creationTimestamp ?? '') : undefined);
+  // Only whether there is one is read
+  const leaving = deletionTimestamp ?? (isTerminating ? '' : undefined);
   const { lastHandledRenewRequest, rejectedLogin } = status ?? {};
   return {
     credentialsNamespace,

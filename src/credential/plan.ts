@@ -5,7 +5,7 @@ import type { Credential } from './credential.ts';
 import { loginAllowedAt, presentedDigest, REJECTED_BEFORE, type Rejection } from './lockout.ts';
 import { type KnownSecret, type SecretMeta, type TokenAnnotations, versionOf } from './secret.ts';
 import { isSessionSecret, sessionNotOurs } from './session-secret.ts';
-import { isWrittenByOperator, sourceIsTarget } from './source-type.ts';
+import { isWrittenByOperator, sourceWrittenByOperator } from './source-type.ts';
 import { isMergeAllowed, isOurs, MERGE_ANNOTATION } from './target-secret.ts';
 
 /** Everything that `plan` decides from. */
@@ -59,7 +59,10 @@ export interface RequiredFreshness {
   readonly requested: boolean;
 }
 
-/** Pure. Reports the first fault; without one, publishes for the first reason that holds. */
+/**
+ * Pure. Reports the first fault. Without one: nothing while suspended; else publishes for the first reason that holds and
+ * need not wait, unless that needs a login that was rejected before.
+ */
 export function plan(seen: Observation, now: EpochMs): Plan {
   for (const check of FAULT_CHECKS) {
     const failure = check(seen);
@@ -74,12 +77,16 @@ export function plan(seen: Observation, now: EpochMs): Plan {
     return { do: 'nothing', requeueAt: orAsRequested(nextAt, seen, now) };
   }
   const publish = { do: 'publish', reason, freshness: freshnessFor(reason, seen, now) } as const;
-  if (!isLockedOut(seen, now) || keepsToken(seen, publish)) return publish;
-  return { do: 'nothing', failure: REJECTED_BEFORE, requeueAt: lockedOutUntil(seen, now) };
+  if (!isRejectedBefore(seen, now) || keepsToken(seen, publish)) return publish;
+  return { do: 'nothing', failure: REJECTED_BEFORE, requeueAt: loginAllowedFrom(seen, now) };
 }
 
 type FaultCheck = (seen: Observation) => Failure | undefined;
 
+/**
+ * The target of a credential with one of these faults is not its own: status has no issuedAt, so that target.name and
+ * creationPolicy, which the messages advise to change, can be changed.
+ */
 const FAULT_CHECKS: readonly FaultCheck[] = [
   takenByDuplicate,
   mergeTargetMissing,
@@ -120,8 +127,6 @@ export function isInPlace({ credential, target, targetIntact }: Observation): bo
   const owner = credential.target.deletionPolicy === 'Delete' ? credential.uid : undefined;
   return target.controllerUid === owner && target.credentialName === credential.name;
 }
-
-// A faulty target holds no token of the credential, so status has no issuedAt, and name and policy may be changed
 
 function takenByDuplicate({ credential, duplicate }: Observation): Failure | undefined {
   if (duplicate === undefined) return undefined;
@@ -164,7 +169,7 @@ function targetNotOurs({ credential, target }: Observation): Failure | undefined
 
 function sourceTaken({ credential: { source: named }, source }: Observation): Failure | undefined {
   const isTaken = typeof source === 'object' && isWrittenByOperator(source);
-  return isTaken ? sourceIsTarget(named.name) : undefined;
+  return isTaken ? sourceWrittenByOperator(named.name) : undefined;
 }
 
 function sessionTaken({ credential, session }: Observation): Failure | undefined {
@@ -176,14 +181,14 @@ function sessionTaken({ credential, session }: Observation): Failure | undefined
  * What would be presented has been rejected, and there is no session to refresh. It is not sent again, not even after
  * a restart: each wrong password brings the account nearer to a lock. `renew-requested-at` allows one more try.
  */
-function isLockedOut(seen: Observation, now: EpochMs): boolean {
+function isRejectedBefore(seen: Observation, now: EpochMs): boolean {
   const { credential, rejection, session, source } = seen;
   if (rejection === undefined || session !== 'absent' || typeof source !== 'object') return false;
   const isSame = rejection.presented === presentedDigest(credential, versionOf(source));
-  return isSame && now < (lockedOutUntil(seen, now) ?? Infinity);
+  return isSame && now < (loginAllowedFrom(seen, now) ?? Infinity);
 }
 
-function lockedOutUntil(seen: Observation, now: EpochMs): EpochMs | undefined {
+function loginAllowedFrom(seen: Observation, now: EpochMs): EpochMs | undefined {
   const { credential, rejection } = seen;
   const requested = isRequestOpen(seen) ? credential.renewal : undefined;
   return rejection && loginAllowedAt(rejection, now, requested);

@@ -14,12 +14,12 @@ export type Lifetime = Pick<Token, 'issuedAt' | 'expiresAt' | 'jitter'>;
 const EARLIEST_SHARE = 0.05;
 const LATEST_SHARE = 0.99;
 
-/** Largest `minimum` that is kept even where a token expires before. */
-const MAX_KEPT_MINIMUM: Ms = seconds(30);
+/** Of a token shorter than `minimum`: its renewal waits this long at most, even past its expiry. */
+const MAX_WAIT_PAST_EXPIRY: Ms = seconds(30);
 
 /** Shortest time between two requests, even if the token expires meanwhile. */
 export const minRetryIntervalOf = ({ minimum }: Pick<RenewalPolicy, 'minimum'>): Ms =>
-  Math.min(minimum, MAX_KEPT_MINIMUM);
+  Math.min(minimum, MAX_WAIT_PAST_EXPIRY);
 
 /**
  * When to renew: `percent` ± `jitterPercent` of the validity after the request was sent, inside the validity, not
@@ -46,7 +46,7 @@ export function isPlausible({
   renewAt,
 }: Pick<Lifetime, 'issuedAt' | 'expiresAt'> & { readonly renewAt: EpochMs }): boolean {
   const validity = expiresAt - issuedAt;
-  const latest = Math.max(expiresAt, issuedAt + MAX_KEPT_MINIMUM);
+  const latest = Math.max(expiresAt, issuedAt + MAX_WAIT_PAST_EXPIRY);
   return (
     validity >= 0 &&
     validity <= MAX_VALIDITY + ROUNDING &&

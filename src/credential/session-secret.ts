@@ -6,7 +6,12 @@ import { kindAndNameOf } from './cluster-name.ts';
 import { type Credential, sessionNameOf } from './credential.ts';
 import type { DesiredSecret, SecretContents, SecretMeta } from './secret.ts';
 import type { Session } from './session.ts';
-import { managerFor, ownerLabels, SESSION_COMPONENT, SESSION_LABEL } from './target-secret.ts';
+import {
+  COMPONENT_LABEL,
+  credentialLabels,
+  managerFor,
+  SESSION_COMPONENT,
+} from './target-secret.ts';
 
 /** As with TARGET_TYPE, the API server refuses to apply a session onto a Secret of another type. */
 const SESSION_TYPE = 'convercus.io/session';
@@ -33,8 +38,8 @@ export function sessionSecretFrom(
     ...(existing === 'absent' ? {} : { uid: existing.uid }),
     type: SESSION_TYPE,
     labels: {
-      ...ownerLabels(name),
-      [SESSION_LABEL]: SESSION_COMPONENT,
+      ...credentialLabels(name),
+      [COMPONENT_LABEL]: SESSION_COMPONENT,
       ...EXCLUDED_FROM_BACKUPS,
     },
     annotations: {},

@@ -20,7 +20,7 @@ export function sourceFault(
   { meta, type }: Pick<SecretContents, 'meta' | 'type'>,
   name: string,
 ): Failure | undefined {
-  if (isWrittenByOperator(meta)) return sourceIsTarget(name);
+  if (isWrittenByOperator(meta)) return sourceWrittenByOperator(name);
   const refused = refusedType(type);
   if (refused === undefined) return undefined;
   return new Failure(
@@ -44,7 +44,7 @@ export const isWrittenByOperator = ({
 }: SecretMeta): boolean =>
   credentialName !== undefined || isSession === true || tokenAnnotations !== undefined;
 
-export const sourceIsTarget = (name: string): Failure =>
+export const sourceWrittenByOperator = (name: string): Failure =>
   new Failure(
     'InputInvalid',
     `Secret "${name}" is the target of a ConvercusCredential and can't be the credentials Secret of another; put the credentials into a Secret of their own, or, if that ConvercusCredential is gone, remove its labels and annotations (convercus.io/*) from the Secret`,

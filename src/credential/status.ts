@@ -111,7 +111,7 @@ function failureTimes(
   return told ?? timesBefore(resource, renewed) ?? { lastFailureTime: rfc3339(now) };
 }
 
-/** A sooner try is over before it is read. */
+/** A shorter wait is not shown: it would be over before a person reads it. */
 const SHOWN_WAIT = minutes(1);
 
 /** Undefined for what is tried again within minutes: in an outage each try of each credential would be a write. */
@@ -149,7 +149,7 @@ export function readRejection(status: Status | undefined): Rejection | undefined
   return { presented, at: rejectedAt, count: count ?? 1, hadWorked, retryAt: parseTime(retryAt) };
 }
 
-/** The words of a failure stand in `Renewed` alone. */
+/** Names the reason of a failure; its message is in `Renewed` only. */
 function readyCondition(
   { currentToken, targetName, suspended }: Outcome,
   renewed: ConditionDraft,
@@ -338,3 +338,10 @@ export const conditionOf = (
   status: Pick<Status, 'conditions'> | undefined,
   type: string,
 ): Condition | undefined => status?.conditions?.find((condition) => condition.type === type);
+
+/** A token that had been valid may have expired since the status was written. */
+export const isReady = (
+  status: Pick<Status, 'conditions' | 'expiresAt'> | undefined,
+  now: EpochMs,
+): boolean =>
+  conditionOf(status, 'Ready')?.status === 'True' && now < (parseTime(status?.expiresAt) ?? 0);

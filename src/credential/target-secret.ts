@@ -44,7 +44,7 @@ export const CREDENTIAL_LABEL = 'convercus.io/credential';
 export const CLUSTER_CREDENTIAL_LABEL = 'convercus.io/cluster-credential';
 
 /** The labels that say whose Secret it is. */
-export function ownerLabels(name: string): Readonly<Record<string, string>> {
+export function credentialLabels(name: string): Readonly<Record<string, string>> {
   const clusterName = clusterNameOf(name);
   const owner =
     clusterName === undefined
@@ -53,8 +53,8 @@ export function ownerLabels(name: string): Readonly<Record<string, string>> {
   return { [MANAGED_BY_LABEL]: FIELD_MANAGER, ...owner };
 }
 
-/** Tells the Secret of a session by its metadata alone, which do not hold the type. */
-export const SESSION_LABEL = 'app.kubernetes.io/component';
+/** On the Secret of a session its value is SESSION_COMPONENT: metadata do not hold the type. */
+export const COMPONENT_LABEL = 'app.kubernetes.io/component';
 export const SESSION_COMPONENT = 'session';
 
 /** How a token was obtained: what its annotations say besides its times. */
@@ -224,7 +224,7 @@ function mergedSecret(
 const DEFAULT_ANNOTATIONS = { 'reloader.stakater.com/ignore': 'true' } as const;
 
 function ownedSecret({ target, name, uid }: Credential, secret: CommonFields): DesiredSecret {
-  const labels = { ...labelsFrom(target), ...ownerLabels(name) };
+  const labels = { ...labelsFrom(target), ...credentialLabels(name) };
   const annotations = { ...DEFAULT_ANNOTATIONS, ...target.annotations, ...secret.annotations };
   const owned = { ...secret, type: TARGET_TYPE, labels, annotations, force: true };
   return target.deletionPolicy === 'Delete' ? { ...owned, owner: ownerFrom(name, uid) } : owned;
@@ -259,7 +259,7 @@ const OUR_LABELS: ReadonlySet<string> = new Set([
   MANAGED_BY_LABEL,
   CREDENTIAL_LABEL,
   CLUSTER_CREDENTIAL_LABEL,
-  SESSION_LABEL,
+  COMPONENT_LABEL,
 ]);
 
 /** The labels of the spec without the operator's own: no target may look like the Secret of a session. */

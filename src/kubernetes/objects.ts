@@ -12,12 +12,12 @@ import type { SecretMeta } from '../credential/secret.ts';
 import type { Status } from '../credential/status.ts';
 import {
   CLUSTER_CREDENTIAL_LABEL,
+  COMPONENT_LABEL,
   CREDENTIAL_LABEL,
   FIELD_MANAGER,
   MANAGED_BY_LABEL,
   MERGE_ANNOTATION,
   SESSION_COMPONENT,
-  SESSION_LABEL,
 } from '../credential/target-secret.ts';
 import { parseTokenAnnotations, TOKEN_ANNOTATIONS } from '../credential/token-annotations.ts';
 import {
@@ -267,7 +267,7 @@ function credentialOf(objectMeta: unknown): string | undefined {
 }
 
 const isSession = (objectMeta: unknown): boolean =>
-  textAt(objectMeta, 'labels', SESSION_LABEL) === SESSION_COMPONENT &&
+  textAt(objectMeta, 'labels', COMPONENT_LABEL) === SESSION_COMPONENT &&
   credentialOf(objectMeta) !== undefined;
 
 /** Undefined when it is no stored Secret. */

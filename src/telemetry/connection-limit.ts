@@ -5,7 +5,7 @@ import type { Ms } from '../lib/time.ts';
 /** Time for a request to arrive on its new connection. */
 const GRACE: Ms = 100;
 
-/** So many times the limit may come within GRACE; beyond that the newest is refused. */
+/** For the time of GRACE up to this many times the limit may be open; beyond that new connections are refused. */
 const BURST = 8;
 
 /**

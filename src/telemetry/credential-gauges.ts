@@ -1,4 +1,5 @@
 import type { ConvercusCredential } from '../credential/api.ts';
+import { isReady } from '../credential/status.ts';
 import { type EpochMs, parseTime } from '../lib/time.ts';
 import { inText, type Labels } from './text-format.ts';
 
@@ -15,7 +16,7 @@ const GAUGES: readonly Gauge[] = [
   {
     name: 'convercus_credential_ready',
     help: 'Whether the target holds a token that is valid now.',
-    value: (credential, now) => Number(isReady(credential, now)),
+    value: (credential, now) => Number(isReady(credential.status, now)),
   },
   {
     name: 'convercus_credential_stalled',
@@ -95,11 +96,7 @@ export function* credentialCounts(
 
 function stateOf(credential: ConvercusCredential, now: EpochMs) {
   if (credential.spec.suspend) return 'suspended';
-  return isReady(credential, now) ? 'ready' : 'not_ready';
-}
-
-function isReady({ status }: ConvercusCredential, now: EpochMs): boolean {
-  return now < (parseTime(status?.expiresAt) ?? 0) && isTrue(status, 'Ready');
+  return isReady(credential.status, now) ? 'ready' : 'not_ready';
 }
 
 function isTrue(status: ConvercusCredential['status'], type: string): boolean {

@@ -10,10 +10,10 @@ import {
 import { parseCredential, sessionNameOf } from '../../src/credential/credential.ts';
 import { type CredentialResource, instanceIn, selects } from '../../src/credential/instance.ts';
 import {
+  credentialLabels,
   credentialOfManager,
   managerFor,
   ownerFrom,
-  ownerLabels,
 } from '../../src/credential/target-secret.ts';
 import { clusterCredentialFrom, namespaceFrom } from '../../src/kubernetes/cluster-objects.ts';
 import { isFailure } from '../../src/lib/failure.ts';
@@ -143,7 +143,7 @@ describe('an instance', () => {
       target: { name: 'convercus-token', creationPolicy: 'Owner' },
     });
     expect(sessionNameOf(credential.name)).toBe('loyalty-cluster-session');
-    expect(ownerLabels(credential.name)).toMatchObject({
+    expect(credentialLabels(credential.name)).toMatchObject({
       'convercus.io/cluster-credential': 'loyalty',
     });
     expect(ownerFrom(credential.name, 'u')).toEqual({

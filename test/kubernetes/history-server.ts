@@ -1,9 +1,9 @@
 import {
+  COMPONENT_LABEL,
   CREDENTIAL_LABEL,
   FIELD_MANAGER,
   MANAGED_BY_LABEL,
   SESSION_COMPONENT,
-  SESSION_LABEL,
 } from '../../src/credential/target-secret.ts';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiRequest, ApiResponse, RestClient } from '../../src/kubernetes/rest-client.ts';
@@ -203,7 +203,7 @@ const secretObject = (name: string, { uid, version }: StoredObject) => ({
 const sessionLabels = (credentialName: string) => ({
   [MANAGED_BY_LABEL]: FIELD_MANAGER,
   [CREDENTIAL_LABEL]: credentialName,
-  [SESSION_LABEL]: SESSION_COMPONENT,
+  [COMPONENT_LABEL]: SESSION_COMPONENT,
 });
 
 /** A custom resource: the members in the order of their names. */

@@ -20,6 +20,7 @@ import type {
 } from '../../src/credential/secret.ts';
 import {
   CLUSTER_CREDENTIAL_LABEL,
+  COMPONENT_LABEL,
   CREDENTIAL_LABEL,
   credentialOfManager,
   DELETION_POLICY_ANNOTATION,
@@ -27,7 +28,6 @@ import {
   MANAGED_BY_LABEL,
   MERGE_ANNOTATION,
   SESSION_COMPONENT,
-  SESSION_LABEL,
 } from '../../src/credential/target-secret.ts';
 import { parseTokenAnnotations } from '../../src/credential/token-annotations.ts';
 import { ClusterCredentials } from '../../src/kubernetes/cluster-credentials.ts';
@@ -480,7 +480,7 @@ export class FakeCluster implements ClusterClient, Lister {
     const label = labels[CREDENTIAL_LABEL] ?? (clusterName && instanceNameOf(clusterName));
     const credentialName = isManaged ? label : undefined;
     const tokenAnnotations = parseTokenAnnotations(annotations, annotatedBy(found));
-    const isLabelled = isManaged && labels[SESSION_LABEL] === SESSION_COMPONENT;
+    const isLabelled = isManaged && labels[COMPONENT_LABEL] === SESSION_COMPONENT;
     const isSession = isLabelled && tokenAnnotations === undefined;
     const allowsMergeBy = annotations[MERGE_ANNOTATION];
     const mergers = mergedBy(found);
