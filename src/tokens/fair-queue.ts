@@ -6,8 +6,10 @@ import { DeadlineQueue, type Queued } from './deadline-queue.ts';
  */
 export class FairQueue<T extends Queued> {
   /** In the order of their turns. One without items has none. */
-  readonly #namespaces = new Map<string, DeadlineQueue<T>>();
+  #namespaces = new Map<string, DeadlineQueue<T>>();
   readonly #items = new Set<T>();
+  /** In whose turn an item was taken. */
+  readonly #turns = new WeakMap<T, string>();
 
   get size(): number {
     return this.#items.size;
@@ -50,9 +52,22 @@ export class FairQueue<T extends Queued> {
       if (!items.has(item)) continue;
       this.#namespaces.delete(namespace);
       this.#namespaces.set(namespace, items);
+      this.#turns.set(item, namespace);
       break;
     }
     this.delete(item);
+  }
+
+  /**
+   * Puts back what was taken, because it could not go. The namespace whose turn it was comes next again; no other one
+   * of the item does, for it would have more turns than the rest.
+   */
+  restore(item: T): void {
+    this.set(item);
+    const namespace = this.#turns.get(item);
+    const items = namespace === undefined ? undefined : this.#namespaces.get(namespace);
+    if (namespace === undefined || items === undefined) return;
+    this.#namespaces = new Map([[namespace, items], ...this.#namespaces]);
   }
 
   #of(namespace: string): DeadlineQueue<T> {

@@ -67,11 +67,11 @@ export class RealmLimiter {
     this.#admitted.delete(waiter);
   }
 
-  /** Takes requests back that wait for the host. */
+  /** Takes requests back that wait for the host, and gives them their turns back. */
   recall(waiters: Iterable<Waiter>, now: Ms): void {
     for (const waiter of waiters) {
       this.#admitted.delete(waiter);
-      this.queue.set(waiter, now);
+      this.queue.restore(waiter, now);
     }
   }
 

@@ -93,6 +93,14 @@ export class RequestQueue {
     this.delete(waiter);
   }
 
+  /** Puts back what was taken and could not go: its turn is not used up. */
+  restore(waiter: Waiter, now: Ms): void {
+    this.set(waiter, now);
+    const line = lineOf(waiter, now);
+    if (line === 'renewals') this.#fairRenewals.restore(waiter);
+    else if (line === 'newcomers') this.#newcomers.restore(waiter);
+  }
+
   #nextRenewal(mayGo: (waiter: Waiter) => boolean, now: Ms): Waiter | undefined {
     const first = this.#renewals.first(mayGo);
     const isUrgent = ({ expiry }: Waiter) => expiry - now < URGENT;

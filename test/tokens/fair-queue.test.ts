@@ -75,6 +75,15 @@ describe('a fair queue', () => {
     expect(takeAll(queue)).toEqual(['a1', 'b1']);
   });
 
+  it('gives the turn of an item back that could not go, and none to its other namespaces', () => {
+    const both = anItem('a and c', { namespaces: ['a', 'c'] });
+    const others = ['a', 'b', 'c'].map((name) => anItem(name, { namespaces: [name], deadline: 9 }));
+    const queue = queueOf(...others, both);
+    queue.take(both);
+    queue.restore(both);
+    expect(takeAll(queue)).toEqual(['a and c', 'b', 'c', 'a']);
+  });
+
   it('makes no namespace wait for two turns of another, and loses nothing', () => {
     const namespaces = fc.uniqueArray(fc.constantFrom('a', 'b', 'c', 'd'), { minLength: 1 });
     const step = fc.oneof(

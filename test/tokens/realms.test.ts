@@ -97,6 +97,24 @@ describe('a realm that asks for patience', () => {
     expect(started.length).toBeGreaterThanOrEqual(60);
   });
 
+  it.each<[string, () => Partial<Ticket>]>([
+    ['newcomers', () => ({})],
+    ['renewals that are urgent', () => expiring(seconds(100))],
+  ])('lets the namespaces of %s take turns while others wait as well', async (_, kind) => {
+    start({ requestsPerSecond: 2 });
+    pause('a', seconds(1));
+    await clock.advance(seconds(1));
+    for (const namespace of ['x', 'y', 'x', 'y', 'x', 'y']) {
+      const others = kind().expiresAt === undefined ? expiring(hours(1)) : {};
+      void ask('a other', { namespaces: new Set(['z']), ...others });
+      void ask(`a ${namespace}`, { namespaces: new Set([namespace]), ...kind() });
+    }
+    await clock.advance(seconds(20));
+
+    const turns = started.map(([name]) => name).filter((name) => name !== 'a other');
+    expect(turns).toEqual(['a x', 'a y', 'a x', 'a y', 'a x', 'a y']);
+  });
+
   it('keeps no renewal waiting behind a log-out that waits for the host', async () => {
     start({ requestsPerSecond: 1 });
     pause('a', seconds(1));
