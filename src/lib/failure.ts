@@ -92,6 +92,7 @@ export const TOKEN_FAILURES: ReadonlySet<string> = new Set(
 
 interface FailureDetails {
   readonly code?: string;
+  readonly status?: number;
   readonly retryAfter?: Ms;
   readonly managers?: readonly string[];
   readonly isUnreadable?: boolean;
@@ -111,6 +112,8 @@ export class Failure {
   readonly kind: FailureKind;
   readonly message: string;
   readonly code: string | undefined;
+  /** Of the error response of a token endpoint; undefined for any other failure. */
+  readonly status: number | undefined;
   /** Replaces the wait of the retry rule, for example by `Retry-After`; already capped. */
   readonly retryAfter: Ms | undefined;
   /** The field managers that an apply conflicts with. */
@@ -122,6 +125,7 @@ export class Failure {
     this.kind = kind;
     this.message = cleanText(message, MAX_MESSAGE);
     this.code = details.code;
+    this.status = details.status;
     this.retryAfter = details.retryAfter;
     this.managers = details.managers;
     this.isUnreadable = details.isUnreadable ?? false;

@@ -77,6 +77,7 @@ export function failureFrom<Kind extends FailureKind>(
     `${what} (${endpoint.words}). ${todo} The server answered ${said}${body}.`,
     {
       code: code || String(response.status),
+      status: response.status,
       ...(retryAfter !== undefined && { retryAfter }),
       isUnreadable,
     },

@@ -11,8 +11,8 @@ export function outcomeOf(response: Token | Failure): Outcome {
 }
 
 /** 429, 503 and Retry-After: no request goes to the realm for a while. */
-export const pausesRealm = ({ kind, code = '', retryAfter }: Failure): boolean =>
-  kind === 'RateLimited' || retryAfter !== undefined || UNAVAILABLE.has(code);
-
-/** The status, or the OAuth error code. */
-const UNAVAILABLE: ReadonlySet<string> = new Set(['503', 'temporarily_unavailable']);
+export const pausesRealm = ({ kind, status, code, retryAfter }: Failure): boolean =>
+  kind === 'RateLimited' ||
+  retryAfter !== undefined ||
+  status === 503 ||
+  code === 'temporarily_unavailable';

@@ -229,12 +229,15 @@ describe('a refusal', () => {
     },
   );
 
-  it.each(['503', 'temporarily_unavailable'])('with the code %s does so too', async (code) => {
-    idp.outage = new Failure('ServerUnavailable', 'later', { code });
-    const { retryAt } = refusalIn(await obtain());
+  it.each([{ status: 503 }, { code: 'temporarily_unavailable' }])(
+    'with %j too',
+    async (details) => {
+      idp.outage = new Failure('ServerUnavailable', 'later', details);
+      const { retryAt } = refusalIn(await obtain());
 
-    expect(limiter.paused.get(`${HOST} ${aRequest().tokenUrl}`)).toBe(retryAt);
-  });
+      expect(limiter.paused.get(`${HOST} ${aRequest().tokenUrl}`)).toBe(retryAt);
+    },
+  );
 
   it('for any other reason keeps no other credential away', async () => {
     await wrong();
