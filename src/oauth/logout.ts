@@ -39,8 +39,12 @@ export const createLogOut = (hosts: TokenHosts, environments: Environments): Log
         urlSetting: 'tokenUrl',
         grantType: endpoint,
         exchange: (send) => send(httpRequest(request, url, endpoint)),
-        read: (response, context) =>
-          processLogoutResponse(response, { grantType: 'refresh_token', ...asked, ...context }),
+        read: (response, context) => {
+          const about = { grantType: 'refresh_token' as const, ...asked, ...context };
+          const result = processLogoutResponse(response, about);
+          const isLast = endpoint === 'revoke' && result === 'unknown-endpoint';
+          return isLast ? endpointsUnknown(environment) : result;
+        },
       },
       signal,
     );
@@ -67,6 +71,12 @@ const addressUnknown = (environment: string): Failure =>
   new Failure(
     'EndpointNotFound',
     `The path of tokenUrl of environment "${environment}" does not end in /token, so the address of the log-out is not known`,
+  );
+
+const endpointsUnknown = (environment: string): Failure =>
+  new Failure(
+    'EndpointNotFound',
+    `The server knows neither /logout nor /revoke beside tokenUrl of environment "${environment}"`,
   );
 
 function httpRequest(request: LogoutRequest, url: string, endpoint: LogoutEndpoint): HttpRequest {

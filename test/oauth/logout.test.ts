@@ -49,10 +49,10 @@ afterEach(freeEverything);
 function lab(path = '/realms/{realm}/protocol/openid-connect/token', insecureHttp = true) {
   const tokenUrl = `${server.url}${path}`;
   const environment = anEnvironment({ tokenUrl, insecureHttp });
-  const { hosts } = someHosts(environment);
+  const { hosts, reports } = someHosts(environment);
   const source = createTokenSource(hosts);
   const logOut = createLogOut(hosts, new Map([['staging', environment]]));
-  return { source, logOut };
+  return { source, logOut, reports };
 }
 
 const client = () => ({
@@ -161,6 +161,18 @@ describe('a log-out', () => {
       'revoke',
     ]);
     expect(await kindOf(source(refresh(token), never))).not.toBe('a token');
+  });
+
+  it('fails where neither endpoint is known, for the session lives on', async () => {
+    const { source, logOut, reports } = lab();
+    const token = await tokenOf(source(login(), never));
+    server.faults.add({ kind: 'response', status: 404, endpoint: 'logout' });
+    server.faults.add({ kind: 'response', status: 405, endpoint: 'revoke' });
+    const failure = await logOut(request(token), never);
+    expect(failure).toMatchObject({ kind: 'EndpointNotFound' });
+    expect(failure?.message).toContain('tokenUrl of environment "staging"');
+    expect(reports.at(-1)).toMatchObject({ grantType: 'revoke', outcome: 'EndpointNotFound' });
+    expect(await kindOf(source(refresh(token), never))).toBe('a token');
   });
 
   it.each<[string, FaultEffect]>([
