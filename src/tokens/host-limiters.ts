@@ -18,8 +18,8 @@ export interface RequestLimiter {
    */
   pause(host: string, ticket: Ticket, until: EpochMs): void;
   /**
-   * How a request ended; call it inside its task. `refused`: a call of `pause` will follow. Five `unreachable` in a row
-   * open the circuit breaker of the realm, and that of the host if they come from two realms.
+   * How a request ended; call it inside its task, and `pause` before it when that is `refused`. Five `unreachable` in a
+   * row open the circuit breaker of the realm, and that of the host if they come from two realms.
    */
   report(host: string, ticket: Ticket, outcome: Outcome): void;
 }

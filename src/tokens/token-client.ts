@@ -328,11 +328,13 @@ export class TokenClient {
       state.isSent = true;
       onSent?.();
       const response = await source(state.demand.request, signal);
+      // Its report and its end let the next request start, so whatever that has to wait for comes before
+      const outcome = isFailure(response) ? this.#failed(response, state) : response;
       limiter.report(host, ticket, outcomeOf(response));
-      return response;
+      return outcome;
     };
     const response = await limiter.run(host, ticket, send, cancelled);
-    if (isFailure(response)) return this.#failed(response, state);
+    if (isTokenFailure(response)) return response;
     const { request } = state.demand;
     this.#failures.clear(request, state.namespaces);
     this.#notBeforePolicies.learn(urlOf(request), response);

@@ -154,10 +154,10 @@ describe('a realm that asks for patience', () => {
             const task = async () => {
               if (realm !== 'a' && clock.monotonic() > at) late.push(`${realm} of ${at}`);
               await new Promise<void>((resolve) => clock.after(takes, resolve));
-              limiter.report(HOST, ticket, realm === 'a' ? outcome : 'responded');
               if (realm === 'a' && outcome === 'refused') {
                 limiter.pause(HOST, ticket, clock.now() + pauses);
               }
+              limiter.report(HOST, ticket, realm === 'a' ? outcome : 'responded');
             };
             void limiter.run(HOST, ticket, task, new AbortController().signal);
           });
@@ -246,8 +246,8 @@ describe('a host of which two realms ask for patience', () => {
             const isRefused = realm === 'a' || realm === 'b';
             const task = async () => {
               if (!isRefused) waits.push(clock.monotonic() - at);
-              limiter.report(HOST, ticket, isRefused ? 'refused' : 'responded');
               if (isRefused) limiter.pause(HOST, ticket, clock.now() + pauses);
+              limiter.report(HOST, ticket, isRefused ? 'refused' : 'responded');
             };
             void limiter.run(HOST, ticket, task, new AbortController().signal);
           });
@@ -388,8 +388,8 @@ describe('requests to several realms, under any load', () => {
       most = Math.max(most, running);
       if (takes > 0) await new Promise<void>((resolve) => clock.after(takes, resolve));
       running -= 1;
-      limiter.report(HOST, ticket, outcome);
       if (outcome === 'refused') limiter.pause(HOST, ticket, clock.now() + pauses);
+      limiter.report(HOST, ticket, outcome);
     };
     await limiter.run(HOST, ticket, task, leaving.signal).catch(() => undefined);
     ended += 1;

@@ -4,6 +4,7 @@ import { Sensitive } from '../../src/lib/sensitive.ts';
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import type { ClientCredentialsRequest, LoginRequest } from '../../src/oauth/grants.ts';
 import type { Token } from '../../src/oauth/token.ts';
+import { HostLimiters, type RequestLimiter } from '../../src/tokens/host-limiters.ts';
 import { TokenClient } from '../../src/tokens/token-client.ts';
 import {
   isPending,
@@ -13,7 +14,7 @@ import {
 } from '../../src/tokens/token-demand.ts';
 import type { TokenSource } from '../../src/tokens/token-source.ts';
 import { aTicket, CANARY, SETTINGS, START } from '../support/builders.ts';
-import { FakeClock } from '../support/fake-clock.ts';
+import { FakeClock, settle } from '../support/fake-clock.ts';
 import { FakeIdentityProvider, OpenBudget, until, WRONG_SECRET } from '../support/world.ts';
 
 const HOST = 'auth-staging.convercus.io';
@@ -27,12 +28,12 @@ let enqueued: Set<string>;
 let count: number;
 let closing: AbortController;
 
-const tokensFrom = (source: TokenSource) =>
+const tokensFrom = (source: TokenSource, budget: RequestLimiter = limiter) =>
   new TokenClient({
     source,
     logOut: idp.logOut,
     environments: SETTINGS.environments,
-    limiter,
+    limiter: budget,
     clock,
     random: () => 0.5,
     digestKey: 'key',
@@ -242,6 +243,36 @@ describe('a refusal', () => {
   it('for any other reason keeps no other credential away', async () => {
     await wrong();
     expect(limiter.paused.size).toBe(0);
+  });
+});
+
+describe('a realm that asks for patience', () => {
+  const limits = { requestsPerSecond: 0, burst: 1, passwordLoginsPerSecond: 0 };
+  const refused = new Failure('RateLimited', 'later', { retryAfter: minutes(2) });
+  const scoped = (scope: string) => aDemand({ request: aRequest({ scope }) });
+
+  it('gets none of the requests that wait', async () => {
+    const budget = new HostLimiters({ ...limits, concurrency: 1 }, clock, () => 0.5);
+    tokens = tokensFrom(idp.response, budget);
+    idp.outage = refused;
+    for (const scope of ['one', 'two']) tokens.get(`shop/${scope}`, scoped(scope));
+    await settle();
+
+    expect(idp.requests).toHaveLength(1);
+  });
+
+  it('gets none either when that is its first response after an outage', async () => {
+    const budget = new HostLimiters({ ...limits, concurrency: 4 }, clock, () => 0.5);
+    tokens = tokensFrom(idp.response, budget);
+    idp.outage = new Failure('NetworkError', 'down');
+    for (let n = 0; n < 5; n += 1) tokens.get(`shop/${n}`, scoped(`${n}`));
+    await settle();
+    idp.requests.splice(0);
+    idp.outage = refused;
+    for (let n = 5; n < 10; n += 1) tokens.get(`shop/${n}`, scoped(`${n}`));
+    await clock.advance(seconds(30));
+
+    expect(idp.requests).toHaveLength(1);
   });
 });
 
