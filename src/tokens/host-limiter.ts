@@ -117,6 +117,7 @@ export class HostLimiter {
   }
 
   report(ticket: Ticket, outcome: Outcome): void {
+    if (outcome === 'unsent') return;
     const now = this.#clock.monotonic();
     if (outcome === 'unreachable') this.#unreachable(ticket, now);
     else this.#responded(ticket);

@@ -1,4 +1,7 @@
 import { describe, expect, it } from '@jest/globals';
+import { Failure } from '../../src/lib/failure.ts';
+import { unknownEnvironment } from '../../src/oauth/environment.ts';
+import { networkFailure } from '../../src/oauth/network-errors.ts';
 import { processTokenResponse } from '../../src/oauth/token-endpoint.ts';
 import { type Outcome, outcomeOf } from '../../src/tokens/outcome.ts';
 import { START } from '../support/builders.ts';
@@ -30,7 +33,26 @@ describe('how a request has ended for the host', () => {
     ['refused', 503, 'temporarily_unavailable'],
     ['refused', 400, 'temporarily_unavailable'],
     ['responded', 401, 'invalid_client'],
+    ['responded', 400, 'invalid_grant'],
+    ['responded', 404, 'Realm does not exist'],
+    ['abnormal', 500, 'unknown_error'],
+    ['abnormal', 502, ''],
+    ['abnormal', 504, ''],
+    ['abnormal', 403, ''],
+    ['abnormal', 404, ''],
+    ['abnormal', 302, ''],
+    ['abnormal', 200, ''],
   ])('is "%s" after %i %s', (outcome, status, error) => {
     expect(outcomeOfResponse(status, error)).toBe(outcome);
+  });
+
+  it.each<[Outcome, Failure]>([
+    ['unreachable', networkFailure('ECONNREFUSED', 'auth.example')],
+    ['unsent', networkFailure('CERT_HAS_EXPIRED', 'auth.example')],
+    ['unsent', networkFailure('', 'auth.example')],
+    ['unsent', unknownEnvironment('moon')],
+    ['unsent', new Failure('InsecureEndpoint', 'not asked over plain HTTP')],
+  ])('is "%s" without a response: %j', (outcome, failure) => {
+    expect(outcomeOf(failure)).toBe(outcome);
   });
 });

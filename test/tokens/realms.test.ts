@@ -200,6 +200,16 @@ describe('a host of which two realms ask for patience', () => {
     expect(limiter.snapshot()).toMatchObject([{ queued: 1 }]);
   });
 
+  it.each(['abnormal', 'unsent'] as const)(
+    'is not used again when the request of a third realm ends %s',
+    async (outcome) => {
+      for (const name of ['c1', 'c2']) void ask(name, { outcome });
+      await clock.advance(seconds(20));
+
+      expect(started.map(([, at]) => at)).toEqual([seconds(10), seconds(20)]);
+    },
+  );
+
   it('is not used again for the response to a request that was sent before', async () => {
     start();
     void ask('c1', { takes: seconds(1) });
@@ -312,6 +322,27 @@ describe('a realm that does not answer', () => {
 
     expect(started.slice(0, 1)).toEqual([['b', seconds(2)]]);
     expect(started.map(([name]) => name)).toEqual(['b', 'a', 'a']);
+  });
+
+  it('is used again after an abnormal response, which shows that it can be reached', async () => {
+    await fail('a', 'a', 'a', 'a', 'a');
+    void ask('a', { outcome: 'abnormal' });
+    await clock.advance(seconds(2));
+    await fail('a', 'a', 'a', 'a');
+    void ask('a');
+    await settle();
+
+    expect(started).toEqual([['a', seconds(2)]]);
+  });
+
+  it('is no nearer to an answer by a request that was not sent', async () => {
+    await fail('a', 'a', 'a', 'a');
+    await ask('a', { outcome: 'unsent' });
+    await fail('a');
+    void ask('a');
+    await clock.advance(seconds(9));
+
+    expect(started).toEqual([['a', seconds(2)]]);
   });
 
   it('is tried by one at a time, while others go on', async () => {

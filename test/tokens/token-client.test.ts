@@ -279,11 +279,11 @@ describe('a realm that asks for patience', () => {
 describe('how a request went', () => {
   it.each([
     ['NetworkError', 'unreachable'],
-    ['ServerUnavailable', 'responded'],
+    ['ServerUnavailable', 'abnormal'],
     ['RateLimited', 'refused'],
     ['CredentialsRejected', 'responded'],
-    ['TLSError', 'responded'],
-  ] as const)('is told to the budget: after %s the host has %s', async (kind, outcome) => {
+    ['TLSError', 'unsent'],
+  ] as const)('is told to the budget: after %s it is %s', async (kind, outcome) => {
     idp.outage = new Failure(kind, 'later');
     await obtain();
     expect(limiter.reports).toEqual([[HOST, outcome]]);
