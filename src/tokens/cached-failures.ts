@@ -185,11 +185,17 @@ const retryFor = (cached: CachedFailure, { currentToken }: TokenDemand): EpochMs
 function isInForce(cached: CachedFailure, demand: TokenDemand, clock: Clock): boolean {
   const now = clock.now();
   if (isEndOfSession(demand.request, cached)) return true;
-  if (isFromTheFuture(cached.at, now)) return false;
+  // How long ago it was is not known; a password that was given up stays so however long that is
+  if (isFromTheFuture(cached.at, now))
+    return isGivenUp(cached, demand.request) && !demand.freshness.requested;
   if (demand.freshness.requested && cached.at <= now - demand.policy.minimum) return false;
   const retry = retryFor(cached, demand);
   return retry === undefined || (now < retry && !isWaitOver(cached, retry, clock));
 }
+
+/** A password that is presented only after a change or a renew request, as `loginAllowedAt` has it. */
+const isGivenUp = ({ kind, retryAt }: CachedFailure, request: TokenRequest): boolean =>
+  kind === 'CredentialsRejected' && retryAt === undefined && isLoginRequest(request);
 
 /** When the wall clock was set back in between, it alone would keep the failure in force for longer by as much. */
 const isWaitOver = ({ at, since }: CachedFailure, retry: EpochMs, clock: Clock): boolean =>

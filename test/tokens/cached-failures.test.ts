@@ -226,6 +226,24 @@ it('a failure is in force for as long as it was to be when the clock is set back
   expect(found(withSecret('a'))).toBeUndefined();
 });
 
+it.each([withPassword('wrong'), withGrant('wrong', 'user', 'a')])(
+  'a password that was given up stays so when the clock is set back, but for a renew request: %#',
+  (request) => {
+    add(request, 'shop', REJECTED);
+    clock.jump(-hours(1));
+    expect(found(request)).toMatchObject({ isCached: true, retryAt: undefined });
+    const freshness = { newerThan: 0, requested: true };
+    expect(failures.inForce({ ...aDemand(request), freshness })).toBeUndefined();
+  },
+);
+
+it('a password that may only be locked out is tried again when the clock is set back', () => {
+  failures.clear(withPassword('right'), ['shop']);
+  reject('right');
+  clock.jump(-hours(1));
+  expect(found(withPassword('right'))).toBeUndefined();
+});
+
 it('a password that may only be locked out is tried again, also when the clock was set since', () => {
   reject('wrong', 'elsewhere');
   clock.jump(minutes(20));
