@@ -3,7 +3,7 @@ import type { Dispatcher } from 'undici';
 import type { Clock } from '../lib/clock.ts';
 import { type Failure, isFailure } from '../lib/failure.ts';
 import { ResponseCut, sendRequest } from '../lib/http.ts';
-import type { EpochMs, Ms } from '../lib/time.ts';
+import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
 import { type ConnectionOptions, Connections } from './connections.ts';
 import type { Environment } from './environment.ts';
 import type { HttpResponse } from './http-response.ts';
@@ -59,8 +59,11 @@ export function createHttpClient(options: ConnectionOptions): HttpClient {
 /** Three tries, 0.2 s and 0.6 s apart. */
 const RETRIES = { retries: 2, minTimeout: 200, factor: 3 } as const;
 
+/** With less time left a try may arrive, but its response come too late: a refresh token would be spent for nothing. */
+const SHORTEST_RETRY: Ms = seconds(1);
+
 /**
- * Tries again after transient faults of the network, but not for longer than `timeout` in all. What has a status line
+ * Tries again after transient faults of the network, as long as there is time: `timeout` in all. What has a status line
  * is a response, whatever becomes of its body: the server may have counted a wrong password. Redirects are responses
  * like any other: a secret is sent only where it was meant to go.
  */
@@ -84,7 +87,9 @@ async function sendWithRetries(
     return sendRequest(dispatcher, whole, MAX_BODY).then(responseFrom, responseOfError);
   };
   const isHarmless = once ? isUnsent : isTransient;
-  const shouldRetry = ({ error }: { error: Error }) => isHarmless(error);
+  const hasTime = (wait: Ms) => deadline - clock.monotonic() - wait >= SHORTEST_RETRY;
+  const shouldRetry = ({ error, retryDelay }: { error: Error; retryDelay: Ms }) =>
+    isHarmless(error) && hasTime(retryDelay);
   const response = await pRetry(send, { ...RETRIES, signal, shouldRetry });
   return { response, requestedAt, receivedAt: clock.now() };
 }

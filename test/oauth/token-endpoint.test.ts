@@ -280,6 +280,19 @@ describe('the network', () => {
     expect([seen.requests, reports.length]).toEqual([3, 1]);
   });
 
+  it.each([
+    [8_500, 2],
+    [9_000, 1],
+  ])('that is cut after %i ms of 10 s is sent %i times', async (after, times) => {
+    const { tokenUrl, seen } = await serve((request) => {
+      passTime(after);
+      request.socket.resetAndDestroy();
+    });
+    const { obtain, passTime } = aSource();
+    expect(await obtain(aRequest(tokenUrl))).toMatchObject({ code: 'ECONNRESET' });
+    expect(seen.requests).toBe(times);
+  });
+
   it('that refuses the connection is named with host and code', async () => {
     const { port } = await serve(respondWith(200, GOOD));
     await freeEverything();
