@@ -70,6 +70,12 @@ export type EndpointRequest = ClientCredentialsRequest | PasswordRequest | Refre
 /** Every request for a token. */
 export type TokenRequest = EndpointRequest | LoginRequest;
 
+/** The grants of a user, who may be locked out by wrong passwords. */
+export const presentsPassword = (
+  request: TokenRequest,
+): request is PasswordRequest | LoginRequest =>
+  request.grantType === 'password' || request.grantType === 'legacy_login';
+
 export const urlOf = (request: TokenRequest): string =>
   request.grantType === 'legacy_login' ? request.loginUrl : request.tokenUrl;
 

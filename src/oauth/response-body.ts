@@ -13,13 +13,13 @@ type RawResponse = Pick<WholeResponse, 'status' | 'headers'> & {
 
 /** Never fails: a body that can't be read is an empty one, and `bodyProblem` says why. */
 export function responseFrom({ status, headers, body }: RawResponse): HttpResponse {
-  const retryAfter = only(headers['retry-after']);
-  const date = only(headers['date']);
-  const authorization = only(headers['authorization']);
+  const retryAfter = joined(headers['retry-after']);
+  const date = joined(headers['date']);
+  const authorization = joined(headers['authorization']);
   return {
     status,
-    contentType: only(headers['content-type']) ?? '',
-    ...decoded(body, only(headers['content-encoding']) ?? ''),
+    contentType: joined(headers['content-type']) ?? '',
+    ...decoded(body, joined(headers['content-encoding']) ?? ''),
     ...(retryAfter !== undefined && { retryAfter }),
     ...(date !== undefined && { date }),
     ...(authorization !== undefined && { authorization }),
@@ -27,7 +27,7 @@ export function responseFrom({ status, headers, body }: RawResponse): HttpRespon
 }
 
 /** A header that was sent twice says the same as both, joined. */
-const only = (value: string | string[] | undefined): string | undefined =>
+const joined = (value: string | string[] | undefined): string | undefined =>
   Array.isArray(value) ? value.join(', ') : value;
 
 type Decoded = Pick<HttpResponse, 'text' | 'bodyProblem'>;

@@ -4,9 +4,9 @@ import type { Clock, Random } from '../lib/clock.ts';
 import { Failure, haveSameRetryRule, retryAt, retryBeforeExpiry } from '../lib/failure.ts';
 import { FairLruMap } from '../lib/fair-lru-map.ts';
 import { type EpochMs, isFromTheFuture, type Ms, rfc3339 } from '../lib/time.ts';
-import type { TokenRequest } from '../oauth/grants.ts';
+import { presentsPassword, type TokenRequest } from '../oauth/grants.ts';
 import { type FailureRecord, recalledFailure } from '../oauth/recalled-failure.ts';
-import { MAX_REJECTED_VALUES, RejectedLogins } from './rejected-logins.ts';
+import { MAX_REJECTED_PASSWORDS, RejectedLogins } from './rejected-logins.ts';
 import type { RequestDigests } from './request-digests.ts';
 import {
   hostOf,
@@ -56,7 +56,7 @@ export class CachedFailures {
     const { clock, digests } = this.#options;
     const known = [this.#ofPassword(demand), this.#failures.get(digests.of(demand.request))];
     const cached = known.find((each) => each !== undefined && isInForce(each, demand, clock));
-    return cached === undefined ? this.#tooManyValues(demand) : fromCache(cached, demand);
+    return cached === undefined ? this.#tooManyPasswords(demand) : fromCache(cached, demand);
   }
 
   /**
@@ -79,8 +79,8 @@ export class CachedFailures {
     return tokenFailure;
   }
 
-  /** The request has succeeded. */
-  clear(request: TokenRequest, namespaces: Iterable<string>): void {
+  /** Ends its failures; its password counts as accepted for these namespaces. */
+  succeeded(request: TokenRequest, namespaces: Iterable<string>): void {
     const { digests } = this.#options;
     this.#failures.delete(digests.of(request));
     const [user, password] = [digests.ofUser(request), digests.ofPassword(request)];
@@ -112,14 +112,14 @@ export class CachedFailures {
    * Too many other passwords of its user were rejected for its namespace. That this one has worked counts only where
    * this process saw it: what target and session say of it the owner of the namespace may have written.
    */
-  #tooManyValues({ request, namespace }: TokenDemand): TokenFailure | undefined {
+  #tooManyPasswords({ request, namespace }: TokenDemand): TokenFailure | undefined {
     const { digests, clock } = this.#options;
     const [user, password] = [digests.ofUser(request), digests.ofPassword(request)];
     if (user === undefined || password === undefined) return undefined;
     const wait = this.#logins.waitOf({ user, password, namespace });
     if (wait === undefined) return undefined;
     const allowedAt = clock.now() + wait;
-    const failure = tooManyValues(hostOf(request), allowedAt, wait);
+    const failure = tooManyPasswords(hostOf(request), allowedAt, wait);
     return { failure, retryAt: allowedAt, isCached: true };
   }
 
@@ -156,10 +156,10 @@ export class CachedFailures {
 }
 
 /** Told instead of sending one more password of the user. */
-function tooManyValues(host: string, allowedAt: EpochMs, retryAfter: Ms): Failure {
+function tooManyPasswords(host: string, allowedAt: EpochMs, retryAfter: Ms): Failure {
   return new Failure(
     'Throttled',
-    `${MAX_REJECTED_VALUES} different passwords of this user were rejected within 15 minutes (login at ${host}), so no other one is presented before ${rfc3339(allowedAt)}: more would lock the account. Make sure that the password in the credentials Secret is right.`,
+    `${MAX_REJECTED_PASSWORDS} different passwords of this user were rejected within 15 minutes (login at ${host}), so no other one is presented before ${rfc3339(allowedAt)}: more would lock the account. Make sure that the password in the credentials Secret is right.`,
     { retryAfter },
   );
 }
@@ -168,14 +168,11 @@ function fromStatus({
   request,
   loginHistory: { rejection },
 }: TokenDemand): CachedFailure | undefined {
-  if (rejection === undefined || !isLoginRequest(request)) return undefined;
+  if (rejection === undefined || !presentsPassword(request)) return undefined;
   const { at, count: attempts, retryAt, hadWorked } = rejection;
   const { kind, code, retryAfter } = REJECTED_BEFORE;
   return { kind, code, retryAfter, at, attempts, retryAt, hadWorked };
 }
-
-export const isLoginRequest = ({ grantType }: TokenRequest): boolean =>
-  grantType === 'password' || grantType === 'legacy_login';
 
 /** A failure is shared by all who present the same, but each tries again in time for its own token. */
 const retryFor = (cached: CachedFailure, { currentToken }: TokenDemand): EpochMs | undefined =>
@@ -195,7 +192,7 @@ function isInForce(cached: CachedFailure, demand: TokenDemand, clock: Clock): bo
 
 /** A password that is presented only after a change or a renew request, as `loginAllowedAt` has it. */
 const isGivenUp = ({ kind, retryAt }: CachedFailure, request: TokenRequest): boolean =>
-  kind === 'CredentialsRejected' && retryAt === undefined && isLoginRequest(request);
+  kind === 'CredentialsRejected' && retryAt === undefined && presentsPassword(request);
 
 /** When the wall clock was set back in between, it alone would keep the failure in force for longer by as much. */
 const isWaitOver = ({ at, since }: CachedFailure, retry: EpochMs, clock: Clock): boolean =>

@@ -6,7 +6,7 @@ const FAILURE_THRESHOLD = 5;
 const MIN_WAIT_IN_OPEN_STATE: Ms = seconds(2);
 /** Short, because tokens may expire between the return of the host and the next trial request. */
 const MAX_WAIT_IN_OPEN_STATE: Ms = seconds(10);
-/** Waits are up to 20 % shorter, so that replicas do not retry in lockstep. */
+/** Waits are up to 20 % shorter, so that operators of several clusters do not retry in lockstep. */
 const JITTER = 0.2;
 
 /**

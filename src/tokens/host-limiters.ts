@@ -13,8 +13,8 @@ export interface RequestLimiter {
   /**
    * No request goes to the realm of the ticket before `until`, or for five minutes if that is less, and then fewer go.
    * The exception: 30 s before a token would expire in the pause one request goes. If another realm of the host is
-   * paused as well, so is the host; in ten seconds one request of the other realms goes all the same, and one of those
-   * that were refused. A normal response ends it.
+   * paused as well, so is the host. Every ten seconds one request of the other realms still goes, and one of the
+   * refused realms if its own pause allows it. A normal response ends the pause of the host.
    */
   pause(host: string, ticket: Ticket, until: EpochMs): void;
   /**

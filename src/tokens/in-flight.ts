@@ -118,7 +118,10 @@ export class InFlight<T, State> {
     else this.#abandon(request);
   }
 
-  /** The key wants nothing that has not been sent yet. What is under way it will claim. */
+  /**
+   * Cancels the request if it has not been sent and no other key waits for it. A response that is under way stays to be
+   * claimed.
+   */
   cancelUnsent(key: Key): void {
     const request = this.#claims.get(key)?.request;
     if (request?.keys.size === 1) request.cancel.abort(CANCELLED);

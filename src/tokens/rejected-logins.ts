@@ -4,8 +4,8 @@ import { FairLruMap } from '../lib/fair-lru-map.ts';
 import type { EpochMs, Ms } from '../lib/time.ts';
 
 const MAX_USERS = 10_000;
-/** Different values of a user that may be rejected within LOCKOUT_WINDOW before all further ones have to wait. */
-export const MAX_REJECTED_VALUES = 3;
+/** Different passwords of a user that may be rejected within LOCKOUT_WINDOW before all further ones have to wait. */
+export const MAX_REJECTED_PASSWORDS = 3;
 
 /** What status, target and session say of earlier logins. */
 export interface LoginHistory {
@@ -31,12 +31,12 @@ interface RejectedLogin extends Login {
   readonly attempts: number;
 }
 
-interface RejectedValue {
+interface RejectedPassword {
   /** A digest. */
   readonly password: string;
   /** By the monotonic clock. */
   readonly at: Ms;
-  /** When another value of the user was rejected last before it. */
+  /** When another password of the user was rejected last before it. */
   readonly otherAt: Ms | undefined;
 }
 
@@ -49,9 +49,9 @@ export class RejectedLogins {
   /** By namespace and password. */
   readonly #accepted = new FairLruMap<true>(MAX_USERS);
   /** The last of each user. */
-  readonly #rejected = new FairLruMap<RejectedValue>(MAX_USERS);
-  /** The last values of each user and namespace, the oldest first. */
-  readonly #values = new FairLruMap<readonly RejectedValue[]>(MAX_USERS);
+  readonly #rejected = new FairLruMap<RejectedPassword>(MAX_USERS);
+  /** The last passwords of each user and namespace, the oldest first. */
+  readonly #passwords = new FairLruMap<readonly RejectedPassword[]>(MAX_USERS);
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -60,7 +60,7 @@ export class RejectedLogins {
   accepted({ user, password, namespaces }: Login): void {
     for (const namespace of namespaces) {
       this.#accepted.set(keyIn(namespace, password), true, namespace);
-      this.#values.delete(keyIn(namespace, user));
+      this.#passwords.delete(keyIn(namespace, user));
     }
   }
 
@@ -76,12 +76,14 @@ export class RejectedLogins {
     const otherAt = last?.password === password ? last.otherAt : last?.at;
     const sinceOther =
       otherAt === undefined ? at - (loginHistory.othersRejectedAt ?? -Infinity) : now - otherAt;
-    const value = { password, at: now, otherAt };
+    const rejected = { password, at: now, otherAt };
     for (const namespace of namespaces) {
-      this.#rejected.set(user, value, namespace);
-      const others = this.#valuesOf(namespace, user).filter((other) => other.password !== password);
-      const values = [...others, value].slice(-MAX_REJECTED_VALUES);
-      this.#values.set(keyIn(namespace, user), values, namespace);
+      this.#rejected.set(user, rejected, namespace);
+      const others = this.#passwordsOf(namespace, user).filter(
+        (other) => other.password !== password,
+      );
+      const passwords = [...others, rejected].slice(-MAX_REJECTED_PASSWORDS);
+      this.#passwords.set(keyIn(namespace, user), passwords, namespace);
     }
     return {
       count: attempts,
@@ -91,8 +93,8 @@ export class RejectedLogins {
   }
 
   /**
-   * Too many other values of the user were rejected for the namespace: how long this one has to wait. Undefined when it
-   * may be presented now, as one that has been accepted before, and one that was rejected and has rules of its own.
+   * Too many other passwords of the user were rejected for the namespace: how long this one has to wait. Undefined when
+   * it may be presented now, as one that has been accepted before, and one that was rejected and has rules of its own.
    */
   waitOf({
     user,
@@ -101,15 +103,16 @@ export class RejectedLogins {
   }: Omit<Login, 'namespaces'> & { readonly namespace: string }): Ms | undefined {
     if (this.#isAccepted(namespace, password)) return undefined;
     const end = this.#clock.monotonic() - LOCKOUT_WINDOW;
-    const values = this.#valuesOf(namespace, user).filter(({ at }) => at > end);
-    const isKnown = values.some((value) => value.password === password);
-    const [oldest] = values;
-    if (isKnown || oldest === undefined || values.length < MAX_REJECTED_VALUES) return undefined;
+    const rejected = this.#passwordsOf(namespace, user).filter(({ at }) => at > end);
+    const isKnown = rejected.some((each) => each.password === password);
+    const [oldest] = rejected;
+    const isFew = rejected.length < MAX_REJECTED_PASSWORDS;
+    if (isKnown || isFew || oldest === undefined) return undefined;
     return oldest.at - end;
   }
 
-  #valuesOf(namespace: string, user: string): readonly RejectedValue[] {
-    return this.#values.get(keyIn(namespace, user)) ?? [];
+  #passwordsOf(namespace: string, user: string): readonly RejectedPassword[] {
+    return this.#passwords.get(keyIn(namespace, user)) ?? [];
   }
 
   /** For that namespace: of another one it would tell which of many guesses is right, without a login. */

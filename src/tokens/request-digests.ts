@@ -4,6 +4,7 @@ import {
   clientIdOf,
   type LoginRequest,
   type PasswordRequest,
+  presentsPassword,
   type TokenRequest,
 } from '../oauth/grants.ts';
 
@@ -57,14 +58,14 @@ export class RequestDigests {
    * a name in any case, so other spellings count as the same user.
    */
   ofUser(request: TokenRequest): string | undefined {
-    if (!('password' in request)) return undefined;
+    if (!presentsPassword(request)) return undefined;
     const username = request.username.reveal().trim().toLowerCase();
     return this.#digest([...this.#accountsOf(request), username]);
   }
 
   /** Of user and password together, as they were written; undefined for a request without a password. */
   ofPassword(request: TokenRequest): string | undefined {
-    if (!('password' in request)) return undefined;
+    if (!presentsPassword(request)) return undefined;
     const { username, password } = request;
     const client = request.grantType === 'password' ? [clientIdOf(request)] : [];
     const at = [...this.#accountsOf(request), ...client];

@@ -19,7 +19,9 @@ export function lineOf(
   return expiry > now ? 'renewals' : 'newcomers';
 }
 
-/** Renewals are served by deadline, but by namespace in turn where less than this is left: so much only an overload is. */
+/**
+ * Renewals go by deadline. That less than this is left is a sign of overload: such renewals go by namespace in turn.
+ */
 const URGENT: Ms = minutes(2);
 
 /**

@@ -12,9 +12,14 @@ import type { Key } from '../lib/key.ts';
 import { LruMap } from '../lib/lru-map.ts';
 import { type EpochMs, hours, isFromTheFuture, minutes } from '../lib/time.ts';
 import { type Environments, tokenUrlOf } from '../oauth/environment.ts';
-import { type LogoutRequest, type PasswordRequest, urlOf } from '../oauth/grants.ts';
+import {
+  type LogoutRequest,
+  type PasswordRequest,
+  presentsPassword,
+  urlOf,
+} from '../oauth/grants.ts';
 import type { Token } from '../oauth/token.ts';
-import { CachedFailures, isLoginRequest } from './cached-failures.ts';
+import { CachedFailures } from './cached-failures.ts';
 import { raiseUrgency, type Ticket } from './deadline-queue.ts';
 import type { RequestLimiter } from './host-limiters.ts';
 import { InFlight } from './in-flight.ts';
@@ -336,7 +341,7 @@ export class TokenClient {
     const response = await limiter.run(host, ticket, send, cancelled);
     if (isTokenFailure(response)) return response;
     const { request } = state.demand;
-    this.#failures.clear(request, state.namespaces);
+    this.#failures.succeeded(request, state.namespaces);
     this.#notBeforePolicies.learn(urlOf(request), response);
     return response;
   }
@@ -370,7 +375,7 @@ export class TokenClient {
       namespaces: new Set([namespace]),
       deadline,
       expiresAt: currentToken?.expiresAt,
-      login: isLoginRequest(request),
+      login: presentsPassword(request),
     };
   }
 

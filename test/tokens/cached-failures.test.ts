@@ -175,7 +175,7 @@ describe('three rejected passwords of a user from one namespace', () => {
   });
 
   it('keep no password waiting that was accepted for that namespace', () => {
-    failures.clear(withPassword('right'), ['shop']);
+    failures.succeeded(withPassword('right'), ['shop']);
     for (const password of ['a', 'b', 'c']) {
       failures.add(REJECTED, aDemand(withPassword(password)), ['shop']);
     }
@@ -184,7 +184,7 @@ describe('three rejected passwords of a user from one namespace', () => {
   });
 
   it('do not tell which of many guesses another namespace has had accepted', () => {
-    failures.clear(withPassword('right'), ['elsewhere']);
+    failures.succeeded(withPassword('right'), ['elsewhere']);
     expect(found(withPassword('right'))?.failure.kind).toBe('Throttled');
   });
 
@@ -195,7 +195,7 @@ describe('three rejected passwords of a user from one namespace', () => {
   });
 
   it('are forgotten when one is accepted from that namespace', () => {
-    failures.clear(withPassword('right'), ['shop']);
+    failures.succeeded(withPassword('right'), ['shop']);
     expect(found(withPassword('four'))).toBeUndefined();
   });
 
@@ -238,7 +238,7 @@ it.each([withPassword('wrong'), withGrant('wrong', 'user', 'a')])(
 );
 
 it('a password that may only be locked out is tried again when the clock is set back', () => {
-  failures.clear(withPassword('right'), ['shop']);
+  failures.succeeded(withPassword('right'), ['shop']);
   reject('right');
   clock.jump(-hours(1));
   expect(found(withPassword('right'))).toBeUndefined();
