@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import type { RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { Agent, type Dispatcher, ProxyAgent } from 'undici';
+import { Sockets } from '../lib/sockets.ts';
 import { systemClock } from '../lib/system-clock.ts';
 import { type Ms, minutes, seconds } from '../lib/time.ts';
 
@@ -33,7 +34,7 @@ export class RestConfig {
   #current: { readonly fingerprint: string; readonly dispatcher: Dispatcher } | undefined;
   /** Among them are replaced ones whose last requests have not ended yet. */
   readonly #open = new Set<Dispatcher>();
-  readonly #closing = new AbortController();
+  readonly #sockets = new Sockets();
 
   /**
    * @param now the monotonic clock
@@ -82,8 +83,7 @@ export class RestConfig {
   /** Ends all connections, requests in flight included. */
   async close(): Promise<void> {
     await Promise.all([...this.#open].map((dispatcher) => dispatcher.destroy()));
-    // undici leaves open what is still connecting
-    this.#closing.abort();
+    this.#sockets.destroy();
   }
 
   #readAgain(): Promise<ApiConnection> {
@@ -118,7 +118,7 @@ export class RestConfig {
       .digest('hex');
     if (this.#current?.fingerprint === fingerprint) return this.#current.dispatcher;
     if (this.#current !== undefined) this.#retire(this.#current.dispatcher);
-    const dispatcher = connect(tls, proxy, this.#closing.signal);
+    const dispatcher = connect(tls, proxy, this.#sockets);
     this.#current = { fingerprint, dispatcher };
     this.#open.add(dispatcher);
     return dispatcher;
@@ -132,15 +132,19 @@ export class RestConfig {
 }
 
 /** HTTP/1.1, so no watch shares a connection. Idle connections are closed before a load balancer drops them (60 s). */
-function connect(tls: object, proxy: string | undefined, signal: AbortSignal): Dispatcher {
+function connect(tls: object, proxy: string | undefined, sockets: Sockets): Dispatcher {
   const pool = { allowH2: false, keepAliveTimeout: seconds(30), keepAliveMaxTimeout: seconds(50) };
-  const keepAlive = { keepAlive: true, keepAliveInitialDelay: seconds(30) };
-  const socket = { ...keepAlive, timeout: seconds(10), signal };
-  if (proxy === undefined) return new Agent({ ...pool, connect: { ...socket, ...tls } });
+  const socket = { keepAlive: true, keepAliveInitialDelay: seconds(30), timeout: seconds(10) };
+  if (proxy === undefined) {
+    const connect = sockets.connector({ ...socket, ...tls, allowH2: false });
+    return new Agent({ ...pool, connect });
+  }
   if (!/^https?:/.test(proxy)) throw new Error('proxy-url of the kubeconfig must be http or https');
   return new ProxyAgent({
     ...pool,
     uri: proxy,
+    clientFactory: sockets.pool,
+    factory: sockets.pool,
     proxyTls: socket,
     requestTls: { ...socket, ...tls },
   });

@@ -5,6 +5,7 @@ import tls, { createSecureContext } from 'node:tls';
 import { type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import type { Clock } from '../lib/clock.ts';
 import { Failure } from '../lib/failure.ts';
+import { Sockets } from '../lib/sockets.ts';
 import { type Ms, minutes, seconds } from '../lib/time.ts';
 import type { Environment } from './environment.ts';
 import { exceptionsFor, type ProxySettings } from './proxy.ts';
@@ -33,7 +34,7 @@ export class Connections {
   readonly #pools = new Map<string, Pool>();
   /** Replaced ones too: requests that began before may still use them. A certificate changes every few months. */
   readonly #opened: Dispatcher[] = [];
-  readonly #closing = new AbortController();
+  readonly #sockets = new Sockets();
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
@@ -59,14 +60,12 @@ export class Connections {
   async close(): Promise<void> {
     this.#pools.clear();
     await Promise.all(this.#opened.splice(0).map((dispatcher) => dispatcher.destroy()));
-    // undici leaves open what is still connecting
-    this.#closing.abort();
+    this.#sockets.destroy();
   }
 
   #open(environment: Environment, trust: string): Dispatcher {
     const { timeouts, proxy, perHost } = this.#options;
-    const { signal } = this.#closing;
-    const tls = { ...(trust !== '' && trusting(trust)), timeout: timeouts.connect, signal };
+    const tls = { ...(trust !== '' && trusting(trust)), timeout: timeouts.connect };
     const dispatcher = new EnvHttpProxyAgent({
       httpProxy: '',
       httpsProxy: proxy.https,
@@ -78,7 +77,8 @@ export class Connections {
       headersTimeout: timeouts.total,
       bodyTimeout: timeouts.total,
       connectTimeout: timeouts.connect,
-      connect: tls,
+      connect: this.#sockets.connector({ ...tls, allowH2: false }),
+      clientFactory: this.#sockets.pool,
       requestTls: tls,
       proxyTls: tls,
     });

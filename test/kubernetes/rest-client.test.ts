@@ -4,6 +4,7 @@ import { describe, expect, it } from '@jest/globals';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiRequest } from '../../src/kubernetes/rest-client.ts';
 import { createRestClient } from '../../src/kubernetes/rest-client.ts';
+import { undiciSockets } from '../support/undici-sockets.ts';
 import {
   type Asked,
   collect,
@@ -57,6 +58,14 @@ describe('a request', () => {
     await using server = await startScriptedApiServer(() => ({}));
     for (let i = 0; i < 20; i += 1) await server.restClient.request(get());
     expect(server.connections()).toBeLessThan(3);
+  });
+
+  it('leaves nothing in memory of a connection that is closed', async () => {
+    await using server = await startScriptedApiServer(() => ({ headers: { connection: 'close' } }));
+    using sockets = undiciSockets();
+    for (let i = 0; i < 20; i += 1) await server.restClient.request(get());
+    expect(sockets.connected()).toBe(20);
+    expect(await sockets.inMemory()).toBeLessThan(5);
   });
 
   it('that is refused is an ApiError which shows nothing of the answer when printed', async () => {

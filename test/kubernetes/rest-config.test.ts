@@ -121,18 +121,27 @@ describe('access to the API server', () => {
     expect((await access.get()).headers).toEqual({ authorization: 'Bearer t' });
   });
 
-  it('closes also the connections whose TLS handshake hangs', async () => {
-    await using server = await startSilentServer();
-    const origin = `https://127.0.0.1:${server.port}`;
-    await writeKubeconfig({ token: 't' }, { server: origin });
-    const config = open();
-    const { dispatcher } = await config.get();
-    const request = dispatcher.request({ origin, path: '/', method: 'GET' });
-    await until(() => server.connections() === 1);
-    await Promise.all([config.close(), expect(request).rejects.toThrow('destroyed')]);
-    await until(() => server.connections() === 0);
-    // Before the time-out of a connection, 10 s
-  }, 8_000);
+  it.each([
+    ['the server', 'https', false],
+    ['a proxy', 'https', true],
+    ['a proxy for http', 'http', true],
+  ])(
+    'closes also a connection whose TLS handshake with %s hangs',
+    async (_, protocol, isProxy) => {
+      await using silent = await startSilentServer();
+      const origin = `${protocol}://localhost:${silent.port}`;
+      const proxy = isProxy ? { 'proxy-url': `https://localhost:${silent.port}` } : {};
+      await writeKubeconfig({ token: 't' }, { server: origin, ...proxy });
+      const config = open();
+      const { dispatcher } = await config.get();
+      const request = dispatcher.request({ origin, path: '/', method: 'GET' });
+      await until(() => silent.connections() === 1);
+      await Promise.all([config.close(), expect(request).rejects.toThrow()]);
+      await until(() => silent.connections() === 0);
+      // Before the time-out of a connection, 10 s
+    },
+    8_000,
+  );
 
   it('takes the proxy of the kubeconfig, if it speaks HTTP', async () => {
     await writeKubeconfig({ token: 't' }, { 'proxy-url': 'http://localhost:2' });

@@ -7,6 +7,7 @@ import { afterEach, describe, expect, it } from '@jest/globals';
 import { minutes, seconds } from '../../src/lib/time.ts';
 import { createTokenSource } from '../../src/oauth/token-endpoint.ts';
 import { startSilentServer } from '../support/silent-server.ts';
+import { undiciSockets } from '../support/undici-sockets.ts';
 import { until } from '../support/world.ts';
 import {
   aRequest,
@@ -48,6 +49,15 @@ it('are as many to a host as may be asked of it at once', async () => {
 
   expect(results).toEqual(results.map(() => A_TOKEN));
   expect(seen.connections).toBe(6);
+});
+
+it('leave nothing in memory once they are closed', async () => {
+  const { tokenUrl } = await serve(respondWith(200, GOOD, { connection: 'close' }));
+  const { obtain } = aSource();
+  using sockets = undiciSockets();
+  for (let i = 0; i < 20; i += 1) await obtain(aRequest(tokenUrl));
+  expect(sockets.connected()).toBe(20);
+  expect(await sockets.inMemory()).toBeLessThan(5);
 });
 
 describe('connections in the middle of a TLS handshake', () => {
@@ -221,6 +231,40 @@ describe('a proxy', () => {
     expect(await source.obtain(aRequest(tokenUrl))).toEqual(A_TOKEN);
     expect(tunnels).toHaveLength(expected);
   });
+
+  it('leaves nothing in memory of a connection that is closed', async () => {
+    const certificate = selfSigned();
+    const { path: caFile } = await aFile(certificate.cert);
+    const closing = respondWith(200, GOOD, { connection: 'close' });
+    const { tokenUrl } = await serve(closing, certificate);
+    const { https } = await aProxy();
+    const source = aSource({ caFile }, { proxy: { https, except: '' } });
+    using sockets = undiciSockets();
+    for (let i = 0; i < 20; i += 1)
+      expect(await source.obtain(aRequest(tokenUrl))).toEqual(A_TOKEN);
+    expect(sockets.connected()).toBe(40); // to the proxy and through it
+    expect(await sockets.inMemory()).toBeLessThan(10);
+  });
+
+  it('is left at once in the middle of a TLS handshake with the server behind it', async () => {
+    await using silent = await startSilentServer();
+    const { https, tunnels } = await aProxy();
+    const { hosts, client } = someHosts(
+      {},
+      {
+        timeouts: { connect: minutes(10), total: minutes(10) },
+        proxy: { https, except: '' },
+      },
+    );
+    const { signal } = new AbortController();
+    const url = `https://localhost:${silent.port}/token`;
+    const request = createTokenSource(hosts)(aRequest(url), signal);
+    await until(() => silent.connections() === 1);
+    await client.close();
+    expect(await request).toMatchObject({ kind: 'NetworkError' });
+    await until(() => silent.connections() === 0);
+    expect(tunnels).toHaveLength(1);
+  }, 20_000);
 
   it('that refuses is a network error', async () => {
     const { caFile, tokenUrl } = await aServer();
