@@ -38,6 +38,10 @@ const LIST_REPEATED = new Failure(
   'ClusterUnavailable',
   'The API server sends the same page of a list again and again',
 );
+const GONE_AGAIN = new Failure(
+  'ClusterUnavailable',
+  'The API server has dropped the version of a list before it was complete or watched (HTTP 410), again and again',
+);
 const PAGE_TIMED_OUT = new Failure(
   'ClusterUnavailable',
   'The API server did not answer a list in time',
@@ -81,6 +85,8 @@ class Informer<T> {
   #heardAt: Ms = 0;
   /** How many lists and watches have failed in a row. */
   #failures = 0;
+  /** The last list or watch failed with HTTP 410. Once is usual, after an interruption; a second time it is reported. */
+  #wasGone = false;
   #isSynced = false;
 
   constructor(options: InformerOptions<T>, signal: AbortSignal) {
@@ -198,6 +204,7 @@ class Informer<T> {
 
   #succeeded(): void {
     this.#failures = 0;
+    this.#wasGone = false;
     this.#errors.clear();
   }
 
@@ -207,6 +214,8 @@ class Informer<T> {
     const reason = error instanceof WatchError ? error.reason : unexpectedError('The watch', error);
     this.#state = reason === 'gone' ? EMPTY : interrupted(this.#state);
     if (reason !== 'gone') this.#errors.add(reason);
+    else if (this.#wasGone) this.#errors.add(GONE_AGAIN);
+    this.#wasGone = reason === 'gone';
     const wait = Math.min(BACKOFF.first * 2 ** Math.min(this.#failures, 10), BACKOFF.longest);
     this.#failures += 1;
     await sleep({ ms: wait * (0.5 + random() / 2), clock, signal: this.#signal });

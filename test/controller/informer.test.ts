@@ -348,6 +348,47 @@ describe('an informer', () => {
     await finish(seen, listWatch);
   });
 
+  const GONE_AGAIN =
+    'The API server has dropped the version of a list before it was complete or watched (HTTP 410), again and again';
+  const twoPages = { ...page('a'), continue: 'p2' };
+
+  it.each<[string, ScriptedSource]>([
+    [
+      'each second page',
+      new ScriptedSource([twoPages, gone(), twoPages, gone(), twoPages, gone()]),
+    ],
+    ['each watch', new ScriptedSource([], [[[1, gone()]], [[1, gone()]], [[1, gone()]]])],
+  ])('says once that the version is too old for %s, from the second time on', async (_, source) => {
+    const seen = start(source, () => 1);
+    await clock.advance(seconds(0.5));
+    expect(seen.problems).toEqual([]);
+    await clock.advance(seconds(4));
+    expect(seen.problems).toEqual([GONE_AGAIN]);
+    await clock.advance(minutes(10));
+    expect(seen.problems).toEqual([GONE_AGAIN, undefined]);
+    await finish(seen, source);
+  });
+
+  it.each<[string, Act[][]]>([
+    [
+      'a success',
+      [
+        [[1, gone()]],
+        [
+          [1, apply('a', '20')],
+          [1, gone()],
+        ],
+      ],
+    ],
+    ['another failure', [[[1, gone()]], [[1, forbidden()]], [[1, gone()]]]],
+  ])('does not say so of a version that is too old again after %s', async (_, watches) => {
+    const source = new ScriptedSource([], watches);
+    const seen = start(source, () => 1);
+    await clock.advance(minutes(10));
+    expect(seen.problems).not.toContain(GONE_AGAIN);
+    await finish(seen, source);
+  });
+
   it('backs off between failures, doubling up to half a minute, and says each problem once', async () => {
     const lists = [...Array.from({ length: 7 }, forbidden), new TypeError('a bug'), page('a')];
     const listWatch = new ScriptedSource(lists);
