@@ -118,18 +118,12 @@ export class Controller {
       this.#errors.delete(key);
       return resultOf(action);
     } catch (error) {
-      if (signal.aborted || this.#signals === undefined) return this.#aborted(key);
+      if (signal.aborted) return 'aborted'; // the next term begins with a queue of its own, and all keys
       const attempts = (this.#errors.get(key) ?? 0) + 1;
       this.#errors.set(key, attempts);
       this.#schedule(key, this.#options.onError(error, key, attempts));
       return 'error';
     }
-  }
-
-  /** It is due for the next controller that works on this queue. */
-  #aborted(key: Key): 'aborted' {
-    this.#options.queue.add(key);
-    return 'aborted';
   }
 
   #schedule(key: Key, action: Action): void {

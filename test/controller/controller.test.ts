@@ -257,7 +257,24 @@ describe('the end of a controller', () => {
     expect(queue.snapshot()).toMatchObject({ ready: 1, unfinishedWork: 0 });
   });
 
-  it('aborts running passes when it must, and leaves their keys to the next leader', async () => {
+  it('counts and reports what a pass throws after a stop', async () => {
+    const gates = { a: gate() };
+    const thrown: unknown[] = [];
+    const onError = (error: unknown): Action => {
+      thrown.push(error);
+      return 'await-change';
+    };
+    addAll('a');
+    const ended = run(controller(gated(gates), { onError }));
+    await settle();
+    stop.abort();
+    const bug = new TypeError('a bug');
+    gates.a.reject(bug);
+    await ended;
+    expect([thrown, results]).toEqual([[bug], [['error', 0]]]);
+  });
+
+  it('aborts running passes when it must, which counts as no error', async () => {
     const hanging = (_: string, signal: AbortSignal): Promise<Action> =>
       new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason));
@@ -273,7 +290,7 @@ describe('the end of a controller', () => {
     abort.abort();
     await ended;
     expect([thrown, results]).toEqual([[], []]);
-    expect([queue.get(), queue.get()]).toEqual(['a', 'b']);
+    expect(queue.snapshot()).toMatchObject({ ready: 0, unfinishedWork: 0 });
   });
 
   it.each(['stop', 'abort'])(
