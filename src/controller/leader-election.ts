@@ -75,6 +75,8 @@ async function lead(
   first: Term,
 ): Promise<'stopped' | 'lost'> {
   const lost = new AbortController();
+  const warn = () => options.log.warn('The Lease is lost; this replica leads no more');
+  lost.signal.addEventListener('abort', warn);
   const ended = new AbortController();
   const leading = new LeadershipTerm(first, options.clock, lost);
   const cut = new AbortController();

@@ -18,6 +18,7 @@ const TIMES = {
   retryPeriod: seconds(2),
 } as const;
 const DOWN = new Failure('ClusterUnavailable', 'the API server is down');
+const LOST = 'The Lease is lost; this replica leads no more';
 
 let clock: FakeClock;
 let lines: string[];
@@ -211,7 +212,7 @@ describe('one contender', () => {
     expect(one.isLeading).toBe(true);
     await clock.advance(1);
     expect([one.isLeading, one.result, cluster.lease?.holder]).toEqual([false, 'lost', 'one']);
-    expect([clock.timers, lines.slice(1)]).toEqual([0, [DOWN.message]]);
+    expect([clock.timers, lines.slice(1)]).toEqual([0, [DOWN.message, LOST]]);
   });
 
   it('does not wait for a store that never answers', async () => {
@@ -273,6 +274,7 @@ describe('one contender', () => {
     happens(cluster);
     await clock.advance(seconds(1));
     expect([one.isLeading, one.result]).toEqual([false, 'lost']);
+    expect(lines.slice(1)).toContain(LOST);
   });
 
   it('tries later when it cannot look after a conflict, or meets two in a row', async () => {
