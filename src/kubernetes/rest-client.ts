@@ -32,11 +32,11 @@ export interface ApiRequest {
   readonly signal: AbortSignal;
   /** For each of at most two tries; 30 s when absent. */
   readonly timeout?: Ms;
-  /** Called right before each try leaves; what it throws ends the request. */
+  /** Called before a connection is made for a try, and when it is written; what it throws ends the request. */
   readonly beforeSend?: () => void;
 }
 
-export type StreamRequest = Omit<ApiRequest, 'body' | 'timeout'>;
+export type StreamRequest = Omit<ApiRequest, 'body' | 'timeout' | 'beforeSend'>;
 
 export interface ApiResponse {
   readonly status: number;
@@ -128,7 +128,7 @@ export class UndiciRestClient implements RestClient {
 
   async #sendOnce<T extends StatusResponse>(request: ApiRequest, send: Send<T>): Promise<T> {
     const { dispatcher, headers } = await this.#ready(request);
-    const { method, path, query, body, signal, timeout = DEFAULT_TIMEOUT } = request;
+    const { method, path, query, body, signal, timeout = DEFAULT_TIMEOUT, beforeSend } = request;
     const search = query === undefined ? '' : `?${queryOf(query)}`;
     const whole = {
       origin: this.#restConfig.origin,
@@ -138,8 +138,9 @@ export class UndiciRestClient implements RestClient {
       body: body === undefined ? null : JSON.stringify(body),
       signal,
       timeout,
+      beforeSend,
     };
-    request.beforeSend?.();
+    beforeSend?.();
     try {
       const response = await send(dispatcher, whole);
       this.#count(method, String(response.status));
@@ -206,7 +207,7 @@ const openStream: Send<StatusResponse & { readonly body: AsyncIterable<Buffer> }
   dispatcher,
   request,
 ) => {
-  const { timeout: headersTimeout, ...rest } = request;
+  const { timeout: headersTimeout, beforeSend: _, ...rest } = request;
   const limits = { headersTimeout, bodyTimeout: 0 };
   const { statusCode: status, headers, body } = await dispatcher.request({ ...rest, ...limits });
   if (isSuccess(status)) return { status, body };

@@ -21,6 +21,8 @@ export interface WholeRequest {
   readonly signal: AbortSignal;
   /** For the whole exchange. */
   readonly timeout: Ms;
+  /** Called once there is a connection, right before the request is written; what it throws ends it unwritten. */
+  readonly beforeSend?: (() => void) | undefined;
 }
 
 /** What comes before the body. The status is 0 until it has arrived. */
@@ -45,17 +47,18 @@ const cutAfter = (head: Head, cause: Error): Error =>
 /**
  * Sends one request and collects its response, of at most `largest` bytes. By undici's lowest layer: half of what its
  * `request` costs in time and memory goes into a stream for the body, which small responses do not need.
- * Rejects with undici's error, a TimeoutError, either of them in a ResponseCut, or the signal's reason.
+ * Rejects with undici's error, a TimeoutError, either of them in a ResponseCut, the signal's reason, or what
+ * `beforeSend` throws.
  */
 export async function sendRequest(
   dispatcher: Dispatcher,
-  { signal, timeout, ...request }: WholeRequest,
+  { signal, timeout, beforeSend, ...request }: WholeRequest,
   largest: number,
 ): Promise<WholeResponse> {
   const head: Head = { status: 0, headers: {} };
   const send = (ended: AbortSignal): Promise<WholeResponse> =>
     new Promise((resolve, reject) => {
-      const collector = new Collector(largest, head, { resolve, reject });
+      const collector = new Collector(largest, head, { resolve, reject }, beforeSend);
       ended.addEventListener('abort', () => collector.abort(ended.reason));
       dispatcher.dispatch(request, collector);
     });
@@ -74,15 +77,22 @@ class Collector implements Dispatcher.DispatchHandler {
   readonly #largest: number;
   readonly #head: Head;
   readonly #outcome: Outcome;
+  readonly #beforeSend: WholeRequest['beforeSend'];
   readonly #chunks: Buffer[] = [];
   #size = 0;
   #controller: Dispatcher.DispatchController | undefined;
   #aborted: { readonly reason: Error } | undefined;
 
-  constructor(largest: number, head: Head, outcome: Outcome) {
+  constructor(
+    largest: number,
+    head: Head,
+    outcome: Outcome,
+    beforeSend: WholeRequest['beforeSend'],
+  ) {
     this.#largest = largest;
     this.#head = head;
     this.#outcome = outcome;
+    this.#beforeSend = beforeSend;
   }
 
   /** A request that undici has not sent yet is not sent. */
@@ -94,7 +104,8 @@ class Collector implements Dispatcher.DispatchHandler {
 
   onRequestStart(controller: Dispatcher.DispatchController): void {
     this.#controller = controller;
-    if (this.#aborted !== undefined) controller.abort(this.#aborted.reason);
+    if (this.#aborted !== undefined) return controller.abort(this.#aborted.reason);
+    this.#beforeSend?.();
   }
 
   onResponseStart(

@@ -17,7 +17,7 @@ export interface HttpRequest {
   readonly body: string;
   /** It counts at the server: never sent again once it may have arrived. */
   readonly once?: boolean;
-  /** Called right before each try leaves; what it throws ends the exchange. */
+  /** Called before a connection is made for a try, and when it is written; what it throws ends the exchange. */
   readonly beforeSend?: (() => void) | undefined;
 }
 
@@ -83,7 +83,7 @@ async function sendWithRetries(
     requestedAt = clock.now();
     const left = Math.max(deadline - clock.monotonic(), 1);
     const path = pathname + search;
-    const whole = { origin, path, method, headers, body, signal, timeout: left };
+    const whole = { origin, path, method, headers, body, signal, timeout: left, beforeSend };
     return sendRequest(dispatcher, whole, MAX_BODY).then(responseFrom, responseOfError);
   };
   const isHarmless = once ? isUnsent : isTransient;

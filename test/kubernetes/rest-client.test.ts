@@ -156,6 +156,26 @@ describe('a request', () => {
     await expect(another).rejects.toBe(reason);
   });
 
+  it('is not written when that is forbidden while its connection is made', async () => {
+    const asked: string[] = [];
+    await using server = await startScriptedApiServer(({ path }) => {
+      asked.push(path);
+      return {};
+    });
+    let isLost = false;
+    const beforeSend = (): void => {
+      if (isLost) throw new Error('the Lease is lost');
+      queueMicrotask(() => {
+        isLost = true;
+      });
+    };
+    const refused = await server.restClient.request(get({ path: '/refused', beforeSend }));
+    expect(refused).toBeInstanceOf(ApiError);
+    expect(await server.restClient.request(get({ path: '/next' }))).toMatchObject({ status: 200 });
+    expect(asked).toEqual(['/next']);
+    expect(server.connections()).toBe(1);
+  });
+
   it('with an endless answer is cut off', async () => {
     const block = Buffer.alloc(1024 * 1024, ' ');
     await using server = await startScriptedApiServer(() => (response) => {

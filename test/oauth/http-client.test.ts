@@ -109,6 +109,23 @@ const asSent = (changes: Partial<Sent>): Sent => {
   return { status: 401, encoding: undefined, kept: body.length, end: 'close', ...changes, body };
 };
 
+it('a request is not written when the term ends while its connection is made', async () => {
+  const { seen, url } = await serve(asSent({}));
+  const lost = new AbortController();
+  let endsNow = false;
+  const beforeSend = (): void => {
+    if (endsNow) lost.abort(new Error('the Lease is lost'));
+    lost.signal.throwIfAborted();
+    queueMicrotask(() => {
+      endsNow = true;
+    });
+  };
+  const { hosts } = someHosts({}, { beforeSend });
+  const token = createTokenSource(hosts)(aRequest(url), lost.signal);
+  await expect(token).rejects.toThrow('the Lease is lost');
+  expect(seen.requests).toBe(0);
+});
+
 describe('a response with a status line', () => {
   it.each(BROKEN)('is one whatever its body: %s', async (_, changes) => {
     expect(await kindsOf(asSent(changes))).toEqual({
