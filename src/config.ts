@@ -2,7 +2,7 @@ import { X509Certificate } from 'node:crypto';
 import { parseDocument, stringify } from 'yaml';
 import * as z from 'zod';
 import { timesTooLong } from './controller/lease.ts';
-import { selectorProblem } from './kubernetes/label-selector.ts';
+import { DNS_SUBDOMAIN, selectorProblem } from './kubernetes/label-selector.ts';
 import { isObject, listAt, member } from './lib/json.ts';
 import { type Ms, seconds } from './lib/time.ts';
 import { BUILT_IN_ENVIRONMENTS, type Environments } from './oauth/environment.ts';
@@ -169,7 +169,6 @@ const rule = (field: string, write: string) => ({
 });
 
 const LABEL = /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/;
-const DNS_NAME = /^[a-z0-9]([-.a-z0-9]{0,251}[a-z0-9])?$/;
 
 const isShort =
   (time: 'renewDeadline' | 'retryPeriod') =>
@@ -183,7 +182,7 @@ const isShort =
 const leaderElection = (namespace: string) =>
   section({
     enabled: flag.default(true),
-    name: text(DNS_NAME, 'write a name for the Lease').default('convercus-operator'),
+    name: text(DNS_SUBDOMAIN, 'write a name for the Lease').default('convercus-operator'),
     namespace: text(LABEL, 'write the name of a namespace').default(namespace),
     leaseSeconds: wholeNumber(1, 3_600).default(15),
     renewSeconds: number(0.5, 3_600).default(10),

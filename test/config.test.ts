@@ -172,6 +172,9 @@ describe('the configuration file', () => {
     ['leaderElection.retrySeconds', { leaderElection: { renewSeconds: 6, retrySeconds: 5 } }],
     ['leaderElection.retrySeconds', { leaderElection: { renewSeconds: 3.6, retrySeconds: 3 } }],
     ['leaderElection.retrySeconds', { leaderElection: { renewSeconds: 1.8, retrySeconds: 1.5 } }],
+    ['leaderElection.name', { leaderElection: { name: 'a..b' } }],
+    ['leaderElection.name', { leaderElection: { name: 'a.-b' } }],
+    ['leaderElection.name', { leaderElection: { name: 'a'.repeat(254) } }],
     ['renewal.minimumSeconds', { renewal: { minimumSeconds: 601 } }],
     ['renewal.jitterPercent', { renewal: { percent: 90, jitterPercent: 10 } }],
     ['renewal.percent', { renewal: { percent: 96, jitterPercent: 0 } }],
@@ -212,6 +215,9 @@ describe('the configuration file', () => {
   });
 
   it('accepts the values at the edge of what is allowed', () => {
+    for (const name of ['a', 'a.b-c.1', 'a'.repeat(253)]) {
+      expect(configOf({ leaderElection: { name } }).leaderElection.name).toBe(name);
+    }
     expect(configOf({ renewal: { percent: 95, jitterPercent: 4 } }).renewal.percent).toBe(95);
     const { leaderElection } = configOf({
       leaderElection: { leaseSeconds: 11, renewSeconds: 10, retrySeconds: 8.3 },

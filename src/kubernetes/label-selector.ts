@@ -93,12 +93,14 @@ const unexpected = (found: string, expected: string): SelectorError =>
   );
 
 const NAME = /^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$/;
-const PREFIX = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
-const LONGEST_PREFIX = 253;
+
+/** What Kubernetes asks of most names of objects, and of the prefix of a label's key (RFC 1123). */
+export const DNS_SUBDOMAIN =
+  /^(?=.{1,253}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$/;
 
 function checkKey(key: string): void {
   const [name = '', prefix, ...more] = key.split('/').reverse();
-  const isPrefix = prefix === undefined || (PREFIX.test(prefix) && prefix.length <= LONGEST_PREFIX);
+  const isPrefix = prefix === undefined || DNS_SUBDOMAIN.test(prefix);
   if (more.length > 0 || !isPrefix || !NAME.test(name)) {
     throw new SelectorError(`"${key}" is no key of a label`);
   }
