@@ -11,7 +11,7 @@ interface Folder {
 const BELOW = ['lib', 'oauth', 'credential'];
 
 const FOLDERS: Readonly<Record<string, Folder>> = {
-  lib: { uses: [], packages: [/^node:(crypto|util)$/, /^undici$/] },
+  lib: { uses: [], packages: [/^node:(crypto|net|util)$/, /^undici$/] },
   oauth: { uses: ['lib'], packages: [/^node:/, /^undici$/, /^p-retry$/, /^openid-client$/] },
   credential: { uses: ['lib', 'oauth'], packages: [/^node:crypto$/] },
   tokens: { uses: BELOW, packages: [/^node:crypto$/] },
