@@ -93,11 +93,16 @@ const NONE_SELECTED = {
     'No namespace matches: spec.namespaceSelector selects none, and of spec.namespaces none exists',
 } as const;
 
-function readyCondition({ selected, ready, notReady, failing }: Groups): ConditionDraft {
+/** One that fails tells more than one that waits. */
+const firstNotReady = ({ notReady, failing }: Groups): CredentialResource | undefined =>
+  notReady.find((each) => failing.includes(each)) ?? notReady[0];
+
+function readyCondition(groups: Groups): ConditionDraft {
+  const { selected, ready } = groups;
   const type = 'Ready';
   if (selected.length === 0) return { type, status: 'False', ...NONE_SELECTED };
   const message = `${ready.length} of ${selected.length} namespaces hold a valid token`;
-  const first = notReady.find((each) => failing.includes(each)) ?? notReady[0];
+  const first = firstNotReady(groups);
   if (first === undefined) {
     const reason = conditionOf(ready[0]?.status, type)?.reason ?? 'TokenValid';
     return { type, status: 'True', reason, message };
