@@ -1,6 +1,11 @@
-import { KubeConfig } from '@kubernetes/client-node';
+import type { KubeConfig } from '@kubernetes/client-node';
 import { ApiError } from '../kubernetes/api-error.ts';
-import { kubeconfigProblem, loadKubeConfig } from '../kubernetes/kubeconfig.ts';
+import {
+  loadDefaultKubeConfig,
+  loadKubeConfig,
+  problemOf,
+  readProblem,
+} from '../kubernetes/kubeconfig.ts';
 import { pathOf, type Resource } from '../kubernetes/resources.ts';
 import { type ApiRequest, type RestClient, UndiciRestClient } from '../kubernetes/rest-client.ts';
 import { RestConfig } from '../kubernetes/rest-config.ts';
@@ -155,32 +160,25 @@ type NewObject = Named & Readonly<Record<string, unknown>>;
 const MANAGER = { fieldManager: 'kubectl-convercus' };
 
 function loadedConfig({ kubeconfig, context }: ClusterOptions): KubeConfig {
-  const problem = context === undefined ? kubeconfigProblem(kubeconfig) : undefined;
-  if (problem !== undefined) throw new CliError(EXIT.cluster, problem);
   const config = readConfig(kubeconfig);
-  if (context === undefined) return config;
-  if (config.getContextObject(context) === null) {
-    throw new CliError(
-      EXIT.cluster,
-      `The kubeconfig has no context "${context}"; see those that it has: kubectl config get-contexts`,
-    );
+  if (context !== undefined) {
+    if (config.getContextObject(context) === null) {
+      throw new CliError(
+        EXIT.cluster,
+        `The kubeconfig has no context "${context}"; see those that it has: kubectl config get-contexts`,
+      );
+    }
+    config.setCurrentContext(context);
   }
-  config.setCurrentContext(context);
+  const problem = problemOf(config, kubeconfig);
+  if (problem !== undefined) throw new CliError(EXIT.cluster, problem);
   return config;
 }
 
 function readConfig(kubeconfig: string | undefined): KubeConfig {
   try {
-    return kubeconfig === undefined ? fromEnvironment() : loadKubeConfig(kubeconfig);
-  } catch {
-    const problem = kubeconfigProblem(kubeconfig) ?? 'The kubeconfig can not be read';
-    throw new CliError(EXIT.cluster, problem);
+    return kubeconfig === undefined ? loadDefaultKubeConfig() : loadKubeConfig(kubeconfig);
+  } catch (error) {
+    throw new CliError(EXIT.cluster, readProblem(error, kubeconfig));
   }
-}
-
-/** As kubectl: KUBECONFIG or ~/.kube/config also inside of a pod, and the service account only without them. */
-function fromEnvironment(): KubeConfig {
-  const config = new KubeConfig();
-  config.loadFromDefault();
-  return config;
 }

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs';
+import { delimiter } from 'node:path';
 import { KubeConfig } from '@kubernetes/client-node';
 import { textAt } from '../lib/json.ts';
 import { tlsProblem } from './kubeconfig-tls.ts';
@@ -6,15 +7,52 @@ import { tlsProblem } from './kubeconfig-tls.ts';
 const SERVICE_ACCOUNT_TOKEN = '/var/run/secrets/kubernetes.io/serviceaccount/token';
 /** What the library calls the context that it makes up when it finds no kubeconfig: http://localhost:8080. */
 const MADE_UP = 'loaded-context';
+/** And the one for the service account of a pod. */
+const IN_CLUSTER = 'inClusterContext';
 
 /** Given a path, that kubeconfig; else the service account of the pod; else `KUBECONFIG` or `~/.kube/config`. */
 export function loadKubeConfig(path: string | undefined): KubeConfig {
+  if (path !== undefined) return fromFile(path);
+  if (!existsSync(SERVICE_ACCOUNT_TOKEN)) return loadDefaultKubeConfig();
   const config = new KubeConfig();
-  if (path !== undefined) config.loadFromFile(path);
-  else if (existsSync(SERVICE_ACCOUNT_TOKEN)) config.loadFromCluster();
-  else config.loadFromDefault();
+  config.loadFromCluster();
   return config;
 }
+
+/** As kubectl: `KUBECONFIG` or `~/.kube/config` also inside of a pod, and the service account only without them. */
+export function loadDefaultKubeConfig(): KubeConfig {
+  const files = (process.env['KUBECONFIG'] ?? '').split(delimiter).filter((file) => file !== '');
+  const [first] = files;
+  if (first === undefined) {
+    const config = new KubeConfig();
+    config.loadFromDefault();
+    return config;
+  }
+  // Files that do not exist yet are left out, as kubectl does it, but one has to be there
+  const found = files.filter((file) => existsSync(file));
+  return merged((found.length === 0 ? [first] : found).map(fromFile));
+}
+
+function fromFile(path: string): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromFile(path);
+  return config;
+}
+
+/** Of several files the first that names something is right; `mergeConfig` of the library refuses a name that occurs twice. */
+function merged(configs: readonly KubeConfig[]): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromOptions({
+    clusters: firstOfEachName(configs.flatMap(({ clusters }) => clusters)),
+    users: firstOfEachName(configs.flatMap(({ users }) => users)),
+    contexts: firstOfEachName(configs.flatMap(({ contexts }) => contexts)),
+    currentContext: configs.map(({ currentContext }) => currentContext).find(Boolean),
+  });
+  return config;
+}
+
+const firstOfEachName = <T extends { readonly name: string }>(all: readonly T[]): T[] =>
+  all.filter(({ name }, at) => all.findIndex((each) => each.name === name) === at);
 
 /** Where the API server is; for a kubeconfig in which `kubeconfigProblem` finds nothing. */
 export const apiServerOf = (path: string | undefined): string =>
@@ -30,20 +68,39 @@ export function kubeconfigProblem(
   path: string | undefined,
   mayStartProcesses = isAllowedToStartProcesses(),
 ): string | undefined {
-  const isInCluster = path === undefined && existsSync(SERVICE_ACCOUNT_TOKEN);
-  const name = nameOf(path);
   try {
-    const config = loadKubeConfig(path);
-    if (config.getCurrentContext() === MADE_UP) return NOWHERE;
-    if (isInCluster) return isUrl(config.getCurrentCluster()?.server) ? undefined : NO_ADDRESS;
-    const problems = [loginProblem(config, mayStartProcesses), clusterProblem(config)];
-    return problems.map((problem) => problem && `The kubeconfig ${name} ${problem}`).find(Boolean);
+    return problemOf(loadKubeConfig(path), path, mayStartProcesses);
   } catch (error) {
-    // Parsers quote what they read, so only the code of an error is told
-    const code = textAt(error, 'code');
-    if (code === undefined) return `The kubeconfig ${name} is no kubeconfig in YAML; ${OTHERWISE}`;
-    return `The kubeconfig ${name} can't be read (${code}); ${OTHERWISE}`;
+    return readProblem(error, path);
   }
+}
+
+/**
+ * The same of one that is loaded, and whose context is chosen.
+ * @param path for the words; undefined for the one of the environment
+ */
+export function problemOf(
+  config: KubeConfig,
+  path: string | undefined,
+  mayStartProcesses = isAllowedToStartProcesses(),
+): string | undefined {
+  const context = config.getCurrentContext();
+  if (context === MADE_UP) return NOWHERE;
+  if (context === IN_CLUSTER) {
+    return isUrl(config.getCurrentCluster()?.server) ? undefined : NO_ADDRESS;
+  }
+  const problems = [loginProblem(config, mayStartProcesses), clusterProblem(config)];
+  return problems
+    .map((problem) => problem && `The kubeconfig ${nameOf(path)} ${problem}`)
+    .find(Boolean);
+}
+
+/** What an error of `loadKubeConfig` means. Parsers quote what they read, so only the code of an error is told. */
+export function readProblem(error: unknown, path: string | undefined): string {
+  const code = textAt(error, 'code');
+  return code === undefined
+    ? `The kubeconfig ${nameOf(path)} is no kubeconfig in YAML; ${OTHERWISE}`
+    : `The kubeconfig ${nameOf(path)} can't be read (${code}); ${OTHERWISE}`;
 }
 
 const nameOf = (path: string | undefined): string =>
@@ -68,9 +125,7 @@ function loginProblem(config: KubeConfig, mayStartProcesses: boolean): string | 
 
 function clusterProblem(config: KubeConfig): string | undefined {
   const cluster = config.getCurrentCluster();
-  if (!cluster) {
-    return 'names no current cluster; choose one with kubectl config use-context';
-  }
+  if (!cluster) return noCluster(config);
   if (!isUrl(cluster.server)) return 'names a server that is no URL with http or https';
   if (cluster.server.startsWith('http:') && !cluster.skipTLSVerify) {
     return 'names a server with http, which is used only with insecure-skip-tls-verify: true';
@@ -79,6 +134,13 @@ function clusterProblem(config: KubeConfig): string | undefined {
     return 'names a proxy-url that is no URL with http or https';
   }
   return cluster.server.startsWith('https:') ? tlsProblem(config) : undefined;
+}
+
+function noCluster(config: KubeConfig): string {
+  const context = config.getContextObject(config.getCurrentContext());
+  return context?.cluster
+    ? `has no cluster "${context.cluster}", which its context "${context.name}" names; choose another context`
+    : 'names no current cluster; choose one with kubectl config use-context';
 }
 
 /** `insecure-skip-tls-verify`: it does not matter which certificate the API server shows. */
