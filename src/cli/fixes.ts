@@ -63,10 +63,11 @@ const FIXES: Partial<Record<FailureKind, Fix>> = {
   ServerUnavailable: () => 'wait until the server is back: the operator tries again by itself',
 };
 
+/** Not `USERNAME`, which zsh keeps for the login name, whatever is read into it. */
 const VARIABLES: Readonly<Record<SecretField, string>> = {
   clientId: 'CLIENT_ID',
   clientSecret: 'CLIENT_SECRET',
-  username: 'USERNAME',
+  username: 'CONVERCUS_USER',
   password: 'PASSWORD',
   org: 'ORG',
 };
