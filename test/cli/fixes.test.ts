@@ -3,7 +3,8 @@ import { fixFor } from '../../src/cli/fixes.ts';
 import { aCredential } from '../support/builders.ts';
 
 /** Parameters of bash and zsh that a value can't be read into: they keep or change a meaning of their own. */
-const SPECIAL = /^(_|ARGV|BASH\w*|[EG]?UID|EGID|HOST|LOGNAME|PATH|PWD|RANDOM|SECONDS|USERNAME|argv)$/;
+const SPECIAL =
+  /^(_|ARGV|BASH\w*|[EG]?UID|EGID|HOST|LOGNAME|PATH|PWD|RANDOM|SECONDS|USERNAME|argv)$/;
 
 describe('the command that stores what a person types', () => {
   it.each(['client_credentials', 'password', 'legacy_login'] as const)(
