@@ -26,8 +26,18 @@ export interface OperatorConfig {
 
 const DEFAULT_RATE = 5;
 
-export function operatorConfigFrom(yaml: string): OperatorConfig {
-  const file: unknown = parse(yaml);
+/** Undefined for what is no YAML. */
+export function operatorConfigFrom(yaml: string): OperatorConfig | undefined {
+  let file: unknown;
+  try {
+    file = parse(yaml);
+  } catch {
+    return undefined;
+  }
+  return configFrom(file);
+}
+
+function configFrom(file: unknown): OperatorConfig {
   return {
     environments: environmentsFrom(member(file, 'environments')),
     namespaces: listAt(file, 'watch', 'namespaces').filter((each) => typeof each === 'string'),
@@ -40,7 +50,7 @@ export function operatorConfigFrom(yaml: string): OperatorConfig {
   };
 }
 
-export const DEFAULT_CONFIG: OperatorConfig = operatorConfigFrom('{}');
+export const DEFAULT_CONFIG: OperatorConfig = configFrom({});
 
 /** Keys of a built-in environment are replaced one by one, as the operator does it. */
 function environmentsFrom(written: unknown): Environments {
@@ -89,7 +99,14 @@ export async function readOperatorConfigs(context: Context): Promise<readonly Op
   });
   const mounted = found.length > 1 ? await mountedConfigMaps(context, namespace) : new Set();
   const inUse = found.filter(({ name }) => mounted.has(name));
-  return (inUse.length > 0 ? inUse : found).map(({ text }) => operatorConfigFrom(text));
+  return (inUse.length > 0 ? inUse : found).flatMap(({ name, text }) => {
+    const config = operatorConfigFrom(text);
+    if (config !== undefined) return [config];
+    context.host.err(
+      `Warning: config.yaml of ConfigMap "${name}" in namespace "${namespace}" is no YAML and is left out; the operator does not start with it\n`,
+    );
+    return [];
+  });
 }
 
 /** Where the credentials Secrets of ClusterConvercusCredentials are. */

@@ -82,5 +82,6 @@ const loginFlags = ({ login }: DoctorOptions): string[] => {
 
 async function configIn(file: string): Promise<readonly OperatorConfig[]> {
   const text = await readFile(file, 'utf8').catch(() => undefined);
-  return text === undefined ? [] : [operatorConfigFrom(text)];
+  const config = text === undefined ? undefined : operatorConfigFrom(text);
+  return config === undefined ? [] : [config];
 }
