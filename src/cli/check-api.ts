@@ -6,6 +6,7 @@ import type { Context } from './context.ts';
 import { type Check, checkLines, fail, ok, skip } from './doctor/check.ts';
 import { operatorChecks } from './doctor/installation.ts';
 import { CliError, EXIT, usageError } from './exit-code.ts';
+import { readOperatorConfig } from './operator-config.ts';
 import type { Result } from './output.ts';
 
 const POLL: Ms = seconds(1);
@@ -42,7 +43,7 @@ async function apiChecks(context: Context): Promise<Check[]> {
   return [
     ok('CRD', `${API_VERSION} is served`),
     await createCheck(context),
-    ...(await operatorChecks(context)),
+    ...(await operatorChecks(context, await readOperatorConfig(context))),
   ];
 }
 

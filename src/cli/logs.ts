@@ -5,6 +5,7 @@ import { cliErrorFrom } from './api-sentences.ts';
 import type { Context } from './context.ts';
 import { CliError, EXIT } from './exit-code.ts';
 import { referenceFrom } from './kind.ts';
+import { readOperatorConfig } from './operator-config.ts';
 import { isLeading, leaders, operatorNamespaceOf, operatorPods, PODS } from './operator-pods.ts';
 import { plain, type Result } from './output.ts';
 
@@ -40,9 +41,9 @@ export async function logs(
 
 async function leaderPod(context: Context, namespace: string): Promise<string> {
   const pods = (await operatorPods(context, namespace)) ?? [];
-  const leading = (await leaders(context, namespace, pods))?.find((each) =>
-    isLeading(each, context.host.now()),
-  );
+  const config = await readOperatorConfig(context);
+  const found = await leaders(context, config?.leaderElection.namespace ?? namespace, pods);
+  const leading = found?.find((each) => isLeading(each, context.host.now()));
   const pod =
     pods.find(({ name }) => name === leading?.holder) ??
     pods.find(({ isReady }) => isReady) ??

@@ -8,6 +8,7 @@ import {
 } from '../oauth/environment.ts';
 import type { Context } from './context.ts';
 import { ifAllowed } from './exit-code.ts';
+import type { Host } from './host.ts';
 import { mountedConfigMaps, OPERATOR_LABELS, operatorNamespaceOf } from './operator-pods.ts';
 
 /** What commands need of the operator's configuration. Problems with it are for the operator to tell. */
@@ -20,6 +21,11 @@ export interface OperatorConfig {
   /** ClusterConvercusCredentials are served, with credentials Secrets in that namespace; undefined: in its own. */
   readonly clusterCredentials: {
     readonly enabled: boolean;
+    readonly namespace: string | undefined;
+  };
+  readonly leaderElection: {
+    readonly enabled: boolean;
+    /** Of the Lease; undefined: that of the operator. */
     readonly namespace: string | undefined;
   };
 }
@@ -46,6 +52,10 @@ function configFrom(file: unknown): OperatorConfig {
     clusterCredentials: {
       enabled: member(file, 'clusterCredentials', 'enabled') === true,
       namespace: textAt(file, 'clusterCredentials', 'namespace') || undefined,
+    },
+    leaderElection: {
+      enabled: member(file, 'leaderElection', 'enabled') !== false,
+      namespace: textAt(file, 'leaderElection', 'namespace') || undefined,
     },
   };
 }
@@ -101,12 +111,21 @@ export async function readOperatorConfigs(context: Context): Promise<readonly Op
   const inUse = found.filter(({ name }) => mounted.has(name));
   return (inUse.length > 0 ? inUse : found).flatMap(({ name, text }) => {
     const config = operatorConfigFrom(text);
-    if (config !== undefined) return [config];
-    context.host.err(
-      `Warning: config.yaml of ConfigMap "${name}" in namespace "${namespace}" is no YAML and is left out; the operator does not start with it\n`,
-    );
-    return [];
+    if (config === undefined) warnOnce(context, `ConfigMap "${name}" in namespace "${namespace}"`);
+    return config === undefined ? [] : [config];
   });
+}
+
+/** Commands that wait read the configuration again and again. */
+const warned = new WeakSet<Host>();
+
+function warnOnce({ host }: Context, what: string): void {
+  if (!warned.has(host)) {
+    host.err(
+      `Warning: config.yaml of ${what} is no YAML and is left out; the operator does not start with it\n`,
+    );
+  }
+  warned.add(host);
 }
 
 /** Where the credentials Secrets of ClusterConvercusCredentials are. */

@@ -10,7 +10,9 @@ describe('the Secret that a CronJob writes', () => {
   it.each([
     ['kubectl create secret generic loyalty-token --from-literal=token=$TOKEN'],
     ['kubectl -n shop create secret generic "loyalty-token" --from-file=token=/tmp/t'],
-    ['kubectl --namespace shop create secret generic \\\n  loyalty-token \\\n  --from-file=token=/tmp/t'],
+    [
+      'kubectl --namespace shop create secret generic \\\n  loyalty-token \\\n  --from-file=token=/tmp/t',
+    ],
     ['kubectl create secret generic --dry-run=client -o yaml loyalty-token | kubectl apply -f -'],
     [`kubectl patch secret loyalty-token -p '{"data":{}}'`],
     [`kubectl patch secret/loyalty-token -p '{"data":{}}'`],

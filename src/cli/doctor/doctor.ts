@@ -62,7 +62,7 @@ async function allChecks(
   const ofTargets = credential.cluster === undefined ? targetChecks : namespaceChecks;
   const before = [
     ok('CRD', 'convercus.io/v1alpha1 is served'),
-    ...(await operatorChecks(context)),
+    ...(await operatorChecks(context, config)),
     ...(await servedChecks(context, credential, config)),
   ];
   const found = [...(await ofPlace()), ...(await ofTargets(context, credential))];

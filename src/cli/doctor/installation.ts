@@ -1,7 +1,7 @@
 import type { EpochMs } from '../../lib/time.ts';
 import type { Context } from '../context.ts';
 import { addressOf, type Shown } from '../kind.ts';
-import type { OperatorConfig } from '../operator-config.ts';
+import { DEFAULT_CONFIG, type OperatorConfig } from '../operator-config.ts';
 import {
   isLeading,
   type Leader,
@@ -12,12 +12,25 @@ import {
 import { duration, plain } from '../output.ts';
 import { type Check, fail, ok, skip } from './check.ts';
 
-/** Whether the operator is there, runs, and has a leader. */
-export async function operatorChecks(context: Context): Promise<Check[]> {
+/**
+ * Whether the operator is there, runs, and has a leader.
+ * @param config undefined when the person may not read it
+ */
+export async function operatorChecks(
+  context: Context,
+  config: OperatorConfig | undefined,
+): Promise<Check[]> {
   const namespace = await operatorNamespaceOf(context);
   const pods = await operatorPods(context, namespace);
-  const found = await leaders(context, namespace, pods);
-  return [podsCheck(pods, namespace), leaderCheck(found, namespace, context.host.now())];
+  const { leaderElection } = config ?? DEFAULT_CONFIG;
+  if (!leaderElection.enabled) {
+    const text = "not needed: leaderElection.enabled of the operator's configuration is false";
+    return [podsCheck(pods, namespace), skip('Leader', text)];
+  }
+  const leases = leaderElection.namespace ?? namespace;
+  const found = await leaders(context, leases, pods);
+  const now = context.host.now();
+  return [podsCheck(pods, namespace), leaderCheck(found, { namespace, leases, now })];
 }
 
 function podsCheck(pods: Awaited<ReturnType<typeof operatorPods>>, namespace: string): Check {
@@ -40,13 +53,19 @@ function podsCheck(pods: Awaited<ReturnType<typeof operatorPods>>, namespace: st
   );
 }
 
-export function leaderCheck(
+interface Place {
+  /** Of the operator. */
+  readonly namespace: string;
+  /** Of its Leases. */
+  readonly leases: string;
+  readonly now: EpochMs;
+}
+
+function leaderCheck(
   found: readonly Leader[] | undefined,
-  namespace: string,
-  now: EpochMs,
+  { namespace, leases, now }: Place,
 ): Check {
-  if (found === undefined)
-    return skip('Leader', `you may not list leases in namespace ${namespace}`);
+  if (found === undefined) return skip('Leader', `you may not list leases in namespace ${leases}`);
   const leading = found.filter((each) => isLeading(each, now));
   const told = leading.map(
     ({ holder, renewedAt }) => `${holder} (lease ${duration(Math.max(now - renewedAt, 0))} old)`,
@@ -55,7 +74,7 @@ export function leaderCheck(
   const [last] = found;
   const text =
     last === undefined
-      ? `no lease of the operator in namespace ${namespace}`
+      ? `no lease of the operator in namespace ${leases}`
       : `no replica leads: lease ${last.lease} was renewed ${duration(now - last.renewedAt)} ago`;
   return fail(
     'Leader',
