@@ -7,6 +7,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from '@jest/glob
 import type { Check } from '../../src/cli/doctor/check.ts';
 import { networkChecks } from '../../src/cli/doctor/network.ts';
 import { selfSigned } from '../oauth/self-signed.ts';
+import { startSilentServer } from '../support/silent-server.ts';
 
 const DAY = 24 * 60 * 60 * 1_000;
 
@@ -122,6 +123,25 @@ describe('DNS, TLS and clock', () => {
       result: 'fail',
       text: expect.stringMatching(
         /^differs from that of the server by 864\d\d s \(the one here is ahead\)$/,
+      ),
+    });
+  });
+
+  it('tells that the host does not answer', async () => {
+    await using silent = await startSilentServer();
+    const url = `http://127.0.0.1:${silent.port}/realms/abc`;
+    const environment = { name: 'staging', realm: '', tokenUrl: url, loginUrl: '', apiUrl: '' };
+    const checks = await networkChecks({ ...environment, insecureHttp: true, caFile: '' }, url, {
+      proxy: '',
+      now: Date.now,
+      timeout: 200,
+    });
+    expect(checks[1]).toEqual({
+      name: 'Connection',
+      result: 'fail',
+      reason: 'NetworkError',
+      text: expect.stringMatching(
+        /^127\.0\.0\.1:\d+ cannot be reached: no whole answer in time \(TIMEOUT\)/,
       ),
     });
   });

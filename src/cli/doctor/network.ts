@@ -22,11 +22,17 @@ interface Probe {
   readonly skew?: Ms;
 }
 
+interface NetworkOptions {
+  readonly proxy: string;
+  readonly now: () => EpochMs;
+  readonly timeout?: Ms;
+}
+
 /** DNS, connection and TLS, and the clock of a token host. */
 export async function networkChecks(
   environment: Environment,
   tokenUrl: string,
-  { proxy, now }: { readonly proxy: string; readonly now: () => EpochMs },
+  { proxy, now, timeout = TIMEOUT }: NetworkOptions,
 ): Promise<Check[]> {
   const url = new URL(tokenUrl);
   if (proxy !== '' && url.protocol === 'https:') {
@@ -42,8 +48,9 @@ export async function networkChecks(
     'DNS',
     `${url.hostname} is ${addresses.map(({ address }) => address).join(', ')}`,
   );
-  const probe = await probed(environment, url, now).catch((error: unknown) =>
-    failureOf(error, url.host),
+  const signal = AbortSignal.timeout(timeout);
+  const probe = await probed(environment, url, { now, signal }).catch((error: unknown) =>
+    signal.aborted ? networkFailure('TIMEOUT', url.host) : toFailure(error, url.host),
   );
   if ('kind' in probe) return [named, await connectionFailure(probe, url, now())];
   return [named, tlsCheck(probe, now()), ...clockChecks(probe)];
@@ -63,18 +70,16 @@ async function connectionFailure(
   return failure('TLS', kind, message, help);
 }
 
-function failureOf(error: unknown, host: string): Failure {
-  return error instanceof Error && error.name === 'TimeoutError'
-    ? networkFailure('ETIMEDOUT', host)
-    : toFailure(error, host);
-}
-
-async function probed(environment: Environment, url: URL, now: () => EpochMs): Promise<Probe> {
+async function probed(
+  environment: Environment,
+  url: URL,
+  { now, signal }: { readonly now: () => EpochMs; readonly signal: AbortSignal },
+): Promise<Probe> {
   const ca = environment.caFile === '' ? undefined : await readFile(environment.caFile, 'utf8');
   const options = {
     method: 'HEAD',
     agent: false,
-    signal: AbortSignal.timeout(TIMEOUT),
+    signal,
     ...(ca === undefined ? {} : { ca: [...tls.getCACertificates('default'), ca] }),
   };
   return new Promise((resolve, reject) => {
