@@ -23,8 +23,11 @@ function sentence(error: ApiError, wanted: Wanted, server: string): string {
   }
   if (error.code === 403) return forbidden(error, wanted);
   if (error.code === 404) return notFound(error, wanted);
-  return `The API server refuses to ${wanted.verb} ${subject(wanted)} (${error.code} ${sanitize(error.reason, [])})${quote(error, wanted)}`;
+  return refusal(error, wanted);
 }
+
+const refusal = (error: ApiError, wanted: Wanted): string =>
+  `The API server refuses to ${wanted.verb} ${subject(wanted)} (${error.code} ${sanitize(error.reason, [])})${quote(error, wanted)}`;
 
 function unreachable(reason: string, server: string): string {
   if (reason === 'NoCredentials') {
@@ -33,13 +36,15 @@ function unreachable(reason: string, server: string): string {
   return `The API server ${server} can't be reached (${sanitize(reason, [])}); check the context with: kubectl config get-contexts`;
 }
 
-/** RBAC is the usual reason; an admission policy tells its own in the message. */
+/** RBAC is the usual reason. An admission policy, a quota and a namespace that is being deleted tell theirs in the message. */
 function forbidden(error: ApiError, wanted: Wanted): string {
   const scope = wanted.namespace === undefined ? '-A' : `-n ${wanted.namespace}`;
   const resource = nameOf(wanted.resource);
-  if (/ValidatingAdmissionPolicy|admission webhook/.test(error.detail.reveal())) {
+  const message = error.detail.reveal();
+  if (/ValidatingAdmissionPolicy|admission webhook/.test(message)) {
     return `The cluster's policy forbids to ${wanted.verb} ${subject(wanted)}${quote(error, wanted)}`;
   }
+  if (message !== '' && !/forbidden: User /.test(message)) return refusal(error, wanted);
   return `You may not ${wanted.verb} ${subject(wanted)}; ask an administrator for the right, and check with: kubectl auth can-i ${wanted.verb} ${resource} ${scope}`;
 }
 
@@ -49,6 +54,10 @@ function notFound(error: ApiError, wanted: Wanted): string {
   const isOurs = wanted.resource.plural === CREDENTIALS.plural;
   // The API server itself answers for an unknown resource, without a Status object
   if (isOurs && error.reason === '') return NO_CRD;
+  // After a creation
+  if (wanted.namespace !== undefined && error.detail.reveal().startsWith('namespaces "')) {
+    return `There is no namespace "${wanted.namespace}"; see those that are there: kubectl get namespaces`;
+  }
   if (!isOurs) return `There is no ${subject(wanted)}`;
   const namespace = wanted.namespace ?? '';
   return `There is no ConvercusCredential "${wanted.name}" in namespace "${namespace}"; see those that are there: kubectl convercus list -n ${namespace}`;
