@@ -139,6 +139,11 @@ async function valuesOf({ host }: Context, { grantType }: Draft): Promise<Record
       `There is no terminal to ask for ${fields.map((field) => KEYS[field]).join(', ')}; create the Secret first and name it with --secret`,
     );
   }
+  if (!host.canAsk && host.isInputTerminal) {
+    throw usageError(
+      'The client secret would show while it is typed, because standard error is no terminal; leave standard error alone, or pipe the client secret into the command',
+    );
+  }
   const values: Record<string, string> = {};
   for (const field of fields) {
     const text = host.canAsk

@@ -6,8 +6,10 @@ export interface Host {
   readonly err: (text: string) => void;
   /** Standard output is a terminal: colours, warnings, a screen that is drawn again. */
   readonly isTerminal: boolean;
-  /** Standard input is a terminal: questions can be asked. */
+  /** Standard input and standard error are terminals: questions can be asked. */
   readonly canAsk: boolean;
+  /** What is read from standard input shows while it is typed. */
+  readonly isInputTerminal: boolean;
   readonly env: Readonly<Record<string, string | undefined>>;
   now(): EpochMs;
   sleep(time: Ms): Promise<void>;

@@ -27,6 +27,8 @@ export interface PersonOptions {
   /** A terminal, and what is typed there, one answer a question. */
   readonly types?: readonly string[];
   readonly input?: string;
+  /** Where standard error goes when it is no terminal. */
+  readonly errors?: 'file';
   readonly now?: () => number;
   /** Ctrl-C. */
   readonly signal?: AbortSignal;
@@ -63,7 +65,7 @@ export class Person {
   }
 
   #host(told: { out: string; err: string }): Host {
-    const { types, input = '', now = Date.now, run, signal } = this.#options;
+    const { types, input = '', errors, now = Date.now, run, signal } = this.#options;
     const answers = [...(types ?? [])];
     return {
       out: (text) => {
@@ -73,7 +75,8 @@ export class Person {
         told.err += text;
       },
       isTerminal: types !== undefined,
-      canAsk: types !== undefined,
+      canAsk: types !== undefined && errors !== 'file',
+      isInputTerminal: types !== undefined,
       env: { NO_COLOR: '1' },
       now,
       sleep: async (time) => {
