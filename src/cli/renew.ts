@@ -1,11 +1,16 @@
+import type { ConvercusCredential } from '../credential/api.ts';
+import type { ClusterConvercusCredential } from '../credential/cluster-api.ts';
 import { RENEW_REQUEST_ANNOTATION } from '../credential/credential.ts';
-import { conditionOf } from '../credential/status.ts';
+import { type Condition, conditionOf } from '../credential/status.ts';
+import { clusterCredentialFrom } from '../kubernetes/cluster-objects.ts';
+import { credentialFrom } from '../kubernetes/objects.ts';
+import type { FailureKind } from '../lib/failure.ts';
 import { type Ms, seconds } from '../lib/time.ts';
 import { confirm } from './confirm.ts';
 import type { Context } from './context.ts';
-import { oneCredential, type Selection, selected } from './credentials.ts';
+import { type Selection, selected } from './credentials.ts';
 import { CliError, EXIT } from './exit-code.ts';
-import { addressOf, argumentOf, argumentsOf, identityOf, type Shown, titleOf } from './kind.ts';
+import { addressOf, argumentsOf, identityOf, type Shown, titleOf } from './kind.ts';
 import { requestsPerSecond } from './operator-config.ts';
 import { duration, plain, type Result } from './output.ts';
 
@@ -24,7 +29,7 @@ interface Outcome {
   readonly message?: string;
 }
 
-/** Patches at once. */
+/** Requests at once. */
 const AT_ONCE = 8;
 const POLL: Ms = seconds(1);
 
@@ -34,27 +39,37 @@ export async function renew(context: Context, options: RenewOptions): Promise<Re
   if (context.isEverywhere && options.yes !== true) await confirmAll(context, credentials.length);
   // The operator compares it with the last one that it has handled; any other text is a new request
   const request = new Date(context.host.now()).toISOString();
-  const outcomes: Outcome[] = [];
-  const left = [...credentials];
   const isOne = credentials.length === 1;
-  const work = async (): Promise<void> => {
-    for (let each = left.shift(); each !== undefined; each = left.shift()) {
-      const renewing = renewOne(context, each, { request, wait: options.wait });
-      outcomes.push(await (isOne ? renewing : renewing.catch(refusalOf(each))));
+  const orRefusal = (credential: Shown, outcome: Promise<Outcome>): Promise<Outcome> =>
+    isOne ? outcome : outcome.catch(refusalOf(context, credential));
+  const asked = await inTurns(credentials, (each) =>
+    orRefusal(each, requested(context, each, request)),
+  );
+  const { wait } = options;
+  if (wait === undefined) return resultOf(context, asked);
+  const look = (each: Outcome, waiting: Waiting): Promise<Outcome> =>
+    orRefusal(each.credential, seen(context, each, waiting));
+  return resultOf(context, await awaited(context, asked, { request, wait, look }), wait);
+}
+
+/** All of them, eight at once. The results are in the order of the items. */
+async function inTurns<T, R>(items: readonly T[], work: (item: T) => Promise<R>): Promise<R[]> {
+  const results: R[] = [];
+  const left = [...items.entries()];
+  const worker = async (): Promise<void> => {
+    for (let next = left.shift(); next !== undefined; next = left.shift()) {
+      results[next[0]] = await work(next[1]);
     }
   };
-  await Promise.all(Array.from({ length: AT_ONCE }, work));
-  return resultOf(
-    context,
-    outcomes.sort((a, b) => (titleOf(a.credential) < titleOf(b.credential) ? -1 : 1)),
-  );
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
+  return results;
 }
 
 /** One of many that has been deleted, or may not be changed, does not keep the others waiting. */
 const refusalOf =
-  (credential: Shown) =>
+  ({ host }: Context, credential: Shown) =>
   (error: unknown): Outcome => {
-    if (!(error instanceof CliError)) throw error;
+    if (!(error instanceof CliError) || host.signal.aborted) throw error;
     return { credential, result: 'failed', message: error.message };
   };
 
@@ -68,41 +83,106 @@ async function confirmAll(context: Context, count: number): Promise<void> {
   await confirm(context, what, 'Nothing was renewed');
 }
 
-async function renewOne(
-  context: Context,
-  credential: Shown,
-  { request, wait }: { readonly request: string; readonly wait: Ms | undefined },
-): Promise<Outcome> {
+async function requested(context: Context, credential: Shown, request: string): Promise<Outcome> {
   const annotations = { [RENEW_REQUEST_ANNOTATION]: request };
   await context.cluster.patch(addressOf(credential), { metadata: { annotations } });
-  if (credential.spec.suspend) return { credential, result: 'suspended' };
-  if (wait === undefined) return { credential, result: 'requested' };
-  return awaited(context, credential, { request, wait });
+  return { credential, result: credential.spec.suspend ? 'suspended' : 'requested' };
 }
 
-/** Until the operator says that it has handled the request. */
+interface Waiting {
+  readonly request: string;
+  readonly waited: Ms;
+  /** This is the last look. */
+  readonly isOver: boolean;
+}
+
+interface Wait {
+  readonly request: string;
+  readonly wait: Ms;
+  readonly look: (outcome: Outcome, waiting: Waiting) => Promise<Outcome>;
+}
+
+/** Until the operator has handled all requests. */
 async function awaited(
-  context: Context,
-  credential: Shown,
-  { request, wait }: { readonly request: string; readonly wait: Ms },
-): Promise<Outcome> {
-  const { host } = context;
-  const { namespace } = credential.metadata;
-  const deadline = host.now() + wait;
+  { host }: Context,
+  asked: readonly Outcome[],
+  { request, wait, look }: Wait,
+): Promise<readonly Outcome[]> {
+  const start = host.now();
+  let outcomes = asked;
   for (;;) {
-    const { status } = await oneCredential({ ...context, namespace }, argumentOf(credential));
-    if (status?.lastHandledRenewRequest === request) {
-      const renewed = conditionOf(status, 'Renewed');
-      if (renewed?.status === 'True') return { credential, result: 'renewed' };
-      const message = `${renewed?.reason}: ${renewed?.message}`;
-      return { credential, result: 'failed', message };
-    }
-    if (host.now() + POLL > deadline) return { credential, result: 'time is over' };
+    const waited = host.now() - start;
+    const isOver = waited + POLL > wait;
+    outcomes = await inTurns(outcomes, async (each) =>
+      each.result === 'requested' ? look(each, { request, waited, isOver }) : each,
+    );
+    if (outcomes.every(({ result }) => result !== 'requested')) return outcomes;
     await host.sleep(POLL);
   }
 }
 
-function resultOf({ paint }: Context, outcomes: readonly Outcome[]): Result {
+/** Faults that the operator finds before it requests a token: it reports them, and the request stays open. */
+const BEFORE_REQUESTS: ReadonlySet<string> = new Set<FailureKind>([
+  'InvalidSpec',
+  'TargetNotOurs',
+  'TargetMissing',
+  'MergeNotAllowed',
+]);
+
+/** In this time the operator has seen a change, and judged a spec. */
+const JUDGED: Ms = seconds(5);
+
+/** What the status says by now. */
+async function seen(context: Context, outcome: Outcome, waiting: Waiting): Promise<Outcome> {
+  const { credential } = outcome;
+  const { resource, namespace, name } = addressOf(credential);
+  const object = await context.cluster.get(resource, namespace, name);
+  const found =
+    credential.cluster === undefined ? credentialFrom(object) : clusterCredentialFrom(object);
+  const known = found && outcomeFrom(credential, found, waiting);
+  return known ?? (waiting.isOver ? { credential, result: 'time is over' } : outcome);
+}
+
+type Found = ConvercusCredential | ClusterConvercusCredential;
+
+/** Undefined while the request is open. */
+function outcomeFrom(credential: Shown, found: Found, waiting: Waiting): Outcome | undefined {
+  const { annotations, generation } = found.metadata;
+  const request = annotations?.[RENEW_REQUEST_ANNOTATION];
+  const renewed = conditionOf(found.status, 'Renewed');
+  if (isHandled(found, [waiting.request, request])) return handledOutcome(credential, renewed);
+  if (request === undefined) {
+    const message = 'the request was removed before it was handled';
+    return { credential, result: 'failed', message };
+  }
+  const isCurrent = renewed?.observedGeneration === generation;
+  return isCurrent && isFault(renewed, waiting) ? failedBy(credential, renewed) : undefined;
+}
+
+/** Also by a later request, whose token is as new. */
+const isHandled = ({ status }: Found, requests: readonly (string | undefined)[]): boolean =>
+  status?.lastHandledRenewRequest !== undefined &&
+  requests.includes(status.lastHandledRenewRequest);
+
+const handledOutcome = (credential: Shown, renewed: Condition | undefined): Outcome =>
+  renewed?.status === 'True' ? { credential, result: 'renewed' } : failedBy(credential, renewed);
+
+const failedBy = (credential: Shown, renewed: Condition | undefined): Outcome => ({
+  credential,
+  result: 'failed',
+  message: `${renewed?.reason}: ${renewed?.message}`,
+});
+
+/** A spec stays invalid until it changes. The other faults may be over, while the token is still awaited. */
+function isFault(renewed: Condition | undefined, { waited, isOver }: Waiting): boolean {
+  if (renewed?.status !== 'False' || !BEFORE_REQUESTS.has(renewed.reason)) return false;
+  return isOver || (renewed.reason === 'InvalidSpec' && waited >= JUDGED);
+}
+
+function resultOf({ paint }: Context, unsorted: readonly Outcome[], wait?: Ms): Result {
+  const outcomes = unsorted.toSorted((a, b) =>
+    titleOf(a.credential) < titleOf(b.credential) ? -1 : 1,
+  );
   const lines = outcomes.map(({ credential, result, message }) => {
     const of = argumentsOf(credential);
     const words = {
@@ -115,10 +195,12 @@ function resultOf({ paint }: Context, outcomes: readonly Outcome[]): Result {
     return `${titleOf(credential)}: ${words}`;
   });
   const data = outcomes.map(({ credential, ...rest }) => ({ ...identityOf(credential), ...rest }));
-  return { data, text: lines.join('\n'), exitCode: exitCodeOf(outcomes) };
+  return { data, text: lines.join('\n'), exitCode: exitCodeOf(outcomes, wait) };
 }
 
-function exitCodeOf(outcomes: readonly Outcome[]): 0 | 1 | 4 {
-  if (outcomes.some(({ result }) => result === 'failed')) return EXIT.problem;
-  return outcomes.some(({ result }) => result === 'time is over') ? EXIT.timeout : EXIT.done;
+/** With `--wait` what is suspended is no success: nothing was renewed. */
+function exitCodeOf(outcomes: readonly Outcome[], wait: Ms | undefined): 0 | 1 | 4 {
+  const is = (wanted: Renewed): boolean => outcomes.some(({ result }) => result === wanted);
+  if (is('failed') || (wait !== undefined && is('suspended'))) return EXIT.problem;
+  return is('time is over') ? EXIT.timeout : EXIT.done;
 }
