@@ -6,7 +6,7 @@ import type { Context } from './context.ts';
 import { CliError, EXIT } from './exit-code.ts';
 import { referenceFrom } from './kind.ts';
 import { readOperatorConfig } from './operator-config.ts';
-import { isLeading, leaders, operatorNamespaceOf, operatorPods, PODS } from './operator-pods.ts';
+import { CONTAINER, isLeading, leaders, operatorNamespaceOf, operatorPods, PODS } from './operator-pods.ts';
 import { plain, type Result } from './output.ts';
 
 export interface LogsOptions {
@@ -24,7 +24,7 @@ export async function logs(
   const namespace = await operatorNamespaceOf(context);
   const pod = await leaderPod(context, namespace);
   const query = {
-    container: 'operator',
+    container: CONTAINER,
     tailLines: options.tail ?? '1000',
     ...(options.follow === true ? { follow: 'true' } : {}),
   };

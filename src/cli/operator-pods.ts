@@ -8,6 +8,8 @@ import { plain } from './output.ts';
 export const PODS: Resource = { apiVersion: 'v1', plural: 'pods' };
 export const DEPLOYMENTS: Resource = { apiVersion: 'apps/v1', plural: 'deployments' };
 export const OPERATOR_LABELS = { labelSelector: 'app.kubernetes.io/name=convercus-operator' };
+/** In its pods; there may be others for a mesh or for logs. */
+export const CONTAINER = 'operator';
 const DEFAULT_NAMESPACE = 'convercus-operator';
 
 /** Where the operator runs: as told, else where a Deployment of it is, else where its documents put it. */

@@ -12,6 +12,7 @@ import { type Context, scopeOf } from './context.ts';
 import { CliError, EXIT, ifAllowed } from './exit-code.ts';
 import { CONFIG_MAPS } from './operator-config.ts';
 import {
+  CONTAINER,
   DEPLOYMENTS,
   OPERATOR_LABELS,
   operatorNamespaceOf,
@@ -122,7 +123,7 @@ async function logOf(
 ): Promise<string> {
   const lines: string[] = [];
   try {
-    const query = { container: 'operator', tailLines: MAX_LOG_LINES };
+    const query = { container: CONTAINER, tailLines: MAX_LOG_LINES };
     for await (const line of cluster.podLog(pod, query)) lines.push(cleaned(line));
   } catch {
     lines.push('The rest of the log could not be read');

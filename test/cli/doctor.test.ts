@@ -285,7 +285,7 @@ describe('kubectl convercus', () => {
     const { code, out } = await person.cli('doctor', 'failure-2', '--from', 'operator');
     expect(commands).toEqual([
       expect.stringMatching(
-        /^kubectl --kubeconfig=\S+ exec -n convercus-operator \S+ -- \/nodejs\/bin\/node \S+ \/app\/bundle\/kubectl-convercus.js doctor failure-2 -n shop-1 --inside \/etc\/convercus-operator\/config.yaml -o json$/,
+        /^kubectl --kubeconfig=\S+ exec -n convercus-operator -c operator \S+ -- \/nodejs\/bin\/node \S+ \/app\/bundle\/kubectl-convercus.js doctor failure-2 -n shop-1 --inside \/etc\/convercus-operator\/config.yaml -o json$/,
       ),
     ]);
     expect(out).toMatch(/^\[fail] Login {7}ClientSecretRejected: /m);

@@ -1,7 +1,7 @@
 import { listAt, parseJson, textAt } from '../../lib/json.ts';
 import { sanitize } from '../../lib/sensitive.ts';
 import type { Context } from '../context.ts';
-import { operatorNamespaceOf, operatorPods } from '../operator-pods.ts';
+import { CONTAINER, operatorNamespaceOf, operatorPods } from '../operator-pods.ts';
 import { plain } from '../output.ts';
 import { type Check, fail } from './check.ts';
 
@@ -59,7 +59,8 @@ export async function checksInPod(
     'json',
     ...flags,
   ];
-  const place = ['exec', '-n', namespace, pod.name, '--', ...PROGRAM, ...doctor];
+  const where = ['-n', namespace, '-c', CONTAINER, pod.name];
+  const place = ['exec', ...where, '--', ...PROGRAM, ...doctor];
   const { code, stdout, stderr } = await context.host.run('kubectl', [
     ...(kubeconfig === undefined ? [] : [`--kubeconfig=${kubeconfig}`]),
     ...(contextName === undefined ? [] : [`--context=${contextName}`]),
@@ -67,12 +68,18 @@ export async function checksInPod(
   ]);
   const checks = checksFrom(stdout);
   if (checks !== undefined) return checks;
-  const said = sanitize(stderr.trim().split('\n').at(-1) ?? '', []);
-  const text =
-    code === undefined
-      ? 'kubectl was not found'
-      : `kubectl exec in pod ${pod.name} failed: ${said}`;
+  if (code === undefined) {
+    return [fail('Operator', 'kubectl could not be run: it was not found, or was ended')];
+  }
+  const text = `kubectl exec in pod ${pod.name} failed: ${lastSentenceOf(stderr)}`;
   return [fail('Operator', text, needsExec(namespace))];
+}
+
+/** kubectl ends with the exit code of the command, behind what the command said. */
+function lastSentenceOf(stderr: string): string {
+  const lines = stderr.trim().split('\n');
+  const sentence = lines.findLast((line) => !/^command terminated with exit code \d+$/.test(line));
+  return sanitize(sentence ?? lines.at(-1) ?? '', []);
 }
 
 const needsExec = (namespace: string): string =>
