@@ -1,5 +1,6 @@
 import type { ConvercusCredential } from '../credential/api.ts';
 import {
+  isObject,
   type JsonObject,
   listAt,
   member,
@@ -8,6 +9,7 @@ import {
   parseJson,
   textAt,
 } from '../lib/json.ts';
+import { holdsSecret, Sensitive } from '../lib/sensitive.ts';
 import { type EpochMs, seconds } from '../lib/time.ts';
 import { claimsOf } from '../oauth/token.ts';
 import type { Context } from './context.ts';
@@ -63,12 +65,39 @@ export async function inspect(context: Context, name: string): Promise<Result> {
   };
 }
 
-/** A client id that comes from a Secret is shown nowhere. */
+/** A client id that comes from a Secret is shown nowhere: issuers write it into other claims as well. */
 function withoutClient(claims: JsonObject, { spec }: ConvercusCredential): JsonObject {
   if (spec.credentialsSecretRef.keys.clientId === undefined) return claims;
-  const { azp: _, client_id: __, ...rest } = claims;
-  return rest;
+  const { azp, client_id: clientId, ...rest } = claims;
+  const ids = [azp, clientId].filter((id) => typeof id === 'string' && id !== '').map(String);
+  // What it is can't be told, so what may hold it is left out
+  const shown = ids.length > 0 ? rest : pick(rest, ['iss', 'typ', 'iat', 'nbf', 'exp']);
+  return objectOf(
+    without(
+      shown,
+      ids.map((id) => new Sensitive(id)),
+    ),
+  );
 }
+
+const pick = (claims: JsonObject, names: readonly string[]): JsonObject =>
+  Object.fromEntries(Object.entries(claims).filter(([name]) => names.includes(name)));
+
+/** Texts and names anywhere inside are left out when they hold one of the secrets. */
+function without(value: unknown, secrets: readonly Sensitive[]): unknown {
+  if (Array.isArray(value)) {
+    return value.filter((each) => isShown(each, secrets)).map((each) => without(each, secrets));
+  }
+  if (!isObject(value)) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .filter(([name, each]) => isShown(name, secrets) && isShown(each, secrets))
+      .map(([name, each]) => [name, without(each, secrets)]),
+  );
+}
+
+const isShown = (value: unknown, secrets: readonly Sensitive[]): boolean =>
+  typeof value !== 'string' || !holdsSecret(value, secrets);
 
 /** Algorithm and key, which are public. */
 function headerOf(token: string): { readonly alg: string; readonly kid: string } {
