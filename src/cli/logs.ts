@@ -6,7 +6,14 @@ import type { Context } from './context.ts';
 import { CliError, EXIT } from './exit-code.ts';
 import { referenceFrom } from './kind.ts';
 import { readOperatorConfig } from './operator-config.ts';
-import { CONTAINER, isLeading, leaders, operatorNamespaceOf, operatorPods, PODS } from './operator-pods.ts';
+import {
+  CONTAINER,
+  isLeading,
+  leaders,
+  operatorNamespaceOf,
+  operatorPods,
+  PODS,
+} from './operator-pods.ts';
 import { plain, type Result } from './output.ts';
 
 export interface LogsOptions {

@@ -90,30 +90,46 @@ function environmentFrom(
   };
 }
 
-export const CONFIG_MAPS: Resource = { apiVersion: 'v1', plural: 'configmaps' };
+const CONFIG_MAPS: Resource = { apiVersion: 'v1', plural: 'configmaps' };
 
 /** Of the first release that is found; undefined when there is no configuration that the person may read. */
 export const readOperatorConfig = async (context: Context): Promise<OperatorConfig | undefined> =>
   (await readOperatorConfigs(context))[0];
 
-/**
- * From the ConfigMaps of the operator's namespace, one for each release. Those that no pod mounts are left out: kustomize
- * gives a changed one another name, and the former stays.
- */
+/** From the ConfigMaps of the operator's namespace, one for each release. */
 export async function readOperatorConfigs(context: Context): Promise<readonly OperatorConfig[]> {
   const namespace = await operatorNamespaceOf(context);
-  const maps = await ifAllowed(context.cluster.list(CONFIG_MAPS, namespace, OPERATOR_LABELS));
-  const found = (maps ?? []).flatMap((map) => {
-    const text = textAt(map, 'data', 'config.yaml');
-    return text === undefined ? [] : [{ name: textAt(map, 'metadata', 'name') ?? '', text }];
-  });
-  const mounted = found.length > 1 ? await mountedConfigMaps(context, namespace) : new Set();
-  const inUse = found.filter(({ name }) => mounted.has(name));
-  return (inUse.length > 0 ? inUse : found).flatMap(({ name, text }) => {
+  const written = (await writtenConfigs(context, namespace)) ?? [];
+  return written.flatMap(({ name, text }) => {
     const config = operatorConfigFrom(text);
     if (config === undefined) warnOnce(context, `ConfigMap "${name}" in namespace "${namespace}"`);
     return config === undefined ? [] : [config];
   });
+}
+
+interface WrittenConfig {
+  /** Of the ConfigMap. */
+  readonly name: string;
+  readonly text: string;
+}
+
+/**
+ * As they are written; undefined when the person may not read them. Those that no pod mounts are left out: kustomize gives
+ * a changed one another name, and the former stays.
+ */
+export async function writtenConfigs(
+  context: Context,
+  namespace: string,
+): Promise<readonly WrittenConfig[] | undefined> {
+  const maps = await ifAllowed(context.cluster.list(CONFIG_MAPS, namespace, OPERATOR_LABELS));
+  const found = maps?.flatMap((map) => {
+    const text = textAt(map, 'data', 'config.yaml');
+    return text === undefined ? [] : [{ name: textAt(map, 'metadata', 'name') ?? '', text }];
+  });
+  if (found === undefined || found.length < 2) return found;
+  const mounted = await mountedConfigMaps(context, namespace);
+  const inUse = found.filter(({ name }) => mounted.has(name));
+  return inUse.length > 0 ? inUse : found;
 }
 
 /** Commands that wait read the configuration again and again. */

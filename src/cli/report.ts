@@ -10,7 +10,7 @@ import {
 import { rfc3339 } from '../lib/time.ts';
 import { type Context, scopeOf } from './context.ts';
 import { CliError, EXIT, ifAllowed } from './exit-code.ts';
-import { CONFIG_MAPS } from './operator-config.ts';
+import { writtenConfigs } from './operator-config.ts';
 import {
   CONTAINER,
   DEPLOYMENTS,
@@ -21,7 +21,6 @@ import {
 } from './operator-pods.ts';
 import type { Result } from './output.ts';
 import {
-  configOf,
   shareable,
   shareableCredential,
   shareableEvent,
@@ -48,6 +47,8 @@ export async function report(context: Context, options: ReportOptions): Promise<
   const stamp = rfc3339(host.now()).replaceAll(/[-:Z]/g, '').replace('T', '-');
   const directory = options.directory ?? `convercus-report-${stamp}`;
   const files = await collected(context);
+  // What could not be read of a log is left out, also when Ctrl-C was the reason
+  host.signal.throwIfAborted();
   const listed = [...files.keys()].map((name) => `  ${join(directory, name)}\n`).join('');
   host.err(`These files are written; no Secret was read for them:\n${listed}`);
   if (host.canAsk && options.yes !== true) {
@@ -74,7 +75,7 @@ async function collected(context: Context): Promise<Files> {
   const ofOperator = async (resource: Resource, labels = OPERATOR_LABELS) =>
     ifAllowed(cluster.list(resource, namespace, labels));
   const leases = await ifAllowed(cluster.list(LEASES, namespace));
-  const maps = await ofOperator(CONFIG_MAPS);
+  const configs = await writtenConfigs(context, namespace);
   return new Map([
     [
       'versions.yaml',
@@ -93,7 +94,7 @@ async function collected(context: Context): Promise<Files> {
       'operator-deployments.yaml',
       textOf((await ofOperator(DEPLOYMENTS))?.map((each) => shareable(each, 'status'))),
     ],
-    ['operator-config.yaml', maps === undefined ? FORBIDDEN : configOf(maps)],
+    ['operator-config.yaml', configs === undefined ? FORBIDDEN : configText(configs)],
     ['leases.yaml', textOf(leases?.map((each) => shareable(each, 'spec')))],
     ...(await operatorLogs(context, namespace)),
   ]);
@@ -103,6 +104,12 @@ const FORBIDDEN = '# You may not read these objects, or the cluster does not kno
 
 const textOf = (objects: readonly unknown[] | undefined): string =>
   objects === undefined ? FORBIDDEN : stringify(objects, { lineWidth: 0 });
+
+/** Of each release a document. */
+const configText = (configs: readonly { readonly text: string }[]): string =>
+  configs.length === 0
+    ? '# There is none.\n'
+    : configs.map(({ text }) => `${text.trimEnd()}\n`).join('---\n');
 
 async function operatorLogs(context: Context, namespace: string): Promise<[string, string][]> {
   const pods = (await operatorPods(context, namespace)) ?? [];

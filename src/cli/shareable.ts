@@ -77,13 +77,6 @@ export const shareablePod = (pod: unknown): object => ({
   status: texts(member(pod, 'status')),
 });
 
-export function configOf(maps: readonly unknown[]): string {
-  const found = maps
-    .map((map) => textAt(map, 'data', 'config.yaml'))
-    .find((text) => text !== undefined);
-  return found ?? '# There is none.\n';
-}
-
 /** Texts anywhere inside, without what looks like a token. */
 function texts(value: unknown): unknown {
   if (typeof value === 'string') return withoutTokens(value);

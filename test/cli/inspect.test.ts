@@ -17,8 +17,7 @@ const CLAIMS = {
   [`https://${CLIENT}/claim`]: true,
 };
 
-const encoded = (value: object): string =>
-  Buffer.from(JSON.stringify(value)).toString('base64url');
+const encoded = (value: object): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 /** What is printed of a token, as text and as data. */
 async function inspected(claims: object, isHidden = true): Promise<string> {
