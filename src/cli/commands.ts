@@ -91,7 +91,7 @@ function addChanging(program: Command, run: WithContext): void {
   command(program, 'renew [names...]', 'renew tokens now')
     .option(...ALL)
     .option(...SELECTOR)
-    .option('--wait [time]', 'wait for the result, 1m by default', time)
+    .option('--wait [time]', 'wait for the result, 1m by default', waitTime)
     .option('-y, --yes', 'do not ask')
     .action(
       (names: string[], options: Options<{ wait?: Ms | true; yes?: boolean; selector?: string }>) =>
@@ -197,6 +197,13 @@ function addMaking(program: Command, run: WithContext, print: (text: string) => 
 }
 
 const DEFAULT_WAIT: Ms = 60_000;
+
+/** It may be left out, so a name behind `--wait` is taken for it. */
+function waitTime(text: string): Ms {
+  const found = parseDuration(text);
+  if (found !== undefined) return found;
+  throw usageError(`"${text}" is no time; --wait takes one such as 1m, so write names before it`);
+}
 
 function time(text: string): Ms {
   const found = parseDuration(text);

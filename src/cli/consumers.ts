@@ -100,6 +100,10 @@ function workloadOf(pod: unknown): string {
   return `${SHORT[kind] ?? kind.toLowerCase()}/${name}`;
 }
 
+/** How many workloads see each new token. */
+export const allSee = (count: number): string =>
+  count === 1 ? '1 workload sees each new token' : `${count} workloads see each new token`;
+
 export function verdictOf({ uses, neverUpdated }: Consumer, paint: Paint): string {
   if (neverUpdated.length === 0) return paint('green', 'ok');
   const which = neverUpdated.length < uses.length ? `${neverUpdated.join(', ')} ` : '';

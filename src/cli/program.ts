@@ -73,9 +73,10 @@ async function finish(
     cluster,
     paint: painter(isColoured),
     format: output,
-    namespace: options.namespace ?? cluster.namespace,
+    // An empty one is none, as for kubectl
+    namespace: options.namespace || cluster.namespace,
     isEverywhere: options.allNamespaces ?? false,
-    operatorNamespace: options.operatorNamespace,
+    operatorNamespace: options.operatorNamespace || undefined,
   });
   host.out(printed(result, output));
   return result.exitCode ?? EXIT.done;

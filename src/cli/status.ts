@@ -4,7 +4,7 @@ import { type Consumer, consumersAmong, verdictOf } from './consumers.ts';
 import type { Context } from './context.ts';
 import { oneCredential } from './credentials.ts';
 import { eventsOf } from './events.ts';
-import { ifAllowed } from './exit-code.ts';
+import { ifAllowed, usageError } from './exit-code.ts';
 import type { Shown } from './kind.ts';
 import { list, summaryOf } from './list.ts';
 import { PODS } from './operator-pods.ts';
@@ -29,6 +29,11 @@ import {
 /** `kubectl convercus status [NAME]` */
 export async function status(context: Context, name: string | undefined): Promise<Result> {
   if (name === undefined) return list(context, {});
+  if (context.isEverywhere) {
+    throw usageError(
+      'A credential can not be named across all namespaces; give its namespace with -n',
+    );
+  }
   const credential = await oneCredential(context, name);
   if (credential.cluster !== undefined) return clusterStatus(context, credential);
   const seen = await gather(context, credential);

@@ -35,7 +35,7 @@ export function checkLines(checks: readonly Check[], paint: Paint): string {
     const mark = `[${result}]`;
     const painted = paint(COLOURS[result], mark) + ' '.repeat(WIDTH - mark.length);
     // A command can be copied only from one line
-    const told = [...wrapped(text), ...(help === undefined ? [] : [help])];
+    const told = [...wrapped(text), ...(help?.split('\n') ?? [])];
     return painted + field(name, told).replaceAll('\n', `\n${' '.repeat(WIDTH)}`);
   });
   const failures = checks.filter(({ result }) => result === 'fail').length;

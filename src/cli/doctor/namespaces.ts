@@ -1,7 +1,7 @@
 import type { ClusterConvercusCredential } from '../../credential/cluster-api.ts';
 import { conditionOf } from '../../credential/status.ts';
 import { namespaceLines } from '../cluster-status.ts';
-import { clusterConsumers } from '../consumers.ts';
+import { allSee, clusterConsumers } from '../consumers.ts';
 import type { Context } from '../context.ts';
 import { ifAllowed } from '../exit-code.ts';
 import { argumentOf, type Shown } from '../kind.ts';
@@ -37,12 +37,7 @@ async function consumersCheck(context: Context, credential: Shown): Promise<Chec
   }
   const stale = found.filter(({ neverUpdated }) => neverUpdated.length > 0);
   if (stale.length === 0) {
-    return ok(
-      'Consumers',
-      found.length === 0
-        ? 'no pod uses the targets'
-        : `${found.length} workloads see each new token`,
-    );
+    return ok('Consumers', found.length === 0 ? 'no pod uses the targets' : allSee(found.length));
   }
   return fail(
     'Consumers',

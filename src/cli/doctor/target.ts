@@ -4,7 +4,7 @@ import type { SecretMeta } from '../../credential/secret.ts';
 import { isMergeAllowed, isOurs } from '../../credential/target-secret.ts';
 import type { FailureKind } from '../../lib/failure.ts';
 import type { EpochMs } from '../../lib/time.ts';
-import { consumersAmong } from '../consumers.ts';
+import { allSee, consumersAmong } from '../consumers.ts';
 import type { Context } from '../context.ts';
 import { ifAllowed } from '../exit-code.ts';
 import { fixFor } from '../fixes.ts';
@@ -80,12 +80,7 @@ async function consumersCheck(
   const found = consumersAmong(pods, secret);
   const stale = found.filter(({ neverUpdated }) => neverUpdated.length > 0);
   if (stale.length === 0)
-    return ok(
-      'Consumers',
-      found.length === 0
-        ? 'no pod uses the target'
-        : `${found.length} workloads see each new token`,
-    );
+    return ok('Consumers', found.length === 0 ? 'no pod uses the target' : allSee(found.length));
   return fail(
     'Consumers',
     `${stale.map(({ workload, neverUpdated }) => `${workload} (${neverUpdated.join(', ')})`).join(', ')} will never see a new token`,
