@@ -123,7 +123,7 @@ class Informer<T> {
    * that, so it is enough to ask after a watch that has ended before its time.
    */
   async #isRestored(): Promise<boolean> {
-    const version = await this.#response((signal) => this.#options.listWatch.latest(signal));
+    const version = await this.#request((signal) => this.#options.listWatch.latest(signal));
     return version !== undefined && isOlderVersion(version, this.#latest);
   }
 
@@ -145,13 +145,13 @@ class Informer<T> {
   }
 
   #page(continueToken: string | undefined): Promise<Page<T> | undefined> {
-    return this.#response((signal) => this.#options.listWatch.list(continueToken, signal));
+    return this.#request((signal) => this.#options.listWatch.list(continueToken, signal));
   }
 
   /** Undefined when the signal has fired. */
-  async #response<A>(ask: (signal: AbortSignal) => Promise<A>): Promise<A | undefined> {
+  async #request<A>(send: (signal: AbortSignal) => Promise<A>): Promise<A | undefined> {
     const { clock } = this.#options;
-    const response = await withTimeout(ask, { ms: PAGE_TIMEOUT, clock, signal: this.#signal });
+    const response = await withTimeout(send, { ms: PAGE_TIMEOUT, clock, signal: this.#signal });
     if (response === undefined && !this.#signal.aborted) throw new WatchError(PAGE_TIMED_OUT);
     return response;
   }

@@ -55,7 +55,7 @@ export class WorkQueue {
   readonly #processingIn = new Map<string, number>();
   /** In work and due again as soon as that is done; the value: whether it then goes first. A subset of `#processing`. */
   readonly #dirty = new Map<Key, boolean>();
-  /** Due later: wall-clock moments, to which is added by how much the clock had been set back before. */
+  /** Due later, by a wall clock that is never set back (`#now`). */
   readonly #waiting = new PriorityMap<Key>();
   readonly #clockSetBack: ClockSetBack;
   #onReady: () => void = () => undefined;

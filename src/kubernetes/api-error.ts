@@ -5,7 +5,7 @@ import { hours, type Ms, seconds } from '../lib/time.ts';
 const MAX_RETRY_AFTER = hours(1);
 
 /** `reason` of the ApiError for a response that is not the object that was requested. */
-export const NO_OBJECT = 'UnexpectedBody';
+export const UNEXPECTED_BODY = 'UnexpectedBody';
 
 /** `reason` of the ApiError for a response beyond the limit. */
 export const BODY_TOO_LARGE = 'BodyTooLarge';
@@ -41,7 +41,10 @@ export class ApiError extends Error {
       reason: textAt(cause, 'reason') ?? '',
       detail: new Sensitive(textAt(cause, 'message') ?? ''),
     }));
-    this.retryAfter = maxWait(retryAfterHeader, numberAt(status, 'details', 'retryAfterSeconds'));
+    this.retryAfter = retryAfterFrom(
+      retryAfterHeader,
+      numberAt(status, 'details', 'retryAfterSeconds'),
+    );
   }
 
   /** There was no response: `reason` says why, in one word. */
@@ -51,7 +54,7 @@ export class ApiError extends Error {
 }
 
 /** The API server writes `Retry-After` in seconds, never as a date. What asks for no wait counts as nothing. */
-function maxWait(header: unknown, inStatus: number | undefined): Ms | undefined {
+function retryAfterFrom(header: unknown, inStatus: number | undefined): Ms | undefined {
   const asked = typeof header === 'string' && /^\d+$/.test(header) ? Number(header) : inStatus;
   return asked === undefined || asked <= 0 ? undefined : Math.min(seconds(asked), MAX_RETRY_AFTER);
 }

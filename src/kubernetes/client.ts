@@ -15,7 +15,7 @@ import { API_VERSION, FIELD_MANAGER, KIND } from '../credential/target-secret.ts
 import { type Failure, isFailure } from '../lib/failure.ts';
 import { textAt } from '../lib/json.ts';
 import { keyOf } from '../lib/key.ts';
-import { ApiError, NO_OBJECT } from './api-error.ts';
+import { ApiError, UNEXPECTED_BODY } from './api-error.ts';
 import type { ClusterCache } from './cache.ts';
 import { clusterCredentialFrom } from './cluster-objects.ts';
 import { toFailure } from './error-messages.ts';
@@ -107,9 +107,8 @@ export class KubernetesClient {
     const { namespace, name } = metadata;
     const response = await this.#writeStatus(metadata, status, signal);
     if (!(response instanceof ApiError)) return 'written';
-    // 422: the status is not valid, or the uid is not that of the patch
-    const isGone = response.code === 422 && (await this.#isGone(metadata, signal));
-    if (response.code === 404 || isGone) return 'gone';
+    const read = () => this.readCredential(namespace, name, signal);
+    if (await isGone(response, metadata.uid, read)) return 'gone';
     return toFailure(response, { verb: 'update', resource: STATUS, namespace, name });
   }
 
@@ -131,12 +130,12 @@ export class KubernetesClient {
     signal: AbortSignal,
   ): Promise<'written' | 'gone' | Failure> {
     const path = pathOf(CLUSTER_CREDENTIALS, undefined, name, 'status');
-    const request = { ...statusPatch(uid, status), path, accept: METADATA, signal };
+    const patch = statusPatch(uid, status);
+    const request = { ...statusRequest(path, signal), ...patch, accept: METADATA };
     const response = await this.#restClient.request(request);
     if (!(response instanceof ApiError)) return 'written';
-    const found = response.code === 422 ? await this.readClusterCredential(name, signal) : 'absent';
-    const isGone = found === 'absent' || (!isFailure(found) && found.metadata.uid !== uid);
-    if (response.code === 404 || (response.code === 422 && isGone)) return 'gone';
+    const read = () => this.readClusterCredential(name, signal);
+    if (await isGone(response, uid, read)) return 'gone';
     return toFailure(response, { verb: 'patch', resource: CLUSTER_STATUS, name });
   }
 
@@ -148,7 +147,7 @@ export class KubernetesClient {
     const response = await this.#restClient.request({ method: 'GET', path, signal });
     const found = this.#found(
       response,
-      ({ body }) => clusterCredentialFrom(body) ?? ApiError.network(NO_OBJECT),
+      ({ body }) => clusterCredentialFrom(body) ?? ApiError.network(UNEXPECTED_BODY),
     );
     if (!(found instanceof ApiError)) return found;
     return toFailure(found, { verb: 'get', resource: CLUSTER_CREDENTIALS, name });
@@ -169,7 +168,7 @@ export class KubernetesClient {
     const response = await this.#restClient.request({ method: 'GET', path, signal });
     const found = this.#found(
       response,
-      ({ body }) => credentialFrom(body) ?? ApiError.network(NO_OBJECT),
+      ({ body }) => credentialFrom(body) ?? ApiError.network(UNEXPECTED_BODY),
     );
     if (!(found instanceof ApiError)) return found;
     return toFailure(found, { verb: 'get', resource: CREDENTIALS, namespace, name });
@@ -193,13 +192,6 @@ export class KubernetesClient {
 
   recordEvent(about: EventSubject, event: CredentialEvent): void {
     this.#events.record(about, event);
-  }
-
-  /** The credential of that uid does not exist any more. */
-  async #isGone({ namespace, name, uid }: Metadata, signal: AbortSignal): Promise<boolean> {
-    const found = await this.readCredential(namespace, name, signal);
-    if (isFailure(found)) return false;
-    return found === 'absent' || found.metadata.uid !== uid;
   }
 
   /** By PUT of the version that is known, the cheapest way (ADR 17); after a conflict whatever the version. */
@@ -287,8 +279,23 @@ type ClusterStatus = NonNullable<ClusterConvercusCredential['status']>;
 
 type Metadata = ConvercusCredential['metadata'];
 
-const statusRequest = ({ namespace, name }: Metadata, signal: AbortSignal) => ({
-  path: pathOf(CREDENTIALS, namespace, name, 'status'),
+/** Whether a status was refused because the object of that uid does not exist any more. */
+async function isGone(
+  { code }: ApiError,
+  uid: string,
+  read: () => Promise<{ readonly metadata: { readonly uid: string } } | 'absent' | Failure>,
+): Promise<boolean> {
+  // 422: the status is not valid, or the uid is not that of the patch
+  if (code !== 422) return code === 404;
+  const found = await read();
+  return found === 'absent' || (!isFailure(found) && found.metadata.uid !== uid);
+}
+
+const statusPathOf = ({ namespace, name }: Metadata): string =>
+  pathOf(CREDENTIALS, namespace, name, 'status');
+
+const statusRequest = (path: string, signal: AbortSignal) => ({
+  path,
   query: { fieldManager: FIELD_MANAGER },
   signal,
 });
@@ -307,7 +314,8 @@ export function replaceStatusRequest(
     metadata: { namespace, name, uid, resourceVersion },
     status,
   };
-  return { ...statusRequest(metadata, signal), method: 'PUT', accept: METADATA, body }; // the rest is known
+  const request = statusRequest(statusPathOf(metadata), signal);
+  return { ...request, method: 'PUT', accept: METADATA, body }; // the rest is known
 }
 
 /**
@@ -320,14 +328,14 @@ export function patchStatusRequest(
   status: Status,
   signal: AbortSignal,
 ): ApiRequest {
-  return { ...statusRequest(metadata, signal), ...statusPatch(metadata.uid, status) };
+  const request = statusRequest(statusPathOf(metadata), signal);
+  return { ...request, ...statusPatch(metadata.uid, status) };
 }
 
 const statusPatch = (uid: string, status: object) =>
   ({
     method: 'PATCH',
     contentType: 'application/json-patch+json',
-    query: { fieldManager: FIELD_MANAGER },
     body: [
       { op: 'test', path: '/metadata/uid', value: uid },
       { op: 'add', path: '/status', value: status },

@@ -27,8 +27,8 @@ export function toFailure(error: ApiError, call: ApiCall): Failure {
     code,
     ...(error.retryAfter === undefined ? {} : { retryAfter: error.retryAfter }),
   };
-  const missing = missingVerb(error, call);
-  if (missing !== undefined) return new Failure('PermissionDenied', missing, details);
+  const permission = permissionText(error, call);
+  if (permission !== undefined) return new Failure('PermissionDenied', permission, details);
   if (isRefusedWrite(error, call)) {
     return new Failure('TargetRefused', refusalText(error, call), details);
   }
@@ -42,7 +42,8 @@ const isWrite = ({ verb }: ApiCall): boolean =>
 const isRefusedWrite = (error: ApiError, call: ApiCall): boolean =>
   isWrite(call) && (REJECTED.has(error.code) || error.reason === 'NamespaceTerminating');
 
-function missingVerb(error: ApiError, call: ApiCall): string | undefined {
+/** What the operator is not allowed to do; undefined when no permission of ours is missing. */
+function permissionText(error: ApiError, call: ApiCall): string | undefined {
   if (error.code !== 403) return undefined;
   const named = LACKS_PERMISSION.exec(error.detail.reveal())?.[1];
   if (named === undefined && isWrite(call)) return undefined;

@@ -26,7 +26,7 @@ export interface EventRecorderOptions {
   readonly isBusy: () => boolean;
 }
 
-/** Writes events in the background. When they come faster than that, the newest are lost. */
+/** Writes events in the background. Of more than MAX_QUEUE that wait the newest are lost. */
 export class EventRecorder {
   readonly #options: EventRecorderOptions;
   readonly #filter: EventSpamFilter;

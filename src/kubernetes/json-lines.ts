@@ -1,5 +1,5 @@
 import type { WholeResponse } from '../lib/http.ts';
-import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
+import { ApiError, BODY_TOO_LARGE, UNEXPECTED_BODY } from './api-error.ts';
 
 const LINE_FEED = 0x0a;
 const NOTHING = Buffer.alloc(0);
@@ -84,6 +84,6 @@ function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
-    throw ApiError.network(NO_OBJECT);
+    throw ApiError.network(UNEXPECTED_BODY);
   }
 }

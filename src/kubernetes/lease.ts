@@ -1,7 +1,7 @@
 import type { Failure } from '../lib/failure.ts';
 import { numberAt, textAt } from '../lib/json.ts';
 import { type EpochMs, hours, type Ms, microTime, parseTime, seconds } from '../lib/time.ts';
-import { ApiError, NO_OBJECT } from './api-error.ts';
+import { ApiError, UNEXPECTED_BODY } from './api-error.ts';
 import { type ApiCall, toFailure } from './error-messages.ts';
 import { LEASES, pathOf } from './resources.ts';
 import type { ApiResponse, RestClient } from './rest-client.ts';
@@ -91,7 +91,7 @@ function objectFrom(record: LeaseRecord, lease: LeaseName): object {
 
 function recordFrom(object: unknown): LeaseRecord | ApiError {
   const resourceVersion = textAt(object, 'metadata', 'resourceVersion');
-  if (resourceVersion === undefined) return ApiError.network(NO_OBJECT);
+  if (resourceVersion === undefined) return ApiError.network(UNEXPECTED_BODY);
   return {
     holder: textAt(object, 'spec', 'holderIdentity') ?? '',
     duration: Math.min(seconds(countAt(object, 'spec', 'leaseDurationSeconds')), MAX_DURATION),

@@ -3,7 +3,7 @@ import type { NamespaceMeta } from '../credential/instance.ts';
 import { listAt, member, textAt } from '../lib/json.ts';
 import { type ListWatch, type Page, WatchError, type WatchEvent } from '../lib/list-watch.ts';
 import type { Ms } from '../lib/time.ts';
-import { ApiError, BODY_TOO_LARGE, NO_OBJECT } from './api-error.ts';
+import { ApiError, BODY_TOO_LARGE, UNEXPECTED_BODY } from './api-error.ts';
 import { clusterCredentialFrom, namespaceFrom } from './cluster-objects.ts';
 import { type ApiCall, toFailure } from './error-messages.ts';
 import {
@@ -182,7 +182,7 @@ class ApiListWatch<T> implements ListWatch<T> {
 
   #versionIn({ body }: ApiResponse): string {
     const version = textAt(body, 'metadata', 'resourceVersion');
-    if (version === undefined) throw this.#watchError(ApiError.network(NO_OBJECT), 'list');
+    if (version === undefined) throw this.#watchError(ApiError.network(UNEXPECTED_BODY), 'list');
     return version;
   }
 

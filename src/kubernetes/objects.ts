@@ -29,7 +29,7 @@ import {
   objectOf,
   textAt,
 } from '../lib/json.ts';
-import type { Key, ObjectName } from '../lib/key.ts';
+import { type Key, keyOf as keyOfName, type ObjectName } from '../lib/key.ts';
 import { annotatedBy, fieldOwnershipOf, mergedBy } from './managed-fields.ts';
 
 export const sourceOf = (credential: CredentialResource): ObjectName => ({
@@ -146,9 +146,9 @@ export function optionalMeta(object: unknown): object {
 }
 
 export const keyOf = ({ metadata }: Pick<ConvercusCredential, 'metadata'>): Key =>
-  `${metadata.namespace}/${metadata.name}`;
+  keyOfName(metadata);
 
-/** Its Secrets. */
+/** The Secrets that it names: credentials Secret, target, and that of its session. */
 export function secretsOf(credential: CredentialResource): readonly ObjectName[] {
   const { metadata, spec } = credential;
   const source = sourceOf(credential);
@@ -157,7 +157,7 @@ export function secretsOf(credential: CredentialResource): readonly ObjectName[]
   return [source, target, { namespace: source.namespace, name: sessionNameOf(metadata.name) }];
 }
 
-/** Of either kind. */
+/** A ConvercusCredential or a ClusterConvercusCredential. */
 interface Watched {
   readonly metadata: Omit<ConvercusCredential['metadata'], 'namespace'>;
   readonly spec: unknown;

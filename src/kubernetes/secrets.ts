@@ -7,7 +7,7 @@ import type {
 import { Failure } from '../lib/failure.ts';
 import { listAt, member, textAt, textsAt } from '../lib/json.ts';
 import { Sensitive } from '../lib/sensitive.ts';
-import { ApiError, NO_OBJECT } from './api-error.ts';
+import { ApiError, UNEXPECTED_BODY } from './api-error.ts';
 import { upgradeManagedFields } from './managed-fields.ts';
 import { secretMetaFrom } from './objects.ts';
 import { METADATA, pathOf, SECRETS } from './resources.ts';
@@ -112,7 +112,7 @@ const ifAny = (name: string, map: Readonly<Record<string, string>>): object =>
   Object.keys(map).length === 0 ? {} : { [name]: map };
 
 export const metaFrom = (response: ApiResponse): SecretMeta | ApiError =>
-  secretMetaFrom(member(response.body, 'metadata')) ?? ApiError.network(NO_OBJECT);
+  secretMetaFrom(member(response.body, 'metadata')) ?? ApiError.network(UNEXPECTED_BODY);
 
 export function contentsFrom(response: ApiResponse): SecretContents | ApiError {
   const meta = metaFrom(response);
@@ -136,7 +136,7 @@ export function contentsFrom(response: ApiResponse): SecretContents | ApiError {
  */
 export function writeConflictOf(error: ApiError, desired: DesiredSecret): Failure | undefined {
   const details = { code: String(error.code) };
-  const reason = error.code === 409 || error.code === 422 ? foreignness(error, desired) : undefined;
+  const reason = error.code === 409 || error.code === 422 ? notOursText(error, desired) : undefined;
   if (reason !== undefined) {
     const managers = conflictsIn(error).map(({ detail }) => managerIn(detail));
     const held = managers.length === 0 ? {} : { managers: [...new Set(managers)] };
@@ -150,7 +150,7 @@ export function writeConflictOf(error: ApiError, desired: DesiredSecret): Failur
 
 const fieldsOf = ({ causes }: ApiError): Set<string> => new Set(causes.map(({ field }) => field));
 
-function foreignness(error: ApiError, desired: DesiredSecret): string | undefined {
+function notOursText(error: ApiError, desired: DesiredSecret): string | undefined {
   const { name, type } = desired;
   const fields = fieldsOf(error);
   const elsewhere = 'change spec.target.name; delete the Secret only if nothing uses it';
