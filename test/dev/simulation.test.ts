@@ -52,7 +52,7 @@ describe('the command line', () => {
     expect(out.split('\n').filter((line) => line.startsWith('seed '))).toEqual([]);
     expect(out).toContain('300 passed, 0 failed');
     expect({ code, err }).toEqual({ code: 0, err: '' });
-  });
+  }, 600_000);
 
   it.each([
     [['--seeds', '2']],
