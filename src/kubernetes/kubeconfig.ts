@@ -119,7 +119,7 @@ const NO_COMMAND =
 function loginProblem(config: KubeConfig, mayStartProcesses: boolean): string | undefined {
   const user = config.getCurrentUser();
   const { exec, 'cmd-path': command } = Object(user?.authProvider?.config);
-  const isByCommand = [user?.exec, exec, command].some((it) => it !== undefined);
+  const isByCommand = [user?.exec, exec, command].some(Boolean); // null for a user without anything
   return isByCommand && !mayStartProcesses ? NO_COMMAND : undefined;
 }
 

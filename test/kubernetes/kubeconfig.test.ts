@@ -66,6 +66,18 @@ describe('a kubeconfig', () => {
     expect(kubeconfigProblem(path)).toBe(problem && `The kubeconfig ${path} ${problem}`);
   });
 
+  it.each([
+    ['without a user', {}, undefined],
+    ['with a command', { user: { exec: { command: 'login' } } }, 'logs in by a command'],
+  ])('%s, in a process that may start none', async (_, user, problem) => {
+    const path = join(dir, 'kubeconfig');
+    const content = JSON.parse(kubeconfig());
+    await writeFile(path, JSON.stringify({ ...content, users: [{ name: 'u', ...user }] }));
+    const found = kubeconfigProblem(path, false);
+    if (problem === undefined) expect(found).toBeUndefined();
+    else expect(found).toContain(problem);
+  });
+
   const tls = (cluster: object, user: object): string => {
     const parsed = JSON.parse(kubeconfig(cluster));
     parsed.users[0].user = user;
