@@ -512,7 +512,17 @@ export function putThingsRight(world: World, dice: Dice): void {
       secret.type === 'convercus.io/token' && secret.metadata.ownerReferences === undefined;
     // The label of one keeps it from the other, which goes first
     const isBetween = claimed.has(key) && ofClusters.has(secret.metadata.name);
-    if (isForeign || (isKept && (!claimed.has(key) || isBetween || dice.chance(0.5))))
-      server.remove('secrets', key, 'people');
+    const isInTheWay = isForeign || (isKept && (!claimed.has(key) || isBetween || dice.chance(0.5)));
+    if (isInTheWay || isUnlabelledLeftover(world, secret)) server.remove('secrets', key, 'people');
   }
+}
+
+/** A target without the label that people removed, whose owner has another one by now: the operator leaves it alone. */
+function isUnlabelledLeftover(world: World, { type, metadata }: StoredObject): boolean {
+  if (type !== 'convercus.io/token' || metadata.ownerReferences === undefined) return false;
+  if (metadata.labels?.[CREDENTIAL_LABEL] !== undefined) return false;
+  const [owner] = metadata.ownerReferences;
+  return world
+    .credentials()
+    .some((each) => each.metadata.uid === owner?.uid && targetNameOf(each) !== metadata.name);
 }
