@@ -512,7 +512,8 @@ export function putThingsRight(world: World, dice: Dice): void {
       secret.type === 'convercus.io/token' && secret.metadata.ownerReferences === undefined;
     // The label of one keeps it from the other, which goes first
     const isBetween = claimed.has(key) && ofClusters.has(secret.metadata.name);
-    const isInTheWay = isForeign || (isKept && (!claimed.has(key) || isBetween || dice.chance(0.5)));
+    const isInTheWay =
+      isForeign || (isKept && (!claimed.has(key) || isBetween || dice.chance(0.5)));
     if (isInTheWay || isUnlabelledLeftover(world, secret)) server.remove('secrets', key, 'people');
   }
 }
