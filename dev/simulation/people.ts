@@ -5,6 +5,7 @@ import {
   TARGET_TYPE,
 } from '../../src/credential/target-secret.ts';
 import { hours, type Ms, minutes, rfc3339, seconds } from '../../src/lib/time.ts';
+import { instancesOf, ownerNameIn } from './clusters.ts';
 import type { Dice } from './dice.ts';
 import { decoded, encoded, keyOf, mergeAllowedTo, type StoredObject } from './objects.ts';
 import { CLIENTS } from './provider.ts';
@@ -518,12 +519,19 @@ export function putThingsRight(world: World, dice: Dice): void {
   }
 }
 
-/** A target without the label that people removed, whose owner has another one by now: the operator leaves it alone. */
+/** A target without the label that people removed, which its owner does not want any more: the operator leaves it alone. */
 function isUnlabelledLeftover(world: World, { type, metadata }: StoredObject): boolean {
-  if (type !== 'convercus.io/token' || metadata.ownerReferences === undefined) return false;
-  if (metadata.labels?.[CREDENTIAL_LABEL] !== undefined) return false;
-  const [owner] = metadata.ownerReferences;
-  return world
-    .credentials()
-    .some((each) => each.metadata.uid === owner?.uid && targetNameOf(each) !== metadata.name);
+  const { labels = {}, ownerReferences = [], namespace, name } = metadata;
+  if (type !== 'convercus.io/token' || ownerNameIn(labels) !== undefined) return false;
+  const [owner] = ownerReferences;
+  const exists = [...world.credentials(), ...world.clusterCredentials()].some(
+    (each) => each.metadata.uid === owner?.uid,
+  );
+  const isWanted = [...world.credentials(), ...instancesOf(world)].some(
+    (each) =>
+      each.metadata.uid === owner?.uid &&
+      each.metadata.namespace === namespace &&
+      targetNameOf(each) === name,
+  );
+  return exists && !isWanted;
 }
