@@ -18,7 +18,9 @@ const UNDICI = `
   Object.assign(require('undici/lib/dispatcher/dispatcher').prototype, require('undici/lib/api'));
   exports.Agent = require('undici/lib/dispatcher/agent');
   exports.ProxyAgent = require('undici/lib/dispatcher/proxy-agent');
-  exports.EnvHttpProxyAgent = require('undici/lib/dispatcher/env-http-proxy-agent');`;
+  exports.EnvHttpProxyAgent = require('undici/lib/dispatcher/env-http-proxy-agent');
+  exports.Pool = require('undici/lib/dispatcher/pool');
+  exports.buildConnector = require('undici/lib/core/connect');`;
 
 /** Leaves out unused parts of two libraries that a bundler can't detect. */
 const lean: Plugin = {

@@ -123,3 +123,15 @@ describe('imports', () => {
     expect(found).toEqual([]);
   });
 });
+
+it('the bundle has all that is imported of undici', () => {
+  const bundled = readFileSync(join(ROOT, 'dev/bundle.ts'), 'utf8');
+  const names = sources.flatMap((file) =>
+    [...readFileSync(join(ROOT, file), 'utf8').matchAll(/^import \{([^}]*)\} from 'undici'/gm)]
+      .flatMap(([, list = '']) => list.split(','))
+      .map((name) => name.trim())
+      .filter((name) => name !== '' && !name.startsWith('type ')),
+  );
+  expect(names).toContain('Agent');
+  expect(names.filter((name) => !bundled.includes(`exports.${name} = `))).toEqual([]);
+});
