@@ -6,6 +6,7 @@ import { FairLruMap } from '../lib/fair-lru-map.ts';
 import { type EpochMs, isFromTheFuture, type Ms, rfc3339 } from '../lib/time.ts';
 import { presentsPassword, type TokenRequest } from '../oauth/grants.ts';
 import { type FailureRecord, recalledFailure } from '../oauth/recalled-failure.ts';
+import { outcomeOf } from './outcome.ts';
 import { MAX_REJECTED_PASSWORDS, RejectedLogins } from './rejected-logins.ts';
 import type { RequestDigests } from './request-digests.ts';
 import {
@@ -145,14 +146,23 @@ export class CachedFailures {
     const { digests, random } = this.#options;
     if (isEndOfSession(request, failure)) return { retryAt: undefined };
     const [user, password] = [digests.ofUser(request), digests.ofPassword(request)];
-    if (user === undefined || password === undefined || failure.kind !== 'CredentialsRejected') {
-      return { retryAt: retryAt(failure, attempts, at, random()) };
-    }
+    const byKind = () => ({ retryAt: retryAt(failure, attempts, at, random()) });
+    if (user === undefined || password === undefined) return byKind();
     const login = { user, password, at, attempts, namespaces };
+    if (failure.kind !== 'CredentialsRejected') {
+      if (isUnanswered(failure)) this.#logins.unanswered(login);
+      return byKind();
+    }
     const { isUnreadable } = failure;
     const evidence = { ...this.#logins.rejected(login, loginHistory), isUnreadable };
     return { retryAt: nextLoginAt(evidence, at, random()), hadWorked: evidence.worked };
   }
+}
+
+/** Neither the server itself has answered, nor is it known that the request has not arrived. */
+function isUnanswered(failure: Failure): boolean {
+  const outcome = outcomeOf(failure);
+  return outcome === 'unreachable' || outcome === 'abnormal';
 }
 
 /** Told instead of sending one more password of the user. */

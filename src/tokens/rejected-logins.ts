@@ -36,7 +36,7 @@ interface RejectedPassword {
   readonly password: string;
   /** By the monotonic clock. */
   readonly at: Ms;
-  /** When another password of the user was rejected last before it. */
+  /** When another password of the user was rejected last before it, or had no answer. */
   readonly otherAt: Ms | undefined;
 }
 
@@ -48,7 +48,7 @@ export class RejectedLogins {
   readonly #clock: Clock;
   /** By namespace and password. */
   readonly #accepted = new FairLruMap<true>(MAX_USERS);
-  /** The last of each user. */
+  /** The last of each user that was rejected, or had no answer. */
   readonly #rejected = new FairLruMap<RejectedPassword>(MAX_USERS);
   /** The last passwords of each user and namespace, the oldest first. */
   readonly #passwords = new FairLruMap<readonly RejectedPassword[]>(MAX_USERS);
@@ -64,6 +64,11 @@ export class RejectedLogins {
     }
   }
 
+  /** A login without an answer of the server, which may have rejected it all the same, and have locked the account. */
+  unanswered(login: Login): void {
+    this.#noteLatest(login);
+  }
+
   /** What this rejection may mean, besides a wrong password. */
   rejected(
     login: RejectedLogin,
@@ -71,14 +76,13 @@ export class RejectedLogins {
   ): Omit<LockoutEvidence, 'isUnreadable'> {
     const { user, password, at, attempts } = login;
     const namespaces = [...login.namespaces];
-    const now = this.#clock.monotonic();
-    const last = this.#rejected.get(user);
-    const otherAt = last?.password === password ? last.otherAt : last?.at;
+    const rejected = this.#noteLatest(login);
+    const { otherAt } = rejected;
     const sinceOther =
-      otherAt === undefined ? at - (loginHistory.othersRejectedAt ?? -Infinity) : now - otherAt;
-    const rejected = { password, at: now, otherAt };
+      otherAt === undefined
+        ? at - (loginHistory.othersRejectedAt ?? -Infinity)
+        : rejected.at - otherAt;
     for (const namespace of namespaces) {
-      this.#rejected.set(user, rejected, namespace);
       const others = this.#passwordsOf(namespace, user).filter(
         (other) => other.password !== password,
       );
@@ -109,6 +113,14 @@ export class RejectedLogins {
     const isFew = rejected.length < MAX_REJECTED_PASSWORDS;
     if (isKnown || isFew || oldest === undefined) return undefined;
     return oldest.at - end;
+  }
+
+  #noteLatest({ user, password, namespaces }: Login): RejectedPassword {
+    const last = this.#rejected.get(user);
+    const otherAt = last?.password === password ? last.otherAt : last?.at;
+    const latest = { password, at: this.#clock.monotonic(), otherAt };
+    for (const namespace of namespaces) this.#rejected.set(user, latest, namespace);
+    return latest;
   }
 
   #passwordsOf(namespace: string, user: string): readonly RejectedPassword[] {

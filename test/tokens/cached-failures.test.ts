@@ -251,6 +251,16 @@ it('a password that may only be locked out is tried again, also when the clock w
   expect(retryAt).toBe(clock.now() + minutes(20) * 1.05);
 });
 
+it.each([
+  ['no answer', new Failure('NetworkError', 'no response'), minutes(20) * 1.05],
+  ['an answer about something else', new Failure('ClientSecretRejected', 'no'), undefined],
+])('a password may be locked out by another one that had %s', (_, failure, wait) => {
+  add(withPassword('wrong'), 'shop', failure);
+  clock.step(minutes(1));
+  const { retryAt } = failures.add(REJECTED, aDemand(withPassword('right')), ['shop']);
+  expect(retryAt).toBe(wait && clock.now() + wait);
+});
+
 it('no namespace has more than three different passwords of a user rejected within 15 minutes', () => {
   const tries = fc.array(
     fc.record({
