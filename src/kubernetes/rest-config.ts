@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { RequestOptions } from 'node:https';
 import type { KubeConfig } from '@kubernetes/client-node';
 import { Agent, type Dispatcher, ProxyAgent } from 'undici';
-import { Sockets } from '../lib/sockets.ts';
+import { Sockets } from '../lib/http.ts';
 import { systemClock } from '../lib/system-clock.ts';
 import { type Ms, minutes, seconds } from '../lib/time.ts';
 

@@ -5,7 +5,7 @@ import tls, { createSecureContext } from 'node:tls';
 import { type Dispatcher, EnvHttpProxyAgent } from 'undici';
 import type { Clock } from '../lib/clock.ts';
 import { Failure } from '../lib/failure.ts';
-import { Sockets } from '../lib/sockets.ts';
+import { Sockets } from '../lib/http.ts';
 import { type Ms, minutes, seconds } from '../lib/time.ts';
 import type { Environment } from './environment.ts';
 import { exceptionsFor, type ProxySettings } from './proxy.ts';
