@@ -147,12 +147,12 @@ function digestsOf(
   fixed: Partial<Record<Placeholder, string>>,
 ): Pick<Credential, 'specHash' | 'dataHash'> {
   const org = spec.org === undefined ? [] : [spec.org];
-  // As 0.1.0 writes it. It holds the templates as well, so a name and its placeholder differ
-  const data = filled(target, fixed, (name) => name);
-  const templates = filled(target, fixed, (name) => `{{${name}}}`);
+  const data = withFixedValues(target, fixed);
   return {
+    // As 0.1.0 writes it
     specHash: digest([request, [spec.renewal, target], data, ...org]),
-    dataHash: digest([request, templates, ...org]),
+    // The templates as well: without them a word and the placeholder of that name are the same
+    dataHash: digest([request, [target.data, data], ...org]),
   };
 }
 
@@ -186,17 +186,10 @@ export function requiredFields({
 export const requiredKeys = (secretUser: SecretUser): string[] =>
   requiredFields(secretUser).map(([, key]) => key);
 
-/** The target's data with the values that do not depend on the token. @param rest what the other placeholders become */
-const filled = (
-  { data }: Target,
-  fixed: Partial<Record<Placeholder, string>>,
-  rest: (name: Placeholder) => string,
-) =>
+/** The target's data with all placeholders filled in that do not depend on the token. */
+const withFixedValues = ({ data }: Target, fixed: Partial<Record<Placeholder, string>>) =>
   Object.fromEntries(
-    Object.entries(data).map(([key, text]) => [
-      key,
-      fill(text, (name) => fixed[name] ?? rest(name)),
-    ]),
+    Object.entries(data).map(([key, text]) => [key, fill(text, (name) => fixed[name] ?? name)]),
   );
 
 /** Credentials Secret, target and session need three names for every grant, because it may change to `password`. */
