@@ -11,13 +11,13 @@ import { type Counts, JEST_NODE_OPTIONS, jestCounts, printCounts, runJest } from
 import { ensureKeycloak } from './keycloak/server/distribution.ts';
 import { missingForEndToEnd } from './missing.ts';
 import { operatorImage } from './operator-image.ts';
-import { ensureTool } from './packaging/tools.ts';
+import { ensureAllTools, ensureTool } from './packaging/tools.ts';
 import { ON_ANY_CLUSTER } from './testbed/any-cluster.ts';
 
 /**
- * `npm run e2e`: first what takes too long for `npm test` (`*.slow.ts`: a real Keycloak, soak runs, waits of a minute),
- * then the image, the chart, the alerts and high availability on a real cluster (`*.cluster.ts`, about 12 minutes), and
- * `npm run chaos` in short, which counts as one test.
+ * `npm run e2e`: first what takes too long for `npm test` (`*.slow.ts`: a real Keycloak, bundles, the commands of the
+ * docs, soak runs, waits of a minute), then the image, the chart, the alerts and high availability on a real cluster
+ * (`*.cluster.ts`, about 12 minutes), and `npm run chaos` in short, which counts as one test.
  * `--nodes` tests the failure of nodes instead, on a cluster of three (`*.nodes.ts`, about 6 minutes).
  * `E2E_KUBECONFIG` names a cluster: then only the tests run that need neither a node nor an API server of ours, on it.
  * `--long` measures longer and with the alerts' own waiting times. `--json FILE` keeps the figures. `--no-cluster`
@@ -60,6 +60,7 @@ function onAnyCluster(): Counts {
 
 async function slow(): Promise<Counts> {
   await ensureBinaries(console.log);
+  await ensureAllTools(console.log);
   await ensureKeycloak(console.log);
   return runJest([...jestArguments, '--testMatch=<rootDir>/test/**/*.slow.ts']);
 }
