@@ -37,19 +37,88 @@ const POLL: Ms = seconds(1);
 export async function renew(context: Context, options: RenewOptions): Promise<Result> {
   const credentials = await selected(context, options);
   if (context.isEverywhere && options.yes !== true) await confirmAll(context, credentials.length);
-  // The operator compares it with the last one that it has handled; any other text is a new request
-  const request = new Date(context.host.now()).toISOString();
-  const isOne = credentials.length === 1;
-  const orRefusal = (credential: Shown, outcome: Promise<Outcome>): Promise<Outcome> =>
-    isOne ? outcome : outcome.catch(refusalOf(context, credential));
-  const asked = await inTurns(credentials, (each) =>
-    orRefusal(each, requested(context, each, request)),
-  );
+  const renewal = new Renewal(context, credentials);
+  const asked = await renewal.ask();
   const { wait } = options;
   if (wait === undefined) return resultOf(context, asked);
-  const look = (each: Outcome, waiting: Waiting): Promise<Outcome> =>
-    orRefusal(each.credential, seen(context, each, waiting));
-  return resultOf(context, await awaited(context, asked, { request, wait, look }), wait);
+  return resultOf(context, await renewal.finish(asked, wait), wait);
+}
+
+async function confirmAll(context: Context, count: number): Promise<void> {
+  const rate = await requestsPerSecond(context);
+  const time =
+    rate === 0 ? 'as fast as the token host allows' : `about ${duration(seconds(count / rate))}`;
+  const limit =
+    rate === 0 ? 'without a limit' : `at most ${rate} requests a second to a token host`;
+  const what = `This renews ${count} ${count === 1 ? 'credential' : 'credentials'} of the whole cluster. The operator sends ${limit}, so it takes ${time}.`;
+  await confirm(context, what, 'Nothing was renewed');
+}
+
+interface Waiting {
+  readonly request: string;
+  readonly waited: Ms;
+  /** This is the last look. */
+  readonly isOver: boolean;
+}
+
+/** The same renew request for one or many credentials. */
+class Renewal {
+  readonly #context: Context;
+  readonly #credentials: readonly Shown[];
+  /** The operator compares it with the last one that it has handled; any other text is a new request. */
+  readonly #request: string;
+
+  constructor(context: Context, credentials: readonly Shown[]) {
+    this.#context = context;
+    this.#credentials = credentials;
+    this.#request = new Date(context.host.now()).toISOString();
+  }
+
+  ask(): Promise<Outcome[]> {
+    return inTurns(this.#credentials, (each) =>
+      this.#ask(each).catch((error: unknown) => this.#refused(each, error)),
+    );
+  }
+
+  /** Until the operator has handled all requests. */
+  async finish(asked: readonly Outcome[], wait: Ms): Promise<readonly Outcome[]> {
+    const { host } = this.#context;
+    const start = host.now();
+    let outcomes = asked;
+    for (;;) {
+      const waited = host.now() - start;
+      outcomes = await this.#look(outcomes, {
+        request: this.#request,
+        waited,
+        isOver: waited + POLL > wait,
+      });
+      if (outcomes.every(({ result }) => result !== 'requested')) return outcomes;
+      await host.sleep(POLL);
+    }
+  }
+
+  async #ask(credential: Shown): Promise<Outcome> {
+    const annotations = { [RENEW_REQUEST_ANNOTATION]: this.#request };
+    await this.#context.cluster.patch(addressOf(credential), { metadata: { annotations } });
+    return { credential, result: credential.spec.suspend ? 'suspended' : 'requested' };
+  }
+
+  #look(outcomes: readonly Outcome[], waiting: Waiting): Promise<Outcome[]> {
+    return inTurns(outcomes, async (each) => {
+      if (each.result !== 'requested') return each;
+      return seen(this.#context, each, waiting).catch((error: unknown) =>
+        this.#refused(each.credential, error),
+      );
+    });
+  }
+
+  /** One of many that has been deleted, or may not be changed, does not keep the others waiting. */
+  #refused(credential: Shown, error: unknown): Outcome {
+    const isAlone = this.#credentials.length === 1;
+    const isAborted = this.#context.host.signal.aborted;
+    if (isAlone || isAborted || !(error instanceof CliError)) throw error;
+    return { credential, result: 'failed', message: error.message };
+  }
 }
 
 /** All of them, eight at once. The results are in the order of the items. */
@@ -63,62 +132,6 @@ async function inTurns<T, R>(items: readonly T[], work: (item: T) => Promise<R>)
   };
   await Promise.all(Array.from({ length: AT_ONCE }, worker));
   return results;
-}
-
-/** One of many that has been deleted, or may not be changed, does not keep the others waiting. */
-const refusalOf =
-  ({ host }: Context, credential: Shown) =>
-  (error: unknown): Outcome => {
-    if (!(error instanceof CliError) || host.signal.aborted) throw error;
-    return { credential, result: 'failed', message: error.message };
-  };
-
-async function confirmAll(context: Context, count: number): Promise<void> {
-  const rate = await requestsPerSecond(context);
-  const time =
-    rate === 0 ? 'as fast as the token host allows' : `about ${duration(seconds(count / rate))}`;
-  const limit =
-    rate === 0 ? 'without a limit' : `at most ${rate} requests a second to a token host`;
-  const what = `This renews ${count} ${count === 1 ? 'credential' : 'credentials'} of the whole cluster. The operator sends ${limit}, so it takes ${time}.`;
-  await confirm(context, what, 'Nothing was renewed');
-}
-
-async function requested(context: Context, credential: Shown, request: string): Promise<Outcome> {
-  const annotations = { [RENEW_REQUEST_ANNOTATION]: request };
-  await context.cluster.patch(addressOf(credential), { metadata: { annotations } });
-  return { credential, result: credential.spec.suspend ? 'suspended' : 'requested' };
-}
-
-interface Waiting {
-  readonly request: string;
-  readonly waited: Ms;
-  /** This is the last look. */
-  readonly isOver: boolean;
-}
-
-interface Wait {
-  readonly request: string;
-  readonly wait: Ms;
-  readonly look: (outcome: Outcome, waiting: Waiting) => Promise<Outcome>;
-}
-
-/** Until the operator has handled all requests. */
-async function awaited(
-  { host }: Context,
-  asked: readonly Outcome[],
-  { request, wait, look }: Wait,
-): Promise<readonly Outcome[]> {
-  const start = host.now();
-  let outcomes = asked;
-  for (;;) {
-    const waited = host.now() - start;
-    const isOver = waited + POLL > wait;
-    outcomes = await inTurns(outcomes, async (each) =>
-      each.result === 'requested' ? look(each, { request, waited, isOver }) : each,
-    );
-    if (outcomes.every(({ result }) => result !== 'requested')) return outcomes;
-    await host.sleep(POLL);
-  }
 }
 
 /** Faults that the operator finds before it requests a token: it reports them, and the request stays open. */
