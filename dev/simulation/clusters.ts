@@ -1,8 +1,9 @@
 import { clusterNameOf, instanceNameOf } from '../../src/credential/cluster-name.ts';
 import { selects } from '../../src/credential/instance.ts';
+import { conditionOf } from '../../src/credential/status.ts';
 import { member, textAt } from '../../src/lib/json.ts';
 import type { StoredObject } from './objects.ts';
-import { specOf, targetNameOf } from './rules/rule.ts';
+import { specOf, statusOf, targetNameOf } from './rules/rule.ts';
 import { CREDENTIALS_NAMESPACE, NAMESPACES, type World } from './world.ts';
 
 /** ClusterConvercusCredentials for the oracle: what is expected in each namespace. */
@@ -65,7 +66,25 @@ function failuresIn({ status = {} }: StoredObject): Map<string, string> {
   );
 }
 
-/** What is wrong with counts, and with targets where a cluster credential selects nothing. */
+/** What its status says wrong of the namespaces as a whole. */
+function statusProblem(cluster: StoredObject, selected: readonly string[]): string | undefined {
+  const count = (name: string) => member(cluster.status, 'namespaces', name);
+  if (count('selected') !== selected.length)
+    return `${String(count('selected'))} namespaces, not ${selected.length}`;
+  const failures = failuresIn(cluster);
+  const wrong = [...failures.keys()].find(
+    (name) => NAMESPACES.some((it) => it === name) && !selected.includes(name),
+  );
+  if (wrong !== undefined) return `a failure in namespace ${wrong}, which is not selected`;
+  if (failures.size > 0 || specOf(cluster).suspend || selected.length === 0) return undefined;
+  const ready = conditionOf(statusOf(cluster), 'Ready');
+  const isReady = ready?.status === 'True' && count('ready') === selected.length;
+  return isReady
+    ? undefined
+    : `Ready=${ready?.status} ${ready?.reason}, ${String(count('ready'))} ready`;
+}
+
+/** What is wrong with statuses, and with targets where a cluster credential selects nothing. */
 export function clusterProblems(world: World): string[] {
   const clusters = world.clusterCredentials();
   return clusters.flatMap((cluster) => {
@@ -74,11 +93,7 @@ export function clusterProblems(world: World): string[] {
     const isServed =
       world.setting.releases === 1 ||
       ['one', 'two'].includes(cluster.metadata.labels?.['release'] ?? '');
-    const counted = member(cluster.status, 'namespaces', 'selected');
-    const problems =
-      isServed && counted !== selected.length
-        ? [`cluster credential ${name}: ${String(counted)} namespaces, not ${selected.length}`]
-        : [];
+    const problem = isServed ? statusProblem(cluster, selected) : undefined;
     const left = [...world.server.all('secrets')].filter(
       ({ metadata: { namespace, ownerReferences = [] }, type }) =>
         type === 'convercus.io/token' &&
@@ -86,7 +101,7 @@ export function clusterProblems(world: World): string[] {
         !selected.includes(namespace),
     );
     return [
-      ...problems,
+      ...(problem === undefined ? [] : [`cluster credential ${name}: ${problem}`]),
       ...left.map((it) => `target ${it.metadata.namespace}/${targetNameOf(cluster)} is left`),
     ];
   });

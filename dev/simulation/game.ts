@@ -1,5 +1,8 @@
+import { clusterNameOf } from '../../src/credential/cluster-name.ts';
+import { conditionOf } from '../../src/credential/status.ts';
 import { type EpochMs, hours, type Ms, minutes, parseTime, seconds } from '../../src/lib/time.ts';
 import { forgetAwait } from './awaits.ts';
+import { instancesOf, ownerNameIn } from './clusters.ts';
 import { Dice } from './dice.ts';
 import { requestForLatecomers, setPasswordEarly } from './early-password.ts';
 import { FAULT_NAMES, FAULTS, type FaultName } from './faults.ts';
@@ -14,6 +17,7 @@ import {
 } from './people.ts';
 import { CLUSTER_EDITS, putClustersRight } from './people-of-clusters.ts';
 import { START } from './replica.ts';
+import { specOf, statusOf } from './rules/rule.ts';
 import { type Setting, settingFor, World } from './world.ts';
 
 /** A step. Its dice depend on its number only, so that other steps can be left out. */
@@ -58,6 +62,11 @@ const LOOK_EVERY: Ms = seconds(20);
 const QUIET: Ms = minutes(4);
 /** The longest wait before a read of the API server is tried again, which a log-out needs too. */
 const LONGEST_RETRY: Ms = minutes(5);
+/** Milliseconds within which a renewal that is due has been carried out, and its status written. */
+const RECONCILED: Ms = minutes(2);
+const LAST_LOOK: Ms = minutes(30);
+/** Milliseconds from the first SIGTERM until a new leader has looked at all credentials. */
+const RESTART: Ms = minutes(4);
 const MOST_STEPS = 34;
 const DELAYS_NEWS = new Set<FaultName>([
   'latency',
@@ -161,11 +170,16 @@ export async function play(options: GameOptions): Promise<Result> {
   const end = (steps.at(-1)?.at ?? 0) + dice.between(0, 60_000);
   await world.scheduler.runUntil(end);
   await calmDown(world, dice.fork('calm'));
-  const settledAfter = await settle(world);
+  const bound = world.setting.failureFactor < 30 ? BOUND_AFTER_LOCK : BOUND;
+  const settledAfter = await settle(world, bound);
   // After a clock was set the dates in targets do not say when the next renewal is due
   const { violations, clocksAgree } = world.safety;
-  if (violations.size === 0 && clocksAgree) await checkQuiet(world);
-  checkSessions(world);
+  if (violations.size === 0 && clocksAgree) {
+    await checkQuiet(world);
+    await checkRenewals(world);
+    await checkRestart(world);
+  }
+  world.safety.sessions.checkEnd();
   return {
     seed,
     faults,
@@ -202,10 +216,9 @@ async function calmDown(world: World, dice: Dice): Promise<void> {
 }
 
 /** Runs until everything is right. */
-async function settle(world: World): Promise<Ms> {
+async function settle(world: World, bound: Ms): Promise<Ms> {
   const since = world.now;
   let problems = problemsOf(world);
-  const bound = world.setting.failureFactor < 30 ? BOUND_AFTER_LOCK : BOUND;
   while (problems.length > 0 && world.now - since < bound) {
     await world.scheduler.runUntil(world.now + LOOK_EVERY);
     problems = problemsOf(world);
@@ -226,11 +239,8 @@ async function checkQuiet(world: World): Promise<void> {
     await world.scheduler.runUntil(world.now + LOOK_EVERY);
   // A logout waits in the queue, and its operator checks at times whether it is still needed
   if (world.now < world.provider.pausedUntil) return;
-  const due = [...world.server.all('secrets')]
-    .map((secret) => nextChangeOf(world, secret))
-    .filter((at) => at !== undefined)
-    .map((at) => at - START);
-  const next = Math.min(...due.filter((at) => at > world.now), world.now + QUIET);
+  const due = changesDue(world);
+  const next = Math.min(...due, world.now + QUIET);
   if (due.some((at) => at <= world.now)) return;
   const until = next - seconds(2);
   // The status of a renewal that was just due may not be written yet; that of many namespaces waits for 5 s
@@ -248,24 +258,64 @@ async function checkQuiet(world: World): Promise<void> {
   );
 }
 
-/** When a token is due for renewal, or expires because its credential is gone or may not merge any more. */
+/** Lets each token be renewed, at most for half an hour. Then everything is right again. */
+async function checkRenewals(world: World): Promise<void> {
+  const until = Math.min(
+    Math.max(world.now, ...changesDue(world)) + seconds(90),
+    LAST_LOOK + world.now,
+  );
+  await world.scheduler.runUntil(until);
+  if (world.now < world.provider.pausedUntil) return;
+  await settle(world, RECONCILED);
+}
+
+/** Starts all replicas once more, which need no token for it. What has failed is tried at once. */
+async function checkRestart(world: World): Promise<void> {
+  const next = Math.min(...changesDue(world), world.now + 2 * RESTART);
+  const isSoon = next < world.now + RESTART || world.now < world.provider.pausedUntil;
+  if (world.safety.violations.size > 0 || isSoon || hasFailures(world)) return;
+  for (const process of world.processes.values()) world.terminate(process);
+  await world.scheduler.runUntil(world.now + seconds(26));
+  world.safety.activity = { apiRequests: 0, tokenRequests: 0, lines: [] };
+  for (const slot of world.slots) world.start(slot);
+  await world.scheduler.runUntil(next - seconds(2));
+  const { tokenRequests, lines } = world.safety.activity;
+  if (tokenRequests > 0)
+    world.safety.violated('a restart requests no token', lines.slice(0, 8).join(', '));
+  await settle(world, 0);
+}
+
+const hasFailures = (world: World): boolean =>
+  [...world.credentials(), ...instancesOf(world)].some(
+    (credential) => conditionOf(statusOf(credential), 'Renewed')?.status !== 'True',
+  );
+
+/** Moments, on the virtual clock, at which tokens are due. */
+const changesDue = (world: World): Ms[] =>
+  [...world.server.all('secrets')]
+    .map((secret) => nextChangeOf(world, secret))
+    .filter((at) => at !== undefined)
+    .map((at) => at - START);
+
+/** When a token is due for renewal, or expires because its credential is gone, suspended or may not merge any more. */
 function nextChangeOf(world: World, secret: StoredObject): EpochMs | undefined {
-  const { namespace, annotations = {} } = secret.metadata;
+  const { annotations = {} } = secret.metadata;
   const at = (name: string) => parseTime(annotations[`convercus.io/${name}`]);
-  if (secret.type === 'convercus.io/token') return at('renew-at');
-  const name = annotations['convercus.io/credential'];
-  const isServed = world.server.get('convercuscredentials', `${namespace}/${name}`) !== undefined;
-  if (isServed && mergeAllowedTo(secret) === name) return at('renew-at');
+  const credential = credentialOf(world, secret);
+  if (credential !== undefined && !specOf(credential).suspend) return at('renew-at');
   const expiresAt = at('expires-at');
   return expiresAt !== undefined && expiresAt - START > world.now ? expiresAt : undefined;
 }
 
-function checkSessions(world: World): void {
-  const { leadership, sessions } = world.safety;
-  sessions.checkEnd(({ exchanges }) =>
-    exchanges.some(
-      ({ seen, replica, term }) =>
-        seen !== 'response' || replica.isDead || leadership.termOf(replica) !== term,
-    ),
-  );
+/** The credential that renews the token in the Secret. */
+function credentialOf({ server }: World, secret: StoredObject): StoredObject | undefined {
+  const { namespace, labels = {}, annotations = {}, ownerReferences = [] } = secret.metadata;
+  const isTarget = secret.type === 'convercus.io/token';
+  const merged = annotations['convercus.io/credential'];
+  if (!isTarget && mergeAllowedTo(secret) !== merged) return undefined;
+  const name = isTarget ? (ownerNameIn(labels) ?? ownerReferences[0]?.name) : merged;
+  const clusterName = clusterNameOf(name ?? '');
+  return clusterName === undefined
+    ? server.get('convercuscredentials', `${namespace}/${name}`)
+    : server.get('clusterconvercuscredentials', `/${clusterName}`);
 }

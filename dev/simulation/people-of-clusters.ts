@@ -162,7 +162,6 @@ export const CLUSTER_EDITS = {
   requestClusterRenewal: (world, dice) => {
     const found = pick(world, dice);
     if (found === undefined) return;
-    world.safety.sessions.renewRequestedAt = world.now;
     const annotations = { [RENEW_REQUEST_ANNOTATION]: `r${dice.below(1e6)}` };
     put(world, { ...found.metadata, annotations }, specOf(found));
   },

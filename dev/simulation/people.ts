@@ -71,8 +71,6 @@ export function newSpec(dice: Dice, name: string): Spec {
 function putCredential(world: World, metadata: StoredObject['metadata'], spec: Spec): void {
   const { namespace, name, labels, annotations } = metadata;
   const before = world.server.get('convercuscredentials', `${namespace}/${name}`);
-  const isRequested = annotations?.[RENEW_REQUEST_ANNOTATION] !== undefined;
-  if (before === undefined && isRequested) world.safety.sessions.renewRequestedAt = world.now;
   world.server.put(
     'convercuscredentials',
     {
@@ -440,12 +438,9 @@ export const CREDENTIAL_EDITS = {
     target: { ...target, deletionPolicy: dice.pick(['Delete', 'Retain']) },
   })),
   suspend: editing(({ suspend }) => ({ suspend: !suspend })),
-  requestRenewal: (world, dice) => {
-    world.safety.sessions.renewRequestedAt = world.now;
-    relabelling((_, own) => ({
-      annotations: { [RENEW_REQUEST_ANNOTATION]: `r${own.below(1e6)}` },
-    }))(world, dice);
-  },
+  requestRenewal: relabelling((_, dice) => ({
+    annotations: { [RENEW_REQUEST_ANNOTATION]: `r${dice.below(1e6)}` },
+  })),
   relabel: relabelling(({ labels }, dice) => ({ labels: { ...labels, x: `v${dice.below(100)}` } })),
   moveToAnotherRelease: (world, dice) => {
     world.safety.sessions.hasMoved = world.setting.releases === 2;

@@ -73,6 +73,8 @@ export class Provider {
   readonly #withoutLogout: boolean;
   /** The provider's clock minus virtual time. */
   #offset: Ms = 0;
+  /** Its clock was set. */
+  hasJumped = false;
   #secrets = 0;
 
   constructor(
@@ -124,6 +126,7 @@ export class Provider {
 
   jump(by: Ms): void {
     this.#offset += by;
+    this.hasJumped = true;
   }
 
   /** Gives the client a new secret, in all realms. */

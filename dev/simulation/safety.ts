@@ -33,7 +33,6 @@ export interface Activity {
 
 const NO_CHANGE = {
   version: 0,
-  kind: 'convercuscredentials',
   type: 'MODIFIED',
   before: undefined,
   by: 'backup',
@@ -89,6 +88,7 @@ export class Safety implements Scene {
   changed(change: Change): void {
     if (change.kind === 'leases') return;
     this.#targets.changed(change);
+    this.sessions.stored(change);
     const { object } = change;
     if (change.by === 'people' && change.type === 'DELETED') this.sessions.droppedByPeople(object);
     const isSource = change.kind === 'secrets' && object.metadata.name.startsWith('source-');
@@ -96,19 +96,21 @@ export class Safety implements Scene {
       this.sessions.clientSecretGone(object.metadata.name.replace('source', 'user'));
     }
     if (change.by === 'kubectl-edit' && change.before) this.sessions.spoiltByPeople(change.before);
-    if (change.kind.endsWith('convercuscredentials'))
+    if (change.kind.endsWith('convercuscredentials')) {
+      this.sessions.credentialChanged(change);
       this.#canary.look('status', JSON.stringify(object.status ?? {}));
-    else this.#canary.look('annotations', JSON.stringify(object.metadata));
+    } else this.#canary.look('annotations', JSON.stringify(object.metadata));
   }
 
   /** etcd has been restored from a backup. */
   restored(): void {
     this.sessions.restored();
-    for (const object of this.server.all('convercuscredentials')) {
-      this.#targets.changed({ ...NO_CHANGE, object });
-    }
-    for (const object of this.server.all('clusterconvercuscredentials')) {
-      this.#targets.changed({ ...NO_CHANGE, kind: 'clusterconvercuscredentials', object });
+    for (const kind of ['convercuscredentials', 'clusterconvercuscredentials'] as const) {
+      for (const object of this.server.all(kind)) {
+        const change = { ...NO_CHANGE, kind, object };
+        this.#targets.changed(change);
+        this.sessions.credentialChanged(change);
+      }
     }
   }
 

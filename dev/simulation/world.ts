@@ -12,7 +12,7 @@ import { type Conditions, goodConditions } from './conditions.ts';
 import { Dice } from './dice.ts';
 import { type HostNetwork, hostClient } from './host-client.ts';
 import { decoded, encoded, keyOf, type StoredObject } from './objects.ts';
-import { Provider } from './provider.ts';
+import { Provider, userOf } from './provider.ts';
 import { Replica, START } from './replica.ts';
 import { Expiry } from './rules/expiry.ts';
 import { specOf, targetNameOf } from './rules/rule.ts';
@@ -232,8 +232,9 @@ export class World {
     const presented = decoded(source?.data);
     const isRight = Object.entries(good).every(([key, value]) => presented[key] === value);
     const isKnown = environment !== 'unknown' && clientId === clientOf(credentialsSecretRef.name);
-    const { hasRejected, losses } = this.safety.sessions;
-    const isHeldBack = grantType !== 'client_credentials' && (hasRejected || losses > 1);
+    const { sessions } = this.safety;
+    const isRejected = sessions.hasRejected(userOf(clientId));
+    const isHeldBack = grantType !== 'client_credentials' && (isRejected || sessions.losses > 1);
     return isRight && isKnown && !isHeldBack;
   }
 

@@ -21,6 +21,8 @@ export class Leadership {
   readonly #renewDeadline: Ms;
   readonly #terms = new Map<Replica, Term>();
   #severalUntil: Ms = -1;
+  /** When a term last began, or ended as its replica knows. A crash is followed by another term. */
+  lastChange: Ms = 0;
 
   constructor(scene: Scene, renewDeadline: Ms) {
     this.#scene = scene;
@@ -45,11 +47,16 @@ export class Leadership {
   }
 
   begins(replica: Replica): void {
-    this.#term(replica).number += 1;
+    this.#changed(replica);
   }
 
   ends(replica: Replica): void {
+    this.#changed(replica);
+  }
+
+  #changed(replica: Replica): void {
     this.#term(replica).number += 1;
+    this.lastChange = this.#scene.now;
   }
 
   apiRequest(replica: Replica, request: ApiRequest): (outcome: Outcome) => void {
@@ -93,10 +100,11 @@ export class Leadership {
 
   #checkPrecondition(replica: Replica, { method, path, body }: ApiRequest): void {
     const { kind } = targetOf(path);
-    if (kind === 'events' || method === 'POST' || method === 'DELETE') return;
+    if (kind === 'events' || method === 'POST') return;
     // An apply without uid may create an object; the rule for targets checks that it does
     const isApply = method === 'PATCH' && kind === 'secrets';
-    const isBound = ['uid', 'resourceVersion'].some((name) => textAt(body, 'metadata', name));
+    const place = method === 'DELETE' ? 'preconditions' : 'metadata';
+    const isBound = ['uid', 'resourceVersion'].some((name) => textAt(body, place, name));
     if (isApply || isBound || valuesIn(body).has('test /metadata/uid')) return;
     this.#scene.violated('every write says what it is for', `${replica.name}: ${method} ${path}`);
   }

@@ -1,9 +1,13 @@
-import { type Ms, minutes } from '../../../src/lib/time.ts';
+import { isDeepStrictEqual } from 'node:util';
+import { RENEW_REQUEST_ANNOTATION } from '../../../src/credential/credential.ts';
+import { type Ms, minutes, seconds } from '../../../src/lib/time.ts';
+import type { Change } from '../api-server.ts';
 import { decoded, hasForeignAnnotations, mergeAllowedTo, type StoredObject } from '../objects.ts';
 import type { Handled, Presented } from '../provider.ts';
 import type { Replica } from '../replica.ts';
 import type { Leadership } from './leadership.ts';
 import { type Scene, specOf, targetNameOf, tokensIn } from './rule.ts';
+import { isByOperator } from './targets.ts';
 
 /** A request with a password or refresh token of a user. */
 interface Presentation {
@@ -24,10 +28,14 @@ interface SessionRecord {
   hasFailedLogout: boolean;
   /** The provider reported it. */
   isOver: boolean;
+  /** When the operator deleted its Secret, or stored another session there. Undefined while it is stored, and before. */
+  leftAt: Ms | undefined;
 }
 
 /** Milliseconds that a requested renewal may wait for the provider. */
 const LONGEST_REQUEST: Ms = minutes(30);
+/** Milliseconds from the write that replaces a session to the log-out, if nothing fails. */
+const LONGEST_RECONCILE: Ms = seconds(30);
 /** The first waiting time of the lock-out policy for passwords, less a minute. */
 const FIRST_BACK_OFF: Ms = minutes(19);
 
@@ -40,11 +48,12 @@ export class Sessions {
   readonly #leadership: Leadership;
   readonly #refreshTokens = new Map<string, Presentation>();
   readonly #rejected = new Map<string, Presentation>();
+  readonly #rejectedUsers = new Set<string>();
   readonly #sessions = new Map<string, SessionRecord>();
   /** Keys of credentials by the id of the session whose Secret people deleted. */
   readonly #dropped = new Map<string, string>();
-  /** When people last requested a renewal, which may send a rejected password once more. */
-  renewRequestedAt: Ms = -Infinity;
+  /** By user: when people last requested a renewal, which may send a rejected password once more. */
+  readonly #renewRequestedAt = new Map<string, Ms>();
   /** People moved a credential to the other release; while both serve it one may replace the session of the other. */
   hasMoved = false;
   #isRestored = false;
@@ -83,6 +92,7 @@ export class Sessions {
         exchanges: [],
         hasFailedLogout: false,
         isOver: false,
+        leftAt: undefined,
       };
       record.exchanges.push(presentation);
       this.#sessions.set(issued.sessionId, record);
@@ -90,10 +100,35 @@ export class Sessions {
     return (seen) => {
       presentation.seen = presented.isHonest ? seen : 'unknown';
       const isLogout = endpoint === 'logout' || endpoint === 'revoke';
-      const isDone = presented.isHonest && presented.status < 300 && seen === 'response';
+      // Where there is no `/logout`, `/revoke` follows
+      const isTold = presented.status < 300 || (endpoint === 'logout' && presented.status === 404);
+      const isDone = presented.isHonest && isTold && seen === 'response';
       if (isLogout && !isDone)
         this.logoutFailed(fields.get('refresh_token') ?? fields.get('token') ?? '');
     };
+  }
+
+  /** People requested a renewal, or edited a credential whose request may be open. */
+  credentialChanged({ type, object, before }: Change): void {
+    const request = object.metadata.annotations?.[RENEW_REQUEST_ANNOTATION];
+    if (request === undefined || type === 'DELETED') return;
+    const isSame =
+      before?.metadata.annotations?.[RENEW_REQUEST_ANNOTATION] === request &&
+      isDeepStrictEqual(before.spec, object.spec);
+    const user = specOf(object).credentialsSecretRef.name.replace('source', 'user');
+    if (!isSame) this.#renewRequestedAt.set(user, this.#scene.now);
+  }
+
+  /** The Secret of a session was written or deleted. What people do may have left it unknown to a later term. */
+  stored({ type, object, before, by }: Change): void {
+    if (object.type !== 'convercus.io/session') return;
+    const [old, current] = [before, type === 'DELETED' ? undefined : object].map((secret) =>
+      sessionIn(decoded(secret?.data)['refresh_token'] ?? ''),
+    );
+    if (old === current) return;
+    const [left, kept] = [old, current].map((id) => this.#sessions.get(id ?? ''));
+    if (left !== undefined && isByOperator({ by })) left.leftAt = this.#scene.now;
+    if (kept !== undefined) kept.leftAt = undefined;
   }
 
   /** People deleted a Secret: the operator may continue with its session from memory. */
@@ -165,9 +200,9 @@ export class Sessions {
   /** How often the provider lost sessions: logins wait when the sessions of a user end too often. */
   losses = 0;
 
-  /** True if any password was rejected. */
-  get hasRejected(): boolean {
-    return this.#rejected.size > 0;
+  /** True if a password of the user was rejected. */
+  hasRejected(user: string): boolean {
+    return this.#rejectedUsers.has(user);
   }
 
   userOf(sessionId: string): string | undefined {
@@ -180,11 +215,11 @@ export class Sessions {
   }
 
   /** At the end each active session is stored for a credential, or its loss is explained. */
-  checkEnd(isExcused: (record: { exchanges: readonly Presentation[] }) => boolean): void {
+  checkEnd(): void {
     if (this.#scene.now < this.#scene.provider.pausedUntil) return;
     for (const record of this.#unstored()) {
       const isHeld = this.#isTargetHeld() || this.#isTokenHeld(record);
-      const isExplained = record.hasFailedLogout || isHeld || isExcused(record);
+      const isExplained = record.hasFailedLogout || isHeld || this.#isLost(record);
       if (this.#isRestored || this.hasMoved || isExplained) this.lost += 1;
       else
         this.#scene.violated(
@@ -192,6 +227,15 @@ export class Sessions {
           `${record.user} ${record.id.slice(0, 6)}`,
         );
     }
+  }
+
+  /** With a crash, the end of a term or a lost message. */
+  #isLost({ exchanges, leftAt }: SessionRecord): boolean {
+    if (exchanges.some(({ seen }) => seen !== 'response')) return true;
+    if (leftAt !== undefined) return this.#leadership.lastChange >= leftAt - LONGEST_RECONCILE;
+    return exchanges.some(
+      ({ replica, term }) => replica.isDead || this.#leadership.termOf(replica) !== term,
+    );
   }
 
   *#unstored(): Generator<SessionRecord> {
@@ -231,15 +275,14 @@ export class Sessions {
     const key = [presentation.replica.release, host, realm, user, fields.get('password')].join(' ');
     const first = this.#rejected.get(key);
     this.#rejected.set(key, presentation);
+    this.#rejectedUsers.add(user);
     if (first === undefined || first.seen === 'unknown' || presentation.isLate) return;
     if (this.#isExcused(first, presentation)) return;
     // A rejection at a time that is now in the future does not count
     if (!this.#scene.clocksAgree) return;
-    if (
-      this.renewRequestedAt >= first.at - LONGEST_REQUEST ||
-      presentation.at - first.at >= FIRST_BACK_OFF
-    )
-      return;
+    const requestedAt = this.#renewRequestedAt.get(user) ?? -Infinity;
+    if (requestedAt >= first.at - LONGEST_REQUEST) return;
+    if (presentation.at - first.at >= FIRST_BACK_OFF) return;
     this.#scene.violated(
       'a rejected password is presented once',
       `${user} by ${presentation.replica.name}, first at ${first.at} ms`,

@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { CLUSTER_KIND, clusterNameOf } from '../../../src/credential/cluster-name.ts';
 import {
   CLUSTER_CREDENTIAL_LABEL,
@@ -6,14 +7,17 @@ import {
   MERGE_ANNOTATION,
 } from '../../../src/credential/target-secret.ts';
 import { member, textAt } from '../../../src/lib/json.ts';
-import type { Ms } from '../../../src/lib/time.ts';
+import { type Ms, parseTime, seconds } from '../../../src/lib/time.ts';
 import type { Change } from '../api-server.ts';
 import { decoded, keyOf, mergeAllowedTo, type StoredObject } from '../objects.ts';
 import type { Issued } from '../provider.ts';
+import { START } from '../replica.ts';
 import { hostOf, makesTarget, realmOf, type Scene, type Spec, specOf, tokensIn } from './rule.ts';
 
 const OPERATOR = 'convercus-operator';
 const OURS = 'convercus.io/';
+/** A lifetime counts from the request, as the operator can't know when the provider handled it. */
+const LONGEST_EXCHANGE: Ms = seconds(30);
 
 /** The target of a ClusterConvercusCredential goes with the label of its namespace. */
 const isOfCluster = ({ type, metadata: { labels = {}, ownerReferences = [] } }: StoredObject) =>
@@ -60,6 +64,8 @@ export class Targets {
     const versions = this.#specs.get(key) ?? [];
     this.#specs.set(key, versions);
     const last = versions.at(-1);
+    const isSame = last !== undefined && last.until === undefined && type === 'MODIFIED';
+    if (isSame && isDeepStrictEqual(last.spec, specOf(object))) return;
     if (last !== undefined) last.until ??= this.#scene.now;
     if (type === 'DELETED') return;
     const { name } = object.metadata;
@@ -95,6 +101,7 @@ export class Targets {
         this.#scene.violated('Merge only into a Secret that allows it', `${key} by ${name}`);
     }
     this.#checkTokens(change, specs);
+    this.#checkDates(change, specs);
     if (before !== undefined) this.#checkGain(change, before);
   }
 
@@ -195,6 +202,28 @@ export class Targets {
         );
       }
     }
+  }
+
+  /** The annotations of a new token: it expires when the provider says, and is renewed before. */
+  #checkDates({ object, before }: Change, specs: readonly Spec[]): void {
+    const issued = this.#newest(object);
+    const isNew = issued !== undefined && issued !== (before && this.#newest(before));
+    // The operator tells the lifetime by its own clock; a legacy login's by its token, so by the provider's
+    if (!isNew || issued.grantType === 'legacy_login' || !this.#scene.clocksAgree) return;
+    const at = (name: string): Ms =>
+      (parseTime(object.metadata.annotations?.[`${OURS}${name}`]) ?? Infinity) - START;
+    const lifetime = issued.expiresAt - issued.issuedAt;
+    const percents = specs.map(({ renewal }) => renewal?.percent ?? 80);
+    const latest = issued.issuedAt + ((Math.max(80, ...percents) + 5) / 100) * lifetime;
+    const key = keyOf(object.metadata);
+    const late = at('expires-at') - issued.expiresAt;
+    if (Math.abs(late + LONGEST_EXCHANGE / 2) > LONGEST_EXCHANGE / 2 + 1_000)
+      this.#scene.violated('a target says when its token expires', `${key}: ${late} ms late`);
+    if (at('renew-at') > latest + 1_000)
+      this.#scene.violated(
+        'a token is renewed in time',
+        `${key}: ${at('renew-at') - latest} ms late`,
+      );
   }
 
   #checkGain({ object }: Change, before: StoredObject): void {
