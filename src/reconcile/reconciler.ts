@@ -221,7 +221,9 @@ export class Reconciler {
       ? credential.renewRequest
       : unchanged.handledRenewRequest;
     const failed = isTokenFailure(done) ? done : undefined;
-    const rejection = rejectionToKeep(seen, state, failed, freshness);
+    const rejection = isKept(done)
+      ? unchanged.rejection
+      : rejectionToKeep(seen, state, failed, freshness);
     if (reason === 'RenewalDue' && !isTokenFailure(done)) this.#recordSchedule(seen);
     return { ...unchanged, handledRenewRequest, rejection, ...this.#synced(subject, reason, done) };
   }
@@ -377,6 +379,10 @@ function recordRequest(
 
 const isResponse = (done: SyncedTarget | TokenFailure): boolean =>
   !isTokenFailure(done) || !(done.isCached || WITHOUT_RESPONSE.has(done.failure.kind));
+
+/** Nothing has been presented, so no login has been accepted. */
+const isKept = (done: SyncedTarget | TokenFailure): boolean =>
+  !isTokenFailure(done) && done.isKept === true;
 
 function unchangedOutcome({ credential }: Subject, seen: Observation) {
   const currentToken = trustedToken(seen);

@@ -64,6 +64,8 @@ export interface SyncedTarget {
   readonly tokenAnnotations: TokenAnnotations;
   readonly targetVersion: string;
   readonly claims: TokenClaims | undefined;
+  /** It is the token that was in place: nothing has been presented for it. */
+  readonly isKept?: true;
 }
 
 interface Parts {
@@ -128,8 +130,7 @@ export class TargetSync {
         : undefined;
     if (kept === 'superseded' || isSuperseded(this.#deps.lister, subject)) return 'superseded';
     if (isFailure(kept)) return this.#failed(kept, state.failedRequests);
-    if (kept !== undefined)
-      return this.#publish(subject, kept, claimsBefore(subject, kept), signal);
+    if (kept !== undefined) return this.#publishKept(subject, kept, signal);
     const credentials = await this.#readCredentials(subject, planned.seen, signal);
     if (isFailure(credentials)) return this.#failed(credentials, state.failedRequests);
     const token = await this.#obtain(subject, { ...planned, credentials }, signal);
@@ -159,6 +160,15 @@ export class TargetSync {
     const published = await this.#publish(subject, rendered, claims, signal);
     if (!isTokenFailure(published)) this.#cleanup.logOutSuperseded(credential, state, signal);
     return published;
+  }
+
+  async #publishKept(
+    subject: Subject,
+    kept: RenderedTarget,
+    signal: AbortSignal,
+  ): Promise<SyncedTarget | TokenFailure> {
+    const published = await this.#publish(subject, kept, claimsBefore(subject, kept), signal);
+    return isTokenFailure(published) ? published : { ...published, isKept: true };
   }
 
   async #publish(

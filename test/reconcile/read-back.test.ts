@@ -124,7 +124,7 @@ it('an edit of a word to the placeholder of that name publishes the token', asyn
   expect(stored()?.data['token']).toBe(`${CANARY}-token-1`);
 });
 
-it('an edit of labels is written although the login is rejected', async () => {
+it('an edit of labels is written although the login is rejected, which is not forgotten', async () => {
   world = World.with({ spec: { grantType: 'legacy_login' } });
   const data = { username: USERNAME, password: GOOD_PASSWORD, org: 'abc' };
   world.cluster.putSecret(SOURCE, { data });
@@ -139,6 +139,11 @@ it('an edit of labels is written although the login is rejected', async () => {
   await world.pass();
 
   expect(stored()?.labels).toMatchObject({ team: 'shop' });
+  expect(grants()).toEqual([]);
+
+  world.restart();
+  await world.runFor(minutes(10), await world.pass());
+  expect(world.summary('Renewed')).toBe('False CredentialsRejected');
   expect(grants()).toEqual([]);
 });
 
