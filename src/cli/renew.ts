@@ -137,6 +137,8 @@ async function inTurns<T, R>(items: readonly T[], work: (item: T) => Promise<R>)
 /** Faults that the operator finds before it requests a token: it reports them, and the request stays open. */
 const BEFORE_REQUESTS: ReadonlySet<string> = new Set<FailureKind>([
   'InvalidSpec',
+  'InputMissing',
+  'InputInvalid',
   'TargetNotOurs',
   'TargetMissing',
   'MergeNotAllowed',

@@ -359,6 +359,8 @@ const rejectedBefore = (
 
 /** What stops us before the token endpoint has responded, or before its token is in place. */
 const WITHOUT_RESPONSE: ReadonlySet<FailureKind> = new Set<FailureKind>([
+  'InputMissing',
+  'InputInvalid',
   'Throttled',
   'ClusterUnavailable',
   'PermissionDenied',

@@ -132,14 +132,18 @@ describe('kubectl convercus renew', () => {
     ]);
   });
 
-  it.each(['InvalidSpec', 'TargetNotOurs', 'TargetMissing', 'MergeNotAllowed'])(
-    'tells of the fault for which no token is requested: %s',
-    async (reason) => {
-      have(aCredential({ status: statusOf(reason) }));
-      const { code, out } = await person.cli('renew', 'loyalty', '--wait', '2s');
-      expect([code, out]).toEqual([1, `shop/loyalty: failed: ${reason}: in words\n`]);
-    },
-  );
+  it.each([
+    'InvalidSpec',
+    'InputMissing',
+    'InputInvalid',
+    'TargetNotOurs',
+    'TargetMissing',
+    'MergeNotAllowed',
+  ])('tells of the fault for which no token is requested: %s', async (reason) => {
+    have(aCredential({ status: statusOf(reason) }));
+    const { code, out } = await person.cli('renew', 'loyalty', '--wait', '2s');
+    expect([code, out]).toEqual([1, `shop/loyalty: failed: ${reason}: in words\n`]);
+  });
 
   it('does not wait long for a spec that is invalid', async () => {
     have(aCredential({ status: statusOf('InvalidSpec') }));

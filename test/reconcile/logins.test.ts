@@ -159,6 +159,30 @@ describe('a rejected password', () => {
   });
 });
 
+describe('a renew request for a credential whose Secret', () => {
+  it.each([
+    ['is gone', () => world.cluster.removeSecret(SOURCE)],
+    ['is faulty', () => presents(`${WRONG_PASSWORD}\n`)],
+  ])('%s is open until the Secret has been put right', async (_, spoil) => {
+    presents(WRONG_PASSWORD);
+    await world.pass();
+    spoil();
+    world.clock.step(minutes(1));
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    asked();
+    expect(await world.runFor(hours(1), await world.pass())).toBe('await-change');
+    expect(asked()).toEqual([]);
+    expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBeUndefined();
+    world.idp.goodPassword = WRONG_PASSWORD;
+    presents(WRONG_PASSWORD);
+    await world.runFor(minutes(1), await world.pass());
+
+    expect(asked()).toEqual(['password']);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+    expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('now');
+  });
+});
+
 describe('a rejection that comes in while the credential is suspended', () => {
   it('does not answer a renew request that is made when it is resumed', async () => {
     presents(WRONG_PASSWORD);
