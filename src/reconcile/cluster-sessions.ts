@@ -132,4 +132,5 @@ export class ClusterSessions {
 }
 
 /** The key of the ClusterConvercusCredential of an instance. */
-const clusterKeyIn = (key: Key): Key => clusterKeyOf(clusterNameOf(splitKey(key).name) ?? '');
+export const clusterKeyIn = (key: Key): Key =>
+  clusterKeyOf(clusterNameOf(splitKey(key).name) ?? '');

@@ -5,6 +5,7 @@ import {
   type Settings,
   targetNameOf,
 } from '../credential/credential.ts';
+import { isInstance } from '../credential/instance.ts';
 import {
   type Observation,
   type Plan,
@@ -22,7 +23,7 @@ import { type Action, type EpochMs, earlierAction, seconds } from '../lib/time.t
 import { isPending, isTokenFailure, type TokenFailure } from '../tokens/token-demand.ts';
 import { AcceptedLogins } from './accepted-logins.ts';
 import { ClusterReconciler } from './cluster-reconciler.ts';
-import { ClusterSessions } from './cluster-sessions.ts';
+import { ClusterSessions, clusterKeyIn } from './cluster-sessions.ts';
 import type { Dependencies } from './dependencies.ts';
 import { FormerTargets } from './former-targets.ts';
 import { gather } from './gather.ts';
@@ -223,9 +224,20 @@ export class Reconciler {
     const failed = isTokenFailure(done) ? done : undefined;
     const rejection = isKept(done)
       ? unchanged.rejection
-      : rejectionToKeep(seen, state, failed, freshness);
+      : rejectionToKeep(seen, this.#loginState(subject), failed, freshness);
     if (reason === 'RenewalDue' && !isTokenFailure(done)) this.#recordSchedule(seen);
     return { ...unchanged, handledRenewRequest, rejection, ...this.#synced(subject, reason, done) };
+  }
+
+  /** No instance logs in: the key of its ClusterConvercusCredential does, for all of them. */
+  #loginState({
+    key,
+    resource,
+    state,
+  }: Subject): Pick<CredentialState, 'credentials' | 'rejected'> {
+    if (!isInstance(resource)) return state;
+    const { rejected } = this.#states.of(clusterKeyIn(key));
+    return { credentials: state.credentials, rejected };
   }
 
   #synced({ credential, state }: Subject, reason: RenewReason, done: SyncedTarget | TokenFailure) {

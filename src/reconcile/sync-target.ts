@@ -355,7 +355,7 @@ function loginHistoryOf(
 /** What the status is to keep of a rejected login, also of a planned one that was not needed yet. */
 export function rejectionToKeep(
   { credential, rejection: before }: Observation,
-  { rejected, credentials }: CredentialState,
+  { rejected, credentials }: Pick<CredentialState, 'rejected' | 'credentials'>,
   failed: TokenFailure | undefined,
   { requested }: RequiredFreshness,
 ): Rejection | undefined {

@@ -447,6 +447,24 @@ describe('a session', () => {
     expect(world.clusterSummary('Renewed')).toBe('False CredentialsRejected');
   });
 
+  it('near its end is not replaced with a rejected password again, not even after restarts', async () => {
+    world = ClusterWorld.serving(THREE, password);
+    world.idp.sessionMax = hours(1);
+    await world.workFor(minutes(30));
+    world.idp.goodPassword = 'another';
+    await world.workFor(minutes(25));
+    expect(asked().filter((each) => each === 'password')).toHaveLength(2);
+    expect(world.clusterSummary('Ready')).toBe('True TokenValid');
+    const { rejectedLogin } = world.status;
+    expect(rejectedLogin).toMatchObject({ count: 1, hadWorked: true });
+    world.restartAll();
+    await world.workFor(seconds(10));
+    world.restartAll();
+    await world.workFor(minutes(4));
+    expect(asked().filter((each) => each === 'password')).toEqual([]);
+    expect(world.status.rejectedLogin).toEqual(rejectedLogin);
+  });
+
   it('is not begun so by a standby either, whose instances are older than the rejection', async () => {
     world = ClusterWorld.serving(['a'], password);
     const key = 'a/ClusterConvercusCredential/loyalty';
