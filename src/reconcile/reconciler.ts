@@ -33,7 +33,7 @@ import { SessionCleanup } from './session-cleanup.ts';
 import { type IssuedToken, Sessions } from './sessions.ts';
 import { SharedCredentials } from './shared-credentials.ts';
 import { type CredentialState, CredentialStates, type Subject, type Unparsed } from './state.ts';
-import { rejectionToKeep, type SyncedTarget, TargetSync } from './sync-target.ts';
+import { type PlannedSync, rejectionToKeep, type SyncedTarget, TargetSync } from './sync-target.ts';
 import { type ReconcileOutcome, retryInTime, StatusUpdater } from './update-status.ts';
 
 /** Most first tokens come sooner, and need no status of their own. */
@@ -211,7 +211,8 @@ export class Reconciler {
   ): Promise<ReconcileOutcome | Action> {
     const { state, credential } = subject;
     const isRepaired = isRepair(subject, { seen, reason });
-    const done = await this.#target.sync(subject, { seen, reason, freshness, issued }, signal);
+    const planned = { seen, reason, freshness, issued };
+    const done = await this.#syncTarget(subject, planned, signal);
     if (done === 'superseded') return 'await-change';
     if (isPending(done)) return this.#pending(subject, seen, done.reportAt);
     state.pendingSince = undefined;
@@ -227,6 +228,17 @@ export class Reconciler {
       : rejectionToKeep(seen, this.#loginState(subject), failed, freshness);
     if (reason === 'RenewalDue' && !isTokenFailure(done)) this.#recordSchedule(seen);
     return { ...unchanged, handledRenewRequest, rejection, ...this.#synced(subject, reason, done) };
+  }
+
+  /** Without the credentials nothing is presented: what waits for its turn would send values that are withdrawn. */
+  async #syncTarget(
+    subject: Subject,
+    planned: PlannedSync,
+    signal: AbortSignal,
+  ): ReturnType<TargetSync['sync']> {
+    const done = await this.#target.sync(subject, planned, signal);
+    if (isInputFault(done)) await this.#leaveRequests(subject, planned.seen.session, signal);
+    return done;
   }
 
   /** No instance logs in: the key of its ClusterConvercusCredential does, for all of them. */
@@ -369,10 +381,15 @@ const rejectedBefore = (
   retryAt: EpochMs | undefined,
 ): Attempt => ({ failed, at: rejection?.at, retryAt });
 
+/** The credentials Secret has been read, and a value is missing or faulty. */
+const INPUT_FAULTS: readonly FailureKind[] = ['InputMissing', 'InputInvalid'];
+
+const isInputFault = (done: Awaited<ReturnType<TargetSync['sync']>>): boolean =>
+  done !== 'superseded' && isTokenFailure(done) && INPUT_FAULTS.includes(done.failure.kind);
+
 /** What stops us before the token endpoint has responded, or before its token is in place. */
 const WITHOUT_RESPONSE: ReadonlySet<FailureKind> = new Set<FailureKind>([
-  'InputMissing',
-  'InputInvalid',
+  ...INPUT_FAULTS,
   'Throttled',
   'ClusterUnavailable',
   'PermissionDenied',

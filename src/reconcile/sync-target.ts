@@ -77,7 +77,7 @@ interface Parts {
 }
 
 /** What the plan wants. */
-interface PlannedSync extends PlannedWrite {
+export interface PlannedSync extends PlannedWrite {
   /** Came in for this reconcile, from a login or a refresh. */
   readonly issued: IssuedToken | undefined;
 }

@@ -341,6 +341,21 @@ describe('a session', () => {
     expect(world.clusterSummary('Ready')).toBe('True TokenValid');
   });
 
+  it('is not begun with a password whose Secret is deleted while it waits for its turn', async () => {
+    world = ClusterWorld.serving(THREE, password);
+    const release = world.limiter.hold();
+    await world.workFor(seconds(10));
+    world.cluster.removeSecret(CLUSTER_SOURCE);
+    for (const name of THREE) {
+      world.cluster.changed.add(`${name}/ClusterConvercusCredential/loyalty`);
+    }
+    await world.workFor(seconds(10));
+    expect(world.clusterSummary('Renewed')).toBe('False InputMissing');
+    release();
+    await world.workFor(minutes(1));
+    expect(asked()).toEqual([]);
+  });
+
   it('goes on after a restart', async () => {
     world = ClusterWorld.serving(THREE, password);
     await world.workFor(seconds(10));

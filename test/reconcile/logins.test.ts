@@ -9,6 +9,7 @@ import {
   KEY,
   SESSION,
   SOURCE,
+  settled,
   USERNAME,
   until,
   World,
@@ -108,6 +109,39 @@ it('a request that breaks is not waited for again: the next pass asks again', as
   await transient;
 
   expect(world.summary('Ready')).toBe('True TokenValid');
+});
+
+describe('a password that waits for its turn', () => {
+  it.each([
+    ['gone', () => world.cluster.removeSecret(SOURCE)],
+    ['faulty', () => presents(`${WRONG_PASSWORD}\n`)],
+  ])('is not sent when its Secret is %s by then', async (_, withdraw) => {
+    presents(WRONG_PASSWORD);
+    const release = world.limiter.hold();
+    await world.onePass();
+    withdraw();
+    await world.onePass();
+    release();
+    await settled();
+
+    expect(asked()).toEqual([]);
+    expect(world.enqueued).toEqual(new Set([KEY]));
+    expect(await world.pass()).toBe('await-change');
+    expect(asked()).toEqual([]);
+  });
+
+  it('keeps its place when its Secret can not be read', async () => {
+    const release = world.limiter.hold();
+    await world.onePass();
+    presents(GOOD_PASSWORD);
+    world.cluster.failNext('readSecret', OUTAGE);
+    await world.onePass();
+    release();
+    await settled();
+
+    expect(world.limiter.turns).toHaveLength(1);
+    expect(asked()).toEqual(['password']);
+  });
 });
 
 describe('a rejected password', () => {

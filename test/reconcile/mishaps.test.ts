@@ -4,7 +4,7 @@ import { Failure } from '../../src/lib/failure.ts';
 import { hours, minutes, rfc3339, seconds } from '../../src/lib/time.ts';
 import { aCredential, CANARY, START } from '../support/builders.ts';
 import type { Call } from '../support/fake-cluster.ts';
-import { KEY, SOURCE, TARGET, until, World } from '../support/world.ts';
+import { KEY, SESSION, SOURCE, settled, TARGET, until, World } from '../support/world.ts';
 
 let world: World;
 
@@ -304,3 +304,69 @@ describe('a spec that becomes invalid while its token is on the way', () => {
     },
   );
 });
+
+describe('a credentials Secret that is gone or faulty while the token is on the way', () => {
+  it.each<[string, () => void]>([
+    ['gone', () => world.cluster.removeSecret(SOURCE)],
+    ['faulty', () => world.cluster.putSecret(SOURCE, { data: { client_secret: 'short' } })],
+    [
+      'faulty for another grant',
+      () => world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'password' })),
+    ],
+  ])('leaves no response behind for which a stop would wait (%s)', async (_, spoil) => {
+    const release = world.idp.hold();
+    await world.onePass();
+    await until(() => world.idp.requests.length > 0);
+    spoil();
+    await world.onePass();
+    world.enqueued.clear();
+    release();
+    await settled();
+    expect(await isIdle()).toBe(true);
+    expect(world.enqueued).toEqual(new Set());
+    expect(world.summary('Ready')).toMatch(/^False Input/);
+  });
+
+  it('loses no session', async () => {
+    world = World.withPassword();
+    const source = world.cluster.stored(SOURCE);
+    const release = world.idp.hold();
+    await world.onePass();
+    await until(() => world.idp.requests.length > 0);
+    world.cluster.removeSecret(SOURCE);
+    await world.onePass();
+    release();
+    await until(() => world.enqueued.has(KEY));
+    await world.onePass();
+    expect(await isIdle()).toBe(true);
+    expect(world.cluster.stored(SESSION)).toBeDefined();
+    expect(world.idp.liveSessions).toBe(1);
+    world.cluster.putSecret(SOURCE, { data: { ...source?.data } });
+    await world.pass();
+
+    expect(world.tokenRequests).toBe(1);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
+
+  it('keeps no end of a session for which a stop would wait', async () => {
+    world = World.withPassword();
+    await world.pass();
+    world.idp.loseSessions();
+    world.clock.step(minutes(4));
+    const release = world.idp.hold();
+    await world.onePass();
+    await until(() => world.tokenRequests === 2);
+    world.cluster.removeSecret(SOURCE);
+    await world.onePass();
+    release();
+    await until(() => world.enqueued.has(KEY));
+    await world.onePass();
+
+    expect(await isIdle()).toBe(true);
+    expect(world.cluster.stored(SESSION)).toBeUndefined();
+  });
+});
+
+/** No response is left that has to be claimed before a stop. */
+const isIdle = (): Promise<boolean> =>
+  Promise.race([world.idle().then(() => true), settled().then(() => false)]);
