@@ -110,10 +110,12 @@ export class RealmLimiter {
     return this.queue.next(mayGo, now);
   }
 
-  /** In the half-open state the outcome of one request is awaited before the next goes. */
+  /**
+   * In the half-open state the outcome of one request is awaited before the next goes. One that waits for the host keeps
+   * no more urgent one away: the first that starts sends the others back here.
+   */
   #isBusy({ now, isRunning }: HostReadiness): boolean {
-    const isHalfOpen = this.throttle.circuitBreaker.state(now) === 'half-open';
-    return isHalfOpen && (isRunning || this.#admitted.size > 0);
+    return isRunning && this.throttle.circuitBreaker.state(now) === 'half-open';
   }
 
   /** A request waits here for the host as well, so that a more urgent one may still go before it. */

@@ -360,6 +360,66 @@ describe('a realm that does not answer', () => {
     ]);
   });
 
+  it.each<[string, Partial<Ticket>]>([
+    ['a log-out', { namespaces: new Set() }],
+    ['a newcomer', { namespaces: new Set(['last']) }],
+  ])('keeps no renewal waiting behind %s that waits for the host', async (_, first) => {
+    start({ requestsPerSecond: 1, burst: 5 });
+    await fail('a', 'a', 'a', 'a', 'a');
+    await clock.advance(minutes(1));
+    for (let n = 0; n < 60; n += 1) void ask(`b${n}`, { namespaces: new Set([`${n}`]) });
+    void ask('a first', first);
+    await clock.advance(seconds(10));
+    void ask('a renewal', expiring(seconds(30)));
+    await clock.advance(minutes(2));
+
+    // Five went at once and ten since
+    expect(started.findIndex(([name]) => name === 'a renewal')).toBeLessThanOrEqual(16);
+    expect(started.length).toBe(62);
+  });
+
+  it('has one request in flight at most until it answers, whatever waits for it', async () => {
+    const request = fc.record({
+      at: fc.integer({ min: 0, max: 60_000 }),
+      realm: fc.constantFrom('a', 'a', 'b'),
+      namespaces: fc.subarray(['x', 'y']),
+      left: fc.option(fc.integer({ min: -1_000, max: 300_000 }), { nil: undefined }),
+      takes: fc.integer({ min: 1, max: 10_000 }),
+      outcome: fc.constantFrom('unreachable', 'unreachable', 'unsent', 'responded'),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.array(request, { maxLength: 30 }), async (requests) => {
+        start({ requestsPerSecond: 1, burst: 5 });
+        await fail('a', 'a', 'a', 'a', 'a');
+        let hasAnswered = false;
+        let running = 0;
+        const most: number[] = [];
+        for (const { at, realm, namespaces, left, takes, outcome } of requests) {
+          const waiting = { realm, namespaces: new Set(namespaces) };
+          clock.after(at, () => {
+            const ticket = aTicket({ ...waiting, ...(left !== undefined && expiring(left)) });
+            const task = async () => {
+              if (realm === 'a') running += 1;
+              if (!hasAnswered) most.push(running);
+              await new Promise<void>((resolve) => clock.after(takes, resolve));
+              if (realm === 'a') running -= 1;
+              if (realm === 'a' && outcome === 'responded') hasAnswered = true;
+              limiter.report(HOST, ticket, realm === 'a' ? outcome : 'responded');
+            };
+            void limiter.run(HOST, ticket, task, new AbortController().signal);
+          });
+        }
+        await clock.advance(hours(1));
+        expect(Math.max(0, ...most)).toBeLessThanOrEqual(1);
+        expect([limiter.snapshot().every(({ queued }) => queued === 0), clock.timers]).toEqual([
+          true,
+          0,
+        ]);
+      }),
+      { numRuns: runs(1_000) },
+    );
+  }, 60_000);
+
   it('is forgotten when 1,000 others have had trouble since', async () => {
     await fail('a', 'a', 'a', 'a');
     for (let n = 0; n < 1_000; n += 1) {
