@@ -159,10 +159,14 @@ export class CachedFailures {
   }
 }
 
-/** Neither the server itself has answered, nor is it known that the request has not arrived. */
+/**
+ * Neither the server itself has answered, nor is it known that the request has not arrived. A proxy says 503 also when
+ * it has lost the response; what is refused with 429 has not been looked at.
+ */
 function isUnanswered(failure: Failure): boolean {
   const outcome = outcomeOf(failure);
-  return outcome === 'unreachable' || outcome === 'abnormal';
+  const isLost = outcome === 'unreachable' || outcome === 'abnormal';
+  return isLost || failure.kind === 'ServerUnavailable';
 }
 
 /** Told instead of sending one more password of the user. */

@@ -253,6 +253,14 @@ it('a password that may only be locked out is tried again, also when the clock w
 
 it.each([
   ['no answer', new Failure('NetworkError', 'no response'), minutes(20) * 1.05],
+  ['503', new Failure('ServerUnavailable', 'later', { status: 503 }), minutes(20) * 1.05],
+  [
+    '502 with Retry-After',
+    new Failure('ServerUnavailable', 'later', { status: 502, retryAfter: seconds(5) }),
+    minutes(20) * 1.05,
+  ],
+  ['429', new Failure('RateLimited', 'later', { status: 429 }), undefined],
+  ['TLSError', new Failure('TLSError', 'unknown certificate'), undefined],
   ['an answer about something else', new Failure('ClientSecretRejected', 'no'), undefined],
 ])('a password may be locked out by another one that had %s', (_, failure, wait) => {
   add(withPassword('wrong'), 'shop', failure);
