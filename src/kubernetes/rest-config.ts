@@ -103,6 +103,8 @@ export class RestConfig {
   async #read(): Promise<ApiConnection> {
     const options: RequestOptions = {};
     await this.#config.applyToHTTPSOptions(options);
+    // One that was begun later has ended before: its connections must stay open
+    if (this.#known !== undefined) return this.#known;
     return { dispatcher: this.#dispatcherFor(options), headers: headersOf(options) };
   }
 

@@ -103,6 +103,23 @@ describe('access to the API server', () => {
     expect(access.reload()).toBe(true);
   });
 
+  it('keeps connections that are newer than a read that ends late', async () => {
+    const { promise: isReleased, resolve: release } = Promise.withResolvers<void>();
+    const [late, newer] = [aKubeConfig('first', isReleased), aKubeConfig('second')];
+    const loads = [late, newer];
+    const access = new RestConfig(() => loads.shift() ?? newer);
+    const before = access.get();
+    expect(access.reload()).toBe(true);
+    const connection = await access.get();
+    release();
+    await before;
+
+    expect(access.current).toBe(connection);
+    const request = connection.dispatcher.request({ origin: ORIGIN, path: '/', method: 'GET' });
+    await expect(request).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+    await access.close();
+  });
+
   it('stays with what it has while the kubeconfig is unreadable', async () => {
     await writeKubeconfig({ token: 't' });
     const access = open();
@@ -150,3 +167,16 @@ describe('access to the API server', () => {
     await expect(open().get()).rejects.toThrow('proxy-url');
   });
 });
+
+const ORIGIN = 'https://127.0.0.1:1';
+
+/** Its certificates are read when the promise says so. */
+function aKubeConfig(ca: string, isReleased = Promise.resolve()): KubeConfig {
+  const config = new KubeConfig();
+  config.loadFromClusterAndUser({ name: 'c', server: ORIGIN, skipTLSVerify: false }, { name: 'u' });
+  config.applyToHTTPSOptions = async (options) => {
+    await isReleased;
+    options.ca = ca;
+  };
+  return config;
+}
