@@ -24,7 +24,7 @@ export interface HostReadiness {
 export class RealmLimiter {
   readonly throttle: Throttle;
   readonly queue = new RequestQueue();
-  /** Those that wait for the host: at most one renewal, one newcomer and one log-out. */
+  /** Those that wait for the host: at most one of each line. */
   readonly #admitted = new Set<Waiter>();
   #nextBypassAt: Ms = -Infinity;
 

@@ -10,19 +10,20 @@ export interface Waiter extends Queued {
   expiry: Ms;
 }
 
-/** The line in which a request waits. */
-export function lineOf(
-  { ticket, expiry }: Waiter,
-  now: Ms,
-): 'renewals' | 'newcomers' | 'background' {
-  if (ticket.namespaces.size === 0) return 'background';
-  return expiry > now ? 'renewals' : 'newcomers';
-}
-
 /**
  * Renewals go by deadline. That less than this is left is a sign of overload: such renewals go by namespace in turn.
  */
 const URGENT: Ms = minutes(2);
+
+/** The line in which a request waits. */
+export function lineOf(
+  { ticket, expiry }: Waiter,
+  now: Ms,
+): 'urgent renewals' | 'renewals' | 'newcomers' | 'background' {
+  if (ticket.namespaces.size === 0) return 'background';
+  if (expiry <= now) return 'newcomers';
+  return expiry - now < URGENT ? 'urgent renewals' : 'renewals';
+}
 
 /**
  * Who goes next. Renewals, whose token is still valid, and newcomers, which have none, wait in lines of their own:
@@ -59,8 +60,8 @@ export class RequestQueue {
     if (waiter.ticket.login) this.#logins.add(waiter);
     const line = lineOf(waiter, now);
     if (line === 'background') this.#background.set(waiter);
-    else if (line === 'renewals') this.#setRenewal(waiter);
-    else this.setNewcomer(waiter);
+    else if (line === 'newcomers') this.setNewcomer(waiter);
+    else this.#setRenewal(waiter);
   }
 
   /** Its token has expired, or can't be saved any more. */
@@ -99,13 +100,13 @@ export class RequestQueue {
   restore(waiter: Waiter, now: Ms): void {
     this.set(waiter, now);
     const line = lineOf(waiter, now);
-    if (line === 'renewals') this.#fairRenewals.restore(waiter);
-    else if (line === 'newcomers') this.#newcomers.restore(waiter);
+    if (line === 'newcomers') this.#newcomers.restore(waiter);
+    else if (line !== 'background') this.#fairRenewals.restore(waiter);
   }
 
   #nextRenewal(mayGo: (waiter: Waiter) => boolean, now: Ms): Waiter | undefined {
     const first = this.#renewals.first(mayGo);
-    const isUrgent = ({ expiry }: Waiter) => expiry - now < URGENT;
+    const isUrgent = (waiter: Waiter) => lineOf(waiter, now) === 'urgent renewals';
     if (first === undefined || !isUrgent(first)) return first;
     return this.#fairRenewals.first((waiter) => mayGo(waiter) && isUrgent(waiter)) ?? first;
   }

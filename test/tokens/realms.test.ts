@@ -133,6 +133,20 @@ describe('a realm that asks for patience', () => {
     expect(started.findIndex(([name]) => name === 'a renewal')).toBeLessThanOrEqual(3);
   });
 
+  it('keeps no urgent renewal waiting behind one that has time and waits for the host', async () => {
+    start({ requestsPerSecond: 1 });
+    pause('a', seconds(1));
+    await clock.advance(seconds(1));
+    for (let n = 0; n < 60; n += 1) void ask(`b${n}`, expiring(hours(1)));
+    void ask('a has time', expiring(hours(2)));
+    await clock.advance(seconds(5));
+    void ask('a urgent', expiring(seconds(30)));
+    await clock.advance(minutes(2));
+
+    expect(started.findIndex(([name]) => name === 'a urgent')).toBeLessThanOrEqual(7);
+    expect(started.length).toBe(62);
+  });
+
   it('never delays another realm, whatever it does', async () => {
     const request = fc.record({
       at: fc.integer({ min: 0, max: 60_000 }),
