@@ -1,5 +1,6 @@
 import { clusterNameOf } from '../../src/credential/cluster-name.ts';
 import { conditionOf } from '../../src/credential/status.ts';
+import { member } from '../../src/lib/json.ts';
 import { type EpochMs, hours, type Ms, minutes, parseTime, seconds } from '../../src/lib/time.ts';
 import { forgetAwait } from './awaits.ts';
 import { instancesOf, ownerNameIn } from './clusters.ts';
@@ -170,14 +171,14 @@ export async function play(options: GameOptions): Promise<Result> {
   const end = (steps.at(-1)?.at ?? 0) + dice.between(0, 60_000);
   await world.scheduler.runUntil(end);
   await calmDown(world, dice.fork('calm'));
-  const bound = world.setting.failureFactor < 30 ? BOUND_AFTER_LOCK : BOUND;
-  const settledAfter = await settle(world, bound);
+  const settledAfter = await settle(world, boundFor);
   // After a clock was set the dates in targets do not say when the next renewal is due
   const { violations, clocksAgree } = world.safety;
   if (violations.size === 0 && clocksAgree) {
     await checkQuiet(world);
     await checkRenewals(world);
     await checkRestart(world);
+    await finishLogouts(world);
   }
   world.safety.sessions.checkEnd();
   return {
@@ -215,11 +216,19 @@ async function calmDown(world: World, dice: Dice): Promise<void> {
   requestForLatecomers(world);
 }
 
+/** A rejection that the provider itself may not have made, as by a proxy, is tried again as rarely as one by a lock. */
+function boundFor(world: World): Ms {
+  const waits = ({ status }: StoredObject) =>
+    member(status, 'rejectedLogin', 'retryAt') !== undefined;
+  const all = [...world.credentials(), ...world.clusterCredentials()];
+  return world.setting.failureFactor < 30 || all.some(waits) ? BOUND_AFTER_LOCK : BOUND;
+}
+
 /** Runs until everything is right. */
-async function settle(world: World, bound: Ms): Promise<Ms> {
+async function settle(world: World, boundFor: (world: World) => Ms): Promise<Ms> {
   const since = world.now;
   let problems = problemsOf(world);
-  while (problems.length > 0 && world.now - since < bound) {
+  while (problems.length > 0 && world.now - since < boundFor(world)) {
     await world.scheduler.runUntil(world.now + LOOK_EVERY);
     problems = problemsOf(world);
     if (world.safety.violations.size > 0) break;
@@ -234,9 +243,7 @@ async function checkQuiet(world: World): Promise<void> {
   const { clusterCredentials, lease } = world.setting;
   const background = clusterCredentials ? LONGEST_RETRY : minutes(1) + seconds(2 * lease.lease);
   await world.scheduler.runUntil(world.now + background);
-  const giveUpAt = world.now + LONGEST_RETRY;
-  while (!world.safety.sessions.areAllStored && world.now < giveUpAt)
-    await world.scheduler.runUntil(world.now + LOOK_EVERY);
+  await finishLogouts(world);
   // A logout waits in the queue, and its operator checks at times whether it is still needed
   if (world.now < world.provider.pausedUntil) return;
   const due = changesDue(world);
@@ -258,6 +265,12 @@ async function checkQuiet(world: World): Promise<void> {
   );
 }
 
+async function finishLogouts({ safety, scheduler }: World): Promise<void> {
+  const giveUpAt = scheduler.now + LONGEST_RETRY;
+  while (!safety.sessions.areAllStored && scheduler.now < giveUpAt)
+    await scheduler.runUntil(scheduler.now + LOOK_EVERY);
+}
+
 /** Lets each token be renewed, at most for half an hour. Then everything is right again. */
 async function checkRenewals(world: World): Promise<void> {
   const until = Math.min(
@@ -266,7 +279,7 @@ async function checkRenewals(world: World): Promise<void> {
   );
   await world.scheduler.runUntil(until);
   if (world.now < world.provider.pausedUntil) return;
-  await settle(world, RECONCILED);
+  await settle(world, () => RECONCILED);
 }
 
 /** Starts all replicas once more, which need no token for it. What has failed is tried at once. */
@@ -282,7 +295,7 @@ async function checkRestart(world: World): Promise<void> {
   const { tokenRequests, lines } = world.safety.activity;
   if (tokenRequests > 0)
     world.safety.violated('a restart requests no token', lines.slice(0, 8).join(', '));
-  await settle(world, 0);
+  await settle(world, () => 0);
 }
 
 const hasFailures = (world: World): boolean =>
@@ -308,14 +321,17 @@ function nextChangeOf(world: World, secret: StoredObject): EpochMs | undefined {
 }
 
 /** The credential that renews the token in the Secret. */
-function credentialOf({ server }: World, secret: StoredObject): StoredObject | undefined {
+function credentialOf(world: World, secret: StoredObject): StoredObject | undefined {
   const { namespace, labels = {}, annotations = {}, ownerReferences = [] } = secret.metadata;
-  const isTarget = secret.type === 'convercus.io/token';
+  const owner = ownerReferences[0]?.uid;
+  const all = [...world.credentials(), ...world.clusterCredentials()];
+  if (owner !== undefined) return all.find(({ metadata }) => metadata.uid === owner);
   const merged = annotations['convercus.io/credential'];
+  const isTarget = secret.type === 'convercus.io/token';
   if (!isTarget && mergeAllowedTo(secret) !== merged) return undefined;
-  const name = isTarget ? (ownerNameIn(labels) ?? ownerReferences[0]?.name) : merged;
+  const name = isTarget ? ownerNameIn(labels) : merged;
   const clusterName = clusterNameOf(name ?? '');
   return clusterName === undefined
-    ? server.get('convercuscredentials', `${namespace}/${name}`)
-    : server.get('clusterconvercuscredentials', `/${clusterName}`);
+    ? world.server.get('convercuscredentials', `${namespace}/${name}`)
+    : world.server.get('clusterconvercuscredentials', `/${clusterName}`);
 }
