@@ -18,6 +18,8 @@ const OPERATOR = 'convercus-operator';
 const OURS = 'convercus.io/';
 /** A lifetime counts from the request, as the operator can't know when the provider handled it. */
 const LONGEST_EXCHANGE: Ms = seconds(30);
+/** The largest `renewal.minimumSeconds`. At the end of a session its tokens are shorter. */
+const LONGEST_MINIMUM: Ms = seconds(30);
 
 /** The target of a ClusterConvercusCredential goes with the label of its namespace. */
 const isOfCluster = ({ type, metadata: { labels = {}, ownerReferences = [] } }: StoredObject) =>
@@ -214,7 +216,8 @@ export class Targets {
       (parseTime(object.metadata.annotations?.[`${OURS}${name}`]) ?? Infinity) - START;
     const lifetime = issued.expiresAt - issued.issuedAt;
     const percents = specs.map(({ renewal }) => renewal?.percent ?? 80);
-    const latest = issued.issuedAt + ((Math.max(80, ...percents) + 5) / 100) * lifetime;
+    const share = (Math.max(80, ...percents) + 5) / 100;
+    const latest = issued.issuedAt + Math.max(share * lifetime, LONGEST_MINIMUM);
     const key = keyOf(object.metadata);
     const late = at('expires-at') - issued.expiresAt;
     if (Math.abs(late + LONGEST_EXCHANGE / 2) > LONGEST_EXCHANGE / 2 + 1_000)
