@@ -3,14 +3,14 @@ import { silent } from '../../dev/envtest/server-process.ts';
 import { runSoak, SOAK_SCENARIOS } from '../../dev/lab/soak.ts';
 
 /**
- * Short soak runs with few credentials; `npm run soak` has the long ones. Tokens of 40 s are renewed 8 s before they
+ * Short soak runs with few credentials; `npm run soak` has the long ones. Tokens of 80 s are renewed 16 s before they
  * expire, which leaves a busy machine time to restart the operator.
  */
 describe.each([
-  ['steady', 4, 45],
-  ['kills', 4, 61],
-  ['wrong-password', 1, 12],
-])('%s in short', (name, credentials, seconds) => {
+  ['steady', 4, 40, 45],
+  ['kills', 4, 80, 125],
+  ['wrong-password', 1, 40, 12],
+])('%s in short', (name, credentials, tokenSeconds, seconds) => {
   it(
     'meets its aims',
     async () => {
@@ -19,7 +19,7 @@ describe.each([
       const rows = await runSoak(scenario, {
         milliseconds: seconds * 1_000,
         credentials,
-        tokenSeconds: 40,
+        tokenSeconds,
         grant: 'password',
         provider: 'built-in',
         log: silent,
