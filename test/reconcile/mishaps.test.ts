@@ -330,14 +330,7 @@ describe('a credentials Secret that is gone or faulty while the token is on the 
   it('loses no session', async () => {
     world = World.withPassword();
     const source = world.cluster.stored(SOURCE);
-    const release = world.idp.hold();
-    await world.onePass();
-    await until(() => world.idp.requests.length > 0);
-    world.cluster.removeSecret(SOURCE);
-    await world.onePass();
-    release();
-    await until(() => world.enqueued.has(KEY));
-    await world.onePass();
+    await removeSourceInFlight(1);
     expect(await isIdle()).toBe(true);
     expect(world.cluster.stored(SESSION)).toBeDefined();
     expect(world.idp.liveSessions).toBe(1);
@@ -353,19 +346,24 @@ describe('a credentials Secret that is gone or faulty while the token is on the 
     await world.pass();
     world.idp.loseSessions();
     world.clock.step(minutes(4));
-    const release = world.idp.hold();
-    await world.onePass();
-    await until(() => world.tokenRequests === 2);
-    world.cluster.removeSecret(SOURCE);
-    await world.onePass();
-    release();
-    await until(() => world.enqueued.has(KEY));
-    await world.onePass();
+    await removeSourceInFlight(2);
 
     expect(await isIdle()).toBe(true);
     expect(world.cluster.stored(SESSION)).toBeUndefined();
   });
 });
+
+/** The credentials Secret goes while that request is in flight. Then its response comes. */
+async function removeSourceInFlight(request: number): Promise<void> {
+  const release = world.idp.hold();
+  await world.onePass();
+  await until(() => world.tokenRequests === request);
+  world.cluster.removeSecret(SOURCE);
+  await world.onePass();
+  release();
+  await until(() => world.enqueued.has(KEY));
+  await world.onePass();
+}
 
 /** No response is left that has to be claimed before a stop. */
 const isIdle = (): Promise<boolean> =>
