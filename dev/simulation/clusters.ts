@@ -15,6 +15,18 @@ export function ownerNameIn(labels: Readonly<Record<string, string>>): string | 
   return name ?? (clusterName === undefined ? undefined : instanceNameOf(clusterName));
 }
 
+/** @param name as `ownerNameIn` returns it */
+export function credentialNamed(
+  { server }: World,
+  namespace: string,
+  name = '',
+): StoredObject | undefined {
+  const clusterName = clusterNameOf(name);
+  return clusterName === undefined
+    ? server.get('convercuscredentials', `${namespace}/${name}`)
+    : server.get('clusterconvercuscredentials', `/${clusterName}`);
+}
+
 export const isInstance = ({ metadata }: StoredObject): boolean =>
   clusterNameOf(metadata.name) !== undefined;
 

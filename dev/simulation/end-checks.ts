@@ -1,8 +1,7 @@
-import { clusterNameOf } from '../../src/credential/cluster-name.ts';
 import { conditionOf } from '../../src/credential/status.ts';
 import { member } from '../../src/lib/json.ts';
 import { type EpochMs, hours, type Ms, minutes, parseTime, seconds } from '../../src/lib/time.ts';
-import { instancesOf, ownerNameIn } from './clusters.ts';
+import { credentialNamed, instancesOf, ownerNameIn } from './clusters.ts';
 import { mergeAllowedTo, type StoredObject } from './objects.ts';
 import { problemsOf } from './oracle.ts';
 import { START } from './replica.ts';
@@ -158,9 +157,5 @@ function credentialOf(world: World, secret: StoredObject): StoredObject | undefi
   const merged = annotations['convercus.io/credential'];
   const isTarget = secret.type === 'convercus.io/token';
   if (!isTarget && mergeAllowedTo(secret) !== merged) return undefined;
-  const name = isTarget ? ownerNameIn(labels) : merged;
-  const clusterName = clusterNameOf(name ?? '');
-  return clusterName === undefined
-    ? world.server.get('convercuscredentials', `${namespace}/${name}`)
-    : world.server.get('clusterconvercuscredentials', `/${clusterName}`);
+  return credentialNamed(world, namespace, isTarget ? ownerNameIn(labels) : merged);
 }

@@ -1,10 +1,10 @@
-import { clusterNameOf } from '../../src/credential/cluster-name.ts';
 import { sessionNameOf } from '../../src/credential/credential.ts';
 import { type Condition, conditionOf as conditionIn } from '../../src/credential/status.ts';
 import { credentialOfManager } from '../../src/credential/target-secret.ts';
 import { parseTime } from '../../src/lib/time.ts';
 import {
   clusterProblems,
+  credentialNamed,
   credentialsNamespaceOf,
   instancesOf,
   isInstance,
@@ -175,18 +175,12 @@ const LATEST_RENEWAL = 0.86;
 
 /** Secrets of the operator that no credential needs. */
 function strays(world: World): string[] {
-  const exists = (namespace: string, name: string | undefined): StoredObject | undefined => {
-    const clusterName = clusterNameOf(name ?? '');
-    if (clusterName !== undefined)
-      return world.server.get('clusterconvercuscredentials', `/${clusterName}`);
-    return world.server.get('convercuscredentials', `${namespace}/${name}`);
-  };
   const all = [...world.credentials(), ...world.clusterCredentials()];
   const owners = new Set(all.map(({ metadata }) => metadata.uid));
   return [...world.server.all('secrets')].flatMap((secret) => {
     const { type, metadata, data } = secret;
     const { namespace, name, labels = {}, ownerReferences } = metadata;
-    const credential = exists(namespace, ownerNameIn(labels));
+    const credential = credentialNamed(world, namespace, ownerNameIn(labels));
     if (type === 'convercus.io/session' && credential === undefined) {
       return [
         `session ${namespace}/${name} (${sessionIn(decoded(data)['refresh_token'] ?? '').slice(0, 6)}) is left`,

@@ -248,7 +248,7 @@ export class Reconciler {
     state,
   }: Subject): Pick<CredentialState, 'credentials' | 'rejected'> {
     if (!isInstance(resource)) return state;
-    const { rejected } = this.#states.of(clusterKeyIn(key));
+    const rejected = this.#states.find(clusterKeyIn(key))?.rejected;
     return { credentials: state.credentials, rejected };
   }
 

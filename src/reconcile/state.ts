@@ -108,6 +108,11 @@ export class CredentialStates {
     return state;
   }
 
+  /** Without making one. */
+  find(key: Key): CredentialState | undefined {
+    return this.#byKey.get(key);
+  }
+
   /** After a reconcile: thousands have nothing to remember until their first renewal. */
   tidy(key: Key): void {
     const state = this.#byKey.get(key);

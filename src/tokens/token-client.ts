@@ -186,8 +186,11 @@ export class TokenClient {
     const { state, value } = this.#requests.find(key) ?? {};
     const step = state?.step;
     // Asked for by another credential, or by this one with another grant, which may never ask again
-    if (step?.credential.uid !== uid) this.#requests.leave(key);
-    if (step === undefined || step.credential.uid !== uid) return undefined;
+    if (step?.credential.uid !== uid) {
+      this.#requests.leave(key);
+      return undefined;
+    }
+    if (step === undefined) return undefined;
     if (value !== undefined && isTokenFailure(value)) return undefined;
     this.#requests.claim(key); // throws an unforeseen error of the request
     if (value === undefined) return undefined;
