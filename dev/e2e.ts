@@ -7,7 +7,14 @@ import type { ImageStore } from './envtest/cluster/image-store.ts';
 import { imagesOf, NODE_IMAGE } from './envtest/cluster/images.ts';
 import type { Isolation } from './envtest/cluster/isolation.ts';
 import { CLUSTER_DIR, withIsolation } from './envtest/cluster/prepare.ts';
-import { type Counts, JEST_NODE_OPTIONS, jestCounts, printCounts, runJest } from './jest.ts';
+import {
+  type Counts,
+  JEST_NODE_OPTIONS,
+  jestCounts,
+  printCounts,
+  runJest,
+  WITH_SLOW,
+} from './jest.ts';
 import { ensureKeycloak } from './keycloak/server/distribution.ts';
 import { missingForEndToEnd } from './missing.ts';
 import { operatorImage } from './operator-image.ts';
@@ -55,7 +62,7 @@ async function runParts(): Promise<Counts[]> {
 
 /** One file after the other, for all install the operator. */
 function onAnyCluster(): Counts {
-  return runJest(['--runInBand', ...(isPart ? jestArguments : ON_ANY_CLUSTER)]);
+  return runJest(['--runInBand', WITH_SLOW, ...(isPart ? jestArguments : ON_ANY_CLUSTER)]);
 }
 
 async function slow(): Promise<Counts> {

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { parseArgs } from 'node:util';
 import { newestRelease } from '../envtest/binaries.ts';
 import { minorOf, OLDER_RELEASES } from '../envtest/kubernetes-releases.ts';
-import { type Counts, type FileCounts, printCounts, runJestByFile } from '../jest.ts';
+import { type Counts, type FileCounts, printCounts, runJestByFile, WITH_SLOW } from '../jest.ts';
 import { KEYCLOAK_VERSIONS, missingForKeycloak } from '../keycloak/server/distribution.ts';
 import { missingForTests } from '../missing.ts';
 import { printTable, type Row } from './table.ts';
@@ -20,9 +20,9 @@ const KUBERNETES = [...OLDER_RELEASES, await newestRelease()];
 const SUITES: Readonly<Record<string, RegExp>> = {
   server: /test\/dev\/control-plane\.test\.ts$/,
   'CRD and policies': /test\/(envtest|crd)\//,
-  chart: /test\/packaging\/(install|refusals|umbrella)\.test\.ts$/,
+  chart: /test\/packaging\/(install|refusals|umbrella)\.(test|slow)\.ts$/,
   operator:
-    /test\/e2e\/(operator|grants|targets|merge|tenants|namespaces|prerequisites|recreated|sharding|outages|upgrade)\.test\.ts$/,
+    /test\/e2e\/(operator|grants|targets|merge|tenants|namespaces|prerequisites|recreated|sharding|outages|upgrade)\.(test|slow)\.ts$/,
   'kubectl convercus': /test\/cli\/(core|create|doctor)\.test\.ts$/,
 };
 
@@ -79,7 +79,7 @@ function onKubernetes(version: string): Row {
   }
   const patterns = suites.map(([, { source }]) => source);
   const { result: files, minutes } = timed(() =>
-    runJestByFile(['--maxWorkers=2', '--forceExit', ...patterns], env),
+    runJestByFile(['--maxWorkers=2', '--forceExit', WITH_SLOW, ...patterns], env),
   );
   const counts = suites.map(([name, pattern]) => [name, sumOf(files, pattern)]);
   return { ...row, testMinutes: minutes, suites: Object.fromEntries(counts) };

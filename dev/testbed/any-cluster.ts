@@ -5,8 +5,8 @@ import { manifest } from './objects.ts';
 import { CRDS, OPERATOR, OPERATOR_NAMESPACE, permissions } from './operator.ts';
 
 /** Test files for `E2E_KUBECONFIG`: they stop no API server, read no audit log and share no name with a cluster. */
-export const ON_ANY_CLUSTER = ['grants', 'targets', 'merge', 'kept-tokens', 'fairness'].map(
-  (name) => `test/e2e/${name}\\.test\\.ts$`,
+export const ON_ANY_CLUSTER = ['grants', 'targets', 'merge', 'kept-tokens', 'noisy-neighbor'].map(
+  (name) => `test/e2e/${name}\\.(test|slow)\\.ts$`,
 );
 
 const CRD = 'crd/convercuscredentials.convercus.io';

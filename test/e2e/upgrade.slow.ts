@@ -1,221 +1,271 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
-import { ApiClient } from '../../dev/lab/api-client.ts';
-import { type Publication, TargetReader } from '../../dev/lab/target-reader.ts';
 import { eventually } from '../../dev/testbed/objects.ts';
-import { installCluster, thisRelease } from '../../dev/testbed/operator.ts';
-import { credentialObject, type Tenant } from '../../dev/testbed/tenant.ts';
+import { credentialObject, type SpecOverrides, type Tenant } from '../../dev/testbed/tenant.ts';
 import { Testbed } from '../../dev/testbed/testbed.ts';
-import { StandInApi } from '../cluster/stand-in-api.ts';
+import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { type UnpackedRelease, unpackRelease } from '../upgrade/release.ts';
 
-const CLIENTS = 20;
-const USERS = 10;
-/** With tokens of the usual half an hour, which are not due during the test: a request for one is one of the upgrade. */
-const IDLE_CLIENTS = 20;
-/** Seconds. Renewed when 20 to 25 % are left, unless there is no leader for that time. */
-const LIFESPAN = 40;
+const GRANTS: Record<string, SpecOverrides> = {
+  machine: {},
+  user: { grantType: 'password', credentialsSecretRef: { name: 'login' } },
+  legacy: { grantType: 'legacy_login', credentialsSecretRef: { name: 'legacy' } },
+};
 
-const names = (prefix: string, count: number): string[] =>
-  Array.from({ length: count }, (_, n) => `${prefix}-${n}`);
+const targetsOf = (grant: string): Record<string, SpecOverrides['target']> => ({
+  owner: {},
+  retain: { deletionPolicy: 'Retain' },
+  merge: {
+    name: `${grant}-app`,
+    creationPolicy: 'Merge',
+    data: { [grant]: '{{access_token}}' },
+  },
+});
 
-/** Calls the API with each token in turn, about 100 times a second, as a program that reads the file for each call. */
-class Consumer implements AsyncDisposable {
-  readonly #api = new StandInApi();
-  readonly #reader: TargetReader;
-  readonly #stopped = new AbortController();
-  #done: Promise<void> = Promise.resolve();
+const NAMES = Object.keys(GRANTS).flatMap((grant) =>
+  Object.keys(targetsOf(grant)).map((target) => `${grant}-${target}`),
+);
 
-  constructor(reader: TargetReader) {
-    this.#reader = reader;
-  }
+const LONG_REQUEST = `convercus.io/renew-requested-at=${'now'.repeat(100)}`;
 
-  async start(): Promise<void> {
-    await this.#api.listen('127.0.0.1');
-    this.#done = this.#run();
-  }
-
-  get calls() {
-    return this.#api.calls('shop');
-  }
-
-  async #run(): Promise<void> {
-    while (!this.#stopped.signal.aborted) {
-      for (const publications of this.#reader.targets.values()) {
-        const headers = { authorization: `Bearer ${publications.at(-1)?.token}` };
-        const response = await fetch(`${this.#api.url}/shop`, { headers });
-        await response.arrayBuffer();
-        await sleep(10);
-      }
-      await sleep(10);
-    }
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#stopped.abort();
-    await this.#done;
-    this.#api.close();
-  }
-}
-
-/**
- * 0.1.0 under load is replaced as `helm upgrade` does it: CRD and permissions, then a new pod, and the old one stops
- * when the new one is ready.
- */
-describe('an upgrade from 0.1.0 under load', () => {
+/** On one API server: release 0.1.0, then this checkout, each with its CRD and permissions. */
+describe('an upgrade from 0.1.0', () => {
   let old: UnpackedRelease;
   let testbed: Testbed;
-  /** Tokens of 40 s. */
+  /** Every grant with every kind of target; tokens of half an hour. */
+  let shop: Tenant;
+  /** Tokens of ten seconds by the grant password, which are renewed all the time. */
   let busy: Tenant;
-  let idle: Tenant;
-  /** Before the upgrade. */
-  let idleRequests: number;
-  let reader: TargetReader;
-  let consumer: Consumer;
-  const parts = new AsyncDisposableStack();
+  /** A target beyond the limits of this version, and a renew request of 300 characters. */
+  let large: Tenant;
 
   beforeAll(async () => {
     old = await unpackRelease('0.1.0');
-    parts.defer(() => old.remove());
-    testbed = parts.use(await Testbed.start({ release: old }));
-    const client = await ApiClient.from(testbed.controlPlane.adminKubeconfig);
-    parts.defer(() => client.close());
-    reader = await TargetReader.start(client, 'data');
-    parts.defer(() => reader.stop());
-    busy = await testbed.tenant({ accessTokenLifespan: LIFESPAN });
-    idle = await testbed.tenant();
-    await createClients(busy, CLIENTS);
-    await createUsers(busy, USERS);
-    await createClients(idle, IDLE_CLIENTS);
-    await createForTheTable(idle);
-    for (const tenant of [busy, idle]) {
-      const all = ['convercuscredentials', '--all', '--timeout=120s'];
-      await tenant.kubectl('wait', '--for=condition=Ready', ...all);
+    testbed = await Testbed.start({ release: old });
+    shop = await aTenant();
+    busy = await aTenant({ accessTokenLifespan: 10 });
+    for (const [grant, spec] of Object.entries(GRANTS)) {
+      await shop.secret(`${grant}-app`, { password: 'theirs' });
+      for (const [kind, target = {}] of Object.entries(targetsOf(grant))) {
+        await shop.credential(`${grant}-${kind}`, { ...spec, target });
+      }
     }
-    consumer = parts.use(new Consumer(reader));
-    await consumer.start();
+    await busy.credential('loyalty', GRANTS['user']);
+    large = await aTenant();
+    const note = 'x'.repeat(4_000);
+    const data = { token: '{{access_token}}', a: note, b: note, c: note, d: note, e: note };
+    await large.credential('data', { target: { data } });
+    await large.credential('asked');
+    await large.ready('asked');
+    await large.kubectl('annotate', 'convercuscredentials', 'asked', LONG_REQUEST);
+    await eventually(
+      () => large.get('asked'),
+      ({ status }) => status?.lastHandledRenewRequest !== undefined,
+    );
+    await large.ready('data');
+    await allReady(shop);
+    await busy.ready('loyalty');
   }, 600_000);
 
-  afterAll(() => parts.disposeAsync(), 60_000);
+  afterAll(async () => {
+    await testbed?.stop();
+    await old?.remove();
+  });
 
-  /** Each credential has a client of its own, so none shares a token. */
-  async function createClients(tenant: Tenant, count: number): Promise<void> {
-    const { program, clientSecret: secret } = tenant;
-    const realm = testbed.provider.realms.get(tenant.realm);
-    const ids = names('client', count);
-    for (const clientId of ids) realm.putClient({ clientId, secret, serviceAccountsEnabled: true });
-    await tenant.apply(...ids.map((clientId) => credentialObject(clientId, { program, clientId })));
+  async function aTenant(settings: Record<string, unknown> = {}): Promise<Tenant> {
+    const tenant = await testbed.tenant(settings);
+    const { namespace: org, password, clientSecret } = tenant;
+    await tenant.secret('login', { client_secret: clientSecret, username: 'api-user', password });
+    testbed.provider.legacy.accounts.push({ org, userName: 'legacy-user', password });
+    await tenant.secret('legacy', { org, username: 'legacy-user', password });
+    return tenant;
   }
 
-  async function createUsers(tenant: Tenant, count: number): Promise<void> {
-    const { program, clientSecret: client_secret, password } = tenant;
-    const realm = testbed.provider.realms.get(tenant.realm);
-    const template = realm.findUser('api-user');
-    const objects = names('user', count).flatMap((username) => {
-      const email = `${username}@example.test`;
-      realm.putUser({ ...template, id: `${tenant.realm}-${username}`, username, email });
-      const source = `login-${username}`;
-      const stringData = { client_secret, username, password };
-      const spec = { program, grantType: 'password', credentialsSecretRef: { name: source } };
-      return [
-        { apiVersion: 'v1', kind: 'Secret', metadata: { name: source }, stringData },
-        credentialObject(username, spec),
-      ];
-    });
-    await tenant.apply(...objects);
+  const allReady = (tenant: Tenant): Promise<string> =>
+    tenant.kubectl(
+      'wait',
+      '--for=condition=Ready',
+      'convercuscredentials',
+      '--all',
+      '--timeout=90s',
+    );
+
+  const count = (lines: readonly string[], wanted: string): number =>
+    lines.filter((line) => line === wanted).length;
+
+  async function list<T>(kind: string): Promise<(T & { metadata: { name: string } })[]> {
+    return JSON.parse(await shop.kubectl('get', kind, '-o', 'json')).items;
   }
 
-  /** What docs/upgrade.md tells to look after. */
-  async function createForTheTable(tenant: Tenant): Promise<void> {
-    for (const secret of ['consenting', 'silent']) {
-      await tenant.secret(secret, { password: 'theirs' });
-      const target = { name: secret, creationPolicy: 'Merge' } as const;
-      await tenant.credential(`merge-${secret}`, { target });
-    }
-    await tenant.credential('named', { target: { name: 'named-session' } });
+  const specs = async () =>
+    (await list<ConvercusCredential>('convercuscredentials')).map(
+      ({ metadata: { name }, spec }) => ({
+        name,
+        spec,
+      }),
+    );
+
+  const secrets = async () =>
+    (await list<{ data: Record<string, string> }>('secrets')).map(({ metadata, data }) => ({
+      metadata,
+      data,
+    }));
+
+  const secretOf = (name: string): string =>
+    name.endsWith('-merge') ? name.replace(/merge$/, 'app') : `${name}-token`;
+
+  async function token(name: string): Promise<string | undefined> {
+    const [grant = ''] = name.split('-');
+    return shop.file(secretOf(name), name.endsWith('-merge') ? grant : 'token');
   }
 
-  const requestsOf = ({ realm }: Tenant) =>
-    testbed.provider.log.entries.filter((entry) => entry.realm === realm);
+  it('requests no token, writes no Secret, and finds everything Ready', async () => {
+    const found = { secrets: await secrets(), specs: await specs(), requests: shop.requests() };
+    expect(found.specs.map(({ name }) => name).sort()).toEqual([...NAMES].sort());
+    const before = await testbed.audit.length();
+    const requestsOfLarge = large.requests();
 
-  /** Tokens that were replaced before their time. */
-  const earlyRenewals = (publications: readonly Publication[]): number =>
-    publications.filter(({ at }, index) => {
-      const previous = publications[index - 1];
-      return previous !== undefined && at < previous.renewAt - 1_000;
-    }).length;
-
-  it('expires no token, asks for none before its time, and makes no further login', async () => {
-    await sleep(LIFESPAN * 1_000); // every token was renewed by 0.1.0
-    await idle.allowMerge('consenting', 'merge-consenting');
-    const requestsBefore = requestsOf(busy).length;
-    idleRequests = requestsOf(idle).length;
-    const started = Date.now();
-
-    await installCluster(testbed.controlPlane, await thisRelease());
-    const [before] = testbed.operators;
-    const leader = await testbed.leader();
-    const release = await thisRelease();
-    await testbed.startOperator({ entry: release.entry });
-    await before?.kill();
-    const stopped = Date.now();
+    await testbed.upgrade();
+    const fresh = await aTenant();
+    await fresh.credential('loyalty'); // its token shows that the first passes of the others are over
+    await fresh.ready('loyalty');
     await eventually(
-      () => testbed.leader(),
-      (holder) => holder !== '' && holder !== leader,
+      () => testbed.operator.get('/metrics'),
+      (text) => NAMES.every((name) => readyInMetrics(text, name)),
     );
-    const led = Date.now();
-    await sleep(2 * LIFESPAN * 1_000);
 
-    const { accepted, expired, other } = consumer.calls;
-    await testbed.operators.at(-1)?.kill(); // what is in flight is published first
-    const series = [...reader.targets].filter(([key]) => key.startsWith(`${busy.namespace}/`));
-    const early = series.map(([, publications]) => earlyRenewals(publications));
-    const logins = requestsOf(busy).filter(({ grantType }) => grantType === 'password');
-    const refused = [...requestsOf(busy), ...requestsOf(idle)].filter(
-      ({ status }) => status !== 200,
+    expect(shop.requests()).toEqual(found.requests);
+    expect(large.requests()).toEqual(requestsOfLarge);
+    const writes = (await testbed.audit.since(before)).filter(
+      ({ verb, resource, namespace }) =>
+        [shop.namespace, large.namespace].includes(namespace ?? '') &&
+        resource === 'secrets' &&
+        !/^(get|list)$/.test(verb),
     );
-    console.log(
-      `upgrade: ${(stopped - started) / 1_000} s until 0.1.0 had stopped, the new leader ${(led - stopped) / 1_000} s later; ` +
-        `${accepted} calls accepted, ${expired} with an expired token, ${other} without one; ` +
-        `${requestsOf(busy).length - requestsBefore} regular renewals of ${series.length} tokens since`,
-    );
-    expect({ expired, other }).toEqual({ expired: 0, other: 0 });
-    expect(accepted).toBeGreaterThan(1_000);
-    expect(series).toHaveLength(CLIENTS + USERS);
-    expect(early).toEqual(series.map(() => 0));
-    expect(requestsOf(busy)).toHaveLength(
-      series.flatMap(([, publications]) => publications).length,
-    );
-    expect(logins).toHaveLength(USERS);
-    expect(refused).toEqual([]);
-  }, 300_000);
-
-  it('asks for none of the tokens of half an hour', () => {
-    expect(idleRequests).toBeGreaterThan(IDLE_CLIENTS);
-    expect(requestsOf(idle)).toHaveLength(idleRequests);
+    expect(writes).toEqual([]);
+    expect(await secrets()).toEqual(found.secrets);
+    expect(await specs()).toMatchObject(found.specs);
+    for (const name of NAMES) {
+      expect([name, await shop.conditions(name)]).toMatchObject([
+        name,
+        { Ready: 'True/TokenValid' },
+      ]);
+    }
   });
 
-  it('goes on with a Merge target that was annotated before, and names the other', async () => {
-    expect(await idle.conditions('merge-consenting')).toEqual({
-      Ready: 'True/TokenValid',
-      Renewed: expect.stringMatching(/^True\//),
-    });
-    expect(await idle.conditions('merge-silent')).toMatchObject({
-      Ready: 'True/TokenValid',
-      Renewed: 'False/MergeNotAllowed',
-    });
-  });
-
-  it('refuses a target named like a session, whose token stays', async () => {
-    expect(await idle.conditions('named')).toMatchObject({
+  it('refuses a spec beyond the limits with a reason, keeps its token, and serves it when it is corrected', async () => {
+    const conditions = await eventually(
+      () => large.conditions('data'),
+      ({ Stalled }) => Stalled !== undefined,
+    );
+    expect(conditions).toEqual({
       Ready: 'True/TokenValid',
       Renewed: 'False/InvalidSpec',
+      Stalled: 'True/InvalidSpec',
     });
-    expect(await idle.token('named-session')).not.toBe('');
+    expect(await large.message('data', 'Renewed')).toBe(
+      'spec.target.data: keys and values have at most 16384 characters together',
+    );
+    expect(await large.conditions('asked')).toMatchObject({ Ready: 'True/TokenValid' });
+    await large.credential('data', { target: { data: { token: '{{access_token}}' } } });
+    const corrected = await eventually(
+      () => large.conditions('data'),
+      ({ Stalled }) => Stalled === undefined,
+    );
+    expect(corrected).toMatchObject({ Ready: 'True/TokenValid', Renewed: 'True/SpecChanged' });
   });
 
-  it('knows the short name convcred, and cvc no more', async () => {
-    expect(await idle.kubectl('get', 'convcred', 'client-0')).toContain('client-0');
-    await expect(idle.kubectl('get', 'cvc')).rejects.toThrow(/doesn't have a resource type/);
+  it('tells those that merge to ask the owner of the Secret, whose consent costs nothing', async () => {
+    const merging = NAMES.filter((name) => name.endsWith('-merge'));
+    for (const name of merging) {
+      const { Renewed, Stalled } = await shop.conditions(name);
+      expect([Renewed, Stalled]).toEqual(['False/MergeNotAllowed', 'True/MergeNotAllowed']);
+    }
+    const before = shop.requests();
+    const data = await secrets();
+    for (const name of merging) await shop.allowMerge(secretOf(name), name);
+    for (const name of merging) {
+      const conditions = await eventually(
+        () => shop.conditions(name),
+        ({ Stalled }) => Stalled === undefined,
+      );
+      expect(conditions).toEqual({ Ready: 'True/TokenValid', Renewed: 'True/TokenValid' });
+    }
+    expect(shop.requests()).toEqual(before);
+    expect((await secrets()).map((secret) => secret.data)).toEqual(data.map((each) => each.data));
+  });
+
+  const readyInMetrics = (text: string, name: string): boolean =>
+    new RegExp(
+      `^convercus_credential_ready\\{[^}]*namespace="${shop.namespace}"[^}]*name="${name}"[^}]*\\} 1$`,
+      'm',
+    ).test(text);
+
+  it('keeps the credentials in the new CRD, which would also admit them as new', async () => {
+    for (const { name, spec } of await specs()) {
+      const object = { ...credentialObject(`${name}-2`, {}), spec };
+      const input = JSON.stringify(object);
+      const args = ['create', '--dry-run=server', '-n', shop.namespace, '-f', '-'];
+      expect(await testbed.controlPlane.kubectl(args, { input })).toContain('created');
+    }
+  });
+
+  it.each(['first', 'second'])(
+    'renews all of them, with the sessions that are stored: the %s time',
+    async (time) => {
+      const before = { tokens: await Promise.all(NAMES.map(token)), requests: shop.requests() };
+      await shop.kubectl(
+        'annotate',
+        'convercuscredentials',
+        '--all',
+        '--overwrite',
+        `convercus.io/renew-requested-at=${time}`,
+      );
+      const isNew = (each: string | undefined, index: number): boolean =>
+        each !== undefined && each !== before.tokens[index];
+      const renewed = await eventually(
+        () => Promise.all(NAMES.map(token)),
+        (tokens) => tokens.every(isNew),
+        90,
+      );
+      expect(NAMES.filter((_, index) => !isNew(renewed[index], index))).toEqual([]);
+      const since = shop.requests().slice(before.requests.length);
+      expect(count(since, 'refresh_token 200')).toBe(3);
+      expect(since.filter((line) => line.startsWith('password'))).toEqual([]);
+      expect(since.filter((line) => !line.endsWith(' 200'))).toEqual([]);
+      await allReady(shop);
+      for (const grant of Object.keys(GRANTS)) {
+        expect(await shop.file(`${grant}-app`, 'password')).toBe('theirs');
+      }
+    },
+  );
+
+  it('refreshes on time with one login before and after', async () => {
+    const before = count(busy.requests(), 'refresh_token 200');
+    await eventually(
+      async () => count(busy.requests(), 'refresh_token 200'),
+      (refreshes) => refreshes > before + 1,
+      90,
+    );
+    expect(count(busy.requests(), 'refresh_token 200')).toBeGreaterThan(before + 1);
+    expect(new Set(busy.requests().slice(1))).toEqual(new Set(['refresh_token 200']));
+    expect(busy.requests()[0]).toBe('password 200');
+  });
+
+  it('logs out what 0.1.0 has logged in, and keeps a target that is to be kept', async () => {
+    const kept = await shop.target('user-retain-token');
+    await shop.kubectl('delete', 'convercuscredentials', '--all');
+    const { sessions } = testbed.provider.realms.get(shop.realm);
+    expect(
+      await eventually(
+        async () => sessions.size,
+        (size) => size === 0,
+      ),
+    ).toBe(0);
+    const names = await eventually(
+      async () => (await secrets()).map(({ metadata }) => metadata.name),
+      (all) => all.every((name) => !name.endsWith('-session')),
+    );
+    expect(names.filter((name) => name.endsWith('-session'))).toEqual([]);
+    expect((await shop.target('user-retain-token'))?.metadata.uid).toBe(kept?.metadata.uid);
   });
 });
