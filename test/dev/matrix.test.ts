@@ -1,4 +1,4 @@
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, describe, expect, it } from '@jest/globals';
 import { parse } from 'yaml';
@@ -10,6 +10,8 @@ import {
   requestedRelease,
 } from '../../dev/envtest/kubernetes-releases.ts';
 import { KEYCLOAK_VERSIONS } from '../../dev/keycloak/server/distribution.ts';
+import { CONTRACT, SUITES } from '../../dev/matrix/suites.ts';
+import { ON_ANY_CLUSTER } from '../../dev/testbed/any-cluster.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
 const before = process.env['KUBERNETES_VERSION'];
@@ -75,6 +77,11 @@ describe('the versions of the matrix', () => {
     ]);
   });
 });
+
+it.each([...Object.values(SUITES).flat(), CONTRACT, ...ON_ANY_CLUSTER])(
+  '%s, which is run on other servers, is there',
+  (path) => access(join(ROOT, path)),
+);
 
 describe('the module of another release', () => {
   it('has its staging modules as published, without the samples', () => {
