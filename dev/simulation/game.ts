@@ -1,5 +1,6 @@
 import { hours, type Ms, minutes, seconds } from '../../src/lib/time.ts';
 import { forgetAwait } from './awaits.ts';
+import { contend } from './contention.ts';
 import { Dice } from './dice.ts';
 import { requestForLatecomers, setPasswordEarly } from './early-password.ts';
 import { checkEnd } from './end-checks.ts';
@@ -57,6 +58,7 @@ const DELAYS_NEWS = new Set<FaultName>([
 
 const ACTIONS: Readonly<Record<string, Action>> = {
   setPasswordEarly,
+  contend,
   ...CREDENTIAL_EDITS,
   ...CLUSTER_EDITS,
   ...SECRET_EDITS,
@@ -94,7 +96,8 @@ export function stepsFor(dice: Dice, faults: readonly FaultName[]): Step[] {
 function allSteps(dice: Dice, faults: readonly FaultName[], hasClusters: boolean): Step[] {
   const steps = stepsFor(dice.fork('steps'), faults);
   const all = hasClusters ? withClusterSteps(dice.fork('clusters'), steps) : steps;
-  return withEarlyPasswords(dice.fork('early passwords'), all);
+  const withPasswords = withFurther('setPasswordEarly', 0.2, dice.fork('early passwords'), all);
+  return withFurther('contend', 0.1, dice.fork('contention'), withPasswords);
 }
 
 /** Further steps, about ClusterConvercusCredentials. The numbers of the others stay. */
@@ -112,14 +115,14 @@ function withClusterSteps(dice: Dice, steps: readonly Step[]): Step[] {
   return [...steps, ...more].sort((a, b) => a.at - b.at);
 }
 
-/** Further ones, in some runs, so that the steps of the others stay. */
-function withEarlyPasswords(dice: Dice, steps: readonly Step[]): Step[] {
+/** One or two further ones of that name in a share of the runs. The numbers of the others stay. */
+function withFurther(name: string, share: number, dice: Dice, steps: readonly Step[]): Step[] {
   const length = Math.max(steps.at(-1)?.at ?? 0, 10_000);
-  const count = dice.chance(0.2) ? dice.between(1, 2) : 0;
+  const count = dice.chance(share) ? dice.between(1, 2) : 0;
   const more = Array.from({ length: count }, (_, at) => ({
     number: steps.length + at,
     at: dice.below(length),
-    name: 'setPasswordEarly',
+    name,
   }));
   return [...steps, ...more].sort((a, b) => a.at - b.at);
 }
