@@ -1,82 +1,12 @@
-import { clusterNameOf, instanceNameOf } from '../../src/credential/cluster-name.ts';
-import { selects } from '../../src/credential/instance.ts';
 import { conditionOf } from '../../src/credential/status.ts';
-import { member, textAt } from '../../src/lib/json.ts';
+import { member } from '../../src/lib/json.ts';
+import { failuresIn, selectedBy } from './instances.ts';
+import { NAMESPACES } from './names.ts';
 import type { StoredObject } from './objects.ts';
-import { specOf, statusOf, targetNameOf } from './rules/rule.ts';
-import { CREDENTIALS_NAMESPACE, NAMESPACES, type World } from './world.ts';
+import { isServed, specOf, statusOf, targetNameOf } from './rules/rule.ts';
+import type { World } from './world.ts';
 
-/** ClusterConvercusCredentials for the oracle: what is expected in each namespace. */
-
-/** Kind and name in one, of the credential whose Secret that is. */
-export function ownerNameIn(labels: Readonly<Record<string, string>>): string | undefined {
-  const clusterName = labels['convercus.io/cluster-credential'];
-  const name = labels['convercus.io/credential'];
-  return name ?? (clusterName === undefined ? undefined : instanceNameOf(clusterName));
-}
-
-/** @param name as `ownerNameIn` returns it */
-export function credentialNamed(
-  { server }: World,
-  namespace: string,
-  name = '',
-): StoredObject | undefined {
-  const clusterName = clusterNameOf(name);
-  return clusterName === undefined
-    ? server.get('convercuscredentials', `${namespace}/${name}`)
-    : server.get('clusterconvercuscredentials', `/${clusterName}`);
-}
-
-export const isInstance = ({ metadata }: StoredObject): boolean =>
-  clusterNameOf(metadata.name) !== undefined;
-
-/** Of its credentials Secret and its session. */
-export const credentialsNamespaceOf = (credential: StoredObject): string =>
-  isInstance(credential) ? CREDENTIALS_NAMESPACE : credential.metadata.namespace;
-
-/** One for each namespace that a cluster credential selects, with what its status says of the namespace. */
-export const instancesOf = (world: World): StoredObject[] =>
-  world
-    .clusterCredentials()
-    .flatMap((cluster) =>
-      selectedBy(world, cluster).map((namespace) => instanceIn(cluster, namespace)),
-    );
-
-function selectedBy(world: World, cluster: StoredObject): readonly string[] {
-  return NAMESPACES.filter((name) => {
-    const labels = world.server.get('namespaces', `/${name}`)?.metadata.labels ?? {};
-    return selects({ ...cluster.spec }, { name, labels });
-  });
-}
-
-function instanceIn(cluster: StoredObject, namespace: string): StoredObject {
-  const { metadata, spec, status = {} } = cluster;
-  const failure = failuresIn(cluster).get(namespace);
-  const isSuspended = specOf(cluster).suspend;
-  const observedGeneration = member(status, 'observedGeneration');
-  const condition = (type: string) => ({
-    type,
-    status: failure === undefined ? 'True' : 'False',
-    reason: failure ?? (isSuspended ? 'Suspended' : 'TokenValid'),
-    message: '',
-    observedGeneration,
-  });
-  return {
-    ...cluster,
-    metadata: { ...metadata, namespace, name: instanceNameOf(metadata.name) },
-    spec: { ...spec },
-    status: { ...status, conditions: [condition('Ready'), condition('Renewed')] },
-  };
-}
-
-/** Reasons by namespace. */
-function failuresIn({ status = {} }: StoredObject): Map<string, string> {
-  const failures = member(status, 'failures');
-  const list: readonly unknown[] = Array.isArray(failures) ? failures : [];
-  return new Map(
-    list.map((each) => [textAt(each, 'namespace') ?? '', textAt(each, 'reason') ?? '']),
-  );
-}
+/** ClusterConvercusCredentials for the oracle: what is expected of a cluster credential as a whole. */
 
 /** What its status says wrong of the namespaces as a whole. */
 function statusProblem(cluster: StoredObject, selected: readonly string[]): string | undefined {
@@ -102,10 +32,9 @@ export function clusterProblems(world: World): string[] {
   return clusters.flatMap((cluster) => {
     const { name, uid } = cluster.metadata;
     const selected = selectedBy(world, cluster);
-    const isServed =
-      world.setting.releases === 1 ||
-      ['one', 'two'].includes(cluster.metadata.labels?.['release'] ?? '');
-    const problem = isServed ? statusProblem(cluster, selected) : undefined;
+    const problem = isServed(world.setting.releases, cluster)
+      ? statusProblem(cluster, selected)
+      : undefined;
     const left = [...world.server.all('secrets')].filter(
       ({ metadata: { namespace, ownerReferences = [] }, type }) =>
         type === 'convercus.io/token' &&

@@ -1,11 +1,12 @@
 import { RENEW_REQUEST_ANNOTATION } from '../../src/credential/credential.ts';
 import { type Ms, minutes, parseTime, seconds } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
+import { NAMESPACES } from './names.ts';
 import type { StoredObject } from './objects.ts';
 import { CLIENTS } from './provider.ts';
 import { START } from './replica.ts';
 import { specOf, statusOf } from './rules/rule.ts';
-import { NAMESPACES, type World } from './world.ts';
+import type { World } from './world.ts';
 
 /**
  * A password that is in the credentials Secrets before the provider has it, so that it is rejected at first and right

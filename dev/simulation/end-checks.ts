@@ -1,7 +1,7 @@
 import { conditionOf } from '../../src/credential/status.ts';
 import { member } from '../../src/lib/json.ts';
 import { type EpochMs, hours, type Ms, minutes, parseTime, seconds } from '../../src/lib/time.ts';
-import { credentialNamed, instancesOf, ownerNameIn } from './clusters.ts';
+import { credentialNamed, instancesOf, ownerNameIn } from './instances.ts';
 import { mergeAllowedTo, type StoredObject } from './objects.ts';
 import { problemsOf } from './oracle.ts';
 import { START } from './replica.ts';

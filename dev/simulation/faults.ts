@@ -3,8 +3,9 @@ import { type FaultEffect, proxies } from '../keycloak/dialect/faults.ts';
 import { pickAwaits, whenReached } from './awaits.ts';
 import { type Conditions, goodConditions } from './conditions.ts';
 import type { Dice } from './dice.ts';
+import { NAMESPACES } from './names.ts';
 import type { Action } from './people.ts';
-import { NAMESPACES, type Process, type World } from './world.ts';
+import type { Process, World } from './world.ts';
 
 /** Faults of random duration. Each ends by itself, or when all faults are ended. */
 

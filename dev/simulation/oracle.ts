@@ -2,14 +2,14 @@ import { sessionNameOf } from '../../src/credential/credential.ts';
 import { type Condition, conditionOf as conditionIn } from '../../src/credential/status.ts';
 import { credentialOfManager } from '../../src/credential/target-secret.ts';
 import { parseTime } from '../../src/lib/time.ts';
+import { clusterProblems } from './clusters.ts';
 import {
-  clusterProblems,
   credentialNamed,
   credentialsNamespaceOf,
   instancesOf,
   isInstance,
   ownerNameIn,
-} from './clusters.ts';
+} from './instances.ts';
 import {
   decoded,
   hasForeignAnnotations,
@@ -18,7 +18,15 @@ import {
   type StoredObject,
 } from './objects.ts';
 import { START } from './replica.ts';
-import { makesTarget, type Spec, specOf, statusOf, targetNameOf, tokensIn } from './rules/rule.ts';
+import {
+  isServed,
+  makesTarget,
+  type Spec,
+  specOf,
+  statusOf,
+  targetNameOf,
+  tokensIn,
+} from './rules/rule.ts';
 import { sessionIn } from './rules/sessions.ts';
 import { isFor, isReleasedWith } from './rules/targets.ts';
 import type { World } from './world.ts';
@@ -29,7 +37,7 @@ import type { World } from './world.ts';
  */
 export function problemsOf(world: World): string[] {
   const served = [...world.credentials(), ...instancesOf(world)].filter((credential) =>
-    isServed(world, credential),
+    isServed(world.setting.releases, credential),
   );
   const problems = served.flatMap((credential) => {
     const problem = problemWith(world, credential, served);
@@ -38,11 +46,6 @@ export function problemsOf(world: World): string[] {
       : [`${keyOf(credential.metadata)}: ${problem}; ${conditionsOf(credential)}`];
   });
   return [...problems, ...clusterProblems(world), ...strays(world)];
-}
-
-/** True if a release watches it. */
-function isServed({ setting }: World, { metadata }: StoredObject): boolean {
-  return setting.releases === 1 || ['one', 'two'].includes(metadata.labels?.['release'] ?? '');
 }
 
 function problemWith(

@@ -1,9 +1,10 @@
 import { RENEW_REQUEST_ANNOTATION } from '../../src/credential/credential.ts';
 import type { Dice } from './dice.ts';
+import { clientOf, NAMESPACES, SELECTED, SOURCES } from './names.ts';
 import { encoded, keyOf, type StoredObject } from './objects.ts';
 import { type Action, newSpec, SHARED } from './people.ts';
 import { type Spec, specOf, targetNameOf } from './rules/rule.ts';
-import { clientOf, NAMESPACES, SELECTED, SOURCES, type World } from './world.ts';
+import type { World } from './world.ts';
 
 /** Edits by administrators: ClusterConvercusCredentials and labels of namespaces. */
 

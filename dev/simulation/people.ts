@@ -5,13 +5,14 @@ import {
   TARGET_TYPE,
 } from '../../src/credential/target-secret.ts';
 import { hours, type Ms, minutes, rfc3339, seconds } from '../../src/lib/time.ts';
-import { instancesOf, ownerNameIn } from './clusters.ts';
 import type { Dice } from './dice.ts';
+import { instancesOf, ownerNameIn } from './instances.ts';
+import { clientOf, NAMESPACES, SOURCES } from './names.ts';
 import { decoded, encoded, keyOf, mergeAllowedTo, type StoredObject } from './objects.ts';
 import { CLIENTS } from './provider.ts';
 import { START } from './replica.ts';
 import { type Spec, specOf, statusOf, targetNameOf } from './rules/rule.ts';
-import { clientOf, NAMESPACES, SOURCES, type World } from './world.ts';
+import type { World } from './world.ts';
 
 /** Edits by people, of objects that the dice pick. Without a fitting object nothing happens. */
 export type Action = (world: World, dice: Dice) => void;

@@ -1,4 +1,6 @@
 import { type Config, parseConfig } from '../../src/config.ts';
+import { instanceNameOf } from '../../src/credential/cluster-name.ts';
+import { sessionNameOf } from '../../src/credential/credential.ts';
 import type { ApiRequest } from '../../src/kubernetes/rest-client.ts';
 import type { Log, LogFields } from '../../src/lib/log.ts';
 import { type Ms, seconds } from '../../src/lib/time.ts';
@@ -11,24 +13,17 @@ import { watchingAwaits } from './awaits.ts';
 import { type Conditions, goodConditions } from './conditions.ts';
 import { Dice } from './dice.ts';
 import { type HostNetwork, hostClient } from './host-client.ts';
+import { credentialsNamespaceOf, instancesOf, isInstance } from './instances.ts';
+import { CREDENTIALS_NAMESPACE, clientOf, NAMESPACES, SELECTED, SOURCES } from './names.ts';
 import { decoded, encoded, keyOf, type StoredObject } from './objects.ts';
 import { Provider, userOf } from './provider.ts';
 import { Replica, START } from './replica.ts';
 import { Expiry } from './rules/expiry.ts';
-import { specOf, targetNameOf } from './rules/rule.ts';
+import { isServed, specOf, targetNameOf } from './rules/rule.ts';
 import { isByOperator } from './rules/targets.ts';
 import { Safety } from './safety.ts';
 import { Scheduler } from './scheduler.ts';
 import { Trace } from './trace.ts';
-
-export const NAMESPACES = ['shop', 'ops'] as const;
-/** Labels of a namespace that ClusterConvercusCredentials select. */
-export const SELECTED: Readonly<Record<string, string>> = { cluster: 'yes' };
-/** Credentials Secrets: the first holds what client-1 presents, the second that of client-2. */
-export const SOURCES = ['source-1', 'source-2'] as const;
-/** Of credentials Secrets and sessions of ClusterConvercusCredentials. */
-export const CREDENTIALS_NAMESPACE = 'ops';
-export const clientOf = (source: string): string => source.replace('source', 'client');
 
 /** After SIGTERM. */
 const LONGEST_STOP: Ms = seconds(25);
@@ -163,8 +158,10 @@ export class World {
       renewDeadline: seconds(this.setting.lease.renew),
       releases: this.setting.releases,
     });
-    const calm = { since: (credential: StoredObject) => this.#calmSince(credential) };
-    this.#expiry = new Expiry(this.safety, this.scheduler, calm);
+    this.#expiry = new Expiry(this.safety, this.scheduler, {
+      credentials: () => this.#servedCredentials(),
+      since: (credential) => this.#calmSince(credential),
+    });
     this.server.observe((change) => this.#changed(change));
     this.server.namespaces.set('default', 'active'); // of events about cluster credentials
     for (const namespace of NAMESPACES) {
@@ -216,20 +213,28 @@ export class World {
     this.#touchedAt = this.now + seconds(2 * lease + 2.2 * retry);
   }
 
+  /** With one for each namespace of a cluster credential that is not going. */
+  #servedCredentials(): StoredObject[] {
+    const instances = instancesOf(this).filter(
+      (each) =>
+        isServed(this.setting.releases, each) &&
+        this.server.namespaces.get(each.metadata.namespace) === 'active',
+    );
+    return [...this.credentials(), ...instances];
+  }
+
   /** Since when there is no fault, and the credential and its Secret are unchanged. */
-  #calmSince({ metadata }: StoredObject): Ms | undefined {
-    if (this.faults.size > 0 || !this.#isAccepted(metadata)) return undefined;
-    return Math.max(this.#touchedAt, this.#editedAt.get(keyOf(metadata)) ?? 0);
+  #calmSince(credential: StoredObject): Ms | undefined {
+    if (this.faults.size > 0 || !this.#isAccepted(credential)) return undefined;
+    return Math.max(this.#touchedAt, this.#editedAt.get(keyOf(credential.metadata)) ?? 0);
   }
 
   /** True if its client secret or password is right and its user is not locked. */
-  #isAccepted({ namespace, name }: StoredObject['metadata']): boolean {
-    const credential = this.server.get('convercuscredentials', `${namespace}/${name}`);
-    if (credential === undefined) return false;
+  #isAccepted(credential: StoredObject): boolean {
     const { credentialsSecretRef, environment, clientId, grantType } = specOf(credential);
-    const source = this.server.get('secrets', `${namespace}/${credentialsSecretRef.name}`);
+    const sourceKey = `${credentialsNamespaceOf(credential)}/${credentialsSecretRef.name}`;
+    const presented = decoded(this.server.get('secrets', sourceKey)?.data);
     const good = this.provider.goodValues(clientOf(credentialsSecretRef.name));
-    const presented = decoded(source?.data);
     const isRight = Object.entries(good).every(([key, value]) => presented[key] === value);
     const isKnown = environment !== 'unknown' && clientId === clientOf(credentialsSecretRef.name);
     const { sessions } = this.safety;
@@ -238,20 +243,21 @@ export class World {
     return isRight && isKnown && !isHeldBack;
   }
 
-  /** Notes a change of the credential, or of a Secret that it names, by people or controllers. */
+  /** Notes a change of a credential, of the namespaces that it selects, or of a Secret that it names. */
   #edited({ kind, object: { metadata } }: Change): void {
     const { namespace, name } = metadata;
-    if (kind === 'convercuscredentials') this.#editedAt.set(keyOf(metadata), this.now);
-    if (kind !== 'secrets') return;
-    for (const credential of this.credentials()) {
-      const named = [
-        specOf(credential).credentialsSecretRef.name,
-        targetNameOf(credential),
-        `${credential.metadata.name}-session`,
-      ];
-      const isConcerned = credential.metadata.namespace === namespace && named.includes(name);
-      if (isConcerned) this.#editedAt.set(keyOf(credential.metadata), this.now);
-    }
+    const isConcerned = (credential: StoredObject): boolean => {
+      const { namespace: own, name: ownName } = credential.metadata;
+      if (kind === 'convercuscredentials') return keyOf(metadata) === keyOf(credential.metadata);
+      if (kind === 'clusterconvercuscredentials') return ownName === instanceNameOf(name);
+      if (kind === 'namespaces') return isInstance(credential) && own === name;
+      if (kind !== 'secrets') return false;
+      const inputs = [specOf(credential).credentialsSecretRef.name, sessionNameOf(ownName)];
+      const isInput = namespace === credentialsNamespaceOf(credential) && inputs.includes(name);
+      return isInput || (namespace === own && name === targetNameOf(credential));
+    };
+    for (const credential of [...this.credentials(), ...instancesOf(this)].filter(isConcerned))
+      this.#editedAt.set(keyOf(credential.metadata), this.now);
   }
 
   /** Replica slots: A and B share a Lease; C belongs to the second release. */

@@ -1,5 +1,6 @@
 import { type Ms, parseTime, seconds } from '../../../src/lib/time.ts';
 import type { Change } from '../api-server.ts';
+import { ownerNameIn } from '../instances.ts';
 import {
   decoded,
   hasForeignAnnotations,
@@ -14,6 +15,7 @@ import { type Scene, specOf, statusOf, targetNameOf, tokensIn } from './rule.ts'
 const ALLOWANCE: Ms = seconds(30);
 
 export interface Calm {
+  credentials(): readonly StoredObject[];
   /** Since when there is no fault and the credential with its Secret is unchanged; undefined: not now. */
   since(credential: StoredObject): Ms | undefined;
 }
@@ -54,11 +56,13 @@ export class Expiry {
       !Object.values(decoded(target.data)).some((value) => value.includes(token))
     )
       return;
-    const credential = [...this.#scene.server.all('convercuscredentials')].find(
-      (each) =>
-        `${each.metadata.namespace}/${targetNameOf(each)}` === key &&
-        this.#isUsing(each, target, token),
-    );
+    const credential = this.#calm
+      .credentials()
+      .find(
+        (each) =>
+          `${each.metadata.namespace}/${targetNameOf(each)}` === key &&
+          this.#isUsing(each, target, token),
+      );
     const since = credential === undefined ? undefined : this.#calm.since(credential);
     // The dates in a target are of a wall clock: a clock that is set back delays a renewal by as much
     if (credential === undefined || since === undefined || !this.#scene.clocksAgree) return;
@@ -95,7 +99,7 @@ export class Expiry {
     const { ownerReferences, labels = {} } = target.metadata;
     const isOurs =
       ownerReferences === undefined
-        ? labels['convercus.io/credential'] === name
+        ? ownerNameIn(labels) === name
         : ownerReferences.some((owner) => owner.uid === uid);
     // Several credentials may name a Secret to merge into, each with keys of its own
     const values = decoded(target.data);

@@ -44,5 +44,9 @@ export const realmOf = ({ realm, program, environment }: Spec): string =>
 export const hostOf = ({ environment }: Spec): string =>
   environment === 'staging' ? 'auth-staging.test' : 'auth.test';
 
+/** Of two releases each serves what is labelled with its name. */
+export const isServed = (releases: number, { metadata }: StoredObject): boolean =>
+  releases === 1 || ['one', 'two'].includes(metadata.labels?.['release'] ?? '');
+
 /** Every JWT in a text. */
 export const tokensIn = (text: string): string[] => text.match(/eyJ[\w-]+\.[\w-]+\.[\w-]+/g) ?? [];
