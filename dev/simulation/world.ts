@@ -213,7 +213,7 @@ export class World {
     this.#touchedAt = this.now + seconds(2 * lease + 2.2 * retry);
   }
 
-  /** With one for each namespace of a cluster credential that is not going. */
+  /** Each credential, and each cluster credential once for each of its namespaces, but for those that are being deleted. */
   #servedCredentials(): StoredObject[] {
     const instances = instancesOf(this).filter(
       (each) =>
