@@ -1,8 +1,8 @@
 import type { Failure } from '../lib/failure.ts';
 import type { Sensitive } from '../lib/sensitive.ts';
-import { type EpochMs, type Ms, seconds } from '../lib/time.ts';
+import type { EpochMs, Ms } from '../lib/time.ts';
 import { clientIdOf, type PasswordRequest, type RefreshRequest } from '../oauth/grants.ts';
-import type { RefreshToken, Token } from '../oauth/token.ts';
+import { type RefreshToken, ROUNDING, type Token } from '../oauth/token.ts';
 import type { Credential } from './credential.ts';
 
 /** Where a session was started: all that a log-out needs, even when the credential is gone. */
@@ -38,9 +38,6 @@ export interface Session extends SessionOrigin {
   /** Longest validity of an access token of this session so far. */
   readonly maxTokenLifetime: Ms;
 }
-
-/** The same date in two responses may differ by this much, because servers count in whole seconds. */
-const TOLERANCE: Ms = seconds(2);
 
 /** Undefined when the server gave no refresh token: then each renewal is a login. */
 export function sessionFromLogin(
@@ -83,7 +80,7 @@ const sameToken = ({ refreshToken, refreshExpiresAt }: Session): RefreshToken =>
 });
 
 const isSame = (a: EpochMs | undefined, b: EpochMs | undefined): a is EpochMs =>
-  a !== undefined && b !== undefined && Math.abs(a - b) <= TOLERANCE;
+  a !== undefined && b !== undefined && Math.abs(a - b) <= ROUNDING;
 
 /** Random between 80 and 90 % of the session, so that credentials that logged in together spread. */
 const reauthenticationDate = (startedAt: EpochMs, end: EpochMs, jitter: number): EpochMs =>
@@ -118,7 +115,7 @@ export function isSessionOf(
 }
 
 export const isRefreshable = ({ refreshExpiresAt }: Session, now: EpochMs): boolean =>
-  refreshExpiresAt === undefined || now < refreshExpiresAt - TOLERANCE;
+  refreshExpiresAt === undefined || now < refreshExpiresAt - ROUNDING;
 
 /**
  * A new login is due although the session is not over: near SSO Session Max tokens get ever shorter, so they would be
@@ -129,7 +126,7 @@ export function isReauthenticationDue(
   now: EpochMs,
 ) {
   if (reauthenticateAt === undefined || refreshExpiresAt === undefined) return false;
-  return now >= reauthenticateAt || refreshExpiresAt - now < maxTokenLifetime - TOLERANCE;
+  return now >= reauthenticateAt || refreshExpiresAt - now < maxTokenLifetime - ROUNDING;
 }
 
 export const refreshRequest = (

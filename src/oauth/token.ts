@@ -29,6 +29,15 @@ export interface RefreshToken {
   readonly expiresAt: EpochMs | undefined;
 }
 
+/** The same date in two responses may differ by this much, because servers count in whole seconds. */
+export const ROUNDING: Ms = seconds(2);
+
+/** By more than the rounding of servers. */
+export const expiresBefore = (
+  token: Pick<Token, 'expiresAt'>,
+  other: Pick<Token, 'expiresAt'>,
+): boolean => token.expiresAt < other.expiresAt - ROUNDING;
+
 /** What any server says, no access token is taken to live longer. */
 export const MAX_VALIDITY = hours(24);
 

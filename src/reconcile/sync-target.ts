@@ -36,7 +36,7 @@ import {
 } from '../lib/failure.ts';
 import { type EpochMs, type Ms, minutes, rfc3339 } from '../lib/time.ts';
 import type { GrantRequest, PasswordRequest } from '../oauth/grants.ts';
-import type { Token } from '../oauth/token.ts';
+import { expiresBefore, type Token } from '../oauth/token.ts';
 import type { LoginHistory } from '../tokens/rejected-logins.ts';
 import {
   isPending,
@@ -301,7 +301,7 @@ function isExpiringEarlier(
 ): boolean {
   const current = tokenAnnotationsOf(seen);
   const isScheduled = current !== undefined && !requested && newerThan === current.issuedAt;
-  return isScheduled && token.expiresAt < current.expiresAt;
+  return isScheduled && expiresBefore(token, current);
 }
 
 const expiresEarlier = ({ tokenUrl }: Credential): Failure =>

@@ -18,7 +18,7 @@ import {
   presentsPassword,
   urlOf,
 } from '../oauth/grants.ts';
-import type { Token } from '../oauth/token.ts';
+import { expiresBefore, type Token } from '../oauth/token.ts';
 import { CachedFailures } from './cached-failures.ts';
 import { raiseUrgency, type Ticket } from './deadline-queue.ts';
 import type { RequestLimiter } from './host-limiters.ts';
@@ -413,7 +413,4 @@ const isExpiringEarlier = (
   { newerThan, requested }: TokenDemand['freshness'],
   currentToken: TokenDemand['currentToken'],
 ): boolean =>
-  newerThan > 0 &&
-  !requested &&
-  currentToken !== undefined &&
-  token.expiresAt < currentToken.expiresAt;
+  newerThan > 0 && !requested && currentToken !== undefined && expiresBefore(token, currentToken);

@@ -9,7 +9,7 @@ import {
   ClusterWorld,
   SELECTED,
 } from '../support/cluster-world.ts';
-import { GOOD_SECRET, SOURCE, USERNAME, WRONG_PASSWORD } from '../support/world.ts';
+import { endingEarlier, GOOD_SECRET, SOURCE, USERNAME, WRONG_PASSWORD } from '../support/world.ts';
 
 const THREE = ['a', 'b', 'c'];
 
@@ -393,6 +393,17 @@ describe('a session', () => {
     expect(asked().filter((each) => each === 'password')).toHaveLength(2);
     expect(world.idp.liveSessions).toBe(1);
     expect(world.clusterSummary('Ready')).toBe('True TokenValid');
+  });
+
+  it('whose end cuts its tokens lets no renewal fail, though servers count in whole seconds', async () => {
+    world = ClusterWorld.serving(THREE, password);
+    world.idp.sessionMax = minutes(5);
+    world.source = endingEarlier(world, seconds(1));
+    for (let step = 0; step < 29; step += 1) {
+      await world.workFor(seconds(10));
+      expect(world.clusterSummary('Renewed')).toMatch(/^True/);
+    }
+    expect(asked()).toEqual(['password', 'refresh_token', 'password']);
   });
 
   it('is logged out when the one that replaces it brings no refresh token', async () => {

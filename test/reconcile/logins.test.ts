@@ -1,9 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from '@jest/globals';
-import { Failure, isFailure } from '../../src/lib/failure.ts';
+import { Failure } from '../../src/lib/failure.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
 import { aCredential, CANARY, SETTINGS, START } from '../support/builders.ts';
 import { OUTAGE } from '../support/fake-cluster.ts';
 import {
+  endingEarlier,
   GOOD_PASSWORD,
   GOOD_SECRET,
   KEY,
@@ -354,15 +355,18 @@ it.each([
 
 it('a token that would expire before the one in place is not taken again at the next try', async () => {
   world.idp.sessionMax = minutes(5);
-  world.source = async (request) => {
-    const token = await world.idp.response(request);
-    // The end of the session, in whole seconds
-    return request.grantType === 'refresh_token' && !isFailure(token)
-      ? { ...token, expiresAt: token.expiresAt - seconds(1) }
-      : token;
-  };
+  world.source = endingEarlier(world, seconds(3));
   const first = await world.pass();
   await world.runFor(minutes(4) + seconds(50), first);
   expect(asked()).toEqual(['password', 'refresh_token', 'password']);
   expect(world.summary('Ready')).toBe('True TokenValid');
+});
+
+it('a token that ends with the session as the one in place does is a renewal, though servers count in whole seconds', async () => {
+  world.idp.sessionMax = minutes(5);
+  world.source = endingEarlier(world, seconds(1));
+  const first = await world.pass();
+  await world.runFor(minutes(4) + seconds(10), first);
+  expect(asked()).toEqual(['password', 'refresh_token']);
+  expect(world.summary('Renewed')).toBe('True RenewedOnSchedule');
 });

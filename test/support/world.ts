@@ -433,3 +433,13 @@ export class World {
     return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
   }
 }
+
+/** The tokens of refreshes end that much earlier, such as by the rounding of a server that counts in whole seconds. */
+export const endingEarlier =
+  ({ idp }: World, by: Ms): TokenSource =>
+  async (request) => {
+    const token = await idp.response(request);
+    return request.grantType === 'refresh_token' && !isFailure(token)
+      ? { ...token, expiresAt: token.expiresAt - by }
+      : token;
+  };
