@@ -64,7 +64,9 @@ function request(world: World, source: string): void {
     for (const object of world.server.all(kind)) {
       const { uid, generation } = object.metadata;
       const id = [uid, generation, ...versions].join('/');
-      const isMade = requests.made.has(id) && !isRejectedSince(object, requests.at);
+      // A restore of etcd takes it back
+      const isThere = object.metadata.annotations?.[RENEW_REQUEST_ANNOTATION] !== undefined;
+      const isMade = requests.made.has(id) && isThere && !isRejectedSince(object, requests.at);
       if (specOf(object).credentialsSecretRef.name !== source || isMade) continue;
       requests.made.add(id);
       requestRenewal(world, kind, object);
