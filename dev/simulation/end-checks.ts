@@ -21,6 +21,8 @@ const QUIET: Ms = minutes(4);
 const LONGEST_RETRY: Ms = minutes(5);
 /** Milliseconds within which a renewal that is due has been carried out, and its status written. */
 const RECONCILED: Ms = minutes(2);
+/** From the third end of a session within an hour until the next login, which is not before the token expires if it lives for seconds. */
+const CONTENTION: Ms = minutes(17);
 const LAST_LOOK: Ms = minutes(30);
 /** Milliseconds from the first SIGTERM until a new leader has looked at all credentials. */
 const RESTART: Ms = minutes(4);
@@ -107,7 +109,8 @@ async function checkRenewals(world: World): Promise<void> {
   );
   await world.scheduler.runUntil(until);
   if (world.now < world.provider.pausedUntil) return;
-  await settle(world, () => RECONCILED);
+  const isContended = world.safety.sessions.losses > 2;
+  await settle(world, () => (isContended ? CONTENTION : RECONCILED));
 }
 
 /** Starts all replicas once more, which need no token for it. What has failed is tried at once. */
@@ -131,12 +134,20 @@ const hasFailures = (world: World): boolean =>
     (credential) => conditionOf(statusOf(credential), 'Renewed')?.status !== 'True',
   );
 
-/** Moments, on the virtual clock, at which tokens are due. */
+/** Moments, on the virtual clock, at which tokens are due, or logins that wait because sessions ended too often. */
 const changesDue = (world: World): Ms[] =>
-  [...world.server.all('secrets')]
-    .map((secret) => nextChangeOf(world, secret))
+  [
+    ...[...world.server.all('secrets')].map((secret) => nextChangeOf(world, secret)),
+    ...[...world.credentials(), ...world.clusterCredentials()].map(heldLoginOf),
+  ]
     .filter((at) => at !== undefined)
     .map((at) => at - START);
+
+function heldLoginOf(credential: StoredObject): EpochMs | undefined {
+  const status = statusOf(credential);
+  const isHeld = conditionOf(status, 'Renewed')?.reason === 'SessionContention';
+  return isHeld ? parseTime(status?.nextAttemptAt) : undefined;
+}
 
 /** When a token is due for renewal, or expires because its credential is gone, suspended or may not merge any more. */
 function nextChangeOf(world: World, secret: StoredObject): EpochMs | undefined {
