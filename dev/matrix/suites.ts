@@ -13,7 +13,7 @@ export const SUITES: Readonly<Record<string, readonly string[]>> = {
     'operator.test',
     'grants.slow',
     'targets.test',
-    'merge.test',
+    'merge.slow',
     'tenants.slow',
     'namespaces.test',
     'prerequisites.slow',
@@ -23,9 +23,9 @@ export const SUITES: Readonly<Record<string, readonly string[]>> = {
     'upgrade.slow',
   ].map(e2e),
   'kubectl convercus': [
-    'test/cli/core.test.ts',
+    'test/cli/core.slow.ts',
     'test/cli/create.test.ts',
-    'test/cli/doctor.test.ts',
+    'test/cli/doctor.slow.ts',
   ],
 };
 

@@ -8,7 +8,7 @@ import { CRDS, OPERATOR, OPERATOR_NAMESPACE, permissions } from './operator.ts';
 export const ON_ANY_CLUSTER = [
   'test/e2e/grants.slow.ts',
   'test/e2e/targets.test.ts',
-  'test/e2e/merge.test.ts',
+  'test/e2e/merge.slow.ts',
   'test/e2e/kept-tokens.slow.ts',
   'test/e2e/noisy-neighbor.slow.ts',
 ];
