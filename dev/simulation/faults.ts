@@ -22,6 +22,7 @@ const LEAVES_LEADER = new Set([
   'no JSON',
   'provider hangs',
   'provider resets',
+  'no refresh tokens',
 ]);
 
 /** One fault of a name at a time: the next one of that name replaces it. */
@@ -111,6 +112,15 @@ const providerFault =
 const loseSessions: Action = (world) => {
   world.safety.sessions.losses += 1;
   world.provider.loseSessions();
+};
+
+/** An administrator lets logins bring no refresh token for a while. */
+export const withholdRefreshTokens: Action = (world, dice) => {
+  const { provider } = world;
+  provider.givesRefreshTokens = false;
+  lasting(world, 'no refresh tokens', briefly(dice), () => {
+    provider.givesRefreshTokens = true;
+  });
 };
 
 const moveProviderClock: Action = (world, dice) =>

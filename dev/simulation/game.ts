@@ -4,7 +4,7 @@ import { contend } from './contention.ts';
 import { Dice } from './dice.ts';
 import { requestForLatecomers, setPasswordEarly } from './early-password.ts';
 import { checkEnd } from './end-checks.ts';
-import { FAULT_NAMES, FAULTS, type FaultName } from './faults.ts';
+import { FAULT_NAMES, FAULTS, type FaultName, withholdRefreshTokens } from './faults.ts';
 import {
   type Action,
   CREDENTIAL_EDITS,
@@ -59,6 +59,7 @@ const DELAYS_NEWS = new Set<FaultName>([
 const ACTIONS: Readonly<Record<string, Action>> = {
   setPasswordEarly,
   contend,
+  withholdRefreshTokens,
   ...CREDENTIAL_EDITS,
   ...CLUSTER_EDITS,
   ...SECRET_EDITS,
@@ -97,7 +98,8 @@ function allSteps(dice: Dice, faults: readonly FaultName[], hasClusters: boolean
   const steps = stepsFor(dice.fork('steps'), faults);
   const all = hasClusters ? withClusterSteps(dice.fork('clusters'), steps) : steps;
   const withPasswords = withFurther('setPasswordEarly', 0.2, dice.fork('early passwords'), all);
-  return withFurther('contend', 0.1, dice.fork('contention'), withPasswords);
+  const withEnds = withFurther('contend', 0.1, dice.fork('contention'), withPasswords);
+  return withFurther('withholdRefreshTokens', 0.04, dice.fork('refresh tokens'), withEnds);
 }
 
 /** Further steps, about ClusterConvercusCredentials. The numbers of the others stay. */

@@ -29,6 +29,8 @@ export interface Issued {
   readonly expiresAt: Ms;
   /** Undefined for grants without session. */
   readonly sessionId: string | undefined;
+  /** A refresh token came with it, which can end the session. */
+  readonly isRefreshable: boolean;
 }
 
 /** A request as it arrived, for the rules. */
@@ -73,6 +75,8 @@ export class Provider {
   readonly #withoutLogout: boolean;
   /** The provider's clock minus virtual time. */
   #offset: Ms = 0;
+  /** False: a login opens a session without a refresh token, as with `use.refresh.tokens` off in the client. */
+  givesRefreshTokens = true;
   /** Its clock was set. */
   hasJumped = false;
   #secrets = 0;
@@ -260,7 +264,7 @@ export class Provider {
     const isUnknown = !(endpoint in ENDPOINTS) || (endpoint === 'logout' && this.#withoutLogout);
     if (realm === undefined || isUnknown) return { status: 404, headers: {}, body: '' };
     const handle = ENDPOINTS[endpoint === 'logout' || endpoint === 'revoke' ? endpoint : 'token'];
-    return handle({
+    const response = handle({
       realm,
       form,
       authorization: undefined,
@@ -270,6 +274,8 @@ export class Provider {
       issuer: `https://${host}/realms/${name}`,
       skewSeconds: 0,
     });
+    const isLogin = form.fields.get('grant_type') === 'password';
+    return isLogin && !this.givesRefreshTokens ? withoutRefreshToken(response) : response;
   }
 
   #record(
@@ -294,6 +300,7 @@ export class Provider {
       issuedAt: this.#now(),
       expiresAt: this.#now() + lifespan * 1_000,
       sessionId: typeof session === 'string' ? session : undefined,
+      isRefreshable: content['refresh_token'] !== undefined,
     };
     this.issued.set(String(content['access_token']), issued);
     return issued;
@@ -314,4 +321,10 @@ export class Provider {
       ...(retryAfter === undefined ? {} : { retryAfter }),
     };
   }
+}
+
+function withoutRefreshToken(response: EndpointResponse): EndpointResponse {
+  if (response.status !== 200) return response;
+  const { refresh_token: _, ...rest }: Record<string, unknown> = JSON.parse(response.body);
+  return { ...response, body: JSON.stringify({ ...rest, refresh_expires_in: 0 }) };
 }

@@ -24,7 +24,7 @@ interface SessionRecord {
   readonly user: string;
   /** Requests that opened or refreshed it. */
   readonly exchanges: Presentation[];
-  /** A logout failed or was lost, or people changed its Secret. */
+  /** A logout failed or was lost, people changed its Secret, or it came without a refresh token. */
   hasFailedLogout: boolean;
   /** The provider reported it. */
   isOver: boolean;
@@ -95,6 +95,7 @@ export class Sessions {
         leftAt: undefined,
       };
       record.exchanges.push(presentation);
+      if (!issued.isRefreshable) record.hasFailedLogout = true;
       this.#sessions.set(issued.sessionId, record);
     }
     return (seen) => {
