@@ -1,7 +1,6 @@
-import { RENEW_REQUEST_ANNOTATION } from '../../src/credential/credential.ts';
 import { seconds } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
-import type { StoredObject } from './objects.ts';
+import { requestRenewal } from './early-password.ts';
 import { specOf } from './rules/rule.ts';
 import type { World } from './world.ts';
 
@@ -25,32 +24,20 @@ function endSessions(world: World, dice: Dice): void {
   const { metadata } = dice.pick(users);
   const key = `${metadata.namespace}/${metadata.name}`;
   world.later(dice.below(1_000), () => {
-    editCredential(world, key, (found) => requested(found, `at ${world.now}`));
+    const found = world.server.get('convercuscredentials', key);
+    if (found !== undefined) requestRenewal(world, 'convercuscredentials', found);
     // While the refresh is on its way, or its end is written
     if (dice.chance(0.3)) world.later(dice.below(60), () => suspend(world, key));
     if (dice.chance(0.4)) world.later(dice.below(60), () => putBack(world, `${key}-session`));
   });
 }
 
-function editCredential(
-  world: World,
-  key: string,
-  change: (found: StoredObject) => StoredObject,
-): void {
+function suspend(world: World, key: string): void {
   const found = world.server.get('convercuscredentials', key);
-  if (found !== undefined) world.server.put('convercuscredentials', change(found), 'kubectl');
+  if (found === undefined) return;
+  const spec = { ...specOf(found), suspend: true };
+  world.server.put('convercuscredentials', { ...found, spec }, 'kubectl');
 }
-
-const requested = (found: StoredObject, request: string): StoredObject => ({
-  ...found,
-  metadata: {
-    ...found.metadata,
-    annotations: { ...found.metadata.annotations, [RENEW_REQUEST_ANNOTATION]: request },
-  },
-});
-
-const suspend = (world: World, key: string): void =>
-  editCredential(world, key, (found) => ({ ...found, spec: { ...specOf(found), suspend: true } }));
 
 /** `kubectl replace --force`: the same content, another uid. */
 function putBack(world: World, key: string): void {

@@ -81,7 +81,12 @@ function isRejectedSince(credential: StoredObject, moment: Ms): boolean {
   return at !== undefined && at >= START + moment - seconds(1);
 }
 
-function requestRenewal(world: World, kind: (typeof KINDS)[number], object: StoredObject): void {
+/** `kubectl annotate`. */
+export function requestRenewal(
+  world: World,
+  kind: (typeof KINDS)[number],
+  object: StoredObject,
+): void {
   const annotations = {
     ...object.metadata.annotations,
     [RENEW_REQUEST_ANNOTATION]: `at ${world.now}`,
