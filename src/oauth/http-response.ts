@@ -9,6 +9,8 @@ export interface HttpResponse {
   readonly text: string;
   /** Why not: a predicate, such as `was cut off`. */
   readonly bodyProblem?: string;
+  /** The connection ended, or the time was over, before the body did. */
+  readonly isCut?: boolean;
   /** Header `Retry-After` as sent. */
   readonly retryAfter?: string;
   /** Header `Date` as sent. */

@@ -15,6 +15,7 @@ import { claimsOf, lifetimeOf, MAX_VALIDITY, type Token } from './token.ts';
 import {
   anyStatus,
   classify,
+  cutOff,
   type ErrorTable,
   failureFrom,
   type Messages,
@@ -82,6 +83,7 @@ function tokenFromLoginResponse(
   context: LoginResponseContext,
 ): Token | Failure {
   const { requestedAt, receivedAt, jitter } = context;
+  if (response.isCut === true) return cutOff(endpointWords(context));
   if (isHtml(response)) return unusableLogin('is an HTML page', context);
   const text = tokenTextIn(response);
   if (text === '') return unusableLogin(response.bodyProblem ?? 'holds no token', context);

@@ -30,14 +30,14 @@ export function responseFrom({ status, headers, body }: RawResponse): HttpRespon
 const joined = (value: string | string[] | undefined): string | undefined =>
   Array.isArray(value) ? value.join(', ') : value;
 
-type Decoded = Pick<HttpResponse, 'text' | 'bodyProblem'>;
+type Decoded = Pick<HttpResponse, 'text' | 'bodyProblem' | 'isCut'>;
 
 const unreadable = (bodyProblem: string): Decoded => ({ text: '', bodyProblem });
 
 const TOO_LARGE = unreadable('is larger than 64 KiB');
 
 function decoded(body: RawResponse['body'], encoding: string): Decoded {
-  if (body === 'cut') return unreadable('was cut off');
+  if (body === 'cut') return { ...unreadable('was cut off'), isCut: true };
   if (body === 'too-large') return TOO_LARGE;
   switch (encoding.trim().toLowerCase()) {
     case '':

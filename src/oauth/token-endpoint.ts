@@ -16,6 +16,7 @@ import type { Exchange } from './http-client.ts';
 import { type HttpResponse, isSuccess, jsonBody, type ResponseContext } from './http-response.ts';
 import { claimsOf, lifetimeOf, MAX_VALIDITY, type RefreshToken, type Token } from './token.ts';
 import {
+  cutOff,
   endpointWords,
   failureFromResponse,
   isOAuthError,
@@ -117,7 +118,8 @@ export function processTokenResponse(
 ): Token | Failure {
   const body = jsonBody(response);
   if (!isSuccess(response) || isOAuthError(body)) return failureFromResponse(response, context);
-  const { bodyProblem } = response;
+  const { bodyProblem, isCut = false } = response;
+  if (isCut) return cutOff(endpointWords(context));
   return bodyProblem === undefined
     ? tokenFromResponse(body, context)
     : unusableToken(bodyProblem, context);

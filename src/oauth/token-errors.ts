@@ -120,6 +120,13 @@ export const unusable = (
       `Check ${urlSetting} of the environment and what stands in front of the server.`,
   );
 
+/** The end of a success did not arrive. The next try may meet no such fault of a proxy or of the network. */
+export const cutOff = (words: string): Failure =>
+  new Failure(
+    'ServerUnavailable',
+    `The response was cut off (${words}). The operator tries again.`,
+  );
+
 /** What was asked of a token endpoint: enough to say what failed and where, and what must never be echoed. */
 export interface TokenRequestContext
   extends Pick<EndpointRequest, 'grantType' | 'realm' | 'clientId' | 'scope'> {

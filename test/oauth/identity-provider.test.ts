@@ -47,7 +47,7 @@ describe('against a server that speaks the dialect of Keycloak', () => {
     ['a firewall', proxies.forbidden, 'AccessBlocked'],
     ['a throttle', proxies.tooManyRequests('5'), 'RateLimited'],
     ['a redirect', proxies.redirect('https://elsewhere.test/'), 'UnexpectedRedirect'],
-    ['a body that is cut', { kind: 'cut-body' }, 'UnexpectedResponse'],
+    ['a body that is cut', { kind: 'cut-body' }, 'ServerUnavailable'],
     ['an empty body', { kind: 'empty-body' }, 'UnexpectedResponse'],
     ['a huge body', { kind: 'huge-body' }, 'UnexpectedResponse'],
     ['a form instead of JSON', { kind: 'not-json' }, 'UnexpectedResponse'],

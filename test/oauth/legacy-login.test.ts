@@ -116,7 +116,7 @@ describe('against a server with the old login', () => {
     ['a firewall', proxies.forbidden, 'AccessBlocked'],
     ['a throttle', proxies.tooManyRequests('5'), 'RateLimited'],
     ['a redirect', proxies.redirect('https://elsewhere.test/'), 'UnexpectedRedirect'],
-    ['a body that is cut', { kind: 'cut-body' }, 'UnexpectedResponse'],
+    ['a body that is cut', { kind: 'cut-body' }, 'ServerUnavailable'],
     ['an empty body', { kind: 'empty-body' }, 'UnexpectedResponse'],
     ['a huge body', { kind: 'huge-body' }, 'UnexpectedResponse'],
     ['a form', { kind: 'not-json' }, 'UnexpectedResponse'],

@@ -336,7 +336,7 @@ describe('the network', () => {
     });
     const { obtain } = aSource({}, { timeouts: { connect: 2_000, total: 1_000 } });
     expect(await obtain(aRequest(tokenUrl))).toMatchObject({
-      kind: 'UnexpectedResponse',
+      kind: 'ServerUnavailable',
       message: expect.stringContaining('The response was cut off (realm "abc-staging"'),
     });
     expect(seen.requests).toBe(1);
