@@ -1,12 +1,13 @@
 import { seconds } from '../../src/lib/time.ts';
 import type { Dice } from './dice.ts';
 import { requestRenewal } from './early-password.ts';
+import { FAULTS } from './faults.ts';
 import { specOf } from './rules/rule.ts';
 import type { World } from './world.ts';
 
 /**
  * Another program that uses the same users and ends their sessions, again and again: from the third end within an hour
- * on, a login waits. Meanwhile people request renewals, suspend, and put the Secret of a session back.
+ * on, a login waits. Between them people request renewals, suspend, and put the Secret of a session back.
  */
 export function contend(world: World, dice: Dice): void {
   const pause = dice.pick([seconds(2), seconds(20), seconds(80)]);
@@ -17,8 +18,7 @@ export function contend(world: World, dice: Dice): void {
 function endSessions(world: World, dice: Dice): void {
   world.trace.add('step', () => 'another program ends all sessions');
   world.touched();
-  world.safety.sessions.losses += 1;
-  world.provider.loseSessions();
+  FAULTS.sessions.loseSessions(world, dice);
   const users = world.credentials().filter((each) => specOf(each).grantType === 'password');
   if (users.length === 0 || dice.chance(0.2)) return;
   const { metadata } = dice.pick(users);

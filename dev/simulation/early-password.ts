@@ -53,7 +53,7 @@ export function requestForLatecomers(world: World): void {
   }
 }
 
-const none = () => ({ made: new Set<string>(), at: -Infinity });
+const none = () => ({ made: new Map<string, string>(), at: -Infinity });
 
 function request(world: World, source: string): void {
   const requests = world.renewRequests.get(source) ?? none();
@@ -65,10 +65,11 @@ function request(world: World, source: string): void {
       const { uid, generation } = object.metadata;
       const id = [uid, generation, ...versions].join('/');
       // A restore of etcd takes it back
-      const isThere = object.metadata.annotations?.[RENEW_REQUEST_ANNOTATION] !== undefined;
+      const isThere =
+        requests.made.get(id) === object.metadata.annotations?.[RENEW_REQUEST_ANNOTATION];
       const isMade = requests.made.has(id) && isThere && !isRejectedSince(object, requests.at);
       if (specOf(object).credentialsSecretRef.name !== source || isMade) continue;
-      requests.made.add(id);
+      requests.made.set(id, `at ${world.now}`);
       requestRenewal(world, kind, object);
     }
   }

@@ -21,7 +21,9 @@ const QUIET: Ms = minutes(4);
 const LONGEST_RETRY: Ms = minutes(5);
 /** Milliseconds within which a renewal that is due has been carried out, and its status written. */
 const RECONCILED: Ms = minutes(2);
-/** From the third end of a session within an hour until the next login, which is not before the token expires if it lives for seconds. */
+/**
+ * Milliseconds from the third end of a session within an hour until the next login. A token of 90 s may expire before it.
+ */
 const CONTENTION: Ms = minutes(17);
 const LAST_LOOK: Ms = minutes(30);
 /** Milliseconds from the first SIGTERM until a new leader has looked at all credentials. */

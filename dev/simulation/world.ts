@@ -88,8 +88,8 @@ export interface Process {
 
 /** Of a credentials Secret whose password has become right: the requests that people have made since. */
 interface RenewRequests {
-  /** Credentials, with the versions that they and their Secret had. */
-  readonly made: Set<string>;
+  /** By credential, with the versions that it and its Secret had: the text of the request. */
+  readonly made: Map<string, string>;
   /** When the last one was made. */
   at: Ms;
 }
