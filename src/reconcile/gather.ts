@@ -11,7 +11,7 @@ import type { ObjectName } from '../lib/key.ts';
 import type { Ms } from '../lib/time.ts';
 import type { AcceptedLogins } from './accepted-logins.ts';
 import type { ClusterClient, Dependencies, Lister } from './dependencies.ts';
-import type { CredentialState, Subject } from './state.ts';
+import type { CredentialState, Subject, Unparsed } from './state.ts';
 
 type Readers = Pick<Dependencies, 'lister' | 'cluster'>;
 
@@ -50,9 +50,9 @@ export async function gather(
     session,
     targetIntact,
     duplicate: duplicateOf(resource, lister.credentialsWithTarget(namespace, name), found),
-    handledRenewRequest: state.handledRenewRequest ?? resource.status?.lastHandledRenewRequest,
+    handledRenewRequest: lastHandledRequest(subject),
     failedRenewRequest: state.failedRenewRequest,
-    rejection: rejectionOf(lister, acceptedLogins, resource, credential),
+    rejection: rejectionOf(lister, acceptedLogins, subject),
     validFrom: tokens.validFrom(tokenUrl),
     sincePublished: sincePublished(state, clock),
   };
@@ -66,14 +66,22 @@ const sessionOf = ({ name, source }: Credential): ObjectName => ({
 const sincePublished = ({ publishedAt }: CredentialState, clock: Clock): Ms | undefined =>
   publishedAt === undefined ? undefined : clock.monotonic() - publishedAt;
 
+/** As the status says, or was to say when it could not be written. */
+export const lastHandledRequest = ({ resource, state }: Unparsed): string | undefined =>
+  state.handledRenewRequest ?? resource.status?.lastHandledRenewRequest;
+
+/** As the status says, or was to say when it could not be written. */
+export const lastRejection = ({ resource, state }: Unparsed): Rejection | undefined =>
+  state.unwrittenRejection ?? readRejection(resource.status);
+
 /** What has been rejected for another credential with the same Secret is not tried again for this one. */
 function rejectionOf(
   lister: Lister,
   acceptedLogins: AcceptedLogins,
-  { status }: CredentialResource,
-  credential: Credential,
+  subject: Subject,
 ): Rejection | undefined {
-  const own = readRejection(status);
+  const { credential } = subject;
+  const own = lastRejection(subject);
   const { grantType, source } = credential;
   const meta = lister.secret(source.namespace, source.name);
   if (grantType === 'client_credentials' || typeof meta !== 'object') return own;

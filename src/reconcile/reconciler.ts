@@ -15,7 +15,7 @@ import {
   trustedToken,
 } from '../credential/plan.ts';
 import type { SecretMeta } from '../credential/secret.ts';
-import { type Attempt, conditionOf, readRejection } from '../credential/status.ts';
+import { type Attempt, conditionOf } from '../credential/status.ts';
 import { asSeenBy, isOurs } from '../credential/target-secret.ts';
 import { type Failure, type FailureKind, isFailure, TOKEN_FAILURES } from '../lib/failure.ts';
 import type { Key } from '../lib/key.ts';
@@ -26,7 +26,7 @@ import { ClusterReconciler } from './cluster-reconciler.ts';
 import { ClusterSessions, clusterKeyIn } from './cluster-sessions.ts';
 import type { Dependencies } from './dependencies.ts';
 import { FormerTargets } from './former-targets.ts';
-import { gather } from './gather.ts';
+import { gather, lastHandledRequest, lastRejection } from './gather.ts';
 import { MergedTargets } from './merged-targets.ts';
 import { isRepair, recordRepair, repairAt, repairConflict } from './repairs.ts';
 import { SessionCleanup } from './session-cleanup.ts';
@@ -306,7 +306,8 @@ export class Reconciler {
   }
 
   /** The spec is invalid, or a read has failed: the target is left alone, and its token stays as good as it was. */
-  #failed({ resource, state }: Unparsed, failed: Failure): ReconcileOutcome {
+  #failed(unparsed: Unparsed, failed: Failure): ReconcileOutcome {
+    const { resource, state } = unparsed;
     const { uid, namespace, name } = resource.metadata;
     const found = this.#deps.lister.secret(namespace, targetNameOf(resource));
     const targetUser = { uid, name, target: resource.spec.target };
@@ -317,8 +318,8 @@ export class Reconciler {
       currentToken: tokenAnnotationsOf({ target }),
       targetVersion: target === 'absent' ? undefined : intactVersionOf(target, resource, state),
       suspended: resource.spec.suspend,
-      handledRenewRequest: resource.status?.lastHandledRenewRequest,
-      rejection: readRejection(resource.status),
+      handledRenewRequest: lastHandledRequest(unparsed),
+      rejection: lastRejection(unparsed),
       attempt: { failed },
       requeueAt: undefined,
     };

@@ -1,6 +1,7 @@
 import type { Credential } from '../credential/credential.ts';
 import type { CredentialsValues } from '../credential/credentials-secret.ts';
 import type { CredentialResource } from '../credential/instance.ts';
+import type { Rejection } from '../credential/lockout.ts';
 import type { SecretMeta } from '../credential/secret.ts';
 import type { Session } from '../credential/session.ts';
 import type { Key } from '../lib/key.ts';
@@ -45,6 +46,8 @@ export interface CredentialState {
   pendingSince?: Ms | undefined;
   /** Its last write failed, but may have been carried out. What the watch has shown may be older than that. */
   isStatusUncertain?: true | undefined;
+  /** The rejected login that the status was to hold when its last write failed. */
+  unwrittenRejection?: Rejection | undefined;
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */
@@ -131,6 +134,7 @@ const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   handledRenewRequest: undefined,
   failedRenewRequest: undefined,
   isStatusUncertain: undefined,
+  unwrittenRejection: undefined,
   failingSince: undefined,
   repairs: undefined,
   pendingSince: undefined,

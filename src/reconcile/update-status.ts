@@ -75,6 +75,7 @@ export class StatusUpdater {
     if (!state.isStatusUncertain && isDeepStrictEqual(status, resource.status)) return undefined;
     const written = await cluster.applyStatus(resource, status, signal);
     state.isStatusUncertain = isFailure(written) || undefined;
+    state.unwrittenRejection = isFailure(written) ? outcome.rejection : undefined;
     if (isFailure(written)) return written;
     const event =
       written === 'gone' ? undefined : eventFor(resource.status, status, isRenewed(outcome));

@@ -192,6 +192,20 @@ describe('a rejected password', () => {
     expect(asked()).toEqual(['password']);
     expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('now');
   });
+
+  it('is tried again when the one try on request was not answered and the status not taken', async () => {
+    world.idp.goodPassword = WRONG_PASSWORD;
+    world.idp.outage = new Failure('NetworkError', 'no response');
+    world.clock.step(minutes(1));
+    world.cluster.annotate(KEY, { [REQUEST]: 'now' });
+    world.cluster.failNext('applyStatus', OUTAGE);
+    await world.pass();
+    world.idp.outage = undefined;
+    world.clock.step(minutes(1));
+    await world.pass();
+
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  });
 });
 
 describe('a renew request for a credential whose Secret', () => {
