@@ -12,7 +12,8 @@ interface Event {
 
 /**
  * Virtual time. Each message and timer of a simulation is an event. After each event the event loop of the process
- * turns once, so that code that only waits for promises continues before the next event.
+ * turns until nothing is left to do, so that code that waits for promises or for its next turn continues before the
+ * next event.
  */
 export class Scheduler {
   readonly #dice: Dice;
@@ -48,10 +49,15 @@ export class Scheduler {
       this.#now = next.at;
       this.count += 1;
       next.run();
-      await setImmediate();
+      await untilIdle();
     }
     this.#now = end;
   }
+}
+
+async function untilIdle(): Promise<void> {
+  do await setImmediate();
+  while (process.getActiveResourcesInfo().includes('Immediate'));
 }
 
 const isBefore = (a: Event, b: Event): boolean => (a.at === b.at ? a.order < b.order : a.at < b.at);
