@@ -71,4 +71,16 @@ describe('virtual time', () => {
     expect(seen).toHaveLength(1);
     expect(scheduler.count).toBe(1);
   });
+
+  it('lets code that waits for its next turns go on before the next event', async () => {
+    const scheduler = new Scheduler(new Dice('one'));
+    const seen: number[] = [];
+    scheduler.after(1, async () => {
+      for (let turns = 0; turns < 3; turns += 1) await new Promise(setImmediate);
+      seen.push(scheduler.now);
+    });
+    scheduler.after(2, () => seen.push(scheduler.now));
+    await scheduler.runUntil(3);
+    expect(seen).toEqual([1, 2]);
+  });
 });
