@@ -71,6 +71,8 @@ export class Provider {
   readonly legacy: LegacyLogin;
   /** Until then a host paused clients (`Retry-After`): logouts wait. */
   pausedUntil: Ms = 0;
+  /** By realm: when its last requests for a token arrived, at most three. */
+  readonly lastRequests = new Map<string, readonly Ms[]>();
   readonly #now: () => Ms;
   readonly #withoutLogout: boolean;
   /** The provider's clock minus virtual time. */
@@ -237,6 +239,7 @@ export class Provider {
       error: /^\{"error":"([^"]*)"/.exec(honest.body)?.[1] ?? '',
       isHonest,
     };
+    if (endpoint === 'token' || endpoint === 'login') this.#count(presented.realm);
     const issued = this.#record(presented, honest);
     return {
       response: this.#httpAnswer(response),
@@ -244,6 +247,11 @@ export class Provider {
       presented,
       ...(issued === undefined ? {} : { issued }),
     };
+  }
+
+  #count(realm: string): void {
+    const before = this.lastRequests.get(realm) ?? [];
+    this.lastRequests.set(realm, [...before, this.#now()].slice(-3));
   }
 
   #response(request: {

@@ -13,6 +13,12 @@ import type { Scheduler } from '../scheduler.ts';
 import { type Scene, specOf, statusOf, targetNameOf, tokensIn } from './rule.ts';
 
 const ALLOWANCE: Ms = seconds(30);
+/**
+ * While a realm asks for patience, one of its requests in 10 s goes, from 30 s before an expiry on. A second
+ * is for their arrival.
+ */
+const AHEAD_OF_EXPIRY: Ms = seconds(31);
+const TURNS = 3;
 
 export interface Calm {
   credentials(): readonly StoredObject[];
@@ -67,6 +73,7 @@ export class Expiry {
     // The dates in a target are of a wall clock: a clock that is set back delays a renewal by as much
     if (credential === undefined || since === undefined || !this.#scene.clocksAgree) return;
     if (this.#isForged(target, token) || this.#isLockedOut(credential)) return;
+    if (this.#haveTurnsGone(token)) return;
     const calmFor = this.#scene.now - since;
     if (calmFor <= calmFor / 2 + ALLOWANCE) return;
     this.#scene.violated(
@@ -79,6 +86,14 @@ export class Expiry {
   #isLockedOut(credential: StoredObject): boolean {
     const retryAt = parseTime(statusOf(credential)?.rejectedLogin?.retryAt) ?? 0;
     return retryAt > START + this.#scene.now;
+  }
+
+  /** A provider has asked for patience, and others of the realm, or a session that had ended, had the turns. */
+  #haveTurnsGone(token: string): boolean {
+    const { now, provider } = this.#scene;
+    const requests = provider.lastRequests.get(provider.issued.get(token)?.realm ?? '') ?? [];
+    const recent = requests.filter((at) => at > now - AHEAD_OF_EXPIRY);
+    return now < provider.pausedUntil && recent.length >= TURNS;
   }
 
   /**
