@@ -72,7 +72,7 @@ export const lastHandledRequest = ({ resource, state }: Unparsed): string | unde
 
 /** As the status says, or was to say when it could not be written. */
 export const lastRejection = ({ resource, state }: Unparsed): Rejection | undefined =>
-  state.unwrittenRejection ?? readRejection(resource.status);
+  readRejection(state.unwrittenStatus ?? resource.status);
 
 /** What has been rejected for another credential with the same Secret is not tried again for this one. */
 function rejectionOf(

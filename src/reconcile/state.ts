@@ -1,7 +1,6 @@
 import type { Credential } from '../credential/credential.ts';
 import type { CredentialsValues } from '../credential/credentials-secret.ts';
 import type { CredentialResource } from '../credential/instance.ts';
-import type { Rejection } from '../credential/lockout.ts';
 import type { SecretMeta } from '../credential/secret.ts';
 import type { Session } from '../credential/session.ts';
 import type { Key } from '../lib/key.ts';
@@ -44,10 +43,11 @@ export interface CredentialState {
   repairs?: Repairs | undefined;
   /** Since when the first token has been waited for, by the monotonic clock. */
   pendingSince?: Ms | undefined;
-  /** Its last write failed, but may have been carried out. What the watch has shown may be older than that. */
-  isStatusUncertain?: true | undefined;
-  /** The rejected login that the status was to hold when its last write failed. */
-  unwrittenRejection?: Rejection | undefined;
+  /**
+   * The status whose write has failed, if that was the last one. It may have been carried out: what the watch has shown
+   * may be older than that.
+   */
+  unwrittenStatus?: CredentialResource['status'];
   /** Requests to the API server that failed in a row. */
   failedRequests: number;
   /** The session as stored in that version of its Secret. */
@@ -133,8 +133,7 @@ const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
   publishedAt: undefined,
   handledRenewRequest: undefined,
   failedRenewRequest: undefined,
-  isStatusUncertain: undefined,
-  unwrittenRejection: undefined,
+  unwrittenStatus: undefined,
   failingSince: undefined,
   repairs: undefined,
   pendingSince: undefined,

@@ -72,10 +72,10 @@ export class StatusUpdater {
     const { cluster, clock, log } = this.#deps;
     const targetName = targetNameOf(resource);
     const status = statusFor({ ...outcome, resource, targetName }, clock.now());
-    if (!state.isStatusUncertain && isDeepStrictEqual(status, resource.status)) return undefined;
+    if (state.unwrittenStatus === undefined && isDeepStrictEqual(status, resource.status))
+      return undefined;
     const written = await cluster.applyStatus(resource, status, signal);
-    state.isStatusUncertain = isFailure(written) || undefined;
-    state.unwrittenRejection = isFailure(written) ? outcome.rejection : undefined;
+    state.unwrittenStatus = isFailure(written) ? status : undefined;
     if (isFailure(written)) return written;
     const event =
       written === 'gone' ? undefined : eventFor(resource.status, status, isRenewed(outcome));

@@ -14,8 +14,8 @@ import { type Scene, specOf, statusOf, targetNameOf, tokensIn } from './rule.ts'
 
 const ALLOWANCE: Ms = seconds(30);
 /**
- * While a realm asks for patience, one of its requests in 10 s goes, from 30 s before an expiry on. A second
- * is for their arrival.
+ * While a realm asks for patience, one of its requests in 10 s goes, from 30 s before an expiry on. A second is
+ * for their arrival.
  */
 const AHEAD_OF_EXPIRY: Ms = seconds(31);
 const TURNS = 3;
