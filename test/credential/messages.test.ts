@@ -7,12 +7,13 @@ import {
 } from '../../src/credential/credentials-secret.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
+import { anyCharacter } from '../support/arbitraries.ts';
 import { aCredential, aParsedCredential, SETTINGS } from '../support/builders.ts';
 import { runs } from '../support/runs.ts';
 
 /** What no schema would let through: messages do not rely on one. */
 const anyText = fc.oneof(
-  fc.string({ unit: 'binary', maxLength: 300 }),
+  fc.string({ unit: anyCharacter, maxLength: 300 }),
   fc.constantFrom(
     '\u001b[31mred\u001b[0m',
     'line\nbreak\u2028\u2029',

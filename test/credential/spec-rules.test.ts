@@ -7,6 +7,7 @@ import { parseCredential } from '../../src/credential/credential.ts';
 import { MAP_RULES, NUMBER_RULES, specFault, TEXT_RULES } from '../../src/credential/spec-rules.ts';
 import { credentialFrom } from '../../src/kubernetes/objects.ts';
 import { isFailure } from '../../src/lib/failure.ts';
+import { anyCharacter } from '../support/arbitraries.ts';
 import { aCredential, SETTINGS } from '../support/builders.ts';
 
 interface Schema {
@@ -175,7 +176,7 @@ describe('the size of a spec', () => {
 describe('any object', () => {
   const anyValue = fc.jsonValue({ maxDepth: 3 });
   const text = fc.oneof(
-    fc.string({ unit: 'binary', maxLength: 6_000 }),
+    fc.string({ unit: anyCharacter, maxLength: 6_000 }),
     fc.constant('{{\u001b[31m}}'),
   );
   const paths = [...TEXT_RULES, ...MAP_RULES, ...NUMBER_RULES]

@@ -11,6 +11,7 @@ import {
   TOKEN_FAILURES,
 } from '../../src/lib/failure.ts';
 import { hours, minutes, seconds } from '../../src/lib/time.ts';
+import { anyCharacter } from '../support/arbitraries.ts';
 import { KINDS } from '../support/builders.ts';
 
 const aKind = fc.constantFrom(...KINDS);
@@ -27,7 +28,7 @@ describe('the message of a failure', () => {
   it('holds no control or format character, and at most 1,000 characters', () => {
     fc.assert(
       fc.property(
-        fc.string({ unit: 'binary', maxLength: 3_000 }),
+        fc.string({ unit: anyCharacter, maxLength: 3_000 }),
         fc.nat(2_000),
         (text, length) => {
           const { message } = new Failure(

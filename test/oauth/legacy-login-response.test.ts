@@ -5,6 +5,7 @@ import { hours, minutes, seconds } from '../../src/lib/time.ts';
 import type { HttpResponse } from '../../src/oauth/http-response.ts';
 import { type LoginResponseContext, processLoginResponse } from '../../src/oauth/legacy-login.ts';
 import type { Token } from '../../src/oauth/token.ts';
+import { anyCharacter } from '../support/arbitraries.ts';
 import { runs } from '../support/runs.ts';
 
 const REQUESTED_AT = Date.parse('2026-03-01T12:00:00Z');
@@ -203,7 +204,7 @@ describe('the validity of a login', () => {
       { requiredKeys: [] },
     );
     const text = fc.oneof(
-      fc.string({ unit: 'binary' }),
+      fc.string({ unit: anyCharacter }),
       fc.json(),
       claims.map((it) => jwt(it)),
     );
