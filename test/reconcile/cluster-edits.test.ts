@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from '@jest/globals';
-import { seconds } from '../../src/lib/time.ts';
+import { minutes, seconds } from '../../src/lib/time.ts';
 import { CANARY } from '../support/builders.ts';
 import {
   aClusterCredential,
@@ -49,6 +49,20 @@ describe('an edit of a cluster credential', () => {
     const latest = `${CANARY}-token-${asked().length}`;
     expect(world.tokens(...THREE)).toEqual(THREE.map(() => latest));
     expect(world.idp.liveSessions).toBe(1);
+  });
+
+  it('to an environment that does not exist: told, nothing is sent, and the session goes on once it is mended', async () => {
+    world = ClusterWorld.serving(THREE, { spec: PASSWORD });
+    await world.workFor(seconds(20));
+    edit({ spec: { ...PASSWORD, environment: 'nowhere' } });
+    await world.workFor(minutes(10));
+    expect(world.clusterSummary('Stalled')).toBe('True InvalidSpec');
+    expect(asked()).toEqual(['password abc-staging']);
+    edit({ spec: PASSWORD });
+    await world.workFor(seconds(20));
+    expect(asked()).toEqual(['password abc-staging', 'refresh_token abc-staging']);
+    expect(world.tokens(...THREE)).toEqual(THREE.map(() => `${CANARY}-token-2`));
+    expect(world.clusterSummary('Ready')).toBe('True TokenValid');
   });
 
   it('of the name of the target, before the status tells of a token, leaves no other Secret', async () => {
