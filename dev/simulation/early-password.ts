@@ -6,7 +6,7 @@ import type { StoredObject } from './objects.ts';
 import { CLIENTS } from './provider.ts';
 import { START } from './replica.ts';
 import { specOf, statusOf } from './rules/rule.ts';
-import type { World } from './world.ts';
+import type { RenewRequest, World } from './world.ts';
 
 /**
  * A password that is in the credentials Secrets before the provider has it, so that it is rejected at first and right
@@ -53,7 +53,7 @@ export function requestForLatecomers(world: World): void {
   }
 }
 
-const none = () => ({ made: new Map<string, string>(), at: -Infinity });
+const none = () => ({ made: new Map<string, RenewRequest>(), at: -Infinity });
 
 function request(world: World, source: string): void {
   const requests = world.renewRequests.get(source) ?? none();
@@ -64,21 +64,29 @@ function request(world: World, source: string): void {
     for (const object of world.server.all(kind)) {
       const { uid, generation } = object.metadata;
       const id = [uid, generation, ...versions].join('/');
+      const made = requests.made.get(id);
       // A restore of etcd takes it back
-      const isThere =
-        requests.made.get(id) === object.metadata.annotations?.[RENEW_REQUEST_ANNOTATION];
-      const isMade = requests.made.has(id) && isThere && !isRejectedSince(object, requests.at);
+      const isThere = made?.value === object.metadata.annotations?.[RENEW_REQUEST_ANNOTATION];
+      const isMade = made !== undefined && isThere && !isRejectedSince(object, made, requests.at);
       if (specOf(object).credentialsSecretRef.name !== source || isMade) continue;
-      requests.made.set(id, `at ${world.now}`);
+      const value = `at ${world.now}`;
+      requests.made.set(id, { value, rejectedAt: statusOf(object)?.rejectedLogin?.at });
       requestRenewal(world, kind, object);
     }
   }
   requests.at = world.now;
 }
 
-function isRejectedSince(credential: StoredObject, moment: Ms): boolean {
+/** The date in the status is of the clock of a replica, which may have been set back. */
+function isRejectedSince(
+  credential: StoredObject,
+  { rejectedAt }: RenewRequest,
+  moment: Ms,
+): boolean {
   const { rejectedLogin } = statusOf(credential) ?? {};
-  const at = rejectedLogin === undefined ? undefined : parseTime(rejectedLogin.at);
+  if (rejectedLogin === undefined) return false;
+  if (rejectedLogin.at !== rejectedAt) return true;
+  const at = parseTime(rejectedLogin.at);
   return at !== undefined && at >= START + moment - seconds(1);
 }
 

@@ -86,10 +86,16 @@ export interface Process {
   wasFrozen: boolean;
 }
 
+/** A value of the annotation, and when the last login had been rejected by then, as the status told. */
+export interface RenewRequest {
+  readonly value: string;
+  readonly rejectedAt: string | undefined;
+}
+
 /** Of a credentials Secret whose password has become right: the requests that people have made since. */
 interface RenewRequests {
-  /** By credential, with the versions that it and its Secret had: the text of the request. */
-  readonly made: Map<string, string>;
+  /** By credential, with the versions that it and its Secret had. */
+  readonly made: Map<string, RenewRequest>;
   /** When the last one was made. */
   at: Ms;
 }
