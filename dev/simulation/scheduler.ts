@@ -41,8 +41,9 @@ export class Scheduler {
     };
   }
 
-  /** Runs the events up to `end` and sets the time to `end`. */
+  /** Runs the events up to `end` and sets the time to `end`. Before the first one goes on what the caller has begun. */
   async runUntil(end: Ms): Promise<void> {
+    await untilIdle();
     for (let next = this.#heap[0]; next !== undefined && next.at <= end; next = this.#heap[0]) {
       pop(this.#heap);
       if (next.isCancelled) continue;

@@ -72,6 +72,16 @@ describe('virtual time', () => {
     expect(scheduler.count).toBe(1);
   });
 
+  it('lets code go on that was started between two runs, before time goes on', async () => {
+    const scheduler = new Scheduler(new Dice('one'));
+    const seen: number[] = [];
+    await scheduler.runUntil(1);
+    void Promise.resolve().then(() => setImmediate(() => seen.push(scheduler.now)));
+    scheduler.after(1, () => seen.push(scheduler.now));
+    await scheduler.runUntil(5);
+    expect(seen).toEqual([1, 2]);
+  });
+
   it('lets code that waits for its next turns go on before the next event', async () => {
     const scheduler = new Scheduler(new Dice('one'));
     const seen: number[] = [];
