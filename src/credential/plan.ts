@@ -21,7 +21,7 @@ export interface Observation {
   readonly duplicate: string | undefined;
   /** The last renew request that led to a try, successful or not. */
   readonly handledRenewRequest: string | undefined;
-  /** A renew request whose last try failed for what may pass. It is tried again by the retry rule of that failure. */
+  /** A renew request whose last try failed. It is tried again by the retry rule of that failure. */
   readonly failedRenewRequest: string | undefined;
   /** The last login that the server has rejected. */
   readonly rejection: Rejection | undefined;

@@ -149,6 +149,10 @@ export const isFailure = (value: unknown): value is Failure => value instanceof 
 export const haveSameRetryRule = (one: FailureTiming, other: FailureTiming): boolean =>
   FAILURE_KINDS[one.kind].retry === FAILURE_KINDS[other.kind].retry;
 
+/** No retry rule tries it again: a watch shows the change, or the lock-out policy decides. */
+export const waitsForChange = ({ kind }: FailureTiming): boolean =>
+  FAILURE_KINDS[kind].retry === 'on-change';
+
 /**
  * When to try again after the `attempts`-th failure in a row (1 is the first); undefined: only after a change.
  * @param random uniform in [0, 1): short waits are spread over their whole length (full jitter), long ones by ±10 %

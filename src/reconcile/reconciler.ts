@@ -17,7 +17,13 @@ import {
 import type { SecretMeta } from '../credential/secret.ts';
 import { type Attempt, conditionOf } from '../credential/status.ts';
 import { asSeenBy, isOurs } from '../credential/target-secret.ts';
-import { type Failure, type FailureKind, isFailure, TOKEN_FAILURES } from '../lib/failure.ts';
+import {
+  type Failure,
+  type FailureKind,
+  isFailure,
+  TOKEN_FAILURES,
+  waitsForChange,
+} from '../lib/failure.ts';
 import type { Key } from '../lib/key.ts';
 import { type Action, type EpochMs, earlierAction, seconds } from '../lib/time.ts';
 import { isPending, isTokenFailure, type TokenFailure } from '../tokens/token-demand.ts';
@@ -397,7 +403,10 @@ const WITHOUT_RESPONSE: ReadonlySet<FailureKind> = new Set<FailureKind>([
   'TargetRefused',
 ]);
 
-/** A renew request is handled by one response. What may pass is tried again, but not after a restart. */
+/**
+ * A renew request is handled by one response. A failure is tried again by its retry rule, unless it waits for a change,
+ * but not after a restart. A token may be valid for a day, and what stood in the way may be over in minutes.
+ */
 function recordRequest(
   { credential: { renewRequest }, state }: Subject,
   reason: RenewReason,
@@ -405,8 +414,8 @@ function recordRequest(
 ): void {
   if (isResponse(done)) state.handledRenewRequest = renewRequest;
   if (reason !== 'RenewRequested') return;
-  const mayPass = isTokenFailure(done) && !done.failure.isTerminal;
-  state.failedRenewRequest = mayPass ? renewRequest : undefined;
+  const isRetried = isTokenFailure(done) && !waitsForChange(done.failure);
+  state.failedRenewRequest = isRetried ? renewRequest : undefined;
 }
 
 const isResponse = (done: SyncedTarget | TokenFailure): boolean =>

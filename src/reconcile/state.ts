@@ -36,7 +36,7 @@ export interface CredentialState {
   publishedAt: Ms | undefined;
   /** The renew request that was last acted upon, in case the status that says so could not be written. */
   handledRenewRequest: string | undefined;
-  /** The renew request that is to be tried again, because it failed for what may pass. */
+  /** The renew request that has failed and is to be tried again. */
   failedRenewRequest?: string | undefined;
   /** When the first of several failed reconciles in a row ended. */
   failingSince?: EpochMs | undefined;

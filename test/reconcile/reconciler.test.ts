@@ -562,6 +562,23 @@ describe('a renewal on request', () => {
     expect(world.tokenRequests).toBe(2);
   });
 
+  it('that is refused is tried again later, long before the next renewal of a long token', async () => {
+    world.idp.validity = hours(24);
+    world.clock.step(hours(1));
+    await world.pass();
+    const { tokenRequests } = world;
+    world.clock.step(hours(1));
+    world.cluster.annotate(KEY, { [REQUEST]: 'a' });
+    world.idp.outage = new Failure('UnexpectedRedirect', 'A page about maintenance');
+    const failed = await world.pass();
+    expect(world.summary('Stalled')).toBe('True UnexpectedRedirect');
+
+    world.idp.outage = undefined;
+    await world.runFor(minutes(20), failed);
+    expect(world.summary('Renewed')).toBe('True RenewRequested');
+    expect(world.tokenRequests).toBe(tokenRequests + 2);
+  });
+
   it('is not lost when the API server does not take the new token', async () => {
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
     for (let times = 0; times < 3; times += 1) world.cluster.failNext('applySecret');
