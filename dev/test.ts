@@ -6,9 +6,9 @@ import { missingForTests } from './missing.ts';
 
 /**
  * `npm test`: every check, then every test, whatever fails before. Arguments go to jest: `npm test -- test/credential`
- * runs a part, without the checks. `npm run test:unit`: the tests that start no server and no process. `npm run
- * coverage`: the same, which counts as one test, and fails where they run less of `src` than `jest.config.js` asks for.
- * Ends with a line `N passed, N failed`.
+ * runs a part, without the checks. `npm run test:unit`: the tests that listen on no socket, start no process and play no
+ * load. `npm run coverage`: all tests that start no process; counts as one test, and fails where they run less of `src`
+ * than `jest.config.js` asks for. Ends with a line `N passed, N failed`.
  */
 
 const CHECKS: readonly (readonly [title: string, command: string, ...args: string[]])[] = [
@@ -18,10 +18,17 @@ const CHECKS: readonly (readonly [title: string, command: string, ...args: strin
   ['generated files', 'node', 'dev/generate.ts', '--check'],
 ];
 
-/** Patterns of paths. */
-const UNIT = [
+/** Patterns of paths: of tests that start no process. */
+const IN_PROCESS = [
   'test/(lib|oauth|credential|tokens|controller|kubernetes|telemetry|reconcile)/',
-  'test/(config|imports|informers|informers-of-clusters|operator|readiness|words)\\.test\\.ts',
+  'test/(config|imports|informers|informers-of-clusters|operator|readiness)\\.test\\.ts',
+];
+
+/** Among these, the ones that listen on a socket or play thousands of requests. */
+const NO_UNIT_TESTS = [
+  'oauth/(connections|http-client|identity-provider|legacy-login|logout|token-endpoint)\\.test',
+  'kubernetes/(client|lease|list-watch|rest-client|rest-config)\\.test',
+  '(reconcile/provider-responses|telemetry/operations-server|tokens/[a-z-]+-load)\\.test',
 ];
 
 const args = process.argv.slice(2);
@@ -40,15 +47,20 @@ async function runChecksAndTests(): Promise<Counts[]> {
   return [...(await Promise.all(CHECKS.map(check))), buildServers(), runJest(args)];
 }
 
-/** Properties get a tenth of their runs. */
 function runUnit(jestArguments: readonly string[]): Counts {
+  const ignored = NO_UNIT_TESTS.map((pattern) => `--testPathIgnorePatterns=${pattern}`);
+  return runInProcess([...jestArguments, ...ignored]);
+}
+
+/** Properties get a tenth of their runs. */
+function runInProcess(jestArguments: readonly string[]): Counts {
   const workers = `--maxWorkers=${availableParallelism()}`;
-  return runJest([workers, ...UNIT, ...jestArguments], { RUNS_SHARE: '0.1' });
+  return runJest([workers, ...IN_PROCESS, ...jestArguments], { RUNS_SHARE: '0.1' });
 }
 
 /** Apart from `npm test`: code that counts its lines takes half as much processor time again. */
 function runCoverage(): Counts {
-  const { failed } = runUnit(['--coverage', '--coverageReporters=text']);
+  const { failed } = runInProcess(['--coverage', '--coverageReporters=text']);
   return failed === 0 ? { passed: 1, failed } : { passed: 0, failed };
 }
 

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { describe, expect, it } from '@jest/globals';
 import { ask } from '../../src/cli/system-host.ts';
-import { never } from '../kubernetes/scripted-api-server.ts';
+import { never } from '../support/streams.ts';
 
 const MAIN = join(import.meta.dirname, '../../src/cli/main.ts');
 const CTRL_D = '\u0004';

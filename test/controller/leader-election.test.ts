@@ -507,9 +507,9 @@ describe('two contenders over a bad network', () => {
           expect(now.map(({ isLeading }) => isLeading)).toEqual([false, false]);
         },
       ),
-      { numRuns: runs(5_000) },
+      { numRuns: runs(1_000) },
     );
-    expect(terms).toBeGreaterThan(300);
+    expect(terms).toBeGreaterThan(runs(1_000));
   }, 600_000);
 });
 

@@ -16,7 +16,7 @@ import {
   type StreamRequest,
 } from '../../src/kubernetes/rest-client.ts';
 import { listAt, member, numberAt, objectOf, textAt, textsAt } from '../../src/lib/json.ts';
-import { never } from '../kubernetes/scripted-api-server.ts';
+import { never } from '../support/streams.ts';
 
 /**
  * Sends the same requests to a simulated and a real API server and compares the responses.

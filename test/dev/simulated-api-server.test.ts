@@ -5,7 +5,7 @@ import { installCrd } from '../../dev/testbed/operator.ts';
 import type { ConvercusCredential } from '../../src/credential/api.ts';
 import { patchStatusRequest, replaceStatusRequest } from '../../src/kubernetes/client.ts';
 import { upgradeManagedFieldsRequest } from '../../src/kubernetes/secrets.ts';
-import { never } from '../kubernetes/scripted-api-server.ts';
+import { never } from '../support/streams.ts';
 import { objectOfKind, Play, path, RealSide, SimulatedSide } from './api-play.ts';
 
 /**

@@ -22,9 +22,9 @@ import { isFailure } from '../../src/lib/failure.ts';
 import type { EventHandler, WatchEvent } from '../../src/lib/list-watch.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { systemClock } from '../../src/lib/system-clock.ts';
-import { collect, never } from '../kubernetes/scripted-api-server.ts';
 import { aParsedCredential, aToken } from '../support/builders.ts';
 import { BAD_SELECTORS, GOOD_SELECTORS } from '../support/selectors.ts';
+import { collect, never } from '../support/streams.ts';
 
 /** Milliseconds in which everything that has happened reaches a watch, on a busy machine too. */
 const WATCH_TIME = 3_000;

@@ -10,10 +10,10 @@ import type { Log, LogFields } from '../../src/lib/log.ts';
 import { Sensitive } from '../../src/lib/sensitive.ts';
 import { systemClock } from '../../src/lib/system-clock.ts';
 import { aCredential } from '../support/builders.ts';
+import { never } from '../support/streams.ts';
 import {
   type Answer,
   type Asked,
-  never,
   type ScriptedApiServer,
   startScriptedApiServer,
   status,

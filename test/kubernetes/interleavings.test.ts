@@ -12,8 +12,8 @@ import type { EventHandler } from '../../src/lib/list-watch.ts';
 import { isOlderVersion } from '../../src/lib/resource-version.ts';
 import { FakeClock } from '../support/fake-clock.ts';
 import { runs } from '../support/runs.ts';
+import { never } from '../support/streams.ts';
 import { type Change, type History, HistoryServer, shownOf } from './history-server.ts';
-import { never } from './scripted-api-server.ts';
 
 const SECRETS = ['s', 't', 'u', 'a-session'] as const;
 const CREDENTIALS = ['a', 'b'] as const;

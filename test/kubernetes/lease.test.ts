@@ -5,13 +5,8 @@ import { leaseStore } from '../../src/kubernetes/lease.ts';
 import type { ApiRequest, RestClient } from '../../src/kubernetes/rest-client.ts';
 import { isFailure } from '../../src/lib/failure.ts';
 import { hours } from '../../src/lib/time.ts';
-import {
-  type Answer,
-  type Asked,
-  never,
-  startScriptedApiServer,
-  status,
-} from './scripted-api-server.ts';
+import { never } from '../support/streams.ts';
+import { type Answer, type Asked, startScriptedApiServer, status } from './scripted-api-server.ts';
 
 const NAME = { namespace: 'operators', name: 'convercus-operator' };
 

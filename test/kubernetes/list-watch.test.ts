@@ -6,14 +6,8 @@ import { credentialListWatch, secretListWatch } from '../../src/kubernetes/list-
 import type { RestClient } from '../../src/kubernetes/rest-client.ts';
 import { WatchError } from '../../src/lib/list-watch.ts';
 import { runs } from '../support/runs.ts';
-import {
-  type Answer,
-  type Asked,
-  collect,
-  never,
-  startScriptedApiServer,
-  status,
-} from './scripted-api-server.ts';
+import { collect, never } from '../support/streams.ts';
+import { type Answer, type Asked, startScriptedApiServer, status } from './scripted-api-server.ts';
 
 const secret = (name: string, resourceVersion: string): object => ({
   kind: 'PartialObjectMetadata',

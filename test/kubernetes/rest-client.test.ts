@@ -4,14 +4,9 @@ import { describe, expect, it } from '@jest/globals';
 import { ApiError } from '../../src/kubernetes/api-error.ts';
 import type { ApiRequest } from '../../src/kubernetes/rest-client.ts';
 import { createRestClient } from '../../src/kubernetes/rest-client.ts';
+import { collect, never } from '../support/streams.ts';
 import { undiciSockets } from '../support/undici-sockets.ts';
-import {
-  type Asked,
-  collect,
-  never,
-  startScriptedApiServer,
-  status,
-} from './scripted-api-server.ts';
+import { type Asked, startScriptedApiServer, status } from './scripted-api-server.ts';
 
 const get = (rest: Partial<ApiRequest> = {}): ApiRequest => ({
   method: 'GET',
