@@ -91,8 +91,8 @@ const isKind = (reason: string): reason is keyof typeof FAILURE_KINDS =>
   Object.hasOwn(FAILURE_KINDS, reason);
 
 /**
- * When the operator tries again by itself, by the retry rule of the failure. A renewal that was asked for is tried once:
- * the next one is due when the token says.
+ * When the operator tries again by itself, by the retry rule of the failure. After a restart it does not try again what
+ * was asked for and has failed: then the next renewal is due when the token says.
  */
 export function nextTry({ reason, renewAt = 0 }: State, now: EpochMs): string {
   const rule = isKind(reason) ? RETRY_RULES[FAILURE_KINDS[reason].retry] : undefined;
