@@ -45,7 +45,7 @@ const controller = (
 
 const run = (it: Controller) => it.run({ stop: stop.signal, abort: abort.signal });
 
-/** A pass that runs until its gate opens. */
+/** A reconcile that runs until its gate opens. */
 function gated(gates: Record<string, { promise: Promise<void> }>) {
   return async (key: string): Promise<Action> => {
     running.add(key);
@@ -60,7 +60,7 @@ const addAll = (...keys: string[]) => {
 };
 
 describe('a controller', () => {
-  it('runs at most as many passes as it has workers, and the next as soon as one ends', async () => {
+  it('runs at most as many reconciles as it has workers, and the next as soon as one ends', async () => {
     const gates = { a: gate(), b: gate(), c: gate() };
     addAll('a', 'b', 'c');
     const ended = run(controller(gated(gates)));
@@ -76,7 +76,7 @@ describe('a controller', () => {
     expect(results.map(([result]) => result)).toEqual(['success', 'success', 'success']);
   });
 
-  it('looks again when the pass says so', async () => {
+  it('looks again when the reconcile says so', async () => {
     const looks: number[] = [];
     queue.add('a');
     const ended = run(
@@ -105,7 +105,7 @@ describe('a controller', () => {
     await ended;
   });
 
-  it('starts no pass in the middle of the call that adds the key', async () => {
+  it('starts no reconcile in the middle of the call that adds the key', async () => {
     const ended = run(controller(gated({})));
     await settle();
     queue.add('a');
@@ -168,7 +168,7 @@ describe('a controller', () => {
     await ended;
   });
 
-  it('measures how long a pass takes, also while the clock is set back', async () => {
+  it('measures how long a reconcile takes, also while the clock is set back', async () => {
     const gates = { a: gate(), b: gate() };
     addAll('a', 'b');
     const ended = run(controller(gated(gates)));
@@ -239,7 +239,7 @@ describe('a response', () => {
 });
 
 describe('the end of a controller', () => {
-  it('takes no new keys after a stop and lets passes finish', async () => {
+  it('takes no new keys after a stop and lets reconciles finish', async () => {
     const gates = { a: gate(), b: gate() };
     addAll('a', 'b', 'c');
     let isOver = false;
@@ -257,7 +257,7 @@ describe('the end of a controller', () => {
     expect(queue.snapshot()).toMatchObject({ ready: 1, unfinishedWork: 0 });
   });
 
-  it('counts and reports what a pass throws after a stop', async () => {
+  it('counts and reports what a reconcile throws after a stop', async () => {
     const gates = { a: gate() };
     const thrown: unknown[] = [];
     const onError = (error: unknown): Action => {
@@ -274,7 +274,7 @@ describe('the end of a controller', () => {
     expect([thrown, results]).toEqual([[bug], [['error', 0]]]);
   });
 
-  it('aborts running passes when it must, which counts as no error', async () => {
+  it('aborts running reconciles when it must, which counts as no error', async () => {
     const hanging = (_: string, signal: AbortSignal): Promise<Action> =>
       new Promise((_resolve, reject) => {
         signal.addEventListener('abort', () => reject(signal.reason));
@@ -321,7 +321,7 @@ describe('a controller under any load', () => {
     throws: fc.boolean(),
   });
 
-  it('never has more passes at work than workers, no key twice, and ends with nothing left over', async () => {
+  it('never has more reconciles at work than workers, no key twice, and ends with nothing left over', async () => {
     await fc.assert(
       fc.asyncProperty(
         fc.array(aPass, { maxLength: 25 }),

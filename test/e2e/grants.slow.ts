@@ -179,7 +179,7 @@ describe('the grants of users', () => {
     await shop.kubectl('annotate', 'convcred', 'loyalty', 'example.com/touched=yes');
     await testbed.operator.kill();
     await testbed.operator.run();
-    await shop.credential('other'); // its token shows that the first passes are over
+    await shop.credential('other'); // its token shows that the first reconciles are over
     await shop.ready('other');
     expect(shop.requests().filter((line) => line.startsWith('password'))).toEqual(['password 400']);
     await shop.secret('login', loginOf(shop));

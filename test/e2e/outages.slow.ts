@@ -51,7 +51,7 @@ describe('the operator', () => {
     await testbed.operator.kill();
     const before = await testbed.audit.length();
     await testbed.operator.run();
-    await shop.credential('four'); // its token shows that the passes of the others are over
+    await shop.credential('four'); // its token shows that the reconciles of the others are over
     await shop.ready('four');
     const mine = (await testbed.audit.since(before)).filter(
       ({ namespace }) => namespace === shop.namespace,

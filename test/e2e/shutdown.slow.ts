@@ -133,7 +133,7 @@ describe('a stop', () => {
     await stops.stops(operator, IN_TIME);
   });
 
-  it('in the middle of a pass, with the API server frozen', async () => {
+  it('in the middle of a reconcile, with the API server frozen', async () => {
     const operator = await stops.startLeader();
     const shop = await testbed.tenant();
     await requestArrives(shop, 3_000);

@@ -126,7 +126,7 @@ describe('an upgrade from 0.1.0', () => {
 
     await testbed.upgrade();
     const fresh = await aTenant();
-    await fresh.credential('loyalty'); // its token shows that the first passes of the others are over
+    await fresh.credential('loyalty'); // its token shows that the first reconciles of the others are over
     await fresh.ready('loyalty');
     await eventually(
       () => testbed.operator.get('/metrics'),

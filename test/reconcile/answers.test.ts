@@ -60,7 +60,7 @@ describe('without a token', () => {
     '$kind: tried again after $again ms, stalled: $stalls',
     async ({ kind, ...row }) => {
       const world = failing(kind);
-      const action = await world.pass();
+      const action = await world.reconcile();
 
       expect(waitOf(action, START)).toBe(row.again);
       expect(world.summary('Ready')).toBe(`False ${kind}`);
@@ -75,7 +75,7 @@ describe('without a token', () => {
 describe('with a token that is still valid', () => {
   it.each(ROWS)('$kind: the token stays, and people are told', async ({ kind, stalls }) => {
     const world = World.with();
-    const first = await world.pass();
+    const first = await world.reconcile();
     world.idp.outage = failing(kind).idp.outage;
     await world.runFor(minutes(4), first);
 
@@ -84,7 +84,7 @@ describe('with a token that is still valid', () => {
     expect(world.summary('Stalled')).toBe(stalls ? `True ${kind}` : 'absent');
     expect(world.eventSummaries).toEqual(['Normal TokenIssued', `Warning ${kind}`]);
     world.clock.step(minutes(1));
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('False TokenExpired');
     expect(world.condition('Renewed')?.message).toContain(`Because of ${kind}`);
     expect(world.cluster.statusOf(KEY)?.expiresAt).toBe('2026-09-21T12:05:00Z');

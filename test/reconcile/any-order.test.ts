@@ -36,7 +36,7 @@ const turns = async (count: number): Promise<void> => {
 class Story {
   readonly world = World.withPassword();
   readonly problems: string[] = [];
-  passes = 0;
+  reconciles = 0;
   #queue = new WorkQueue(this.world.clock);
   #stop = new AbortController();
   #abort = new AbortController();
@@ -134,11 +134,11 @@ class Story {
       queue: this.#queue,
       workers: 2,
       reconcile: (key, signal) => {
-        this.passes += 1;
-        return world.onePass(key, signal);
+        this.reconciles += 1;
+        return world.reconcileOnce(key, signal);
       },
       onError: (error) => {
-        this.problems.push(`a pass threw ${String(error)}`);
+        this.problems.push(`a reconcile threw ${String(error)}`);
         return 'await-change';
       },
       clock: world.clock,
@@ -169,7 +169,7 @@ class Story {
     this.#queue.add(KEY);
   }
 
-  /** What is to be told of it the watch has told before the next thing happens; a pass may have begun by then, or not. */
+  /** What is to be told of it the watch has told before the next thing happens; a reconcile may have begun by then, or not. */
   async happens(event: Event): Promise<void> {
     await EVENTS[event](this);
     this.#count += 1;
@@ -351,7 +351,7 @@ const USUAL = Object.keys(EVENTS)
 
 /**
  * Nothing here replaces or abandons a session: that is known to one process alone, and no log-out leaves after a stop;
- * nor does a stop wait for a request that no pass waits for.
+ * nor does a stop wait for a request that no reconcile waits for.
  */
 const LEAVES_NO_SESSION = USUAL.filter((each) =>
   /^(right|hold|release|renew|target|sessions lost|long|status|nothing|\d)/.test(each),
@@ -408,7 +408,7 @@ async function play(events: readonly Event[]): Promise<Story> {
   await story.end();
   expect(story.problems).toEqual([]);
   expect(story.world.summary('Ready')).toBe('True TokenValid');
-  expect(story.passes).toBeLessThan(200 + 20 * events.length);
+  expect(story.reconciles).toBeLessThan(200 + 20 * events.length);
   return story;
 }
 

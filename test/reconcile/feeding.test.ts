@@ -45,8 +45,8 @@ describe('two credentials that are each the source of the other', () => {
   it('write once, and the second is told', async () => {
     world = feedingEachOther();
     for (let round = 0; round < 50; round += 1) {
-      await world.pass(X);
-      await world.pass(Y);
+      await world.reconcile(X);
+      await world.reconcile(Y);
     }
 
     expect(writes()).toBe(1);
@@ -60,18 +60,18 @@ describe('two credentials that are each the source of the other', () => {
 
   it('of which both have published keep their tokens, and present nothing of the other', async () => {
     world = feedingEachOther();
-    await world.pass(X);
+    await world.reconcile(X);
     const s2 = world.cluster.stored('shop/s2')!;
     world.cluster.removeSecret('shop/s2');
     putSource(world, 's2', 'x');
-    await world.pass(Y);
+    await world.reconcile(Y);
     world.cluster.removeSecret('shop/s2');
     world.cluster.putSecret('shop/s2', s2);
     writes();
     const requested = world.tokenRequests;
     for (let round = 0; round < 50; round += 1) {
-      await world.pass(X);
-      await world.pass(Y);
+      await world.reconcile(X);
+      await world.reconcile(Y);
       world.clock.step(seconds(5));
     }
 
@@ -82,8 +82,8 @@ describe('two credentials that are each the source of the other', () => {
 
   it('recover when one has got a Secret of its own', async () => {
     world = feedingEachOther();
-    await world.pass(X);
-    await world.pass(Y);
+    await world.reconcile(X);
+    await world.reconcile(Y);
     world.cluster.putSecret('shop/own', { data: { client_secret: GOOD_SECRET } });
     world.cluster.edit(Y, ({ credentialsSecretRef: { keys }, ...spec }) => ({
       ...spec,
@@ -91,7 +91,7 @@ describe('two credentials that are each the source of the other', () => {
       target: { ...spec.target, name: 'another' },
     }));
     world.cluster.putSecret('shop/another', { annotations: { 'convercus.io/merge': 'y' } });
-    await world.pass(Y);
+    await world.reconcile(Y);
 
     expect(world.summary('Ready', X)).toBe('True TokenValid');
     expect(world.summary('Ready', Y)).toBe('True TokenValid');
@@ -105,7 +105,7 @@ describe('a credentials Secret that another client writes again and again', () =
     const { minimum } = SETTINGS.renewal;
     for (let elapsed = 0; elapsed < minutes(10); elapsed += seconds(1)) {
       world.cluster.putSecret('shop/convercus-abc', { annotations: { at: String(elapsed) } });
-      await world.pass();
+      await world.reconcile();
       world.clock.step(seconds(1));
     }
 
@@ -127,7 +127,7 @@ describe('a credentials Secret of a type that holds something else', () => {
     world.cluster.removeSecret('shop/convercus-abc');
     world.cluster.putSecret('shop/convercus-abc', { type, data });
 
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(world.summary('Ready')).toBe('False InputInvalid');
     expect(world.summary('Stalled')).toBe('True InputInvalid');
     expect(world.idp.requests).toEqual([]);
@@ -135,17 +135,17 @@ describe('a credentials Secret of a type that holds something else', () => {
 
   it('is not presented for a log-out either, and a token in place stays', async () => {
     world = World.withPassword();
-    await world.pass();
+    await world.reconcile();
     const data = world.cluster.stored('shop/convercus-abc')?.data ?? {};
     world.cluster.removeSecret('shop/convercus-abc');
     world.cluster.putSecret('shop/convercus-abc', { type: 'kubernetes.io/tls', data });
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Renewed')).toBe('False InputInvalid');
 
     world.restart();
     world.cluster.remove('shop/loyalty');
-    await world.pass();
+    await world.reconcile();
     expect(world.idp.logouts).toEqual([]);
     expect(world.cluster.stored('shop/loyalty-session')).toBeUndefined();
   });

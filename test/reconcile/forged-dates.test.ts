@@ -15,7 +15,7 @@ describe('a forged token in the target', () => {
 
   beforeEach(async () => {
     world = World.with();
-    await world.pass();
+    await world.reconcile();
     world.clock.step(minutes(1));
   });
 
@@ -44,7 +44,7 @@ describe('a forged token in the target', () => {
   ])('%s is replaced at once', async (_, dates) => {
     forge(dates);
     world.restart();
-    const action = await world.pass();
+    const action = await world.reconcile();
 
     expect(token()).toBe(`${CANARY}-token-2`);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -55,18 +55,18 @@ describe('a forged token in the target', () => {
     forge({ expiresAt: FAR });
     world.restart();
     world.cluster.removeSecret(SOURCE);
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('False InputMissing');
 
     world.cluster.edit('shop/loyalty', (spec) => ({ ...spec, environment: 'moon' }));
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('False InvalidSpec');
   });
 
   it('with dates within a day of its issue is replaced when it expires, at the latest', async () => {
     forge({ expiresAt: START + hours(24) });
     world.restart();
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(action).toEqual({ requeueAt: START + hours(24) * 0.8 });
     await world.runFor(hours(24), action);
 

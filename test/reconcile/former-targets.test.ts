@@ -26,7 +26,7 @@ describe('a target whose name is changed before its token was told', () => {
   beforeEach(async () => {
     world = World.with();
     world.cluster.failNext('applyStatus', OUTAGE);
-    await world.pass();
+    await world.reconcile();
     expect(world.cluster.stored(TARGET)).toBeDefined();
     expect(world.cluster.statusOf(KEY)).toBeUndefined();
     world.cluster.requests.splice(0);
@@ -34,19 +34,19 @@ describe('a target whose name is changed before its token was told', () => {
   });
 
   it('is deleted, and the token goes into the other one', async () => {
-    await world.pass();
+    await world.reconcile();
 
     expect(deletions()).toEqual(['deleteSecret loyalty-token']);
     expect(world.cluster.stored(TARGET)).toBeUndefined();
     expect(world.cluster.stored(OTHER)?.controllerUid).toBe('uid-of-loyalty');
     expect(world.summary('Ready')).toBe('True TokenValid');
-    await world.pass();
+    await world.reconcile();
     expect(deletions()).toEqual([]);
   });
 
   it('is deleted after a restart', async () => {
     world.restart();
-    await world.pass();
+    await world.reconcile();
 
     expect(world.cluster.stored(TARGET)).toBeUndefined();
     expect(world.cluster.stored(OTHER)).toBeDefined();
@@ -54,7 +54,7 @@ describe('a target whose name is changed before its token was told', () => {
 
   it('is deleted later when that fails at first, and keeps the other one from nothing', async () => {
     world.cluster.failNext('deleteSecret', OUTAGE);
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(world.cluster.stored(TARGET)).toBeDefined();
     expect(world.cluster.stored(OTHER)).toBeDefined();
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -66,7 +66,7 @@ describe('a target whose name is changed before its token was told', () => {
 
   it('stays when another client has put a Secret of another type in its place', async () => {
     world.cluster.putSecret(TARGET, { type: 'Opaque' });
-    await world.pass();
+    await world.reconcile();
 
     expect(deletions()).toEqual([]);
     expect(world.cluster.stored(OTHER)).toBeDefined();
@@ -79,7 +79,7 @@ describe('a target whose name is changed before its token was told', () => {
     const current = world.cluster.credential(KEY);
     world.cluster.put(shown);
     world.cluster.readCredential = async () => current ?? 'absent';
-    await world.pass();
+    await world.reconcile();
 
     expect(deletions()).toEqual([]);
   });
@@ -95,7 +95,7 @@ describe('a target whose name is changed before its token was told', () => {
       cluster.credential = () => undefined;
       return readSecret(...args);
     };
-    await world.pass();
+    await world.reconcile();
 
     expect(deletions()).toEqual([]);
     expect(cluster.stored(TARGET)).toBeDefined();
@@ -130,15 +130,15 @@ describe('a target whose name is changed while it is written', () => {
   ])('is deleted when the watch shows it %s the write has ended', async (_, shown) => {
     world = World.with();
     renameDuringWrite(shown);
-    await world.pass();
+    await world.reconcile();
     expect(world.cluster.stored(TARGET)).toBeDefined();
-    await world.pass();
+    await world.reconcile();
 
     expect(world.cluster.stored(TARGET)).toBeUndefined();
     expect(world.cluster.stored(OTHER)?.controllerUid).toBe('uid-of-loyalty');
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.cluster.statusOf(KEY)?.target?.name).toBe('other');
-    await world.pass();
+    await world.reconcile();
     expect(deletions()).toEqual(['deleteSecret loyalty-token']);
   });
 });
@@ -147,13 +147,13 @@ describe('a former target', () => {
   it('that the status names is deleted, though a restored etcd holds the first generation', async () => {
     world = World.with();
     editTarget({ name: 'other' });
-    await world.pass();
+    await world.reconcile();
     const told = world.cluster.credential(KEY);
     if (told === undefined) throw new Error('it is there');
     const { name: _, ...target } = told.spec.target;
     const metadata = { ...told.metadata, generation: 1 };
     world.cluster.put({ ...told, metadata, spec: { ...told.spec, target } });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.cluster.stored(OTHER)).toBeUndefined();
     expect(world.cluster.stored(TARGET)).toBeDefined();
@@ -162,9 +162,9 @@ describe('a former target', () => {
   it('that is merged into now is deleted, and the Secret of others is awaited', async () => {
     world = World.with();
     world.cluster.failNext('applyStatus', OUTAGE);
-    await world.pass();
+    await world.reconcile();
     editTarget({ creationPolicy: 'Merge' });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.cluster.stored(TARGET)).toBeUndefined();
     expect(world.summary('Ready')).toBe('False TargetMissing');
@@ -172,13 +172,13 @@ describe('a former target', () => {
 
   it('is deleted by another leader, though status tells of a token in the other one', async () => {
     world = World.with();
-    await world.pass();
+    await world.reconcile();
     const target = storedTarget();
     editTarget({ name: 'other' });
-    await world.pass();
+    await world.reconcile();
     world.cluster.putSecret(TARGET, target); // etcd was restored to before it was deleted
     world.restart();
-    await world.pass();
+    await world.reconcile();
 
     expect(world.cluster.statusOf(KEY)?.target?.name).toBe('other');
     expect(world.cluster.stored(TARGET)).toBeUndefined();
@@ -187,10 +187,10 @@ describe('a former target', () => {
 
   it('whose type is another one stays, and is read once', async () => {
     world = World.with();
-    await world.pass();
+    await world.reconcile();
     world.cluster.putSecret(OTHER, { ...storedTarget(), type: 'Opaque' });
-    await world.pass();
-    await world.pass();
+    await world.reconcile();
+    await world.reconcile();
 
     const reads = world.cluster.requests.filter((request) => request === 'readSecret other');
     expect(reads).toHaveLength(1);
@@ -199,7 +199,7 @@ describe('a former target', () => {
 
   it('that can not be deleted keeps no token from being renewed', async () => {
     world = World.with();
-    const action = await world.pass();
+    const action = await world.reconcile();
     const target = storedTarget();
     world.cluster.putSecret(OTHER, target);
     world.cluster.deleteSecret = async () => new Failure('PermissionDenied', 'not allowed');
@@ -212,12 +212,12 @@ describe('a former target', () => {
 
   it('of thousands is one of ten that are deleted at once', async () => {
     world = World.with();
-    await world.pass();
+    await world.reconcile();
     for (let each = 0; each < 25; each += 1) {
       world.cluster.putSecret(`shop/copy-${each}`, storedTarget());
     }
     deletions();
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(deletions()).toHaveLength(10);
     await world.runFor(seconds(5), action);
     expect(deletions()).toHaveLength(15);
@@ -226,10 +226,10 @@ describe('a former target', () => {
   it('of another credential stays', async () => {
     world = World.with();
     world.cluster.failNext('applyStatus', OUTAGE);
-    await world.pass();
+    await world.reconcile();
     world.cluster.put(aCredential({ metadata: { name: 'second' } }));
     world.cluster.edit('shop/second', (spec) => ({ ...spec, scope: 'openid profile' }));
-    await world.pass('shop/second');
+    await world.reconcile('shop/second');
 
     expect(world.cluster.stored(TARGET)).toBeDefined();
   });
@@ -238,10 +238,10 @@ describe('a former target', () => {
 describe('a name or policy that stands in the way', () => {
   it('of another credential is told with what may be changed', async () => {
     world = World.with();
-    await world.pass();
+    await world.reconcile();
     const target = { name: 'loyalty-token' };
     world.cluster.put(aCredential({ metadata: { name: 'second' }, target }));
-    await world.pass('shop/second');
+    await world.reconcile('shop/second');
     expect(world.condition('Renewed', 'shop/second')?.message).toBe(
       'Secret "loyalty-token" is already the target of ConvercusCredential "loyalty". Give this one a spec.target.name of its own.',
     );
@@ -250,21 +250,21 @@ describe('a name or policy that stands in the way', () => {
       ...spec,
       target: { ...spec.target, name: 'b' },
     }));
-    await world.pass('shop/second');
+    await world.reconcile('shop/second');
     expect(world.summary('Ready', 'shop/second')).toBe('True TokenValid');
   });
 
   it('of a Secret that others have made is told likewise', async () => {
     world = World.with();
     world.cluster.putSecret(TARGET, { data: { theirs: 'x' } });
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
     expect(world.condition('Renewed')?.message).toContain(
       'Change spec.target.name, or creationPolicy to Merge to add to it',
     );
     expect(world.cluster.statusOf(KEY)?.issuedAt).toBeUndefined();
     editTarget({ name: 'other' });
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.cluster.stored(TARGET)?.data).toEqual({ theirs: 'x' });
   });

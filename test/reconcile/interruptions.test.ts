@@ -13,30 +13,30 @@ beforeEach(() => {
 });
 
 describe('what happens in the middle of something else', () => {
-  it('a rejection in answer to a request stays in the status after the next pass', async () => {
-    await world.pass();
+  it('a rejection in answer to a request stays in the status after the next reconcile', async () => {
+    await world.reconcile();
     world.clock.step(minutes(1));
     world.idp.outage = new Failure('ClientSecretRejected', 'no');
     world.cluster.annotate(KEY, REQUEST);
-    await world.pass();
-    await world.pass();
+    await world.reconcile();
+    await world.reconcile();
 
     expect(world.summary('Stalled')).toBe('True ClientSecretRejected');
   });
 
   it('a failure that needs a person is not told any more of a suspended credential', async () => {
-    await world.pass();
+    await world.reconcile();
     world.clock.step(minutes(1));
     world.idp.outage = new Failure('ClientSecretRejected', 'no');
     world.cluster.annotate(KEY, REQUEST);
-    await world.pass();
+    await world.reconcile();
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Stalled')).toBe('absent');
 
     // The renewal is to be tried again
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
-    const resumed = await world.pass();
+    const resumed = await world.reconcile();
     expect(world.summary('Stalled')).toBe('True ClientSecretRejected');
     world.idp.outage = undefined;
     await world.runFor(minutes(3), resumed);
@@ -45,15 +45,15 @@ describe('what happens in the middle of something else', () => {
   });
 
   it('a failure of an edited spec ends when the edit is taken back', async () => {
-    await world.pass();
+    await world.reconcile();
     world.clock.step(minutes(1));
     world.idp.outage = new Failure('InvalidScope', 'no');
     const { scope } = world.cluster.credential(KEY)?.spec ?? { scope: '' };
     world.cluster.edit(KEY, (spec) => ({ ...spec, scope: 'unknown' }));
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Renewed')).toBe('False InvalidScope');
     world.cluster.edit(KEY, (spec) => ({ ...spec, scope }));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Renewed')).toBe('True TokenValid');
@@ -62,10 +62,10 @@ describe('what happens in the middle of something else', () => {
 
   it('a request soon after a refusal leads to an attempt, if later', async () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
-    await world.pass();
+    await world.reconcile();
     world.clock.step(seconds(10));
     world.cluster.annotate(KEY, REQUEST);
-    await world.runFor(minutes(2), await world.pass());
+    await world.runFor(minutes(2), await world.reconcile());
 
     expect(world.tokenRequests).toBe(2);
   });
@@ -74,7 +74,7 @@ describe('what happens in the middle of something else', () => {
     world.cluster.put(aCredential({ target: { deletionPolicy: 'Retain' } }));
     world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
     const release = world.limiter.hold();
-    const transient = world.pass();
+    const transient = world.reconcile();
     await until(() => world.limiter.waiting > 0);
     world.cluster.remove(KEY);
     release();

@@ -17,7 +17,7 @@ describe('a credential whose target is large', () => {
   const requests = () => world.cluster.requests.splice(0);
 
   it('is read for each reconcile, and gets what its spec says', async () => {
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(world.cluster.stored(TARGET)).toMatchObject({
       labels: { team: 'loyalty' },
       data: { token: `${CANARY}-token-1`, motd: 'x' },
@@ -25,20 +25,20 @@ describe('a credential whose target is large', () => {
     expect(action).toEqual({ requeueAt: START + minutes(4) });
     expect(world.summary('Ready')).toBe('True TokenValid');
     requests();
-    await world.pass();
+    await world.reconcile();
     expect(requests()).toEqual(['readCredential loyalty']);
   });
 
   it('keeps its token, and is tried again, while it can not be read', async () => {
-    await world.pass();
+    await world.reconcile();
     requests();
     world.clock.step(minutes(4));
     world.cluster.failNext('readCredential');
-    expect(await world.pass()).toMatchObject({ requeueAt: expect.any(Number) });
+    expect(await world.reconcile()).toMatchObject({ requeueAt: expect.any(Number) });
     expect(requests()).toEqual(['readCredential loyalty']);
     expect(world.cluster.stored(TARGET)?.data['token']).toBe(`${CANARY}-token-1`);
     expect(world.summary('Ready')).toBe('True TokenValid');
-    await world.pass();
+    await world.reconcile();
     expect(world.cluster.stored(TARGET)?.data['token']).toBe(`${CANARY}-token-2`);
   });
 });

@@ -36,10 +36,10 @@ const presents = (password: string) =>
     data: { client_secret: GOOD_SECRET, username: USERNAME, password },
   });
 
-/** A pass whose request has to wait for longer than anybody has patience. Answers how to let it go. */
+/** A reconcile whose request waits for longer than the patience of any credential. Returns how to let it go. */
 async function outOfPatience(): Promise<() => void> {
   const release = world.limiter.hold();
-  const transient = world.pass();
+  const transient = world.reconcile();
   await until(() => world.limiter.waiting > 0);
   world.clock.step(minutes(1));
   await transient;
@@ -51,7 +51,7 @@ describe('a right password', () => {
     presents(WRONG_PASSWORD);
     const release = await outOfPatience();
     presents(GOOD_PASSWORD);
-    const transient = world.pass();
+    const transient = world.reconcile();
     release();
     await until(() => world.tokenRequests > 0);
     world.clock.step(seconds(2));
@@ -63,11 +63,11 @@ describe('a right password', () => {
 
   it('that waits for its turn is not taken for the wrong one before it', async () => {
     presents(WRONG_PASSWORD);
-    await world.pass();
+    await world.reconcile();
     world.clock.step(minutes(16));
     presents(GOOD_PASSWORD);
     const release = await outOfPatience();
-    const again = world.pass();
+    const again = world.reconcile();
     release();
     await again;
 
@@ -77,18 +77,18 @@ describe('a right password', () => {
 
 describe('a client secret', () => {
   it('is sent at once although the wrong one before it was still waiting for its turn', async () => {
-    await world.pass();
+    await world.reconcile();
     world.clock.step(SETTINGS.renewal.minimum);
     world.cluster.putSecret(SOURCE, {
       data: { client_secret: WRONG_SECRET, username: USERNAME, password: GOOD_PASSWORD },
     });
     const release = world.limiter.hold();
-    const transient = world.pass();
+    const transient = world.reconcile();
     await until(() => world.limiter.waiting > 0);
     world.clock.step(minutes(5));
     await transient;
     presents(GOOD_PASSWORD);
-    const again = world.pass();
+    const again = world.reconcile();
     release();
     await again;
 
@@ -96,7 +96,7 @@ describe('a client secret', () => {
   });
 });
 
-it('a request that breaks is not waited for again: the next pass asks again', async () => {
+it('a request that breaks is not waited for again: the next reconcile asks again', async () => {
   const response = world.idp.response;
   let isBroken = true;
   world.source = (request) => {
@@ -104,8 +104,8 @@ it('a request that breaks is not waited for again: the next pass asks again', as
     isBroken = false;
     throw new Error('a bug');
   };
-  await expect(world.pass()).rejects.toThrow('a bug');
-  const transient = world.pass();
+  await expect(world.reconcile()).rejects.toThrow('a bug');
+  const transient = world.reconcile();
   world.clock.step(seconds(2));
   await transient;
 
@@ -119,24 +119,24 @@ describe('a password that waits for its turn', () => {
   ])('is not sent when its Secret is %s by then', async (_, withdraw) => {
     presents(WRONG_PASSWORD);
     const release = world.limiter.hold();
-    await world.onePass();
+    await world.reconcileOnce();
     withdraw();
-    await world.onePass();
+    await world.reconcileOnce();
     release();
     await settled();
 
     expect(asked()).toEqual([]);
     expect(world.enqueued).toEqual(new Set([KEY]));
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(asked()).toEqual([]);
   });
 
   it('keeps its place when its Secret can not be read', async () => {
     const release = world.limiter.hold();
-    await world.onePass();
+    await world.reconcileOnce();
     presents(GOOD_PASSWORD);
     world.cluster.failNext('readSecret', OUTAGE);
-    await world.onePass();
+    await world.reconcileOnce();
     release();
     await settled();
 
@@ -148,15 +148,15 @@ describe('a password that waits for its turn', () => {
 describe('a rejected password', () => {
   beforeEach(async () => {
     presents(WRONG_PASSWORD);
-    await world.pass();
+    await world.reconcile();
     asked();
   });
 
   it('is what the status tells of again when nothing else stands in the way any more', async () => {
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
-    await world.pass();
+    await world.reconcile();
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual([]);
     expect(world.summary('Ready')).toBe('False CredentialsRejected');
@@ -167,7 +167,7 @@ describe('a rejected password', () => {
   it('is tried once more on request, if later when it was rejected a moment ago', async () => {
     world.clock.step(seconds(10));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(action).toEqual({ requeueAt: START + seconds(30) });
     await world.runFor(hours(1), action);
 
@@ -178,7 +178,7 @@ describe('a rejected password', () => {
     world.clock.step(seconds(2));
     world.clock.jump(-hours(5));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual(['password']);
   });
@@ -187,7 +187,7 @@ describe('a rejected password', () => {
     world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
     world.cluster.failNext('applyStatus', OUTAGE);
-    await world.runFor(hours(1), await world.pass());
+    await world.runFor(hours(1), await world.reconcile());
 
     expect(asked()).toEqual(['password']);
     expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('now');
@@ -199,10 +199,10 @@ describe('a rejected password', () => {
     world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
     world.cluster.failNext('applyStatus', OUTAGE);
-    await world.pass();
+    await world.reconcile();
     world.idp.outage = undefined;
     world.clock.step(minutes(1));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
@@ -214,17 +214,17 @@ describe('a renew request for a credential whose Secret', () => {
     ['is faulty', () => presents(`${WRONG_PASSWORD}\n`)],
   ])('%s is open until the Secret has been put right', async (_, spoil) => {
     presents(WRONG_PASSWORD);
-    await world.pass();
+    await world.reconcile();
     spoil();
     world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
     asked();
-    expect(await world.runFor(hours(1), await world.pass())).toBe('await-change');
+    expect(await world.runFor(hours(1), await world.reconcile())).toBe('await-change');
     expect(asked()).toEqual([]);
     expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBeUndefined();
     world.idp.goodPassword = WRONG_PASSWORD;
     presents(WRONG_PASSWORD);
-    await world.runFor(minutes(1), await world.pass());
+    await world.runFor(minutes(1), await world.reconcile());
 
     expect(asked()).toEqual(['password']);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -236,18 +236,18 @@ describe('a rejection that comes in while the credential is suspended', () => {
   it('does not answer a renew request that is made when it is resumed', async () => {
     presents(WRONG_PASSWORD);
     const release = world.idp.hold();
-    await world.onePass();
+    await world.reconcileOnce();
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
-    await world.onePass();
+    await world.reconcileOnce();
     release();
     await until(() => world.enqueued.has(KEY));
-    await world.onePass();
+    await world.reconcileOnce();
     asked();
     world.clock.step(hours(1));
     world.idp.goodPassword = WRONG_PASSWORD;
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual(['password']);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -257,7 +257,7 @@ describe('a rejection that comes in while the credential is suspended', () => {
 describe('a session', () => {
   it('from a planned login is not given up because it could not be stored at once', async () => {
     world.idp.sessionMax = minutes(40);
-    let action = await world.pass();
+    let action = await world.reconcile();
     while (world.idp.grants('password') < 2) {
       if (action === 'await-change') throw new Error('no renewal');
       const before = world.idp.liveSessions;
@@ -265,7 +265,7 @@ describe('a session', () => {
       world.clock.step(action.requeueAt - world.clock.now());
       const isNear = world.clock.now() > START + minutes(34);
       if (isNear) world.cluster.failNext('applySecret', OUTAGE);
-      action = await world.pass();
+      action = await world.reconcile();
     }
     asked();
     await world.runFor(minutes(5), action);
@@ -274,7 +274,7 @@ describe('a session', () => {
   });
 
   it('that a login has not renewed is not gone on with: its refresh token is spent', async () => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     world.idp.loseSessions();
     world.idp.givesRefreshTokens = false;
     asked();
@@ -293,16 +293,16 @@ describe('a session', () => {
   });
 
   it('that has ended is not asked again, even when its Secret can not be deleted', async () => {
-    await world.pass();
+    await world.reconcile();
     world.idp.loseSessions();
     world.idp.goodPassword = 'changed';
     world.clock.step(minutes(4));
     for (let times = 0; times < 4; times += 1) world.cluster.failNext('deleteSecret', OUTAGE);
     asked();
-    await world.pass();
+    await world.reconcile();
     world.clock.step(minutes(1));
-    await world.pass();
-    await world.pass();
+    await world.reconcile();
+    await world.reconcile();
 
     expect(asked()).toEqual(['refresh_token', 'password']);
     expect(world.summary('Renewed')).toBe('False CredentialsRejected');
@@ -322,7 +322,7 @@ it('a rejected password is not presented again with another scope', async () => 
   presents(WRONG_PASSWORD);
   const spec = { grantType: 'password', scope: 'openid profile' } as const;
   world.cluster.put(aCredential({ metadata: { name: 'other' }, spec }));
-  await whileTurnsCome(Promise.all([world.pass(), world.pass('shop/other')]));
+  await whileTurnsCome(Promise.all([world.reconcile(), world.reconcile('shop/other')]));
   expect(asked()).toEqual(['password']);
   expect(world.summary('Ready', 'shop/other')).toBe('False CredentialsRejected');
 });
@@ -332,18 +332,18 @@ it('nor is it after a 429 for the other scope', async () => {
   world.cluster.put(aCredential({ metadata: { name: 'other' }, spec }));
   world.idp.outage = new Failure('RateLimited', 'Too many requests', { retryAfter: seconds(1) });
   presents(WRONG_PASSWORD);
-  await whileTurnsCome(Promise.all([world.pass(), world.pass('shop/other')]));
+  await whileTurnsCome(Promise.all([world.reconcile(), world.reconcile('shop/other')]));
   world.idp.outage = undefined;
   asked();
   world.clock.step(minutes(1));
-  await whileTurnsCome(Promise.all([world.pass(), world.pass('shop/other')]));
+  await whileTurnsCome(Promise.all([world.reconcile(), world.reconcile('shop/other')]));
   expect(asked()).toEqual(['password']);
 });
 
 it('a session that has expired by our clock is logged out, for the clock may be wrong', async () => {
-  await world.pass();
+  await world.reconcile();
   world.clock.jump(hours(200));
-  await whileTurnsCome(world.pass());
+  await whileTurnsCome(world.reconcile());
   expect(asked()).toEqual(['password', 'password']);
   expect(world.idp.logouts).toHaveLength(1);
 });
@@ -354,7 +354,7 @@ it.each([
 ])(
   'a session whose refresh token was taken for a used one is logged out when the login succeeds %s',
   async (_, failures) => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     const responses = [
       new Failure('RefreshTokenReused', 'The refresh token was used before'),
       ...Array.from({ length: failures }, () => new Failure('ServerUnavailable', 'Bad gateway')),
@@ -370,7 +370,7 @@ it.each([
 it('a token that would expire before the one in place is not taken again at the next try', async () => {
   world.idp.sessionMax = minutes(5);
   world.source = endingEarlier(world, seconds(3));
-  const first = await world.pass();
+  const first = await world.reconcile();
   await world.runFor(minutes(4) + seconds(50), first);
   expect(asked()).toEqual(['password', 'refresh_token', 'password']);
   expect(world.summary('Ready')).toBe('True TokenValid');
@@ -379,7 +379,7 @@ it('a token that would expire before the one in place is not taken again at the 
 it('a token that ends with the session as the one in place does is a renewal, though servers count in whole seconds', async () => {
   world.idp.sessionMax = minutes(5);
   world.source = endingEarlier(world, seconds(1));
-  const first = await world.pass();
+  const first = await world.reconcile();
   await world.runFor(minutes(4) + seconds(10), first);
   expect(asked()).toEqual(['password', 'refresh_token']);
   expect(world.summary('Renewed')).toBe('True RenewedOnSchedule');

@@ -46,7 +46,7 @@ describe('a Secret to merge into', () => {
   });
 
   it('is awaited, then filled without touching the rest', async () => {
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(world.summary('Ready')).toBe('False TargetMissing');
     expect(world.condition('Renewed')?.message).toContain('convercus.io/merge: loyalty');
     expect(world.tokenRequests).toBe(0);
@@ -54,7 +54,7 @@ describe('a Secret to merge into', () => {
     putTheirs();
     allow('loyalty');
     requests();
-    await world.pass();
+    await world.reconcile();
     expect(requests()).not.toContain('readSecret loyalty-token');
     expect(stored()).toMatchObject({
       type: 'Opaque',
@@ -66,7 +66,7 @@ describe('a Secret to merge into', () => {
   it('stays as it is when its owner has passed it on, which the watch has not shown', async () => {
     putTheirs();
     allow('loyalty');
-    await world.pass();
+    await world.reconcile();
     const shown = world.cluster.secret('shop', 'loyalty-token');
     allow('other');
     const before = stored();
@@ -74,11 +74,11 @@ describe('a Secret to merge into', () => {
     const isShown = world.cluster.secret.bind(world.cluster);
     world.cluster.secret = (namespace, name) =>
       name === 'loyalty-token' ? shown : isShown(namespace, name);
-    await world.pass();
+    await world.reconcile();
     expect(stored()).toEqual(before);
 
     world.cluster.secret = isShown;
-    await world.pass();
+    await world.reconcile();
     expect(stored()).toEqual(before);
     expect(world.summary('Renewed')).toBe('False MergeNotAllowed');
   });
@@ -91,7 +91,7 @@ describe('a Secret to merge into', () => {
     allow(name);
     const before = stored();
     requests();
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
 
     expect(world.summary('Ready')).toBe('False MergeNotAllowed');
     expect(world.summary('Stalled')).toBe('True MergeNotAllowed');
@@ -100,7 +100,7 @@ describe('a Secret to merge into', () => {
     expect(world.tokenRequests).toBe(0);
 
     allow('loyalty');
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Stalled')).toBe('absent');
   });
@@ -108,10 +108,10 @@ describe('a Secret to merge into', () => {
   it('that does not allow it any more keeps its token until that expires', async () => {
     putTheirs();
     allow('loyalty');
-    await world.pass();
+    await world.reconcile();
     allow();
     const before = stored();
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Renewed')).toBe('False MergeNotAllowed');
 
@@ -122,7 +122,7 @@ describe('a Secret to merge into', () => {
     expect(world.tokenRequests).toBe(1);
 
     allow('loyalty');
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.tokenRequests).toBe(2);
   });
@@ -130,17 +130,17 @@ describe('a Secret to merge into', () => {
   it('of version 0.1.0 is told, and costs nothing once its owner allows it', async () => {
     putTheirs();
     allow('loyalty');
-    await world.pass();
+    await world.reconcile();
     forgetPolicy();
     allow();
     world.restart();
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Renewed')).toBe('False MergeNotAllowed');
 
     allow('loyalty');
     requests();
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(requests()).toEqual(['readSecret loyalty-token', 'applyStatus loyalty']);
     expect(world.summary('Renewed')).toBe('True TokenValid');
     expect(world.tokenRequests).toBe(1);
@@ -153,7 +153,7 @@ describe('a Secret to merge into', () => {
     putTheirs();
     allow('loyalty');
     const release = world.idp.hold();
-    const pass = world.pass();
+    const reconcile = world.reconcile();
     const apply = world.cluster.applySecret.bind(world.cluster);
     world.cluster.applySecret = (desired) => {
       world.cluster.applySecret = apply;
@@ -161,7 +161,7 @@ describe('a Secret to merge into', () => {
       return apply(desired);
     };
     release();
-    await world.runFor(seconds(30), await pass);
+    await world.runFor(seconds(30), await reconcile);
 
     expect(token()).toBeUndefined();
     expect(world.summary('Ready')).toBe('False MergeNotAllowed');
@@ -176,7 +176,7 @@ describe('a Secret to merge into', () => {
       world = World.with({ target });
       const managers = { 'data.DB_PASSWORD': 'kubectl' };
       putTheirs({ data: { DB_PASSWORD: '4711' }, managers });
-      const action = await world.pass();
+      const action = await world.reconcile();
       const { conditions } = world.cluster.statusOf(KEY) ?? {};
       const { requests, events } = world.cluster;
       told.add(
@@ -194,7 +194,7 @@ describe('a Secret to merge into', () => {
     world = World.with({ target: { ...MERGE, labels, annotations } });
     putTheirs();
     allow('loyalty');
-    const action = await world.pass();
+    const action = await world.reconcile();
     await world.runFor(hours(1), action);
 
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -207,12 +207,12 @@ describe('a Secret to merge into', () => {
 
   it('is not Ready when it is the leftover target of another credential', async () => {
     const other = World.with({ metadata: { name: 'other' }, target: { deletionPolicy: 'Retain' } });
-    await other.pass('shop/other');
+    await other.reconcile('shop/other');
     const leftover = other.cluster.stored('shop/other-token');
     if (leftover === undefined) throw new Error('unreachable');
     world.cluster.putSecret(TARGET, leftover);
     allow('loyalty');
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
   });
@@ -236,7 +236,7 @@ describe('a Secret that another credential has merged into', () => {
     world = World.with({ target: MERGE });
     putTheirs();
     allow('loyalty');
-    await world.pass();
+    await world.reconcile();
   });
 
   it.each([
@@ -245,14 +245,14 @@ describe('a Secret that another credential has merged into', () => {
   ])('that is gone, by %s, is taken over without another token request', async (_, age) => {
     age();
     rename();
-    const action = await world.pass(NEW);
+    const action = await world.reconcile(NEW);
 
     expect(world.summary('Ready', NEW)).toBe('True TokenValid');
     expect(annotation('credential')).toBe('new');
     expect(managerOf('data.token')).toContain('convercus-operator.new');
     expect(world.tokenRequests).toBe(1);
 
-    await world.pass(KEY);
+    await world.reconcile(KEY);
     await world.runFor(minutes(60), action, NEW);
     expect(managerOf('data.token')).toBe('convercus-operator.new');
     expect(world.summary('Ready', NEW)).toBe('True TokenValid');
@@ -263,25 +263,25 @@ describe('a Secret that another credential has merged into', () => {
     rename();
     world.idp.outage = OFFLINE;
     world.restart();
-    await world.pass(NEW);
+    await world.reconcile(NEW);
     expect(world.summary('Ready', NEW)).toBe('False NetworkError');
 
     world.cluster.edit(NEW, (spec) => ({ ...spec, environment: 'moon' }));
-    await world.pass(NEW);
+    await world.reconcile(NEW);
     expect(world.summary('Ready', NEW)).toBe('False InvalidSpec');
   });
 
   it('stays with that one, also when an older one names it, until its owner passes it on', async () => {
     putNew({ creationTimestamp: '2026-08-01T00:00:00Z' });
-    await world.pass(NEW);
-    await world.pass();
+    await world.reconcile(NEW);
+    await world.reconcile();
     expect(world.summary('Ready', NEW)).toBe('False TargetNotOurs');
     expect(world.summary('Renewed')).toBe('True Issued');
 
     allow('new');
     world.clock.step(minutes(4));
-    await world.pass();
-    await world.pass(NEW);
+    await world.reconcile();
+    await world.reconcile(NEW);
     expect(world.summary('Ready', NEW)).toBe('True TokenValid');
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
     expect(managerOf('data.token')).toBe('convercus-operator.new');
@@ -291,12 +291,12 @@ describe('a Secret that another credential has merged into', () => {
     world.cluster.unwatch(KEY);
     putNew();
     world.clock.step(minutes(4));
-    await world.pass(NEW);
+    await world.reconcile(NEW);
     expect(world.summary('Ready', NEW)).toBe('False MergeNotAllowed');
     expect(token()).toBe(`${CANARY}-token-1`);
 
     allow('new');
-    await world.pass(NEW);
+    await world.reconcile(NEW);
     expect(world.summary('Ready', NEW)).toBe('True TokenValid');
     expect(managerOf('data.token')).toBe('convercus-operator.new');
   });
@@ -305,7 +305,7 @@ describe('a Secret that another credential has merged into', () => {
     rename();
     world.cluster.putSecret(TARGET, { managers: { ...stored()?.managers, 'data.token': 'helm' } });
     world.clock.step(minutes(4));
-    await world.pass(NEW);
+    await world.reconcile(NEW);
 
     expect(world.summary('Ready', NEW)).toBe('False TargetNotOurs');
     expect(token()).toBe(`${CANARY}-token-1`);
@@ -321,7 +321,7 @@ describe('a Secret that another credential has merged into', () => {
       world.cluster.putSecret(TARGET, { data: { token: `${CANARY}-theirs` } });
       return written;
     };
-    const action = await world.pass(NEW);
+    const action = await world.reconcile(NEW);
     expect(token()).toBe(`${CANARY}-theirs`);
 
     await world.runFor(minutes(1), action, NEW);
@@ -332,7 +332,7 @@ describe('a Secret that another credential has merged into', () => {
     forgetName();
     world.restart();
     requests();
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(requests()).not.toContain('applySecret loyalty-token');
     expect(world.tokenRequests).toBe(1);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -350,7 +350,7 @@ describe('what a credential has merged into a Secret', () => {
     world = World.with({ target: { ...MERGE, deletionPolicy, data } });
     putTheirs();
     allow('loyalty');
-    await world.pass();
+    await world.reconcile();
     expect(token()).toBeDefined();
     requests();
   }
@@ -364,7 +364,7 @@ describe('what a credential has merged into a Secret', () => {
   it('goes with it, and nothing else does', async () => {
     await merged();
     world.cluster.remove(KEY);
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
 
     expect(requests()).toEqual(['readCredential loyalty', 'applySecret loyalty-token']);
     expect(stored()).toMatchObject({
@@ -374,7 +374,7 @@ describe('what a credential has merged into a Secret', () => {
     });
     expect(Object.keys(stored()?.annotations ?? {})).toEqual(['convercus.io/merge']);
     expect(Object.keys(stored()?.data ?? {})).toEqual(['theirs']);
-    await world.pass();
+    await world.reconcile();
     expect(requests()).toEqual([]);
   });
 
@@ -382,7 +382,7 @@ describe('what a credential has merged into a Secret', () => {
     await merged();
     world.cluster.remove(KEY);
     world.restart();
-    await world.pass();
+    await world.reconcile();
     expectNothingOfOurs();
   });
 
@@ -394,17 +394,17 @@ describe('what a credential has merged into a Secret', () => {
     await merged();
     happens();
     world.cluster.remove(KEY);
-    await world.pass();
+    await world.reconcile();
     expectNothingOfOurs();
   });
 
   it('lets a successor of another name have its keys', async () => {
     await merged();
     world.cluster.remove(KEY);
-    await world.pass();
+    await world.reconcile();
     putNew();
     allow('new');
-    await world.pass(NEW);
+    await world.reconcile(NEW);
     expect(world.summary('Ready', NEW)).toBe('True TokenValid');
     expect(managerOf('data.token')).toBe('convercus-operator.new');
     expect(stored()?.data).not.toHaveProperty('note');
@@ -415,15 +415,15 @@ describe('what a credential has merged into a Secret', () => {
     const before = stored();
     const resource = world.cluster.credential(KEY);
     world.cluster.remove(KEY);
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     world.restart();
-    await world.pass();
+    await world.reconcile();
     expect(stored()).toEqual(before);
 
     if (resource === undefined) throw new Error('unreachable');
     const { status: _, ...fresh } = resource;
     world.cluster.put({ ...fresh, metadata: { ...fresh.metadata, uid: 'another' } });
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.tokenRequests).toBe(1);
   });
@@ -431,16 +431,16 @@ describe('what a credential has merged into a Secret', () => {
   it('with deletionPolicy Retain goes to the one that its owner passes it on to', async () => {
     await merged('Retain');
     world.cluster.remove(KEY);
-    await world.pass();
+    await world.reconcile();
     putNew();
     allow('new');
     world.clock.step(minutes(4));
-    await world.pass(NEW);
+    await world.reconcile(NEW);
     expect(world.summary('Ready', NEW)).toBe('True TokenValid');
 
-    await world.pass();
+    await world.reconcile();
     world.cluster.remove(NEW);
-    await world.pass(NEW);
+    await world.reconcile(NEW);
     expect(stored()?.data).toEqual({ theirs: 'stays', note: 'literal' });
   });
 
@@ -450,7 +450,7 @@ describe('what a credential has merged into a Secret', () => {
     const before = stored();
     world.cluster.remove(KEY);
     world.restart();
-    await world.pass();
+    await world.reconcile();
     expect(stored()).toEqual(before);
   });
 
@@ -458,7 +458,7 @@ describe('what a credential has merged into a Secret', () => {
     await merged();
     const before = stored();
     world.cluster.unwatch(KEY);
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(stored()).toEqual(before);
     expect(requests()).toEqual(['readCredential loyalty']);
   });
@@ -467,7 +467,7 @@ describe('what a credential has merged into a Secret', () => {
     await merged();
     world.cluster.remove(KEY);
     world.cluster.put(aCredential({ metadata: { uid: 'again' }, target: { name: 'own' } }));
-    await world.pass();
+    await world.reconcile();
     expectNothingOfOurs();
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
@@ -477,7 +477,7 @@ describe('what a credential has merged into a Secret', () => {
     world.cluster.remove(KEY);
     const target = { name: 'loyalty-token', creationPolicy: 'Owner' } as const;
     world.cluster.put(aCredential({ metadata: { uid: 'again' }, target }));
-    await world.pass();
+    await world.reconcile();
     expectNothingOfOurs();
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
   });
@@ -488,7 +488,7 @@ describe('what a credential has merged into a Secret', () => {
     putTheirs({ uid: 'made-again', managers: {} });
     const before = stored();
     world.cluster.remove(KEY);
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(stored()).toEqual(before);
     expect(requests()).toEqual([]);
   });
@@ -503,7 +503,7 @@ describe('what a credential has merged into a Secret', () => {
       world.cluster.readCredential = read;
       return read(...args);
     };
-    const action = await world.pass();
+    const action = await world.reconcile();
     const before = stored();
     await world.runFor(minutes(10), action);
     expect(stored()).toEqual(before);
@@ -516,7 +516,7 @@ describe('what a credential has merged into a Secret', () => {
       world.cluster.failNext(call);
       world.cluster.failNext(call);
       world.cluster.remove(KEY);
-      const action = await world.pass();
+      const action = await world.reconcile();
       expect(action).not.toBe('await-change');
       await world.runFor(minutes(1), action);
       expectNothingOfOurs();
@@ -528,7 +528,7 @@ describe('what a credential has merged into a Secret', () => {
     const refused = new Failure('TargetRefused', 'The API server refuses to store it');
     world.cluster.failWhile('applySecret', () => true, refused);
     world.cluster.remove(KEY);
-    await world.runFor(hours(4), await world.pass());
+    await world.runFor(hours(4), await world.reconcile());
     const tries = requests().filter((each) => each === 'applySecret loyalty-token');
     expect(tries.length).toBeGreaterThan(3);
     expect(tries.length).toBeLessThan(25);
@@ -545,14 +545,14 @@ describe('what a credential has merged into a Secret', () => {
         }),
       );
       allow('new');
-      await world.pass(NEW);
+      await world.reconcile(NEW);
       expect(world.summary('Ready', NEW)).toBe('True TokenValid');
       expect(token()).toBe(`${CANARY}-token-1`);
-      await world.pass();
+      await world.reconcile();
       expect(token()).toBe(`${CANARY}-token-1`);
 
       world.cluster.remove(KEY);
-      await world.pass();
+      await world.reconcile();
       expect(Object.keys(stored()?.data ?? {}).sort()).toEqual(['other', 'theirs']);
       expect(annotation('credential')).toBe('new');
       expect(world.tokenRequests).toBe(1);
@@ -564,11 +564,11 @@ describe('what a credential has merged into a Secret', () => {
     putNew();
     allow('new');
     world.clock.step(minutes(4));
-    await world.pass(NEW);
+    await world.reconcile(NEW);
     world.cluster.remove(KEY);
-    await world.pass();
+    await world.reconcile();
     world.cluster.remove(NEW);
-    await world.pass(NEW);
+    await world.reconcile(NEW);
     expect(stored()?.data).toEqual({ theirs: 'stays', note: 'literal' });
   });
 });

@@ -32,7 +32,7 @@ describe('an API server that fails', () => {
   it.each(CALLS)('once at %s costs a short wait, and is not told', async (call) => {
     const before = hideTarget(call);
     world.cluster.failNext(call);
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(world.cluster.statusOf(KEY)).toEqual(before);
     await world.runFor(seconds(10), action);
 
@@ -46,7 +46,7 @@ describe('an API server that fails', () => {
     'to answer %s, though it did it, costs no second token request',
     async (call) => {
       world.cluster.failNext(call, undefined, true);
-      await world.runFor(seconds(10), await world.pass());
+      await world.runFor(seconds(10), await world.reconcile());
 
       expect(world.tokenRequests).toBe(1);
       expect(world.summary('Ready')).toBe('True TokenValid');
@@ -58,8 +58,8 @@ describe('an API server that fails', () => {
     async (call) => {
       hideTarget(call);
       for (let times = 0; times < 4; times += 1) world.cluster.failNext(call);
-      await world.pass();
-      const action = await world.pass();
+      await world.reconcile();
+      const action = await world.reconcile();
       expect(world.summary('Ready')).toBe('False ClusterUnavailable');
       expect(world.summary('Stalled')).toBe('absent');
 
@@ -74,7 +74,7 @@ describe('an API server that fails', () => {
     const waits: number[] = [];
     for (let times = 0; times < 12; times += 1) {
       world.cluster.failNext('applyStatus');
-      const action = await world.pass();
+      const action = await world.reconcile();
       if (action === 'await-change') throw new Error('never enqueued again');
       waits.push(action.requeueAt - world.clock.now());
     }
@@ -85,14 +85,14 @@ describe('an API server that fails', () => {
   });
 
   it('while a token is in place does not make it less Ready', async () => {
-    await world.pass();
+    await world.reconcile();
     world.cluster.putSecret(TARGET, {
       annotations: world.cluster.stored(TARGET)?.annotations ?? {},
     });
     world.cluster.failNext('readSecret');
     world.cluster.failNext('readSecret');
-    await world.pass();
-    await world.pass();
+    await world.reconcile();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Renewed')).toBe('False ClusterUnavailable');
@@ -102,7 +102,7 @@ describe('an API server that fails', () => {
   it('to store a refusal asks the token endpoint no second time', async () => {
     world.idp.outage = new Failure('RealmNotFound', 'There is no such realm');
     world.cluster.failNext('applyStatus');
-    await world.runFor(minutes(1), await world.pass());
+    await world.runFor(minutes(1), await world.reconcile());
 
     expect(world.tokenRequests).toBe(1);
     expect(world.summary('Ready')).toBe('False RealmNotFound');
@@ -113,7 +113,7 @@ describe('an API server that fails', () => {
     const waits: number[] = [];
     for (let times = 0; times < 6; times += 1) {
       world.cluster.failNext('applySecret', quota);
-      const action = await world.pass();
+      const action = await world.reconcile();
       if (action === 'await-change') throw new Error('never enqueued again');
       waits.push((action.requeueAt - world.clock.now()) / minutes(1));
     }
@@ -125,24 +125,24 @@ describe('an API server that fails', () => {
 
   it('because the credential is gone is left in peace', async () => {
     const release = world.idp.hold();
-    const transient = world.pass();
+    const transient = world.reconcile();
     await until(() => world.tokenRequests > 0);
     world.cluster.remove(KEY);
     release();
     await transient;
 
     expect(world.eventSummaries).toEqual([]);
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
   });
 });
 
 describe('a target that was edited while it could not be read', () => {
   it('is repaired once it can be read', async () => {
-    await world.pass();
+    await world.reconcile();
     world.cluster.putSecret(TARGET, { data: { token: 'nonsense' } });
     world.cluster.failNext('readSecret');
     world.cluster.failNext('readSecret');
-    const first = await world.pass();
+    const first = await world.reconcile();
     await world.runFor(seconds(30), first);
     expect(token()).toBe(`${CANARY}-token-1`);
   });
@@ -150,9 +150,9 @@ describe('a target that was edited while it could not be read', () => {
 
 describe('a clock', () => {
   it('that jumps ahead leads to a renewal, not to an expired token', async () => {
-    await world.pass();
+    await world.reconcile();
     world.clock.jump(hours(2));
-    await world.pass();
+    await world.reconcile();
 
     expect(token()).toBe(`${CANARY}-token-2`);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -160,12 +160,12 @@ describe('a clock', () => {
 
   it('that jumps back leads to one renewal for all who share the credential', async () => {
     world.cluster.put(aCredential({ metadata: { name: 'second' } }));
-    await world.pass();
-    await world.pass('shop/second');
+    await world.reconcile();
+    await world.reconcile('shop/second');
     world.clock.jump(-hours(2));
     for (const key of [KEY, 'shop/second', KEY, 'shop/second']) {
       world.clock.step(10);
-      await world.pass(key);
+      await world.reconcile(key);
     }
 
     expect(world.tokenRequests).toBe(2);
@@ -176,10 +176,10 @@ describe('a clock', () => {
   it('that jumps back does not make a refusal stand for longer', async () => {
     world.idp.outage = new Failure('ServerUnavailable', 'Bad gateway');
     world.clock.jump(hours(24));
-    await world.pass();
+    await world.reconcile();
     world.clock.jump(-hours(24));
     world.idp.outage = undefined;
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
@@ -188,10 +188,10 @@ describe('a clock', () => {
 describe('short-lived tokens', () => {
   it('are not published once they have expired', async () => {
     world.idp.validity = seconds(20);
-    await world.pass();
+    await world.reconcile();
     world.clock.step(seconds(25));
     world.cluster.removeSecret(TARGET);
-    await world.pass();
+    await world.reconcile();
 
     expect(token()).toBe(`${CANARY}-token-2`);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -199,7 +199,7 @@ describe('short-lived tokens', () => {
 
   it('are renewed no sooner than the minimum', async () => {
     world.idp.validity = seconds(20);
-    await world.runFor(minutes(5), await world.pass());
+    await world.runFor(minutes(5), await world.reconcile());
 
     expect(world.tokenRequests).toBe(11);
   });
@@ -208,7 +208,7 @@ describe('short-lived tokens', () => {
 describe('many credentials', () => {
   it('that are new go before renewals, but not before a token that would expire meanwhile', async () => {
     const world = World.with();
-    await world.runFor(minutes(4.5), await world.pass());
+    await world.runFor(minutes(4.5), await world.reconcile());
     const [first, renewal] = world.limiter.turns;
 
     expect(first?.deadline).toBe(START + minutes(1));
@@ -218,11 +218,11 @@ describe('many credentials', () => {
   it('that present the same client credential share every request', async () => {
     const names = ['a', 'b', 'c', 'd'];
     for (const name of names) world.cluster.put(aCredential({ metadata: { name } }));
-    await Promise.all(names.map((name) => world.pass(`shop/${name}`)));
+    await Promise.all(names.map((name) => world.reconcile(`shop/${name}`)));
     expect(world.tokenRequests).toBe(1);
 
     world.clock.step(minutes(4));
-    await Promise.all(names.map((name) => world.pass(`shop/${name}`)));
+    await Promise.all(names.map((name) => world.reconcile(`shop/${name}`)));
     expect(world.tokenRequests).toBe(2);
     const tokens = names.map((name) => world.cluster.stored(`shop/${name}-token`)?.data['token']);
     expect(tokens).toEqual(names.map(() => `${CANARY}-token-2`));
@@ -232,22 +232,22 @@ describe('many credentials', () => {
     const annotations = { 'convercus.io/renew-requested-at': 'now' };
     const names = ['a', 'b', 'c'];
     for (const name of names) world.cluster.put(aCredential({ metadata: { name } }));
-    for (const name of names) await world.pass(`shop/${name}`);
+    for (const name of names) await world.reconcile(`shop/${name}`);
     world.clock.step(minutes(1));
     for (const name of names) {
       world.cluster.annotate(`shop/${name}`, annotations);
-      await world.pass(`shop/${name}`);
+      await world.reconcile(`shop/${name}`);
     }
 
     expect(world.tokenRequests).toBe(2);
   });
 });
 
-describe('a pass that is told to stop', () => {
+describe('a reconcile that is told to stop', () => {
   it('writes nothing more', async () => {
     const stop = new AbortController();
     world.idp.hold();
-    const transient = world.pass(KEY, stop.signal);
+    const transient = world.reconcile(KEY, stop.signal);
     await until(() => world.tokenRequests > 0);
     stop.abort(new Error('the Lease is lost'));
 
@@ -257,7 +257,9 @@ describe('a pass that is told to stop', () => {
   });
 
   it('does not even begin to ask for a token', async () => {
-    await expect(world.pass(KEY, AbortSignal.abort(new Error('over')))).rejects.toThrow('over');
+    await expect(world.reconcile(KEY, AbortSignal.abort(new Error('over')))).rejects.toThrow(
+      'over',
+    );
     expect(world.tokenRequests).toBe(0);
   });
 });
@@ -266,17 +268,17 @@ describe('secrets', () => {
   it('stay out of everything that is shown, whatever happens', async () => {
     const odd = `${CANARY}"\\\n\u001b[31mü 100%&`;
     world.cluster.putSecret(SOURCE, { data: { client_secret: odd } });
-    await world.pass();
+    await world.reconcile();
     world.cluster.putSecret(SOURCE, { data: { other: odd } });
-    await world.pass();
+    await world.reconcile();
     world.cluster.putSecret(TARGET, { data: { token: odd }, controllerUid: 'theirs' });
-    await world.pass();
+    await world.reconcile();
     const target: ConvercusCredential['spec']['target'] = {
       ...aCredential().spec.target,
       data: { token: '{{client_secret}}' },
     };
     world.cluster.edit(KEY, (spec) => ({ ...spec, target }));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.logged.length).toBeGreaterThan(2);
     expect(world.shown).not.toContain(CANARY);
@@ -289,15 +291,15 @@ describe('a spec that becomes invalid while its token is on the way', () => {
     async (grantType) => {
       world = World.withPassword({ spec: { grantType } });
       const release = world.idp.hold();
-      await world.onePass(KEY);
+      await world.reconcileOnce(KEY);
       await until(() => world.idp.requests.length > 0);
       world.cluster.edit(KEY, (spec) => ({ ...spec, environment: 'nowhere' }));
-      await world.onePass(KEY);
+      await world.reconcileOnce(KEY);
       world.enqueued.clear();
       release();
       const idle = world.idle();
       if (grantType === 'password') await until(() => world.enqueued.has(KEY));
-      await world.onePass(KEY);
+      await world.reconcileOnce(KEY);
       await idle;
 
       expect(world.summary('Ready')).toBe('False InvalidSpec');
@@ -315,10 +317,10 @@ describe('a credentials Secret that is gone or faulty while the token is on the 
     ],
   ])('leaves no response behind for which a stop would wait (%s)', async (_, spoil) => {
     const release = world.idp.hold();
-    await world.onePass();
+    await world.reconcileOnce();
     await until(() => world.idp.requests.length > 0);
     spoil();
-    await world.onePass();
+    await world.reconcileOnce();
     world.enqueued.clear();
     release();
     await settled();
@@ -335,7 +337,7 @@ describe('a credentials Secret that is gone or faulty while the token is on the 
     expect(world.cluster.stored(SESSION)).toBeDefined();
     expect(world.idp.liveSessions).toBe(1);
     world.cluster.putSecret(SOURCE, { data: { ...source?.data } });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.tokenRequests).toBe(1);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -343,7 +345,7 @@ describe('a credentials Secret that is gone or faulty while the token is on the 
 
   it('keeps no end of a session for which a stop would wait', async () => {
     world = World.withPassword();
-    await world.pass();
+    await world.reconcile();
     world.idp.loseSessions();
     world.clock.step(minutes(4));
     await removeSourceInFlight(2);
@@ -356,13 +358,13 @@ describe('a credentials Secret that is gone or faulty while the token is on the 
 /** The credentials Secret goes while that request is in flight. Then its response comes. */
 async function removeSourceInFlight(request: number): Promise<void> {
   const release = world.idp.hold();
-  await world.onePass();
+  await world.reconcileOnce();
   await until(() => world.tokenRequests === request);
   world.cluster.removeSecret(SOURCE);
-  await world.onePass();
+  await world.reconcileOnce();
   release();
   await until(() => world.enqueued.has(KEY));
-  await world.onePass();
+  await world.reconcileOnce();
 }
 
 /** No response is left that has to be claimed before a stop. */

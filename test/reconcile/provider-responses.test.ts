@@ -64,7 +64,7 @@ describe('a wrong password whose refusal can not be read', () => {
       };
       world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET, ...account } });
       world.cluster.put(aCredential({ spec: { grantType } }));
-      await world.runFor(hours(24), await world.pass());
+      await world.runFor(hours(24), await world.reconcile());
 
       // After 20 minutes, 2 hours and 12 hours once more: a proxy may have refused the right one
       expect(seen.requests).toBe(4);
@@ -89,7 +89,7 @@ it('takes a password that a proxy has refused for the server when it is tried ag
   const account = { username: `${CANARY}-user`, password: GOOD_SECRET };
   world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET, ...account } });
   world.cluster.put(aCredential({ spec: { grantType: 'password' } }));
-  await world.runFor(minutes(25), await world.pass());
+  await world.runFor(minutes(25), await world.reconcile());
 
   expect(seen.requests).toBe(2);
   expect(world.summary('Ready')).toBe('True TokenValid');
@@ -138,7 +138,7 @@ describe('what is told of a guess', () => {
       });
       world.cluster.putSecret(SOURCE, { data: VALUES });
       world.cluster.put(aCredential({ spec: { grantType, scope: `openid ${guess}` } }));
-      await world.pass();
+      await world.reconcile();
       const { events, statuses } = world.cluster;
       told.add(
         JSON.stringify([events, statuses, world.logged]).replaceAll(/127\.0\.0\.1:\d+/g, ''),

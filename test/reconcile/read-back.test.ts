@@ -19,10 +19,10 @@ describe.each(['client_credentials', 'password'] as const)(
   (grantType) => {
     beforeEach(async () => {
       world = grantType === 'password' ? World.withPassword() : World.with({ spec: { grantType } });
-      await world.pass();
+      await world.reconcile();
       expect(grants()).toEqual([grantType]);
       world.restart();
-      await world.pass();
+      await world.reconcile();
     });
 
     it.each<[string, Partial<Target>, object]>([
@@ -31,7 +31,7 @@ describe.each(['client_credentials', 'password'] as const)(
     ])('an edit of %s writes them and asks for no token', async (_, change, expected) => {
       const before = stored();
       editTarget(change);
-      await world.pass();
+      await world.reconcile();
 
       expect(grants()).toEqual([]);
       expect(stored()).toMatchObject({ uid: before?.uid, data: before?.data, ...expected });
@@ -39,17 +39,17 @@ describe.each(['client_credentials', 'password'] as const)(
       expect(world.condition('Renewed')).toMatchObject({ status: 'True', reason: 'SpecChanged' });
       world.restart();
       world.cluster.requests.splice(0);
-      await world.pass();
+      await world.reconcile();
       expect(world.cluster.requests).toEqual([]);
     });
 
     it('an edit of the deletion policy gives the target up, or takes it back', async () => {
       editTarget({ deletionPolicy: 'Retain' });
-      await world.pass();
+      await world.reconcile();
       expect(stored()?.controllerUid).toBeUndefined();
       world.restart();
       editTarget({ deletionPolicy: 'Delete' });
-      await world.pass();
+      await world.reconcile();
 
       expect(stored()?.controllerUid).toBe('uid-of-loyalty');
       expect(grants()).toEqual([]);
@@ -57,7 +57,7 @@ describe.each(['client_credentials', 'password'] as const)(
 
     it('an edit of the renewal moves its date', async () => {
       world.cluster.edit(KEY, (spec) => ({ ...spec, renewal: { percent: 50, jitterPercent: 0 } }));
-      const action = await world.pass();
+      const action = await world.reconcile();
 
       expect(grants()).toEqual([]);
       expect(annotation('renew-at')).toBe('2026-09-21T12:02:30Z');
@@ -67,7 +67,7 @@ describe.each(['client_credentials', 'password'] as const)(
     it('an edit of the renewal to an earlier date than now renews', async () => {
       world.clock.step(minutes(3));
       world.cluster.edit(KEY, (spec) => ({ ...spec, renewal: { percent: 50, jitterPercent: 0 } }));
-      await world.pass();
+      await world.reconcile();
 
       expect(grants()).toEqual([grantType === 'password' ? 'refresh_token' : grantType]);
     });
@@ -77,7 +77,7 @@ describe.each(['client_credentials', 'password'] as const)(
       ['the data', ({ target, ...spec }) => ({ ...spec, target: { ...target, data: { a: 'b' } } })],
     ])('an edit of %s asks for a token', async (_, edit) => {
       world.cluster.edit(KEY, edit);
-      await world.pass();
+      await world.reconcile();
 
       expect(grants()).toHaveLength(1);
     });
@@ -86,7 +86,7 @@ describe.each(['client_credentials', 'password'] as const)(
       const data = { token: `${CANARY}-forged` };
       world.cluster.putSecret(TARGET, { data });
       editTarget({ labels: { team: 'shop' } });
-      await world.pass();
+      await world.reconcile();
 
       expect(grants()).toHaveLength(1);
       expect(stored()?.data).not.toEqual(data);
@@ -96,7 +96,7 @@ describe.each(['client_credentials', 'password'] as const)(
       world.clock.step(minutes(1));
       editTarget({ labels: { team: 'shop' } });
       world.cluster.annotate(KEY, { 'convercus.io/renew-requested-at': '1' });
-      await world.pass();
+      await world.reconcile();
 
       expect(grants()).toHaveLength(1);
     });
@@ -106,7 +106,7 @@ describe.each(['client_credentials', 'password'] as const)(
       const token = { subject: 'me' };
       world.cluster.put({ ...aCredentialOf(), status: { ...status, token } });
       editTarget({ labels: { team: 'shop' } });
-      await world.pass();
+      await world.reconcile();
 
       expect(world.cluster.statusOf(KEY)?.token).toEqual(token);
     });
@@ -117,9 +117,9 @@ describe.each(['client_credentials', 'password'] as const)(
 
 it('an edit of a word to the placeholder of that name publishes the token', async () => {
   world = World.with({ target: { data: { token: 'access_token' } } });
-  await world.pass();
+  await world.reconcile();
   editTarget({ data: { token: '{{access_token}}' } });
-  await world.pass();
+  await world.reconcile();
 
   expect(stored()?.data['token']).toBe(`${CANARY}-token-1`);
 });
@@ -128,21 +128,21 @@ it('an edit of labels is written although the login is rejected, which is not fo
   world = World.with({ spec: { grantType: 'legacy_login' } });
   const data = { username: USERNAME, password: GOOD_PASSWORD, org: 'abc' };
   world.cluster.putSecret(SOURCE, { data });
-  await world.pass();
+  await world.reconcile();
   world.clock.step(minutes(1));
   world.idp.goodPassword = 'another';
   world.cluster.annotate(KEY, { 'convercus.io/renew-requested-at': '1' });
-  await world.pass();
+  await world.reconcile();
   expect(world.summary('Renewed')).toBe('False CredentialsRejected');
   grants();
   editTarget({ labels: { team: 'shop' } });
-  await world.pass();
+  await world.reconcile();
 
   expect(stored()?.labels).toMatchObject({ team: 'shop' });
   expect(grants()).toEqual([]);
 
   world.restart();
-  await world.runFor(minutes(10), await world.pass());
+  await world.runFor(minutes(10), await world.reconcile());
   expect(world.summary('Renewed')).toBe('False CredentialsRejected');
   expect(grants()).toEqual([]);
 });
@@ -150,12 +150,12 @@ it('an edit of labels is written although the login is rejected, which is not fo
 describe('a target of version 0.1.0, which does not say what its data were made from', () => {
   it('is written with a new token after an edit', async () => {
     world = World.with();
-    await world.pass();
+    await world.reconcile();
     const { 'convercus.io/data-hash': _, ...annotations } = stored()?.annotations ?? {};
     world.cluster.putSecret(TARGET, { annotations });
     world.restart();
     editTarget({ labels: { team: 'shop' } });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.tokenRequests).toBe(2);
     expect(annotation('data-hash')).toBeDefined();
@@ -182,9 +182,9 @@ describe('a backup that is restored', () => {
 
   it('has its target adopted', async () => {
     world = World.with();
-    await world.pass();
+    await world.reconcile();
     restore({ uid: 'restored' });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(stored()?.controllerUid).toBe('restored');
@@ -192,12 +192,12 @@ describe('a backup that is restored', () => {
 
   it('of the target alone has it adopted without a token', async () => {
     world = World.with();
-    await world.pass();
+    await world.reconcile();
     const { uid: _, controllerUid: __, ...rest } = stored() ?? {};
     world.cluster.removeSecret(TARGET);
     world.cluster.putSecret(TARGET, rest);
     world.restart();
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(stored()?.controllerUid).toBe('uid-of-loyalty');
@@ -206,17 +206,17 @@ describe('a backup that is restored', () => {
 
   it('has its session replaced, whose refresh token may have been used since', async () => {
     world = World.withPassword();
-    await world.pass();
+    await world.reconcile();
     world.clock.step(hours(1));
     restore({ uid: 'restored' });
     grants();
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(grants()).toEqual(['password']);
     world.restart();
     world.clock.step(minutes(4));
-    await world.pass();
+    await world.reconcile();
     expect(grants()).toEqual(['refresh_token']);
   });
 });

@@ -35,7 +35,7 @@ const events = () => world.cluster.events.splice(0).map(({ type, reason }) => `$
 
 describe('the first sync', () => {
   it('publishes a token at the price of one read, two writes and one event', async () => {
-    const action = await world.pass();
+    const action = await world.reconcile();
 
     expect(token()).toBe(`${CANARY}-token-1`);
     expect(requests()).toEqual([
@@ -62,7 +62,7 @@ describe('the first sync', () => {
   });
 
   it('presents the client secret to the realm of the program', async () => {
-    await world.pass();
+    await world.reconcile();
 
     expect(world.idp.requests).toHaveLength(1);
     const [request] = world.idp.requests;
@@ -73,7 +73,7 @@ describe('the first sync', () => {
   it('creates a target that the watches have not shown without asking for it', async () => {
     world.cluster.hide(SOURCE);
     world.cluster.hide(TARGET);
-    await world.pass();
+    await world.reconcile();
 
     expect(requests()).toEqual([
       'readSecret convercus-abc',
@@ -86,7 +86,7 @@ describe('the first sync', () => {
   it('learns from the refusal that a target exists which the watches have not shown', async () => {
     world.cluster.putSecret(TARGET, { data: { password: 'theirs' } });
     world.cluster.hide(TARGET);
-    await world.runFor(seconds(10), await world.pass());
+    await world.runFor(seconds(10), await world.reconcile());
 
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
     expect(world.cluster.stored(TARGET)?.data).toEqual({ password: 'theirs' });
@@ -96,7 +96,7 @@ describe('the first sync', () => {
   it('of a Secret to merge into asks the API server first when the watches have not shown it', async () => {
     world.cluster.put(aCredential({ target: { creationPolicy: 'Merge' } }));
     world.cluster.hide(TARGET);
-    await world.pass();
+    await world.reconcile();
 
     expect(requests()).toContain('readSecretMeta loyalty-token');
     expect(world.summary('Ready')).toBe('False TargetMissing');
@@ -104,14 +104,14 @@ describe('the first sync', () => {
   });
 
   it('asks about another credentials Secret, named since, while a token is in place', async () => {
-    await world.pass();
+    await world.reconcile();
     world.cluster.putSecret('shop/another', { data: { client_secret: GOOD_SECRET } });
     world.cluster.hide('shop/another');
     const { spec, metadata } = aCredential({ metadata: { generation: 2 } });
     const credentialsSecretRef = { ...spec.credentialsSecretRef, name: 'another' };
     const status = world.cluster.statusOf(KEY);
     world.cluster.put(aCredential({ metadata, spec: { credentialsSecretRef }, status }));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.renewals).toEqual(['TokenMissing success', 'CredentialChanged success']);
   });
@@ -119,7 +119,7 @@ describe('the first sync', () => {
   it('says what is missing when there is no credentials Secret, and goes on once there is', async () => {
     world.cluster.removeSecret(SOURCE);
 
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(world.summary('Ready')).toBe('False InputMissing');
     expect(world.summary('Stalled')).toBe('True InputMissing');
     expect(events()).toEqual(['Warning InputMissing']);
@@ -127,7 +127,7 @@ describe('the first sync', () => {
     expect(world.tokenRequests).toBe(0);
 
     world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Stalled')).toBe('absent');
     expect(events()).toEqual(['Normal Recovered']);
@@ -136,15 +136,15 @@ describe('the first sync', () => {
   it('stops at a client secret that ends with a line break', async () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: `${GOOD_SECRET}\n` } });
 
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(world.summary('Ready')).toBe('False InputInvalid');
     expect(world.tokenRequests).toBe(0);
   });
 
   it('asks once with a wrong client secret, and again when it was corrected', async () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
-    const action = await world.pass();
-    await world.pass();
+    const action = await world.reconcile();
+    await world.reconcile();
     await world.runFor(minutes(10), action);
 
     expect(world.tokenRequests).toBe(1);
@@ -154,19 +154,19 @@ describe('the first sync', () => {
     expect(events()).toEqual(['Warning ClientSecretRejected']);
 
     world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
-    await world.pass();
+    await world.reconcile();
     expect(world.tokenRequests).toBe(2);
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
 
   it('reads the client secret again when the spec names another key of the same Secret', async () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET, right: GOOD_SECRET } });
-    await world.pass();
+    await world.reconcile();
     world.cluster.edit(KEY, ({ credentialsSecretRef: { name, keys }, ...spec }) => ({
       ...spec,
       credentialsSecretRef: { name, keys: { ...keys, clientSecret: 'right' } },
     }));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
@@ -174,8 +174,8 @@ describe('the first sync', () => {
   it('stops at a spec that the server can not fulfil, without asking again and again', async () => {
     world = World.with({ target: { data: { id: '{{id_token}}' } } });
 
-    const action = await world.pass();
-    await world.pass();
+    const action = await world.reconcile();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('False InvalidSpec');
     expect(world.summary('Stalled')).toBe('True InvalidSpec');
     expect(world.tokenRequests).toBe(1);
@@ -193,13 +193,13 @@ describe('the first sync', () => {
 
 describe('a token in place', () => {
   beforeEach(async () => {
-    await world.pass();
+    await world.reconcile();
     requests();
     events();
   });
 
   it('costs nothing while nothing is due', async () => {
-    const action = await world.pass();
+    const action = await world.reconcile();
     await world.runFor(minutes(3), action);
 
     expect(requests()).toEqual([]);
@@ -228,7 +228,7 @@ describe('a token in place', () => {
   it('costs nothing after a restart', async () => {
     world.restart();
 
-    expect(await world.pass()).toEqual({ requeueAt: RENEW_AT });
+    expect(await world.reconcile()).toEqual({ requeueAt: RENEW_AT });
     expect(requests()).toEqual([]);
     expect(world.tokenRequests).toBe(1);
   });
@@ -236,7 +236,7 @@ describe('a token in place', () => {
   it('survives a wiped status without a token request', async () => {
     world.cluster.wipeStatus(KEY);
     world.restart();
-    await world.pass();
+    await world.reconcile();
 
     expect(world.tokenRequests).toBe(1);
     expect(requests()).not.toContain('applySecret loyalty-token');
@@ -246,9 +246,9 @@ describe('a token in place', () => {
   it('is not asked for again when the credentials Secret was touched without a change', async () => {
     world.clock.step(SETTINGS.renewal.minimum);
     world.cluster.putSecret(SOURCE, { annotations: { team: 'shop' } });
-    await world.pass();
+    await world.reconcile();
     expect(requests()).toContain('readSecret convercus-abc');
-    await world.pass();
+    await world.reconcile();
 
     expect(world.tokenRequests).toBe(1);
     expect(world.summary('Renewed')).toBe('True SecretRotated');
@@ -257,7 +257,7 @@ describe('a token in place', () => {
   it('is replaced at once when the client secret has changed', async () => {
     world.clock.step(SETTINGS.renewal.minimum);
     world.cluster.putSecret(SOURCE, { data: { client_secret: `${GOOD_SECRET}-2` } });
-    await world.pass();
+    await world.reconcile();
 
     expect(token()).toBe(`${CANARY}-token-2`);
     expect(events()).toEqual(['Normal SecretRotated']);
@@ -265,7 +265,7 @@ describe('a token in place', () => {
 
   it('is replaced after the least time between renewals when that has changed sooner', async () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: `${GOOD_SECRET}-2` } });
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(action).toEqual({ requeueAt: START + SETTINGS.renewal.minimum });
     expect(requests()).toEqual([]);
     await world.runFor(SETTINGS.renewal.minimum, action);
@@ -276,7 +276,7 @@ describe('a token in place', () => {
 
   it('outlives its credentials Secret, but not longer than it is valid', async () => {
     world.cluster.removeSecret(SOURCE);
-    const action = await world.pass();
+    const action = await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Renewed')).toBe('False InputMissing');
@@ -293,7 +293,7 @@ describe('a token in place', () => {
       ...spec,
       target: { ...spec.target, data: { header: 'Bearer {{access_token}}' } },
     }));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.cluster.stored(TARGET)?.data['header']).toBe(`Bearer ${CANARY}-token-1`);
     expect(world.tokenRequests).toBe(1);
@@ -303,7 +303,7 @@ describe('a token in place', () => {
 
   it('is asked for again after a change of what shapes the token', async () => {
     world.cluster.edit(KEY, (spec) => ({ ...spec, scope: 'openid profile' }));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.tokenRequests).toBe(2);
     expect(world.idp.requests[1]).toMatchObject({ scope: 'openid profile' });
@@ -316,10 +316,10 @@ describe('a token in place', () => {
   ])('stays Ready beside a spec that makes no sense (%s)', async (_, target) => {
     world = World.with({ target });
     world.cluster.putSecret(TARGET, target.creationPolicy === undefined ? OURS : ALLOWED);
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     world.cluster.edit(KEY, (spec) => ({ ...spec, environment: 'moon' }));
-    const action = await world.pass();
+    const action = await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Renewed')).toBe('False InvalidSpec');
@@ -330,14 +330,14 @@ describe('a token in place', () => {
   it('does not count beside a spec that makes no sense when it belongs to another', async () => {
     world.cluster.putSecret(TARGET, { controllerUid: 'their-uid' });
     world.cluster.edit(KEY, (spec) => ({ ...spec, environment: 'moon' }));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('False InvalidSpec');
   });
 
   it('is left alone while suspended, and renewed afterwards', async () => {
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(world.summary('Ready')).toBe('True Suspended');
     expect(action).toEqual({ requeueAt: EXPIRY });
 
@@ -346,7 +346,7 @@ describe('a token in place', () => {
     expect(world.tokenRequests).toBe(1);
 
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(token()).toBe(`${CANARY}-token-2`);
   });
@@ -354,7 +354,7 @@ describe('a token in place', () => {
   it('goes with its credential, and nothing is done any more', async () => {
     world.cluster.remove(KEY);
 
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(requests()).toEqual([]);
     expect(world.cluster.stored(TARGET)).toBeUndefined();
   });
@@ -362,9 +362,9 @@ describe('a token in place', () => {
   it('is forgotten with its credential: what comes after begins without it', async () => {
     const credential = aCredential({ metadata: { uid: 'another-uid' } });
     world.cluster.remove(KEY);
-    await world.pass();
+    await world.reconcile();
     world.cluster.put(credential);
-    await world.pass();
+    await world.reconcile();
 
     expect(world.cluster.stored(TARGET)?.controllerUid).toBe('another-uid');
     expect(requests()).toContain('readSecret convercus-abc');
@@ -377,7 +377,7 @@ describe('a token in place', () => {
     world.cluster.put({ ...credential, metadata: { ...credential.metadata, deletionTimestamp } });
 
     world.clock.step(minutes(4));
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(world.tokenRequests).toBe(1);
   });
 });
@@ -385,7 +385,7 @@ describe('a token in place', () => {
 describe('a first token that takes long', () => {
   it('is told after 5 s, and once more when it is there', async () => {
     const release = world.limiter.hold();
-    const waiting = world.pass();
+    const waiting = world.reconcile();
     await until(() => world.limiter.waiting > 0);
     expect(world.condition('Ready')).toBeUndefined();
     world.clock.step(seconds(5));
@@ -401,7 +401,7 @@ describe('a first token that takes long', () => {
 
 describe('a failing renewal', () => {
   beforeEach(async () => {
-    await world.pass();
+    await world.reconcile();
     requests();
     events();
     world.idp.outage = OFFLINE;
@@ -440,12 +440,12 @@ describe('a failing renewal', () => {
     expect(events().at(-1)).toBe('Normal Recovered');
   });
 
-  it('is not tried sooner because of a restart of the watch or any other pass', async () => {
+  it('is not tried sooner because of a restart of the watch or any other reconcile', async () => {
     world.clock.step(minutes(4));
-    await world.pass();
+    await world.reconcile();
     const { length } = world.idp.requests;
-    await world.pass();
-    await world.pass();
+    await world.reconcile();
+    await world.reconcile();
 
     expect(world.tokenRequests).toBe(length);
   });
@@ -454,7 +454,7 @@ describe('a failing renewal', () => {
     world.idp.outage = undefined;
     const release = world.limiter.hold();
     world.clock.step(minutes(4));
-    const waiting = world.pass();
+    const waiting = world.reconcile();
     await until(() => world.limiter.waiting > 0);
     world.clock.step(minutes(1));
 
@@ -464,7 +464,7 @@ describe('a failing renewal', () => {
     expect(events()).toEqual(['Warning TokenExpired']);
 
     release();
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.tokenRequests).toBe(2);
   });
@@ -473,7 +473,7 @@ describe('a failing renewal', () => {
     world.idp.outage = undefined;
     world.clock.step(minutes(1));
     world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
-    const action = await world.pass();
+    const action = await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Stalled')).toBe('True ClientSecretRejected');
@@ -483,7 +483,7 @@ describe('a failing renewal', () => {
   it('with a secret that is not yet known to the server is tried again before the token expires', async () => {
     world.idp.outage = new Failure('ClientSecretRejected', 'Not yet');
     world.cluster.putSecret(SOURCE, { data: { client_secret: `${CANARY}-new` } });
-    const first = await world.pass();
+    const first = await world.reconcile();
     const action = await world.runFor(minutes(4), first);
     expect(world.tokenRequests).toBe(1 + 3);
 
@@ -496,19 +496,19 @@ describe('a failing renewal', () => {
 
 describe('a renewal on request', () => {
   beforeEach(async () => {
-    await world.pass();
+    await world.reconcile();
     events();
     world.clock.step(minutes(1));
   });
 
   it('happens once per value', async () => {
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
-    await world.pass();
-    await world.pass();
+    await world.reconcile();
+    await world.reconcile();
     world.restart();
-    await world.pass();
+    await world.reconcile();
     world.cluster.wipeStatus(KEY);
-    await world.pass();
+    await world.reconcile();
 
     expect(world.tokenRequests).toBe(2);
     expect(token()).toBe(`${CANARY}-token-2`);
@@ -516,7 +516,7 @@ describe('a renewal on request', () => {
 
     world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'b' });
-    await world.pass();
+    await world.reconcile();
     expect(world.tokenRequests).toBe(3);
     expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('b');
   });
@@ -524,10 +524,10 @@ describe('a renewal on request', () => {
   it('that fails for a while is answered by the failure, and tried again until it succeeds', async () => {
     world.idp.outage = OFFLINE;
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
-    const failed = await world.pass();
+    const failed = await world.reconcile();
     expect(world.summary('Renewed')).toBe('False NetworkError');
     expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('a');
-    await world.pass();
+    await world.reconcile();
     expect(world.tokenRequests).toBe(2);
 
     const action = await world.runFor(minutes(2), failed);
@@ -537,40 +537,40 @@ describe('a renewal on request', () => {
     expect(token()).toBe(`${CANARY}-token-${world.tokenRequests}`);
     expect(world.tokenRequests).toBeLessThan(12);
     const { tokenRequests } = world;
-    await world.pass();
+    await world.reconcile();
     expect(world.tokenRequests).toBe(tokenRequests);
   });
 
   it('that has failed is not tried at once after a restart', async () => {
     world.idp.outage = OFFLINE;
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
-    await world.pass();
+    await world.reconcile();
 
     world.clock.step(minutes(1));
     world.restart();
-    await world.pass();
+    await world.reconcile();
     expect(world.tokenRequests).toBe(2);
   });
 
   it('that is refused is tried once per value', async () => {
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
     world.idp.outage = new Failure('ClientSecretRejected', 'Wrong client secret');
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Renewed')).toBe('False ClientSecretRejected');
 
-    await world.runFor(minutes(1), await world.pass());
+    await world.runFor(minutes(1), await world.reconcile());
     expect(world.tokenRequests).toBe(2);
   });
 
   it('that is refused is tried again later, long before the next renewal of a long token', async () => {
     world.idp.validity = hours(24);
     world.clock.step(hours(1));
-    await world.pass();
+    await world.reconcile();
     const { tokenRequests } = world;
     world.clock.step(hours(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
     world.idp.outage = new Failure('UnexpectedRedirect', 'A page about maintenance');
-    const failed = await world.pass();
+    const failed = await world.reconcile();
     expect(world.summary('Stalled')).toBe('True UnexpectedRedirect');
 
     world.idp.outage = undefined;
@@ -582,7 +582,7 @@ describe('a renewal on request', () => {
   it('is not lost when the API server does not take the new token', async () => {
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
     for (let times = 0; times < 3; times += 1) world.cluster.failNext('applySecret');
-    await world.runFor(minutes(1), await world.pass());
+    await world.runFor(minutes(1), await world.reconcile());
 
     expect(token()).toBe(`${CANARY}-token-2`);
     expect(world.tokenRequests).toBe(2);
@@ -591,34 +591,34 @@ describe('a renewal on request', () => {
   it('is not lost when it has to wait for its turn', async () => {
     const release = world.limiter.hold();
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
-    const waiting = world.pass();
+    const waiting = world.reconcile();
     await until(() => world.limiter.waiting > 0);
     world.clock.step(minutes(5));
     await waiting;
     expect(world.summary('Renewed')).toBe('False Throttled');
 
     release();
-    await world.pass();
+    await world.reconcile();
     expect(token()).toBe(`${CANARY}-token-2`);
     expect(world.tokenRequests).toBe(2);
   });
 
   it('gets past a refusal that would have stood for long', async () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: WRONG_SECRET } });
-    await world.pass();
+    await world.reconcile();
     expect(world.tokenRequests).toBe(2);
 
     world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'a' });
-    await world.pass();
-    await world.pass();
+    await world.reconcile();
+    await world.reconcile();
     expect(world.tokenRequests).toBe(3);
   });
 });
 
 describe('a status whose write was lost', () => {
   it('is written again, though the next one equals what the watch has shown', async () => {
-    await world.pass();
+    await world.reconcile();
     const good = world.cluster.statusOf(KEY);
     const apply = world.cluster.applyStatus.bind(world.cluster);
     let stored = good;
@@ -631,28 +631,28 @@ describe('a status whose write was lost', () => {
     let isAway = true;
     world.cluster.failWhile('readSecretMeta', () => isAway);
     world.cluster.hide(TARGET);
-    await world.pass();
-    await world.pass();
+    await world.reconcile();
+    await world.reconcile();
     expect(stored).not.toEqual(good);
     expect(world.cluster.statusOf(KEY)).toEqual(good);
 
     isAway = false;
     isLost = false;
-    await world.pass();
+    await world.reconcile();
     expect(stored).toEqual(good);
   });
 });
 
 describe('a target that others have to do with', () => {
   beforeEach(async () => {
-    await world.pass();
+    await world.reconcile();
     requests();
     events();
   });
 
   it('comes back when it was deleted', async () => {
     world.cluster.removeSecret(TARGET);
-    await world.pass();
+    await world.reconcile();
 
     expect(token()).toBe(`${CANARY}-token-1`);
     expect(world.tokenRequests).toBe(1);
@@ -661,7 +661,7 @@ describe('a target that others have to do with', () => {
 
   it('is restored when it was edited', async () => {
     world.cluster.putSecret(TARGET, { data: { token: 'nonsense' } });
-    await world.pass();
+    await world.reconcile();
 
     expect(token()).toBe(`${CANARY}-token-1`);
     expect(world.summary('Renewed')).toBe('True TargetRepaired');
@@ -689,7 +689,7 @@ describe('a target that others have to do with', () => {
       const end = world.clock.now() + length;
       let repairs = 0;
       for (damage(); world.clock.now() < end && repairs < 300; ) {
-        const action = await world.pass();
+        const action = await world.reconcile();
         if (requests().includes('applySecret loyalty-token')) {
           repairs += 1;
           damage();
@@ -705,7 +705,7 @@ describe('a target that others have to do with', () => {
       world.idp.validity = hours(10);
       const started = world.clock.now();
       damage();
-      await world.pass();
+      await world.reconcile();
       expect(requests()).toContain('applySecret loyalty-token');
       expect(world.clock.now()).toBe(started);
 
@@ -715,7 +715,7 @@ describe('a target that others have to do with', () => {
       expect(world.summary('Stalled')).toBe('True TargetNotOurs');
       expect(world.condition('Renewed')?.message).toContain('--show-managed-fields');
 
-      await world.runFor(minutes(5), await world.pass());
+      await world.runFor(minutes(5), await world.reconcile());
       expect(world.summary('Ready')).toBe('True TokenValid');
       expect(world.summary('Stalled')).toBe('absent');
     });
@@ -723,10 +723,10 @@ describe('a target that others have to do with', () => {
     it.each(WAYS)('in %s: it is repaired at once again after a quiet time', async (_, damage) => {
       world.idp.validity = hours(10);
       await repairsIn(minutes(10), damage);
-      await world.runFor(minutes(30), await world.pass());
+      await world.runFor(minutes(30), await world.reconcile());
       requests();
       damage();
-      await world.pass();
+      await world.reconcile();
       expect(requests()).toContain('applySecret loyalty-token');
     });
 
@@ -734,12 +734,12 @@ describe('a target that others have to do with', () => {
       const damage = () => annotate({ 'convercus.io/content-hash': 'x' });
       await repairsIn(minutes(3.9), damage);
       const asked = world.tokenRequests;
-      await world.runFor(minutes(1), await world.pass());
+      await world.runFor(minutes(1), await world.reconcile());
       expect(world.tokenRequests).toBe(asked + 1);
 
       await repairsIn(minutes(1), damage);
       world.cluster.annotate(KEY, { [REQUEST]: 'now' });
-      await world.pass();
+      await world.reconcile();
       expect(requests()).toContain('applySecret loyalty-token');
     });
   });
@@ -750,7 +750,7 @@ describe('a target that others have to do with', () => {
       world.cluster.put(
         aCredential({ metadata: { uid: `uid-${n}`, annotations: { [REQUEST]: 'x' } } }),
       );
-      await world.pass();
+      await world.reconcile();
       expect(requests()).toContain('applySecret loyalty-token');
       expect(world.summary('Stalled')).toBe('absent');
       expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('x');
@@ -761,25 +761,25 @@ describe('a target that others have to do with', () => {
     world.restart();
     world.idp.outage = OFFLINE;
     world.cluster.putSecret(TARGET, { data: { token: 'nonsense' } });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('False NetworkError');
     world.restart();
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('False NetworkError');
   });
 
   it('is looked into once, and no event is told, when others wrote what is none of our business', async () => {
     const { annotations = {} } = world.cluster.stored(TARGET) ?? {};
     world.cluster.putSecret(TARGET, { annotations: { ...annotations, team: 'shop' } });
-    await world.pass();
-    await world.pass();
+    await world.reconcile();
+    await world.reconcile();
 
     expect(requests()).toEqual(['readSecret loyalty-token', 'applyStatus loyalty']);
     expect(events()).toEqual([]);
 
     world.restart();
-    await world.pass();
+    await world.reconcile();
     expect(requests()).toEqual([]);
   });
 
@@ -789,7 +789,7 @@ describe('a target that others have to do with', () => {
     const { controllerUid: _, ...orphan } = stored;
     world.cluster.removeSecret(TARGET);
     world.cluster.putSecret(TARGET, orphan);
-    await world.pass();
+    await world.reconcile();
 
     expect(world.cluster.stored(TARGET)?.controllerUid).toBe('uid-of-loyalty');
     expect(world.tokenRequests).toBe(1);
@@ -799,7 +799,7 @@ describe('a target that others have to do with', () => {
     world.cluster.removeSecret(TARGET);
     world.cluster.putSecret(TARGET, { data: { password: 'theirs' }, controllerUid: 'their-uid' });
 
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(world.cluster.stored(TARGET)?.data).toEqual({ password: 'theirs' });
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
     expect(world.summary('Stalled')).toBe('True TargetNotOurs');
@@ -809,7 +809,7 @@ describe('a target that others have to do with', () => {
     world.cluster.removeSecret(TARGET);
     world.cluster.putSecret(TARGET, { ...OURS, type: 'Opaque', data: { password: 'theirs' } });
 
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(world.cluster.stored(TARGET)?.data).toEqual({ password: 'theirs' });
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
   });
@@ -817,15 +817,15 @@ describe('a target that others have to do with', () => {
   it('has one owner when two credentials name it, and the other takes over after its deletion', async () => {
     const second = 'shop/second';
     world.cluster.put(aSecond());
-    expect(await world.pass(second)).toBe('await-change');
-    expect(await world.pass()).toEqual({ requeueAt: RENEW_AT });
+    expect(await world.reconcile(second)).toBe('await-change');
+    expect(await world.reconcile()).toEqual({ requeueAt: RENEW_AT });
 
     expect(world.summary('Ready', second)).toBe('False TargetNotOurs');
     expect(world.condition('Renewed', second)?.message).toContain('"loyalty"');
     expect(world.summary('Ready')).toBe('True TokenValid');
 
     world.cluster.remove(KEY);
-    await world.pass(second);
+    await world.reconcile(second);
     expect(world.summary('Ready', second)).toBe('True TokenValid');
   });
 
@@ -838,8 +838,8 @@ describe('a target that others have to do with', () => {
     const second = aSecond();
     const metadata = { ...second.metadata, creationTimestamp: created };
     world.cluster.put({ ...second, metadata });
-    await world.pass();
-    await world.pass('shop/second');
+    await world.reconcile();
+    await world.reconcile('shop/second');
 
     const ready = (name: string) => world.summary('Ready', `shop/${name}`);
     const loser = winner === 'second' ? 'loyalty' : 'second';
@@ -848,10 +848,10 @@ describe('a target that others have to do with', () => {
 
   it('of two claimants stays with the one that published to it, even when it is kept by Retain', async () => {
     world = World.with({ target: { deletionPolicy: 'Retain' } });
-    await world.pass();
+    await world.reconcile();
     world.cluster.put(aSecond());
-    await world.pass('shop/second');
-    await world.pass();
+    await world.reconcile('shop/second');
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.summary('Ready', 'shop/second')).toBe('False TargetNotOurs');

@@ -20,7 +20,7 @@ afterEach(() => {
   expect(world.shown).not.toContain(CANARY);
 });
 
-/** Runs the passes of these credentials for so long; answers how long the token in `TARGET` was expired. */
+/** Runs the reconciles of these credentials for so long; answers how long the token in `TARGET` was expired. */
 async function expiredFor(
   length: Ms,
   keys: readonly string[] = [KEY],
@@ -39,9 +39,9 @@ async function expiredFor(
 }
 
 async function passWhileDue(key: string, due: Map<string, EpochMs>): Promise<void> {
-  for (let passes = 0; (due.get(key) ?? Infinity) <= world.clock.now(); passes += 1) {
-    if (passes > 20) throw new Error('the passes follow each other too fast');
-    const action = await world.pass(key);
+  for (let count = 0; (due.get(key) ?? Infinity) <= world.clock.now(); count += 1) {
+    if (count > 20) throw new Error('the reconciles follow each other too fast');
+    const action = await world.reconcile(key);
     due.set(key, action === 'await-change' ? Infinity : action.requeueAt);
   }
 }
@@ -51,7 +51,7 @@ const expiryOf = (target: string): EpochMs =>
 
 describe('a refusal that several credentials share', () => {
   beforeEach(async () => {
-    await world.pass();
+    await world.reconcile();
     world.clock.step(minutes(10));
     world.cluster.putSecret(SOURCE, { data: { client_secret: `${CANARY}-rotated` } });
     world.cluster.put(aCredential({ metadata: { name: 'new' } }));
@@ -68,15 +68,15 @@ describe('a refusal that several credentials share', () => {
 
   it('is tried again by each in time for its own token', async () => {
     const now = world.clock.now();
-    expect(await world.pass(NEW)).toEqual({ requeueAt: now + minutes(15) });
-    expect(await world.pass()).toEqual({ requeueAt: now + minutes(10) });
+    expect(await world.reconcile(NEW)).toEqual({ requeueAt: now + minutes(15) });
+    expect(await world.reconcile()).toEqual({ requeueAt: now + minutes(10) });
     expect(world.tokenRequests).toBe(2);
   });
 
   it('is tried again so by those who waited for the same request as well', async () => {
     const now = world.clock.now();
     const response = world.idp.hold();
-    const actions = Promise.all([world.pass(NEW), world.pass()]);
+    const actions = Promise.all([world.reconcile(NEW), world.reconcile()]);
     await until(() => world.waiting === 2);
     response();
 
@@ -89,10 +89,10 @@ describe('a refusal that several credentials share', () => {
 
   it('stands for one that comes later and has no token, until its time', async () => {
     const now = world.clock.now();
-    await world.pass(NEW);
+    await world.reconcile(NEW);
     world.clock.step(minutes(5));
 
-    expect(await world.pass(NEW)).toEqual({ requeueAt: now + minutes(15) });
+    expect(await world.reconcile(NEW)).toEqual({ requeueAt: now + minutes(15) });
     expect(world.tokenRequests).toBe(2);
   });
 });
@@ -111,10 +111,10 @@ describe('an API server that takes no status', () => {
 
   it('makes the reconcile an error, with a line of its own at debug only', async () => {
     world.cluster.failNext('applyStatus', DENIED);
-    expect(await world.pass()).toMatchObject({ isError: true });
+    expect(await world.reconcile()).toMatchObject({ isError: true });
     const levels = world.logged.filter(({ fields }) => fields?.['reason'] === 'PermissionDenied');
     expect(levels).toMatchObject([{ level: 'debug' }]);
-    expect(await world.pass()).not.toHaveProperty('isError');
+    expect(await world.reconcile()).not.toHaveProperty('isError');
   });
 });
 
@@ -132,7 +132,7 @@ describe('a redirect to a page that says "back in a minute"', () => {
 
   it('met by the first request is asked again after a quarter of an hour', async () => {
     world.idp.outage = REDIRECT;
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(world.summary('Stalled')).toBe('True UnexpectedRedirect');
     world.idp.outage = undefined;
     await world.runFor(minutes(15), action);
@@ -144,11 +144,11 @@ describe('a redirect to a page that says "back in a minute"', () => {
 
 it('a redirect after several other failures is asked again after a quarter of an hour, too', async () => {
   world.idp.outage = new Failure('ServerUnavailable', 'The server is unavailable');
-  let action = await world.pass();
+  let action = await world.reconcile();
   for (let n = 0; n < 5; n += 1) {
     world.clock.step(action === 'await-change' ? 0 : action.requeueAt - world.clock.now());
     if (n === 4) world.idp.outage = new Failure('UnexpectedRedirect', 'The endpoint redirects');
-    action = await world.pass();
+    action = await world.reconcile();
   }
   const wait = action === 'await-change' ? Infinity : action.requeueAt - world.clock.now();
   expect(wait).toBeLessThanOrEqual(minutes(17));
@@ -198,12 +198,12 @@ describe('a failure that ends before the token does', () => {
   });
 
   it('costs none while others keep looking at the credential', async () => {
-    await world.pass();
+    await world.reconcile();
     world.clock.step(minutes(24));
     world.idp.outage = REFUSED;
-    const action = await world.pass();
+    const action = await world.reconcile();
     world.clock.step(minutes(2));
-    expect(await world.pass()).toEqual(action);
+    expect(await world.reconcile()).toEqual(action);
   });
 });
 

@@ -22,7 +22,7 @@ let world: World;
 
 beforeEach(async () => {
   world = World.withPassword();
-  await world.pass();
+  await world.reconcile();
   world.cluster.requests.splice(0);
 });
 
@@ -36,11 +36,11 @@ const user = (username: string) =>
     data: { client_secret: GOOD_SECRET, username, password: GOOD_PASSWORD },
   });
 
-/** The first login waits for its answer for longer than its pass does. */
+/** The first login waits for its answer for longer than its reconcile does. */
 async function outlast(): Promise<() => void> {
   world = World.withPassword();
   const release = world.idp.hold();
-  const transient = world.pass();
+  const transient = world.reconcile();
   await until(() => world.tokenRequests === 1);
   world.clock.step(minutes(1));
   await transient;
@@ -52,7 +52,7 @@ async function changeWhileAnotherLogsIn(username: string, change: () => void): P
   user(username);
   const release = world.idp.hold();
   const asked = world.tokenRequests;
-  await world.onePass();
+  await world.reconcileOnce();
   await until(() => world.tokenRequests > asked);
   change();
   release();
@@ -63,7 +63,7 @@ describe('the session of a deleted credential', () => {
   it('is logged out, then its Secret goes', async () => {
     world.cluster.remove(KEY);
 
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
     expect(world.idp.liveSessions).toBe(0);
     expect(world.cluster.stored(SESSION)).toBeUndefined();
@@ -75,7 +75,7 @@ describe('the session of a deleted credential', () => {
     world.cluster.putSecret(SESSION, { type: 'convercus.io/token', labels, data });
     world.restart();
     world.cluster.remove(KEY);
-    await world.pass();
+    await world.reconcile();
 
     expect(world.cluster.stored(SESSION)).toBeDefined();
     expect(loggedOut()).toEqual([]);
@@ -84,7 +84,7 @@ describe('the session of a deleted credential', () => {
   it('is found after a restart as well', async () => {
     world.cluster.remove(KEY);
     world.restart();
-    await world.pass();
+    await world.reconcile();
 
     expect(loggedOut()).toHaveLength(1);
     expect(world.cluster.stored(SESSION)).toBeUndefined();
@@ -93,7 +93,7 @@ describe('the session of a deleted credential', () => {
   it('is logged out with the client secret that is known when the credentials Secret is gone too', async () => {
     world.cluster.remove(KEY);
     world.cluster.removeSecret(SOURCE);
-    await world.pass();
+    await world.reconcile();
 
     expect(loggedOut()).toHaveLength(1);
   });
@@ -108,7 +108,7 @@ describe('the session of a deleted credential', () => {
       return isAway ? OUTAGE : readSecret(namespace, name);
     };
     cluster.remove(KEY);
-    const action = await world.runFor(minutes(10), await world.pass());
+    const action = await world.runFor(minutes(10), await world.reconcile());
     expect(loggedOut()).toEqual([]);
     expect(cluster.stored(SESSION)).toBeDefined();
     expect(reads).toBeLessThan(20);
@@ -124,11 +124,11 @@ describe('the session of a deleted credential', () => {
     world.cluster.put(
       aCredential({ metadata: { deletionTimestamp }, spec: { grantType: 'password' } }),
     );
-    await world.pass();
+    await world.reconcile();
     expect(loggedOut()).toEqual([]);
     world.cluster.remove(KEY);
     world.cluster.removeSecret(SOURCE);
-    await world.pass();
+    await world.reconcile();
 
     expect(loggedOut()).toHaveLength(1);
   });
@@ -138,9 +138,9 @@ describe('the session of a deleted credential', () => {
     ['its Secret and the credentials Secret', [SESSION, SOURCE]],
   ])('is logged out although %s went first, as when a namespace is deleted', async (_, secrets) => {
     for (const secret of secrets) world.cluster.removeSecret(secret);
-    await world.pass();
+    await world.reconcile();
     world.cluster.remove(KEY);
-    await world.runFor(minutes(1), await world.pass());
+    await world.runFor(minutes(1), await world.reconcile());
 
     expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
     expect(world.idp.liveSessions).toBe(0);
@@ -150,7 +150,7 @@ describe('the session of a deleted credential', () => {
     world.cluster.remove(KEY);
     world.restart();
     world.idp.logoutFailure = OFFLINE;
-    const action = await world.pass();
+    const action = await world.reconcile();
     world.idp.logoutFailure = undefined;
     world.cluster.removeSecret(SESSION);
     await world.runFor(minutes(1), action);
@@ -161,9 +161,9 @@ describe('the session of a deleted credential', () => {
   it('is logged out with the newest refresh token, though that could not be stored', async () => {
     world.clock.step(minutes(4));
     world.cluster.failNext('applySecret', OUTAGE);
-    await world.pass();
+    await world.reconcile();
     world.cluster.remove(KEY);
-    await world.pass();
+    await world.reconcile();
 
     expect(loggedOut()).toEqual([`${CANARY}-refresh-2`]);
     expect(world.idp.liveSessions).toBe(0);
@@ -173,9 +173,9 @@ describe('the session of a deleted credential', () => {
   it('is logged out though it was never stored', async () => {
     world = World.withPassword();
     world.cluster.failNext('applySecret', OUTAGE);
-    await world.pass();
+    await world.reconcile();
     world.cluster.remove(KEY);
-    await world.pass();
+    await world.reconcile();
 
     expect(world.idp.liveSessions).toBe(0);
   });
@@ -184,7 +184,7 @@ describe('the session of a deleted credential', () => {
     world.cluster.remove(KEY);
     world.cluster.removeSecret(SOURCE);
     world.restart();
-    await world.pass();
+    await world.reconcile();
 
     expect(loggedOut()).toEqual([]);
     expect(world.cluster.stored(SESSION)).toBeUndefined();
@@ -193,7 +193,7 @@ describe('the session of a deleted credential', () => {
   it('is given up after three tries, and people are told', async () => {
     world.idp.logoutFailure = OFFLINE;
     world.cluster.remove(KEY);
-    await world.runFor(minutes(1), await world.pass());
+    await world.runFor(minutes(1), await world.reconcile());
 
     expect(loggedOut()).toHaveLength(3);
     expect(world.cluster.stored(SESSION)).toBeUndefined();
@@ -203,11 +203,11 @@ describe('the session of a deleted credential', () => {
   it('holds no worker while its host has no room for the log-out, and looks again whether it is needed', async () => {
     world.limiter.hold();
     world.cluster.remove(KEY);
-    expect(await world.onePass()).toEqual({ requeueAt: START + minutes(10) });
+    expect(await world.reconcileOnce()).toEqual({ requeueAt: START + minutes(10) });
     expect(world.limiter.waiting).toBe(1);
     world.clock.step(minutes(10));
 
-    expect(await world.onePass()).toEqual({ requeueAt: START + minutes(20) });
+    expect(await world.reconcileOnce()).toEqual({ requeueAt: START + minutes(20) });
     expect(world.limiter.waiting).toBe(1);
     expect(world.cluster.stored(SESSION)).toBeDefined();
   });
@@ -216,7 +216,7 @@ describe('the session of a deleted credential', () => {
     world.cluster.remove(KEY);
     world.cluster.putUnwatched(aCredential({ spec: { grantType: 'password' } }));
 
-    expect(await world.pass()).toBe('await-change');
+    expect(await world.reconcile()).toBe('await-change');
     expect(loggedOut()).toEqual([]);
     expect(world.cluster.stored(SESSION)).toBeDefined();
   });
@@ -224,7 +224,7 @@ describe('the session of a deleted credential', () => {
   it('stays as long as the API server can not be asked', async () => {
     world.cluster.remove(KEY);
     world.cluster.failNext('readCredential', OUTAGE);
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(loggedOut()).toEqual([]);
     await world.runFor(minutes(1), action);
 
@@ -236,7 +236,7 @@ describe('the session of a deleted credential', () => {
     async (call) => {
       world.cluster.remove(KEY);
       world.cluster.failNext(call, OUTAGE);
-      await world.runFor(minutes(1), await world.pass());
+      await world.runFor(minutes(1), await world.reconcile());
 
       expect(world.cluster.stored(SESSION)).toBeUndefined();
     },
@@ -246,10 +246,10 @@ describe('the session of a deleted credential', () => {
 it('a login that has not been sent never is when its credential is gone', async () => {
   world = World.withPassword();
   const release = world.limiter.hold();
-  await world.onePass();
+  await world.reconcileOnce();
   await until(() => world.limiter.waiting > 0);
   world.cluster.remove(KEY);
-  await world.pass();
+  await world.reconcile();
   release();
   await settled();
 
@@ -259,7 +259,7 @@ it('a login that has not been sent never is when its credential is gone', async 
 it('a login that is not waited for any more leaves no session behind when its credential is gone', async () => {
   const release = await outlast();
   world.cluster.remove(KEY);
-  await world.pass();
+  await world.reconcile();
   release();
   await until(() => world.idp.logouts.length > 0);
 
@@ -269,7 +269,7 @@ it('a login that is not waited for any more leaves no session behind when its cr
 it('a login that is not waited for any more leaves no session behind when its credential has another grant', async () => {
   const release = await outlast();
   world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
-  const transient = world.pass();
+  const transient = world.reconcile();
   release();
   await transient;
   await settled();
@@ -283,7 +283,7 @@ describe('the session of a former user', () => {
 
   it('is logged out too when the credential goes before the new token is published', async () => {
     await changeWhileAnotherLogsIn(`${CANARY}-other`, () => world.cluster.remove(KEY));
-    await world.pass();
+    await world.reconcile();
     await settled();
 
     expect(new Set(loggedOut())).toEqual(new Set([`${CANARY}-refresh-1`, `${CANARY}-refresh-2`]));
@@ -294,7 +294,7 @@ describe('the session of a former user', () => {
     await changeWhileAnotherLogsIn(`${CANARY}-other`, () =>
       world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' })),
     );
-    await world.pass();
+    await world.reconcile();
     await settled();
 
     expect(world.idp.liveSessions).toBe(0);
@@ -305,7 +305,7 @@ describe('the session of a former user', () => {
       user(`${CANARY}-third`);
       world.cluster.edit(KEY, (spec) => ({ ...spec }));
     });
-    await world.pass();
+    await world.reconcile();
     await settled();
 
     expect(loggedOut()).toEqual([`${CANARY}-refresh-1`, `${CANARY}-refresh-2`]);
@@ -323,7 +323,7 @@ describe('the session of a former user', () => {
       isAway = desired.name === 'loyalty-token'; // from the write of the new token on
       return apply(desired);
     };
-    await world.pass();
+    await world.reconcile();
     for (let times = 0; times < 6; times += 1) {
       await settled();
       world.clock.step(seconds(10));
@@ -341,7 +341,7 @@ describe('the session of a former user', () => {
   it('is given up after three tries, and people are told', async () => {
     world.idp.logoutFailure = OFFLINE;
     user(`${CANARY}-other`);
-    await world.pass();
+    await world.reconcile();
     for (let times = 0; times < 6; times += 1) {
       await settled();
       world.clock.step(seconds(10));
@@ -357,11 +357,11 @@ describe('the session of a former user', () => {
     await changeWhileAnotherLogsIn(`${CANARY}-other`, () =>
       world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true })),
     );
-    await world.pass();
+    await world.reconcile();
     await settled();
     expect(loggedOut()).toEqual([]);
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: false }));
-    await world.pass();
+    await world.reconcile();
     await settled();
 
     expect(loggedOut()).toEqual([`${CANARY}-refresh-1`]);
@@ -372,7 +372,7 @@ describe('the session of a former user', () => {
       world.cluster.removeSecret(TARGET);
       world.cluster.putSecret(TARGET, { data: { theirs: 'x' } });
     });
-    await world.pass();
+    await world.reconcile();
     await settled();
 
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
@@ -384,7 +384,7 @@ describe('the session of a former user', () => {
     await changeWhileAnotherLogsIn(`${CANARY}-other`, () =>
       world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true })),
     );
-    const action = await world.pass();
+    const action = await world.reconcile();
     await settled();
     expect(loggedOut()).toEqual([]);
     await world.runFor(minutes(6), action);
@@ -399,7 +399,7 @@ describe('the session of a former user', () => {
       world.cluster.edit(KEY, (spec) => ({ ...spec }));
     });
     world.clock.step(seconds(2));
-    await world.pass();
+    await world.reconcile();
     await settled();
 
     expect(loggedOut()).toEqual([`${CANARY}-refresh-1`, `${CANARY}-refresh-2`]);
@@ -410,7 +410,7 @@ describe('the session of a former user', () => {
 
 it('the session of a credential that has another grant by now is logged out', async () => {
   world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
-  await world.pass();
+  await world.reconcile();
 
   expect(loggedOut()).toHaveLength(1);
   expect(world.cluster.stored(SESSION)).toBeUndefined();
@@ -419,15 +419,15 @@ it('the session of a credential that has another grant by now is logged out', as
 
 it('a log-out that waits for its turn holds back no renewal of the same credential', async () => {
   world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
-  await world.onePass();
+  await world.reconcileOnce();
   await until(() => world.enqueued.has(KEY));
   world.limiter.hold();
-  const action = await world.onePass();
+  const action = await world.reconcileOnce();
   expect(world.cluster.stored(TARGET)?.data['token']).toBe(`${CANARY}-token-2`);
   expect(world.limiter.waiting).toBe(1);
   expect(action).toEqual({ requeueAt: START + minutes(4) });
   world.clock.step(minutes(4));
-  await world.onePass();
+  await world.reconcileOnce();
   await until(() => world.limiter.waiting === 2);
 });
 
@@ -445,7 +445,7 @@ it.each([
   async (_, fail, until) => {
     fail();
     world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(loggedOut()).toEqual([]);
     await world.runFor(minutes(until), action);
 
@@ -457,7 +457,7 @@ it.each([
 it('the session of a credential that has another grant by now is tried again as soon as that of a deleted one', async () => {
   world.idp.logoutFailure = OFFLINE;
   world.cluster.edit(KEY, (spec) => ({ ...spec, grantType: 'client_credentials' }));
-  await world.runFor(minutes(1), await world.pass());
+  await world.runFor(minutes(1), await world.reconcile());
 
   expect(loggedOut()).toHaveLength(3);
   expect(world.cluster.stored(SESSION)).toBeUndefined();
@@ -466,7 +466,7 @@ it('the session of a credential that has another grant by now is tried again as 
 it('a Secret that only looks like a session is left alone', async () => {
   world.cluster.remove(KEY);
   world.cluster.putSecret(SESSION, { labels: { 'app.kubernetes.io/component': 'session' } });
-  await world.pass();
+  await world.reconcile();
 
   expect(world.cluster.stored(SESSION)).toBeDefined();
 });
@@ -502,7 +502,7 @@ describe('a Secret of another type with the labels and the data of a session', (
 
   /** As version 0.1.0 has published it, with the label that the spec names. */
   const published = async () => {
-    await world.pass();
+    await world.reconcile();
     const { annotations } = world.cluster.stored(TARGET) ?? {};
     world = World.with({ target: { name: 'loyalty-session' } });
     world.cluster.putSecret(SESSION, {
@@ -515,9 +515,9 @@ describe('a Secret of another type with the labels and the data of a session', (
   it('is neither logged out nor deleted nor read when it is a target', async () => {
     await published();
     const before = world.cluster.stored(SESSION);
-    for (let count = 0; count < 3; count += 1) await world.pass();
+    for (let count = 0; count < 3; count += 1) await world.reconcile();
     world.cluster.remove(KEY);
-    await world.pass();
+    await world.reconcile();
 
     expect(world.idp.logouts).toEqual([]);
     expect(world.cluster.stored(SESSION)).toEqual(before);
@@ -528,9 +528,9 @@ describe('a Secret of another type with the labels and the data of a session', (
     'is neither logged out nor deleted, and no other Secret is read, when its type is %s',
     async (type) => {
       world.cluster.putSecret(SESSION, { ...LOOKALIKE, type });
-      await world.pass();
+      await world.reconcile();
       world.cluster.remove(KEY);
-      await world.pass();
+      await world.reconcile();
 
       expect(world.idp.logouts).toEqual([]);
       expect(world.cluster.stored(SESSION)).toMatchObject(LOOKALIKE);
@@ -541,7 +541,7 @@ describe('a Secret of another type with the labels and the data of a session', (
   it('does not stand in for the session of a password credential', async () => {
     world = World.withPassword();
     world.cluster.putSecret(SESSION, { ...LOOKALIKE, type: 'Opaque' });
-    const action = await world.pass();
+    const action = await world.reconcile();
     await world.runFor(minutes(10), action);
 
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
@@ -555,18 +555,18 @@ describe('a Secret of another type with the labels and the data of a session', (
     ['without labels', {}],
   ])('is not deleted when the session before it has ended (%s)', async (_, labels) => {
     world = World.withPassword();
-    await world.pass();
+    await world.reconcile();
     world.clock.step(minutes(4));
     world.idp.loseSessions();
     const release = world.idp.hold();
-    await world.onePass();
+    await world.reconcileOnce();
     await until(() => world.idp.grants('refresh_token') === 1);
     world.cluster.removeSecret(SESSION);
     world.cluster.putSecret(SESSION, { ...LOOKALIKE, labels, type: 'Opaque' });
     const before = world.cluster.stored(SESSION);
     release();
     await until(() => world.enqueued.has(KEY));
-    await world.runFor(minutes(10), await world.pass());
+    await world.runFor(minutes(10), await world.reconcile());
 
     expect(world.cluster.stored(SESSION)).toEqual(before);
   });

@@ -65,13 +65,13 @@ describe('one name for the sessions of two credentials', () => {
 
   it('never has the session of the other one replaced, though a namespace waits for a token', async () => {
     world = ClusterWorld.serving(['a'], { spec: PASSWORD });
-    await world.onePass('a/ClusterConvercusCredential/loyalty');
+    await world.reconcileOnce('a/ClusterConvercusCredential/loyalty');
     world.cluster.changed.clear();
     world.enqueued.clear();
     putNamesake();
     await world.work();
     expect(ownerOfSession()).toBe('loyalty-cluster');
-    await world.onePass('/ClusterConvercusCredential/loyalty');
+    await world.reconcileOnce('/ClusterConvercusCredential/loyalty');
     await world.workFor(minutes(1));
 
     expect(world.idp.grants('password')).toBe(1);

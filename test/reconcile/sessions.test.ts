@@ -42,7 +42,7 @@ const presents = (data: Record<string, string>) =>
 
 describe('the first login', () => {
   it('stores the session before it publishes the token', async () => {
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual(['password']);
     expect(token()).toBe(`${CANARY}-token-1`);
@@ -56,7 +56,7 @@ describe('the first login', () => {
   });
 
   it('keeps the refresh token in a Secret of its own, which no deletion takes along', async () => {
-    await world.pass();
+    await world.reconcile();
 
     const session = world.cluster.stored(SESSION);
     expect(session).toMatchObject({
@@ -75,7 +75,7 @@ describe('the first login', () => {
 
   it('is not made over a Secret of that name that belongs to another', async () => {
     world.cluster.putSecret(SESSION, { data: { theirs: 'x' } });
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual([]);
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
@@ -85,7 +85,7 @@ describe('the first login', () => {
 
   it('says which key is missing before anything is sent', async () => {
     world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET, username: USERNAME } });
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual([]);
     expect(world.summary('Ready')).toBe('False InputMissing');
@@ -95,7 +95,7 @@ describe('the first login', () => {
 
 describe('a session', () => {
   it('is refreshed at the price of one request and three writes, and the token never expires', async () => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     asked();
     requests();
     await world.runFor(minutes(60), first);
@@ -107,11 +107,11 @@ describe('a session', () => {
   });
 
   it('goes on after a restart: nothing is asked while the token is good, then it is refreshed', async () => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     asked();
     world.restart();
     requests();
-    expect(await world.pass()).toEqual(first);
+    expect(await world.reconcile()).toEqual(first);
     expect(requests()).toEqual([]);
     await world.runFor(minutes(4), first);
 
@@ -120,7 +120,7 @@ describe('a session', () => {
   });
 
   it('is logged into again, once, when the provider has lost it', async () => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     asked();
     world.idp.loseSessions();
     await world.runFor(minutes(4), first);
@@ -131,14 +131,14 @@ describe('a session', () => {
   });
 
   it('is left alone for a while when it is lost again and again: another client uses the user', async () => {
-    let action = await world.pass();
+    let action = await world.reconcile();
     for (let times = 0; times < 3; times += 1) {
       world.idp.loseSessions();
       asked();
       action = await world.runFor(minutes(4), action);
     }
 
-    await world.pass(); // the deletion of the Secret of its session enqueues it
+    await world.reconcile(); // the deletion of the Secret of its session enqueues it
     expect(asked()).toEqual(['refresh_token']);
     expect(world.summary('Renewed')).toBe('False SessionContention');
     await world.runFor(minutes(20), action);
@@ -146,15 +146,15 @@ describe('a session', () => {
   });
 
   it('is kept when the client secret was refused, and goes on when that is right again', async () => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     world.clock.step(SETTINGS.renewal.minimum);
     presents({ client_secret: WRONG_SECRET });
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(world.summary('Renewed')).toBe('False ClientSecretRejected');
     expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
     asked();
     presents({});
-    await world.pass();
+    await world.reconcile();
 
     expect(first).not.toBe('await-change');
     expect(action).not.toBe('await-change');
@@ -163,7 +163,7 @@ describe('a session', () => {
   });
 
   it('outlives an outage of the provider', async () => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     world.idp.outage = OFFLINE;
     const action = await world.runFor(minutes(10), first);
     expect(world.summary('Ready')).toBe('False TokenExpired');
@@ -176,11 +176,11 @@ describe('a session', () => {
   });
 
   it('belongs to one user: another one logs in, and the old session is logged out afterwards', async () => {
-    await world.pass();
+    await world.reconcile();
     asked();
     world.clock.step(SETTINGS.renewal.minimum);
     presents({ username: `${CANARY}-other` });
-    await world.pass();
+    await world.reconcile();
     await until(() => world.idp.logouts.length > 0);
 
     expect(asked()).toEqual(['password']);
@@ -190,10 +190,10 @@ describe('a session', () => {
   });
 
   it('does not notice that its credentials Secret was touched', async () => {
-    await world.pass();
+    await world.reconcile();
     asked();
     world.cluster.putSecret(SOURCE, { annotations: { team: 'shop' } });
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual([]);
   });
@@ -204,7 +204,7 @@ describe('a session', () => {
   ])(
     'is logged into again, and that before is logged out, when a user has %s',
     async (_, change) => {
-      const first = await world.pass();
+      const first = await world.reconcile();
       asked();
       change();
       await world.runFor(minutes(4), first);
@@ -217,14 +217,14 @@ describe('a session', () => {
   );
 
   it('is logged into again for a credential that was made again under the same name', async () => {
-    await world.pass();
+    await world.reconcile();
     asked();
     world.cluster.remove(KEY);
     world.clock.step(minutes(1));
     world.cluster.put(
       aCredential({ metadata: { uid: 'another' }, spec: { grantType: 'password' } }),
     );
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual(['password']);
     expect(world.idp.logouts).toHaveLength(1);
@@ -234,7 +234,7 @@ describe('a session', () => {
 describe('the maximum of a session', () => {
   it('is met by a planned login, so that tokens never get short', async () => {
     world.idp.sessionMax = hours(1);
-    const first = await world.pass();
+    const first = await world.reconcile();
     await world.runFor(hours(5), first);
 
     const logins = world.idp.grants('password');
@@ -246,7 +246,7 @@ describe('the maximum of a session', () => {
 
   it('leaves one session: that before is logged out when the new token is in place', async () => {
     world.idp.sessionMax = hours(1);
-    const first = await world.pass();
+    const first = await world.reconcile();
     await world.runFor(hours(5), first);
     await settled();
 
@@ -257,7 +257,7 @@ describe('the maximum of a session', () => {
   it('is not there for a session that slides', async () => {
     world.idp.sessionIdle = minutes(30);
     world.idp.sessionMax = hours(100_000);
-    const first = await world.pass();
+    const first = await world.reconcile();
     await world.runFor(hours(5), first);
 
     expect(world.idp.grants('password')).toBe(1);
@@ -265,7 +265,7 @@ describe('the maximum of a session', () => {
 
   it('is no reason to give a living session up when the planned login is rejected', async () => {
     world.idp.sessionMax = hours(1);
-    const first = await world.pass();
+    const first = await world.reconcile();
     world.idp.goodPassword = 'changed by a user';
     const action = await world.runFor(minutes(58), first);
     expect(world.idp.grants('password')).toBe(2);
@@ -280,9 +280,9 @@ describe('the maximum of a session', () => {
 
   it('is no reason to give it up when the planned login has to wait for other rejected passwords', async () => {
     world.idp.sessionMax = hours(1);
-    const first = await world.pass();
+    const first = await world.reconcile();
     await world.runFor(minutes(50), first);
-    const action = await world.pass();
+    const action = await world.reconcile();
     world.restart(); // what has worked is not known any more
     for (const [name, password] of [
       ['one', 'a'],
@@ -298,7 +298,7 @@ describe('the maximum of a session', () => {
           spec: { grantType: 'password', credentialsSecretRef: { name: `source-${name}` } },
         }),
       );
-      await world.pass(`shop/${name}`);
+      await world.reconcile(`shop/${name}`);
       world.clock.step(seconds(3));
     }
     asked();
@@ -308,19 +308,19 @@ describe('the maximum of a session', () => {
   });
 });
 
-describe('the maximum of a session, met by a planned login that outlasts its pass', () => {
+describe('the maximum of a session, met by a planned login that outlasts its reconcile', () => {
   it('is no reason to give the living session up when that login is rejected', async () => {
     world.idp.sessionMax = hours(1);
-    await world.runFor(minutes(50), await world.pass());
+    await world.runFor(minutes(50), await world.reconcile());
     world.idp.goodPassword = 'changed by a user';
     const release = world.idp.hold();
     world.clock.step(minutes(2));
-    const transient = world.pass();
+    const transient = world.reconcile();
     await settled();
     world.clock.step(minutes(1));
     await transient;
     expect(world.idp.grants('password')).toBe(2);
-    const again = world.pass();
+    const again = world.reconcile();
     release();
     await again;
 
@@ -330,9 +330,9 @@ describe('the maximum of a session, met by a planned login that outlasts its pas
 });
 
 describe('a crash or an outage of the API server', () => {
-  it('costs no token when the session could not be stored: it is stored by the next pass', async () => {
+  it('costs no token when the session could not be stored: it is stored by the next reconcile', async () => {
     world.cluster.failNext('applySecret', OUTAGE);
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(world.cluster.stored(TARGET)).toBeUndefined();
     await world.runFor(minutes(1), action);
 
@@ -342,7 +342,7 @@ describe('a crash or an outage of the API server', () => {
   });
 
   it('costs one login when it comes between the answer and the write of a refresh', async () => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     world.cluster.failNext('applySecret', OUTAGE);
     const action = await world.runFor(minutes(4), first);
     world.restart();
@@ -354,21 +354,21 @@ describe('a crash or an outage of the API server', () => {
   });
 
   it('never sends a refresh token again that was refused, not even after a restart', async () => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     world.idp.loseSessions();
     world.idp.goodPassword = 'changed by a user';
     const action = await world.runFor(minutes(4), first);
     expect(world.cluster.stored(SESSION)).toBeUndefined();
     world.restart();
     asked();
-    await world.pass();
+    await world.reconcile();
     await world.runFor(hours(24), action);
 
     expect(asked()).not.toContain('refresh_token');
   });
 
   it('never sends it again on request either, though its Secret could not be deleted', async () => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     world.idp.loseSessions();
     world.idp.goodPassword = 'changed by a user';
     for (let times = 0; times < 10; times += 1) world.cluster.failNext('deleteSecret', OUTAGE);
@@ -376,21 +376,21 @@ describe('a crash or an outage of the API server', () => {
     expect(world.cluster.stored(SESSION)).toBeDefined();
     expect(world.idp.grants('refresh_token')).toBe(1);
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.idp.grants('refresh_token')).toBe(1);
   });
 });
 
 describe('a request that waits longer than anybody has patience', () => {
-  it('is not sent twice: the next pass takes its answer', async () => {
+  it('is not sent twice: the next reconcile takes its answer', async () => {
     const release = world.limiter.hold();
-    const transient = world.pass();
+    const transient = world.reconcile();
     await until(() => world.limiter.waiting > 0);
     world.clock.step(minutes(1));
     await transient;
     expect(world.summary('Ready')).toBe('False Throttled');
-    const again = world.pass();
+    const again = world.reconcile();
     release();
     await again;
 
@@ -400,12 +400,12 @@ describe('a request that waits longer than anybody has patience', () => {
 
   it('is no reason for a second login when the client secret has changed meanwhile', async () => {
     const release = world.idp.hold();
-    const transient = world.pass();
+    const transient = world.reconcile();
     await until(() => world.tokenRequests === 1);
     world.clock.step(minutes(1));
     await transient;
     presents({ client_secret: `${GOOD_SECRET}-2` });
-    const again = world.pass();
+    const again = world.reconcile();
     release();
     await settled();
     world.clock.step(seconds(2));
@@ -423,15 +423,15 @@ describe('a session that comes when nothing is to be published any more', () => 
   it.each([
     ['is suspended', { suspend: true }],
     ['makes no sense', { environment: 'moon' }],
-  ])('is stored by the next pass of a credential that %s', async (_, change) => {
+  ])('is stored by the next reconcile of a credential that %s', async (_, change) => {
     world.cluster.failNext('applySecret', OUTAGE);
-    await world.pass();
+    await world.reconcile();
     world.cluster.edit(KEY, (spec) => ({ ...spec, ...change }));
-    await world.pass();
+    await world.reconcile();
     expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
     world.restart();
     world.cluster.edit(KEY, (spec) => ({ ...spec, ...resume }));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.idp.grants('password')).toBe(1);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -440,34 +440,37 @@ describe('a session that comes when nothing is to be published any more', () => 
   it.each([
     ['is suspended', { suspend: true }],
     ['makes no sense', { environment: 'moon' }],
-  ])('after its pass is stored within a minute though the credential %s', async (_, change) => {
-    const release = world.idp.hold();
-    const transient = world.pass();
-    await until(() => world.tokenRequests === 1);
-    world.clock.step(minutes(1));
-    await transient;
-    world.cluster.edit(KEY, (spec) => ({ ...spec, ...change }));
-    const action = await world.pass();
-    release();
-    await settled();
-    await world.runFor(minutes(1), action);
-    expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
-    world.restart();
-    world.cluster.edit(KEY, (spec) => ({ ...spec, ...resume }));
-    await world.pass();
+  ])(
+    'after its reconcile is stored within a minute though the credential %s',
+    async (_, change) => {
+      const release = world.idp.hold();
+      const transient = world.reconcile();
+      await until(() => world.tokenRequests === 1);
+      world.clock.step(minutes(1));
+      await transient;
+      world.cluster.edit(KEY, (spec) => ({ ...spec, ...change }));
+      const action = await world.reconcile();
+      release();
+      await settled();
+      await world.runFor(minutes(1), action);
+      expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
+      world.restart();
+      world.cluster.edit(KEY, (spec) => ({ ...spec, ...resume }));
+      await world.reconcile();
 
-    expect(world.idp.grants('password')).toBe(1);
-    expect(world.summary('Ready')).toBe('True TokenValid');
-  });
+      expect(world.idp.grants('password')).toBe(1);
+      expect(world.summary('Ready')).toBe('True TokenValid');
+    },
+  );
 
   it('is not waited for once its request was refused', async () => {
     const release = world.idp.hold();
-    const transient = world.pass();
+    const transient = world.reconcile();
     await until(() => world.tokenRequests === 1);
     world.clock.step(minutes(1));
     await transient;
     world.cluster.edit(KEY, (spec) => ({ ...spec, suspend: true }));
-    const action = await world.pass();
+    const action = await world.reconcile();
     world.idp.outage = OFFLINE;
     release();
     await settled();
@@ -477,9 +480,9 @@ describe('a session that comes when nothing is to be published any more', () => 
 
   it('is not stored over a Secret of that name that belongs to another', async () => {
     world.cluster.failNext('applySecret', OUTAGE);
-    await world.pass();
+    await world.reconcile();
     world.cluster.putSecret(SESSION, { data: { theirs: 'x' } });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('False TargetNotOurs');
     expect(world.cluster.stored(SESSION)?.data).toEqual({ theirs: 'x' });
@@ -491,10 +494,10 @@ describe('a session that comes when nothing is to be published any more', () => 
         'applySecret',
         new Failure('TargetRefused', 'exceeded quota: secrets'),
       );
-      await world.pass();
+      await world.reconcile();
     }
     expect(world.summary('Ready')).toBe('False TargetRefused');
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(world.tokenRequests).toBe(1);
@@ -504,11 +507,11 @@ describe('a session that comes when nothing is to be published any more', () => 
 describe('a rejected password', () => {
   beforeEach(async () => {
     presents({ password: WRONG_PASSWORD });
-    await world.pass();
+    await world.reconcile();
   });
 
   it('is tried once, and says so', async () => {
-    await world.runFor(hours(48), await world.pass());
+    await world.runFor(hours(48), await world.reconcile());
 
     expect(asked()).toEqual(['password']);
     expect(world.summary('Ready')).toBe('False CredentialsRejected');
@@ -520,7 +523,7 @@ describe('a rejected password', () => {
     asked();
     requests();
     world.restart();
-    await world.runFor(hours(48), await world.pass());
+    await world.runFor(hours(48), await world.reconcile());
 
     expect(asked()).toEqual([]);
     expect(requests()).toEqual([]);
@@ -531,9 +534,9 @@ describe('a rejected password', () => {
     world = World.withPassword();
     presents({ password: WRONG_PASSWORD });
     world.cluster.hide(SOURCE);
-    await world.pass();
+    await world.reconcile();
     world.restart();
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual(['password']);
   });
@@ -541,9 +544,9 @@ describe('a rejected password', () => {
   it('is not tried again when its Secret is only touched', async () => {
     asked();
     world.cluster.putSecret(SOURCE, { annotations: { team: 'shop' } });
-    await world.pass();
+    await world.reconcile();
     world.restart();
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual([]);
   });
@@ -553,9 +556,9 @@ describe('a rejected password', () => {
     world.cluster.put(
       aCredential({ metadata: { name: 'other' }, spec: { grantType: 'password' } }),
     );
-    await world.pass('shop/other');
+    await world.reconcile('shop/other');
     world.restart();
-    await world.pass('shop/other');
+    await world.reconcile('shop/other');
 
     expect(asked()).toEqual([]);
     expect(world.summary('Ready', 'shop/other')).toBe('False CredentialsRejected');
@@ -564,18 +567,18 @@ describe('a rejected password', () => {
   it('is told to another credential that presents the same with its times', async () => {
     presents({ password: GOOD_PASSWORD });
     world.clock.step(minutes(16));
-    await world.pass();
+    await world.reconcile();
     world.idp.loseSessions();
     world.idp.goodPassword = 'another';
     world.clock.step(minutes(4));
-    await world.pass();
+    await world.reconcile();
     const { lastFailureTime, nextAttemptAt } = world.cluster.statusOf(KEY) ?? {};
     expect(nextAttemptAt).toBeDefined();
     world.clock.step(minutes(1));
     world.cluster.put(
       aCredential({ metadata: { name: 'other' }, spec: { grantType: 'password' } }),
     );
-    await world.pass('shop/other');
+    await world.reconcile('shop/other');
 
     expect(world.cluster.statusOf('shop/other')).toMatchObject({ lastFailureTime, nextAttemptAt });
   });
@@ -586,7 +589,7 @@ describe('a rejected password', () => {
     world.cluster.put(
       aCredential({ metadata: { name: 'other' }, spec: { grantType: 'password' } }),
     );
-    await world.pass('shop/other');
+    await world.reconcile('shop/other');
 
     expect(asked()).toEqual([]);
     expect(world.summary('Ready', 'shop/other')).toBe('False CredentialsRejected');
@@ -595,7 +598,7 @@ describe('a rejected password', () => {
   it('is replaced at once by the right one', async () => {
     world.clock.step(minutes(16));
     presents({});
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual(['password', 'password']);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -606,10 +609,10 @@ describe('a rejected password', () => {
     asked();
     world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
-    await world.pass();
+    await world.reconcile();
     expect(asked()).toEqual(['password']);
     world.restart();
-    await world.runFor(hours(48), await world.pass());
+    await world.runFor(hours(48), await world.reconcile());
 
     expect(asked()).toEqual([]);
     expect(world.cluster.statusOf(KEY)?.lastHandledRenewRequest).toBe('now');
@@ -624,12 +627,12 @@ describe('a rejected password', () => {
     world.idp.goodPassword = WRONG_PASSWORD;
     world.idp.outage = new Failure('NetworkError', 'offline');
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
-    await world.pass();
+    await world.reconcile();
     happens();
     // Logins of one user are two seconds apart
     world.clock.step(seconds(2));
     world.idp.outage = undefined;
-    await world.runFor(minutes(2), await world.pass());
+    await world.runFor(minutes(2), await world.reconcile());
 
     expect(asked()).toEqual(['password', 'password']);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -640,10 +643,10 @@ describe('a rejected password', () => {
     const right = `${WRONG_PASSWORD}-2`;
     world.clock.step(minutes(5));
     presents({ password: right }); // the account is locked
-    await world.pass();
+    await world.reconcile();
     world.clock.step(minutes(1));
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(asked()).toEqual(['password', 'password', 'password']);
     world.idp.goodPassword = right;
     await world.runFor(hours(3), action);
@@ -657,7 +660,7 @@ describe('a rejected password', () => {
 
     beforeEach(async () => {
       world.cluster.put(aCredential({ metadata: { name: 'other' }, ...password }));
-      await world.pass(OTHER);
+      await world.reconcile(OTHER);
       world.idp.goodPassword = WRONG_PASSWORD;
       world.clock.step(minutes(1));
       asked();
@@ -665,10 +668,10 @@ describe('a rejected password', () => {
     });
 
     it('is presented for this one, too, once a login of the other has succeeded', async () => {
-      await world.pass(OTHER);
+      await world.reconcile(OTHER);
       expect(world.enqueued).toContain(KEY);
       world.clock.step(seconds(2));
-      await world.pass();
+      await world.reconcile();
 
       expect(asked()).toEqual(['password', 'password']);
       expect(world.summary('Ready')).toBe('True TokenValid');
@@ -676,7 +679,7 @@ describe('a rejected password', () => {
     });
 
     it('is presented again for the other when its session has ended', async () => {
-      const action = await world.pass(OTHER);
+      const action = await world.reconcile(OTHER);
       world.idp.loseSessions();
       await world.runFor(minutes(10), action, OTHER);
 
@@ -688,13 +691,13 @@ describe('a rejected password', () => {
   it('is presented after the end of a session whose refresh was the answer to a renew request', async () => {
     presents({});
     world.clock.step(minutes(16));
-    await world.pass();
+    await world.reconcile();
     presents({ password: WRONG_PASSWORD });
     world.idp.goodPassword = WRONG_PASSWORD;
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
-    await world.runFor(minutes(1), await world.pass());
+    await world.runFor(minutes(1), await world.reconcile());
     expect(asked()).toEqual(['password', 'password', 'refresh_token']);
-    const action = await world.pass();
+    const action = await world.reconcile();
     world.idp.loseSessions();
     await world.runFor(minutes(10), action);
 
@@ -707,11 +710,11 @@ describe('a rejected password', () => {
     world.idp.goodPassword = WRONG_PASSWORD;
     world.idp.outage = new Failure('ClientSecretRejected', 'wrong client secret');
     world.cluster.annotate(KEY, { [REQUEST]: 'now' });
-    await world.pass();
+    await world.reconcile();
     world.idp.outage = undefined;
     world.clock.step(seconds(2));
     presents({ password: WRONG_PASSWORD, client_secret: `${CANARY}-client-secret-2` });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
@@ -720,7 +723,7 @@ describe('a rejected password', () => {
     asked();
     world.clock.step(minutes(5));
     presents({ password: `${WRONG_PASSWORD}-2` });
-    const action = await world.pass();
+    const action = await world.reconcile();
     expect(action).toEqual({ requeueAt: START + minutes(5) + minutes(20) * 1.05 });
     world.restart();
     const last = await world.runFor(hours(48), action);
@@ -732,7 +735,7 @@ describe('a rejected password', () => {
 
 describe('a password that had worked before', () => {
   it('is tried again after 20 minutes, 2 hours and then every 12: the account may be locked', async () => {
-    const first = await world.pass();
+    const first = await world.reconcile();
     world.idp.loseSessions();
     world.idp.goodPassword = 'locked';
     const action = await world.runFor(minutes(4), first);
@@ -741,7 +744,7 @@ describe('a password that had worked before', () => {
     await world.runFor(hours(30), action);
     expect(asked()).toEqual(['password', 'password', 'password', 'password']);
     world.idp.goodPassword = GOOD_PASSWORD;
-    await world.runFor(hours(14), await world.pass());
+    await world.runFor(hours(14), await world.reconcile());
 
     expect(asked().slice(0, 1)).toEqual(['password']);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -753,8 +756,8 @@ describe('logins of one user', () => {
     world.cluster.put(
       aCredential({ metadata: { name: 'other' }, spec: { grantType: 'password' } }),
     );
-    await world.pass();
-    const other = world.pass('shop/other');
+    await world.reconcile();
+    const other = world.reconcile('shop/other');
     world.clock.step(seconds(1.9));
     await new Promise((resolve) => setImmediate(resolve));
     expect(world.tokenRequests).toBe(1);
@@ -771,7 +774,7 @@ describe('the legacy login', () => {
     world.cluster.putSecret(SOURCE, {
       data: { org: `${CANARY}-org`, username: USERNAME, password: GOOD_PASSWORD },
     });
-    await world.pass();
+    await world.reconcile();
 
     expect(asked()).toEqual(['legacy_login']);
     expect(world.summary('Ready')).toBe('True TokenValid');
@@ -783,9 +786,9 @@ describe('the legacy login', () => {
     world.cluster.putSecret(SOURCE, {
       data: { org: `${CANARY}-org`, username: USERNAME, password: WRONG_PASSWORD },
     });
-    await world.pass();
+    await world.reconcile();
     world.restart();
-    await world.runFor(hours(48), await world.pass());
+    await world.runFor(hours(48), await world.reconcile());
 
     expect(asked()).toEqual(['legacy_login']);
     expect(world.summary('Ready')).toBe('False CredentialsRejected');

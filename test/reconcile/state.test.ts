@@ -9,14 +9,14 @@ describe('memories', () => {
     ['a failed log-out', { failedLogouts: 1 }],
     ['the version of the target', { intactVersion: '7' }],
     ['the end of a session', { sessionEnds: [1] }],
-  ])('outlive a pass: %s', (_, remembered) => {
+  ])('outlive a reconcile: %s', (_, remembered) => {
     const memories = new CredentialStates();
     const memory = Object.assign(memories.of(KEY), remembered);
     memories.tidy(KEY);
     expect(memories.of(KEY)).toBe(memory);
   });
 
-  it('are gone after a pass when there is nothing to remember', () => {
+  it('are gone after a reconcile when there is nothing to remember', () => {
     const memories = new CredentialStates();
     const memory = memories.of(KEY);
     expect(memories.of(KEY)).toBe(memory);

@@ -47,7 +47,7 @@ const presentedIds = () =>
 describe('a client id in the credentials Secret', () => {
   it('wins over that of the spec', async () => {
     world = worldOf('client_credentials');
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(presentedIds()).toEqual([CLIENT_ID]);
@@ -56,7 +56,7 @@ describe('a client id in the credentials Secret', () => {
   it('that is refused is told by the key it is in', async () => {
     world = worldOf('client_credentials');
     world.idp.outage = new Failure('ClientUnknownOrDisabled', 'The client is unknown or disabled.');
-    await world.pass();
+    await world.reconcile();
 
     expect(world.condition('Renewed')?.message).toBe(
       'The client is unknown or disabled. The client id is in Secret "convercus-abc", key "client_id".',
@@ -66,7 +66,7 @@ describe('a client id in the credentials Secret', () => {
   it('is missed by its key', async () => {
     world = worldOf('client_credentials');
     world.cluster.putSecret(SOURCE, { data: { client_secret: GOOD_SECRET } });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('False InputMissing');
     expect(world.condition('Renewed')?.message).toBe(
@@ -77,7 +77,7 @@ describe('a client id in the credentials Secret', () => {
   it.each(['a b', `${CANARY}\n`, `${CANARY} x`, 'x'.repeat(256)])('is not %j', async (value) => {
     world = worldOf('client_credentials');
     world.cluster.putSecret(SOURCE, { data: { client_id: value, client_secret: GOOD_SECRET } });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('False InputInvalid');
     expect(world.tokenRequests).toBe(0);
@@ -85,13 +85,13 @@ describe('a client id in the credentials Secret', () => {
 
   it('belongs to the session, which is refreshed and logged out with it, also after a restart', async () => {
     world = worldOf('password');
-    await world.pass();
+    await world.reconcile();
     world.restart();
     world.clock.step(minutes(4));
-    await world.pass();
+    await world.reconcile();
     world.restart();
     world.cluster.remove(KEY);
-    await world.pass();
+    await world.reconcile();
 
     expect(world.idp.requests.map(({ grantType }) => grantType)).toEqual([
       'password',
@@ -104,11 +104,11 @@ describe('a client id in the credentials Secret', () => {
 
   it('that changes begins another session', async () => {
     world = worldOf('password');
-    await world.pass();
+    await world.reconcile();
     const data = { ...world.cluster.stored(SOURCE)?.data, client_id: `${CANARY}-other` };
     world.cluster.putSecret(SOURCE, { data });
     world.clock.step(minutes(1));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.idp.requests.map(({ grantType }) => grantType)).toEqual(['password', 'password']);
     expect(presentedIds()).toEqual([CLIENT_ID, `${CANARY}-other`]);
@@ -119,7 +119,7 @@ describe('a client id in the credentials Secret', () => {
     world.cluster.putSecret(SOURCE, {
       data: { org: `${CANARY}-org`, username: USERNAME, password: GOOD_PASSWORD },
     });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
   });
@@ -133,7 +133,7 @@ describe('the organization code', () => {
     world = World.with({ spec: { grantType: 'legacy_login', org: 'abc' } });
     const data = { username: USERNAME, password: GOOD_PASSWORD, org: `${CANARY}-org` };
     world.cluster.putSecret(SOURCE, { data });
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(presentedOrgs()).toEqual(['abc']);
@@ -143,12 +143,12 @@ describe('the organization code', () => {
     world = World.with({ spec: { grantType: 'legacy_login', org: 'abc' } });
     const data = { username: USERNAME, password: `${CANARY}-wrong` };
     world.cluster.putSecret(SOURCE, { data });
-    await world.pass();
+    await world.reconcile();
     expect(world.summary('Ready')).toBe('False CredentialsRejected');
     world.idp.goodPassword = data.password;
     world.clock.step(minutes(1));
     world.cluster.edit(KEY, (spec) => ({ ...spec, org: 'other' }));
-    await world.pass();
+    await world.reconcile();
 
     expect(world.summary('Ready')).toBe('True TokenValid');
     expect(presentedOrgs()).toEqual(['abc', 'other']);

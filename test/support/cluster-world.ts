@@ -125,7 +125,7 @@ export class ClusterWorld extends World {
   }
 
   async #reconcile(key: Key): Promise<void> {
-    const action = await this.onePass(key);
+    const action = await this.reconcileOnce(key);
     if (action === 'await-change') return;
     this.#dueAt.set(key, Math.min(action.requeueAt, this.#dueAt.get(key) ?? Infinity));
   }

@@ -257,7 +257,7 @@ class ObservedTokenClient extends TokenClient {
   }
 }
 
-/** One operator over a cluster and an identity provider; a test drives its passes by hand. */
+/** One operator over a cluster and an identity provider; a test drives its reconciles by hand. */
 export class World {
   readonly clock = new FakeClock();
   readonly cluster = new FakeCluster();
@@ -271,7 +271,7 @@ export class World {
   source: TokenSource = this.idp.response;
   /** Keys whose response is in since they were reconciled last. */
   readonly enqueued = new Set<Key>();
-  /** The first reconciles of `pass` that have not ended with a response yet. */
+  /** The first reconciles of `reconcile` that have not ended with a response yet. */
   waiting = 0;
   readonly #pending = new Set<Key>();
   readonly #stop = new AbortController();
@@ -319,10 +319,10 @@ export class World {
   }
 
   /** One reconcile, as after an event, and those that follow until it waits for no response any more. */
-  async pass(key: Key = KEY, signal: AbortSignal = this.#stop.signal): Promise<Action> {
+  async reconcile(key: Key = KEY, signal: AbortSignal = this.#stop.signal): Promise<Action> {
     const { killed, closing } = this.#process;
     const isOver = () => killed.signal.aborted || closing.signal.aborted;
-    let action = await this.onePass(key, signal);
+    let action = await this.reconcileOnce(key, signal);
     while (this.#pending.has(key) && !isOver()) {
       const requeueAt = action === 'await-change' ? Infinity : action.requeueAt;
       const isDue = () => this.enqueued.has(key) || this.clock.now() >= requeueAt;
@@ -330,19 +330,19 @@ export class World {
       await until(() => isDue() || isOver() || signal.aborted);
       this.waiting -= 1;
       if (isOver()) return action;
-      action = await this.onePass(key, signal);
+      action = await this.reconcileOnce(key, signal);
     }
     return action;
   }
 
   /** One reconcile, whatever it waits for. */
-  onePass(key: Key = KEY, signal: AbortSignal = this.#stop.signal): Promise<Action> {
+  reconcileOnce(key: Key = KEY, signal: AbortSignal = this.#stop.signal): Promise<Action> {
     this.enqueued.delete(key);
     this.#pending.delete(key);
     return this.#reconciler.reconcile(key, signal);
   }
 
-  /** Time passes, and the key is looked at whenever the pass before asked for it. Answers the last action. */
+  /** Time passes, and the key is looked at whenever the reconcile before asked for it. Returns the last action. */
   async runFor(length: Ms, last: Action, key: Key = KEY): Promise<Action> {
     const end = this.clock.now() + length;
     let action = last;
@@ -350,10 +350,10 @@ export class World {
       if (this.enqueued.has(key)) return this.clock.now();
       return action === 'await-change' ? Infinity : action.requeueAt;
     };
-    for (let passes = 0; dueAt() <= end; passes += 1) {
-      if (passes > 1_000) throw new Error('the passes follow each other too fast');
+    for (let count = 0; dueAt() <= end; count += 1) {
+      if (count > 1_000) throw new Error('the reconciles follow each other too fast');
       this.clock.step(Math.max(dueAt() - this.clock.now(), 0));
-      action = await this.pass(key);
+      action = await this.reconcile(key);
     }
     this.clock.step(end - this.clock.now());
     return action;

@@ -69,17 +69,17 @@ describe('a raised not-before policy', () => {
     const world = World.with();
     world.cluster.put(aCredential({ metadata: { name: 'twin' } }));
     world.cluster.put(aCredential({ metadata: { name: 'other' }, spec: { scope: 'openid more' } }));
-    for (const name of ['loyalty', 'twin', 'other']) await world.pass(`shop/${name}`);
+    for (const name of ['loyalty', 'twin', 'other']) await world.reconcile(`shop/${name}`);
     world.clock.step(minutes(4));
     const release = world.idp.hold();
-    const first = world.pass();
+    const first = world.reconcile();
     await until(() => world.tokenRequests === 3);
     world.clock.step(seconds(2));
     const news = aToken({ issuedAt: world.clock.now(), notBefore: world.clock.now() });
     world.source = () => Promise.resolve(news);
-    await world.pass('shop/other');
+    await world.reconcile('shop/other');
     world.source = world.idp.response;
-    const second = world.pass('shop/twin');
+    const second = world.reconcile('shop/twin');
     release();
     await first;
     await world.runFor(seconds(10), await second, 'shop/twin');
@@ -91,10 +91,10 @@ describe('a raised not-before policy', () => {
   it('renews once when the clock is set back behind it', async () => {
     const world = World.with();
     world.idp.notBefore = START;
-    await world.pass();
+    await world.reconcile();
     world.clock.jump(-hours(1));
-    await world.runFor(minutes(1), await world.pass());
-    await world.pass();
+    await world.runFor(minutes(1), await world.reconcile());
+    await world.reconcile();
 
     expect(world.tokenRequests).toBe(2);
   });
@@ -102,18 +102,18 @@ describe('a raised not-before policy', () => {
   it('renews every credential of the realm whose token is older', async () => {
     const world = World.with();
     world.cluster.put(aCredential({ metadata: { name: 'other' }, spec: { scope: 'openid more' } }));
-    await world.pass();
+    await world.reconcile();
     world.clock.step(minutes(1));
     world.idp.notBefore = world.clock.now();
-    await world.pass('shop/other');
+    await world.reconcile('shop/other');
     const [tokenUrl] = world.revoked;
     expect(tokenUrl).toContain('/realms/abc-staging/');
-    await world.pass();
+    await world.reconcile();
 
     expect(world.tokenRequests).toBe(3);
     expect(world.summary('Renewed')).toBe('True RevokedByProvider');
-    await world.pass();
-    await world.pass('shop/other');
+    await world.reconcile();
+    await world.reconcile('shop/other');
     expect(world.tokenRequests).toBe(3);
     expect(world.cluster.statusOf(KEY)?.issuedAt).toBe('2026-09-21T12:01:00Z');
   });
