@@ -418,29 +418,30 @@ describe('a request that waits longer than anybody has patience', () => {
 });
 
 describe('a session that comes when nothing is to be published any more', () => {
+  const UNWANTED = [
+    ['is suspended', { suspend: true }],
+    ['makes no sense', { environment: 'moon' }],
+  ] as const;
   const resume = { suspend: false, environment: 'staging' };
 
-  it.each([
-    ['is suspended', { suspend: true }],
-    ['makes no sense', { environment: 'moon' }],
-  ])('is stored by the next reconcile of a credential that %s', async (_, change) => {
-    world.cluster.failNext('applySecret', OUTAGE);
-    await world.reconcile();
-    world.cluster.edit(KEY, (spec) => ({ ...spec, ...change }));
-    await world.reconcile();
-    expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
-    world.restart();
-    world.cluster.edit(KEY, (spec) => ({ ...spec, ...resume }));
-    await world.reconcile();
+  it.each(UNWANTED)(
+    'is stored by the next reconcile of a credential that %s',
+    async (_, change) => {
+      world.cluster.failNext('applySecret', OUTAGE);
+      await world.reconcile();
+      world.cluster.edit(KEY, (spec) => ({ ...spec, ...change }));
+      await world.reconcile();
+      expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
+      world.restart();
+      world.cluster.edit(KEY, (spec) => ({ ...spec, ...resume }));
+      await world.reconcile();
 
-    expect(world.idp.grants('password')).toBe(1);
-    expect(world.summary('Ready')).toBe('True TokenValid');
-  });
+      expect(world.idp.grants('password')).toBe(1);
+      expect(world.summary('Ready')).toBe('True TokenValid');
+    },
+  );
 
-  it.each([
-    ['is suspended', { suspend: true }],
-    ['makes no sense', { environment: 'moon' }],
-  ])(
+  it.each(UNWANTED)(
     'after its reconcile is stored within a minute though the credential %s',
     async (_, change) => {
       const release = world.idp.hold();

@@ -271,7 +271,7 @@ export class World {
   source: TokenSource = this.idp.response;
   /** Keys whose response is in since they were reconciled last. */
   readonly enqueued = new Set<Key>();
-  /** The first reconciles of `reconcile` that have not ended with a response yet. */
+  /** Calls of `reconcile` that wait for a response. */
   waiting = 0;
   readonly #pending = new Set<Key>();
   readonly #stop = new AbortController();
