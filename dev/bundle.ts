@@ -22,13 +22,28 @@ const UNDICI = `
   exports.Pool = require('undici/lib/dispatcher/pool');
   exports.buildConnector = require('undici/lib/core/connect');`;
 
-/** Leaves out unused parts of two libraries that a bundler can't detect. */
+/**
+ * What stands in the place of modules. Besides undici these are never run, but loaded at the start of a library: the
+ * proxies of the client library, for requests go through undici's (a SOCKS proxy is refused), and winston's debug output.
+ */
+const REPLACED: ReadonlyMap<string, string> = new Map(
+  Object.entries({
+    undici: UNDICI,
+    socks: 'export const SocksClient = undefined;',
+    'socks-proxy-agent': 'export class SocksProxyAgent {}',
+    hpagent: 'export class HttpProxyAgent {}\nexport class HttpsProxyAgent {}',
+    '@dabh/diagnostics': 'module.exports = () => () => undefined;',
+  }),
+);
+
+/** Leaves out unused parts of libraries that a bundler can't detect. */
 const lean: Plugin = {
   name: 'lean',
   setup(bundler) {
-    bundler.onResolve({ filter: /^undici$/ }, ({ path }) => ({ path, namespace: 'lean' }));
-    bundler.onLoad({ filter: /^/, namespace: 'lean' }, () => ({
-      contents: UNDICI,
+    const filter = new RegExp(`^(${[...REPLACED.keys()].join('|')})$`);
+    bundler.onResolve({ filter }, ({ path }) => ({ path, namespace: 'lean' }));
+    bundler.onLoad({ filter: /^/, namespace: 'lean' }, ({ path }) => ({
+      contents: REPLACED.get(path) ?? '',
       resolveDir: ROOT,
     }));
     // Unused modules can be left out: the classes of Kubernetes resources and APIs have no side effects

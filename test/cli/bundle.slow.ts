@@ -1,9 +1,12 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { execFile, spawnSync } from 'node:child_process';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, it } from '@jest/globals';
 import { bundleOperator, imageSettings } from '../../dev/bundled-operator.ts';
+import { freePorts } from '../../dev/envtest/server-process.ts';
 
 describe('the bundle of kubectl convercus', () => {
   let dir: string;
@@ -55,6 +58,24 @@ describe('the bundle of kubectl convercus', () => {
     expect(cli).not.toMatch(/import[^;"]*getCACertificates/);
   });
 
+  it('goes through the HTTP proxy of a kubeconfig', async () => {
+    const asked: (string | undefined)[] = [];
+    const proxy = createServer().on('connect', ({ url }, socket) => {
+      asked.push(url);
+      socket.end('HTTP/1.1 502 Bad Gateway\r\n\r\n');
+    });
+    const [port] = await freePorts(1);
+    await new Promise<void>((resolve) => void proxy.listen(port, '127.0.0.1', resolve));
+    const kubeconfig = join(dir, 'kubeconfig');
+    await writeFile(kubeconfig, kubeconfigWith({ 'proxy-url': `http://127.0.0.1:${port}` }));
+    const args = [join(dir, 'kubectl-convercus.js'), 'status', 'a', '-n', 'shop'];
+    const env = { PATH: process.env['PATH'], HOME: dir, KUBECONFIG: kubeconfig };
+    const ended = promisify(execFile)(process.execPath, args, { env });
+    await expect(ended).rejects.toThrow("https://api.invalid can't be reached");
+    await new Promise((resolve) => proxy.close(resolve));
+    expect(new Set(asked)).toEqual(new Set(['api.invalid:443']));
+  });
+
   it('adds nothing to that of the operator', async () => {
     const operator = await readFile(join(dir, 'main.js'), 'utf8');
     const cli = await readFile(join(dir, 'kubectl-convercus.js'), 'utf8');
@@ -63,3 +84,13 @@ describe('the bundle of kubectl convercus', () => {
     }
   });
 });
+
+const kubeconfigWith = (cluster: Readonly<Record<string, string>>): string =>
+  JSON.stringify({
+    apiVersion: 'v1',
+    kind: 'Config',
+    clusters: [{ name: 'c', cluster: { server: 'https://api.invalid', ...cluster } }],
+    users: [{ name: 'u', user: { token: 't' } }],
+    contexts: [{ name: 'c', context: { cluster: 'c', user: 'u' } }],
+    'current-context': 'c',
+  });
