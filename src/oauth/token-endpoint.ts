@@ -59,8 +59,8 @@ const isServiceAccount = (request: EndpointRequest): boolean =>
 
 /**
  * Sends a grant as openid-client builds it: the client secret as a form field (RFC 6749, 2.3.1), JSON wanted.
- * openid-client itself gets an empty response and ends with an error: it would refuse good tokens (an id_token by
- * another issuer name or clock, a negative expires_in) and keep bodies in its errors. ADR 21.
+ * openid-client itself gets no response and ends with an error: it would refuse good tokens (an id_token by another
+ * issuer name or clock, a negative expires_in) and keep bodies in its errors. ADR 21, ADR 41.
  */
 async function sendGrant(request: EndpointRequest, send: Send): Promise<Exchange | Failure> {
   const exchange = Promise.withResolvers<Exchange | Failure>();
@@ -70,12 +70,15 @@ async function sendGrant(request: EndpointRequest, send: Send): Promise<Exchange
     const form = body instanceof URLSearchParams ? body.toString() : '';
     exchange.resolve(send({ url, method, headers, body: form, once: isOnce(request) }));
     await exchange.promise;
-    return new Response(null, { status: 204 });
+    throw RESPONSE_KEPT;
   };
   // It rejects in any case, which changes the outcome only when nothing was sent
   await grant(server, request).catch(exchange.reject);
   return exchange.promise;
 }
+
+/** A TypeError, as fetch rejects with when there is no response: openid-client passes it on as it is. Made once. */
+const RESPONSE_KEPT = new TypeError('the response is read elsewhere');
 
 /** A second refresh finds a spent refresh token, and a second wrong password within a moment may lock the account. */
 const isOnce = ({ grantType }: EndpointRequest): boolean => grantType !== 'client_credentials';
