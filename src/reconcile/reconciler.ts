@@ -1,3 +1,4 @@
+import type { ConvercusCredential } from '../credential/api.ts';
 import { clusterNameIn } from '../credential/cluster-name.ts';
 import {
   type Credential,
@@ -141,7 +142,7 @@ export class Reconciler {
     }
     const whole = await this.#deps.cluster.wholeCredential(resource, signal);
     if (whole === 'superseded') return 'await-change';
-    const credential = isFailure(whole) ? whole : parseCredential(whole, this.#settings);
+    const credential = isFailure(whole) ? whole : this.#parse(whole, state);
     if (isFailure(credential)) {
       // Nothing else claims the response to what was asked for before
       const known = this.#sessions.knownSecret(resource);
@@ -159,6 +160,13 @@ export class Reconciler {
       return action;
     }
     return earlierAction(action, await this.cleanup.cleanUp(key, state, signal));
+  }
+
+  #parse(resource: ConvercusCredential, state: CredentialState): Credential | Failure {
+    const { parsed } = state;
+    state.parsed = undefined;
+    if (parsed?.resource === resource) return parsed.credential;
+    return parseCredential(resource, this.#settings);
   }
 
   /** No token is wanted for now. @param session its Secret */
@@ -282,7 +290,8 @@ export class Reconciler {
 
   /** The status stays as it is. A credential without one gets one after 5 s, which says what it waits for. */
   #pending(subject: Subject, seen: Observation, reportAt: EpochMs): ReconcileOutcome | Action {
-    const { state, resource } = subject;
+    const { state, resource, credential } = subject;
+    state.parsed = { resource, credential };
     if ((resource.status?.conditions ?? []).length > 0) return { requeueAt: reportAt };
     const { clock } = this.#deps;
     state.pendingSince ??= clock.monotonic();

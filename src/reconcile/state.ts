@@ -1,3 +1,4 @@
+import type { ConvercusCredential } from '../credential/api.ts';
 import type { Credential } from '../credential/credential.ts';
 import type { CredentialsValues } from '../credential/credentials-secret.ts';
 import type { CredentialResource } from '../credential/instance.ts';
@@ -30,6 +31,8 @@ export interface CredentialState {
   uid: string | undefined;
   /** Saves a read per renewal. */
   credentials: ReadCredentials | undefined;
+  /** While a token is waited for. Saves parsing it once more when the response is in. */
+  parsed: { readonly resource: ConvercusCredential; readonly credential: Credential } | undefined;
   /** The version of the target that was last written by us or found as we wrote it. */
   intactVersion: string | undefined;
   /** When a token was last published, by the monotonic clock. */
@@ -145,6 +148,7 @@ const FORGOTTEN_WITH_THE_OBJECT: Partial<CredentialState> = {
 const blank = (): CredentialState => ({
   uid: undefined,
   credentials: undefined,
+  parsed: undefined,
   intactVersion: undefined,
   publishedAt: undefined,
   handledRenewRequest: undefined,
