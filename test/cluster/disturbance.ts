@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { NODE_ADDRESS } from '../../dev/envtest/cluster/node.ts';
+import { POD_RANGE } from '../../dev/envtest/cluster/node.ts';
 import type { Lab, PodObject } from './lab.ts';
 import { until } from './lab.ts';
 import { processOf } from './operator-processes.ts';
@@ -90,12 +90,12 @@ export async function signalLeader(watched: Watched, signal: NodeJS.Signals): Pr
   return pid;
 }
 
-/** Meanwhile pods can't reach the API server; this process can, by loopback. */
+/** Meanwhile pods can't reach the API server. The node can: else it would count as failed, and its pods would be evicted. */
 export async function cutApiAccess({ lab }: Watched, seconds: number): Promise<void> {
   const { port } = new URL(lab.cluster.controlPlane.url);
   const rules = [
-    ['INPUT', '--destination', NODE_ADDRESS, '--protocol', 'tcp', '--dport', port],
-    ['OUTPUT', '--source', NODE_ADDRESS, '--protocol', 'tcp', '--sport', port],
+    ['INPUT', '--source', POD_RANGE, '--protocol', 'tcp', '--dport', port],
+    ['OUTPUT', '--destination', POD_RANGE, '--protocol', 'tcp', '--sport', port],
   ];
   const change = async (how: string): Promise<void> => {
     for (const rule of rules) {
