@@ -108,13 +108,14 @@ export class Reader {
       if (this.#over.signal.aborted) return;
       const now = Date.now();
       if (now - due > LATE) this.stalls.push([last, now]);
-      await this.#look();
+      await this.look();
       this.#note(Date.now());
       last = Math.max(now, Date.now() - PERIOD);
     }
   }
 
-  async #look(): Promise<void> {
+  /** Reads everything now, besides each second. */
+  async look(): Promise<void> {
     try {
       const [secrets, credentials, lease] = await Promise.all([
         this.#list<SecretObject>('/api/v1/secrets'),

@@ -137,11 +137,14 @@ function explainedRows(
 }
 
 async function sessionsTooMany({ provider, reader, setting }: Run): Promise<Excess[]> {
-  const kept = reader.keptSessions();
+  const before = reader.keptSessions();
   const realms = new Set(
     setting.members.filter(({ kind }) => kind === 'password').map(({ realm }) => realm),
   );
   const all = await Promise.all([...realms].map((realm) => provider.call('sessions', realm)));
+  // A session may have been replaced since the reader looked last
+  await reader.look();
+  const kept = new Set([...before, ...reader.keptSessions()]);
   return all
     .flat()
     .filter(({ id }) => !kept.has(id))
