@@ -27,7 +27,7 @@ export const RENEW_REQUEST_ANNOTATION = 'convercus.io/renew-requested-at';
 
 type Spec = ConvercusCredential['spec'];
 
-/** A valid ConvercusCredential, parsed once per reconcile, with all defaults filled in. */
+/** A valid ConvercusCredential, with all defaults filled in. */
 export interface Credential {
   readonly namespace: string;
   readonly name: string;

@@ -162,6 +162,7 @@ export class Reconciler {
     return earlierAction(action, await this.cleanup.cleanUp(key, state, signal));
   }
 
+  /** Not again when the reconcile before waits for a token of the same object. */
   #parse(resource: ConvercusCredential, state: CredentialState): Credential | Failure {
     const { parsed } = state;
     state.parsed = undefined;

@@ -424,6 +424,17 @@ describe('a session that comes when nothing is to be published any more', () => 
   ] as const;
   const resume = { suspend: false, environment: 'staging' };
 
+  /** After a restart and once it is wanted again, the session needs no second login. */
+  const expectStored = async (): Promise<void> => {
+    expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
+    world.restart();
+    world.cluster.edit(KEY, (spec) => ({ ...spec, ...resume }));
+    await world.reconcile();
+
+    expect(world.idp.grants('password')).toBe(1);
+    expect(world.summary('Ready')).toBe('True TokenValid');
+  };
+
   it.each(UNWANTED)(
     'is stored by the next reconcile of a credential that %s',
     async (_, change) => {
@@ -431,13 +442,7 @@ describe('a session that comes when nothing is to be published any more', () => 
       await world.reconcile();
       world.cluster.edit(KEY, (spec) => ({ ...spec, ...change }));
       await world.reconcile();
-      expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
-      world.restart();
-      world.cluster.edit(KEY, (spec) => ({ ...spec, ...resume }));
-      await world.reconcile();
-
-      expect(world.idp.grants('password')).toBe(1);
-      expect(world.summary('Ready')).toBe('True TokenValid');
+      await expectStored();
     },
   );
 
@@ -454,13 +459,7 @@ describe('a session that comes when nothing is to be published any more', () => 
       release();
       await settled();
       await world.runFor(minutes(1), action);
-      expect(refreshToken()).toBe(`${CANARY}-refresh-1`);
-      world.restart();
-      world.cluster.edit(KEY, (spec) => ({ ...spec, ...resume }));
-      await world.reconcile();
-
-      expect(world.idp.grants('password')).toBe(1);
-      expect(world.summary('Ready')).toBe('True TokenValid');
+      await expectStored();
     },
   );
 
